@@ -1,0 +1,20 @@
+"""Iterative refinement of any neural operator, with the manners of a numerical solver.
+
+    h_0 = base(x)                          the operator that you already have
+    h_{k+1} = h_k + alpha * Phi(x, h_k)    one shared-weight correction, iterated to a fixed point
+
+Importing the package registers ``irno`` with neuraloperator, and does nothing else.
+"""
+
+from neuralop_irno.correction.correction import Correction as Correction
+from neuralop_irno.correction.unet import UNet as UNet
+from neuralop_irno.losses.fixed_point import FixedPointLoss as FixedPointLoss
+from neuralop_irno.losses.refinement import RefinementLoss as RefinementLoss
+from neuralop_irno.losses.spatial import SpatialLoss as SpatialLoss
+from neuralop_irno.losses.spectral import SpectralLoss as SpectralLoss
+from neuralop_irno.refiner import IterativeRefiner as IterativeRefiner
+from neuralop_irno.solution import Outcome as Outcome
+from neuralop_irno.solution import Solution as Solution
+from neuralop_irno.solution import Trajectory as Trajectory
+from neuralop_irno.solver.picard import Picard as Picard
+from neuralop_irno.solver.solver import Solver as Solver

@@ -1,0 +1,1 @@
+"""Anybody's operator, called as it wants to be called."""

@@ -1,0 +1,151 @@
+"""neuraloperator's models, called each in its own way."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from neuralop_irno.base.operator import (
+    BaseOperator,
+    Problem,
+    Sizes,
+    at_least_float32,
+    check_finite,
+    signature_of,
+    stated_sizes,
+    unwrapped,
+)
+from neuralop_irno.domain.graph import GraphDomain, interpolate
+from neuralop_irno.errors import expected
+from neuralop_irno.host import FNOGNO, GINO, UQNO, BaseModel
+
+
+class NeuralOperator(BaseOperator):
+    """A model of neuraloperator's on a grid: FNO, TFNO, UNO, CODANO and their kin."""
+
+    def accepted(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments named in the signature; these models warn of every other one."""
+        named = signature_of(self.module).parameters
+        return {key: value for key, value in kwargs.items() if key in named}
+
+    def sizes(self) -> Sizes:
+        return sizes_of(self.module)
+
+
+class WithBand(NeuralOperator):
+    """UQNO: the solution is refined; the band around it is passed on as the base computed it."""
+
+    def _split(self, answer: Any) -> tuple[Tensor, tuple[Any, ...] | None]:
+        if isinstance(answer, Tensor):
+            return answer, None
+        solution, *rest = answer
+        return solution, tuple(rest)
+
+    def accepted(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        named = self._inner().parameters
+        return {key: value for key, value in kwargs.items() if key in named}
+
+    def input_of(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor:
+        value = self._inner().bind_partial(*args, **self.accepted(kwargs)).arguments.get("x")
+        return value if isinstance(value, Tensor) else super().input_of(args, kwargs)
+
+    def _inner(self) -> inspect.Signature:
+        base_model: Any = unwrapped(self.module).base_model
+        return signature_of(base_model)
+
+
+class OnPoints(NeuralOperator):
+    """GINO and FNOGNO: from values on points or a grid to values on points, channels last.
+
+    The geometry is shared by the batch. The input is carried to the output points, unless it is
+    there already, by the inverse squared distance to its three nearest points.
+    """
+
+    def problem(
+        self,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        start: Tensor | None = None,
+        periodic: Sequence[bool] | None = None,
+    ) -> Problem:
+        values, source, target = self._geometry(args, kwargs)
+        check_finite(values, "x")
+        answer = self(*args, **kwargs) if start is None else start
+        batched = answer.dim() == 3
+        field = answer if batched else answer[None]
+        samples, points, _ = field.shape
+        x = values.reshape(samples, -1, values.shape[-1])
+        if source.shape != target.shape or not torch.equal(source, target):
+            x = interpolate(x, source, target)
+        batch = torch.arange(samples, device=field.device).repeat_interleave(points)
+        domain = GraphDomain(batch, samples, pos=target.repeat(samples, 1))
+
+        def as_field(tensor: Tensor) -> Tensor:
+            return tensor.reshape(-1, tensor.shape[-1])
+
+        def as_answer(refined: Tensor) -> Tensor:
+            restored = refined.reshape(samples, points, -1)
+            return restored if batched else restored[0]
+
+        return Problem(as_field(x), at_least_float32(as_field(field)), domain, as_field, as_answer)
+
+    def _geometry(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
+        """Input values ``(.., C)``, the points they sit on ``(n, d)``, and the output points ``(q, d)``."""
+        call = signature_of(self.module).bind(*args, **self.accepted(kwargs)).arguments
+        if isinstance(unwrapped(self.module), GINO):
+            values, source, target = call.get("x"), call["input_geom"], call["output_queries"]
+        else:
+            values, source, target = call["f"], call["in_p"], call["out_p"]
+        if not isinstance(target, Tensor):
+            raise TypeError(
+                expected("one set of output points", type(target).__name__, "a call for each of them")
+            )
+        if values is None:
+            raise ValueError(
+                expected("input values x for the correction", "None", "x=input_geom, the coordinates")
+            )
+        dim = target.shape[-1]
+        return values, source.reshape(-1, dim), target.reshape(-1, dim)
+
+
+def sizes_of(module: nn.Module) -> Sizes:
+    """Channels and dimensions of a neuraloperator model, wherever it keeps them."""
+    module = unwrapped(module)
+    if isinstance(module, UQNO):
+        return sizes_of(module.base_model)
+    stated = stated_sizes(module)
+    if isinstance(module, BaseModel):
+        recorded = module._init_kwargs
+        return Sizes(
+            stated.in_channels or recorded.get("in_channels"),
+            stated.out_channels or recorded.get("out_channels"),
+            getattr(module, "gno_coord_dim", None) or stated.dim,
+        )
+    return stated
+
+
+def wrap_operator(
+    model: nn.Module | Callable[..., Any], frozen: bool = True, channels: str = "first"
+) -> BaseOperator:
+    """The adapter that knows how to call this model.
+
+    Args:
+        model: a neuraloperator model, any other module, or a callable.
+        frozen: no gradients, and evaluation mode always.
+        channels: where a model on a grid keeps its channels, ``first`` or ``last``.
+    """
+    if isinstance(model, BaseOperator):
+        return model
+    inner = unwrapped(model) if isinstance(model, nn.Module) else model
+    if isinstance(inner, (GINO, FNOGNO)):
+        return OnPoints(model, frozen, channels)
+    if isinstance(inner, UQNO):
+        return WithBand(model, frozen, channels)
+    ancestors = [c for c in type(inner).__mro__ if c is not BaseModel]
+    if any(c.__module__.startswith("neuralop.models.") for c in ancestors):
+        return NeuralOperator(model, frozen, channels)
+    return BaseOperator(model, frozen, channels)

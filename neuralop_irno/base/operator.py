@@ -1,0 +1,227 @@
+"""The base operator: anybody's model, called as it wants to be called, and not touched.
+
+An adapter turns one call into a `Problem`, the only thing that the iteration needs to know.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from neuralop_irno.domain.domain import Domain
+from neuralop_irno.domain.grid import GridDomain, resample
+from neuralop_irno.errors import expected
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One call of the base, laid out for the iteration.
+
+    Attributes:
+        x: the input, on the domain of h.
+        start: the base's answer h_0, in float32 or better.
+        domain: where both live.
+        as_field: lays out something that looks like the base's answer (a target, say) like h.
+        as_answer: the way back: what the base would have returned.
+    """
+
+    x: Tensor
+    start: Tensor
+    domain: Domain
+    as_field: Callable[[Tensor], Tensor]
+    as_answer: Callable[[Tensor], Any]
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What a model says of itself; None where it says nothing.
+
+    Attributes:
+        in_channels: channels of x.
+        out_channels: channels of h.
+        dim: spatial dimensions.
+    """
+
+    in_channels: int | None = None
+    out_channels: int | None = None
+    dim: int | None = None
+
+
+class BaseOperator(nn.Module):
+    """Any module or callable that maps fields on a grid to fields on a grid.
+
+    Args:
+        module: the model.
+        frozen: no gradients, and evaluation mode whatever `train` says.
+        channels: ``first`` for ``(B, C, *S)``, ``last`` for ``(B, *S, C)``; both for x and the answer.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module | Callable[..., Any],
+        frozen: bool = True,
+        channels: str = "first",
+    ) -> None:
+        super().__init__()
+        if not callable(module):
+            raise TypeError(expected("a base that can be called", repr(module), "an nn.Module"))
+        if channels not in ("first", "last"):
+            raise ValueError(expected("channels 'first' or 'last'", repr(channels), "channels='first'"))
+        self.module = module if isinstance(module, nn.Module) else _Function(module)
+        self.frozen = frozen
+        self.channels = channels
+        if frozen:
+            self.module.requires_grad_(False)
+            self.module.eval()
+
+    def train(self, mode: bool = True) -> BaseOperator:
+        """A frozen base stays in evaluation mode, so that its buffers stay what they are."""
+        return super().train(mode and not self.frozen)
+
+    def sizes(self) -> Sizes:
+        """What the module says of its channels and dimensions."""
+        return stated_sizes(self.module)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The base's own answer; arguments that its signature does not take are left out."""
+        return self.module(*args, **self.accepted(kwargs))
+
+    def accepted(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Those of the keyword arguments that the module's signature takes."""
+        parameters = signature_of(self.module).parameters.values()
+        if any(p.kind is p.VAR_KEYWORD for p in parameters):
+            return dict(kwargs)
+        names = {p.name for p in parameters}
+        return {key: value for key, value in kwargs.items() if key in names}
+
+    def problem(
+        self,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        start: Tensor | None = None,
+        periodic: Sequence[bool] | None = None,
+    ) -> Problem:
+        """Lay a call out for the iteration.
+
+        Args:
+            args: what the caller passed by position.
+            kwargs: what the caller passed by keyword.
+            start: an answer to start from, in place of the base's own.
+            periodic: which axes close on themselves, should x have to be carried to another grid.
+        """
+        answer = self(*args, **kwargs) if start is None else start
+        field, rest = self._split(answer)
+        x = self.input_of(args, kwargs)
+        check_finite(x, "x")
+        h = self.as_field(field)
+        x = self.as_field(x)
+        if x.shape[0] != h.shape[0] or x.dim() != h.dim():
+            raise ValueError(
+                expected(
+                    "an answer with the batch and the dimensions of x",
+                    f"x {tuple(x.shape)} and answer {tuple(h.shape)}",
+                    "a base of your own that lays them out alike",
+                )
+            )
+        if x.shape[2:] != h.shape[2:]:
+            x = resample(x, h.shape[2:], periodic or [False] * (h.dim() - 2))
+
+        def as_answer(refined: Tensor) -> Any:
+            restored = refined if self.channels == "first" else refined.movedim(1, -1)
+            return restored if rest is None else (restored, *rest)
+
+        return Problem(x, at_least_float32(h), GridDomain.of(h), self.as_field, as_answer)
+
+    def as_field(self, tensor: Tensor) -> Tensor:
+        """Channels first."""
+        if tensor.dim() < 3:
+            raise ValueError(
+                expected("a field (B, C, n, ...) or (B, n, ..., C)", tuple(tensor.shape), "x[None]")
+            )
+        return tensor if self.channels == "first" else tensor.movedim(-1, 1)
+
+    def input_of(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor:
+        """The input field among the arguments: the one called x, or the first that the module takes."""
+        bound = signature_of(self.module).bind_partial(*args, **self.accepted(kwargs)).arguments
+        for value in (bound.get("x"), *bound.values()):
+            if isinstance(value, Tensor):
+                return value
+        for value in (*args, *kwargs.values()):
+            if isinstance(value, Tensor):
+                return value
+        raise ValueError(
+            expected("an input tensor", f"{len(args)} positional arguments and {sorted(kwargs)}", "x=...")
+        )
+
+    def _split(self, answer: Any) -> tuple[Tensor, tuple[Any, ...] | None]:
+        if isinstance(answer, Tensor):
+            return answer, None
+        raise TypeError(
+            expected(
+                "a base that returns a tensor",
+                type(answer).__name__,
+                "a callable around it that returns the field to refine",
+            )
+        )
+
+
+class _Function(nn.Module):
+    """A plain callable as a module."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return self.function(*args, **kwargs)
+
+
+def unwrapped(module: nn.Module) -> nn.Module:
+    """The module inside compiled, data-parallel and averaging wrappers, whose signatures say nothing."""
+    inner = getattr(module, "_orig_mod", None)
+    if inner is None and type(module).__module__.startswith("torch."):
+        inner = getattr(module, "module", None)
+    return unwrapped(inner) if isinstance(inner, nn.Module) else module
+
+
+def signature_of(module: nn.Module) -> inspect.Signature:
+    """The signature of the model itself."""
+    module = unwrapped(module)
+    return inspect.signature(module.function if isinstance(module, _Function) else module.forward)
+
+
+def stated_sizes(module: nn.Module) -> Sizes:
+    """Channels and dimensions, as far as a module carries them as attributes."""
+    module = unwrapped(module)
+
+    def number(name: str) -> int | None:
+        value = getattr(module, name, None)
+        return value if isinstance(value, int) else None
+
+    dim = number("n_dim") or number("dim")
+    if dim is None:
+        kernels = [m.weight.dim() - 2 for m in module.modules() if isinstance(m, CONVOLUTIONS)]
+        dim = kernels[0] if kernels else None
+    return Sizes(number("in_channels"), number("out_channels"), dim)
+
+
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
+def at_least_float32(field: Tensor) -> Tensor:
+    """The state of the iteration is kept in float32 or better, whatever the base computes in."""
+    return field.to(torch.promote_types(field.dtype, torch.float32))
+
+
+def check_finite(field: Tensor, name: str) -> None:
+    """An input with holes is an error of the caller; an iterate that blows up is an outcome."""
+    if not torch.isfinite(field).all():
+        bad = int((~torch.isfinite(field)).sum())
+        raise ValueError(
+            expected(f"{name} to be finite", f"{bad} values that are NaN or infinite", "cleaning the data")
+        )

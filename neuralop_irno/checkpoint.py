@@ -1,0 +1,121 @@
+"""Tensors and a JSON config in one safetensors file: written whole or not at all, never unpickled.
+
+The config travels in the file's own header, so that the two cannot drift apart.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from neuralop_irno.errors import expected
+
+FORMAT = 1
+"""Raised when a file can no longer be read by older versions of the package."""
+
+SUFFIX = ".safetensors"
+
+
+def write(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> Path:
+    """Write a checkpoint under a temporary name and rename it into place.
+
+    Args:
+        path: where to; a missing folder is made.
+        tensors: what to save, on any device.
+        config: plain data that JSON can hold.
+
+    Returns:
+        the path that was written.
+    """
+    header = {"neuralop_irno": json.dumps({"format": FORMAT, "config": config})}
+    # Rows of one storage (a view, a channels-last weight) are written as tensors of their own.
+    plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    return write_bytes(path, save(plain, metadata=header))
+
+
+def write_bytes(path: str | os.PathLike[str], content: bytes) -> Path:
+    """Put bytes in a file so that a reader sees either the old file or the whole new one."""
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(target)
+    except BaseException:
+        Path(temporary).unlink()
+        raise
+    return target
+
+
+def read(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors and the config of a checkpoint.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is cut short, was written by a newer version, is somebody else's
+            safetensors file, or is a pickle.
+    """
+    source = Path(path)
+    if not source.is_file():
+        raise FileNotFoundError(expected("a checkpoint file", f"no file at {source}", "another path"))
+    if is_pickle(source):
+        raise ValueError(
+            expected(
+                "a safetensors file",
+                f"a pickle in {source.name}, which can run code when it is loaded",
+                "load_base(..., trusted=True) for a base whose origin you trust",
+            )
+        )
+    try:
+        with safe_open(source, framework="pt") as file:
+            header = (file.metadata() or {}).get("neuralop_irno")
+            names: list[str] = list(file.keys())
+            tensors = {name: file.get_tensor(name) for name in names}
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ValueError(
+            expected(f"a whole safetensors file in {source.name}", str(error), "an earlier checkpoint")
+        ) from error
+    if header is None:
+        raise ValueError(
+            expected(
+                "a file that this package wrote", f"{source.name} without its header", "safetensors.torch"
+            )
+        )
+    content = json.loads(header)
+    if content["format"] > FORMAT:
+        raise ValueError(
+            expected(
+                f"a checkpoint of format {FORMAT} or older",
+                f"format {content['format']} in {source.name}",
+                "a newer neuralop_irno",
+            )
+        )
+    return tensors, content["config"]
+
+
+def is_pickle(path: Path) -> bool:
+    """Whether a file is one that torch.save or pickle wrote."""
+    with path.open("rb") as file:
+        start = file.read(4)
+    return start[:2] == b"PK" or (start[:1] == b"\x80" and start[1:2] in b"\x02\x03\x04\x05")
+
+
+def tensors_only(state: Mapping[str, Any], prefix: str = "") -> dict[str, Tensor]:
+    """The tensors of a state dict under a prefix; whatever else is in it is left out."""
+    return {
+        name.removeprefix(prefix): value
+        for name, value in state.items()
+        if name.startswith(prefix) and isinstance(value, torch.Tensor)
+    }

@@ -1,0 +1,7 @@
+"""Corrections Phi(x, h), by name or by hand.
+
+Importing this room puts its corrections into the registry.
+"""
+
+from neuralop_irno.correction import neural as neural
+from neuralop_irno.correction import unet as unet

@@ -1,0 +1,90 @@
+"""What a correction is, and what it becomes once it is bound to one x."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from neuralop_irno.domain.domain import Domain
+
+
+class Correction(nn.Module):
+    """Phi: from an input x and a state h to an update laid out like h.
+
+    Subclasses define ``forward(x, h)``. One that can do part of its work before h is known says so in
+    `prepare`, and takes the prepared object in place of x.
+
+    Attributes:
+        periodic: which axes of a grid close on themselves, where it knows.
+
+    Shapes, on grids and on points:
+        - x: ``(B, in_channels, *S)`` or ``(N, in_channels)``, on the domain of h
+        - h and the update: ``(B, out_channels, *S)`` or ``(N, out_channels)``
+
+    Example:
+        >>> class Relax(Correction):
+        ...     def forward(self, x, h):
+        ...         return x - h
+        >>> Relax()(torch.ones(1, 1, 4), torch.zeros(1, 1, 4))
+        tensor([[[1., 1., 1., 1.]]])
+    """
+
+    periodic: tuple[bool, ...] | None = None
+
+    def forward(self, x: Any, h: Tensor) -> Tensor:
+        """The update at h."""
+        raise NotImplementedError(f"{type(self).__name__} does not define forward(x, h)")
+
+    def prepare(self, x: Tensor, domain: Domain) -> Any:
+        """The work that does not depend on h, done once per solve. By default: none."""
+        return x
+
+    def bind(self, x: Tensor, domain: Domain) -> BoundCorrection:
+        """h -> Phi(x, h)."""
+        return BoundCorrection(self, self.prepare(x, domain), domain)
+
+
+class BoundCorrection:
+    """h -> Phi(x, h) for one x: what the solvers call.
+
+    Attributes:
+        domain: where x and h live.
+    """
+
+    def __init__(self, correction: Correction, prepared: Any, domain: Domain) -> None:
+        self._correction = correction
+        self._prepared = prepared
+        self.domain = domain
+
+    def __call__(self, h: Tensor) -> Tensor:
+        """The update, in the precision of h whatever autocast did inside."""
+        return torch.as_tensor(self._correction(self._prepared, h)).to(h.dtype)
+
+    def select(self, keep: Tensor) -> BoundCorrection:
+        """The same for the samples ``keep`` alone."""
+        prepared = _take(self._prepared, self.domain, keep)
+        return BoundCorrection(self._correction, prepared, self.domain.select(keep))
+
+
+class FunctionCorrection(Correction):
+    """A plain function of (x, h) as a correction."""
+
+    def __init__(self, function: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor, h: Tensor) -> Tensor:
+        return self.function(x, h)
+
+
+def _take(prepared: Any, domain: Domain, keep: Tensor) -> Any:
+    """The rows of the kept samples in whatever a correction prepared: fields, and tuples of them."""
+    if isinstance(prepared, Tensor):
+        return domain.take(prepared, keep)
+    if isinstance(prepared, tuple):
+        parts = [_take(part, domain, keep) for part in prepared]
+        return type(prepared)(*parts) if hasattr(prepared, "_fields") else tuple(parts)
+    return prepared

@@ -1,0 +1,72 @@
+"""Any module as a correction: x and h joined on channels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from neuralop_irno.correction.correction import Correction
+from neuralop_irno.errors import expected
+
+
+class Joined(Correction):
+    """Phi(x, h) = module([x, h]): a module of the user's, called as it is.
+
+    Its weights are left alone: whether an untrained one starts at zero is up to its owner.
+
+    Args:
+        module: takes ``(B, in + out, *S)`` or ``(N, in + out)``, and returns something laid out like h.
+
+    Example:
+        >>> phi = Joined(nn.Conv2d(3, 1, kernel_size=3, padding=1))
+        >>> phi(torch.zeros(1, 2, 8, 8), torch.zeros(1, 1, 8, 8)).shape
+        torch.Size([1, 1, 8, 8])
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, x: Tensor, h: Tensor) -> Tensor:
+        update = self.module(torch.cat([x, h], 1))
+        if not isinstance(update, Tensor) or update.shape != h.shape:
+            got = tuple(update.shape) if isinstance(update, Tensor) else type(update).__name__
+            raise ValueError(
+                expected(f"an update laid out like h {tuple(h.shape)}", got, "out_channels that fit h")
+            )
+        return update
+
+
+class WithHead(Correction):
+    """A freshly built module whose answer passes a pointwise linear map that starts at zero.
+
+    Args:
+        module: takes ``(B, in + out, *S)``, returns ``(B, features, *S)``.
+        features: the channels that it returns.
+        out_channels: channels of h.
+    """
+
+    def __init__(self, module: nn.Module, features: int, out_channels: int) -> None:
+        super().__init__()
+        self.module = module
+        self.head = nn.Linear(features, out_channels)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, x: Tensor, h: Tensor) -> Tensor:
+        features = self.module(torch.cat([x, h], 1))
+        update: Tensor = self.head(features.movedim(1, -1)).movedim(-1, 1)
+        return update
+
+
+def as_correction(part: Any) -> Correction:
+    """A correction as it is; any other module called on x and h joined."""
+    if isinstance(part, Correction):
+        return part
+    if isinstance(part, nn.Module):
+        return Joined(part)
+    raise TypeError(
+        expected("a correction", type(part).__name__, "a name, a config, or an nn.Module on [x, h]")
+    )

@@ -1,0 +1,230 @@
+"""The paper's correction: a U-Net, on grids of one to three dimensions and of any size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from neuralop_irno.correction.correction import Correction
+from neuralop_irno.correction.padding import pad, padding_modes
+from neuralop_irno.domain.domain import Domain
+from neuralop_irno.domain.grid import GridDomain
+from neuralop_irno.errors import did_you_mean, expected
+from neuralop_irno.registry import CORRECTIONS
+
+CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+CONVOLVE = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+POOLINGS = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
+LAYOUTS = {1: torch.contiguous_format, 2: torch.channels_last, 3: torch.channels_last_3d}
+NORMS = ("layer", "group", "instance", "none")
+
+
+class HoistedInput(NamedTuple):
+    """The x-part of the first convolution."""
+
+    first: Tensor
+
+
+class UNet(Correction):
+    r"""Phi(x, h): double convolutions at ``depth + 1`` resolutions, joined by skips.
+
+    Coarsening averages cells in pairs, and refining copies each cell to those that it was averaged
+    from, so every size works: an axis of n cells has (n+1)//2 of them one level down. The last layer
+    starts at zero, so that an untrained correction changes nothing. The first convolution is linear,
+
+    .. math:: W * [x, h] = W_x * x + W_h * h ,
+
+    and its x-part is computed once per solve.
+
+    Args:
+        in_channels: channels of x.
+        out_channels: channels of h.
+        dim: 1, 2 or 3.
+        width: channels at the finest level; they double at every level down.
+        depth: how often the grid is coarsened.
+        padding: ``circular``, ``zero``, ``replicate`` or ``reflect``; one word, or one per axis.
+        norm: ``layer`` (over the channels of each cell), ``group`` (groups of up to 8 channels),
+            ``instance`` or ``none``.
+
+    Shapes:
+        - x: ``(B, in_channels, *S)``
+        - h and the update: ``(B, out_channels, *S)``
+
+    Example:
+        >>> phi = UNet(in_channels=2, out_channels=1, width=4, depth=2)
+        >>> phi(torch.randn(1, 2, 13, 7), torch.randn(1, 1, 13, 7)).shape
+        torch.Size([1, 1, 13, 7])
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        dim: int = 2,
+        width: int = 16,
+        depth: int = 3,
+        padding: str | Sequence[str] = "circular",
+        norm: str = "layer",
+    ) -> None:
+        super().__init__()
+        if dim not in CONVOLUTIONS:
+            raise ValueError(expected("dim to be 1, 2 or 3", dim, "a graph correction beyond that"))
+        for name, value, least in (("width", width, 1), ("depth", depth, 0)):
+            if value < least:
+                raise ValueError(expected(f"{name} >= {least}", value, f"{name}={max(least, 4)}"))
+        self.in_channels, self.out_channels, self.dim = in_channels, out_channels, dim
+        modes = padding_modes(padding, dim)
+        self.periodic = tuple(mode == "circular" for mode in modes)
+        self.entry = _DoubleConvolution(in_channels + out_channels, width, modes, norm)
+        self.coarse = _CoarseGrid(width, depth, modes, norm) if depth else None
+        self.last = CONVOLUTIONS[dim](width, out_channels, kernel_size=1)
+        for parameter in self.last.parameters():
+            nn.init.zeros_(parameter)
+
+    def prepare(self, x: Tensor, domain: Domain) -> HoistedInput:
+        """The x-part of the first convolution, ``(B, width, *S)``."""
+        if not isinstance(domain, GridDomain):
+            raise ValueError(expected("a field on a grid for a U-Net", "one on points", "correction='gino'"))
+        self._check(x, self.in_channels, "x")
+        return HoistedInput(self.entry.first.part(self._laid_out(x), slice(0, self.in_channels)))
+
+    def forward(self, x: Tensor | HoistedInput, h: Tensor) -> Tensor:
+        """The update at h; x may be the input itself or what `prepare` made of it."""
+        self._check(h, self.out_channels, "h")
+        if not isinstance(x, HoistedInput):
+            if x.shape[2:] != h.shape[2:]:
+                raise ValueError(
+                    expected(
+                        f"x on the grid of h {tuple(h.shape[2:])}", tuple(x.shape[2:]), "resample(x, ..)"
+                    )
+                )
+            x = self.prepare(x, GridDomain.of(x))
+        h_part = self.entry.first.part(self._laid_out(h), slice(self.in_channels, None), bias=False)
+        field = self.entry.after_first(x.first + h_part)
+        if self.coarse is not None:
+            field = self.coarse(field)
+        update: Tensor = self.last(field)
+        return update
+
+    def _laid_out(self, field: Tensor) -> Tensor:
+        return field.contiguous(memory_format=LAYOUTS[self.dim])
+
+    def _check(self, field: Tensor, channels: int, name: str) -> None:
+        if field.dim() != self.dim + 2 or field.shape[1] != channels:
+            raise ValueError(
+                expected(
+                    f"{name} of shape (B, {channels}, {', '.join('n' * self.dim)})",
+                    tuple(field.shape),
+                    "in_channels, out_channels and dim that fit the data",
+                )
+            )
+
+
+CORRECTIONS.register("unet", UNet)
+
+
+class _CoarseGrid(nn.Module):
+    """What a U-Net does on the next coarser grid, and on those below it, and brings back."""
+
+    def __init__(self, channels: int, depth: int, modes: tuple[str, ...], norm: str) -> None:
+        super().__init__()
+        self.down = _DoubleConvolution(channels, 2 * channels, modes, norm)
+        self.coarser = _CoarseGrid(2 * channels, depth - 1, modes, norm) if depth > 1 else None
+        self.narrow = _Convolution(2 * channels, channels, modes)
+        self.up = _DoubleConvolution(2 * channels, channels, modes, norm)
+
+    def forward(self, fine: Tensor) -> Tensor:
+        coarse = self.down(_coarsen(fine))
+        if self.coarser is not None:
+            coarse = self.coarser(coarse)
+        back = self.narrow(_refine(coarse, fine.shape[2:]))
+        result: Tensor = self.up(torch.cat([back, fine], 1))
+        return result
+
+
+class _DoubleConvolution(nn.Module):
+    """Twice: convolve, normalise, activate."""
+
+    def __init__(self, inputs: int, outputs: int, modes: tuple[str, ...], norm: str) -> None:
+        super().__init__()
+        self.first = _Convolution(inputs, outputs, modes)
+        self.first_norm = _norm(norm, outputs)
+        self.second = _Convolution(outputs, outputs, modes)
+        self.second_norm = _norm(norm, outputs)
+
+    def forward(self, field: Tensor) -> Tensor:
+        return self.after_first(self.first(field))
+
+    def after_first(self, field: Tensor) -> Tensor:
+        """What follows the first convolution."""
+        field = self.second(F.gelu(self.first_norm(field)))
+        return F.gelu(self.second_norm(field))
+
+
+class _Convolution(nn.Module):
+    """A convolution of width 3 that keeps the grid's size."""
+
+    def __init__(self, inputs: int, outputs: int, modes: tuple[str, ...]) -> None:
+        super().__init__()
+        self.modes = modes
+        kernel = CONVOLUTIONS[len(modes)](inputs, outputs, kernel_size=3)
+        self.weight = nn.Parameter(kernel.weight.detach().to(memory_format=LAYOUTS[len(modes)]))
+        self.bias = nn.Parameter(torch.as_tensor(kernel.bias).detach())
+
+    def forward(self, field: Tensor) -> Tensor:
+        return self._convolve(field, self.weight, self.bias)
+
+    def part(self, field: Tensor, channels: slice, bias: bool = True) -> Tensor:
+        """The convolution of some of its input channels alone."""
+        return self._convolve(field, self.weight[:, channels], self.bias if bias else None)
+
+    def _convolve(self, field: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        convolve = CONVOLVE[len(self.modes)]
+        if set(self.modes) == {"zero"}:  # the one mode that a convolution has built in
+            return convolve(field, weight, bias, padding=1)
+        return convolve(pad(field, self.modes), weight, bias)
+
+
+class _LayerNorm(nn.LayerNorm):
+    """Layer norm over the channels of each cell. In channels-last memory nothing is copied."""
+
+    def forward(self, field: Tensor) -> Tensor:
+        return super().forward(field.movedim(1, -1)).movedim(-1, 1)
+
+
+class _GroupNorm(nn.GroupNorm):
+    """Group norm that also accepts a single cell, which a coarse level of a small grid can be."""
+
+    def forward(self, field: Tensor) -> Tensor:
+        return torch.group_norm(field, self.num_groups, self.weight, self.bias, self.eps)
+
+
+def _norm(norm: str, channels: int) -> nn.Module:
+    if norm == "layer":
+        return _LayerNorm(channels)
+    if norm == "group":
+        return _GroupNorm(max(g for g in range(1, 9) if channels % g == 0), channels)
+    if norm == "instance":
+        return _GroupNorm(channels, channels)
+    if norm == "none":
+        return nn.Identity()
+    raise ValueError(expected("a norm", repr(norm), did_you_mean(str(norm), NORMS)))
+
+
+def _coarsen(field: Tensor) -> Tensor:
+    """Average cells in pairs; the last cell of an odd axis stays alone."""
+    sizes = [min(2, n) for n in field.shape[2:]]
+    pooling = POOLINGS[len(sizes)]
+    return pooling(field, sizes, stride=2, ceil_mode=True, count_include_pad=False)
+
+
+def _refine(field: Tensor, shape: Sequence[int]) -> Tensor:
+    """Copy each cell to the cells that it was averaged from."""
+    field = F.interpolate(field, scale_factor=2, mode="nearest")
+    for axis, size in enumerate(shape, start=2):
+        field = field.narrow(axis, 0, size)
+    return field

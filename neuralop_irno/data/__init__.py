@@ -1,0 +1,1 @@
+"""Generators by real solvers, and readers."""

@@ -1,0 +1,216 @@
+"""Data as neuraloperator's batches are keyed: a dict with x and y, and the place of the sample."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from neuralop_irno.data.burgers import Burgers
+from neuralop_irno.data.turbulence import Turbulence
+from neuralop_irno.errors import did_you_mean, expected
+from neuralop_irno.registry import DATASETS
+
+
+class FieldDataset(Dataset[dict[str, Tensor]]):
+    """Pairs of fields held in memory.
+
+    Args:
+        x: inputs, ``(n, in_channels, *S)``.
+        y: targets, ``(n, out_channels, *S)``.
+
+    Example:
+        >>> data = FieldDataset(torch.zeros(3, 2, 8), torch.zeros(3, 1, 8))
+        >>> sorted(data[0]), len(data)
+        (['x', 'y'], 3)
+    """
+
+    def __init__(self, x: Tensor, y: Tensor) -> None:
+        if len(x) != len(y):
+            raise ValueError(expected("as many targets as inputs", f"{len(x)} x, {len(y)} y", "one y per x"))
+        self.x, self.y = x, y
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        return {"x": self.x[index], "y": self.y[index]}
+
+
+def windows(
+    frames: Tensor, inputs: int = 1, outputs: int = 1, stride: int = 1, static: Tensor | None = None
+) -> FieldDataset:
+    """Cut trajectories into pairs: some frames, and those that follow them.
+
+    Args:
+        frames: ``(trajectories, T, *S)``.
+        inputs: frames in x, as channels.
+        outputs: frames in y, as channels.
+        stride: frames between the starts of two windows.
+        static: a field that does not change, ``S``: the last channel of x.
+
+    Shapes:
+        - x: ``(n, inputs [+ 1], *S)``; y: ``(n, outputs, *S)``
+
+    Example:
+        >>> data = windows(torch.arange(5.0).reshape(1, 5, 1), inputs=2, outputs=1)
+        >>> [(pair["x"].flatten().tolist(), pair["y"].item()) for pair in data]
+        [([0.0, 1.0], 2.0), ([1.0, 2.0], 3.0), ([2.0, 3.0], 4.0)]
+    """
+    length = inputs + outputs
+    if frames.shape[1] < length:
+        raise ValueError(
+            expected(f"trajectories of at least {length} frames", frames.shape[1], "fewer outputs")
+        )
+    starts = range(0, frames.shape[1] - length + 1, stride)
+    cut = torch.stack([frames[:, s : s + length] for s in starts], 1).flatten(0, 1)
+    x, y = cut[:, :inputs], cut[:, inputs:]
+    if static is not None:
+        x = torch.cat([x, static.expand(len(x), 1, *static.shape)], 1)
+    return FieldDataset(x.contiguous(), y.contiguous())
+
+
+Splits = dict[str, FieldDataset]
+SPLITS = ("train", "valid", "test")
+
+
+@DATASETS.register("turbulence")
+def turbulence(
+    trajectories: Sequence[int] = (64, 8, 16),
+    frames: int = 40,
+    frame: float = 0.1,
+    size: int = 32,
+    resolution: int = 64,
+    outputs: int = 4,
+    stride: int = 1,
+    viscosity: float = 4e-3,
+    warmup: float = 4.0,
+    seed: int = 0,
+    device: str = "cpu",
+) -> Splits:
+    """Two-dimensional turbulence: from the vorticity now to its next frames.
+
+    x holds the vorticity and the forcing, y the vorticity of the next ``outputs`` frames, all in units
+    of the training set's standard deviation. With the forcing in x the problem is the same wherever the
+    square begins. The splits are different flows, not different times of one flow.
+
+    Args:
+        trajectories: flows for training, validation and test.
+        frames: snapshots of each.
+        frame: the time between them.
+        size: points a side.
+        resolution: points a side that the solver works on.
+        outputs: frames in y.
+        stride: frames between the starts of two training windows.
+        viscosity: the smaller, the finer the scales.
+        warmup: time before the first snapshot.
+        seed: of the flows.
+        device: where the solver runs.
+    """
+    flow = Turbulence(resolution, viscosity, device=device)
+    fields = _splits(flow, trajectories, frames, frame, size, warmup, seed)
+    scale = fields["train"].std()
+    forcing = flow.grid.coarsen(flow.grid.transform(flow.forcing), size).cpu()
+    return {
+        split: windows(
+            field / scale, 1, outputs, stride if split == "train" else outputs, forcing / forcing.std()
+        )
+        for split, field in fields.items()
+    }
+
+
+@DATASETS.register("burgers")
+def burgers(
+    trajectories: Sequence[int] = (64, 8, 16),
+    frames: int = 20,
+    frame: float = 0.1,
+    size: int = 64,
+    dim: int = 1,
+    outputs: int = 1,
+    viscosity: float = 0.02,
+    seed: int = 0,
+    device: str = "cpu",
+) -> Splits:
+    """Steepening waves in one, two or three dimensions: from one frame to the next ``outputs``.
+
+    Args:
+        trajectories: flows for training, validation and test.
+        frames: snapshots of each.
+        frame: the time between them.
+        size: points a side.
+        dim: 1, 2 or 3.
+        outputs: frames in y.
+        viscosity: the smaller, the steeper the fronts.
+        seed: of the flows.
+        device: where the solver runs.
+    """
+    fields = _splits(
+        Burgers(size, dim, viscosity, device=device), trajectories, frames, frame, size, 0.0, seed
+    )
+    return {split: windows(field, 1, outputs, outputs) for split, field in fields.items()}
+
+
+@DATASETS.register("files")
+def files(train: str, valid: str, test: str | None = None) -> Splits:
+    """Fields from files with the arrays x and y: ``.npz`` or ``.safetensors``.
+
+    Args:
+        train: path of the training set.
+        valid: of the validation set.
+        test: of the test set; the validation set by default.
+    """
+    paths = {"train": train, "valid": valid, "test": test or valid}
+    return {split: read_fields(path) for split, path in paths.items()}
+
+
+def read_fields(path: str | os.PathLike[str]) -> FieldDataset:
+    """The arrays x and y of an ``.npz`` or ``.safetensors`` file; nothing is unpickled."""
+    source = Path(path)
+    if not source.is_file():
+        raise FileNotFoundError(expected("a data file", f"no file at {source}", "another path"))
+    arrays: Mapping[str, Any]
+    if source.suffix == ".npz":
+        with np.load(source, allow_pickle=False) as archive:
+            arrays = {name: torch.from_numpy(archive[name]) for name in archive.files}
+    elif source.suffix == ".safetensors":
+        arrays = load_file(source)
+    else:
+        raise ValueError(expected("an .npz or .safetensors file", source.name, "np.savez(path, x=x, y=y)"))
+    for name in ("x", "y"):
+        if name not in arrays:
+            raise ValueError(
+                expected(f"an array '{name}' in {source.name}", sorted(arrays), did_you_mean(name, arrays))
+            )
+    return FieldDataset(arrays["x"].float(), arrays["y"].float())
+
+
+def load_splits(config: Mapping[str, Any]) -> Splits:
+    """The data sets that a config names: ``{"name": "turbulence", "size": 32}``."""
+    splits: Splits = DATASETS.build(config)
+    return splits
+
+
+def _splits(
+    flow: Turbulence | Burgers,
+    trajectories: Sequence[int],
+    frames: int,
+    frame: float,
+    size: int,
+    warmup: float,
+    seed: int,
+) -> dict[str, Tensor]:
+    if len(trajectories) != len(SPLITS):
+        raise ValueError(
+            expected("three numbers of trajectories", list(trajectories), "trajectories: [64, 8, 16]")
+        )
+    return {
+        split: flow.run(count, frames, frame, seed=3 * seed + place, warmup=warmup, size=size).cpu()
+        for place, (split, count) in enumerate(zip(SPLITS, trajectories, strict=True))
+    }

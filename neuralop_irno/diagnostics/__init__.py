@@ -1,0 +1,1 @@
+"""What a trained refiner does, measured and drawn."""

@@ -1,0 +1,1 @@
+"""Where fields live: grids and point sets, with their means and norms."""

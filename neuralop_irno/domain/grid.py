@@ -1,0 +1,85 @@
+"""Fields on uniform grids, in one, two or three dimensions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from neuralop_irno.domain.domain import Domain
+
+
+class GridDomain(Domain):
+    """A batch of uniform grids of one shape; every cell weighs the same.
+
+    Args:
+        samples: how many grids the batch holds.
+        shape: points along each axis, ``S``.
+
+    Shapes:
+        - field: ``(B, C, *S)``
+
+    Example:
+        >>> domain = GridDomain(samples=2, shape=(4, 5))
+        >>> domain.norm(torch.full((2, 3, 4, 5), -2.0))
+        tensor([2., 2.])
+    """
+
+    def __init__(self, samples: int, shape: Sequence[int]) -> None:
+        self.samples = samples
+        self.shape = tuple(shape)
+
+    @classmethod
+    def of(cls, field: Tensor) -> GridDomain:
+        """The domain that a field of shape ``(B, C, *S)`` lives on."""
+        return cls(field.shape[0], field.shape[2:])
+
+    def mean(self, field: Tensor) -> Tensor:
+        return field.flatten(1).mean(1)
+
+    def spread(self, values: Tensor, field: Tensor) -> Tensor:
+        return values.reshape(-1, *[1] * (field.dim() - 1))
+
+    def take(self, field: Tensor, keep: Tensor) -> Tensor:
+        return field.index_select(0, keep)
+
+    def put(self, field: Tensor, keep: Tensor, values: Tensor) -> Tensor:
+        return field.index_copy(0, keep, values)
+
+    def select(self, keep: Tensor) -> GridDomain:
+        return GridDomain(len(keep), self.shape)
+
+
+def resample(field: Tensor, shape: Sequence[int], periodic: Sequence[bool]) -> Tensor:
+    """Linear interpolation of a field onto a grid of another shape.
+
+    A periodic axis holds the points i/n, so that its last cell ends where the first begins; an open
+    axis holds both of its ends, i/(n-1). These are neuraloperator's own conventions.
+
+    Args:
+        field: ``(B, C, *S)``.
+        shape: the new shape, as long as S.
+        periodic: for each axis, whether it closes on itself.
+
+    Shapes:
+        - returns: ``(B, C, *shape)``
+
+    Example:
+        >>> resample(torch.tensor([[[0.0, 2.0]]]), [4], [True])
+        tensor([[[0., 1., 2., 1.]]])
+        >>> resample(torch.tensor([[[0.0, 2.0]]]), [3], [False])
+        tensor([[[0., 1., 2.]]])
+    """
+    for axis, (new, closed) in enumerate(zip(shape, periodic, strict=True), start=2):
+        old = field.shape[axis]
+        if new == old:
+            continue
+        spacing = old / new if closed else (old - 1) / max(new - 1, 1)
+        position = torch.arange(new, device=field.device, dtype=torch.float64) * spacing
+        left = position.floor().long().clamp(max=old - 1)
+        right = (left + 1) % old if closed else (left + 1).clamp(max=old - 1)
+        weight = (position - left).to(field.dtype)
+        weight = weight.reshape(-1, *[1] * (field.dim() - axis - 1))
+        field = torch.lerp(field.index_select(axis, left), field.index_select(axis, right), weight)
+    return field

@@ -1,0 +1,94 @@
+"""neuraloperator, imported without its side effects, and its models by name.
+
+``import neuralop`` sets a process-wide warning filter in ten places. Everything of neuraloperator's
+that the package needs comes through here, so that the user's filters stay what they were.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import json
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+from neuralop_irno.errors import expected
+from neuralop_irno.registry import MODELS, accepts, call_with_options, plain
+
+with warnings.catch_warnings():
+    from neuralop import Trainer
+    from neuralop.models import CODANO, FNO, FNOGNO, GINO, TFNO, UNO, UQNO
+    from neuralop.models.base_model import BaseModel
+
+__all__ = [
+    "CODANO", "FNO", "FNOGNO", "GINO", "TFNO", "UNO", "UQNO", "BaseModel", "Trainer", "build_model",
+]  # fmt: skip
+
+# neuraloperator's own registry is read on every look-up; these two it forgot to register.
+MODELS.also_from(lambda: BaseModel._models)
+MODELS.register("uno", UNO)
+MODELS.register("codano", CODANO)
+
+
+def build_model(spec: Any, in_channels: int | None = None, out_channels: int | None = None) -> Any:
+    """A model from a config in neuraloperator's words; anything but a config passes through.
+
+    Args:
+        spec: ``{"model_arch": "fno", "n_modes": [16, 16], ...}``.
+        in_channels: channels of x, where the config leaves them open.
+        out_channels: channels of the answer, where the config leaves them open.
+
+    Example:
+        >>> fno = build_model({"model_arch": "fno", "n_modes": [4, 4], "hidden_channels": 4}, 2, 1)
+        >>> fno.in_channels, fno.out_channels
+        (2, 1)
+    """
+    if isinstance(spec, str):
+        spec = {"model_arch": spec}
+    if not isinstance(spec, Mapping) and not hasattr(spec, "to_dict"):
+        return spec
+    options = copy.deepcopy(plain(spec))  # CODANO changes the lists that it is given
+    arch = options.pop("model_arch", None)
+    if not isinstance(arch, str):
+        raise ValueError(expected("'model_arch' in a model config", sorted(options), "model_arch: fno"))
+    constructor = MODELS.lookup(arch.lower())
+    data_channels = options.pop("data_channels", None)
+    sizes = {
+        "in_channels": in_channels if data_channels is None else data_channels,
+        "out_channels": out_channels,
+    }
+    for key, value in sizes.items():
+        if value is not None and key not in options and accepts(constructor, key):
+            options[key] = value
+    if isinstance(options.get("base_model"), Mapping):  # UQNO holds a model of its own
+        options["base_model"] = build_model(options["base_model"], **sizes)
+    return call_with_options(constructor, options, f"model '{arch}'")
+
+
+def recorded_config(model: object) -> dict[str, Any] | None:
+    """The config that builds a neuraloperator model again, from what its base class recorded.
+
+    None for models that it does not record (UNO, CODANO), and for those built with an option that is
+    no plain data.
+
+    Example:
+        >>> config = recorded_config(FNO((4, 4), 2, 1, 8, n_layers=1))
+        >>> config["model_arch"], config["n_modes"], config["n_layers"]
+        ('fno', [4, 4], 1)
+    """
+    if not isinstance(model, BaseModel):
+        return None
+    recorded = dict(model._init_kwargs)
+    arguments = inspect.signature(type(model)).bind_partial(*recorded.pop("args", ())).arguments
+    parameters = inspect.signature(type(model)).parameters
+    config: dict[str, Any] = {"model_arch": model._name.lower()}
+    # neuraloperator records the default over an argument that was passed by position.
+    for name, value in {**recorded, **arguments}.items():
+        if name in parameters and value is not parameters[name].default:
+            config[name] = plain(value)
+    try:
+        json.dumps(config)
+    except TypeError:
+        return None
+    return config

@@ -1,0 +1,1 @@
+"""What a refiner is trained on."""

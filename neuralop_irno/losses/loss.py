@@ -1,0 +1,79 @@
+"""What the losses share: neuraloperator's call signature and its sum over the batch."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from neuralop_irno.domain.grid import GridDomain
+from neuralop_irno.errors import expected
+from neuralop_irno.solution import Trajectory
+
+REDUCTIONS = ("sum", "mean")
+
+
+class Loss(nn.Module):
+    """A loss on a training trajectory, or on a plain prediction, which counts as its last iterate.
+
+    Called as neuraloperator's ``Trainer`` calls its losses, ``loss(out, **sample)``: of the sample it
+    reads y and leaves the rest alone. That Trainer expects a sum over the batch, and so do its users
+    of every loss; ``reduction="mean"`` gives the mean.
+    """
+
+    def __init__(self, reduction: str = "sum") -> None:
+        super().__init__()
+        if reduction not in REDUCTIONS:
+            raise ValueError(expected("reduction 'sum' or 'mean'", repr(reduction), "reduction='sum'"))
+        self.reduction = reduction
+
+    @abstractmethod
+    def per_sample(self, trajectory: Trajectory, y: Tensor) -> Tensor:
+        """The loss of each sample, ``(samples,)``; y is laid out like the iterates."""
+
+    def forward(self, prediction: Trajectory | Tensor, y: Tensor, **sample: object) -> Tensor:
+        """The loss of a batch.
+
+        Args:
+            prediction: what the refiner returned: a trajectory in training, a field otherwise.
+            y: the truth, laid out like the base's answer.
+            sample: the rest of neuraloperator's batch, which no loss here needs.
+        """
+        trajectory = as_trajectory(prediction)
+        return self.reduce(self.per_sample(trajectory, matching(trajectory, y)))
+
+    def reduce(self, values: Tensor) -> Tensor:
+        """Over the samples, by the convention that was chosen."""
+        return values.sum() if self.reduction == "sum" else values.mean()
+
+
+def as_trajectory(prediction: Trajectory | Tensor) -> Trajectory:
+    """A plain field ``(B, C, *S)`` is a trajectory of one iterate, the last."""
+    if isinstance(prediction, Trajectory):
+        return prediction
+    if not isinstance(prediction, Tensor):
+        raise TypeError(
+            expected(
+                "a trajectory or a field",
+                type(prediction).__name__,
+                "the refiner's own output, without a postprocessor that changes it",
+            )
+        )
+    domain = GridDomain.of(prediction)
+    progress = torch.ones(domain.samples, device=prediction.device)
+    return Trajectory((prediction,), (progress,), domain)
+
+
+def matching(trajectory: Trajectory, y: Tensor) -> Tensor:
+    """The truth laid out like the iterates, or an error that says how it differs."""
+    field = trajectory.as_field(y)
+    if field.shape != trajectory.last.shape:
+        raise ValueError(
+            expected(
+                f"y of shape {tuple(trajectory.last.shape)}, like the prediction",
+                tuple(field.shape),
+                "out_channels and a grid that fit y",
+            )
+        )
+    return field

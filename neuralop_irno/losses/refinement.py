@@ -1,0 +1,91 @@
+"""The whole training loss: spatial, spectral and fixed-point parts, weighed and warmed up."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from neuralop_irno.errors import expected
+from neuralop_irno.losses.fixed_point import FixedPointLoss
+from neuralop_irno.losses.loss import Loss
+from neuralop_irno.losses.spatial import SpatialLoss
+from neuralop_irno.losses.spectral import SpectralLoss
+from neuralop_irno.solution import Trajectory
+
+
+class RefinementLoss(Loss):
+    r"""What a refiner is trained on:
+
+    .. math:: L = w \frac1K \sum_k \|h_k - y\|^2
+              + \beta_s \frac1K \sum_k L_{spec}(h_k, y; \lambda_k)
+              + \beta_f \|\Phi(x, y)\|^2
+
+    A weight of zero costs nothing: its part is not computed. On a plain prediction (evaluation) the
+    fixed-point part is left out.
+
+    Args:
+        spatial: w.
+        spectral: beta_s.
+        fixed_point: beta_f.
+        lambda_start: sharpness of the spectral weights at the first step.
+        lambda_end: at the last step.
+        compare: ``complex``, ``amplitude`` (the paper's) or ``bands``; see `SpectralLoss`.
+        warmup: training batches over which beta_s and beta_f rise linearly from zero.
+        reduction: over the samples, ``sum`` (neuraloperator's convention) or ``mean``.
+
+    Attributes:
+        parts: the parts of the last call, unweighted means over the samples, as tensors: reading them
+            is the caller's synchronisation.
+
+    Example:
+        >>> loss = RefinementLoss(spectral=1.0, fixed_point=0.0)
+        >>> loss(torch.zeros(2, 1, 8), torch.ones(2, 1, 8)).item()
+        3.0
+        >>> sorted(loss.parts)
+        ['spatial', 'spectral']
+    """
+
+    updates: Tensor
+
+    def __init__(
+        self,
+        spatial: float = 1.0,
+        spectral: float = 0.0,
+        fixed_point: float = 0.0,
+        lambda_start: float = 1.0,
+        lambda_end: float = 2.0,
+        compare: str = "complex",
+        warmup: int = 0,
+        reduction: str = "sum",
+    ) -> None:
+        super().__init__(reduction)
+        self.weights = {"spatial": spatial, "spectral": spectral, "fixed_point": fixed_point}
+        for name, weight in self.weights.items():
+            if not weight >= 0:
+                raise ValueError(expected(f"a weight {name} >= 0", weight, f"{name}=1.0"))
+        if not any(self.weights.values()):
+            raise ValueError(expected("at least one weight above 0", self.weights, "spatial=1.0"))
+        if warmup < 0:
+            raise ValueError(expected("warmup >= 0", warmup, "warmup=0"))
+        self.warmup = warmup
+        self._losses: dict[str, Loss] = {
+            "spatial": SpatialLoss(),
+            "spectral": SpectralLoss(compare, lambda_start, lambda_end),
+            "fixed_point": FixedPointLoss(),
+        }
+        self.parts: dict[str, Tensor] = {}
+        self.register_buffer("updates", torch.zeros((), dtype=torch.long))
+
+    def per_sample(self, trajectory: Trajectory, y: Tensor) -> Tensor:
+        ramp = (self.updates / self.warmup).clamp(max=1) if self.warmup else 1
+        self.parts = {}
+        total = torch.zeros((), device=y.device)
+        for name, weight in self.weights.items():
+            if not weight or (name == "fixed_point" and trajectory.phi is None):
+                continue
+            part = self._losses[name].per_sample(trajectory, y)
+            self.parts[name] = part.detach().mean()
+            total = total + weight * (part if name == "spatial" else ramp * part)
+        if self.training and trajectory.phi is not None:
+            self.updates += 1
+        return total

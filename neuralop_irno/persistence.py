@@ -1,0 +1,168 @@
+"""How a refiner is saved, loaded and moved: tensors only, whatever neuraloperator puts in between."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from neuralop_irno import checkpoint
+from neuralop_irno.errors import expected
+
+METADATA = "_metadata"
+"""The key under which neuraloperator's models put something that is no tensor into a state dict."""
+
+
+class _TensorState(OrderedDict[str, Any]):
+    """A state dict that does not take neuraloperator's metadata."""
+
+    def versions_from(self, other: Any) -> None:
+        """Share the module versions that torch keeps beside a state dict, under the same name."""
+        self.__dict__[METADATA] = getattr(other, METADATA, OrderedDict())
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        if key != METADATA:
+            super().__setitem__(key, value)
+
+
+class Persistent(nn.Module):
+    """The part of the refiner that outlives the process; a mixin before neuraloperator's BaseModel.
+
+    Attributes:
+        config: plain data that builds the same model again. Parts that were given as objects stand
+            there as ``{"object": class name}``, and have to be given again.
+    """
+
+    config: dict[str, Any]
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """Tensors only, so that a refiner inside any other module saves and loads strictly."""
+        options = dict(zip(("destination", "prefix", "keep_vars"), args, strict=False)) | kwargs
+        destination: Any = options.pop("destination", None)
+        if destination is None:
+            destination = OrderedDict()
+            destination._metadata = OrderedDict()
+        clean = _TensorState()
+        clean.versions_from(destination)
+        nn.Module.state_dict(self, destination=clean, **options)
+        destination.update(clean)
+        return destination
+
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> Any:
+        """Load tensors; a stray metadata entry is passed over, and the caller's dict left alone."""
+        clean = _TensorState(state_dict)
+        clean.versions_from(state_dict)
+        return nn.Module.load_state_dict(self, clean, strict=strict, assign=assign)
+
+    def save(self, path: str | os.PathLike[str], notes: Mapping[str, Any] | None = None) -> Path:
+        """Write weights and config to one safetensors file, whole or not at all.
+
+        Args:
+            path: the file.
+            notes: plain data to keep beside the config (scores, the training recipe).
+        """
+        content = {"model": self.config, "notes": dict(notes or {})}
+        return checkpoint.write(path, self.state_dict(), content)
+
+    def save_checkpoint(self, save_folder: str | os.PathLike[str], save_name: str) -> None:
+        """neuraloperator's call: ``<name>.safetensors``, which `from_checkpoint` reads.
+
+        Beside it stands ``<name>_state_dict.pt``, tensors only, for neuraloperator's own Trainer: that
+        is the file from which it resumes.
+        """
+        folder = Path(save_folder)
+        self.save(folder / f"{save_name}{checkpoint.SUFFIX}")
+        buffer = io.BytesIO()
+        torch.save(self.state_dict(), buffer)
+        checkpoint.write_bytes(folder / f"{save_name}_state_dict.pt", buffer.getvalue())
+
+    def load_checkpoint(
+        self, save_folder: str | os.PathLike[str], save_name: str, map_location: Any = None
+    ) -> None:
+        """Load the weights that `save_checkpoint` wrote into this model."""
+        tensors, _ = checkpoint.read(Path(save_folder) / f"{save_name}{checkpoint.SUFFIX}")
+        self._load_tensors(tensors)
+
+    @classmethod
+    def from_checkpoint(
+        cls,
+        save_folder: str | os.PathLike[str],
+        save_name: str | None = None,
+        map_location: Any = None,
+        **parts: Any,
+    ) -> Self:
+        """Build the model that a checkpoint describes, with its weights.
+
+        Args:
+            save_folder: the folder; or the file itself, without a name.
+            save_name: the name in the folder.
+            map_location: the device to put the model on.
+            parts: ``base``, ``correction``, ``solver``, ``alpha`` or ``gradient``, where these were
+                given as objects of which no config is known.
+        """
+        path = Path(save_folder)
+        if save_name is not None:
+            path = path / f"{save_name}{checkpoint.SUFFIX}"
+        tensors, content = checkpoint.read(path)
+        config = dict(content["model"])
+        for name in parts:
+            if name not in config:
+                raise ValueError(expected("a part of the model", repr(name), "base=, correction= or solver="))
+        for name, value in {**config, **parts}.items():
+            if isinstance(value, Mapping) and "object" in value:
+                raise ValueError(
+                    expected(
+                        f"the {name} of this checkpoint, a {value['object']} that was given as an object",
+                        "none",
+                        f"from_checkpoint(..., {name}=<an object built the same way>)",
+                    )
+                )
+        model = cls(**{**config, **parts})
+        model.config = config
+        model._load_tensors(tensors)
+        return model if map_location is None else model.to(map_location)
+
+    def _load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        own = self.state_dict()
+        wrong = [
+            name
+            for name in sorted(own.keys() | tensors.keys())
+            if name not in own or name not in tensors or own[name].shape != tensors[name].shape
+        ]
+        if wrong:
+            part = wrong[0].split(".")[0]
+            raise ValueError(
+                expected(
+                    f"a checkpoint of the same {part}",
+                    f"one that differs in {len(wrong)} tensors, {wrong[0]} among them",
+                    f"the {part} that it was trained with",
+                )
+            )
+        self.load_state_dict(tensors)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        complex_weights = any(p.is_complex() for p in self.parameters())
+        if complex_weights and not fn(torch.zeros(1, dtype=torch.complex64)).is_complex():
+            raise ValueError(
+                expected(
+                    "a move that keeps complex weights complex",
+                    "one to a real dtype, which would drop their imaginary parts",
+                    ".to(device) without a dtype, or autocast",
+                )
+            )
+        super()._apply(fn, recurse)
+        for module in self.modules():
+            if hasattr(module, "_grid"):  # neuraloperator's cache, which does not know about devices
+                module.__dict__["_grid"] = None
+        return self

@@ -1,0 +1,315 @@
+"""The refiner: a base operator, a correction and a solver, joined into one model."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from neuralop_irno.base.neuraloperator import wrap_operator
+from neuralop_irno.base.operator import BaseOperator, Problem, Sizes, check_finite
+from neuralop_irno.correction.correction import Correction
+from neuralop_irno.correction.join import as_correction
+from neuralop_irno.errors import expected
+from neuralop_irno.host import BaseModel, build_model, recorded_config
+from neuralop_irno.persistence import Persistent
+from neuralop_irno.registry import CORRECTIONS, SOLVERS, plain
+from neuralop_irno.solution import Solution, Trajectory
+from neuralop_irno.solver.gradient import gradient_rule
+from neuralop_irno.solver.iterate import iterate
+from neuralop_irno.solver.solve import LegRunner, no_steps, solve
+from neuralop_irno.solver.solver import Solver, SolverState
+from neuralop_irno.solver.stopping import Tolerance
+
+
+class IterativeRefiner(Persistent, BaseModel, name="irno"):
+    r"""A base operator refined by an iterated correction.
+
+    .. math:: h_0 = \text{base}(x) \qquad h_{k+1} = h_k + \alpha \, \Phi(x, h_k)
+
+    It is called exactly as the base is, and answers in the same layout. In training mode, when the
+    truth is passed as ``y``, it returns the `Trajectory` that `RefinementLoss` reads; in evaluation
+    ``y`` is ignored.
+
+    Args:
+        base: any module or callable, or a config (``{"model_arch": "fno", ...}``).
+        correction: Phi, by name, by config (``{"name": "unet", "width": 16}``), a `Correction`, or any
+            module that takes x and h joined on channels.
+        solver: by name, by config, or a `Solver`.
+        steps: K. A pair ``[low, high]`` draws the number of training steps anew for every batch, and
+            answers with ``high`` steps.
+        alpha: the step size: a number, a list (one per step), or a config; the solver's own by default.
+        gradient: how gradients cross the loop in training: ``unrolled``, ``checkpointed``,
+            ``{"name": "last", "n": 2}`` or ``detached``.
+        freeze_base: keep the base as it is, weights and buffers; False trains it too.
+        channels: where the base keeps its channels on grids, ``first`` or ``last``.
+        in_channels: channels of x, where the base does not say.
+        out_channels: channels of h, where the base does not say.
+        train_output: ``trajectory``, or ``field`` for wrappers that want a tensor in training too.
+
+    Shapes:
+        - on grids x is ``(B, in_channels, *S)`` and the answer ``(B, out_channels, *S)``
+
+    Example:
+        >>> from neuralop.models import FNO
+        >>> base = FNO(n_modes=(4, 4), in_channels=2, out_channels=1, hidden_channels=4, n_layers=1)
+        >>> model = IterativeRefiner(base, correction="unet", steps=6, alpha=0.5).eval()
+        >>> x = torch.randn(3, 2, 16, 16)
+        >>> torch.equal(model(x), base(x))  # an untrained correction changes nothing
+        True
+    """
+
+    def __init__(
+        self,
+        base: Any,
+        correction: Any = "unet",
+        *,
+        solver: Any = "picard",
+        steps: int | Sequence[int] = 4,
+        alpha: Any = None,
+        gradient: Any = "detached",
+        freeze_base: bool = True,
+        channels: str = "first",
+        in_channels: int | None = None,
+        out_channels: int | None = None,
+        train_output: str = "trajectory",
+        _config_name: str | None = None,
+    ) -> None:
+        super().__init__()
+        if train_output not in ("trajectory", "field"):
+            raise ValueError(
+                expected("train_output 'trajectory' or 'field'", repr(train_output), "'trajectory'")
+            )
+        self.config = {
+            "base": described(base),
+            "correction": described(correction),
+            "solver": described(solver),
+            "steps": plain(steps),
+            "alpha": described(alpha),
+            "gradient": described(gradient),
+            "freeze_base": freeze_base,
+            "channels": channels,
+            "in_channels": in_channels,
+            "out_channels": out_channels,
+            "train_output": train_output,
+        }
+        # neuraloperator records the arguments themselves, modules included; plain data will do.
+        self._init_kwargs = self.config
+        self.train_output = train_output
+        self._fewest_steps, self.steps = step_range(steps)
+        self.gradient = gradient_rule(gradient)
+        self.base: BaseOperator = wrap_operator(
+            build_model(base, in_channels, out_channels), freeze_base, channels
+        )
+        self.sizes = _agreed(Sizes(in_channels, out_channels), self.base.sizes())
+        self.correction: Correction = as_correction(_build_correction(correction, self.sizes))
+        self.solver: Solver = _build_solver(solver, alpha)
+
+    def forward(
+        self,
+        *args: Any,
+        y: Tensor | None = None,
+        start: Tensor | None = None,
+        taken: Tensor | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """The refined answer to a call of the base; a `Trajectory` in training, where y is given.
+
+        Args:
+            args: what the base takes by position.
+            y: the truth. Read in training only, so that it cannot leak into an answer.
+            start: an answer to start from, in place of the base's own, which is then not computed.
+            taken: in training, the steps that each sample's ``start`` has behind it, ``(samples,)``:
+                the one next step is supervised.
+            kwargs: what the base takes by keyword; the rest is not passed on.
+        """
+        problem = self.problem(args, kwargs, start)
+        if self.training and y is not None and self.train_output == "trajectory":
+            return self._trajectory(problem, y, taken)
+        run = LegRunner(self.correction.bind(problem.x, problem.domain), self.solver)
+        none_taken = no_steps(run.phi, problem.start)
+        if self.training and self.steps:
+            leg = self.gradient.for_answers()(run, problem.start, none_taken, self._draw_steps())
+        else:
+            leg = run(problem.start, self.steps, taken=none_taken)
+        return problem.as_answer(leg.value)
+
+    @torch.no_grad()
+    def solve(
+        self,
+        *args: Any,
+        steps: int | None = None,
+        atol: float = 0.0,
+        rtol: float = 0.0,
+        start: Tensor | None = None,
+        throw: bool = False,
+        **kwargs: Any,
+    ) -> Solution:
+        """The refined answer, with an account of how each sample got there.
+
+        Args:
+            args: what the base takes by position.
+            steps: how many at most; K by default.
+            atol: a sample has converged when its update is smaller than ``atol + rtol |h|``; with both
+                at 0 it takes all its steps.
+            rtol: see atol.
+            start: an answer to start from, in place of the base's own.
+            throw: raise if a sample ended badly, rather than mark it.
+            kwargs: what the base takes by keyword.
+        """
+        budget = self.steps if steps is None else step_range(steps)[1]
+        if not min(atol, rtol) >= 0:
+            raise ValueError(expected("tolerances >= 0", f"atol={atol}, rtol={rtol}", "rtol=1e-3"))
+        problem = self.problem(args, kwargs, start)
+        phi = self.correction.bind(problem.x, problem.domain)
+        tolerance = Tolerance(atol, rtol) if atol or rtol else None
+        account = solve(phi, problem.start, self.solver, budget, tolerance)
+        solution = Solution(
+            problem.as_answer(account.value),
+            tuple(account.outcomes),
+            account.taken,
+            account.residuals(),
+            int(account.taken.sum()),
+        )
+        if throw and not solution.good.all():
+            bad = (~solution.good).nonzero()[:, 0].tolist()
+            raise RuntimeError(f"samples {bad} ended badly. {solution}")
+        return solution
+
+    @torch.no_grad()
+    def iterates(
+        self, *args: Any, steps: int | None = None, start: Tensor | None = None, **kwargs: Any
+    ) -> list[Any]:
+        """The answers after 0, 1, .. steps: what `forward` returns for every K at once."""
+        problem = self.problem(args, kwargs, start)
+        phi = self.correction.bind(problem.x, problem.domain)
+        answers = [problem.as_answer(problem.start)]
+
+        def collect(h: Tensor, state: SolverState) -> None:
+            answers.append(problem.as_answer(h))
+
+        state = self.solver.init(problem.start, no_steps(phi, problem.start))
+        count = self.steps if steps is None else step_range(steps)[1]
+        iterate(phi, problem.start, state, self.solver, count, collect)
+        return answers
+
+    def problem(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], start: Tensor | None = None
+    ) -> Problem:
+        """One call of the base, laid out for the iteration."""
+        return self.base.problem(args, kwargs, start, self.correction.periodic)
+
+    def with_base(self, base: Any) -> Self:
+        """A copy of this refiner around another base; the trained correction comes along.
+
+        Args:
+            base: a module, a callable or a config, with the same channels.
+        """
+        parts = {
+            "base": base,
+            "correction": copy.deepcopy(self.correction),
+            "solver": copy.deepcopy(self.solver),
+            "alpha": None,
+            "gradient": self.gradient,
+        }
+        other = type(self)(**{**self.config, **parts})
+        other.config = {**self.config, "base": described(base)}
+        return other.train(self.training)
+
+    def _trajectory(self, problem: Problem, y: Tensor, taken: Tensor | None) -> Trajectory:
+        check_finite(y, "y")
+        truth = problem.as_field(y)
+        if truth.shape != problem.start.shape:
+            raise ValueError(
+                expected(
+                    f"y like the base's answer {tuple(problem.start.shape)}",
+                    tuple(truth.shape),
+                    "a base and targets on one grid, with the same channels",
+                )
+            )
+        phi = self.correction.bind(problem.x, problem.domain)
+        run = LegRunner(phi, self.solver)
+        steps = self._draw_steps()
+        if taken is not None:
+            leg = run(problem.start, 1, taken=taken)
+        elif steps:
+            leg = self.gradient(run, problem.start, no_steps(phi, problem.start), steps)
+        else:
+            leg = run(problem.start, 0)
+        iterates = leg.iterates or (leg.value,)
+        behind = leg.taken or (leg.state.taken,)
+        progress = tuple(((k - 1) / max(steps - 1, 1)).clamp(0, 1) for k in behind)
+        return Trajectory(iterates, progress, problem.domain, phi, problem.as_field, problem.as_answer)
+
+    def _draw_steps(self) -> int:
+        if self._fewest_steps == self.steps or not self.training:
+            return self.steps
+        return int(torch.randint(self._fewest_steps, self.steps + 1, ()))
+
+
+def step_range(steps: int | Sequence[int]) -> tuple[int, int]:
+    """The fewest and the most steps that a number or a pair stands for.
+
+    Example:
+        >>> step_range(6), step_range([2, 8])
+        ((6, 6), (2, 8))
+    """
+    low, high = (steps, steps) if isinstance(steps, int) else tuple(steps)
+    if isinstance(steps, bool) or not 0 <= low <= high:
+        raise ValueError(expected("steps >= 0, or a pair [low, high]", steps, "steps=6 or steps=[2, 8]"))
+    return low, high
+
+
+def described(part: Any) -> Any:
+    """A part of a model as plain data; an object that cannot be, as its class name."""
+    if part is None or isinstance(part, (str, int, float, Mapping, list, tuple)):
+        return plain(part)
+    return recorded_config(part) or {"object": type(part).__name__}
+
+
+def _agreed(told: Sizes, stated: Sizes) -> Sizes:
+    for name in ("in_channels", "out_channels"):
+        ours, theirs = getattr(told, name), getattr(stated, name)
+        if ours is not None and theirs is not None and ours != theirs:
+            raise ValueError(
+                expected(f"{name}={theirs}, as the base has it", f"{name}={ours}", f"leaving {name} out")
+            )
+    return Sizes(told.in_channels or stated.in_channels, told.out_channels or stated.out_channels, stated.dim)
+
+
+def _build_correction(correction: Any, sizes: Sizes) -> Any:
+    if isinstance(correction, (str, Mapping)):
+        options = correction if isinstance(correction, Mapping) else {}
+        for name in ("in_channels", "out_channels"):
+            if getattr(sizes, name) is None and name not in options:
+                raise ValueError(
+                    expected(
+                        f"to know the {name} that the correction is built for",
+                        "a base that does not say",
+                        f"IterativeRefiner(base, ..., {name}=...)",
+                    )
+                )
+        known = {name: value for name, value in vars(sizes).items() if value is not None}
+        return CORRECTIONS.build(correction, **known)
+    for name in ("in_channels", "out_channels"):
+        own, wanted = getattr(correction, name, None), getattr(sizes, name)
+        if isinstance(correction, Correction) and None not in (own, wanted) and own != wanted:
+            raise ValueError(
+                expected(f"a correction with {name}={wanted}, like the base", own, f"{name}={wanted}")
+            )
+    return correction
+
+
+def _build_solver(solver: Any, alpha: Any) -> Any:
+    options = {} if alpha is None else {"alpha": alpha}
+    if alpha is not None and (isinstance(solver, nn.Module) or "alpha" in plain(solver)):
+        raise ValueError(
+            expected("one step size", "alpha beside a solver that has its own", "one of the two")
+        )
+    built = SOLVERS.build(solver, **options)
+    if not isinstance(built, Solver):
+        raise TypeError(expected("a solver", type(built).__name__, f"one of {', '.join(SOLVERS.names())}"))
+    return built

@@ -1,0 +1,154 @@
+"""Names to constructors: one small registry for every family of parts.
+
+A part is given as an object (used as it is), as a name, or as a mapping with a name and options:
+
+    "unet"      {"name": "unet", "width": 16}      UNet(...)
+
+Other packages add parts through the entry-point group ``neuralop_irno.<family>``.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from importlib.metadata import entry_points
+from typing import Any
+
+from neuralop_irno.errors import did_you_mean, expected
+
+BOOKKEEPING_KEYS = frozenset({"_config_name"})
+"""What zencfg 1.0 writes into every level of a config it turns into a mapping."""
+
+
+class Registry:
+    """A family of named constructors.
+
+    Args:
+        family: what the entries are, as the user says it ("correction", "solver").
+
+    Example:
+        >>> shapes = Registry("shape")
+        >>> @shapes.register("circle")
+        ... def circle(radius: float) -> str:
+        ...     return f"circle of {radius}"
+        >>> shapes.build({"name": "circle", "radius": 2.0})
+        'circle of 2.0'
+        >>> shapes.build("circel")
+        Traceback (most recent call last):
+        ValueError: expected the name of a shape, got 'circel'; try 'circle' (the choices are circle)
+    """
+
+    def __init__(self, family: str) -> None:
+        self.family = family
+        self._entries: dict[str, Callable[..., Any]] = {}
+        self._also: Callable[[], Mapping[str, Callable[..., Any]]] | None = None
+        self._plugins_loaded = False
+
+    def also_from(self, source: Callable[[], Mapping[str, Callable[..., Any]]]) -> None:
+        """Look names up in a further place too, on every call; our own entries come first."""
+        self._also = source
+
+    def register(self, name: str, entry: Callable[..., Any] | None = None) -> Callable[..., Any]:
+        """Add an entry, as a call or as a decorator. A name that is taken is refused."""
+        if entry is None:
+            return lambda decorated: self.register(name, decorated)
+        if self._entries.get(name, entry) is not entry:
+            raise ValueError(
+                expected(f"a new {self.family} name", f"'{name}', which is taken", "another name")
+            )
+        self._entries[name] = entry
+        return entry
+
+    def names(self) -> list[str]:
+        """Every name that `lookup` knows, sorted."""
+        return sorted(self._known())
+
+    def lookup(self, name: str) -> Callable[..., Any]:
+        """The constructor behind a name; an unknown name lists the choices."""
+        known = self._known()
+        if name not in known:
+            raise ValueError(expected(f"the name of a {self.family}", repr(name), did_you_mean(name, known)))
+        return known[name]
+
+    def build(self, spec: Any, **context: Any) -> Any:
+        """Turn a name or a mapping into an object; anything else passes through unchanged.
+
+        Args:
+            spec: a name, a mapping ``{"name": ..., **options}``, or a finished object.
+            context: values that the caller knows (channel counts, say). They fill the parameters
+                that the constructor has and the options leave open; the others are left out.
+        """
+        if isinstance(spec, str):
+            spec = {"name": spec}
+        if not isinstance(spec, Mapping):
+            return spec
+        options = plain(spec)
+        name = options.pop("name", None)
+        if not isinstance(name, str):
+            raise ValueError(
+                expected(f"a 'name' in the {self.family} config", sorted(spec), "name: <one of them>")
+            )
+        constructor = self.lookup(name)
+        accepted = {key: value for key, value in context.items() if accepts(constructor, key)}
+        return call_with_options(constructor, {**accepted, **options}, f"{self.family} '{name}'")
+
+    def _known(self) -> dict[str, Callable[..., Any]]:
+        if not self._plugins_loaded:
+            self._plugins_loaded = True
+            for plugin in entry_points(group=f"neuralop_irno.{self.family.replace(' ', '_')}s"):
+                self.register(plugin.name, plugin.load())
+        return {**(self._also() if self._also else {}), **self._entries}
+
+
+def accepts(constructor: Callable[..., Any], key: str) -> bool:
+    """Whether a constructor names this parameter itself (``**kwargs`` does not count)."""
+    return key in inspect.signature(constructor).parameters
+
+
+def call_with_options(constructor: Callable[..., Any], options: Mapping[str, Any], what: str) -> Any:
+    """Call a constructor with options; a key that it does not take is an error with a hint."""
+    parameters = inspect.signature(constructor).parameters
+    if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        for key in options:
+            if key not in parameters:
+                raise ValueError(expected(f"an option of {what}", repr(key), did_you_mean(key, parameters)))
+    missing = [
+        p.name
+        for p in parameters.values()
+        if p.default is p.empty
+        and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+        and p.name not in options
+    ]
+    if missing:
+        raise ValueError(
+            expected(f"the option '{missing[0]}' of {what}", sorted(options), f"{missing[0]}=...")
+        )
+    return constructor(**options)
+
+
+def plain(config: Any) -> Any:
+    """A deep copy of a config in plain dicts and lists, without other packages' bookkeeping keys.
+
+    Takes mappings and objects that say how to become one (``to_dict``); the caller's config is
+    never changed, and neither is anything that it holds.
+
+    Example:
+        >>> plain({"model_arch": "fno", "_config_name": "Fno", "n_modes": (8, 8)})
+        {'model_arch': 'fno', 'n_modes': [8, 8]}
+    """
+    if not isinstance(config, Mapping) and hasattr(config, "to_dict") and not isinstance(config, type):
+        config = config.to_dict()
+    if isinstance(config, Mapping):
+        return {str(k): plain(v) for k, v in config.items() if k not in BOOKKEEPING_KEYS}
+    if isinstance(config, (list, tuple)):
+        return [plain(value) for value in config]
+    return config
+
+
+MODELS = Registry("model")
+CORRECTIONS = Registry("correction")
+SOLVERS = Registry("solver")
+STEP_SIZES = Registry("step size")
+GRADIENTS = Registry("gradient rule")
+METRICS = Registry("metric")
+DATASETS = Registry("dataset")

@@ -1,0 +1,62 @@
+"""The one loop of the package. Training, solving, diagnostics and rollouts all call it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from torch import Tensor
+
+from neuralop_irno.solver.solver import Phi, Solver, SolverState
+
+Step = Callable[[Tensor, SolverState], tuple[Tensor, SolverState]]
+
+
+class Watch(Protocol):
+    """Sees every step, and says who goes on."""
+
+    def __call__(self, h: Tensor, state: SolverState) -> Tensor | None:
+        """Look at the new iterate of the samples still in the loop.
+
+        Returns:
+            the positions, among them, of those that go on; None lets everybody go on.
+        """
+
+
+def iterate(
+    phi: Phi,
+    h: Tensor,
+    state: SolverState,
+    solver: Solver,
+    steps: int,
+    watch: Watch | None = None,
+    around: Callable[[Step, Tensor, SolverState], tuple[Tensor, SolverState]] | None = None,
+) -> tuple[Tensor, SolverState]:
+    """Take steps until they run out or nobody wants to go on.
+
+    Samples that the watch sends home leave the batch: their rows are not computed again. The watch
+    keeps what it wants of them; the loop returns those that were still there at the end.
+
+    Args:
+        phi: the correction, bound to x.
+        h: the state to start from.
+        state: the solver's state there.
+        solver: takes the steps.
+        steps: how many, at most.
+        watch: sees every step; None lets all of them run.
+        around: how a single step is called; a gradient rule may wrap it.
+    """
+    for _ in range(steps):
+
+        def step(h: Tensor, state: SolverState, phi: Phi = phi) -> tuple[Tensor, SolverState]:
+            return solver.step(phi, h, state)
+
+        h, state = around(step, h, state) if around else step(h, state)
+        going_on = watch(h, state) if watch else None
+        if going_on is None:
+            continue
+        h, state = phi.domain.take(h, going_on), state.select(phi.domain, going_on)
+        if not len(going_on):
+            break
+        phi = phi.select(going_on)
+    return h, state

@@ -1,0 +1,51 @@
+"""The paper's iteration."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from neuralop_irno.registry import SOLVERS
+from neuralop_irno.solver.solver import Phi, Solver, SolverState
+from neuralop_irno.solver.step_size import step_size
+
+
+@SOLVERS.register("picard")
+class Picard(Solver):
+    r"""Damped Picard iteration.
+
+    .. math:: h_{k+1} = h_k + \alpha_k \, \Phi(x, h_k)
+
+    Near a fixed point with :math:`A = -\partial\Phi/\partial h` the error shrinks by
+    :math:`|I - \alpha A|` a step.
+
+    Args:
+        alpha: a number, a list (one per step), a mapping that names a step size, or a `StepSize`.
+
+    Example:
+        >>> from neuralop_irno.correction.correction import FunctionCorrection
+        >>> from neuralop_irno.domain.grid import GridDomain
+        >>> x = torch.ones(1, 1, 4)
+        >>> phi = FunctionCorrection(lambda x, h: x - h).bind(x, GridDomain.of(x))
+        >>> h = torch.zeros(1, 1, 4)
+        >>> solver = Picard(alpha=0.5)
+        >>> h, state = solver.step(phi, h, solver.init(h, torch.zeros(1, dtype=torch.long)))
+        >>> h
+        tensor([[[0.5000, 0.5000, 0.5000, 0.5000]]])
+    """
+
+    def __init__(self, alpha: Any = 1.0) -> None:
+        super().__init__()
+        self.alpha = step_size(alpha)
+
+    def init(self, h: Tensor, taken: Tensor) -> SolverState:
+        return SolverState(taken, torch.zeros_like(h))
+
+    def step(self, phi: Phi, h: Tensor, state: SolverState) -> tuple[Tensor, SolverState]:
+        alpha = self.alpha(state.taken)
+        if alpha.dim() and alpha.numel() > 1:
+            alpha = phi.domain.spread(alpha, h)
+        update = alpha * phi(h)
+        return h + update, SolverState(state.taken + 1, update)

@@ -1,0 +1,106 @@
+"""alpha: how far one step goes. Constant, given step by step, or learned."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from neuralop_irno.errors import expected
+from neuralop_irno.registry import STEP_SIZES
+
+
+class StepSize(nn.Module):
+    """alpha as a function of the number of steps that each sample has taken."""
+
+    @abstractmethod
+    def forward(self, taken: Tensor) -> Tensor:
+        """The step size of each sample.
+
+        Shapes:
+            - taken: ``(samples,)``, steps taken so far
+            - returns: a scalar, or ``(samples,)``
+        """
+
+
+@STEP_SIZES.register("constant")
+class Constant(StepSize):
+    """The same alpha at every step."""
+
+    value: Tensor
+
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.register_buffer("value", torch.tensor(_finite(value)), persistent=False)
+
+    def forward(self, taken: Tensor) -> Tensor:
+        return self.value
+
+
+@STEP_SIZES.register("scheduled")
+class Scheduled(StepSize):
+    """alpha_k read from a list; the last one holds for every step after it.
+
+    Example:
+        >>> Scheduled([1.0, 0.5])(torch.tensor([0, 1, 7]))
+        tensor([1.0000, 0.5000, 0.5000])
+    """
+
+    values: Tensor
+
+    def __init__(self, values: Sequence[float]) -> None:
+        super().__init__()
+        if not values:
+            raise ValueError(expected("at least one step size", "an empty list", "alpha=[1.0, 0.5]"))
+        self.register_buffer("values", torch.tensor([_finite(v) for v in values]), persistent=False)
+
+    def forward(self, taken: Tensor) -> Tensor:
+        return self.values[taken.clamp(max=len(self.values) - 1)]
+
+
+@STEP_SIZES.register("learned")
+class Learned(StepSize):
+    """alpha as a trained parameter: one for all steps, or one for each of the first ``steps``.
+
+    Args:
+        value: where training starts.
+        steps: how many step sizes to learn; the last one holds for every step after it.
+    """
+
+    def __init__(self, value: float, steps: int = 1) -> None:
+        super().__init__()
+        if steps < 1:
+            raise ValueError(expected("at least one learned step size", f"steps={steps}", "steps=1"))
+        self.values = nn.Parameter(torch.full((steps,), _finite(value)))
+
+    def forward(self, taken: Tensor) -> Tensor:
+        return self.values[taken.clamp(max=len(self.values) - 1)]
+
+
+def step_size(alpha: Any) -> StepSize:
+    """A number is constant, a list is scheduled, a mapping names a step size, an object is used.
+
+    Example:
+        >>> type(step_size({"name": "learned", "value": 0.5})).__name__
+        'Learned'
+    """
+    if isinstance(alpha, StepSize):
+        return alpha
+    if isinstance(alpha, (str, Mapping)):
+        built: StepSize = STEP_SIZES.build(alpha)
+        return built
+    if isinstance(alpha, Sequence):
+        return Scheduled(alpha)
+    return Constant(alpha)
+
+
+def _finite(alpha: Any) -> float:
+    if isinstance(alpha, bool) or not isinstance(alpha, (int, float)):
+        raise TypeError(expected("alpha as a number", repr(alpha), "alpha=0.5"))
+    if not math.isfinite(alpha):
+        raise ValueError(expected("a finite alpha", alpha, "alpha=0.5"))
+    return float(alpha)

@@ -1,0 +1,1 @@
+"""Spectra of fields: coefficients, frequencies, multiplicities."""

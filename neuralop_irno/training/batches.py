@@ -1,0 +1,70 @@
+"""A training set in seeded order, from any batch on, so that a resumed run sees what it would have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, default_collate
+
+from neuralop_irno.errors import expected
+
+Sample = dict[str, Any]
+
+
+class Numbered(Dataset[tuple[int, Sample]]):
+    """A dataset whose samples know their place."""
+
+    def __init__(self, dataset: Dataset[Sample]) -> None:
+        self.dataset = dataset
+
+    def __getitem__(self, index: int) -> tuple[int, Sample]:
+        return index, self.dataset[index]
+
+
+def epoch_order(samples: int, batch_size: int, seed: int, epoch: int) -> tuple[Tensor, ...]:
+    """The sample numbers of every batch of an epoch; a last, smaller batch is kept.
+
+    Example:
+        >>> [len(batch) for batch in epoch_order(10, 4, seed=0, epoch=3)]
+        [4, 4, 2]
+    """
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+    return torch.randperm(samples, generator=generator).split(batch_size)
+
+
+def load(dataset: Dataset[Sample], order: Sequence[Tensor]) -> Iterator[tuple[Tensor, Sample]]:
+    """The batches of an order: sample numbers, and the collated sample."""
+    batches = [index.tolist() for index in order]
+    return iter(DataLoader(Numbered(dataset), batch_sampler=batches, collate_fn=_collate))
+
+
+def _collate(pairs: list[tuple[int, Sample]]) -> tuple[Tensor, Sample]:
+    numbers, samples = zip(*pairs, strict=True)
+    return torch.tensor(numbers), default_collate(list(samples))
+
+
+def to_device(sample: Sample, device: torch.device) -> Sample:
+    """The tensors of a sample on a device; what is no tensor stays."""
+    return {k: v.to(device) if isinstance(v, Tensor) else v for k, v in sample.items()}
+
+
+def draw_roll(field: Tensor, periodic: Sequence[bool] | None) -> list[int]:
+    """How far to move a batch along each of its spatial axes: at random where they are periodic."""
+    if periodic is None:
+        raise ValueError(
+            expected("a model that knows its periodic axes, for shifts", "none", "shifts=False, or a unet")
+        )
+    return [
+        int(torch.randint(n, ())) if closed else 0
+        for n, closed in zip(field.shape[2:], periodic, strict=True)
+    ]
+
+
+def roll(field: Tensor, amounts: Sequence[int]) -> Tensor:
+    """A field ``(B, C, *S)`` moved along its spatial axes."""
+    if not any(amounts):
+        return field
+    return field.roll(list(amounts), dims=list(range(2, 2 + len(amounts))))

@@ -1,0 +1,56 @@
+"""The error after every step of the iteration, over a whole data set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from neuralop_irno.base.neuraloperator import wrap_operator
+from neuralop_irno.metrics import vrmse
+from neuralop_irno.refiner import IterativeRefiner
+from neuralop_irno.training.batches import Sample, to_device
+
+
+@torch.no_grad()
+def scores_per_step(
+    model: nn.Module,
+    dataset: Dataset[Sample],
+    steps: int | None = None,
+    metric: Callable[[Tensor, Tensor], Tensor] = vrmse,
+    batch_size: int = 64,
+    device: torch.device | str = "cpu",
+    starts: Tensor | None = None,
+) -> Tensor:
+    """A metric of h_0 .. h_steps for every sample; for a model that is no refiner, of its answer.
+
+    Args:
+        model: put into evaluation mode, and back.
+        dataset: of dicts with x and y.
+        steps: the last step; K by default.
+        metric: prediction and target to ``(B, ...)``; what follows the batch is averaged.
+        batch_size: samples at a time.
+        device: where the model is.
+        starts: the base's answers to the whole data set, where they are known already.
+
+    Shapes:
+        - returns: ``(steps + 1, n)``, or ``(1, n)``
+    """
+    training = model.training
+    model.eval()
+    columns: list[Tensor] = []
+    seen = 0
+    for batch in DataLoader(dataset, batch_size=batch_size):
+        sample = to_device(batch, torch.device(device))
+        y = sample.pop("y")
+        if isinstance(model, IterativeRefiner):
+            known = None if starts is None else starts[seen : seen + len(y)]
+            answers = model.iterates(**sample, steps=steps, start=known)
+        else:
+            answers = [wrap_operator(model, frozen=False)(**sample)]
+        columns.append(torch.stack([metric(a, y).flatten(1).mean(1) for a in answers]).cpu())
+        seen += len(y)
+    model.train(training)
+    return torch.cat(columns, 1)

@@ -1,0 +1,49 @@
+"""States that live on: the cheapest way to train on every step of the iteration.
+
+A training sample keeps its current state h_k. An update takes one step from there, is supervised, and
+puts h_{k+1} back for the next time that the sample comes round; after some steps the sample starts
+again from the base's answer. One update therefore costs one evaluation of Phi, forward and backward,
+whatever K is, where an unrolled one costs K, and every batch mixes early and late states.
+
+The states lag behind the weights by an epoch. That is harmless, and even useful: late states of an
+older correction are further from the truth, and there is more to learn from them.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+class Replay:
+    """The states of a training set.
+
+    Args:
+        starts: the base's answers, ``(n, ...)``; they are not changed.
+        life: how many steps a state lives on average.
+
+    Attributes:
+        states: where each sample stands, ``(n, ...)``.
+        taken: the steps that it has behind it, ``(n,)``.
+    """
+
+    def __init__(self, starts: Tensor, life: float) -> None:
+        self.starts = starts
+        self.life = life
+        self.states = starts.clone()
+        self.taken = torch.zeros(len(starts), dtype=torch.long)
+
+    def take(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """The states of some samples, and how many steps they have behind them."""
+        return self.states[index], self.taken[index]
+
+    def put(self, index: Tensor, states: Tensor) -> None:
+        """Store the states after one more step; each ends its life with chance 1 / life.
+
+        A state that is not finite ends at once: its outcome was in the loss, and it can teach no more.
+        """
+        ended = torch.rand(len(index)) < 1 / self.life
+        ended |= ~states.flatten(1).isfinite().all(1)
+        shaped = ended.reshape(-1, *[1] * (states.dim() - 1))
+        self.states[index] = torch.where(shaped, self.starts[index], states)
+        self.taken[index] = torch.where(ended, 0, self.taken[index] + 1)

@@ -1,0 +1,69 @@
+"""One way to call whatever is trained: a refiner, or any model from x to y."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import AdamW, Optimizer
+from torch.utils.data import DataLoader, Dataset
+
+from neuralop_irno.base.neuraloperator import wrap_operator
+from neuralop_irno.losses.loss import as_trajectory
+from neuralop_irno.refiner import IterativeRefiner
+from neuralop_irno.solution import Trajectory
+from neuralop_irno.training.batches import Sample, to_device
+from neuralop_irno.training.recipe import Recipe
+
+
+class Trainable(nn.Module):
+    """A model behind one call; this is what DDP wraps.
+
+    Args:
+        model: a refiner, or anything that is called with the sample but for y.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model if isinstance(model, IterativeRefiner) else wrap_operator(model, frozen=False)
+
+    def forward(self, sample: Sample, y: Tensor, start: Tensor | None, taken: Tensor | None) -> Trajectory:
+        """The supervised iterates of one batch."""
+        if isinstance(self.model, IterativeRefiner):
+            trajectory: Trajectory = self.model(**sample, y=y, start=start, taken=taken)
+            return trajectory
+        return as_trajectory(self.model(**sample))
+
+    @property
+    def has_frozen_base(self) -> bool:
+        """Whether every sample starts from the same state in every epoch."""
+        return isinstance(self.model, IterativeRefiner) and self.model.base.frozen
+
+    @property
+    def periodic(self) -> tuple[bool, ...] | None:
+        """The axes that close on themselves, where the model knows."""
+        return self.model.correction.periodic if isinstance(self.model, IterativeRefiner) else None
+
+    @torch.no_grad()
+    def starts(self, dataset: Dataset[Sample], device: torch.device, batch_size: int = 64) -> Tensor:
+        """The base's answer to every sample of a data set, ``(n, ...)``."""
+        refiner: Any = self.model
+        answers = []
+        for batch in DataLoader(dataset, batch_size=batch_size):
+            sample = to_device(batch, device)
+            sample.pop("y")
+            problem = refiner.problem((), sample)
+            answers.append(problem.as_answer(problem.start))
+        return torch.cat(answers)
+
+
+def optimizer_for(model: nn.Module, recipe: Recipe) -> Optimizer:
+    """AdamW over the parameters that train; fused where no weight is complex."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    return AdamW(
+        parameters,
+        lr=recipe.learning_rate,
+        weight_decay=recipe.weight_decay,
+        fused=not any(p.is_complex() for p in parameters),
+    )
