@@ -14,6 +14,9 @@ from torch import Tensor, nn
 
 from neuralop_irno import UNet
 
+PADDING = {"circular": "circular", "zero": "zeros"}
+"""Our names of padding modes to torch's."""
+
 
 class LayerNorm(nn.Module):
     """Layer norm over channels, by permute."""

@@ -3,5 +3,5 @@
 Importing this room puts its corrections into the registry.
 """
 
+from neuralop_irno.correction import equivariant as equivariant
 from neuralop_irno.correction import neural as neural
-from neuralop_irno.correction import unet as unet

@@ -17,11 +17,8 @@ from neuralop_irno.errors import expected
 from neuralop_irno.host import build_model
 from neuralop_irno.registry import CORRECTIONS, MODELS
 
-UNFIT = {
-    "uqno": "it returns a band beside its answer",
-    "fnogno": "it reads its input on a grid and answers on points",
-    "irno": "a refiner is a base, not a correction",
-}
+UNFIT = frozenset({"uqno", "fnogno", "irno"})
+"""Models that cannot be a correction: a band beside the answer, two kinds of domain, a refiner."""
 
 
 def neural_correction(arch: str, in_channels: int, out_channels: int, **options: Any) -> Correction:
@@ -33,10 +30,6 @@ def neural_correction(arch: str, in_channels: int, out_channels: int, **options:
         out_channels: channels of h.
         options: the model's own, but for its channels.
     """
-    if arch in UNFIT:
-        raise ValueError(
-            expected("a model that can be a correction", f"'{arch}': {UNFIT[arch]}", "unet, fno or gino")
-        )
     if arch == "gino":
         return OnPointsGINO(in_channels, out_channels, **options)
     joined = in_channels + out_channels
@@ -103,7 +96,7 @@ class OnPointsGINO(Correction):
 
 
 def _neural_corrections() -> Mapping[str, Callable[..., Any]]:
-    return {arch: partial(neural_correction, arch) for arch in MODELS.names()}
+    return {arch: partial(neural_correction, arch) for arch in MODELS.names() if arch not in UNFIT}
 
 
 CORRECTIONS.also_from(_neural_corrections)

@@ -14,7 +14,6 @@ from neuralop_irno.correction.padding import pad, padding_modes
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.grid import GridDomain
 from neuralop_irno.errors import did_you_mean, expected
-from neuralop_irno.registry import CORRECTIONS
 
 CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 CONVOLVE = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
@@ -78,7 +77,7 @@ class UNet(Correction):
                 raise ValueError(expected(f"{name} >= {least}", value, f"{name}={max(least, 4)}"))
         self.in_channels, self.out_channels, self.dim = in_channels, out_channels, dim
         modes = padding_modes(padding, dim)
-        self.periodic = tuple(mode == "circular" for mode in modes)
+        self.periodic: tuple[bool, ...] = tuple(mode == "circular" for mode in modes)
         self.entry = _DoubleConvolution(in_channels + out_channels, width, modes, norm)
         self.coarse = _CoarseGrid(width, depth, modes, norm) if depth else None
         self.last = CONVOLUTIONS[dim](width, out_channels, kernel_size=1)
@@ -122,9 +121,6 @@ class UNet(Correction):
                     "in_channels, out_channels and dim that fit the data",
                 )
             )
-
-
-CORRECTIONS.register("unet", UNet)
 
 
 class _CoarseGrid(nn.Module):

@@ -1,0 +1,8 @@
+"""``python -m neuralop_irno`` is ``irno``; torchrun starts it this way."""
+
+import sys
+
+from neuralop_irno.cli.main import main
+
+if __name__ == "__main__":
+    sys.exit(main())

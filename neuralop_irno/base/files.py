@@ -1,0 +1,91 @@
+"""A base from the files that neuraloperator itself writes, without running what is in them."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
+
+from neuralop_irno.errors import expected
+from neuralop_irno.registry import MODELS
+
+HARMLESS = (nn.functional.gelu, nn.functional.relu, nn.functional.silu, nn.functional.tanh)
+"""Functions that neuraloperator's metadata mention, and whose call can do no harm."""
+
+
+def load_base(folder: str | os.PathLike[str], name: str, trusted: bool = False) -> nn.Module:
+    """A model from ``<name>_state_dict.pt`` and ``<name>_metadata.pkl``.
+
+    Both files are pickles, which can hold any code. They are read by torch's restricted unpickler,
+    which builds tensors and plain data, and may in addition name neuraloperator's own layers and four
+    activation functions, since neuraloperator's metadata do. A file that names anything else is
+    refused, unless it is trusted.
+
+    Args:
+        folder: where the files are.
+        name: what they begin with: ``model`` or ``best_model`` where neuraloperator's Trainer wrote them.
+        trusted: unpickle whatever the files hold. Only for files whose origin you know.
+    """
+    metadata = _read(Path(folder) / f"{name}_metadata.pkl", trusted)
+    state = _read(Path(folder) / f"{name}_state_dict.pt", trusted)
+    metadata.pop("_version", None)
+    arch, args = metadata.pop("_name"), metadata.pop("args", ())
+    constructor = MODELS.lookup(arch.lower())
+    # neuraloperator records the default of an argument that was passed by position, beside the argument.
+    named = {key: value for key, value in metadata.items() if key not in _names(constructor, len(args))}
+    model: nn.Module = constructor(*args, **named)
+    model.load_state_dict({key: value for key, value in state.items() if key != "_metadata"})
+    return model
+
+
+def _names(constructor: Any, count: int) -> Sequence[str]:
+    import inspect
+
+    return list(inspect.signature(constructor).parameters)[:count]
+
+
+def _read(path: Path, trusted: bool) -> dict[str, Any]:
+    if not path.is_file():
+        raise FileNotFoundError(expected("a file of neuraloperator's", f"no {path}", "another name"))
+    try:
+        if trusted:
+            content = torch.load(path, map_location="cpu", weights_only=False)
+        else:
+            named = get_unsafe_globals_in_checkpoint(path)
+            refused = [word for word in named if not _harmless(word)]
+            if refused:
+                raise ValueError(
+                    expected(
+                        "a file of tensors and plain data",
+                        f"{path.name}, which names {', '.join(refused)} and needs trusted unpickling",
+                        "trusted=True, if you know where it comes from",
+                    )
+                )
+            with safe_globals([_resolve(word) for word in named]):
+                content = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError) as error:
+        raise ValueError(
+            expected(f"a whole file {path.name}", str(error), "an earlier checkpoint")
+        ) from error
+    return dict(content)
+
+
+def _harmless(word: str) -> bool:
+    root = word.partition(".")[0]
+    if root not in ("neuralop", "torch"):
+        return False
+    found = _resolve(word)
+    if isinstance(found, type):
+        return issubclass(found, nn.Module) and found.__module__.startswith("neuralop.layers.")
+    return found in HARMLESS
+
+
+def _resolve(word: str) -> Any:
+    module, _, name = word.rpartition(".")
+    return getattr(importlib.import_module(module), name, None)

@@ -1,0 +1,1 @@
+"""The command line: ``irno demo | train | evaluate | list``."""

@@ -1,0 +1,43 @@
+"""``irno list``: what can be named in a config."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from typing import Any
+
+from neuralop_irno.cli.options import result
+
+ROOMS = ("host", "correction", "solver", "metrics", "data.dataset")
+"""Importing these fills the registries."""
+
+
+def add_to(commands: Any) -> None:
+    """Add the command."""
+    command = commands.add_parser(
+        "list",
+        help="list models, corrections, solvers and whatever else has a name",
+        description="Lists every name that a config may use, by family; plugins are included.",
+    )
+    command.add_argument("family", nargs="?", help="one family only, such as corrections")
+    command.add_argument("--json", action="store_true", help="print the result as JSON, and nothing else")
+    command.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run it."""
+    from neuralop_irno import registry
+    from neuralop_irno.errors import did_you_mean, expected
+
+    for room in ROOMS:
+        importlib.import_module(f"neuralop_irno.{room}")
+    registries = [part for part in vars(registry).values() if isinstance(part, registry.Registry)]
+    content = {f"{part.family}s": part.names() for part in registries}
+    if options.family is not None:
+        if options.family not in content:
+            raise ValueError(
+                expected("a family of names", repr(options.family), did_you_mean(options.family, content))
+            )
+        content = {options.family: content[options.family]}
+    text = "\n".join(f"{family}: {', '.join(names)}" for family, names in content.items())
+    result(options, content, text)

@@ -1,0 +1,46 @@
+"""Options that several commands share, and how results are printed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+import torch
+
+from neuralop_irno.errors import expected
+
+
+def device(word: str) -> str:
+    """A device that this machine has."""
+    try:
+        kind = torch.device(word).type
+    except RuntimeError as error:
+        raise argparse.ArgumentTypeError(expected("a device", repr(word), "cpu or cuda")) from error
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise argparse.ArgumentTypeError(expected("a device of this machine", repr(word), "cpu"))
+    return word
+
+
+def count(word: str) -> int:
+    """A whole number that is not negative."""
+    if not word.isdigit():
+        raise argparse.ArgumentTypeError(expected("a whole number >= 0", repr(word), "6"))
+    return int(word)
+
+
+def add_common(command: argparse.ArgumentParser) -> None:
+    """``--device`` and ``--json``."""
+    command.add_argument("--device", type=device, default="cpu", help="cpu or cuda (default: cpu)")
+    command.add_argument("--json", action="store_true", help="print the result as JSON, and nothing else")
+
+
+def say(text: str) -> None:
+    """A line for the user that is no result."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def result(options: argparse.Namespace, content: Any, text: str) -> None:
+    """Print a result: JSON where it was asked for, text otherwise."""
+    print(json.dumps(content, indent=1) if options.json else text, flush=True)

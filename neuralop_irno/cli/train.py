@@ -1,0 +1,42 @@
+"""``irno train``: one YAML file is one run."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from neuralop_irno.cli.options import add_common, result, say
+
+
+def add_to(commands: Any) -> None:
+    """Add the command."""
+    command = commands.add_parser(
+        "train",
+        help="train a refiner from a YAML config",
+        description=(
+            "Trains the base first, where the config has base_training, then the refiner. The run folder "
+            "gets model.safetensors (the best by validation), history.json, config.yaml and snapshots; "
+            "a run that was killed goes on with --resume, to the same bits. Several processes: "
+            "torchrun --nproc-per-node 2 -m neuralop_irno train config.yaml"
+        ),
+    )
+    command.add_argument("config", type=Path, help="a YAML file; see examples/configs")
+    command.add_argument("--folder", type=Path, help="the run folder, in place of the config's")
+    command.add_argument("--resume", action="store_true", help="go on from the folder's last snapshot")
+    add_common(command)
+    command.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run it."""
+    from neuralop_irno.config import read_experiment
+    from neuralop_irno.training.run import train_experiment
+
+    experiment = read_experiment(options.config)
+    folder = options.folder or Path(experiment.folder)
+    history = train_experiment(experiment, folder, options.device, options.resume, say, show=not options.json)
+    last = history[-1] if history else {}
+    score = min((record["valid"][-1] for record in history if "valid" in record), default=float("nan"))
+    text = f"{len(history)} epochs, best validation score {score:.4f}; the model is in {folder}"
+    result(options, {"folder": str(folder), "epochs": len(history), "best": score, "last": last}, text)

@@ -1,0 +1,140 @@
+"""A correction that commutes with every shift of a periodic grid, not only with those of its strides.
+
+A U-Net that halves its grid d times sees a shift by one cell as another sampling of its coarse grids,
+and on a grid of odd size as another place of the seam: it commutes with shifts by 2^d cells at best.
+Here x itself says where its grid begins. Everything is rolled into that frame, corrected there, and
+rolled back, so that
+
+    Phi(S x, S h) = S Phi(x, h)     for every shift S, at every size, to the last bit of the roll.
+
+The frame is read off x alone: Phi stays as smooth in h as it was.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from neuralop_irno.correction.correction import Correction
+from neuralop_irno.correction.unet import UNet
+from neuralop_irno.domain.domain import Domain
+from neuralop_irno.errors import expected
+from neuralop_irno.registry import CORRECTIONS
+
+
+class Framed(NamedTuple):
+    """What the inner correction prepared in the frame of x, and the way there and back.
+
+    Attributes:
+        inner: prepared by the inner correction.
+        frame: where each sample's grid begins, ``(B, d)``.
+    """
+
+    inner: Any
+    frame: Tensor
+
+
+class ShiftEquivariant(Correction):
+    """Any correction on grids, in the frame that x chooses along its periodic axes.
+
+    Args:
+        correction: knows its `periodic` axes.
+
+    Example:
+        >>> from neuralop_irno.correction.unet import UNet
+        >>> inner = UNet(in_channels=1, out_channels=1, width=4, depth=2).double()
+        >>> _ = torch.nn.init.normal_(inner.last.weight)
+        >>> phi = ShiftEquivariant(inner)
+        >>> x, h = torch.randn(2, 2, 1, 13, 8, dtype=torch.float64)
+        >>> shifted = phi(x.roll((3, 5), (2, 3)), h.roll((3, 5), (2, 3)))
+        >>> torch.equal(shifted, phi(x, h).roll((3, 5), (2, 3)))
+        True
+    """
+
+    def __init__(self, correction: Correction) -> None:
+        super().__init__()
+        periodic = correction.periodic or ()
+        if not any(periodic):
+            raise ValueError(
+                expected(
+                    "a correction with a periodic axis",
+                    f"periodic={correction.periodic}",
+                    "padding='circular', or the correction as it is",
+                )
+            )
+        self.correction = correction
+        self.periodic: tuple[bool, ...] = periodic
+
+    def prepare(self, x: Tensor, domain: Domain) -> Framed:
+        frame = frame_of(x, self.periodic)
+        return Framed(self.correction.prepare(move(x, -frame), domain), frame)
+
+    def forward(self, x: Tensor | Framed, h: Tensor) -> Tensor:
+        if not isinstance(x, Framed):
+            frame = frame_of(x, self.periodic)
+            x = Framed(move(x, -frame), frame)
+        return move(self.correction(x.inner, move(h, -x.frame)), x.frame)
+
+
+@CORRECTIONS.register("unet")
+def unet(
+    in_channels: int,
+    out_channels: int,
+    dim: int = 2,
+    width: int = 16,
+    depth: int = 3,
+    padding: str | Sequence[str] = "circular",
+    norm: str = "layer",
+) -> Correction:
+    """The U-Net by name: `UNet`, made equivariant along its periodic axes."""
+    plain = UNet(in_channels, out_channels, dim, width, depth, padding, norm)
+    return ShiftEquivariant(plain) if any(plain.periodic) else plain
+
+
+def frame_of(x: Tensor, periodic: Sequence[bool]) -> Tensor:
+    """The cell at which each sample's grid begins: the phase of the longest wave along each axis.
+
+    Shapes:
+        - x: ``(B, C, *S)``
+        - returns: ``(B, d)``; 0 along axes that are not periodic
+    """
+    # The squares break the symmetry of fields that are even about some point.
+    content = x.detach().double()
+    content = (content + content.square()).sum(1)
+    cells = []
+    for axis, (size, closed) in enumerate(zip(x.shape[2:], periodic, strict=True), start=1):
+        if not closed:
+            cells.append(torch.zeros(len(x), dtype=torch.long, device=x.device))
+            continue
+        others = [a for a in range(1, content.dim()) if a != axis]
+        profile = content.sum(others) if others else content
+        place = torch.arange(size, device=x.device, dtype=torch.float64) * (2 * math.pi / size)
+        angle = torch.atan2((profile * place.sin()).sum(1), (profile * place.cos()).sum(1))
+        cells.append((angle * (size / (2 * math.pi))).floor().long() % size)
+    return torch.stack(cells, 1)
+
+
+def move(field: Tensor, amounts: Tensor) -> Tensor:
+    """Roll each sample by its own amounts.
+
+    Shapes:
+        - field: ``(B, C, *S)``
+        - amounts: ``(B, d)``
+
+    Example:
+        >>> move(torch.tensor([[[1, 2, 3]], [[1, 2, 3]]]), torch.tensor([[1], [-1]]))
+        tensor([[[3, 1, 2]],
+        <BLANKLINE>
+                [[2, 3, 1]]])
+    """
+    samples, shape = len(field), field.shape[2:]
+    row = torch.arange(samples, device=field.device).reshape(-1, *[1] * len(shape))
+    for axis, size in enumerate(shape):
+        cell = (torch.arange(size, device=field.device) - amounts[:, axis, None]) % size
+        row = row * size + cell.reshape(samples, *[size if a == axis else 1 for a in range(len(shape))])
+    rows = field.movedim(1, -1).flatten(0, -2)
+    return rows.index_select(0, row.flatten()).reshape(samples, *shape, -1).movedim(-1, 1)

@@ -1,0 +1,265 @@
+"""The main job on an embedded example: generate, train a base, refine it, and compare honestly.
+
+Beside the refiner stand two one-shot networks, y = T(x) + Phi(x, T(x)), trained on the same data with
+the same recipe: one with the parameters of the refiner's correction and as many updates, and one
+widened until its single evaluation costs as much as the refiner's K, trained with as much arithmetic.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from neuralop_irno.checkpoint import write_bytes
+from neuralop_irno.data.dataset import FieldDataset, turbulence
+from neuralop_irno.diagnostics import plots
+from neuralop_irno.diagnostics.spectral_error import band_errors
+from neuralop_irno.host import FNO
+from neuralop_irno.metrics import summarise
+from neuralop_irno.refiner import IterativeRefiner
+from neuralop_irno.training.evaluation import scores_per_step
+from neuralop_irno.training.recipe import Recipe
+from neuralop_irno.training.trainer import Trainer
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large the demo is.
+
+    Attributes:
+        trajectories: flows for training, validation and test.
+        size: points a side.
+        resolution: points a side that the solver works on.
+        base_epochs: passes over the training set for the base.
+        epochs: for the refiner and the control with as many parameters.
+        steps: K.
+        width: of the correction, at its finest level.
+        modes: of the base, along each axis.
+        batch_size: samples an update.
+    """
+
+    trajectories: tuple[int, int, int] = (64, 4, 16)
+    size: int = 32
+    resolution: int = 64
+    base_epochs: int = 15
+    epochs: int = 24
+    steps: int = 4
+    width: int = 16
+    modes: int = 8
+    batch_size: int = 8
+
+
+FULL = Scale()
+QUICK = Scale(trajectories=(16, 2, 8), base_epochs=10, epochs=12)
+LARGE = Scale(
+    trajectories=(256, 16, 64),
+    size=64,
+    resolution=128,
+    base_epochs=30,
+    epochs=60,
+    width=32,
+    modes=12,
+    batch_size=32,
+)
+"""For a GPU."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model of the table.
+
+    Attributes:
+        model: its name.
+        parameters: trained on top of the base.
+        megaflops: arithmetic of one answer, the base left out.
+        updates: of the optimizer.
+        vrmse: on held-out flows.
+        seconds: spent on training.
+    """
+
+    model: str
+    parameters: int
+    megaflops: float
+    updates: int
+    vrmse: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the demo found.
+
+    Attributes:
+        rows: one for each model.
+        per_step: the refiner's error after 0, 1, .. 3 K steps.
+        steps: K.
+        cut: the share of the base's error that is gone at K.
+        growth: the error at 3 K in units of that at K.
+        not_finite: scores that are not finite, of all models together.
+    """
+
+    rows: tuple[Row, ...]
+    per_step: tuple[float, ...]
+    steps: int
+    cut: float
+    growth: float
+    not_finite: int
+
+
+class Demo:
+    """One run of the demo.
+
+    Args:
+        scale: how large.
+        folder: where the report goes.
+        device: where to train.
+        seed: of data, weights and batches.
+        say: takes lines of text for the user.
+        show: whether to draw progress bars.
+    """
+
+    def __init__(self, scale: Scale, folder: Path, device: str, seed: int, say: Say, show: bool) -> None:
+        self.scale, self.folder, self.device, self.seed = scale, folder, device, seed
+        self.say, self.show = say, show
+        # The arithmetic of the correction in half precision; the state stays in float32.
+        self.recipe = Recipe(
+            batch_size=scale.batch_size,
+            learning_rate=6e-3,
+            precision="bfloat16",
+            shifts=True,
+            epochs=scale.epochs,
+            seed=seed,
+        )
+
+    def run(self) -> Report:
+        """Do it all, and write the report."""
+        scale = self.scale
+        self.say(f"generating {sum(scale.trajectories)} turbulent flows at {scale.size} x {scale.size}")
+        data = turbulence(
+            scale.trajectories,
+            size=scale.size,
+            resolution=scale.resolution,
+            stride=3,
+            seed=self.seed,
+            device=self.device,
+        )
+        self._data = data
+        torch.manual_seed(self.seed)
+        base = FNO(
+            n_modes=(scale.modes, scale.modes), in_channels=2, out_channels=4, hidden_channels=16, n_layers=4
+        )
+        recipe = Recipe(epochs=scale.base_epochs, seed=self.seed)
+        base_row = self._train("FNO (base)", base, base, recipe)
+
+        correction = {"name": "unet", "width": scale.width, "depth": 3}
+        refiner = IterativeRefiner(base, correction, steps=scale.steps, alpha=1.0)
+        refined = self._train(
+            f"refined, K = {scale.steps}", refiner, refiner.correction, replace(self.recipe, replay=8.0)
+        )
+        one_shot = self._one_shot(base, correction)
+        same_parameters = self._train("one-shot, same parameters", one_shot, one_shot.correction, self.recipe)
+        # Twice the width is four times the arithmetic of a convolution.
+        wide = {**correction, "width": round(scale.width * scale.steps**0.5)}
+        wide_one_shot = self._one_shot(base, wide)
+        share = replace(self.recipe, epochs=max(1, round(scale.epochs / scale.steps)), learning_rate=3e-3)
+        same_compute = self._train("one-shot, same compute", wide_one_shot, wide_one_shot.correction, share)
+        return self._report(refiner, (base_row, refined, same_parameters, same_compute))
+
+    def _one_shot(self, base: nn.Module, correction: dict[str, Any]) -> IterativeRefiner:
+        torch.manual_seed(self.seed)
+        return IterativeRefiner(base, correction, steps=1, alpha=1.0, gradient="unrolled")
+
+    def _train(self, name: str, model: nn.Module, counted: nn.Module, recipe: Recipe) -> Row:
+        self.say(f"training: {name}")
+        torch.manual_seed(self.seed)
+        start = time.perf_counter()
+        trainer = Trainer(model, recipe, device=self.device, show=self.show)
+        history = trainer.fit(self._data["train"], self._data["valid"])
+        seconds = time.perf_counter() - start
+        scores = scores_per_step(model, self._data["test"], device=self.device)[-1]
+        parameters = sum(p.numel() for p in counted.parameters())
+        return Row(
+            name,
+            parameters,
+            megaflops(model, self._data["test"], self.device),
+            history[-1]["update"],
+            summarise(scores).mean,
+            seconds,
+        )
+
+    def _report(self, refiner: IterativeRefiner, rows: tuple[Row, ...]) -> Report:
+        test, steps = self._data["test"], self.scale.steps
+        scores = scores_per_step(refiner, test, 3 * steps, device=self.device)
+        summaries = [summarise(step) for step in scores]
+        per_step = tuple(summary.mean for summary in summaries)
+        report = Report(
+            rows,
+            per_step,
+            steps,
+            1 - per_step[steps] / per_step[0],
+            per_step[3 * steps] / per_step[steps],
+            max(summary.not_finite for summary in summaries),
+        )
+        self._draw(refiner, report)
+        content = {"scale": asdict(self.scale), "seed": self.seed, "device": self.device, **asdict(report)}
+        write_bytes(self.folder / "report.json", json.dumps(content, indent=1).encode())
+        return report
+
+    def _draw(self, refiner: IterativeRefiner, report: Report) -> None:
+        test, steps = self._data["test"], report.steps
+        others = {row.model: row.vrmse for row in report.rows if "one-shot" in row.model}
+        plots.error_per_step(self.folder / "error_per_step.png", report.per_step, steps, others, "VRMSE")
+        sample = test.x[:64].to(self.device)
+        refiner.eval()
+        answers = [answer.cpu() for answer in refiner.iterates(sample, steps=3 * steps)]
+        bands = band_errors(answers, test.y[:64])
+        plots.error_spectrum(self.folder / "error_spectrum.png", bands, sorted({0, 1, 2, steps, 3 * steps}))
+        last = -1  # the frame furthest from the input
+        plots.fields(
+            self.folder / "fields.png", test.y[0, last], answers[0][0, last], answers[steps][0, last]
+        )
+
+
+def megaflops(model: nn.Module, data: FieldDataset, device: str) -> float:
+    """The arithmetic of one answer to one sample; of a refiner, that on top of its base."""
+    model.eval()
+    x = data.x[:1].to(device)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(x)
+    total = counter.get_total_flops()
+    if isinstance(model, IterativeRefiner):
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            model.base(x)
+        total -= counter.get_total_flops()
+    return total / 1e6
+
+
+def table(report: Report) -> str:
+    """The report as a text table."""
+    lines = [f"{'model':28} {'parameters':>10} {'MFLOP':>8} {'updates':>8} {'VRMSE':>8}"]
+    for row in report.rows:
+        lines.append(
+            f"{row.model:28} {row.parameters:10,} {row.megaflops:8.1f} {row.updates:8,} {row.vrmse:8.4f}"
+        )
+    lines += ["", "error after k steps"]
+    marks = {report.steps: "   K", 3 * report.steps: "   3 K"}
+    for k, value in enumerate(report.per_step):
+        lines.append(f"  k = {k:2}  {value:.4f}{marks.get(k, '')}")
+    lines.append("")
+    lines.append(
+        f"At K the refiner has cut the base's error by {report.cut:.0%}; at 3 K it is "
+        f"{report.growth:.3f} times the error at K."
+    )
+    if report.not_finite:
+        lines.append(f"{report.not_finite} scores are not finite, and are not in these means.")
+    return "\n".join(lines)

@@ -1,0 +1,87 @@
+"""Pictures of a refinement. Every function draws one and returns where it put it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from neuralop_irno.diagnostics.spectral_error import BandErrors
+
+COLOURS = matplotlib.colormaps["viridis"]
+
+
+def error_per_step(
+    path: Path, refined: Sequence[float], trained: int, others: Mapping[str, float], metric: str
+) -> Path:
+    """The error after each step, with the trained number of steps marked and rivals as lines.
+
+    Args:
+        path: the PNG.
+        refined: the error of h_0, h_1, ..
+        trained: K.
+        others: the errors of other models, by name.
+        metric: what the error is called.
+    """
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot(range(len(refined)), refined, "o-", color="tab:blue", label="refined, step by step")
+    axes.axvline(trained, color="grey", linewidth=1, linestyle=":", label=f"K = {trained}")
+    for place, (name, value) in enumerate(others.items()):
+        axes.axhline(value, color=f"C{place + 1}", linewidth=1.2, linestyle="--", label=name)
+    axes.set(xlabel="steps k", ylabel=metric, ylim=(0, None), title="Error on held-out flows")
+    axes.legend(fontsize=8)
+    return _save(figure, path)
+
+
+def error_spectrum(path: Path, bands: BandErrors, steps: Sequence[int]) -> Path:
+    """The energy of the error by frequency, after some of the steps, under the energy of the truth."""
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.add_subplot()
+    axes.semilogy(bands.frequency, bands.truth, "k-", linewidth=1.5, label="truth")
+    for place, step in enumerate(steps):
+        colour = COLOURS(place / max(len(steps) - 1, 1))
+        axes.semilogy(
+            bands.frequency, bands.error[step], "o-", color=colour, markersize=3, label=f"error, k = {step}"
+        )
+    axes.set(xlabel="frequency / Nyquist", ylabel="energy", title="Where the error sits")
+    axes.legend(fontsize=8)
+    return _save(figure, path)
+
+
+def fields(path: Path, truth: Tensor, base: Tensor, refined: Tensor) -> Path:
+    """Truth, base, refined and their differences, in one colour scale each.
+
+    Shapes:
+        - truth, base, refined: ``(n, m)``
+    """
+    figure = Figure(figsize=(9, 5.6), layout="constrained")
+    axes = figure.subplots(2, 3)
+    span = truth.abs().max().item()
+    worst = (base - truth).abs().max().item()
+    shown = {
+        (0, 0): ("truth", truth, span),
+        (0, 1): ("base", base, span),
+        (0, 2): ("refined", refined, span),
+        (1, 1): ("base - truth", base - truth, worst),
+        (1, 2): ("refined - truth", refined - truth, worst),
+    }
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for (row, column), (title, field, limit) in shown.items():
+        image = axes[row][column].imshow(field.T, origin="lower", cmap="RdBu_r", vmin=-limit, vmax=limit)
+        axes[row][column].set_title(title, fontsize=10)
+        if column == 2:
+            figure.colorbar(image, ax=axes[row], shrink=0.8)
+    return _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    FigureCanvasAgg(figure)
+    figure.savefig(path, dpi=110)
+    return path

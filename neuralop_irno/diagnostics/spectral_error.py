@@ -1,0 +1,58 @@
+"""Where in the spectrum the error sits, step by step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from neuralop_irno.domain.grid import GridDomain
+from neuralop_irno.losses.spectral import band_centres, band_energy
+from neuralop_irno.spectrum.choice import spectrum_of
+
+
+@dataclass(frozen=True)
+class BandErrors:
+    """The energy of the error in radial bands, averaged over samples and channels.
+
+    Attributes:
+        frequency: the middle of each band, relative to the Nyquist frequency, ``(bands,)``.
+        error: after each step, ``(steps + 1, bands)``.
+        truth: of the target, ``(bands,)``.
+    """
+
+    frequency: Tensor
+    error: Tensor
+    truth: Tensor
+
+    def thirds(self) -> Tensor:
+        """The error's energy in the low, middle and high third of the frequencies, ``(steps + 1, 3)``."""
+        third = (self.frequency / self.frequency.max() * 3).long().clamp(max=2)
+        return torch.stack([self.error[:, third == i].sum(1) for i in range(3)], 1)
+
+
+def band_errors(answers: list[Tensor], y: Tensor, bands: int = 16) -> BandErrors:
+    """The error of every iterate in radial bands.
+
+    Args:
+        answers: h_0, h_1, .., each ``(B, C, *S)``.
+        y: the truth, ``(B, C, *S)``.
+        bands: how many.
+
+    Example:
+        >>> y = torch.randn(2, 1, 16, 16)
+        >>> result = band_errors([torch.zeros_like(y), y], y, bands=4)
+        >>> torch.allclose(result.error[0], result.truth), result.error[1].sum().item()
+        (True, 0.0)
+    """
+    spectrum = spectrum_of(GridDomain.of(y), y.device)
+
+    def energy(field: Tensor) -> Tensor:
+        return band_energy(spectrum.analyse(field), spectrum, bands).mean((0, 1))
+
+    return BandErrors(
+        band_centres(spectrum, bands),
+        torch.stack([energy(h - y) for h in answers]),
+        energy(y),
+    )

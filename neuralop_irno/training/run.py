@@ -1,0 +1,87 @@
+"""A whole run from a config: the base, where it has to be trained, then the refiner."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+import yaml
+
+from neuralop_irno.checkpoint import SUFFIX, write_bytes
+from neuralop_irno.config import Experiment, read_experiment, read_yaml
+from neuralop_irno.errors import expected
+from neuralop_irno.refiner import IterativeRefiner
+from neuralop_irno.training.distributed import Peers
+from neuralop_irno.training.trainer import History, Trainer
+
+CONFIG = "config.yaml"
+MODEL = f"model{SUFFIX}"
+
+
+def train_experiment(
+    experiment: Experiment,
+    folder: Path,
+    device: str = "cpu",
+    resume: bool = False,
+    say: Callable[[str], None] = print,
+    show: bool = True,
+) -> History:
+    """Run an experiment in a folder, and return the refiner's history.
+
+    Args:
+        experiment: what to do.
+        folder: gets ``config.yaml``, ``model.safetensors``, ``history.json`` and snapshots, and a
+            folder ``base`` of the same where the base is trained.
+        device: where to train.
+        resume: go on from the last snapshots, if there are any.
+        say: takes lines of text for the user.
+        show: whether to draw progress bars.
+    """
+    recipe, base_recipe = experiment.build_recipe(), experiment.build_base_recipe()
+    loss = experiment.build_loss()
+    _refuse(folder, experiment, resume)
+    peers = Peers.join(torch.device(device))
+    tell = say if peers.first else _silently
+    tell("preparing the data")
+    splits = experiment.splits()
+    torch.manual_seed(recipe.seed)
+    base = experiment.build_base(splits)
+    experiment.build_refiner(copy.deepcopy(base))  # a config that cannot be built fails here
+    if peers.first:
+        write_bytes(folder / CONFIG, yaml.safe_dump(asdict(experiment), sort_keys=False).encode())
+    if base_recipe is not None:
+        tell("training the base")
+        trainer = Trainer(base, base_recipe, folder=folder / "base", device=device, show=show)
+        trainer.fit(splits["train"], splits["valid"], resume)
+    torch.manual_seed(recipe.seed)
+    refiner = experiment.build_refiner(base)
+    tell("training the refiner")
+    trainer = Trainer(refiner, recipe, loss, folder, device=device, show=show)
+    return trainer.fit(splits["train"], splits["valid"], resume)
+
+
+def read_run(folder: Path, device: str = "cpu") -> tuple[Experiment, IterativeRefiner]:
+    """The experiment and the trained refiner of a run folder."""
+    experiment = read_experiment(folder / CONFIG)
+    refiner = IterativeRefiner.from_checkpoint(folder / MODEL, map_location=device)
+    return experiment, refiner.eval()
+
+
+def _refuse(folder: Path, experiment: Experiment, resume: bool) -> None:
+    """A used folder is refused, and left as it is, unless the same run goes on there."""
+    config = folder / CONFIG
+    if not config.exists():
+        return
+    if not resume:
+        raise ValueError(expected("a folder without a run", str(folder), "--resume, or another --folder"))
+    if read_yaml(config) != asdict(experiment):
+        raise ValueError(
+            expected(f"the config that {folder} was started with", "another one", "another --folder")
+        )
+
+
+def _silently(text: str) -> None:
+    pass
