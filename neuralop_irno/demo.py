@@ -164,7 +164,7 @@ class Demo:
         correction = {"name": "unet", "width": scale.width, "depth": 3}
         refiner = IterativeRefiner(base, correction, steps=scale.steps, alpha=1.0)
         refined = self._train(
-            f"refined, K = {scale.steps}", refiner, refiner.correction, replace(self.recipe, replay=8.0)
+            f"refined, K = {scale.steps}", refiner, refiner.correction, replace(self.recipe, replay=12.0)
         )
         one_shot = self._one_shot(base, correction)
         same_parameters = self._train("one-shot, same parameters", one_shot, one_shot.correction, self.recipe)

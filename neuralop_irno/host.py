@@ -7,14 +7,13 @@ that the package needs comes through here, so that the user's filters stay what 
 from __future__ import annotations
 
 import copy
-import inspect
 import json
 import warnings
 from collections.abc import Mapping
 from typing import Any
 
 from neuralop_irno.errors import expected
-from neuralop_irno.registry import MODELS, accepts, call_with_options, plain
+from neuralop_irno.registry import MODELS, accepts, call_with_options, parameters_of, plain
 
 with warnings.catch_warnings():
     from neuralop import Trainer
@@ -80,8 +79,8 @@ def recorded_config(model: object) -> dict[str, Any] | None:
     if not isinstance(model, BaseModel):
         return None
     recorded = dict(model._init_kwargs)
-    arguments = inspect.signature(type(model)).bind_partial(*recorded.pop("args", ())).arguments
-    parameters = inspect.signature(type(model)).parameters
+    parameters = parameters_of(type(model))
+    arguments = dict(zip(parameters, recorded.pop("args", ()), strict=False))
     config: dict[str, Any] = {"model_arch": model._name.lower()}
     # neuraloperator records the default over an argument that was passed by position.
     for name, value in {**recorded, **arguments}.items():

@@ -34,6 +34,7 @@ def vrmse(prediction: Tensor, target: Tensor, space: int | None = None) -> Tenso
         - returns: the leading axes, ``(B, C)``
 
     Example:
+        >>> import torch
         >>> target = torch.tensor([[[0.0, 2.0, 0.0, 2.0]]])
         >>> vrmse(torch.ones(1, 1, 4), target)
         tensor([[0.8660]])
@@ -46,6 +47,7 @@ def relative_l2(prediction: Tensor, target: Tensor, space: int | None = None) ->
     r""":math:`\|p - t\| / \|t\|` over space; arguments and shapes as in `vrmse`.
 
     Example:
+        >>> import torch
         >>> relative_l2(torch.zeros(1, 1, 4), torch.ones(1, 1, 4))
         tensor([[1.]])
     """
@@ -82,6 +84,7 @@ def summarise(scores: Tensor) -> Summary:
     """Average a metric's scores without hiding those that blew up.
 
     Example:
+        >>> import torch
         >>> print(summarise(torch.tensor([1.0, 3.0, float("nan")])))
         2.0000 (1 of 3 not finite)
     """

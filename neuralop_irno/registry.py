@@ -102,12 +102,22 @@ class Registry:
 
 def accepts(constructor: Callable[..., Any], key: str) -> bool:
     """Whether a constructor names this parameter itself (``**kwargs`` does not count)."""
-    return key in inspect.signature(constructor).parameters
+    return key in parameters_of(constructor)
+
+
+def parameters_of(constructor: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    """The parameters of a constructor; a class that hands all it gets to its parent has the parent's."""
+    catch_all = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    for ancestor in constructor.__mro__ if isinstance(constructor, type) else ():
+        parameters = inspect.signature(ancestor).parameters
+        if any(p.kind not in catch_all for p in parameters.values()):
+            return parameters
+    return inspect.signature(constructor).parameters
 
 
 def call_with_options(constructor: Callable[..., Any], options: Mapping[str, Any], what: str) -> Any:
     """Call a constructor with options; a key that it does not take is an error with a hint."""
-    parameters = inspect.signature(constructor).parameters
+    parameters = parameters_of(constructor)
     if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         for key in options:
             if key not in parameters:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from torch import nn
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from neuralop_irno.errors import expected
-from neuralop_irno.registry import MODELS
+from neuralop_irno.registry import MODELS, parameters_of
 
 HARMLESS = (nn.functional.gelu, nn.functional.relu, nn.functional.silu, nn.functional.tanh)
 """Functions that neuraloperator's metadata mention, and whose call can do no harm."""
@@ -38,16 +37,11 @@ def load_base(folder: str | os.PathLike[str], name: str, trusted: bool = False) 
     arch, args = metadata.pop("_name"), metadata.pop("args", ())
     constructor = MODELS.lookup(arch.lower())
     # neuraloperator records the default of an argument that was passed by position, beside the argument.
-    named = {key: value for key, value in metadata.items() if key not in _names(constructor, len(args))}
+    by_position = list(parameters_of(constructor))[: len(args)]
+    named = {key: value for key, value in metadata.items() if key not in by_position}
     model: nn.Module = constructor(*args, **named)
     model.load_state_dict({key: value for key, value in state.items() if key != "_metadata"})
     return model
-
-
-def _names(constructor: Any, count: int) -> Sequence[str]:
-    import inspect
-
-    return list(inspect.signature(constructor).parameters)[:count]
 
 
 def _read(path: Path, trusted: bool) -> dict[str, Any]:

@@ -89,7 +89,10 @@ class BaseOperator(nn.Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The base's own answer; arguments that its signature does not take are left out."""
-        return self.module(*args, **self.accepted(kwargs))
+        accepted = self.accepted(kwargs)
+        if not args and "x" in kwargs and "x" not in accepted:
+            args = (kwargs["x"],)  # a module of torch's, say, whose first parameter has another name
+        return self.module(*args, **accepted)
 
     def accepted(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Those of the keyword arguments that the module's signature takes."""
@@ -203,11 +206,15 @@ def stated_sizes(module: nn.Module) -> Sizes:
         value = getattr(module, name, None)
         return value if isinstance(value, int) else None
 
-    dim = number("n_dim") or number("dim")
-    if dim is None:
-        kernels = [m.weight.dim() - 2 for m in module.modules() if isinstance(m, CONVOLUTIONS)]
-        dim = kernels[0] if kernels else None
-    return Sizes(number("in_channels"), number("out_channels"), dim)
+    return Sizes(number("in_channels"), number("out_channels"), number("dim") or _dimension(module))
+
+
+def _dimension(module: nn.Module) -> int | None:
+    parts = list(module.modules())
+    stated = [n for n in (getattr(part, "n_dim", None) for part in parts) if isinstance(n, int)]
+    # A kernel of one point is often a pointwise map of a flattened field, and says nothing.
+    kernels = [len(p.kernel_size) for p in parts if isinstance(p, CONVOLUTIONS) and max(p.kernel_size) > 1]
+    return next(iter([*stated, *kernels]), None)
 
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)

@@ -102,6 +102,14 @@ def frame_of(x: Tensor, periodic: Sequence[bool]) -> Tensor:
         - x: ``(B, C, *S)``
         - returns: ``(B, d)``; 0 along axes that are not periodic
     """
+    if x.dim() != 2 + len(periodic):
+        raise ValueError(
+            expected(
+                f"x of shape (B, C, {', '.join('n' * len(periodic))})",
+                tuple(x.shape),
+                f"a correction with dim={x.dim() - 2}",
+            )
+        )
     # The squares break the symmetry of fields that are even about some point.
     content = x.detach().double()
     content = (content + content.square()).sum(1)

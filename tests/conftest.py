@@ -1,0 +1,57 @@
+"""What every test shares: one thread, fixed seeds, and problems whose answers are known."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from neuralop_irno import Correction
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    # Small jobs on two threads run many times slower when the machine is busy.
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
+class Linear(Correction):
+    """Phi(x, h) = b - A h on (B, 1, n), with A and b known; x is ignored but for its shape."""
+
+    def __init__(self, matrix: Tensor, offset: Tensor) -> None:
+        super().__init__()
+        self.matrix, self.offset = nn.Parameter(matrix), nn.Parameter(offset)
+
+    def forward(self, x: Tensor, h: Tensor) -> Tensor:
+        return self.offset - h @ self.matrix.T
+
+
+class SmallNet(Correction):
+    """A smooth correction in double precision, small enough for finite differences."""
+
+    def __init__(self, channels: int = 1, dim: int = 1) -> None:
+        super().__init__()
+        layer = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}[dim]
+        self.net = nn.Sequential(
+            layer(2 * channels, 4, 3, padding=1, padding_mode="circular"),
+            nn.Tanh(),
+            layer(4, channels, 3, padding=1, padding_mode="circular"),
+        ).double()
+
+    def forward(self, x: Tensor, h: Tensor) -> Tensor:
+        return self.net(torch.cat([x, h], 1))
+
+
+def identity(x: Tensor) -> Tensor:
+    """A base that answers with its input."""
+    return x
+
+
+def zero(x: Tensor) -> Tensor:
+    """A base that answers with nothing."""
+    return torch.zeros_like(x)
