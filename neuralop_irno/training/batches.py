@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence, Sized
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -38,7 +38,16 @@ def epoch_order(samples: int, batch_size: int, seed: int, epoch: int) -> tuple[T
 def load(dataset: Dataset[Sample], order: Sequence[Tensor]) -> Iterator[tuple[Tensor, Sample]]:
     """The batches of an order: sample numbers, and the collated sample."""
     batches = [index.tolist() for index in order]
-    return iter(DataLoader(Numbered(dataset), batch_sampler=batches, collate_fn=_collate))
+    # A loader without a generator of its own draws from the global one, which a resumed run must not.
+    generator = torch.Generator()
+    return iter(
+        DataLoader(Numbered(dataset), batch_sampler=batches, collate_fn=_collate, generator=generator)
+    )
+
+
+def load_all(dataset: Dataset[Sample], batch_size: int) -> Iterator[tuple[Tensor, Sample]]:
+    """Every sample once, in the order of their numbers."""
+    return load(dataset, torch.arange(len(cast(Sized, dataset))).split(batch_size))
 
 
 def _collate(pairs: list[tuple[int, Sample]]) -> tuple[Tensor, Sample]:

@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from neuralop_irno.base.neuraloperator import wrap_operator
 from neuralop_irno.metrics import vrmse
 from neuralop_irno.refiner import IterativeRefiner
-from neuralop_irno.training.batches import Sample, to_device
+from neuralop_irno.training.batches import Sample, load_all, to_device
 
 
 @torch.no_grad()
@@ -41,16 +41,14 @@ def scores_per_step(
     training = model.training
     model.eval()
     columns: list[Tensor] = []
-    seen = 0
-    for batch in DataLoader(dataset, batch_size=batch_size):
+    for index, batch in load_all(dataset, batch_size):
         sample = to_device(batch, torch.device(device))
         y = sample.pop("y")
         if isinstance(model, IterativeRefiner):
-            known = None if starts is None else starts[seen : seen + len(y)]
+            known = None if starts is None else starts[index]
             answers = model.iterates(**sample, steps=steps, start=known)
         else:
             answers = [wrap_operator(model, frozen=False)(**sample)]
         columns.append(torch.stack([metric(a, y).flatten(1).mean(1) for a in answers]).cpu())
-        seen += len(y)
     model.train(training)
     return torch.cat(columns, 1)

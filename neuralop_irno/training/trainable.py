@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from neuralop_irno.base.neuraloperator import wrap_operator
 from neuralop_irno.losses.loss import as_trajectory
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.solution import Trajectory
-from neuralop_irno.training.batches import Sample, to_device
+from neuralop_irno.training.batches import Sample, load_all, to_device
 from neuralop_irno.training.recipe import Recipe
 
 
@@ -50,7 +50,7 @@ class Trainable(nn.Module):
         """The base's answer to every sample of a data set, ``(n, ...)``."""
         refiner: Any = self.model
         answers = []
-        for batch in DataLoader(dataset, batch_size=batch_size):
+        for _, batch in load_all(dataset, batch_size):
             sample = to_device(batch, device)
             sample.pop("y")
             problem = refiner.problem((), sample)

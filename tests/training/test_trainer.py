@@ -1,0 +1,171 @@
+"""What the trainer promises about its updates, its choices and its failures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import identity
+from torch import Tensor, nn
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+
+from neuralop_irno import IterativeRefiner, RefinementLoss
+from neuralop_irno.data.dataset import FieldDataset
+from neuralop_irno.training.batches import epoch_order
+from neuralop_irno.training.evaluation import scores_per_step
+from neuralop_irno.training.recipe import Recipe
+from neuralop_irno.training.replay import Replay
+from neuralop_irno.training.trainer import Trainer
+
+
+def problem(samples: int = 16) -> FieldDataset:
+    x = torch.randn(samples, 1, 12, generator=torch.Generator().manual_seed(5))
+    return FieldDataset(x, 0.5 * x.roll(1, -1))
+
+
+def refiner(**options: object) -> IterativeRefiner:
+    torch.manual_seed(0)
+    base = nn.Conv1d(1, 1, 3, padding=1, padding_mode="circular")
+    phi = {"name": "unet", "width": 4, "depth": 1, "dim": 1}
+    return IterativeRefiner(base, phi, **{"steps": 3, "in_channels": 1, "out_channels": 1, **options})
+
+
+def fit(model: nn.Module, folder: Path | None = None, **options: object) -> list[dict[str, object]]:
+    recipe = Recipe(**{"epochs": 6, "batch_size": 4, "learning_rate": 1e-2, **options})
+    return Trainer(model, recipe, folder=folder, show=False).fit(problem(), problem(6))
+
+
+@pytest.mark.parametrize("options", [{}, {"replay": 3.0}, {"shifts": True}, {"precision": "bfloat16"}])
+def test_training_lowers_the_error_at_every_step(options: dict[str, object]) -> None:
+    history = fit(refiner(), epochs=30, **options)
+    first, last = history[0]["valid"], history[-1]["valid"]
+    assert len(last) == 4
+    assert last[0] == first[0]  # the base is frozen
+    assert all(after < 0.6 * last[0] for after in last[1:])
+
+
+def test_cached_answers_of_the_base_change_nothing() -> None:
+    with_cache, without = refiner(gradient="unrolled"), refiner(gradient="unrolled")
+    assert fit(with_cache, cache_base=True) == fit(without, cache_base=False)
+    for ours, theirs in zip(with_cache.parameters(), without.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_the_best_weights_are_kept(tmp_path: Path) -> None:
+    model = refiner()
+    history = fit(model, tmp_path, learning_rate=0.3, clip=100.0, epochs=8)
+    scores = [record["valid"][-1] for record in history]
+    assert scores[-1] > min(scores)  # this rate is too high on purpose
+    score = scores_per_step(model, problem(6))[-1].mean().item()
+    assert score == pytest.approx(min(scores))
+    saved = IterativeRefiner.from_checkpoint(tmp_path / "model.safetensors", base=model.base.module)
+    assert scores_per_step(saved, problem(6))[-1].mean().item() == pytest.approx(min(scores))
+    assert json.loads((tmp_path / "history.json").read_text()) == history
+
+
+def test_patience_ends_a_run_that_no_longer_improves() -> None:
+    history = fit(refiner(), learning_rate=0.0, epochs=50, patience=2)
+    assert len(history) == 4  # the best is the first; three more are not better
+
+
+def test_gradients_are_clipped() -> None:
+    norms: list[float] = []
+    model = refiner()
+
+    class Watched(RefinementLoss):
+        def per_sample(self, trajectory: object, y: Tensor) -> Tensor:
+            return 1e6 * super().per_sample(trajectory, y)
+
+    def look(*_: object) -> None:
+        grads = [p.grad for p in model.parameters() if p.grad is not None]
+        norms.append(torch.stack([g.norm() for g in grads]).norm().item())
+
+    hook = register_optimizer_step_pre_hook(look)
+    Trainer(model, Recipe(epochs=1, clip=0.5), Watched(), show=False).fit(problem())
+    hook.remove()
+    assert norms
+    assert all(norm == pytest.approx(0.5, rel=1e-3) for norm in norms)
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_and_leaves_the_files(tmp_path: Path) -> None:
+    fit(refiner(), tmp_path, epochs=1)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+
+    class Broken(RefinementLoss):
+        def per_sample(self, trajectory: object, y: Tensor) -> Tensor:
+            return super().per_sample(trajectory, y) * torch.nan
+
+    trainer = Trainer(refiner(), Recipe(epochs=1, batch_size=4, learning_rate=1e-2), Broken(), tmp_path)
+    with pytest.raises(RuntimeError, match="expected a finite loss, got nan"):
+        Trainer(refiner(), Recipe(epochs=1), Broken(), show=False).fit(problem())
+    with pytest.raises(ValueError, match="a folder without a run"):
+        trainer.fit(problem())
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_score_that_is_not_finite_is_counted_and_never_the_best() -> None:
+    data = problem(4)
+    data.y[1] = torch.inf
+    model = refiner()
+    history = Trainer(model, Recipe(epochs=1), show=False).fit(problem(), data)
+    assert history[0]["not_finite"] == 1
+
+
+def test_any_model_from_x_to_y_trains() -> None:
+    model = nn.Conv1d(1, 1, 3, padding=1, padding_mode="circular")
+    history = fit(model, epochs=40, learning_rate=5e-2)
+    assert history[-1]["valid"][0] < 0.05
+
+
+def test_replay_needs_a_frozen_base() -> None:
+    with pytest.raises(ValueError, match="a refiner with a frozen base for replay"):
+        fit(refiner(freeze_base=False), replay=2.0)
+
+
+def test_replayed_states_are_the_iterates_of_their_samples() -> None:
+    """With weights that stand still, a state that has k steps behind it is h_k."""
+    model = refiner()
+    nn.init.normal_(model.correction.correction.last.weight, std=0.3)
+    data = problem(6)
+    starts = torch.stack([model.base(x[None])[0] for x in data.x])
+    replay = Replay(starts, life=3.0)
+    iterates = torch.stack(model.iterates(data.x, steps=12))
+    seen: set[int] = set()
+    for _ in range(8):
+        index = torch.randperm(6)[:4]
+        start, taken = replay.take(index)
+        torch.testing.assert_close(start, iterates[taken, index])
+        with torch.no_grad():
+            trajectory = model.train()(data.x[index], y=data.y[index], start=start, taken=taken)
+        replay.put(index, trajectory.last)
+        seen |= set(taken.tolist())
+    assert len(seen) > 2
+    replay.put(torch.tensor([0]), torch.full_like(starts[:1], torch.nan))
+    assert torch.equal(replay.states[0], starts[0])
+
+
+def test_an_epoch_sees_every_sample_once_in_seeded_order() -> None:
+    first = torch.cat(epoch_order(10, 4, seed=1, epoch=0))
+    assert sorted(first.tolist()) == list(range(10))
+    assert torch.equal(first, torch.cat(epoch_order(10, 4, seed=1, epoch=0)))
+    assert not torch.equal(first, torch.cat(epoch_order(10, 4, seed=1, epoch=1)))
+    assert not torch.equal(first, torch.cat(epoch_order(10, 4, seed=2, epoch=0)))
+
+
+def test_the_rate_rises_and_falls_to_zero() -> None:
+    recipe = Recipe(learning_rate=1.0, warmup=0.2)
+    rates = [recipe.rate(update, 100) for update in range(101)]
+    assert rates[19] == max(rates) == 1.0
+    assert rates[0] == pytest.approx(1 / 20)
+    assert rates[100] == pytest.approx(0.0, abs=1e-12)
+    assert all(a >= b for a, b in zip(rates[19:], rates[20:], strict=False))
+
+
+def test_random_numbers_of_steps_serve_any_k() -> None:
+    model = IterativeRefiner(identity, nn.Conv1d(2, 1, 1), steps=[2, 5], gradient="unrolled").train()
+    data = problem(2)
+    lengths = {len(model(data.x, y=data.y).iterates) for _ in range(60)}
+    assert lengths == {2, 3, 4, 5}
+    assert model.eval().solve(data.x).steps.tolist() == [5, 5]
