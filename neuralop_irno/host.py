@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from neuralop_irno.errors import expected
-from neuralop_irno.registry import MODELS, accepts, call_with_options, parameters_of, plain
+from neuralop_irno.registry import MODELS, accepts, call_with_options, is_config, parameters_of, plain
 
 with warnings.catch_warnings():
     from neuralop import Trainer
@@ -45,7 +45,7 @@ def build_model(spec: Any, in_channels: int | None = None, out_channels: int | N
     """
     if isinstance(spec, str):
         spec = {"model_arch": spec}
-    if not isinstance(spec, Mapping) and not hasattr(spec, "to_dict"):
+    if not is_config(spec):
         return spec
     options = copy.deepcopy(plain(spec))  # CODANO changes the lists that it is given
     arch = options.pop("model_arch", None)
@@ -60,7 +60,7 @@ def build_model(spec: Any, in_channels: int | None = None, out_channels: int | N
     for key, value in sizes.items():
         if value is not None and key not in options and accepts(constructor, key):
             options[key] = value
-    if isinstance(options.get("base_model"), Mapping):  # UQNO holds a model of its own
+    if is_config(options.get("base_model")):  # UQNO holds a model of its own
         options["base_model"] = build_model(options["base_model"], **sizes)
     return call_with_options(constructor, options, f"model '{arch}'")
 
@@ -91,3 +91,21 @@ def recorded_config(model: object) -> dict[str, Any] | None:
     except TypeError:
         return None
     return config
+
+
+def described(part: Any) -> Any:
+    """A part of a model as plain data; an object that cannot be, as its class name.
+
+    Example:
+        >>> from torch import nn
+        >>> described({"name": "fno", "n_modes": (4, 4), "non_linearity": nn.ReLU()})
+        {'name': 'fno', 'n_modes': [4, 4], 'non_linearity': {'object': 'ReLU'}}
+    """
+    part = plain(part)
+    if isinstance(part, Mapping):
+        return {key: described(value) for key, value in part.items()}
+    if isinstance(part, list):
+        return [described(value) for value in part]
+    if part is None or isinstance(part, (str, int, float)):
+        return part
+    return recorded_config(part) or {"object": type(part).__name__}

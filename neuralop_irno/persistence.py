@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from neuralop_irno import checkpoint
 from neuralop_irno.errors import expected
+from neuralop_irno.registry import check_options
 
 METADATA = "_metadata"
 """The key under which neuraloperator's models put something that is no tensor into a state dict."""
@@ -31,6 +33,22 @@ class _TensorState(OrderedDict[str, Any]):
             super().__setitem__(key, value)
 
 
+def _keeps_complex(move: Callable[[Tensor], Tensor]) -> bool:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's warning, where the refiner raises an error
+        return move(torch.zeros(1, dtype=torch.complex64)).is_complex()
+
+
+def _objects_in(config: Any) -> Iterator[str]:
+    """The class names that stand in a config for objects."""
+    if isinstance(config, Mapping):
+        if "object" in config:
+            yield str(config["object"])
+        config = list(config.values())
+    for value in config if isinstance(config, list) else ():
+        yield from _objects_in(value)
+
+
 class Persistent(nn.Module):
     """The part of the refiner that outlives the process; a mixin before neuraloperator's BaseModel.
 
@@ -40,6 +58,11 @@ class Persistent(nn.Module):
     """
 
     config: dict[str, Any]
+
+    def __new__(cls, *args: Any, **options: Any) -> Self:
+        """Refuse an unknown option, with a hint, before neuraloperator records it."""
+        check_options(cls, options, "the refiner")
+        return super().__new__(cls, *args, **options)
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -115,21 +138,24 @@ class Persistent(nn.Module):
         if save_name is not None:
             path = path / f"{save_name}{checkpoint.SUFFIX}"
         tensors, content = checkpoint.read(path)
+        if "model" not in content:
+            raise ValueError(
+                expected("a refiner's checkpoint", f"one of something else in {path.name}", "another file")
+            )
         config = dict(content["model"])
         for name in parts:
             if name not in config:
                 raise ValueError(expected("a part of the model", repr(name), "base=, correction= or solver="))
         for name, value in {**config, **parts}.items():
-            if isinstance(value, Mapping) and "object" in value:
+            for lost in _objects_in(value):
                 raise ValueError(
                     expected(
-                        f"the {name} of this checkpoint, a {value['object']} that was given as an object",
+                        f"the {name} of this checkpoint, with a {lost} that was given as an object",
                         "none",
-                        f"from_checkpoint(..., {name}=<an object built the same way>)",
+                        f"from_checkpoint(..., {name}=<the same as when it was built>)",
                     )
                 )
         model = cls(**{**config, **parts})
-        model.config = config
         model._load_tensors(tensors)
         return model if map_location is None else model.to(map_location)
 
@@ -152,8 +178,7 @@ class Persistent(nn.Module):
         self.load_state_dict(tensors)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        complex_weights = any(p.is_complex() for p in self.parameters())
-        if complex_weights and not fn(torch.zeros(1, dtype=torch.complex64)).is_complex():
+        if any(p.is_complex() for p in self.parameters()) and not _keeps_complex(fn):
             raise ValueError(
                 expected(
                     "a move that keeps complex weights complex",

@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from neuralop_irno.base.neuraloperator import wrap_operator
 from neuralop_irno.base.operator import BaseOperator, Problem, Sizes, check_finite
 from neuralop_irno.correction.correction import Correction
 from neuralop_irno.correction.join import as_correction
 from neuralop_irno.errors import expected
-from neuralop_irno.host import BaseModel, build_model, recorded_config
+from neuralop_irno.host import BaseModel, build_model, described
 from neuralop_irno.persistence import Persistent
 from neuralop_irno.registry import CORRECTIONS, SOLVERS, plain
 from neuralop_irno.solution import Solution, Trajectory
@@ -79,6 +79,7 @@ class IterativeRefiner(Persistent, BaseModel, name="irno"):
         _config_name: str | None = None,
     ) -> None:
         super().__init__()
+        base, correction, solver, alpha, gradient = map(plain, (base, correction, solver, alpha, gradient))
         if train_output not in ("trajectory", "field"):
             raise ValueError(
                 expected("train_output 'trajectory' or 'field'", repr(train_output), "'trajectory'")
@@ -216,7 +217,7 @@ class IterativeRefiner(Persistent, BaseModel, name="irno"):
             "gradient": self.gradient,
         }
         other = type(self)(**{**self.config, **parts})
-        other.config = {**self.config, "base": described(base)}
+        other.config = other._init_kwargs = {**self.config, "base": described(base)}
         return other.train(self.training)
 
     def _trajectory(self, problem: Problem, y: Tensor, taken: Tensor | None) -> Trajectory:
@@ -257,17 +258,11 @@ def step_range(steps: int | Sequence[int]) -> tuple[int, int]:
         >>> step_range(6), step_range([2, 8])
         ((6, 6), (2, 8))
     """
-    low, high = (steps, steps) if isinstance(steps, int) else tuple(steps)
-    if isinstance(steps, bool) or not 0 <= low <= high:
+    pair = tuple(steps) if isinstance(steps, (list, tuple)) else (steps, steps)
+    whole = all(isinstance(count, int) and not isinstance(count, bool) for count in pair)
+    if len(pair) != 2 or not whole or not 0 <= pair[0] <= pair[1]:
         raise ValueError(expected("steps >= 0, or a pair [low, high]", steps, "steps=6 or steps=[2, 8]"))
-    return low, high
-
-
-def described(part: Any) -> Any:
-    """A part of a model as plain data; an object that cannot be, as its class name."""
-    if part is None or isinstance(part, (str, int, float, Mapping, list, tuple)):
-        return plain(part)
-    return recorded_config(part) or {"object": type(part).__name__}
+    return pair[0], pair[1]
 
 
 def _agreed(told: Sizes, stated: Sizes) -> Sizes:
@@ -282,9 +277,9 @@ def _agreed(told: Sizes, stated: Sizes) -> Sizes:
 
 def _build_correction(correction: Any, sizes: Sizes) -> Any:
     if isinstance(correction, (str, Mapping)):
-        options = correction if isinstance(correction, Mapping) else {}
+        options = {"name": correction} if isinstance(correction, str) else correction
         for name in ("in_channels", "out_channels"):
-            if getattr(sizes, name) is None and name not in options:
+            if getattr(sizes, name) is None and name not in options and CORRECTIONS.needs(options, name):
                 raise ValueError(
                     expected(
                         f"to know the {name} that the correction is built for",
@@ -303,13 +298,15 @@ def _build_correction(correction: Any, sizes: Sizes) -> Any:
     return correction
 
 
-def _build_solver(solver: Any, alpha: Any) -> Any:
-    options = {} if alpha is None else {"alpha": alpha}
-    if alpha is not None and (isinstance(solver, nn.Module) or "alpha" in plain(solver)):
-        raise ValueError(
-            expected("one step size", "alpha beside a solver that has its own", "one of the two")
-        )
-    built = SOLVERS.build(solver, **options)
+def _build_solver(solver: Any, alpha: Any) -> Solver:
+    words = {"name": solver} if isinstance(solver, str) else solver
+    if alpha is not None:
+        if not isinstance(words, Mapping) or "alpha" in words:
+            raise ValueError(
+                expected("one step size", "alpha beside a solver that has its own", "one of the two")
+            )
+        words = {**words, "alpha": alpha}
+    built = SOLVERS.build(words)
     if not isinstance(built, Solver):
         raise TypeError(expected("a solver", type(built).__name__, f"one of {', '.join(SOLVERS.names())}"))
     return built

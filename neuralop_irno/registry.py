@@ -80,17 +80,26 @@ class Registry:
         """
         if isinstance(spec, str):
             spec = {"name": spec}
-        if not isinstance(spec, Mapping):
+        if not is_config(spec):
             return spec
         options = plain(spec)
         name = options.pop("name", None)
         if not isinstance(name, str):
             raise ValueError(
-                expected(f"a 'name' in the {self.family} config", sorted(spec), "name: <one of them>")
+                expected(f"a 'name' in the {self.family} config", sorted(options), "name: <one of them>")
             )
         constructor = self.lookup(name)
         accepted = {key: value for key, value in context.items() if accepts(constructor, key)}
         return call_with_options(constructor, {**accepted, **options}, f"{self.family} '{name}'")
+
+    def needs(self, spec: Mapping[str, Any], parameter: str) -> bool:
+        """Whether the constructor that a config names cannot do without this parameter."""
+        name = spec.get("name")
+        known = self._known()
+        if name not in known:
+            return False  # `build` says what is wrong
+        found = parameters_of(known[name]).get(parameter)
+        return found is not None and found.default is found.empty
 
     def _known(self) -> dict[str, Callable[..., Any]]:
         if not self._plugins_loaded:
@@ -115,13 +124,21 @@ def parameters_of(constructor: Callable[..., Any]) -> Mapping[str, inspect.Param
     return inspect.signature(constructor).parameters
 
 
-def call_with_options(constructor: Callable[..., Any], options: Mapping[str, Any], what: str) -> Any:
-    """Call a constructor with options; a key that it does not take is an error with a hint."""
+def check_options(constructor: Callable[..., Any], options: Mapping[str, Any], what: str) -> None:
+    """Refuse a key that a constructor does not take, with a hint at the one that was meant."""
     parameters = parameters_of(constructor)
-    if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        for key in options:
-            if key not in parameters:
-                raise ValueError(expected(f"an option of {what}", repr(key), did_you_mean(key, parameters)))
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return
+    for key in options:
+        if key not in parameters:
+            hint = did_you_mean(key, parameters.keys() - BOOKKEEPING_KEYS)
+            raise ValueError(expected(f"an option of {what}", repr(key), hint))
+
+
+def call_with_options(constructor: Callable[..., Any], options: Mapping[str, Any], what: str) -> Any:
+    """Call a constructor with options; a key too many and one too few are errors with a hint."""
+    check_options(constructor, options, what)
+    parameters = parameters_of(constructor)
     missing = [
         p.name
         for p in parameters.values()
@@ -136,6 +153,14 @@ def call_with_options(constructor: Callable[..., Any], options: Mapping[str, Any
     return constructor(**options)
 
 
+def is_config(part: Any) -> bool:
+    """Whether a part is given as a mapping, or as an object that says how to become one.
+
+    Modules, functions and classes are parts themselves, even if they can describe themselves.
+    """
+    return isinstance(part, Mapping) or (hasattr(part, "to_dict") and not callable(part))
+
+
 def plain(config: Any) -> Any:
     """A deep copy of a config in plain dicts and lists, without other packages' bookkeeping keys.
 
@@ -146,7 +171,7 @@ def plain(config: Any) -> Any:
         >>> plain({"model_arch": "fno", "_config_name": "Fno", "n_modes": (8, 8)})
         {'model_arch': 'fno', 'n_modes': [8, 8]}
     """
-    if not isinstance(config, Mapping) and hasattr(config, "to_dict") and not isinstance(config, type):
+    if is_config(config) and not isinstance(config, Mapping):
         config = config.to_dict()
     if isinstance(config, Mapping):
         return {str(k): plain(v) for k, v in config.items() if k not in BOOKKEEPING_KEYS}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 import os
+import pickle
+import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +36,11 @@ def load_base(folder: str | os.PathLike[str], name: str, trusted: bool = False) 
     metadata = _read(Path(folder) / f"{name}_metadata.pkl", trusted)
     state = _read(Path(folder) / f"{name}_state_dict.pt", trusted)
     metadata.pop("_version", None)
-    arch, args = metadata.pop("_name"), metadata.pop("args", ())
+    arch, args = metadata.pop("_name", None), metadata.pop("args", ())
+    if arch is None:
+        raise ValueError(
+            expected("what neuraloperator writes about a model", f"{sorted(metadata)}", "another name")
+        )
     constructor = MODELS.lookup(arch.lower())
     # neuraloperator records the default of an argument that was passed by position, beside the argument.
     by_position = list(parameters_of(constructor))[: len(args)]
@@ -47,27 +53,32 @@ def load_base(folder: str | os.PathLike[str], name: str, trusted: bool = False) 
 def _read(path: Path, trusted: bool) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(expected("a file of neuraloperator's", f"no {path}", "another name"))
+    broken = expected(
+        f"a whole file {path.name}, as torch.save writes it",
+        "one that is cut short or of another kind",
+        "an earlier checkpoint",
+    )
+    if not zipfile.is_zipfile(path):
+        raise ValueError(broken)
     try:
-        if trusted:
-            content = torch.load(path, map_location="cpu", weights_only=False)
-        else:
-            named = get_unsafe_globals_in_checkpoint(path)
-            refused = [word for word in named if not _harmless(word)]
-            if refused:
-                raise ValueError(
-                    expected(
-                        "a file of tensors and plain data",
-                        f"{path.name}, which names {', '.join(refused)} and needs trusted unpickling",
-                        "trusted=True, if you know where it comes from",
-                    )
-                )
-            with safe_globals([_resolve(word) for word in named]):
-                content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError) as error:
+        return _unpickled(path, trusted)
+    except (RuntimeError, pickle.UnpicklingError) as error:
+        raise ValueError(broken) from error
+
+
+def _unpickled(path: Path, trusted: bool) -> dict[str, Any]:
+    named = [] if trusted else get_unsafe_globals_in_checkpoint(path)
+    refused = [word for word in named if not _harmless(word)]
+    if refused:
         raise ValueError(
-            expected(f"a whole file {path.name}", str(error), "an earlier checkpoint")
-        ) from error
-    return dict(content)
+            expected(
+                "a file of tensors and plain data",
+                f"{path.name}, which names {', '.join(refused)} and needs trusted unpickling",
+                "trusted=True, if you know where it comes from",
+            )
+        )
+    with safe_globals([_resolve(word) for word in named]):
+        return dict(torch.load(path, map_location="cpu", weights_only=not trusted))
 
 
 def _harmless(word: str) -> bool:
@@ -82,4 +93,5 @@ def _harmless(word: str) -> bool:
 
 def _resolve(word: str) -> Any:
     module, _, name = word.rpartition(".")
-    return getattr(importlib.import_module(module), name, None)
+    # Not imported: a module runs code when it is.
+    return getattr(sys.modules.get(module), name, None)

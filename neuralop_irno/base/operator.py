@@ -89,9 +89,7 @@ class BaseOperator(nn.Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The base's own answer; arguments that its signature does not take are left out."""
-        accepted = self.accepted(kwargs)
-        if not args and "x" in kwargs and "x" not in accepted:
-            args = (kwargs["x"],)  # a module of torch's, say, whose first parameter has another name
+        args, accepted = self._call(args, kwargs)
         return self.module(*args, **accepted)
 
     def accepted(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -150,16 +148,24 @@ class BaseOperator(nn.Module):
 
     def input_of(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor:
         """The input field among the arguments: the one called x, or the first that the module takes."""
-        bound = signature_of(self.module).bind_partial(*args, **self.accepted(kwargs)).arguments
-        for value in (bound.get("x"), *bound.values()):
-            if isinstance(value, Tensor):
-                return value
-        for value in (*args, *kwargs.values()):
+        given, accepted = self._call(args, kwargs)
+        bound = signature_of(self.module).bind_partial(*given, **accepted).arguments
+        # A signature with * or ** binds tuples and dicts: what they hold comes last.
+        for value in (bound.get("x"), accepted.get("x"), *bound.values(), *given, *accepted.values()):
             if isinstance(value, Tensor):
                 return value
         raise ValueError(
             expected("an input tensor", f"{len(args)} positional arguments and {sorted(kwargs)}", "x=...")
         )
+
+    def _call(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments as the module takes them."""
+        accepted = self.accepted(kwargs)
+        if not args and "x" in kwargs and "x" not in accepted:
+            args = (kwargs["x"],)  # a module of torch's, say, whose first parameter has another name
+        return args, accepted
 
     def _split(self, answer: Any) -> tuple[Tensor, tuple[Any, ...] | None]:
         if isinstance(answer, Tensor):
@@ -195,7 +201,10 @@ def unwrapped(module: nn.Module) -> nn.Module:
 def signature_of(module: nn.Module) -> inspect.Signature:
     """The signature of the model itself."""
     module = unwrapped(module)
-    return inspect.signature(module.function if isinstance(module, _Function) else module.forward)
+    try:
+        return inspect.signature(module.function if isinstance(module, _Function) else module.forward)
+    except ValueError:  # functions and modules that are no Python (torch.sin, a traced model) have none
+        return inspect.signature(lambda *args: args)
 
 
 def stated_sizes(module: nn.Module) -> Sizes:

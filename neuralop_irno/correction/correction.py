@@ -19,6 +19,8 @@ class Correction(nn.Module):
 
     Attributes:
         periodic: which axes of a grid close on themselves, where it knows.
+        in_channels: channels of x, where it knows.
+        out_channels: channels of h, where it knows.
 
     Shapes, on grids and on points:
         - x: ``(B, in_channels, *S)`` or ``(N, in_channels)``, on the domain of h
@@ -33,6 +35,8 @@ class Correction(nn.Module):
     """
 
     periodic: tuple[bool, ...] | None = None
+    in_channels: int | None = None
+    out_channels: int | None = None
 
     def forward(self, x: Any, h: Tensor) -> Tensor:
         """The update at h."""

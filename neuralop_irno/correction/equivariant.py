@@ -22,6 +22,7 @@ from torch import Tensor
 from neuralop_irno.correction.correction import Correction
 from neuralop_irno.correction.unet import UNet
 from neuralop_irno.domain.domain import Domain
+from neuralop_irno.domain.grid import GridDomain
 from neuralop_irno.errors import expected
 from neuralop_irno.registry import CORRECTIONS
 
@@ -68,8 +69,13 @@ class ShiftEquivariant(Correction):
             )
         self.correction = correction
         self.periodic: tuple[bool, ...] = periodic
+        self.in_channels, self.out_channels = correction.in_channels, correction.out_channels
 
     def prepare(self, x: Tensor, domain: Domain) -> Framed:
+        if not isinstance(domain, GridDomain):
+            raise ValueError(
+                expected("a field on a grid for this correction", "one on points", "correction='gino'")
+            )
         frame = frame_of(x, self.periodic)
         return Framed(self.correction.prepare(move(x, -frame), domain), frame)
 

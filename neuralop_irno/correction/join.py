@@ -50,6 +50,7 @@ class WithHead(Correction):
 
     def __init__(self, module: nn.Module, features: int, out_channels: int) -> None:
         super().__init__()
+        self.out_channels = out_channels
         self.module = module
         self.head = nn.Linear(features, out_channels)
         nn.init.zeros_(self.head.weight)

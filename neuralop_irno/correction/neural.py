@@ -37,7 +37,9 @@ def neural_correction(arch: str, in_channels: int, out_channels: int, **options:
     features = out_channels
     if arch == "codano":  # every channel is a variable of its own
         features = joined * module.output_variable_codimension
-    return WithHead(module, features, out_channels)
+    correction = WithHead(module, features, out_channels)
+    correction.in_channels = in_channels
+    return correction
 
 
 class PointInput(NamedTuple):
@@ -65,6 +67,7 @@ class OnPointsGINO(Correction):
 
     def __init__(self, in_channels: int, out_channels: int, latent: int = 8, **options: Any) -> None:
         super().__init__()
+        self.in_channels, self.out_channels = in_channels, out_channels
         joined = in_channels + out_channels
         # Its compiled extras are slower to come by than to do without, and forbid forward-mode AD.
         options = {"gno_use_open3d": False, "gno_use_torch_scatter": False, **options}

@@ -75,7 +75,9 @@ class UNet(Correction):
         for name, value, least in (("width", width, 1), ("depth", depth, 0)):
             if value < least:
                 raise ValueError(expected(f"{name} >= {least}", value, f"{name}={max(least, 4)}"))
-        self.in_channels, self.out_channels, self.dim = in_channels, out_channels, dim
+        self.in_channels: int = in_channels
+        self.out_channels: int = out_channels
+        self.dim = dim
         modes = padding_modes(padding, dim)
         self.periodic: tuple[bool, ...] = tuple(mode == "circular" for mode in modes)
         self.entry = _DoubleConvolution(in_channels + out_channels, width, modes, norm)
