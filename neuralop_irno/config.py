@@ -20,6 +20,15 @@ from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.registry import call_with_options, plain
 from neuralop_irno.training.recipe import Recipe
 
+SECTIONS = {
+    "data": "{name: turbulence}",
+    "model": "{base: {model_arch: fno, n_modes: [16, 16]}, steps: 6}",
+    "base_training": "{epochs: 20}",
+    "loss": "{spectral: 1.0}",
+    "training": "{epochs: 20}",
+}
+"""The parts of a config that are mappings, each with an example."""
+
 
 @dataclass(frozen=True)
 class Experiment:
@@ -42,6 +51,13 @@ class Experiment:
     training: dict[str, Any] = field(default_factory=dict)
     folder: str = "runs/irno"
 
+    def __post_init__(self) -> None:
+        for name, example in SECTIONS.items():
+            value = getattr(self, name)
+            left_out = value is None and name == "base_training"
+            if not (isinstance(value, Mapping) or left_out):
+                raise TypeError(expected(f"{name} as a mapping", repr(value), f"{name}: {example}"))
+
     def splits(self) -> Splits:
         """The data sets."""
         return load_splits(self.data)
@@ -49,10 +65,17 @@ class Experiment:
     def build_base(self, splits: Splits) -> nn.Module:
         """The base: built from its config, or read from neuraloperator's files."""
         options = plain(self.model.get("base"))
-        if isinstance(options, Mapping) and "checkpoint" in options:
-            return load_base(**{("folder" if k == "checkpoint" else k): v for k, v in options.items()})
-        sample = splits["train"][0]
-        model: nn.Module = build_model(options, len(sample["x"]), len(sample["y"]))
+        if isinstance(options, str):
+            options = {"model_arch": options}
+        if not isinstance(options, dict):
+            raise TypeError(expected("a base in the model", repr(options), f"model: {SECTIONS['model']}"))
+        model: nn.Module
+        if "checkpoint" in options:
+            options["folder"] = options.pop("checkpoint")
+            model = call_with_options(load_base, options, "the base's files")
+        else:
+            sample = splits["train"][0]
+            model = build_model(options, len(sample["x"]), len(sample["y"]))
         return model
 
     def build_refiner(self, base: nn.Module) -> IterativeRefiner:
@@ -110,6 +133,6 @@ def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
         problem = " ".join(str(error).split())
         raise ValueError(expected(f"YAML in {source.name}", problem, "examples/configs/*.yaml")) from error
     if not isinstance(content, dict) or not content:
-        got = "an empty file" if content is None else type(content).__name__
+        got = type(content).__name__ if content else "nothing"
         raise ValueError(expected(f"a mapping in {source.name}", got, "data: ..., model: ..."))
     return content

@@ -133,6 +133,15 @@ def check_options(constructor: Callable[..., Any], options: Mapping[str, Any], w
         if key not in parameters:
             hint = did_you_mean(key, parameters.keys() - BOOKKEEPING_KEYS)
             raise ValueError(expected(f"an option of {what}", repr(key), hint))
+    for key, value in options.items():
+        kinds = PLAIN_TYPES.get(str(parameters[key].annotation))
+        if kinds and (not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds)):
+            wanted = f"{key} of {what} as {parameters[key].annotation}"
+            raise TypeError(expected(wanted, repr(value), "another value"))
+
+
+PLAIN_TYPES = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}
+"""The annotations that a value from a config file is checked against, and what they admit."""
 
 
 def call_with_options(constructor: Callable[..., Any], options: Mapping[str, Any], what: str) -> Any:

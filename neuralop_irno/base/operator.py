@@ -89,8 +89,22 @@ class BaseOperator(nn.Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The base's own answer; arguments that its signature does not take are left out."""
-        args, accepted = self._call(args, kwargs)
-        return self.module(*args, **accepted)
+        given, accepted = self._call(args, kwargs)
+        try:
+            return self.module(*given, **accepted)
+        except (RuntimeError, AssertionError, IndexError, ValueError) as error:
+            self._explain(self.input_of(args, kwargs), error)
+            raise
+
+    def _explain(self, x: Tensor, error: Exception) -> None:
+        """Say why the base could not take x, where its own sizes tell; looked at only after it failed."""
+        sizes = self.sizes()
+        axes = x.dim() - 2 if sizes.dim is None else sizes.dim
+        channels = x.shape[1 if self.channels == "first" else -1] if x.dim() > 1 else None
+        if x.dim() == axes + 2 and sizes.in_channels in (None, channels):
+            return
+        wanted = f"x with {sizes.in_channels or 'C'} channels on {axes} axes, as the base takes it"
+        raise ValueError(expected(wanted, tuple(x.shape), "data that fit the base")) from error
 
     def accepted(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Those of the keyword arguments that the module's signature takes."""
@@ -119,6 +133,8 @@ class BaseOperator(nn.Module):
         field, rest = self._split(answer)
         x = self.input_of(args, kwargs)
         check_finite(x, "x")
+        if start is not None:
+            check_finite(start, "start")
         h = self.as_field(field)
         x = self.as_field(x)
         if x.shape[0] != h.shape[0] or x.dim() != h.dim():
@@ -236,6 +252,8 @@ def at_least_float32(field: Tensor) -> Tensor:
 
 def check_finite(field: Tensor, name: str) -> None:
     """An input with holes is an error of the caller; an iterate that blows up is an outcome."""
+    if not isinstance(field, Tensor):
+        raise TypeError(expected(f"{name} as a tensor", type(field).__name__, f"torch.as_tensor({name})"))
     if not torch.isfinite(field).all():
         bad = int((~torch.isfinite(field)).sum())
         raise ValueError(

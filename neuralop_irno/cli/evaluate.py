@@ -22,7 +22,9 @@ def add_to(commands: Any) -> None:
     command.add_argument("folder", type=Path, help="a run folder that `irno train` wrote")
     command.add_argument("--steps", type=count, help="how many steps to look at (default: the model's K)")
     command.add_argument("--metric", default="vrmse", help="see `irno list metrics` (default: vrmse)")
-    command.add_argument("--split", default="test", choices=["train", "valid", "test"])
+    command.add_argument(
+        "--split", default="test", choices=["train", "valid", "test"], help="which data (default: test)"
+    )
     add_common(command)
     command.set_defaults(run=run)
 

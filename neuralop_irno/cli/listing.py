@@ -19,7 +19,7 @@ def add_to(commands: Any) -> None:
         help="list models, corrections, solvers and whatever else has a name",
         description="Lists every name that a config may use, by family; plugins are included.",
     )
-    command.add_argument("family", nargs="?", help="one family only, such as corrections")
+    command.add_argument("family", nargs="*", help="one family only, such as corrections or step sizes")
     command.add_argument("--json", action="store_true", help="print the result as JSON, and nothing else")
     command.set_defaults(run=run)
 
@@ -33,11 +33,10 @@ def run(options: argparse.Namespace) -> None:
         importlib.import_module(f"neuralop_irno.{room}")
     registries = [part for part in vars(registry).values() if isinstance(part, registry.Registry)]
     content = {f"{part.family}s": part.names() for part in registries}
-    if options.family is not None:
-        if options.family not in content:
-            raise ValueError(
-                expected("a family of names", repr(options.family), did_you_mean(options.family, content))
-            )
-        content = {options.family: content[options.family]}
-    text = "\n".join(f"{family}: {', '.join(names)}" for family, names in content.items())
+    family = " ".join(options.family)
+    if family:
+        if family not in content:
+            raise ValueError(expected("a family of names", repr(family), did_you_mean(family, content)))
+        content = {family: content[family]}
+    text = "\n".join(f"{kind}: {', '.join(names)}" for kind, names in content.items())
     result(options, content, text)

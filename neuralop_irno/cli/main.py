@@ -36,12 +36,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options.run(options)
     except (ValueError, TypeError, FileNotFoundError) as error:
-        print(f"irno: {error}", file=sys.stderr)
-        return BAD_INPUT
-    except (RuntimeError, OSError) as error:
-        print(f"irno: {error}", file=sys.stderr)
-        return FAILED
+        return _end(error, BAD_INPUT)
+    except (RuntimeError, OSError, AssertionError) as error:  # neuraloperator's checks are assertions
+        return _end(error, FAILED)
     except KeyboardInterrupt:
-        print("irno: interrupted", file=sys.stderr)
-        return INTERRUPTED
+        return _end("interrupted", INTERRUPTED)
     return 0
+
+
+def _end(reason: object, code: int) -> int:
+    """Say in one line why it ended."""
+    line = " ".join(str(reason).split()) or type(reason).__name__
+    print(f"irno: {line}", file=sys.stderr)
+    return code

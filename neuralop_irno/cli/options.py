@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from typing import Any
 
@@ -18,6 +19,8 @@ def device(word: str) -> str:
         kind = torch.device(word).type
     except RuntimeError as error:
         raise argparse.ArgumentTypeError(expected("a device", repr(word), "cpu or cuda")) from error
+    if kind not in ("cpu", "cuda"):
+        raise argparse.ArgumentTypeError(expected("a device", repr(word), "cpu or cuda"))
     if kind == "cuda" and not torch.cuda.is_available():
         raise argparse.ArgumentTypeError(expected("a device of this machine", repr(word), "cpu"))
     return word
@@ -43,4 +46,13 @@ def say(text: str) -> None:
 
 def result(options: argparse.Namespace, content: Any, text: str) -> None:
     """Print a result: JSON where it was asked for, text otherwise."""
-    print(json.dumps(content, indent=1) if options.json else text, flush=True)
+    print(json.dumps(_in_json(content), indent=1) if options.json else text, flush=True)
+
+
+def _in_json(content: Any) -> Any:
+    """The same with null for numbers that are not finite, for which JSON has no word."""
+    if isinstance(content, dict):
+        return {key: _in_json(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [_in_json(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content

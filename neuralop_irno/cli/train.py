@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from neuralop_irno.cli.options import add_common, result, say
 
 
@@ -31,11 +33,14 @@ def add_to(commands: Any) -> None:
 def run(options: argparse.Namespace) -> None:
     """Run it."""
     from neuralop_irno.config import read_experiment
+    from neuralop_irno.training.distributed import Peers
     from neuralop_irno.training.run import train_experiment
 
     experiment = read_experiment(options.config)
     folder = options.folder or Path(experiment.folder)
     history = train_experiment(experiment, folder, options.device, options.resume, say, show=not options.json)
+    if not Peers.join(torch.device(options.device)).first:
+        return
     last = history[-1] if history else {}
     score = min((record["valid"][-1] for record in history if "valid" in record), default=float("nan"))
     text = f"{len(history)} epochs, best validation score {score:.4f}; the model is in {folder}"

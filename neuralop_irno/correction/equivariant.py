@@ -7,7 +7,9 @@ rolled back, so that
 
     Phi(S x, S h) = S Phi(x, h)     for every shift S, at every size, to the last bit of the roll.
 
-The frame is read off x alone: Phi stays as smooth in h as it was.
+The frame is read off x alone: Phi stays as smooth in h as it was. An x without a longest wave (one
+that is constant along an axis, or repeats within it) has no frame to offer there: rounding decides, and
+Phi commutes as far as the correction inside does.
 """
 
 from __future__ import annotations
@@ -128,7 +130,9 @@ def frame_of(x: Tensor, periodic: Sequence[bool]) -> Tensor:
         profile = content.sum(others) if others else content
         place = torch.arange(size, device=x.device, dtype=torch.float64) * (2 * math.pi / size)
         angle = torch.atan2((profile * place.sin()).sum(1), (profile * place.cos()).sum(1))
-        cells.append((angle * (size / (2 * math.pi))).floor().long() % size)
+        # A quarter of a cell aside, so that the jump from one cell to the next is not where symmetric
+        # fields have their phase: at whole and half cells.
+        cells.append((angle * (size / (2 * math.pi)) + 0.25).floor().long() % size)
     return torch.stack(cells, 1)
 
 

@@ -30,7 +30,17 @@ class Joined(Correction):
         self.module = module
 
     def forward(self, x: Tensor, h: Tensor) -> Tensor:
-        update = self.module(torch.cat([x, h], 1))
+        joined = torch.cat([x, h], 1)
+        takes = _first_channels(self.module)
+        if takes not in (None, joined.shape[1]):
+            raise ValueError(
+                expected(
+                    f"a correction of x and h joined, {x.shape[1]} + {h.shape[1]} channels",
+                    f"one of {takes} channels",
+                    f"in_channels={joined.shape[1]}",
+                )
+            )
+        update = self.module(joined)
         if not isinstance(update, Tensor) or update.shape != h.shape:
             got = tuple(update.shape) if isinstance(update, Tensor) else type(update).__name__
             raise ValueError(
@@ -60,6 +70,14 @@ class WithHead(Correction):
         features = self.module(torch.cat([x, h], 1))
         update: Tensor = self.head(features.movedim(1, -1)).movedim(-1, 1)
         return update
+
+
+def _first_channels(module: nn.Module) -> int | None:
+    """The channels that a module says it takes: it itself, or the first layer of a sequence."""
+    while isinstance(module, nn.Sequential) and len(module):
+        module = module[0]
+    channels = getattr(module, "in_channels", None)
+    return channels if isinstance(channels, int) else None
 
 
 def as_correction(part: Any) -> Correction:

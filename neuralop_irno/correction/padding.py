@@ -26,7 +26,7 @@ def padding_modes(padding: str | Sequence[str], dim: int) -> tuple[str, ...]:
         >>> padding_modes(["circular", "replicate"], dim=2)
         ('circular', 'replicate')
     """
-    modes = (padding,) * dim if isinstance(padding, str) else tuple(padding)
+    modes = (padding,) * dim if isinstance(padding, str) else tuple(padding or ("none",))
     for mode in modes:
         if mode not in MODES:
             raise ValueError(expected("a padding mode", repr(mode), did_you_mean(str(mode), MODES)))

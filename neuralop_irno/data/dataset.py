@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile, is_zipfile
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -64,6 +66,9 @@ def windows(
         >>> [(pair["x"].flatten().tolist(), pair["y"].item()) for pair in data]
         [([0.0, 1.0], 2.0), ([1.0, 2.0], 3.0), ([2.0, 3.0], 4.0)]
     """
+    for name, value in (("inputs", inputs), ("outputs", outputs), ("stride", stride)):
+        if value < 1:
+            raise ValueError(expected(f"{name} >= 1", value, f"{name}=1"))
     length = inputs + outputs
     if frames.shape[1] < length:
         raise ValueError(
@@ -175,20 +180,45 @@ def read_fields(path: str | os.PathLike[str]) -> FieldDataset:
     source = Path(path)
     if not source.is_file():
         raise FileNotFoundError(expected("a data file", f"no file at {source}", "another path"))
-    arrays: Mapping[str, Any]
-    if source.suffix == ".npz":
-        with np.load(source, allow_pickle=False) as archive:
-            arrays = {name: torch.from_numpy(archive[name]) for name in archive.files}
-    elif source.suffix == ".safetensors":
-        arrays = load_file(source)
-    else:
+    if source.suffix not in READERS:
         raise ValueError(expected("an .npz or .safetensors file", source.name, "np.savez(path, x=x, y=y)"))
-    for name in ("x", "y"):
-        if name not in arrays:
-            raise ValueError(
-                expected(f"an array '{name}' in {source.name}", sorted(arrays), did_you_mean(name, arrays))
-            )
-    return FieldDataset(arrays["x"].float(), arrays["y"].float())
+    try:
+        arrays = READERS[source.suffix](source)
+    except (BadZipFile, SafetensorError, EOFError, OSError, TypeError, ValueError) as error:
+        raise ValueError(
+            expected(f"arrays of numbers in {source.name}", str(error), "np.savez(path, x=x, y=y)")
+        ) from error
+    return FieldDataset(_field(arrays, "x", source), _field(arrays, "y", source))
+
+
+def _read_npz(source: Path) -> dict[str, Tensor]:
+    if not is_zipfile(source):
+        raise BadZipFile("no zip archive")  # which numpy would take for a pickle
+    with source.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+        return {name: torch.from_numpy(archive[name]) for name in archive.files}
+
+
+READERS: dict[str, Callable[[Path], dict[str, Tensor]]] = {".npz": _read_npz, ".safetensors": load_file}
+
+
+def _field(arrays: Mapping[str, Tensor], name: str, source: Path) -> Tensor:
+    if name not in arrays:
+        raise ValueError(
+            expected(f"an array '{name}' in {source.name}", sorted(arrays), did_you_mean(name, arrays))
+        )
+    field = arrays[name]
+    if field.is_complex() or field.dim() < 3:
+        got = f"{'complex' if field.is_complex() else 'real'} {tuple(field.shape)}"
+        raise ValueError(
+            expected(f"{name} in {source.name} as real (n, C, *S)", got, "an axis of channels, parts apart")
+        )
+    field = field.float()
+    holes = int((~field.isfinite()).sum())
+    if holes:
+        raise ValueError(
+            expected(f"{name} in {source.name} to be finite", f"{holes} NaN or inf", "cleaning the data")
+        )
+    return field
 
 
 def load_splits(config: Mapping[str, Any]) -> Splits:
@@ -206,9 +236,9 @@ def _splits(
     warmup: float,
     seed: int,
 ) -> dict[str, Tensor]:
-    if len(trajectories) != len(SPLITS):
+    if not isinstance(trajectories, Sequence) or len(trajectories) != len(SPLITS) or min(trajectories) < 1:
         raise ValueError(
-            expected("three numbers of trajectories", list(trajectories), "trajectories: [64, 8, 16]")
+            expected("three numbers of trajectories >= 1", trajectories, "trajectories: [64, 8, 16]")
         )
     return {
         split: flow.run(count, frames, frame, seed=3 * seed + place, warmup=warmup, size=size).cpu()

@@ -9,8 +9,6 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from neuralop_irno.errors import expected
-
 Sample = dict[str, Any]
 
 
@@ -60,12 +58,8 @@ def to_device(sample: Sample, device: torch.device) -> Sample:
     return {k: v.to(device) if isinstance(v, Tensor) else v for k, v in sample.items()}
 
 
-def draw_roll(field: Tensor, periodic: Sequence[bool] | None) -> list[int]:
+def draw_roll(field: Tensor, periodic: Sequence[bool]) -> list[int]:
     """How far to move a batch along each of its spatial axes: at random where they are periodic."""
-    if periodic is None:
-        raise ValueError(
-            expected("a model that knows its periodic axes, for shifts", "none", "shifts=False, or a unet")
-        )
     return [
         int(torch.randint(n, ())) if closed else 0
         for n, closed in zip(field.shape[2:], periodic, strict=True)

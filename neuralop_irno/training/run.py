@@ -9,11 +9,14 @@ from pathlib import Path
 
 import torch
 import yaml
+from torch import nn
+from torch.utils.data import Dataset
 
 from neuralop_irno.checkpoint import SUFFIX, write_bytes
 from neuralop_irno.config import Experiment, read_experiment, read_yaml
 from neuralop_irno.errors import expected
 from neuralop_irno.refiner import IterativeRefiner
+from neuralop_irno.training.batches import Sample, load_all
 from neuralop_irno.training.distributed import Peers
 from neuralop_irno.training.trainer import History, Trainer
 
@@ -49,7 +52,7 @@ def train_experiment(
     splits = experiment.splits()
     torch.manual_seed(recipe.seed)
     base = experiment.build_base(splits)
-    experiment.build_refiner(copy.deepcopy(base))  # a config that cannot be built fails here
+    _rehearse(experiment, base, splits["train"])
     if peers.first:
         write_bytes(folder / CONFIG, yaml.safe_dump(asdict(experiment), sort_keys=False).encode())
     if base_recipe is not None:
@@ -68,6 +71,20 @@ def read_run(folder: Path, device: str = "cpu") -> tuple[Experiment, IterativeRe
     experiment = read_experiment(folder / CONFIG)
     refiner = IterativeRefiner.from_checkpoint(folder / MODEL, map_location=device)
     return experiment, refiner.eval()
+
+
+def _rehearse(experiment: Experiment, base: nn.Module, data: Dataset[Sample]) -> None:
+    """Fail before anything is trained or written, if the parts do not fit each other or the data."""
+    base = copy.deepcopy(base)
+    base_recipe = experiment.build_base_recipe()
+    if base_recipe is not None:
+        Trainer(base, base_recipe)
+    refiner = experiment.build_refiner(base)
+    loss = experiment.build_loss()
+    Trainer(refiner, experiment.build_recipe(), loss)
+    _, sample = next(load_all(data, batch_size=2))
+    with torch.no_grad():
+        loss(refiner.train()(**sample), sample["y"])
 
 
 def _refuse(folder: Path, experiment: Experiment, resume: bool) -> None:

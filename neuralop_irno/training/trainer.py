@@ -74,6 +74,15 @@ class Trainer:
         self.metric = metric
         self.show = show
         self._best: dict[str, Tensor] | None = None
+        self._trainable = Trainable(self.model)
+        if self.recipe.replay and not self._trainable.has_frozen_base:
+            raise ValueError(
+                expected("a refiner with a frozen base for replay", type(self.model).__name__, "replay=0")
+            )
+        if self.recipe.shifts and self._trainable.periodic is None:
+            raise ValueError(
+                expected("a model that knows its periodic axes", "none", "shifts=False, or a unet")
+            )
 
     def fit(
         self, train: Dataset[Sample], valid: Dataset[Sample] | None = None, resume: bool = False
@@ -90,7 +99,6 @@ class Trainer:
         self._refuse_used_folder(resume)
         self.peers = Peers.join(self.device)
         torch.manual_seed(recipe.seed)
-        self._trainable = Trainable(self.model)
         starts = self._starts(train)
         replay = Replay(starts, recipe.replay) if recipe.replay and starts is not None else None
         run = Run(self.model, optimizer_for(self.model, recipe), self.loss, replay, Progress())
@@ -158,7 +166,7 @@ class Trainer:
             fields["start"], taken = run.replay.take(index)
         elif starts is not None:
             fields["start"] = starts[index]
-        moved = draw_roll(fields["x"], self._trainable.periodic) if self.recipe.shifts else []
+        moved = draw_roll(fields["x"], self._trainable.periodic or ()) if self.recipe.shifts else []
         fields = {name: roll(field, moved) for name, field in fields.items()}
 
         precision = PRECISIONS[self.recipe.precision]
@@ -209,13 +217,9 @@ class Trainer:
         self._snapshot(run)
 
     def _starts(self, dataset: Dataset[Sample]) -> Tensor | None:
-        if not self._trainable.has_frozen_base or not (self.recipe.cache_base or self.recipe.replay):
-            if self.recipe.replay:
-                raise ValueError(
-                    expected("a refiner with a frozen base for replay", type(self.model).__name__, "replay=0")
-                )
-            return None
-        return self._trainable.starts(dataset, self.device)
+        if self._trainable.has_frozen_base and (self.recipe.cache_base or self.recipe.replay):
+            return self._trainable.starts(dataset, self.device)
+        return None
 
     def _patience_is_over(self, progress: Progress) -> bool:
         return self.recipe.patience is not None and progress.waited > self.recipe.patience

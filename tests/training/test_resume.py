@@ -10,9 +10,13 @@ import time
 from pathlib import Path
 
 import pytest
+from small_run import problem
+from torch import nn
 
 from neuralop_irno.checkpoint import read
 from neuralop_irno.training import snapshot
+from neuralop_irno.training.recipe import Recipe
+from neuralop_irno.training.trainer import Trainer
 
 SCRIPT = Path(__file__).with_name("small_run.py")
 
@@ -47,7 +51,7 @@ def kill_after(process: subprocess.Popen[str], folder: Path, updates: int) -> No
 @pytest.mark.parametrize(
     "words",
     [
-        ("gradient=\"detached\"",),
+        ('gradient="detached"',),
         ("replay=4", "shifts=true", 'precision="bfloat16"'),
         ("freeze_base=false", 'gradient="unrolled"', "save_every=0"),
     ],
@@ -68,11 +72,6 @@ def test_killed_and_resumed_is_never_interrupted(tmp_path: Path, words: tuple[st
 
 
 def test_a_used_folder_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
-    from neuralop_irno.training.recipe import Recipe
-    from neuralop_irno.training.trainer import Trainer
-    from small_run import problem
-    from torch import nn
-
     def trainer(**options: object) -> Trainer:
         return Trainer(nn.Conv1d(1, 1, 1), Recipe(epochs=1, **options), folder=tmp_path, show=False)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -160,7 +161,7 @@ def test_the_rate_rises_and_falls_to_zero() -> None:
     assert rates[19] == max(rates) == 1.0
     assert rates[0] == pytest.approx(1 / 20)
     assert rates[100] == pytest.approx(0.0, abs=1e-12)
-    assert all(a >= b for a, b in zip(rates[19:], rates[20:], strict=False))
+    assert all(a >= b for a, b in pairwise(rates[19:]))
 
 
 def test_random_numbers_of_steps_serve_any_k() -> None:

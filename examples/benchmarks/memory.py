@@ -1,0 +1,68 @@
+"""Peak memory of an update by gradient rule, in units of unrolled: `python examples/benchmarks/memory.py`.
+
+64x64, batch 4, K = 12, U-Net of width 16 and depth 4. Every rule runs in a process of its own, and what
+counts is how far its largest resident set rises above that of the same process before the update.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import statistics
+import subprocess
+import sys
+
+RULES = ("unrolled", "checkpointed", "detached")
+
+
+def rise(rule: str, batch: int, steps: int) -> float:
+    """MiB that one update adds to this process's peak."""
+    import torch
+
+    from neuralop_irno import IterativeRefiner, RefinementLoss, UNet
+
+    torch.manual_seed(0)
+    phi = UNet(4, 4, width=16, depth=4)
+    model = IterativeRefiner(lambda x: x, phi, steps=steps, alpha=0.2, gradient=rule).train()
+    loss = RefinementLoss(spectral=1.0, reduction="mean")
+
+    def update(size: int) -> None:
+        x, y = torch.randn(2, batch, 4, size, size)
+        loss(model(x, y=y), y).backward()
+
+    update(8)  # gradients, and what the libraries load on their first use
+    before = peak()
+    update(64)
+    return peak() - before
+
+
+def peak() -> float:
+    """The largest resident set of this process so far, in MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--rule", choices=RULES, help="measure one rule in this process")
+    options = parser.parse_args()
+    if options.rule:
+        print(rise(options.rule, options.batch, options.steps))
+        return
+    sizes = {rule: [] for rule in RULES}
+    for _ in range(options.runs):
+        for rule in RULES:
+            command = [sys.executable, __file__, "--rule", rule, f"--batch={options.batch}"]
+            command.append(f"--steps={options.steps}")
+            output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+            sizes[rule].append(float(output))
+    whole = statistics.median(sizes["unrolled"])
+    for rule in RULES:
+        size = statistics.median(sizes[rule])
+        print(f"{rule:14} {size:8.0f} MiB  {size / whole:.3f} x unrolled")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""Means and norms on grids are integrals; resampling keeps what linear interpolation can keep."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from neuralop_irno.domain.grid import GridDomain, resample
+
+SHAPES = [(1,), (8,), (7, 4), (3, 1, 5)]
+
+
+def wave(*shape: int) -> Tensor:
+    """3 + sin(x_1) .. sin(x_d) on a periodic grid, (1, 1, *S)."""
+    field = torch.ones(1, 1, *shape, dtype=torch.float64)
+    for axis, n in enumerate(shape, start=2):
+        sine = torch.sin(torch.arange(n, dtype=torch.float64) * (2 * math.pi / n))
+        field = field * sine.reshape(-1, *[1] * (field.dim() - axis - 1))
+    return 3 + field
+
+
+@pytest.mark.parametrize("shape", [(4,), (5,), (16, 9), (4, 6, 5)])
+def test_mean_and_norm_are_the_integrals_of_a_known_function_on_every_grid(shape: tuple[int, ...]) -> None:
+    field = wave(*shape)
+    domain = GridDomain.of(field)
+    assert (domain.samples, domain.shape) == (1, shape)
+    assert domain.mean(field).item() == pytest.approx(3, abs=1e-14)
+    assert domain.norm(field).item() == pytest.approx(math.sqrt(9 + 0.5 ** len(shape)), rel=1e-14)
+    assert domain.inner(field, field - 3).item() == pytest.approx(0.5 ** len(shape), rel=1e-13)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_norm_and_inner_product_obey_their_axioms(shape: tuple[int, ...]) -> None:
+    a, b, c = torch.randn(3, 4, 2, *shape, dtype=torch.float64)
+    domain = GridDomain.of(a)
+    scale = torch.tensor([2.0, -0.5, 0.0, 3.0], dtype=torch.float64)
+    scaled = domain.spread(scale, a) * a
+    torch.testing.assert_close(domain.inner(scaled + b, c), scale * domain.inner(a, c) + domain.inner(b, c))
+    torch.testing.assert_close(domain.inner(a, b), domain.inner(b, a))
+    torch.testing.assert_close(domain.norm(scaled), scale.abs() * domain.norm(a))
+    assert (domain.inner(a, b).abs() <= domain.norm(a) * domain.norm(b) * (1 + 1e-12)).all()
+    assert (domain.norm(a + b) <= (domain.norm(a) + domain.norm(b)) * (1 + 1e-12)).all()
+
+
+def test_copying_channels_or_cells_changes_no_mean() -> None:
+    field = torch.randn(2, 3, 4, 5, dtype=torch.float64)
+    norm = GridDomain.of(field).norm(field)
+    wider, finer = field.repeat(1, 2, 1, 1), field.repeat_interleave(3, 2).repeat_interleave(2, 3)
+    for other in (wider, finer):
+        torch.testing.assert_close(GridDomain.of(other).norm(other), norm)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_taking_samples_and_putting_them_back(shape: tuple[int, ...]) -> None:
+    field = torch.randn(5, 2, *shape)
+    domain, keep = GridDomain.of(field), torch.tensor([1, 4])
+    part, values = domain.take(field, keep), torch.randn(2, 2, *shape)
+    assert torch.equal(part, field[[1, 4]])
+    assert torch.equal(domain.put(field, keep, part), field)
+    before = field.clone()
+    changed = domain.put(field, keep, values)
+    assert torch.equal(field, before)
+    assert torch.equal(domain.take(changed, keep), values)
+    assert torch.equal(changed[[0, 2, 3]], field[[0, 2, 3]])
+    chosen = domain.select(keep)
+    assert (chosen.samples, chosen.shape) == (2, shape)
+    assert torch.equal(chosen.mean(part), domain.mean(field)[keep])
+    scale = torch.tensor([2.0, 3.0])
+    assert torch.equal(chosen.spread(scale, part) * part, torch.stack([2 * field[1], 3 * field[4]]))
+
+
+def test_nobody_kept_is_a_domain_too() -> None:
+    field = torch.randn(3, 1, 4)
+    nobody = torch.zeros(0, dtype=torch.long)
+    domain = GridDomain.of(field).select(nobody)
+    assert domain.mean(GridDomain.of(field).take(field, nobody)).shape == (0,)
+
+
+@pytest.mark.parametrize("new", [(5, 9), (7, 3), (13, 2), (1, 1)])
+def test_open_axes_keep_linear_functions(new: tuple[int, int]) -> None:
+    def plane(rows: int, columns: int) -> Tensor:
+        x = torch.linspace(0, 1, rows, dtype=torch.float64)[:, None]
+        y = torch.linspace(0, 1, columns, dtype=torch.float64)[None, :]
+        return (1 + 2 * x - 3 * y + 4 * x * y)[None, None]
+
+    carried = resample(plane(7, 5), new, [False, False])
+    torch.testing.assert_close(carried, plane(*new), rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("closed", [[True, True], [False, True], [False, False]])
+def test_constants_stay_and_the_same_grid_changes_nothing(closed: list[bool]) -> None:
+    field = torch.randn(2, 3, 6, 5)
+    assert resample(field, (6, 5), closed) is field
+    same = resample(torch.full((1, 1, 6, 5), 0.7), (4, 11), closed)
+    torch.testing.assert_close(same, torch.full((1, 1, 4, 11), 0.7))
+    assert resample(field, (3, 8), closed).shape == (2, 3, 3, 8)
+
+
+@pytest.mark.parametrize("n", [4, 7])
+def test_a_periodic_axis_refined_and_coarsened_again_is_the_identity(n: int) -> None:
+    field = torch.randn(1, 2, n, dtype=torch.float64)
+    fine = resample(field, [3 * n], [True])
+    assert torch.equal(fine[..., ::3], field)
+    assert torch.equal(resample(fine, [n], [True]), field)
+    torch.testing.assert_close(fine[..., -1], field[..., -1] / 3 + field[..., 0] * 2 / 3)
+
+
+def test_a_smooth_wave_is_carried_to_second_order() -> None:
+    def error(n: int) -> float:
+        return (resample(wave(n), [3 * n], [True]) - wave(3 * n)).abs().max().item()
+
+    assert error(16) / error(32) == pytest.approx(4, rel=0.1)
+
+
+def test_carrying_commutes_with_shifts_of_the_coarse_grid() -> None:
+    field = torch.randn(1, 1, 5, dtype=torch.float64)
+    there = resample(field.roll(2, -1), [20], [True])
+    torch.testing.assert_close(there, resample(field, [20], [True]).roll(8, -1))
+
+
+def test_a_grid_of_one_cell_becomes_a_constant() -> None:
+    for closed in (True, False):
+        assert torch.equal(resample(torch.tensor([[[2.5]]]), [3], [closed]), torch.full((1, 1, 3), 2.5))
+
+
+def test_gradients_pass_through_the_resampling() -> None:
+    field = torch.randn(1, 1, 3, 4, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda f: resample(f, (5, 3), [True, False]), field)

@@ -1,0 +1,290 @@
+"""The commands as a user runs them: what they print, how they end, and that they spoil nothing."""
+
+import _thread
+import json
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from neuralop_irno.cli.main import main
+from neuralop_irno.version import VERSION
+
+FAMILIES = {"models", "corrections", "solvers", "step sizes", "gradient rules", "metrics", "datasets"}
+CONFIG: dict[str, Any] = {
+    "data": {"name": "burgers", "trajectories": [4, 1, 2], "frames": 3, "size": 8},
+    "model": {
+        "base": {"model_arch": "fno", "n_modes": [4], "hidden_channels": 4, "n_layers": 1},
+        "correction": {"name": "unet", "width": 4, "depth": 1},
+        "alpha": 0.5,
+        "steps": 2,
+    },
+    "base_training": {"epochs": 1, "batch_size": 4},
+    "training": {"epochs": 2, "batch_size": 4},
+}
+
+
+def written(path: Path, config: Any) -> Path:
+    path.write_text(config if isinstance(config, str) else yaml.safe_dump(config))
+    return path
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file under a folder, byte for byte."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run, whose config lies beside it."""
+    place = tmp_path_factory.mktemp("cli")
+    config = written(place / "config.yaml", CONFIG)
+    assert main(["train", str(config), "--folder", str(place / "run"), "--json"]) == 0
+    return place / "run"
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: object, code: int = 2) -> str:
+    """Run a command that must fail: one line on standard error, nothing on standard output."""
+    assert main([str(argument) for argument in arguments]) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("irno: expected ")
+    assert err.count("\n") == 1
+    return err
+
+
+def test_list_names_what_a_config_may_use(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list"]) == 0
+    lines = dict(line.split(": ") for line in capsys.readouterr().out.splitlines())
+    assert set(lines) == FAMILIES
+    assert "irno" in lines["models"].split(", ")
+    assert main(["list", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {kind: names.split(", ") for kind, names in lines.items()}
+    assert main(["list", "step", "sizes"]) == 0
+    assert capsys.readouterr().out == "step sizes: constant, learned, scheduled\n"
+    assert main(["list", "corrections", "--json"]) == 0
+    assert list(json.loads(capsys.readouterr().out)) == ["corrections"]
+
+
+def test_list_of_an_unknown_family_names_the_families(capsys: pytest.CaptureFixture[str]) -> None:
+    message = refused(capsys, "list", "correction")
+    assert "expected a family of names, got 'correction'; try 'corrections' (the choices are " in message
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("", ["demo", "train", "evaluate", "list", "Exit codes", "h <- h + alpha"]),
+        ("demo", ["--quick", "--folder", "--seed", "report.json", "under a minute"]),
+        ("train", ["config", "--resume", "snapshot", "torchrun --nproc-per-node 2", "history.json"]),
+        ("evaluate", ["folder", "--steps", "--metric", "--split", "irno list metrics"]),
+        ("list", ["family", "--json", "plugins"]),
+    ],
+)
+def test_help_teaches(command: str, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main([*command.split(), "--help"])
+    assert end.value.code == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert [word for word in words if word not in text] == []
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["--version"])
+    assert end.value.code == 0
+    assert capsys.readouterr().out == f"irno {VERSION}\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("", "required: command"),
+        ("trian c.yaml", "invalid choice: 'trian'"),
+        ("train", "required: config"),
+        ("train c.yaml --resmue", "unrecognized arguments: --resmue"),
+        ("train c.yaml --device tpu", "expected a device, got 'tpu'; try cpu or cuda"),
+        ("train c.yaml --device meta", "expected a device, got 'meta'; try cpu or cuda"),
+        ("evaluate run --steps -1", "expected a whole number >= 0, got '-1'; try 6"),
+        ("evaluate run --steps two", "expected a whole number >= 0, got 'two'; try 6"),
+        ("evaluate run --split tset", "invalid choice: 'tset'"),
+        ("demo --seed 1.5", "expected a whole number >= 0, got '1.5'; try 6"),
+    ],
+)
+def test_options_that_do_not_exist_end_with_2(
+    line: str, problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(line.split())
+    assert end.value.code == 2
+    assert problem in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("config", "problem"),
+    [
+        (None, "expected a config file, got no file at "),
+        ("", "expected a mapping in c.yaml, got nothing; try data: "),
+        ("- a\n- b\n", "expected a mapping in c.yaml, got list; try data: "),
+        ("data: [1,\nmodel: }", "expected YAML in c.yaml, got while parsing"),
+        ({**CONFIG, "modle": {}}, "expected an option of the config, got 'modle'; try 'model'"),
+        (
+            {**CONFIG, "data": {"name": "burger"}},
+            "expected the name of a dataset, got 'burger'; try 'burgers'",
+        ),
+        ({**CONFIG, "model": "fno"}, "expected model as a mapping, got 'fno'; try model: {base: "),
+        (
+            {**CONFIG, "training": {"epohcs": 1}},
+            "expected an option of the training, got 'epohcs'; try 'epochs'",
+        ),
+    ],
+)
+def test_a_bad_config_ends_with_2_and_writes_nothing(
+    config: Any, problem: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "c.yaml"
+    if config is not None:
+        written(path, config)
+    before = contents(tmp_path)
+    code = main(["train", str(path), "--folder", str(tmp_path / "run")])
+    out, err = capsys.readouterr()
+    assert (code, out) == (2, "")
+    assert problem in err.splitlines()[-1]
+    assert "Traceback" not in err
+    assert contents(tmp_path) == before
+    assert not (tmp_path / "run").exists()
+
+
+def test_train_writes_a_run_that_evaluate_scores(
+    run_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = set(contents(run_folder))
+    assert {"model.safetensors", "history.json", "config.yaml", "base/model.safetensors"} <= files
+    history = json.loads((run_folder / "history.json").read_text())
+    assert [record["epoch"] for record in history] == [1, 2]
+
+    assert main(["evaluate", str(run_folder), "--steps", "4", "--json"]) == 0
+    scores = json.loads(capsys.readouterr().out)
+    assert set(scores) == {"metric", "per_step", "samples", "not_finite"}
+    assert (scores["metric"], len(scores["per_step"]), scores["samples"]) == ("vrmse", 5, 2 * 2)
+    assert all(score > 0 for score in scores["per_step"])
+    assert scores["not_finite"] == [0] * 5
+
+    assert main(["evaluate", str(run_folder), "--split", "valid", "--metric", "rmse"]) == 0
+    first, *steps = capsys.readouterr().out.splitlines()
+    assert first == "rmse on 2 samples"
+    assert [line.split()[:3] for line in steps] == [["k", "=", str(k)] for k in range(3)]
+
+
+def test_the_best_score_is_the_one_that_evaluate_finds(
+    run_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    history = json.loads((run_folder / "history.json").read_text())
+    best = min(record["valid"][-1] for record in history)
+    assert main(["evaluate", str(run_folder), "--split", "valid", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["per_step"][-1] == pytest.approx(best, rel=1e-5)
+
+
+def test_a_used_folder_is_refused_and_left_as_it_is(
+    run_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = contents(run_folder)
+    config = run_folder.parent / "config.yaml"
+    message = refused(capsys, "train", config, "--folder", run_folder)
+    assert f"expected a folder without a run, got {run_folder}; try --resume, or another --folder" in message
+    other = written(run_folder.parent / "other.yaml", {**CONFIG, "loss": {"spectral": 1.0}})
+    message = refused(capsys, "train", other, "--folder", run_folder, "--resume")
+    assert f"expected the config that {run_folder} was started with, got another one; try" in message
+    assert contents(run_folder) == before
+
+
+def test_resuming_a_finished_run_changes_no_weight(
+    run_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = contents(run_folder)
+    assert (
+        main(["train", str(run_folder.parent / "config.yaml"), "--folder", str(run_folder), "--resume"]) == 0
+    )
+    out, err = capsys.readouterr()
+    assert out.startswith("2 epochs, best validation score ")
+    assert out.endswith(f"the model is in {run_folder}\n")
+    assert "Traceback" not in err
+    after = contents(run_folder)
+    for name in ("model.safetensors", "base/model.safetensors", "history.json", "config.yaml"):
+        assert after[name] == before[name], name
+
+
+def test_evaluating_what_is_no_run_or_no_metric(
+    run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "expected a config file, got no file at " in refused(capsys, "evaluate", tmp_path)
+    message = refused(capsys, "evaluate", run_folder, "--metric", "vmrse")
+    assert "expected the name of a metric, got 'vmrse'; try 'vrmse'" in message
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_json_has_no_word_for_a_score_that_is_not_finite(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = written(tmp_path / "c.yaml", {**CONFIG, "training": {"epochs": 0}, "base_training": None})
+    assert main(["train", str(config), "--folder", str(tmp_path / "run"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out, parse_constant=pytest.fail) == {
+        "folder": str(tmp_path / "run"), "epochs": 0, "best": None, "last": {},
+    }  # fmt: skip
+
+
+def test_a_run_that_diverges_ends_with_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wild = {"epochs": 3, "batch_size": 2, "learning_rate": 1e30, "clip": 1e30}
+    config = written(tmp_path / "c.yaml", {**CONFIG, "training": wild, "base_training": None})
+    assert main(["train", str(config), "--folder", str(tmp_path / "run"), "--json"]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines()[-1].startswith("irno: expected a finite loss, got ")
+    assert "Traceback" not in err
+
+
+def press_control_c_after_a_snapshot(file: Path) -> None:
+    """Interrupt this process as soon as a new snapshot is there."""
+
+    def written_at() -> int:
+        return file.stat().st_mtime_ns if file.exists() else 0
+
+    def watch(before: int) -> None:
+        for _ in range(6000):
+            time.sleep(0.01)
+            if written_at() != before:
+                _thread.interrupt_main()
+                break
+
+    threading.Thread(target=watch, args=(written_at(),), daemon=True).start()
+
+
+def test_an_interrupted_run_says_so_and_goes_on_later(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    endless = {**CONFIG, "training": {"epochs": 100_000}, "base_training": None}
+    words = ["train", str(written(tmp_path / "c.yaml", endless)), "--folder", str(tmp_path / "run"), "--json"]
+    for more in ([], ["--resume"]):
+        press_control_c_after_a_snapshot(tmp_path / "run" / "snapshot.safetensors")
+        assert main([*words, *more]) == 130
+        out, err = capsys.readouterr()
+        assert (out, err.splitlines()[-1]) == ("", "irno: interrupted")
+
+
+def test_as_a_process_of_its_own() -> None:
+    def irno(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "neuralop_irno", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+    good = irno("list", "metrics", "--json")
+    assert (good.returncode, good.stderr) == (0, "")
+    assert "vrmse" in json.loads(good.stdout)["metrics"]
+    bad = irno("train", "no such file.yaml")
+    assert (bad.returncode, bad.stdout) == (2, "")
+    assert bad.stderr.startswith("irno: expected a config file, got no file at no such file.yaml; try ")
+    assert bad.stderr.count("\n") == 1
