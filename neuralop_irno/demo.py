@@ -139,9 +139,9 @@ def refiner_recipe(scale: Scale, seed: int) -> Recipe:
     return Recipe(
         epochs=scale.epochs,
         batch_size=scale.batch_size,
-        learning_rate=4e-3,
+        learning_rate=6e-3,
         precision="bfloat16",
-        replay=20.0,
+        replay=24.0,
         seed=seed,
     )
 

@@ -58,12 +58,19 @@ class Trainable(nn.Module):
         return torch.cat(answers)
 
 
+BETAS = (0.9, 0.97)
+"""The second moment forgets within some thirty updates. With AdamW's usual 0.999 it remembers the large
+gradients of the beginning for as long as the whole training lasts: on the demo's problem the error ended
+a fifth higher, and depended on the seed far more."""
+
+
 def optimizer_for(model: nn.Module, recipe: Recipe) -> Optimizer:
     """AdamW over the parameters that train; fused where no weight is complex."""
     parameters = [p for p in model.parameters() if p.requires_grad]
     return AdamW(
         parameters,
         lr=recipe.learning_rate,
+        betas=BETAS,
         weight_decay=recipe.weight_decay,
         fused=not any(p.is_complex() for p in parameters),
     )
