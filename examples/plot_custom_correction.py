@@ -37,7 +37,7 @@ model = irno.IterativeRefiner(torch.zeros_like, {"name": "jacobi", "weight": 0.5
 torch.manual_seed(0)
 truth = torch.randn(3, 1, SIZE)
 x = operator(truth)
-solution = model.eval().solve(x, rtol=1e-5, steps=5000)
+solution = model.eval().solve(x, rtol=1e-5, max_steps=5000)
 print(solution)
 print("steps of each sample:", solution.steps.tolist())
 print("largest error:", f"{(solution.value - truth).abs().max():.1e}")

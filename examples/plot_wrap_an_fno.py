@@ -30,7 +30,7 @@ Trainer(model, Recipe(epochs=15, replay=8.0), show=False).fit(data["train"], dat
 # %% Called exactly as the base was, or asked for an account of every sample
 x = data["test"].x[:5]
 assert model.eval()(x).shape == base(x).shape
-print(model.solve(x, steps=30, rtol=1e-4))
+print(model.solve(x, max_steps=30, rtol=1e-4))
 
 # %% The error after every step, past the four that it was trained for
 errors = scores_per_step(model, data["test"], steps=12).mean(1).tolist()

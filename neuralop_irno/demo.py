@@ -140,6 +140,7 @@ def refiner_recipe(scale: Scale, seed: int) -> Recipe:
         epochs=scale.epochs,
         batch_size=scale.batch_size,
         learning_rate=6e-3,
+        weight_decay=0.1,
         precision="bfloat16",
         replay=24.0,
         seed=seed,

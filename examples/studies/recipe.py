@@ -38,6 +38,8 @@ VARIANTS = {
     "no replay, detached": Variant(recipe={"replay": 0.0}),
     "no replay, unrolled": Variant(recipe={"replay": 0.0}, model={"gradient": "unrolled"}),
     "second moment 0.999": Variant(betas=(0.9, 0.999)),
+    "weight decay 0.01": Variant(recipe={"weight_decay": 0.01}),
+    "weight decay 0.3": Variant(recipe={"weight_decay": 0.3}),
     "rate 3e-3": Variant(recipe={"learning_rate": 3e-3}),
     "float32": Variant(recipe={"precision": "float32"}),
     "spectral 1.0, complex": Variant(loss={"spectral": 1.0}),
