@@ -6,6 +6,7 @@
 Importing the package registers ``irno`` with neuraloperator, and does nothing else.
 """
 
+from neuralop_irno.calibration import Calibration as Calibration
 from neuralop_irno.correction.correction import Correction as Correction
 from neuralop_irno.correction.unet import UNet as UNet
 from neuralop_irno.losses.fixed_point import FixedPointLoss as FixedPointLoss

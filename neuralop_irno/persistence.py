@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from neuralop_irno import checkpoint
+from neuralop_irno.calibration import Calibration
 from neuralop_irno.errors import expected
 from neuralop_irno.registry import check_options
 
@@ -55,9 +56,11 @@ class Persistent(nn.Module):
     Attributes:
         config: plain data that builds the same model again. Parts that were given as objects stand
             there as ``{"object": class name}``, and have to be given again.
+        calibration: how far its answers are from the truth, where that was measured.
     """
 
     config: dict[str, Any]
+    calibration: Calibration | None = None
 
     def __new__(cls, *args: Any, **options: Any) -> Self:
         """Refuse an unknown option, with a hint, before neuraloperator records it."""
@@ -96,6 +99,8 @@ class Persistent(nn.Module):
             notes: plain data to keep beside the config (scores, the training recipe).
         """
         content = {"model": self.config, "notes": dict(notes or {})}
+        if self.calibration is not None:
+            content["calibration"] = self.calibration.to_plain()
         return checkpoint.write(path, self.state_dict(), content)
 
     def save_checkpoint(self, save_folder: str | os.PathLike[str], save_name: str) -> None:
@@ -157,6 +162,8 @@ class Persistent(nn.Module):
                 )
         model = cls(**{**config, **parts})
         model._load_tensors(tensors)
+        if "calibration" in content:
+            model.calibration = Calibration(**content["calibration"])
         return model if map_location is None else model.to(map_location)
 
     def _load_tensors(self, tensors: Mapping[str, Tensor]) -> None:

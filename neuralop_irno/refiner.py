@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 import torch
@@ -11,18 +11,19 @@ from torch import Tensor
 
 from neuralop_irno.base.neuraloperator import wrap_operator
 from neuralop_irno.base.operator import BaseOperator, Problem, Sizes, check_finite
-from neuralop_irno.correction.correction import Correction
+from neuralop_irno.correction.correction import Correction, FunctionCorrection
 from neuralop_irno.correction.join import as_correction
 from neuralop_irno.errors import expected
 from neuralop_irno.host import BaseModel, build_model, described
+from neuralop_irno.parts import agreed_sizes, build_correction, build_solver, other_solver, step_range
 from neuralop_irno.persistence import Persistent
-from neuralop_irno.registry import CORRECTIONS, SOLVERS, plain
+from neuralop_irno.registry import plain
 from neuralop_irno.solution import Solution, Trajectory
 from neuralop_irno.solver.gradient import gradient_rule
 from neuralop_irno.solver.iterate import iterate
 from neuralop_irno.solver.solve import LegRunner, no_steps, solve
 from neuralop_irno.solver.solver import Solver, SolverState
-from neuralop_irno.solver.stopping import Tolerance
+from neuralop_irno.solver.stopping import Limits
 
 
 class IterativeRefiner(Persistent, BaseModel, name="irno"):
@@ -105,9 +106,9 @@ class IterativeRefiner(Persistent, BaseModel, name="irno"):
         self.base: BaseOperator = wrap_operator(
             build_model(base, in_channels, out_channels), freeze_base, channels
         )
-        self.sizes = _agreed(Sizes(in_channels, out_channels), self.base.sizes())
-        self.correction: Correction = as_correction(_build_correction(correction, self.sizes))
-        self.solver: Solver = _build_solver(solver, alpha)
+        self.sizes = agreed_sizes(Sizes(in_channels, out_channels), self.base.sizes())
+        self.correction: Correction = as_correction(build_correction(correction, self.sizes))
+        self.solver: Solver = build_solver(solver, alpha)
 
     def forward(
         self,
@@ -142,38 +143,68 @@ class IterativeRefiner(Persistent, BaseModel, name="irno"):
     def solve(
         self,
         *args: Any,
+        solver: Any = None,
         steps: int | None = None,
+        max_steps: int | None = None,
+        max_evaluations: int | None = None,
         atol: float = 0.0,
         rtol: float = 0.0,
+        residual_fn: Callable[[Tensor, Tensor], Tensor] | None = None,
+        residual_tol: float | None = None,
         start: Tensor | None = None,
         throw: bool = False,
         **kwargs: Any,
     ) -> Solution:
         """The refined answer, with an account of how each sample got there.
 
+        A sample has converged when its residual, alpha * Phi(x, h), is smaller than ``atol + rtol |h|``.
+        Samples that are done cost nothing more, and nobody's answer depends on who else is in the batch.
+
         Args:
             args: what the base takes by position.
-            steps: how many at most; K by default.
-            atol: a sample has converged when its update is smaller than ``atol + rtol |h|``; with both
-                at 0 it takes all its steps.
-            rtol: see atol.
+            solver: another solver than the model's own, by name, config or object; a name takes over the
+                model's alpha.
+            steps: take so many steps, K by default; without a tolerance.
+            max_steps: with a tolerance, how many at most: 100 by default.
+            max_evaluations: of Phi, counted in samples over the whole batch.
+            atol: see above.
+            rtol: see above.
+            residual_fn: (x, h) -> the residual of the equation, both and it laid out channels first. It
+                then decides who has converged, and weighs Anderson's steps; a sample at rest where the
+                equation is not solved ends as a false fixed point.
+            residual_tol: the norm of that residual below which the equation is solved.
             start: an answer to start from, in place of the base's own.
             throw: raise if a sample ended badly, rather than mark it.
             kwargs: what the base takes by keyword.
         """
-        budget = self.steps if steps is None else step_range(steps)[1]
-        if not min(atol, rtol) >= 0:
-            raise ValueError(expected("tolerances >= 0", f"atol={atol}, rtol={rtol}", "rtol=1e-3"))
+        if (residual_fn is None) is not (residual_tol is None):
+            raise ValueError(expected("residual_fn and residual_tol together", "one of them", "both"))
+        limits = Limits(steps, max_steps, max_evaluations, atol, rtol, residual_tol)
         problem = self.problem(args, kwargs, start)
-        phi = self.correction.bind(problem.x, problem.domain)
-        tolerance = Tolerance(atol, rtol) if atol or rtol else None
-        account = solve(phi, problem.start, self.solver, budget, tolerance)
+        physics = None
+        if residual_fn is not None:
+            physics = FunctionCorrection(residual_fn).bind(problem.x, problem.domain)
+        phi = self.correction.bind(problem.x, problem.domain, physics)
+        chosen = other_solver(solver, self.solver)
+        account, accuracy = solve(phi, problem.start, chosen, limits.budget(self.steps), limits)
+        domain = problem.domain
+        predictors = {
+            "moved": domain.norm(account.value - problem.start),
+            "residual": account.last,
+            "bound": accuracy.bound,
+        }
         solution = Solution(
-            problem.as_answer(account.value),
-            tuple(account.outcomes),
-            account.taken,
-            account.residuals(),
-            int(account.taken.sum()),
+            value=problem.as_answer(account.value),
+            outcomes=tuple(account.outcomes),
+            steps=account.taken,
+            residuals=account.residuals(),
+            contraction=accuracy.contraction,
+            error_bound=accuracy.bound,
+            bound_holds=accuracy.holds,
+            error_estimate=self.calibration.estimate(predictors) if self.calibration else None,
+            best=problem.as_answer(accuracy.best),
+            predictors=predictors,
+            evaluations=account.evaluations,
         )
         if throw and not solution.good.all():
             bad = (~solution.good).nonzero()[:, 0].tolist()
@@ -193,7 +224,7 @@ class IterativeRefiner(Persistent, BaseModel, name="irno"):
             answers.append(problem.as_answer(h))
 
         state = self.solver.init(problem.start, no_steps(phi, problem.start))
-        count = self.steps if steps is None else step_range(steps)[1]
+        count = Limits(steps).budget(self.steps)
         iterate(phi, problem.start, state, self.solver, count, collect)
         return answers
 
@@ -217,6 +248,7 @@ class IterativeRefiner(Persistent, BaseModel, name="irno"):
             "gradient": self.gradient,
         }
         other = type(self)(**{**self.config, **parts})
+        # What the errors of another base are, its own held-out samples have to say.
         other.config = other._init_kwargs = {**self.config, "base": described(base)}
         return other.train(self.training)
 
@@ -249,64 +281,3 @@ class IterativeRefiner(Persistent, BaseModel, name="irno"):
         if self._fewest_steps == self.steps or not self.training:
             return self.steps
         return int(torch.randint(self._fewest_steps, self.steps + 1, ()))
-
-
-def step_range(steps: int | Sequence[int]) -> tuple[int, int]:
-    """The fewest and the most steps that a number or a pair stands for.
-
-    Example:
-        >>> step_range(6), step_range([2, 8])
-        ((6, 6), (2, 8))
-    """
-    pair = tuple(steps) if isinstance(steps, (list, tuple)) else (steps, steps)
-    whole = all(isinstance(count, int) and not isinstance(count, bool) for count in pair)
-    if len(pair) != 2 or not whole or not 0 <= pair[0] <= pair[1]:
-        raise ValueError(expected("steps >= 0, or a pair [low, high]", steps, "steps=6 or steps=[2, 8]"))
-    return pair[0], pair[1]
-
-
-def _agreed(told: Sizes, stated: Sizes) -> Sizes:
-    for name in ("in_channels", "out_channels"):
-        ours, theirs = getattr(told, name), getattr(stated, name)
-        if ours is not None and theirs is not None and ours != theirs:
-            raise ValueError(
-                expected(f"{name}={theirs}, as the base has it", f"{name}={ours}", f"leaving {name} out")
-            )
-    return Sizes(told.in_channels or stated.in_channels, told.out_channels or stated.out_channels, stated.dim)
-
-
-def _build_correction(correction: Any, sizes: Sizes) -> Any:
-    if isinstance(correction, (str, Mapping)):
-        options = {"name": correction} if isinstance(correction, str) else correction
-        for name in ("in_channels", "out_channels"):
-            if getattr(sizes, name) is None and name not in options and CORRECTIONS.needs(options, name):
-                raise ValueError(
-                    expected(
-                        f"to know the {name} that the correction is built for",
-                        "a base that does not say",
-                        f"IterativeRefiner(base, ..., {name}=...)",
-                    )
-                )
-        known = {name: value for name, value in vars(sizes).items() if value is not None}
-        return CORRECTIONS.build(correction, **known)
-    for name in ("in_channels", "out_channels"):
-        own, wanted = getattr(correction, name, None), getattr(sizes, name)
-        if isinstance(correction, Correction) and None not in (own, wanted) and own != wanted:
-            raise ValueError(
-                expected(f"a correction with {name}={wanted}, like the base", own, f"{name}={wanted}")
-            )
-    return correction
-
-
-def _build_solver(solver: Any, alpha: Any) -> Solver:
-    words = {"name": solver} if isinstance(solver, str) else solver
-    if alpha is not None:
-        if not isinstance(words, Mapping) or "alpha" in words:
-            raise ValueError(
-                expected("one step size", "alpha beside a solver that has its own", "one of the two")
-            )
-        words = {**words, "alpha": alpha}
-    built = SOLVERS.build(words)
-    if not isinstance(built, Solver):
-        raise TypeError(expected("a solver", type(built).__name__, f"one of {', '.join(SOLVERS.names())}"))
-    return built

@@ -92,14 +92,19 @@ class Registry:
         accepted = {key: value for key, value in context.items() if accepts(constructor, key)}
         return call_with_options(constructor, {**accepted, **options}, f"{self.family} '{name}'")
 
+    def takes(self, spec: Mapping[str, Any], parameter: str) -> bool:
+        """Whether the constructor that a config names has this parameter."""
+        return parameter in self._parameters(spec)
+
     def needs(self, spec: Mapping[str, Any], parameter: str) -> bool:
         """Whether the constructor that a config names cannot do without this parameter."""
-        name = spec.get("name")
-        known = self._known()
-        if name not in known:
-            return False  # `build` says what is wrong
-        found = parameters_of(known[name]).get(parameter)
+        found = self._parameters(spec).get(parameter)
         return found is not None and found.default is found.empty
+
+    def _parameters(self, spec: Mapping[str, Any]) -> Mapping[str, inspect.Parameter]:
+        known = self._known()
+        name = spec.get("name")
+        return parameters_of(known[name]) if name in known else {}  # `build` says what is wrong
 
     def _known(self) -> dict[str, Callable[..., Any]]:
         if not self._plugins_loaded:

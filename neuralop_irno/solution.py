@@ -18,10 +18,13 @@ class Outcome(Enum):
     """How the solve of one sample ended. Its value is the sentence for the user."""
 
     COMPLETED = "took the number of steps that was asked for, with no tolerance to meet"
-    CONVERGED = "the last update was smaller than the tolerance"
+    CONVERGED = "the residual met the tolerance"
     OUT_OF_STEPS = "the steps ran out before the tolerance was met; try more max_steps, or a looser rtol"
-    GROWING = "the updates grew instead of shrinking; try a smaller alpha or another solver"
-    STALLED = "the updates stopped shrinking above the tolerance; try another solver or a looser rtol"
+    GROWING = "the residual grew instead of shrinking; try a smaller alpha, or solver='backtracking'"
+    STALLED = "the residual stopped shrinking above the tolerance; try another solver or a looser rtol"
+    FALSE_FIXED_POINT = (
+        "the iteration came to rest where the equation is not solved; try another base or start"
+    )
     NOT_FINITE = "the iterate is not finite; look at the input, or try a smaller alpha"
 
     @property
@@ -38,7 +41,18 @@ class Solution:
         value: what the base would have returned, refined.
         outcomes: for each sample, how its solve ended.
         steps: for each sample, the steps taken, ``(samples,)``.
-        residuals: for each sample, the size of every update it made: row i has ``steps[i]`` numbers.
+        residuals: for each sample the size of alpha * Phi at every point where it was evaluated: row i has
+            ``steps[i]`` numbers.
+        contraction: for each sample, the factor q by which the iteration shrank distances at the end; nan
+            after less than two steps, ``(samples,)``.
+        error_bound: for each sample, a bound on the distance of its answer to the *fixed point*, in the
+            domain's norm: q / (1 - q) times the last update, with a margin for the spread of q. It says
+            nothing about the distance from the fixed point to the truth. ``(samples,)``, inf if q >= 1.
+        bound_holds: for each sample, whether the bound's assumption held: q < 1, and steady. ``(samples,)``
+        error_estimate: for each sample, the distance to the *truth* that was not exceeded in the stated
+            share of held-out samples; None for a model that was never calibrated. ``(samples,)``
+        best: the iterates with the smallest residuals, laid out like the value.
+        predictors: what the error estimate may be made from, by name, each ``(samples,)``.
         evaluations: how often Phi was evaluated, counted in samples.
     """
 
@@ -46,6 +60,12 @@ class Solution:
     outcomes: tuple[Outcome, ...]
     steps: Tensor
     residuals: tuple[Tensor, ...]
+    contraction: Tensor
+    error_bound: Tensor
+    bound_holds: Tensor
+    error_estimate: Tensor | None
+    best: Any
+    predictors: dict[str, Tensor]
     evaluations: int
 
     @property

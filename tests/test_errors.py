@@ -114,14 +114,20 @@ def test_numbers_of_steps_that_are_none(steps: Any) -> None:
     words = f"steps >= 0, or a pair [low, high], got {steps}; try steps=6 or steps=[2, 8]"
     check({words: lambda: refiner(steps=steps)})
     if steps is not None:  # where K is meant
+        words = f"steps >= 0, got {steps!r}; try steps=6"
         check({words: lambda: refiner().solve(X, steps=steps)})
         check({words: lambda: refiner().iterates(X, steps=steps)})
 
 
 def test_tolerances_below_zero() -> None:
     check({
-        "tolerances >= 0, got atol=0.0, rtol=-0.1": lambda: refiner().solve(X, rtol=-0.1),
-        "tolerances >= 0, got atol=nan, rtol=0.0": lambda: refiner().solve(X, atol=math.nan),
+        "rtol >= 0 and finite, got -0.1": lambda: refiner().solve(X, rtol=-0.1),
+        "atol >= 0 and finite, got nan": lambda: refiner().solve(X, atol=math.nan),
+        "steps, or a tolerance, got both; try max_steps=9": lambda: refiner().solve(X, steps=9, rtol=0.1),
+        "a tolerance beside max_steps, got none; try steps=9": lambda: refiner().solve(X, max_steps=9),
+        "max_steps >= 0, got -1": lambda: refiner().solve(X, max_steps=-1, rtol=0.1),
+        "evaluations >= 0, got 'x'": lambda: refiner().solve(X, max_evaluations="x"),
+        "residual_fn and residual_tol together": lambda: refiner().solve(X, residual_tol=1.0),
     })  # fmt: skip
 
 
@@ -217,7 +223,7 @@ def test_parts_that_are_of_no_use() -> None:
         "a correction, got function; try a name, a config, or an nn.Module": lambda: refiner(
             correction=lambda x, h: h
         ),
-        "a solver, got int; try one of picard": lambda: refiner(solver=3),
+        "a solver, got int; try one of aitken, anderson": lambda: refiner(solver=3),
         "a gradient rule, got 3; try one of checkpointed, detached, ": lambda: refiner(gradient=3),
         "a base that can be called, got 3; try an nn.Module": lambda: refiner(3),
         "a base that returns a tensor, got tuple": lambda: refiner(

@@ -15,10 +15,12 @@ NAME = PACKAGE.name
 
 RANKS = (
     ("errors", "version"),
-    ("domain", "registry", "checkpoint", "training.recipe"),
+    ("domain", "registry", "checkpoint", "calibration", "training.recipe"),
     ("host", "solution", "spectrum", "metrics", "persistence", "data"),
     ("base", "correction", "solver", "losses"),
-    ("refiner", "diagnostics"),
+    ("parts",),
+    ("refiner",),
+    ("diagnostics",),
     ("config",),
     ("training",),
     ("demo",),

@@ -46,22 +46,32 @@ class Correction(nn.Module):
         """The work that does not depend on h, done once per solve. By default: none."""
         return x
 
-    def bind(self, x: Tensor, domain: Domain) -> BoundCorrection:
+    def bind(self, x: Tensor, domain: Domain, physics: BoundCorrection | None = None) -> BoundCorrection:
         """h -> Phi(x, h)."""
-        return BoundCorrection(self, self.prepare(x, domain), domain)
+        return BoundCorrection(self, self.prepare(x, domain), domain, physics)
 
 
 class BoundCorrection:
     """h -> Phi(x, h) for one x: what the solvers call.
 
-    Attributes:
+    Args:
+        correction: Phi.
+        prepared: what it prepared for x.
         domain: where x and h live.
+        physics: h -> the residual of the equation that h should solve, where it is known.
     """
 
-    def __init__(self, correction: Correction, prepared: Any, domain: Domain) -> None:
+    def __init__(
+        self,
+        correction: Correction,
+        prepared: Any,
+        domain: Domain,
+        physics: BoundCorrection | None = None,
+    ) -> None:
         self._correction = correction
         self._prepared = prepared
         self.domain = domain
+        self.physics = physics
 
     def __call__(self, h: Tensor) -> Tensor:
         """The update, in the precision of h whatever autocast did inside."""
@@ -70,7 +80,8 @@ class BoundCorrection:
     def select(self, keep: Tensor) -> BoundCorrection:
         """The same for the samples ``keep`` alone."""
         prepared = _take(self._prepared, self.domain, keep)
-        return BoundCorrection(self._correction, prepared, self.domain.select(keep))
+        physics = self.physics.select(keep) if self.physics else None
+        return BoundCorrection(self._correction, prepared, self.domain.select(keep), physics)
 
 
 class FunctionCorrection(Correction):

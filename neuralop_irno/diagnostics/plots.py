@@ -10,6 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from neuralop_irno.diagnostics.convergence import Convergence
 from neuralop_irno.diagnostics.spectral_error import BandErrors
 
 COLOURS = matplotlib.colormaps["viridis"]
@@ -77,6 +78,54 @@ def fields(path: Path, truth: Tensor, base: Tensor, refined: Tensor) -> Path:
         axes[row][column].set_title(title, fontsize=10)
         if column == 2:
             figure.colorbar(image, ax=axes[row], shrink=0.8)
+    return _save(figure, path)
+
+
+def trajectories(path: Path, convergence: Convergence) -> Path:
+    """The error of every sample, step by step, with the median and K."""
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.add_subplot()
+    errors = convergence.errors
+    axes.semilogy(errors, color="tab:blue", linewidth=0.5, alpha=0.3)
+    axes.semilogy(errors.median(1).values, color="black", linewidth=1.5, label="median")
+    axes.axvline(convergence.trained, color="grey", linewidth=1, linestyle=":", label="K")
+    axes.set(xlabel="steps k", ylabel="|h - y|", title=f"The error of each of {errors.shape[1]} samples")
+    axes.legend(fontsize=8)
+    return _save(figure, path)
+
+
+def band_ratios(path: Path, frequency: Tensor, ratios: Tensor) -> Path:
+    """The median error in each band in units of the base's, by step and by frequency.
+
+    Shapes:
+        - ratios: ``(steps + 1, samples, bands)``
+    """
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    median = ratios.nanmedian(1).values
+    steps = range(len(median))
+    for place, name in enumerate(("low", "middle", "high")):
+        third = (frequency / frequency.max() * 3).long().clamp(max=2) == place
+        left.plot(steps, median[:, third].nanmedian(1).values, color=COLOURS(place / 2), label=name)
+    left.set(xlabel="steps k", ylabel="error / the base's", ylim=(0, None), title="By third of the spectrum")
+    left.legend(fontsize=8)
+    shown = sorted({1, 2, 4, len(median) // 3, len(median) - 1} & set(steps))
+    for place, k in enumerate(shown):
+        colour = COLOURS(place / max(len(shown) - 1, 1))
+        right.plot(frequency, median[k], "o-", markersize=3, color=colour, label=f"k = {k}")
+    right.axhline(1, color="grey", linewidth=0.8)
+    right.set(xlabel="frequency / Nyquist", ylim=(0, None), title="By frequency")
+    right.legend(fontsize=8)
+    return _save(figure, path)
+
+
+def reliability(path: Path, curve: Sequence[tuple[float, float]]) -> Path:
+    """Stated against observed coverage of the error estimate."""
+    figure = Figure(figsize=(4, 4), layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot([0, 1], [0, 1], color="grey", linewidth=1)
+    axes.plot([stated for stated, _ in curve], [seen for _, seen in curve], "o-", markersize=4)
+    axes.set(xlabel="stated coverage", ylabel="observed", xlim=(0, 1), ylim=(0, 1), title="error_estimate")
     return _save(figure, path)
 
 

@@ -56,3 +56,20 @@ def band_errors(answers: list[Tensor], y: Tensor, bands: int = 16) -> BandErrors
         torch.stack([energy(h - y) for h in answers]),
         energy(y),
     )
+
+
+def band_ratios(answers: list[Tensor], y: Tensor, bands: int = 16) -> Tensor:
+    """The error of every iterate in units of the first one's, band by band and sample by sample.
+
+    1 means that the band is as wrong as it was in the base's answer. Bands that the base had right to
+    rounding are nan: there is nothing to compare with.
+
+    Shapes:
+        - answers: ``(B, C, *S)`` each
+        - returns: ``(steps + 1, B, bands)``
+    """
+    spectrum = spectrum_of(GridDomain.of(y), y.device)
+    energy = torch.stack([band_energy(spectrum.analyse(h - y), spectrum, bands).mean(1) for h in answers])
+    truth = band_energy(spectrum.analyse(y), spectrum, bands).mean(1)
+    known = energy[0] > torch.finfo(energy.dtype).eps * truth.sum(-1, keepdim=True)
+    return torch.where(known, (energy / energy[0]).sqrt(), torch.nan)

@@ -7,6 +7,8 @@ unrolled       h_1 .. h_K                              K steps                K
 checkpointed   h_1 .. h_K, the same gradient           one step + K states    2 K
 last           the last n                              n steps                K
 detached       one per sample, from a drawn h_k        one step               1 + (K - 1) / 2, mean
+implicit       the fixed point                         one step               to rest, and back again
+neumann        the fixed point, n terms of the above   one step               to rest, and n - 1
 =============  ======================================  =====================  ======================
 """
 
@@ -22,8 +24,9 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from neuralop_irno.errors import expected
-from neuralop_irno.registry import GRADIENTS
-from neuralop_irno.solver.solver import SolverState
+from neuralop_irno.registry import GRADIENTS, SOLVERS
+from neuralop_irno.solver.solver import Solver, SolverState
+from neuralop_irno.solver.stopping import Limits
 
 Step = Callable[[Tensor, SolverState], tuple[Tensor, SolverState]]
 
@@ -66,6 +69,14 @@ class Run(Protocol):
             taken: the steps that each sample has behind it, for a fresh solver state.
             around: wraps every single step.
         """
+
+    def settle(self, start: Tensor, taken: Tensor, limits: Limits) -> tuple[Tensor, Tensor]:
+        """Where each sample comes to rest, and the steps that it then has behind it."""
+
+    def adjoint(
+        self, pull: Callable[[Tensor], Tensor], grad: Tensor, solver: Solver, limits: Limits
+    ) -> Tensor:
+        """The u with u = grad + pull(u), by a solver."""
 
 
 class GradientRule(ABC):
@@ -139,6 +150,98 @@ class Detached(GradientRule):
         with torch.no_grad():
             before = run(start, draws, taken=taken)
         return run(before.value, 1, taken=taken + draws)
+
+
+@GRADIENTS.register("implicit")
+class Implicit(GradientRule):
+    r"""The gradient of the fixed point itself, by the implicit function theorem.
+
+    At rest h* = G(h*, w), and with the Jacobian J of G in h
+
+    .. math:: \frac{\partial L}{\partial w} = u^T \frac{\partial G}{\partial w}, \qquad
+              u = \frac{\partial L}{\partial h^*} + J^T u
+
+    so that one step is all that has to be kept, however many it took to come to rest. The equation for u is
+    a fixed-point problem of its own, and solved by the same solvers.
+
+    Args:
+        rtol: how nearly at rest the state has to be; K limits the steps.
+        backward: the solver for u.
+        backward_rtol: its tolerance.
+        backward_steps: its steps, at most.
+    """
+
+    def __init__(
+        self,
+        rtol: float = 1e-4,
+        backward: Any = "anderson",
+        backward_rtol: float = 1e-4,
+        backward_steps: int = 50,
+    ) -> None:
+        self.forward_rtol = rtol
+        self.backward: Solver = SOLVERS.build(backward)
+        self.limits = Limits(rtol=backward_rtol, max_steps=backward_steps)
+
+    def __call__(self, run: Run, start: Tensor, taken: Tensor, steps: int) -> Leg:
+        limits = Limits(rtol=self.forward_rtol, max_steps=max(steps - 1, 0))
+        with torch.no_grad():
+            rest, taken = run.settle(start, taken, limits)
+        rest = rest.detach().requires_grad_()
+        leg = run(rest, 1, taken=taken)
+
+        def pull(u: Tensor) -> Tensor:
+            return torch.autograd.grad(leg.value, rest, u, retain_graph=True)[0]
+
+        value: Tensor = _Adjoint.apply(leg.value, lambda grad: self.solve(run, pull, grad))
+        return Leg(value, leg.state, (value,), leg.taken)
+
+    def solve(self, run: Run, pull: Callable[[Tensor], Tensor], grad: Tensor) -> Tensor:
+        """u, from the gradient that arrives at the fixed point."""
+        return run.adjoint(pull, grad, self.backward, self.limits)
+
+
+@GRADIENTS.register("neumann")
+class Neumann(Implicit):
+    r"""The first terms of the series for u: :math:`u = \sum_{i<n} (J^T)^i g`.
+
+    One term is the one-step gradient: exact where the iteration contracts at once, and otherwise shorter than
+    the true one, but in a direction that still descends.
+
+    Args:
+        terms: n.
+        rtol: how nearly at rest the state has to be; K limits the steps.
+    """
+
+    def __init__(self, terms: int = 1, rtol: float = 1e-4) -> None:
+        super().__init__(rtol)
+        if terms < 1:
+            raise ValueError(expected("at least one term", f"terms={terms}", "terms=1"))
+        self.terms = terms
+
+    def solve(self, run: Run, pull: Callable[[Tensor], Tensor], grad: Tensor) -> Tensor:
+        total = grad
+        for _ in range(self.terms - 1):
+            total = grad + pull(total)
+        return total
+
+
+@GRADIENTS.register("one_step")
+def one_step(rtol: float = 1e-4) -> Neumann:
+    """`Neumann` with a single term."""
+    return Neumann(1, rtol)
+
+
+class _Adjoint(torch.autograd.Function):
+    """The identity, whose gradient is another one, made by a function."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, solve: Callable[[Tensor], Tensor]) -> Tensor:
+        ctx.solve = solve
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return ctx.solve(grads[0]), None
 
 
 def gradient_rule(spec: Any) -> GradientRule:

@@ -12,8 +12,27 @@ from neuralop_irno.solver.solver import Phi, Solver, SolverState
 from neuralop_irno.solver.step_size import step_size
 
 
+class Damped(Solver):
+    """What the solvers here share: the residual alpha * Phi(x, h) that they drive to zero.
+
+    Args:
+        alpha: a number, a list (one per step), a mapping that names a step size, or a `StepSize`.
+    """
+
+    def __init__(self, alpha: Any = 1.0) -> None:
+        super().__init__()
+        self.alpha = step_size(alpha)
+
+    def residual(self, phi: Phi, h: Tensor, state: SolverState) -> Tensor:
+        """alpha * Phi(x, h)."""
+        alpha = self.alpha(state.taken)
+        if alpha.dim() and alpha.numel() > 1:
+            alpha = phi.domain.spread(alpha, h)
+        return alpha * phi(h)
+
+
 @SOLVERS.register("picard")
-class Picard(Solver):
+class Picard(Damped):
     r"""Damped Picard iteration.
 
     .. math:: h_{k+1} = h_k + \alpha_k \, \Phi(x, h_k)
@@ -36,16 +55,9 @@ class Picard(Solver):
         tensor([[[0.5000, 0.5000, 0.5000, 0.5000]]])
     """
 
-    def __init__(self, alpha: Any = 1.0) -> None:
-        super().__init__()
-        self.alpha = step_size(alpha)
-
     def init(self, h: Tensor, taken: Tensor) -> SolverState:
-        return SolverState(taken, torch.zeros_like(h))
+        return SolverState(taken, h, torch.zeros_like(h))
 
     def step(self, phi: Phi, h: Tensor, state: SolverState) -> tuple[Tensor, SolverState]:
-        alpha = self.alpha(state.taken)
-        if alpha.dim() and alpha.numel() > 1:
-            alpha = phi.domain.spread(alpha, h)
-        update = alpha * phi(h)
-        return h + update, SolverState(state.taken + 1, update)
+        update = self.residual(phi, h, state)
+        return h + update, SolverState(state.taken + 1, h, update)

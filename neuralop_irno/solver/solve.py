@@ -7,10 +7,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from neuralop_irno.domain.domain import Domain
+from neuralop_irno.solver.accuracy import Accuracy
 from neuralop_irno.solver.gradient import Leg, Step
 from neuralop_irno.solver.iterate import iterate
 from neuralop_irno.solver.solver import Phi, Solver, SolverState
-from neuralop_irno.solver.stopping import Stopping, Tolerance
+from neuralop_irno.solver.stopping import Limits, Stopping
 
 
 class LegRunner:
@@ -32,7 +34,7 @@ class LegRunner:
             behind = no_steps(self.phi, start) if taken is None else taken
             state = self.solver.init(start, behind)
         if isinstance(steps, Tensor):
-            stopping = Stopping(self.phi.domain, start, steps)
+            stopping = Stopping(self.phi, start, steps, self.solver.answer)
             iterate_each(self.phi, start, state, self.solver, stopping)
             return Leg(stopping.value, state, (), ())
         iterates: list[Tensor] = []
@@ -44,7 +46,46 @@ class LegRunner:
 
         watch = collect if torch.is_grad_enabled() else None
         value, state = iterate(self.phi, start, state, self.solver, steps, watch, around)
-        return Leg(value, state, tuple(iterates), tuple(behind_each))
+        return Leg(self.solver.answer(value, state), state, tuple(iterates), tuple(behind_each))
+
+    def settle(self, start: Tensor, taken: Tensor, limits: Limits) -> tuple[Tensor, Tensor]:
+        """Where each sample comes to rest, and the steps that it then has behind it."""
+        budget = torch.full_like(taken, limits.budget(0))
+        stopping = Stopping(self.phi, start, budget, self.solver.answer, limits)
+        iterate_each(self.phi, start, self.solver.init(start, taken), self.solver, stopping)
+        return stopping.value, taken + stopping.taken
+
+    def adjoint(
+        self, pull: Callable[[Tensor], Tensor], grad: Tensor, solver: Solver, limits: Limits
+    ) -> Tensor:
+        """The u with u = grad + pull(u), by a solver."""
+        whole = _WholeBatch(lambda u: grad + pull(u) - u, self.phi.domain)
+        reached: list[Tensor] = []
+
+        def until_all_are_there(h: Tensor, state: SolverState) -> Tensor | None:
+            reached[:] = [h]
+            size, scale = whole.domain.norm(state.residual), whole.domain.norm(h)
+            done = bool((limits.scaled(size, scale) < 1).all())
+            return state.taken.new_zeros(0) if done else None
+
+        state = solver.init(grad, no_steps(whole, grad))
+        iterate(whole, grad, state, solver, limits.budget(0), until_all_are_there)
+        return reached[0] if reached else grad
+
+
+class _WholeBatch:
+    """A function of all samples at once as a `Phi`; nobody can leave it early."""
+
+    physics = None
+
+    def __init__(self, function: Callable[[Tensor], Tensor], domain: Domain) -> None:
+        self.function, self.domain = function, domain
+
+    def __call__(self, h: Tensor) -> Tensor:
+        return self.function(h)
+
+    def select(self, keep: Tensor) -> _WholeBatch:
+        return self
 
 
 def iterate_each(phi: Phi, start: Tensor, state: SolverState, solver: Solver, stopping: Stopping) -> None:
@@ -56,12 +97,13 @@ def iterate_each(phi: Phi, start: Tensor, state: SolverState, solver: Solver, st
     iterate(phi, start, state, solver, stopping.longest, stopping)
 
 
-def solve(phi: Phi, start: Tensor, solver: Solver, budget: int, tolerance: Tolerance | None) -> Stopping:
+def solve(phi: Phi, start: Tensor, solver: Solver, budget: int, limits: Limits) -> tuple[Stopping, Accuracy]:
     """Iterate every sample until it has converged, failed, or taken ``budget`` steps."""
     taken = no_steps(phi, start)
-    stopping = Stopping(phi.domain, start, torch.full_like(taken, budget), tolerance)
+    accuracy = Accuracy(phi.domain, start)
+    stopping = Stopping(phi, start, torch.full_like(taken, budget), solver.answer, limits, accuracy)
     iterate_each(phi, start, solver.init(start, taken), solver, stopping)
-    return stopping
+    return stopping, accuracy
 
 
 def no_steps(phi: Phi, start: Tensor) -> Tensor:

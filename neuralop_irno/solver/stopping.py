@@ -2,59 +2,124 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from neuralop_irno.domain.domain import Domain
+from neuralop_irno.errors import expected
 from neuralop_irno.solution import Outcome
-from neuralop_irno.solver.solver import SolverState
+from neuralop_irno.solver.accuracy import Accuracy
+from neuralop_irno.solver.solver import Phi, SolverState
 
 GROWTH = 1e3
-"""A sample whose update is this many times its smallest so far is called growing."""
+"""A sample whose residual is this many times its smallest so far is called growing."""
+
+PATIENCE, PROGRESS = 40, 0.99
+"""A sample is called stalled when in so many steps its smallest residual has not come down by this factor."""
+
+
+DEFAULT_MAX_STEPS = 100
+"""How long a solve to a tolerance may go on, where nobody says."""
 
 
 @dataclass(frozen=True)
-class Tolerance:
-    """Converged means |update| < atol + rtol |h|; both 0 means that no tolerance was asked for."""
+class Limits:
+    """When to stop.
 
+    Attributes:
+        steps: how many to take, where there is no tolerance; None leaves it to the model.
+        max_steps: how many to take at most, where there is one.
+        evaluations: of Phi, counted in samples over the whole batch; None sets no limit.
+        atol: with rtol, converged means that the residual is below ``atol + rtol |h|``.
+        rtol: see atol; with both at 0 no tolerance was asked for.
+        physics_tol: the norm of the equation's own residual below which it is solved; None where that
+            residual is not known.
+    """
+
+    steps: int | None = None
+    max_steps: int | None = None
+    evaluations: int | None = None
     atol: float = 0.0
     rtol: float = 0.0
+    physics_tol: float | None = None
 
-    def scaled(self, update: Tensor, h: Tensor) -> Tensor:
-        """The size of an update in units of the tolerance: converged is < 1."""
-        return update / (self.atol + self.rtol * h)
+    def __post_init__(self) -> None:
+        for name in ("steps", "max_steps", "evaluations"):
+            value = getattr(self, name)
+            whole = isinstance(value, int) and not isinstance(value, bool)
+            if value is not None and not (whole and value >= 0):
+                raise ValueError(expected(f"{name} >= 0", repr(value), f"{name}=6"))
+        for name in ("atol", "rtol", "physics_tol"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < math.inf:
+                raise ValueError(expected(f"{name} >= 0 and finite", value, "rtol=1e-3"))
+        if self.tolerance and self.steps is not None:
+            raise ValueError(expected("steps, or a tolerance", "both", f"max_steps={self.steps}"))
+        if not self.tolerance and self.max_steps is not None:
+            raise ValueError(expected("a tolerance beside max_steps", "none", f"steps={self.max_steps}"))
+
+    @property
+    def tolerance(self) -> bool:
+        """Whether there is anything to converge to."""
+        return self.atol > 0 or self.rtol > 0 or self.physics_tol is not None
+
+    def budget(self, usual: int) -> int:
+        """How many steps a sample may take, of a model that takes ``usual`` ones."""
+        if self.tolerance:
+            return DEFAULT_MAX_STEPS if self.max_steps is None else self.max_steps
+        return usual if self.steps is None else self.steps
+
+    def scaled(self, residual: Tensor, h: Tensor) -> Tensor:
+        """The size of a residual in units of the tolerance: converged is < 1."""
+        return residual / (self.atol + self.rtol * h)
 
 
 class Stopping:
     """A watch for `iterate` that ends each sample on its own and keeps what it leaves behind.
 
     Args:
-        domain: of the whole batch.
+        phi: the correction of the whole batch.
         start: the state before the first step.
         budget: the steps that each sample may take, ``(samples,)``.
-        tolerance: when a sample has converged.
+        answer: the solver's word on what to return where a sample ends.
+        limits: when a sample has converged, and what the batch may cost.
+        accuracy: estimates how good the answers are; None saves the work.
 
     Attributes:
         value: the state of each sample where it stopped.
         taken: the steps that each sample took, ``(samples,)``.
         outcomes: how each sample ended.
+        evaluations: of Phi, counted in samples.
     """
 
     def __init__(
-        self, domain: Domain, start: Tensor, budget: Tensor, tolerance: Tolerance | None = None
+        self,
+        phi: Phi,
+        start: Tensor,
+        budget: Tensor,
+        answer: Callable[[Tensor, SolverState], Tensor],
+        limits: Limits | None = None,
+        accuracy: Accuracy | None = None,
     ) -> None:
+        domain = phi.domain
         self._here = domain
         self._whole = domain
-        self._tolerance = tolerance
+        self._answer = answer
+        self._limits = limits or Limits()
+        self._physics = phi.physics
         self._budget = budget
         self._active = torch.arange(domain.samples, device=start.device)
         self._sizes: list[tuple[Tensor, Tensor]] = []
         self._smallest = torch.full((domain.samples,), torch.inf, device=start.device, dtype=start.dtype)
+        self._waited = torch.zeros_like(budget)
+        self.accuracy = accuracy
         self.value = start
         self.taken = torch.zeros_like(budget)
         self.outcomes = [Outcome.COMPLETED] * domain.samples
+        self.evaluations = 0
 
     @property
     def longest(self) -> int:
@@ -63,53 +128,78 @@ class Stopping:
 
     def starters(self) -> Tensor:
         """The samples that may take a step at all."""
-        self._active = self._budget.nonzero()[:, 0]
-        self._here = self._whole.select(self._active)
-        return self._active
+        wanting = self._budget.nonzero()[:, 0]
+        if not self._room(len(wanting)):
+            wanting = wanting[:0]
+        self._keep(wanting, wanting)
+        return wanting
 
     def __call__(self, h: Tensor, state: SolverState) -> Tensor | None:
         active = self._active
-        size = self._here.norm(state.update)
+        size = self._here.norm(state.residual)
         self._sizes.append((active, size))
         self.taken[active] += 1
-        smallest = torch.minimum(self._smallest[active], size)
-        self._smallest[active] = smallest
-
-        finite = size.isfinite()
-        growing = size > GROWTH * smallest
-        spent = self.taken[active] >= self._budget[active]
-        converged = torch.zeros_like(finite)
-        if self._tolerance is not None:
-            converged = self._tolerance.scaled(size, self._here.norm(h)) < 1
-        done = ~finite | spent
-        if self._tolerance is not None:
-            done |= converged | growing
+        self.evaluations += len(active)
+        if self.accuracy is not None:
+            self.accuracy.see(self._here, active, h, state, size)
+        ends = self._ends(active, h, size)
+        done = torch.stack(list(ends.values())).any(0)
         if not done.any():
             return None
-
         ended, going_on = done.nonzero()[:, 0], (~done).nonzero()[:, 0]
-        self.value = self._whole.put(self.value, active[ended], self._here.take(h, ended))
-        out_of_steps = Outcome.COMPLETED if self._tolerance is None else Outcome.OUT_OF_STEPS
+        answers = self._here.take(self._answer(h, state), ended)
+        self.value = self._whole.put(self.value, active[ended], answers)
         for i in ended.tolist():
-            self.outcomes[int(active[i])] = (
-                Outcome.NOT_FINITE
-                if not finite[i]
-                else Outcome.CONVERGED
-                if converged[i]
-                else Outcome.GROWING
-                if self._tolerance is not None and growing[i]
-                else out_of_steps
-            )
-        self._here = self._here.select(going_on)
-        self._active = active[going_on]
+            self.outcomes[int(active[i])] = next(outcome for outcome, who in ends.items() if who[i])
+        self._keep(going_on, active[going_on])
         return going_on
 
     def residuals(self) -> tuple[Tensor, ...]:
-        """The size of every update that each sample made, in order; no padding."""
+        """The size of every residual that each sample met, in order; no padding."""
         rows: list[list[Tensor]] = [[] for _ in range(self._whole.samples)]
         for active, size in self._sizes:
             for sample, value in zip(active.tolist(), size.unbind(), strict=True):
                 rows[sample].append(value)
-        return tuple(
-            torch.stack(row) if row else self.taken.new_zeros(0, dtype=torch.float32) for row in rows
-        )
+        return tuple(torch.stack(row) if row else self._smallest.new_zeros(0) for row in rows)
+
+    @property
+    def last(self) -> Tensor:
+        """The last residual that each sample met, ``(samples,)``."""
+        last = torch.full_like(self._smallest, torch.nan)
+        for active, size in self._sizes:
+            last[active] = size
+        return last
+
+    def _keep(self, places: Tensor, samples: Tensor) -> None:
+        self._here = self._here.select(places)
+        self._physics = self._physics.select(places) if self._physics else None
+        self._active = samples
+
+    def _room(self, samples: int) -> bool:
+        """Whether the batch may take one more step."""
+        limit = self._limits.evaluations
+        return limit is None or self.evaluations + samples <= limit
+
+    def _ends(self, active: Tensor, h: Tensor, size: Tensor) -> dict[Outcome, Tensor]:
+        """For each way to end, the samples that end so; the first one that applies is the outcome."""
+        progress = size < PROGRESS * self._smallest[active]
+        smallest = torch.minimum(self._smallest[active], size)
+        self._smallest[active] = torch.where(progress, size, self._smallest[active])
+        self._waited[active] = torch.where(progress, 0, self._waited[active] + 1)
+        spent = (self.taken[active] >= self._budget[active]) | (not self._room(len(active)))
+        reached = self._here.norm(h)
+        ends = {Outcome.NOT_FINITE: ~(size.isfinite() & reached.isfinite())}
+        if not self._limits.tolerance:
+            return {**ends, Outcome.COMPLETED: spent}
+        at_rest = self._limits.scaled(size, reached) < 1
+        if self._physics is not None and self._limits.physics_tol is not None:
+            solved = self._here.norm(self._physics(h)) < self._limits.physics_tol
+            ends |= {Outcome.CONVERGED: solved, Outcome.FALSE_FIXED_POINT: at_rest & ~solved}
+        else:
+            ends |= {Outcome.CONVERGED: at_rest}
+        return {
+            **ends,
+            Outcome.GROWING: size > GROWTH * smallest,
+            Outcome.STALLED: self._waited[active] >= PATIENCE,
+            Outcome.OUT_OF_STEPS: spent,
+        }

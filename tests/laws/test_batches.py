@@ -35,10 +35,10 @@ def test_samples_that_leave_the_batch_change_nobodys_answer() -> None:
     model = IterativeRefiner(identity, pull, alpha=0.8).eval()
     x = torch.randn(6, 1, 8, dtype=torch.float64)
     start = x * torch.logspace(-3, 3, 6, dtype=torch.float64)[:, None, None]
-    together = model.solve(x, start=start, steps=400, rtol=1e-5)
+    together = model.solve(x, start=start, max_steps=400, rtol=1e-5)
     assert len(set(together.steps.tolist())) > 2  # they do leave at different times
     for i in range(6):
-        alone = model.solve(x[i : i + 1], start=start[i : i + 1], steps=400, rtol=1e-5)
+        alone = model.solve(x[i : i + 1], start=start[i : i + 1], max_steps=400, rtol=1e-5)
         torch.testing.assert_close(alone.value[0], together.value[i], rtol=0, atol=1e-10)
         assert alone.outcomes[0] == together.outcomes[i]
         assert alone.steps[0] == together.steps[i]
@@ -54,7 +54,7 @@ def test_work_stops_for_samples_that_are_done() -> None:
     x = torch.zeros(2, 1, 4, dtype=torch.float64)
     start = torch.stack([torch.full((1, 4), 1e-9), torch.ones(1, 4)]).double()
     model = IterativeRefiner(identity, FunctionCorrection(halve), alpha=1.0).eval()
-    solution = model.solve(x, start=start, steps=50, atol=1e-6)
+    solution = model.solve(x, start=start, max_steps=50, atol=1e-6)
     assert seen == [2] + [1] * (len(seen) - 1)
     assert solution.evaluations == sum(seen)
 

@@ -34,7 +34,7 @@ def test_error_shrinks_by_the_norm_of_one_minus_alpha_a(alpha: float) -> None:
 def test_a_tolerance_is_met_when_it_says_so() -> None:
     matrix, offset = spectrum([0.5, 1.0]), torch.randn(2, dtype=torch.float64)
     model = IterativeRefiner(zero, Linear(matrix, offset), alpha=0.8).eval()
-    solution = model.solve(torch.zeros(3, 1, 2, dtype=torch.float64), steps=200, rtol=1e-6)
+    solution = model.solve(torch.zeros(3, 1, 2, dtype=torch.float64), max_steps=200, rtol=1e-6)
     assert set(solution.outcomes) == {Outcome.CONVERGED}
     limit = torch.linalg.solve(matrix, offset)
     # |h* - h| <= q / (1 - q) |update|, and the update met the tolerance.
@@ -46,7 +46,7 @@ def test_residuals_have_their_true_length_and_count() -> None:
     model = IterativeRefiner(zero, Linear(spectrum([0.5, 1.0]), torch.ones(2).double()), alpha=0.8)
     x = torch.zeros(2, 1, 2, dtype=torch.float64)
     start = torch.stack([torch.zeros(1, 2), 1e6 * torch.ones(1, 2)]).double()
-    solution = model.eval().solve(x, steps=500, rtol=1e-8, start=start)
+    solution = model.eval().solve(x, max_steps=500, rtol=1e-8, start=start)
     assert [len(r) for r in solution.residuals] == solution.steps.tolist()
     assert solution.steps[0] < solution.steps[1]
     assert solution.evaluations == solution.steps.sum()
@@ -56,12 +56,12 @@ def test_divergence_is_an_outcome() -> None:
     grows = Linear(-3 * torch.eye(2).double(), torch.ones(2).double())
     model = IterativeRefiner(zero, grows, alpha=1.0).eval()
     x = torch.zeros(2, 1, 2, dtype=torch.float64)
-    assert set(model.solve(x, steps=100, rtol=1e-6).outcomes) == {Outcome.GROWING}
+    assert set(model.solve(x, max_steps=100, rtol=1e-6).outcomes) == {Outcome.GROWING}
     assert set(model.solve(x, steps=2000).outcomes) == {Outcome.NOT_FINITE}
     assert set(model.solve(x, steps=5).outcomes) == {Outcome.COMPLETED}
-    assert set(model.solve(x, steps=3, rtol=1e-6).outcomes) == {Outcome.OUT_OF_STEPS}
+    assert set(model.solve(x, max_steps=3, rtol=1e-6).outcomes) == {Outcome.OUT_OF_STEPS}
     with pytest.raises(RuntimeError, match=r"samples \[0, 1\] ended badly"):
-        model.solve(x, steps=100, rtol=1e-6, throw=True)
+        model.solve(x, max_steps=100, rtol=1e-6, throw=True)
 
 
 def test_scheduled_and_learned_step_sizes_take_the_steps_they_say() -> None:

@@ -1,0 +1,39 @@
+"""What a refinement did on a data set: errors step by step, and where the iteration came to rest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Convergence:
+    """The true errors of h_0, h_1, .. in the domain's norm.
+
+    Attributes:
+        errors: ``(steps + 1, samples)``.
+        residuals: |alpha Phi| at h_0 .. h_{steps-1}, ``(steps, samples)``.
+        trained: K.
+    """
+
+    errors: Tensor
+    residuals: Tensor
+    trained: int
+
+    @property
+    def floor(self) -> Tensor:
+        """The smallest error that each sample reached, ``(samples,)``."""
+        return self.errors.nan_to_num(nan=torch.inf).amin(0)
+
+    @property
+    def growth(self) -> Tensor:
+        """The last error in units of the smallest, ``(samples,)``: 1 where the error never grew again."""
+        return self.errors[-1] / self.floor
+
+    def steps_to(self, error: Tensor) -> Tensor:
+        """The first step after which each sample's error was below a level; inf if it never was."""
+        below = self.errors <= error
+        first = below.int().argmax(0).to(self.errors.dtype)
+        return torch.where(below.any(0), first, torch.inf)

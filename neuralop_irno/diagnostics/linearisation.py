@@ -1,0 +1,104 @@
+"""The Jacobian of a correction at a point, without ever writing it down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from neuralop_irno.domain.domain import Domain
+from neuralop_irno.solver.solver import Phi
+
+Apply = Callable[[Tensor], Tensor]
+
+
+class Linearisation:
+    """Products with J = dPhi/dh at one point, for all samples of a batch at once.
+
+    Phi is evaluated once. J^T u is a backward pass through that evaluation, and J v one through the pass
+    before (which is linear in u), so that every product costs about as much as an evaluation.
+
+    Args:
+        phi: the correction, bound to x.
+        at: the point, laid out like h.
+    """
+
+    def __init__(self, phi: Phi, at: Tensor) -> None:
+        with torch.enable_grad():
+            self._at = at.detach().clone().requires_grad_()
+            self._value = phi(self._at)
+            self._dual = torch.zeros_like(self._value, requires_grad=True)
+            (self._pulled,) = torch.autograd.grad(
+                self._value, self._at, self._dual, create_graph=True, materialize_grads=True
+            )
+        self.value = self._value.detach()
+
+    def pull(self, u: Tensor) -> Tensor:
+        """J^T u."""
+        return torch.autograd.grad(self._value, self._at, u, retain_graph=True, materialize_grads=True)[0]
+
+    def push(self, v: Tensor) -> Tensor:
+        """J v."""
+        if not self._pulled.requires_grad:  # Phi does not depend on h
+            return torch.zeros_like(v)
+        return torch.autograd.grad(self._pulled, self._dual, v, retain_graph=True, materialize_grads=True)[0]
+
+
+def extreme_eigenvalues(
+    apply: Apply, domain: Domain, start: Tensor, iterations: int
+) -> tuple[Tensor, Tensor]:
+    """The smallest and largest eigenvalue of a symmetric operator, for each sample, by Lanczos' iteration.
+
+    With as many iterations as a field has numbers they are exact. With fewer, the true ones lie outside:
+    the smallest is an upper and the largest a lower bound.
+
+    Args:
+        apply: v -> S v, sample by sample.
+        domain: where the fields live.
+        start: a field to begin with; at random, so that no eigenvector is missed.
+        iterations: products with S.
+
+    Shapes:
+        - returns: ``(samples,)``, twice
+
+    Example:
+        >>> from neuralop_irno.domain.grid import GridDomain
+        >>> field = torch.randn(1, 1, 3, dtype=torch.float64)
+        >>> values = torch.tensor([1.0, 2.0, 5.0], dtype=torch.float64)
+        >>> low, high = extreme_eigenvalues(lambda v: values * v, GridDomain.of(field), field, 3)
+        >>> round(low.item(), 9), round(high.item(), 9)
+        (1.0, 5.0)
+    """
+    unit = _unit(domain, start)
+    basis: list[Tensor] = []
+    diagonal: list[Tensor] = []
+    beside: list[Tensor] = []
+    alive = torch.ones(domain.samples, dtype=torch.bool, device=start.device)
+    for _ in range(iterations):
+        basis.append(unit)
+        image = apply(unit)
+        on = domain.inner(unit, image)
+        # A sample whose space is exhausted repeats a value that lies inside its spectrum.
+        diagonal.append(torch.where(alive, on, diagonal[0] if diagonal else on))
+        for _ in range(2):  # once is not enough in floating point
+            for known in basis:
+                image = image - domain.spread(domain.inner(known, image), image) * known
+        left = domain.norm(image)
+        scale = torch.stack([d.abs() for d in diagonal]).amax(0) + left
+        alive = alive & (left > torch.finfo(left.dtype).eps ** 0.75 * scale)
+        beside.append(torch.where(alive, left, 0.0))
+        unit = torch.where(domain.spread(alive, image), _unit(domain, image), 0.0)
+        if not alive.any():
+            break
+    tridiagonal = torch.diag_embed(torch.stack(diagonal, -1))
+    if len(beside) > 1:
+        off = torch.diag_embed(torch.stack(beside[:-1], -1), offset=1)
+        tridiagonal = tridiagonal + off + off.mT
+    values = torch.linalg.eigvalsh(tridiagonal.double().cpu()).to(start.device)
+    return values[:, 0].to(start.dtype), values[:, -1].to(start.dtype)
+
+
+def _unit(domain: Domain, field: Tensor) -> Tensor:
+    size = domain.norm(field)
+    return field * domain.spread(1 / size.clamp(min=torch.finfo(size.dtype).tiny), field)

@@ -1,0 +1,228 @@
+"""Everything that can be measured about a trained refiner, in one report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from neuralop_irno.checkpoint import write_bytes
+from neuralop_irno.diagnostics import plots
+from neuralop_irno.diagnostics.calibration import Evidence, gather
+from neuralop_irno.diagnostics.contraction import Contraction, measure
+from neuralop_irno.diagnostics.convergence import Convergence
+from neuralop_irno.diagnostics.spectral_error import band_ratios
+from neuralop_irno.domain.grid import GridDomain
+from neuralop_irno.errors import expected
+from neuralop_irno.losses.spectral import band_centres
+from neuralop_irno.refiner import IterativeRefiner
+from neuralop_irno.solver.picard import Damped
+from neuralop_irno.spectrum.choice import spectrum_of
+
+BANDS = 16
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What `diagnose` found.
+
+    Attributes:
+        contraction: m, M, q, |b| and what follows, for the samples that were measured.
+        convergence: the errors of all samples, step by step.
+        evidence: what solves knew, and what was true.
+        frequency: the middle of each radial band, relative to the Nyquist frequency; None off grids.
+        bands: the error in each band in units of the base's, ``(steps + 1, samples, bands)``.
+    """
+
+    contraction: Contraction
+    convergence: Convergence
+    evidence: Evidence
+    frequency: Tensor | None
+    bands: Tensor | None
+
+    def __str__(self) -> str:
+        return "\n".join([*self._theory(), "", *self._steps(), "", *self._trust()])
+
+    def to_plain(self) -> dict[str, Any]:
+        """All of it as plain data."""
+        bands = None if self.bands is None else _plain(self.bands.nanmedian(1).values)
+        contraction, convergence = self.contraction, self.convergence
+        return {
+            "contraction": {f.name: _plain(getattr(contraction, f.name)) for f in fields(contraction)},
+            "admissible_alpha": _plain(contraction.admissible),
+            "best_alpha": _plain(contraction.best_alpha),
+            "predicted_floor": _plain(contraction.floor),
+            "observed_floor": _plain(convergence.floor),
+            "assumptions": {name: _plain(holds) for name, holds in contraction.assumptions().items()},
+            "errors": _plain(convergence.errors),
+            "residuals": _plain(convergence.residuals),
+            "K": convergence.trained,
+            "frequency": None if self.frequency is None else _plain(self.frequency),
+            "median_band_ratio": bands,
+            "reliability": self.evidence.reliability(),
+        }
+
+    def write(self, folder: str | Path) -> Path:
+        """``diagnosis.json``, ``diagnosis.txt`` and pictures."""
+        target = Path(folder)
+        write_bytes(target / "diagnosis.json", json.dumps(self.to_plain(), indent=1).encode())
+        write_bytes(target / "diagnosis.txt", f"{self}\n".encode())
+        plots.trajectories(target / "error_per_sample.png", self.convergence)
+        plots.reliability(target / "reliability.png", self.evidence.reliability())
+        if self.frequency is not None and self.bands is not None:
+            plots.band_ratios(target / "error_by_band.png", self.frequency, self.bands)
+        return target
+
+    def _theory(self) -> list[str]:
+        found = self.contraction
+        count = len(found.factor)
+        observed = self.convergence.floor[:count]
+        level = 1.1 * observed
+        rows = {
+            "m, monotonicity of A": found.monotonicity,
+            "M, norm of A": found.norm,
+            "alpha in use": found.alpha,
+            "largest admissible alpha, 2m/M^2": found.admissible,
+            "best alpha, m/M^2": found.best_alpha,
+            "q = |I - alpha A|": found.factor,
+            "|b| = |Phi(x, y)|": found.offset,
+            "|e_0|, the base's error": found.distance,
+            "predicted floor, alpha |b| / (1 - q)": found.floor,
+            "observed floor": observed,
+            "predicted steps to 1.1 x that": found.steps_to(level),
+            "observed steps": self.convergence.steps_to(torch.cat([level, self.convergence.floor[count:]]))[
+                :count
+            ],
+        }
+        lines = [f"{f'at the truth, {count} samples':38} {'least':>10} {'median':>10} {'most':>10}"]
+        for name, values in rows.items():
+            low, middle, high = values.min(), values.median(), values.max()
+            lines.append(f"{name:38} {low:10.4g} {middle:10.4g} {high:10.4g}")
+        lines += ["", "share of samples where"]
+        for name, holds in found.assumptions().items():
+            lines.append(f"  {name:44} {holds.double().mean():6.0%}")
+        return lines
+
+    def _steps(self) -> list[str]:
+        errors = self.convergence.errors
+        last, trained = len(errors) - 1, self.convergence.trained
+        shown = sorted({0, 1, 2, trained, 2 * trained, 3 * trained, last} & set(range(last + 1)))
+        lines = [f"errors of {errors.shape[1]} samples after k steps"]
+        for k in shown:
+            lines.append(f"  k = {k:3}  mean {errors[k].mean():.4f}  worst {errors[k].max():.4f}")
+        growth = self.convergence.growth
+        lines.append(
+            f"  k = {last} in units of each one's best: mean {growth.mean():.3f}, worst {growth.max():.3f}"
+        )
+        return lines
+
+    def _trust(self) -> list[str]:
+        curve = self.evidence.reliability()
+        lines = ["error_estimate, calibrated on every other sample and tried on the rest"]
+        return lines + [f"  stated {stated:4.0%}  observed {seen:4.0%}" for stated, seen in curve]
+
+
+def diagnose(
+    model: IterativeRefiner,
+    batches: Iterable[Mapping[str, Any]],
+    samples: int = 16,
+    steps: int | None = None,
+    iterations: int = 30,
+    show: bool = True,
+) -> Diagnosis:
+    """Measure how a trained refiner converges, and what its own account of that is worth.
+
+    Args:
+        model: the refiner.
+        batches: held-out dicts with y and what the base takes: a loader.
+        samples: how many to measure m, M and q for; the rest of the report reads all of them.
+        steps: how far to follow the errors; 10 K by default.
+        iterations: Lanczos steps for each of the three numbers.
+        show: whether to draw a progress bar.
+
+    Example:
+        >>> from torch.utils.data import DataLoader
+        >>> from neuralop_irno.data.dataset import FieldDataset
+        >>> x = torch.randn(8, 1, 16)
+        >>> model = IterativeRefiner(torch.nn.Conv1d(1, 1, 3, padding=1), "unet", steps=2)
+        >>> loader = DataLoader(FieldDataset(x, 0.5 * x), batch_size=4)
+        >>> report = diagnose(model, loader, samples=4, show=False)
+        >>> report.contraction.factor.round(decimals=3)  # an untrained correction moves nothing
+        tensor([1., 1., 1., 1.])
+    """
+    if samples < 1:
+        raise ValueError(expected("at least one sample to measure", samples, "samples=16"))
+    loaded = list(batches)
+    if not loaded:
+        raise ValueError(expected("at least one batch", "none", "a loader with samples"))
+    last = 10 * model.steps if steps is None else steps
+    training = model.training
+    model.eval()
+    device = next(model.parameters(), torch.zeros(())).device
+    measured: list[Contraction] = []
+    errors, residuals, ratios = [], [], []
+    frequency = None
+    for batch in tqdm(loaded, desc="diagnosing", unit="batch", disable=not show):
+        sample: dict[str, Any] = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in batch.items()}
+        y = sample.pop("y")
+        problem = model.problem((), sample)
+        truth, domain = problem.as_field(y).to(problem.start.dtype), problem.domain
+        missing = samples - sum(len(part.alpha) for part in measured)
+        if missing > 0:
+            keep = torch.arange(min(missing, domain.samples), device=device)
+            phi = model.correction.bind(problem.x, domain).select(keep)
+            alpha = step_size_of(model).expand(domain.samples)[keep].to(truth.dtype)
+            starts, truths = domain.take(problem.start, keep), domain.take(truth, keep)
+            measured.append(measure(phi, starts, truths, alpha, iterations))
+        answers = [problem.as_field(answer) for answer in model.iterates(**sample, steps=last)]
+        errors.append(torch.stack([domain.norm(h - truth) for h in answers]).cpu())
+        residuals.append(torch.stack([domain.norm(b - a) for a, b in pairwise(answers)]).cpu())
+        if isinstance(domain, GridDomain):
+            spectrum = spectrum_of(domain, device)
+            frequency = band_centres(spectrum, BANDS).cpu()
+            ratios.append(band_ratios(answers, truth, BANDS).cpu())
+    evidence = gather(model, loaded)
+    model.train(training)
+    return Diagnosis(
+        _joined(measured),
+        Convergence(torch.cat(errors, 1), torch.cat(residuals, 1), model.steps),
+        evidence,
+        frequency,
+        torch.cat(ratios, 1) if ratios else None,
+    )
+
+
+def step_size_of(model: IterativeRefiner) -> Tensor:
+    """The alpha that the model's solver takes at its last step."""
+    device = next(model.parameters(), torch.zeros(())).device
+    taken = torch.full((1,), max(model.steps - 1, 0), device=device)
+    for part in model.solver.modules():
+        if isinstance(part, Damped):
+            return part.alpha(taken).detach().reshape(1)
+    return torch.ones(1, device=device)
+
+
+def _joined(parts: list[Contraction]) -> Contraction:
+    names = [f.name for f in fields(Contraction)]
+    return Contraction(**{name: torch.cat([getattr(p, name).cpu() for p in parts]) for name in names})
+
+
+def _plain(values: Tensor) -> Any:
+    """Numbers for JSON, which knows no infinity: what is not finite becomes null."""
+    if values.dtype == torch.bool:
+        return values.tolist()
+    listed: Any = values.double().tolist()
+
+    def clean(entry: Any) -> Any:
+        if isinstance(entry, list):
+            return [clean(part) for part in entry]
+        return entry if abs(entry) < float("inf") else None
+
+    return clean(listed)

@@ -1,0 +1,99 @@
+"""The parts of a refiner from the words that name them, and whether they fit each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from neuralop_irno.base.operator import Sizes
+from neuralop_irno.correction.correction import Correction
+from neuralop_irno.errors import expected
+from neuralop_irno.registry import CORRECTIONS, SOLVERS
+from neuralop_irno.solver.picard import Damped
+from neuralop_irno.solver.solver import Solver
+
+
+def step_range(steps: int | Sequence[int]) -> tuple[int, int]:
+    """The fewest and the most steps that a number or a pair stands for.
+
+    Example:
+        >>> step_range(6), step_range([2, 8])
+        ((6, 6), (2, 8))
+    """
+    pair = tuple(steps) if isinstance(steps, (list, tuple)) else (steps, steps)
+    whole = all(isinstance(count, int) and not isinstance(count, bool) for count in pair)
+    if len(pair) != 2 or not whole or not 0 <= pair[0] <= pair[1]:
+        raise ValueError(expected("steps >= 0, or a pair [low, high]", steps, "steps=6 or steps=[2, 8]"))
+    return pair[0], pair[1]
+
+
+def agreed_sizes(told: Sizes, stated: Sizes) -> Sizes:
+    """What the user told of the channels, together with what the base states; they may not differ."""
+    for name in ("in_channels", "out_channels"):
+        ours, theirs = getattr(told, name), getattr(stated, name)
+        if ours is not None and theirs is not None and ours != theirs:
+            raise ValueError(
+                expected(f"{name}={theirs}, as the base has it", f"{name}={ours}", f"leaving {name} out")
+            )
+    return Sizes(told.in_channels or stated.in_channels, told.out_channels or stated.out_channels, stated.dim)
+
+
+def build_correction(correction: Any, sizes: Sizes) -> Any:
+    """A correction from its name, its config or itself, sized like the base."""
+    if isinstance(correction, (str, Mapping)):
+        options = {"name": correction} if isinstance(correction, str) else correction
+        for name in ("in_channels", "out_channels"):
+            if getattr(sizes, name) is None and name not in options and CORRECTIONS.needs(options, name):
+                raise ValueError(
+                    expected(
+                        f"to know the {name} that the correction is built for",
+                        "a base that does not say",
+                        f"IterativeRefiner(base, ..., {name}=...)",
+                    )
+                )
+        known = {name: value for name, value in vars(sizes).items() if value is not None}
+        return CORRECTIONS.build(correction, **known)
+    for name in ("in_channels", "out_channels"):
+        own, wanted = getattr(correction, name, None), getattr(sizes, name)
+        if isinstance(correction, Correction) and None not in (own, wanted) and own != wanted:
+            raise ValueError(
+                expected(f"a correction with {name}={wanted}, like the base", own, f"{name}={wanted}")
+            )
+    return correction
+
+
+def build_solver(solver: Any, alpha: Any) -> Solver:
+    """A solver from its name, its config or itself, with a step size that was given beside it."""
+    if alpha is not None:
+        if not isinstance(solver, (str, Mapping)) or has_alpha(solver):
+            raise ValueError(
+                expected("one step size", "alpha beside a solver that has its own", "one of the two")
+            )
+        solver = with_alpha(solver, alpha)
+    built = SOLVERS.build(solver)
+    if not isinstance(built, Solver):
+        raise TypeError(expected("a solver", type(built).__name__, f"one of {', '.join(SOLVERS.names())}"))
+    return built
+
+
+def other_solver(solver: Any, own: Solver) -> Solver:
+    """A solver for one call: where its words leave alpha open, it takes the step size of the model's own."""
+    if solver is None:
+        return own
+    if isinstance(solver, (str, Mapping)) and not has_alpha(solver):
+        alphas = [part.alpha for part in own.modules() if isinstance(part, Damped)]
+        solver = with_alpha(solver, alphas[0]) if alphas else solver
+    return build_solver(solver, None)
+
+
+def has_alpha(words: Any) -> bool:
+    """Whether the words for a solver, or for the one inside it, say what alpha is."""
+    return isinstance(words, Mapping) and ("alpha" in words or has_alpha(words.get("solver")))
+
+
+def with_alpha(words: Any, alpha: Any) -> dict[str, Any]:
+    """The words for a solver with alpha added, where need be to the solver inside it."""
+    words = {"name": words} if isinstance(words, str) else dict(words)
+    if SOLVERS.takes(words, "solver"):
+        return {**words, "solver": with_alpha(words.get("solver", "picard"), alpha)}
+    return {**words, "alpha": alpha}

@@ -1,0 +1,98 @@
+"""How good an answer is: the contraction that was observed, and what follows from it.
+
+For a contraction G(h) = h + r(h) with factor q < 1 and fixed point h*, every point h has
+
+    |G(h) - h*| <= q / (1 - q) |r(h)|
+
+so that the distance from an answer to the *fixed point* can be bounded while it is unknown. How far the
+fixed point is from the *truth* is another matter: see `neuralop_irno.diagnostics.calibration`.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from neuralop_irno.domain.domain import Domain
+from neuralop_irno.solver.solver import SolverState
+
+WINDOW = 12
+"""The contraction is the largest of so many secant ratios, as far as the iteration has taken them."""
+
+MARGIN = 0.5
+"""The share of 1 - q by which the largest ratio is raised: a slower mode may yet come out."""
+
+STEADY = 0.1
+"""The last `RECENT` ratios are steady when they spread over less than this share of 1 - q."""
+
+RECENT = 4
+
+ROUNDING = 8
+"""Residuals are trusted down to so many units in the last place of h."""
+
+
+class Accuracy:
+    """Watches a solve and estimates, sample by sample, how far each answer is from its fixed point.
+
+    The contraction is read off secants of G, whatever the solver is:
+    q_k = |G(a_k) - G(a_{k-1})| / |a_k - a_{k-1}| at the points a_k where Phi was evaluated. On a linear
+    problem under Picard's iteration this is the ratio of successive residuals.
+
+    Args:
+        domain: of the whole batch.
+        start: the state before the first step.
+
+    Attributes:
+        bound: on the distance of each answer to its fixed point, inf where nothing is known, ``(samples,)``.
+        best: the iterate with the smallest residual, laid out like h.
+        smallest: that residual, ``(samples,)``.
+    """
+
+    def __init__(self, domain: Domain, start: Tensor) -> None:
+        self._whole = self._here = domain
+        self._ratios = start.new_full((domain.samples, WINDOW), torch.nan)
+        self._before: tuple[Tensor, Tensor, Tensor] | None = None
+        self.bound = start.new_full((domain.samples,), torch.inf)
+        self.smallest = self.bound.clone()
+        self.best = start
+
+    @property
+    def contraction(self) -> Tensor:
+        """The largest of each sample's last ratios; nan where it took less than two steps, ``(samples,)``."""
+        known = self._ratios.isfinite().any(1)
+        return torch.where(known, self._ratios.nan_to_num(nan=-torch.inf).amax(1), torch.nan)
+
+    @property
+    def holds(self) -> Tensor:
+        """Whether the bound's assumption held: q < 1, and steady of late, ``(samples,)``."""
+        recent = self._ratios[:, -RECENT:]
+        spread = recent.amax(1) - recent.amin(1)
+        return recent.isfinite().all(1) & (spread <= STEADY * (1 - self.contraction))
+
+    def see(self, domain: Domain, active: Tensor, h: Tensor, state: SolverState, size: Tensor) -> None:
+        """Take note of one step of the samples that are still in the batch."""
+        at, image = state.at, state.at + state.residual
+        if self._before is not None:
+            last_active, last_at, last_image = self._before
+            if len(last_active) > len(active):  # some have left since
+                stayed = torch.isin(last_active, active).nonzero()[:, 0]
+                last_at, last_image = (self._here.take(f, stayed) for f in (last_at, last_image))
+            ratio = domain.norm(image - last_image) / domain.norm(at - last_at)
+            rolled = torch.cat([self._ratios[active][:, 1:], ratio[:, None]], 1)
+            # A step that was taken back evaluates nothing new.
+            self._ratios[active] = torch.where(ratio.isfinite()[:, None], rolled, self._ratios[active])
+        self._before, self._here = (active, at, image), domain
+        better = size < self.smallest[active]
+        self.smallest[active] = torch.where(better, size, self.smallest[active])
+        who = better.nonzero()[:, 0]
+        if len(who):
+            self.best = self._whole.put(self.best, active[who], domain.take(at, who))
+        self._bound(domain, active, h, image, size)
+
+    def _bound(self, domain: Domain, active: Tensor, h: Tensor, image: Tensor, size: Tensor) -> None:
+        ratios = self._ratios[active]
+        largest = ratios.nan_to_num(nan=-torch.inf).amax(1)
+        q = largest + MARGIN * (1 - largest)
+        rounding = ROUNDING * torch.finfo(h.dtype).eps * domain.norm(h)
+        bound = domain.norm(h - image) + (q * size + rounding) / (1 - q)
+        self.bound[active] = torch.where((q < 1) & ratios.isfinite().any(1), bound, torch.inf)

@@ -1,0 +1,67 @@
+"""Aitken's dynamic relaxation: one number a sample, from one vector of memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from neuralop_irno.registry import SOLVERS
+from neuralop_irno.solver.picard import Damped
+from neuralop_irno.solver.safeguarded import Safeguarded
+from neuralop_irno.solver.solver import Phi, SolverState
+
+SHORTEST, LONGEST = 0.1, 20.0
+"""How far the relaxation may leave 1, in either direction."""
+
+
+@dataclass(frozen=True)
+class Relaxed(SolverState):
+    """The state of `Aitken`.
+
+    Attributes:
+        factor: the relaxation of the last step, ``(samples,)``.
+    """
+
+    PER_SAMPLE: ClassVar[frozenset[str]] = frozenset({"taken", "factor"})
+
+    factor: Tensor
+
+
+class Aitken(Damped):
+    r"""Irons and Tuck's rule, for each sample on its own.
+
+    .. math:: h_{k+1} = h_k + \omega_k r_k, \qquad
+              \omega_k = -\omega_{k-1} \frac{\langle r_{k-1}, \, r_k - r_{k-1} \rangle}{\|r_k - r_{k-1}\|^2}
+
+    with :math:`r = \alpha \Phi(x, h)`. It finds the rate of one dominating mode, and needs no more memory
+    than that takes. By name it comes safeguarded.
+
+    Args:
+        alpha: the damping, as for `Picard`.
+    """
+
+    def __init__(self, alpha: Any = 1.0) -> None:
+        super().__init__(alpha)
+
+    def init(self, h: Tensor, taken: Tensor) -> Relaxed:
+        return Relaxed(taken, h, torch.zeros_like(h), torch.ones_like(taken).to(h.dtype))
+
+    def step(self, phi: Phi, h: Tensor, state: Relaxed) -> tuple[Tensor, Relaxed]:
+        domain = phi.domain
+        residual = self.residual(phi, h, state)
+        # The secant through the last two points, whatever step led from one to the other.
+        moved, change = h - state.at, residual - state.residual
+        steepness = domain.inner(change, change)
+        factor = -domain.inner(moved, change) / steepness
+        known = (steepness > 0) & factor.isfinite()
+        factor = torch.where(known, factor.clamp(SHORTEST, LONGEST), 1.0)
+        return h + domain.spread(factor, h) * residual, Relaxed(state.taken + 1, h, residual, factor)
+
+
+@SOLVERS.register("aitken")
+def aitken(alpha: Any = 1.0) -> Safeguarded:
+    """`Aitken`, sent back to a plain step wherever it makes the residual larger."""
+    return Safeguarded(Aitken(alpha))

@@ -1,0 +1,77 @@
+"""Anderson acceleration: the next iterate from the last few, by least squares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from neuralop_irno.domain.domain import Domain
+from neuralop_irno.registry import SOLVERS
+from neuralop_irno.solver.least_squares import fit
+from neuralop_irno.solver.memory import FRESH, Remembering, memory_of
+from neuralop_irno.solver.picard import Damped
+from neuralop_irno.solver.safeguarded import Safeguarded
+from neuralop_irno.solver.solver import Phi
+
+
+@dataclass(frozen=True)
+class Judged(Remembering):
+    """The state of `Anderson`; a lesson is the change of h, of r, and of what the weights make small.
+
+    Attributes:
+        judged: what the weights make small, at the last point.
+    """
+
+    judged: Tensor | None = None
+
+    def forget(self, domain: Domain, whose: Tensor, at: Tensor, residual: Tensor) -> Self:
+        state = super().forget(domain, whose, at, residual)
+        if self.judged is self.residual:
+            return replace(state, judged=state.residual)
+        # What the equation's residual was at that point nobody remembers: the next lesson waits.
+        return replace(state, known=torch.where(whose, FRESH, state.known))
+
+
+class Anderson(Damped):
+    r"""Type II, for each sample on its own.
+
+    .. math:: h_{k+1} = h_k + r_k - \sum_j \gamma_j (\Delta h_j + \Delta r_j), \qquad
+              \gamma = \arg\min \| r_k - \sum_j \gamma_j \Delta r_j \|
+
+    with :math:`r = \alpha \Phi(x, h)` and the differences of the last ``memory`` steps. Where the residual of
+    the equation itself is known, the weights make that one small in place of r. On a linear problem it is
+    GMRES in disguise. By name it comes safeguarded; see `anderson`.
+
+    Args:
+        alpha: the damping, as for `Picard`.
+        memory: how many steps it remembers.
+    """
+
+    def __init__(self, alpha: Any = 1.0, memory: int = 5) -> None:
+        super().__init__(alpha)
+        self.memory = memory_of(memory)
+
+    def init(self, h: Tensor, taken: Tensor) -> Judged:
+        state = Judged.fresh(h, taken)
+        return replace(state, judged=state.residual)
+
+    def step(self, phi: Phi, h: Tensor, state: Judged) -> tuple[Tensor, Judged]:
+        residual = self.residual(phi, h, state)
+        judged = residual if phi.physics is None else phi.physics(h)
+        lesson = h - state.at, residual - state.residual, judged - torch.as_tensor(state.judged)
+        state = state.learn(h, residual, lesson, state.known, self.memory)
+        state = replace(state, judged=judged)
+        weights = fit(phi.domain, [entry[2] for entry in state.lessons], judged, state.valid(state.known))
+        proposal = h + residual
+        for weight, (moved, answered, _) in zip(weights.unbind(1), state.lessons, strict=True):
+            proposal = proposal - phi.domain.spread(weight, h) * (moved + answered)
+        return proposal, state
+
+
+@SOLVERS.register("anderson")
+def anderson(alpha: Any = 1.0, memory: int = 5) -> Safeguarded:
+    """`Anderson`, sent back to a plain step wherever it makes the residual larger."""
+    return Safeguarded(Anderson(alpha, memory))

@@ -1,0 +1,69 @@
+"""Picard's iteration with a step size that each sample finds for itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from neuralop_irno.errors import expected
+from neuralop_irno.registry import SOLVERS
+from neuralop_irno.solver.picard import Damped
+from neuralop_irno.solver.solver import Phi, SolverState
+
+
+@dataclass(frozen=True)
+class Tried(SolverState):
+    """A step under trial.
+
+    Attributes:
+        size: the norm of the residual at the last point that was kept, ``(samples,)``.
+        share: the share of alpha that each sample takes, ``(samples,)``.
+    """
+
+    PER_SAMPLE: ClassVar[frozenset[str]] = frozenset({"taken", "size", "share"})
+
+    size: Tensor
+    share: Tensor
+
+
+@SOLVERS.register("backtracking")
+class Backtracking(Damped):
+    r"""Damped Picard iteration whose alpha shrinks, sample by sample, until the residual does.
+
+    .. math:: h_{k+1} = h_k + s_k \alpha \, \Phi(x, h_k)
+
+    A step after which the residual is larger is taken back and tried again with ``shrink`` times its
+    share s, which then stays.
+
+    Args:
+        alpha: the longest step, as for `Picard`.
+        shrink: how much shorter the next trial is.
+        least: the smallest share; a step this short is kept whatever comes of it.
+    """
+
+    def __init__(self, alpha: Any = 1.0, shrink: float = 0.5, least: float = 2**-10) -> None:
+        super().__init__(alpha)
+        if not (0 < shrink < 1 and 0 < least <= 1):
+            raise ValueError(
+                expected("0 < shrink < 1 and 0 < least <= 1", f"{shrink}, {least}", "shrink=0.5")
+            )
+        self.shrink, self.least = shrink, least
+
+    def init(self, h: Tensor, taken: Tensor) -> Tried:
+        size = torch.full(taken.shape, torch.inf, dtype=h.dtype, device=h.device)
+        return Tried(taken, h, torch.zeros_like(h), size, torch.ones_like(size))
+
+    def step(self, phi: Phi, h: Tensor, state: Tried) -> tuple[Tensor, Tried]:
+        domain = phi.domain
+        residual = self.residual(phi, h, state)
+        size = domain.norm(residual)
+        back = ~(size <= state.size) & (state.share > self.least)
+        mask = domain.spread(back, h)
+        at, residual = torch.where(mask, state.at, h), torch.where(mask, state.residual, residual)
+        share = torch.where(back, state.share * self.shrink, state.share)
+        following = at + domain.spread(share, h) * residual
+        size = torch.where(back, state.size, size)
+        return following, Tried(state.taken + 1, at, residual, size, share)

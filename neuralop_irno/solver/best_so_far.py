@@ -1,0 +1,59 @@
+"""Any solver, with a memory of the best iterate that it has seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from neuralop_irno.registry import SOLVERS
+from neuralop_irno.solver.solver import Phi, Solver, SolverState
+
+
+@dataclass(frozen=True)
+class Best(SolverState):
+    """The best iterate so far.
+
+    Attributes:
+        size: the smallest norm of a residual, ``(samples,)``.
+        best: where it was found.
+        inner: the solver's own state.
+    """
+
+    PER_SAMPLE: ClassVar[frozenset[str]] = frozenset({"taken", "size"})
+
+    size: Tensor
+    best: Tensor
+    inner: SolverState
+
+
+@SOLVERS.register("best_so_far")
+class BestSoFar(Solver):
+    """A solver that answers with the iterate whose residual was smallest.
+
+    An iterate is judged when Phi is evaluated there; the very last one never is, and so never wins.
+
+    Args:
+        solver: takes the steps; an object, a name or a config.
+    """
+
+    def __init__(self, solver: Any = "picard") -> None:
+        super().__init__()
+        self.solver: Solver = SOLVERS.build(solver)
+
+    def init(self, h: Tensor, taken: Tensor) -> Best:
+        size = torch.full(taken.shape, torch.inf, dtype=h.dtype, device=h.device)
+        return Best(taken, h, torch.zeros_like(h), size, h, self.solver.init(h, taken))
+
+    def step(self, phi: Phi, h: Tensor, state: Best) -> tuple[Tensor, Best]:
+        following, inner = self.solver.step(phi, h, state.inner)
+        size = phi.domain.norm(inner.residual)
+        better = size < state.size
+        best = torch.where(phi.domain.spread(better, h), inner.at, state.best)
+        size = torch.where(better, size, state.size)
+        return following, Best(state.taken + 1, inner.at, inner.residual, size, best, inner)
+
+    def answer(self, h: Tensor, state: Best) -> Tensor:
+        return state.best

@@ -1,0 +1,71 @@
+"""Broyden's method with a limited memory: an inverse Jacobian built from rank-one updates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from neuralop_irno.domain.domain import Domain
+from neuralop_irno.registry import SOLVERS
+from neuralop_irno.solver.memory import Remembering, memory_of
+from neuralop_irno.solver.picard import Damped
+from neuralop_irno.solver.safeguarded import Safeguarded
+from neuralop_irno.solver.solver import Phi
+
+
+class Broyden(Damped):
+    r"""The good Broyden method, for each sample on its own.
+
+    .. math:: h_{k+1} = h_k - H_k r_k, \qquad
+              H_{k+1} = H_k + \frac{(s - H_k y) \, s^T H_k}{s^T H_k y}, \qquad H_0 = -I
+
+    with :math:`r = \alpha \Phi(x, h)`, s the last step and y the change of r that came with it. The first
+    step is Picard's. A sample whose memory is full starts again from -I. By name it comes safeguarded.
+
+    Args:
+        alpha: the damping, as for `Picard`.
+        memory: how many updates it keeps.
+    """
+
+    def __init__(self, alpha: Any = 1.0, memory: int = 10) -> None:
+        super().__init__(alpha)
+        self.memory = memory_of(memory)
+
+    def init(self, h: Tensor, taken: Tensor) -> Remembering:
+        return Remembering.fresh(h, taken)
+
+    def step(self, phi: Phi, h: Tensor, state: Remembering) -> tuple[Tensor, Remembering]:
+        domain = phi.domain
+        residual = self.residual(phi, h, state)
+        moved, answered = h - state.at, residual - state.residual
+        known = torch.where(state.known == self.memory, 0, state.known)
+        valid = state.valid(known)
+        # H = -I + sum_j left_j right_j^T over the sample's own lessons.
+        right = _times(domain, moved, [(v, u) for u, v in state.lessons], valid)
+        wrong = moved - _times(domain, answered, state.lessons, valid)
+        slope = domain.inner(right, answered)
+        steep = slope.abs() > torch.finfo(h.dtype).eps * domain.norm(right) * domain.norm(answered)
+        left = wrong * domain.spread(torch.where(steep, 1 / slope, 0.0), h)
+        # A lesson of zeros changes nothing: a step without information is remembered as one.
+        left = torch.where(domain.spread(steep, h), left, 0.0)
+        state = state.learn(h, residual, (left, right), known, self.memory)
+        step = _times(domain, residual, state.lessons, state.valid(state.known))
+        return h - step, state
+
+
+def _times(domain: Domain, field: Tensor, lessons: Sequence[tuple[Tensor, ...]], valid: Tensor) -> Tensor:
+    """(-I + sum_j left_j right_j^T) applied to a field."""
+    result = -field
+    for counts, (u, v) in zip(valid.unbind(1), lessons, strict=True):
+        weight = torch.where(counts, domain.inner(v, field), 0.0)
+        result = result + domain.spread(weight, field) * u
+    return result
+
+
+@SOLVERS.register("broyden")
+def broyden(alpha: Any = 1.0, memory: int = 10) -> Safeguarded:
+    """`Broyden`, sent back to a plain step wherever it makes the residual larger."""
+    return Safeguarded(Broyden(alpha, memory))

@@ -1,0 +1,124 @@
+"""m, M and q are those of the dense matrices, and what follows from them is what is seen."""
+
+import pytest
+import torch
+from conftest import Linear, zero
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from neuralop_irno import IterativeRefiner, UNet
+from neuralop_irno.correction.correction import FunctionCorrection
+from neuralop_irno.data.dataset import FieldDataset
+from neuralop_irno.diagnostics.contraction import measure
+from neuralop_irno.diagnostics.linearisation import Linearisation
+from neuralop_irno.diagnostics.report import diagnose
+from neuralop_irno.domain.grid import GridDomain
+
+# torch compiles its own forward-mode rules with torch.jit when they are first used.
+pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.*` is deprecated:DeprecationWarning")
+
+
+def matrices(n: int, kind: str) -> Tensor:
+    generator = torch.Generator().manual_seed(n)
+    square = torch.randn(n, n, generator=generator, dtype=torch.float64)
+    if kind == "symmetric":
+        basis, _ = torch.linalg.qr(square)
+        return basis @ torch.diag(torch.linspace(0.2, 3, n).double()) @ basis.T
+    if kind == "monotone, not normal":
+        return torch.eye(n).double() * 1.5 + 0.9 * square.triu(1) / n**0.5
+    return square / n**0.5
+
+
+@pytest.mark.parametrize("kind", ["symmetric", "monotone, not normal", "not monotone"])
+@pytest.mark.parametrize("n", [3, 40])
+def test_the_numbers_are_those_of_the_dense_matrix(kind: str, n: int) -> None:
+    a, alpha = matrices(n, kind), 0.37
+    offset = torch.randn(n, dtype=torch.float64)
+    y = torch.randn(2, 1, n, dtype=torch.float64)
+    phi = Linear(a, offset).bind(torch.zeros_like(y), GridDomain.of(y))
+    found = measure(phi, torch.zeros_like(y), y, torch.full((2,), alpha).double(), iterations=40)
+    eye = torch.eye(n, dtype=torch.float64)
+    known = {
+        "monotonicity": torch.linalg.eigvalsh((a + a.T) / 2)[0],
+        "norm": torch.linalg.matrix_norm(a, 2),
+        "factor": torch.linalg.matrix_norm(eye - alpha * a, 2),
+    }
+    for name, value in known.items():
+        assert getattr(found, name).tolist() == pytest.approx([value.item()] * 2, rel=0.01, abs=1e-6)
+    b = offset - y @ a.T
+    assert found.offset.tolist() == pytest.approx(b.square().mean((1, 2)).sqrt().tolist())
+    assert found.distance.tolist() == pytest.approx(y.square().mean((1, 2)).sqrt().tolist())
+    assert bool(found.assumptions()["A is strongly monotone, m > 0"].all()) == (kind != "not monotone")
+
+
+def test_samples_have_numbers_of_their_own() -> None:
+    scales = torch.tensor([0.5, 1.0, 2.0], dtype=torch.float64).reshape(3, 1, 1)
+    phi = FunctionCorrection(lambda x, h: x * (1 - h))
+    y = torch.zeros(3, 1, 4, dtype=torch.float64)
+    found = measure(phi.bind(scales.expand(3, 1, 4), GridDomain.of(y)), y, y, torch.ones(3).double(), 4)
+    for name in ("monotonicity", "norm", "offset"):
+        assert getattr(found, name).tolist() == pytest.approx([0.5, 1.0, 2.0])
+    assert found.factor.tolist() == pytest.approx([0.5, 0.0, 1.0], abs=1e-7)
+
+
+def test_inside_the_admissible_range_the_step_contracts_and_the_floor_is_above_what_is_seen() -> None:
+    a = matrices(12, "monotone, not normal")
+    truth = torch.randn(1, 1, 12, dtype=torch.float64)
+    offset = (a @ truth[0, 0]) + 0.05 * torch.randn(12, dtype=torch.float64)
+    phi = Linear(a, offset)
+    x = torch.zeros(1, 1, 12, dtype=torch.float64)
+    bound = phi.bind(x, GridDomain.of(x))
+    probe = measure(bound, x, truth, torch.ones(1).double())
+    alpha = probe.best_alpha
+    found = measure(bound, x, truth, alpha)
+    assert found.factor < 1
+    assert found.factor <= (1 - probe.monotonicity**2 / probe.norm**2).sqrt() + 1e-9  # the theory's bound
+    model = IterativeRefiner(zero, phi, alpha=alpha.item()).eval()
+    errors = torch.stack([(h - truth).square().mean().sqrt() for h in model.iterates(x, steps=400)])
+    assert errors[-1] <= found.floor * 1.001
+    level = 2 * found.floor
+    assert (errors <= level).int().argmax() <= found.steps_to(level)
+    for name, holds in found.assumptions().items():
+        assert bool(holds.all()), name
+
+
+def test_products_with_a_network_are_its_derivatives() -> None:
+    phi = UNet(1, 1, dim=1, width=4, depth=1).double()
+    torch.nn.init.normal_(phi.last.weight)
+    x, h, v, u = torch.randn(4, 2, 1, 9, dtype=torch.float64)
+    bound = phi.bind(x, GridDomain.of(x))
+    linear = Linearisation(bound, h)
+    _, pushed = torch.func.jvp(bound, (h,), (v,))
+    torch.testing.assert_close(linear.push(v), pushed)
+    _, vjp = torch.func.vjp(bound, h)
+    torch.testing.assert_close(linear.pull(u), vjp(u)[0])
+
+
+def test_a_report_holds_what_it_promises(tmp_path) -> None:
+    a = matrices(6, "symmetric")
+    truth = torch.randn(24, 1, 6, dtype=torch.float64)
+    model = IterativeRefiner(zero, PullTowardsX(a), steps=5, alpha=0.3)
+    data = FieldDataset(truth, truth + 0.1 * torch.randn_like(truth))
+    report = diagnose(model, DataLoader(data, batch_size=10), samples=12, show=False)
+    assert report.contraction.factor.shape == (12,)
+    assert report.convergence.errors.shape == (51, 24)
+    assert report.bands.shape[:2] == (51, 24)
+    dense = torch.linalg.matrix_norm(torch.eye(6).double() - 0.3 * a, 2)
+    assert report.contraction.factor.tolist() == pytest.approx([dense.item()] * 12, rel=1e-6)
+    assert (report.bands[0][report.bands[0].isfinite()] == 1).all()
+    assert "share of samples where" in str(report)
+    folder = report.write(tmp_path / "report")
+    names = {path.name for path in folder.iterdir()}
+    assert names == {
+        "diagnosis.json", "diagnosis.txt", "error_per_sample.png", "error_by_band.png", "reliability.png",
+    }  # fmt: skip
+
+
+class PullTowardsX(Linear):
+    """Phi(x, h) = A (x - h)."""
+
+    def __init__(self, matrix: Tensor) -> None:
+        super().__init__(matrix, torch.zeros(len(matrix), dtype=torch.float64))
+
+    def forward(self, x: Tensor, h: Tensor) -> Tensor:
+        return (x - h) @ self.matrix.T
