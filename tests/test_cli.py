@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from neuralop_irno.cli.main import main
+from neuralop_irno.training.run import read_run
 from neuralop_irno.version import VERSION
 
 FAMILIES = {"models", "corrections", "solvers", "step sizes", "gradient rules", "metrics", "datasets"}
@@ -217,6 +218,38 @@ def test_resuming_a_finished_run_changes_no_weight(
     after = contents(run_folder)
     for name in ("model.safetensors", "base/model.safetensors", "history.json", "config.yaml"):
         assert after[name] == before[name], name
+
+
+def test_evaluate_to_a_tolerance_counts_outcomes_and_work(
+    run_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--rtol", "1e-2", "--solver", "anderson", "--max-steps", "9", "--json"]
+    assert main(["evaluate", str(run_folder), *options]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert sum(found["outcomes"].values()) == found["samples"] == 4
+    assert found["steps"]["most"] <= 9
+    assert main(["evaluate", str(run_folder), "--solver", "aitken"]) == 0
+    assert "4 samples: took the number of steps that was asked for" in capsys.readouterr().out
+    message = refused(capsys, "evaluate", run_folder, "--max-steps", 3)
+    assert "a tolerance beside max_steps, got none; try steps=3" in message
+
+
+def test_diagnose_writes_a_report_and_stores_the_calibration(
+    run_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = contents(run_folder)
+    assert main(["diagnose", str(run_folder), "--samples", "2", "--split", "train", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert len(found["contraction"]["factor"]) == 2
+    assert len(found["errors"]) == 21
+    after = contents(run_folder)
+    assert {name for name in after if name not in before} >= {"diagnosis/diagnosis.json"}
+    assert all(after[name] == content for name, content in before.items())
+    assert main(["diagnose", str(run_folder), "--calibrate", "--coverage", "0.5"]) == 0
+    assert "share of samples where" in capsys.readouterr().out
+    assert read_run(run_folder)[1].calibration.coverage == 0.5
+    message = refused(capsys, "diagnose", run_folder, "--calibrate", "--coverage", "0.9")
+    assert "expected at least 9 samples for a coverage of 0.9, got 2; try more samples" in message
 
 
 def test_evaluating_what_is_no_run_or_no_metric(

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from neuralop_irno.cli.options import add_common, count, result
+from neuralop_irno.cli.options import add_common, add_split, count, number, result
 
 
 def add_to(commands: Any) -> None:
@@ -16,37 +16,75 @@ def add_to(commands: Any) -> None:
         help="print the error of a trained refiner, step by step",
         description=(
             "Reads model.safetensors and config.yaml of a run folder and scores the model on the test "
-            "split of the config's data, after every step of the iteration."
+            "split of the config's data, after every step of the iteration; with a tolerance or another "
+            "solver, where each sample's solve ended."
         ),
     )
     command.add_argument("folder", type=Path, help="a run folder that `irno train` wrote")
     command.add_argument("--steps", type=count, help="how many steps to look at (default: the model's K)")
     command.add_argument("--metric", default="vrmse", help="see `irno list metrics` (default: vrmse)")
-    command.add_argument(
-        "--split", default="test", choices=["train", "valid", "test"], help="which data (default: test)"
-    )
+    command.add_argument("--solver", help="another solver than the model's; see `irno list solvers`")
+    command.add_argument("--rtol", type=number, default=0.0, help="stop each sample at this tolerance")
+    command.add_argument("--max-steps", type=count, help="with --rtol: steps at most (default: 100)")
+    add_split(command)
     add_common(command)
     command.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:
     """Run it."""
-    from neuralop_irno.metrics import summarise
     from neuralop_irno.registry import METRICS
-    from neuralop_irno.training.evaluation import scores_per_step
     from neuralop_irno.training.run import read_run
 
     metric = METRICS.lookup(options.metric)
     experiment, model = read_run(options.folder, options.device)
     data = experiment.splits()[options.split]
+    step_by_step = options.solver is None and not options.rtol and options.max_steps is None
+    content, text = (_per_step if step_by_step else _solved)(options, model, data, metric)
+    result(options, {"metric": options.metric, **content}, text)
+
+
+def _per_step(options: argparse.Namespace, model: Any, data: Any, metric: Any) -> tuple[dict[str, Any], str]:
+    from neuralop_irno.metrics import summarise
+    from neuralop_irno.training.evaluation import scores_per_step
+
     scores = scores_per_step(model, data, options.steps, metric, device=options.device)
     summaries = [summarise(step) for step in scores]
     content = {
-        "metric": options.metric,
         "per_step": [summary.mean for summary in summaries],
         "samples": scores.shape[1],
         "not_finite": [summary.not_finite for summary in summaries],
     }
     lines = [f"{options.metric} on {scores.shape[1]} samples"]
     lines += [f"  k = {k:2}  {summary}" for k, summary in enumerate(summaries)]
-    result(options, content, "\n".join(lines))
+    return content, "\n".join(lines)
+
+
+def _solved(options: argparse.Namespace, model: Any, data: Any, metric: Any) -> tuple[dict[str, Any], str]:
+    from neuralop_irno.metrics import summarise
+    from neuralop_irno.training.evaluation import scores_of_solutions
+
+    solved = scores_of_solutions(
+        model,
+        data,
+        metric,
+        device=options.device,
+        solver=options.solver,
+        rtol=options.rtol,
+        max_steps=options.max_steps,
+        steps=options.steps,
+    )
+    summary = summarise(solved.scores)
+    steps = solved.steps.double()
+    content = {
+        "score": summary.mean,
+        "samples": summary.count,
+        "not_finite": summary.not_finite,
+        "evaluations": int(solved.steps.sum()),
+        "steps": {"mean": steps.mean().item(), "most": int(steps.max())},
+        "outcomes": {outcome.name.lower(): n for outcome, n in solved.outcomes.items()},
+    }
+    lines = [f"{options.metric} on {summary.count} samples: {summary}"]
+    lines.append(f"  evaluations of Phi a sample: mean {steps.mean():.1f}, most {int(steps.max())}")
+    lines += [f"  {n} samples: {outcome.value}" for outcome, n in solved.outcomes.items()]
+    return content, "\n".join(lines)

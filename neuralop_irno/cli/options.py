@@ -12,6 +12,8 @@ import torch
 
 from neuralop_irno.errors import expected
 
+SPLITS = ("train", "valid", "test")
+
 
 def device(word: str) -> str:
     """A device that this machine has."""
@@ -31,6 +33,30 @@ def count(word: str) -> int:
     if not word.isdigit():
         raise argparse.ArgumentTypeError(expected("a whole number >= 0", repr(word), "6"))
     return int(word)
+
+
+def share(word: str) -> float:
+    """A number between 0 and 1."""
+    value = number(word)
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(expected("a number between 0 and 1", repr(word), "0.9"))
+    return value
+
+
+def number(word: str) -> float:
+    """A number that is not negative."""
+    try:
+        value = float(word)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(expected("a number >= 0", repr(word), "1e-3")) from error
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(expected("a number >= 0", repr(word), "1e-3"))
+    return value
+
+
+def add_split(command: argparse.ArgumentParser) -> None:
+    """``--split``."""
+    command.add_argument("--split", choices=SPLITS, default="test", help="which data to read (default: test)")
 
 
 def add_common(command: argparse.ArgumentParser) -> None:

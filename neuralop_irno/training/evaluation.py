@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +14,7 @@ from torch.utils.data import Dataset
 from neuralop_irno.base.neuraloperator import wrap_operator
 from neuralop_irno.metrics import vrmse
 from neuralop_irno.refiner import IterativeRefiner
+from neuralop_irno.solution import Outcome
 from neuralop_irno.training.batches import Sample, load_all, to_device
 
 
@@ -52,3 +56,51 @@ def scores_per_step(
         columns.append(torch.stack([metric(a, y).flatten(1).mean(1) for a in answers]).cpu())
     model.train(training)
     return torch.cat(columns, 1)
+
+
+@dataclass(frozen=True)
+class Solved:
+    """How the solves of a data set ended.
+
+    Attributes:
+        scores: of each answer, ``(n,)``.
+        steps: that each sample took, ``(n,)``.
+        outcomes: how many samples ended in which way.
+    """
+
+    scores: Tensor
+    steps: Tensor
+    outcomes: Counter[Outcome]
+
+
+@torch.no_grad()
+def scores_of_solutions(
+    model: IterativeRefiner,
+    dataset: Dataset[Sample],
+    metric: Callable[[Tensor, Tensor], Tensor] = vrmse,
+    batch_size: int = 64,
+    device: torch.device | str = "cpu",
+    **options: Any,
+) -> Solved:
+    """A metric of the answers of `IterativeRefiner.solve`, and what they cost.
+
+    Args:
+        model: put into evaluation mode, and back.
+        dataset: of dicts with x and y.
+        metric: prediction and target to ``(B, ...)``; what follows the batch is averaged.
+        batch_size: samples at a time.
+        device: where the model is.
+        options: of `IterativeRefiner.solve`.
+    """
+    training = model.training
+    model.eval()
+    scores, steps, outcomes = [], [], Counter[Outcome]()
+    for _, batch in load_all(dataset, batch_size):
+        sample: dict[str, Any] = to_device(batch, torch.device(device))
+        y = sample.pop("y")
+        solution = model.solve(**sample, **options)
+        scores.append(metric(solution.value, y).flatten(1).mean(1).cpu())
+        steps.append(solution.steps.cpu())
+        outcomes.update(solution.outcomes)
+    model.train(training)
+    return Solved(torch.cat(scores), torch.cat(steps), outcomes)

@@ -1,0 +1,56 @@
+"""``irno diagnose``: how a trained refiner converges, and how far to trust what it says of itself."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from neuralop_irno.cli.options import add_common, add_split, count, result, share
+
+
+def add_to(commands: Any) -> None:
+    """Add the command."""
+    command = commands.add_parser(
+        "diagnose",
+        help="measure the convergence of a trained refiner, and calibrate its error estimate",
+        description=(
+            "Measures m, M, q and |b| at the truth, predicted against observed floors and steps, errors by "
+            "step and by frequency, and how well the error estimate covers the true error. Writes "
+            "diagnosis.json, diagnosis.txt and pictures to the folder diagnosis of the run. With "
+            "--calibrate the validation set's errors are stored with the model first, so that solve() "
+            "returns an error_estimate."
+        ),
+    )
+    command.add_argument("folder", type=Path, help="a run folder that irno train wrote")
+    add_split(command)
+    command.add_argument(
+        "--samples", type=count, default=16, help="samples to measure m, M, q for (default: 16)"
+    )
+    command.add_argument("--steps", type=count, help="how far to follow the errors (default: 10 K)")
+    command.add_argument("--iterations", type=count, default=30, help="Lanczos steps a number (default: 30)")
+    command.add_argument("--calibrate", action="store_true", help="calibrate on the validation set first")
+    command.add_argument("--coverage", type=share, default=0.9, help="of the calibration (default: 0.9)")
+    add_common(command)
+    command.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run it."""
+    from torch.utils.data import DataLoader
+
+    from neuralop_irno.diagnostics.calibration import calibrate
+    from neuralop_irno.diagnostics.report import diagnose
+    from neuralop_irno.training.run import MODEL, read_run
+
+    experiment, refiner = read_run(options.folder, options.device)
+    splits = experiment.splits()
+    if options.calibrate:
+        calibrate(refiner, DataLoader(splits["valid"], batch_size=32), options.coverage)
+        refiner.save(options.folder / MODEL)
+    loader = DataLoader(splits[options.split], batch_size=16)
+    report = diagnose(
+        refiner, loader, options.samples, options.steps, options.iterations, show=not options.json
+    )
+    folder = report.write(options.folder / "diagnosis")
+    result(options, report.to_plain(), f"{report}\nThe report is in {folder}.")
