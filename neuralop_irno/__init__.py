@@ -9,6 +9,10 @@ Importing the package registers ``irno`` with neuraloperator, and does nothing e
 from neuralop_irno.calibration import Calibration as Calibration
 from neuralop_irno.correction.correction import Correction as Correction
 from neuralop_irno.correction.unet import UNet as UNet
+from neuralop_irno.diagnostics.calibration import calibrate as calibrate
+from neuralop_irno.diagnostics.report import Diagnosis as Diagnosis
+from neuralop_irno.diagnostics.report import diagnose as diagnose
+from neuralop_irno.losses.contraction import ContractionLoss as ContractionLoss
 from neuralop_irno.losses.fixed_point import FixedPointLoss as FixedPointLoss
 from neuralop_irno.losses.refinement import RefinementLoss as RefinementLoss
 from neuralop_irno.losses.spatial import SpatialLoss as SpatialLoss
@@ -17,5 +21,6 @@ from neuralop_irno.refiner import IterativeRefiner as IterativeRefiner
 from neuralop_irno.solution import Outcome as Outcome
 from neuralop_irno.solution import Solution as Solution
 from neuralop_irno.solution import Trajectory as Trajectory
+from neuralop_irno.solver.anderson import Anderson as Anderson
 from neuralop_irno.solver.picard import Picard as Picard
 from neuralop_irno.solver.solver import Solver as Solver

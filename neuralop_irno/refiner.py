@@ -21,6 +21,7 @@ from neuralop_irno.registry import plain
 from neuralop_irno.solution import Solution, Trajectory
 from neuralop_irno.solver.gradient import gradient_rule
 from neuralop_irno.solver.iterate import iterate
+from neuralop_irno.solver.picard import step_size_of
 from neuralop_irno.solver.solve import LegRunner, no_steps, solve
 from neuralop_irno.solver.solver import Solver, SolverState
 from neuralop_irno.solver.stopping import Limits
@@ -275,7 +276,8 @@ class IterativeRefiner(Persistent, BaseModel, name="irno"):
         iterates = leg.iterates or (leg.value,)
         behind = leg.taken or (leg.state.taken,)
         progress = tuple(((k - 1) / max(steps - 1, 1)).clamp(0, 1) for k in behind)
-        return Trajectory(iterates, progress, problem.domain, phi, problem.as_field, problem.as_answer)
+        alpha = step_size_of(self.solver, behind[-1] - 1)
+        return Trajectory(iterates, progress, problem.domain, phi, alpha, problem.as_field, problem.as_answer)
 
     def _draw_steps(self) -> int:
         if self._fewest_steps == self.steps or not self.training:

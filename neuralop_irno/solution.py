@@ -94,6 +94,7 @@ class Trajectory:
         domain: where the iterates live.
         phi: h -> Phi(x, h) for this x; the fixed-point loss evaluates it at the truth. None for a
             plain prediction.
+        alpha: the step size that led to the last iterate, a scalar or ``(samples,)``.
         as_field: lays a target out like the iterates.
         as_answer: the way back.
     """
@@ -102,6 +103,7 @@ class Trajectory:
     progress: tuple[Tensor, ...]
     domain: Domain
     phi: Callable[[Tensor], Tensor] | None = None
+    alpha: Tensor | None = None
     as_field: Callable[[Tensor], Tensor] = _as_it_is
     as_answer: Callable[[Tensor], Any] = _as_it_is
 

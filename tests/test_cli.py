@@ -16,6 +16,7 @@ from neuralop_irno.cli.main import main
 from neuralop_irno.training.run import read_run
 from neuralop_irno.version import VERSION
 
+Capsys = pytest.CaptureFixture[str]
 FAMILIES = {"models", "corrections", "solvers", "step sizes", "gradient rules", "metrics", "datasets"}
 CONFIG: dict[str, Any] = {
     "data": {"name": "burgers", "trajectories": [4, 1, 2], "frames": 3, "size": 8},
@@ -49,7 +50,7 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place / "run"
 
 
-def refused(capsys: pytest.CaptureFixture[str], *arguments: object, code: int = 2) -> str:
+def refused(capsys: Capsys, *arguments: object, code: int = 2) -> str:
     """Run a command that must fail: one line on standard error, nothing on standard output."""
     assert main([str(argument) for argument in arguments]) == code
     out, err = capsys.readouterr()
@@ -59,7 +60,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: object, code: int = 
     return err
 
 
-def test_list_names_what_a_config_may_use(capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_names_what_a_config_may_use(capsys: Capsys) -> None:
     assert main(["list"]) == 0
     lines = dict(line.split(": ") for line in capsys.readouterr().out.splitlines())
     assert set(lines) == FAMILIES
@@ -67,12 +68,12 @@ def test_list_names_what_a_config_may_use(capsys: pytest.CaptureFixture[str]) ->
     assert main(["list", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {kind: names.split(", ") for kind, names in lines.items()}
     assert main(["list", "step", "sizes"]) == 0
-    assert capsys.readouterr().out == "step sizes: constant, learned, scheduled\n"
+    assert capsys.readouterr().out == "step sizes: constant, decaying, learned, scheduled\n"
     assert main(["list", "corrections", "--json"]) == 0
     assert list(json.loads(capsys.readouterr().out)) == ["corrections"]
 
 
-def test_list_of_an_unknown_family_names_the_families(capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_of_an_unknown_family_names_the_families(capsys: Capsys) -> None:
     message = refused(capsys, "list", "correction")
     assert "expected a family of names, got 'correction'; try 'corrections' (the choices are " in message
 
@@ -87,7 +88,7 @@ def test_list_of_an_unknown_family_names_the_families(capsys: pytest.CaptureFixt
         ("list", ["family", "--json", "plugins"]),
     ],
 )
-def test_help_teaches(command: str, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_teaches(command: str, words: list[str], capsys: Capsys) -> None:
     with pytest.raises(SystemExit) as end:
         main([*command.split(), "--help"])
     assert end.value.code == 0
@@ -95,7 +96,7 @@ def test_help_teaches(command: str, words: list[str], capsys: pytest.CaptureFixt
     assert [word for word in words if word not in text] == []
 
 
-def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+def test_version(capsys: Capsys) -> None:
     with pytest.raises(SystemExit) as end:
         main(["--version"])
     assert end.value.code == 0
@@ -117,9 +118,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         ("demo --seed 1.5", "expected a whole number >= 0, got '1.5'; try 6"),
     ],
 )
-def test_options_that_do_not_exist_end_with_2(
-    line: str, problem: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_options_that_do_not_exist_end_with_2(line: str, problem: str, capsys: Capsys) -> None:
     with pytest.raises(SystemExit) as end:
         main(line.split())
     assert end.value.code == 2
@@ -146,7 +145,7 @@ def test_options_that_do_not_exist_end_with_2(
     ],
 )
 def test_a_bad_config_ends_with_2_and_writes_nothing(
-    config: Any, problem: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    config: Any, problem: str, tmp_path: Path, capsys: Capsys
 ) -> None:
     path = tmp_path / "c.yaml"
     if config is not None:
@@ -161,9 +160,7 @@ def test_a_bad_config_ends_with_2_and_writes_nothing(
     assert not (tmp_path / "run").exists()
 
 
-def test_train_writes_a_run_that_evaluate_scores(
-    run_folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_train_writes_a_run_that_evaluate_scores(run_folder: Path, capsys: Capsys) -> None:
     files = set(contents(run_folder))
     assert {"model.safetensors", "history.json", "config.yaml", "base/model.safetensors"} <= files
     history = json.loads((run_folder / "history.json").read_text())
@@ -182,18 +179,14 @@ def test_train_writes_a_run_that_evaluate_scores(
     assert [line.split()[:3] for line in steps] == [["k", "=", str(k)] for k in range(3)]
 
 
-def test_the_best_score_is_the_one_that_evaluate_finds(
-    run_folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_best_score_is_the_one_that_evaluate_finds(run_folder: Path, capsys: Capsys) -> None:
     history = json.loads((run_folder / "history.json").read_text())
     best = min(record["valid"][-1] for record in history)
     assert main(["evaluate", str(run_folder), "--split", "valid", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["per_step"][-1] == pytest.approx(best, rel=1e-5)
 
 
-def test_a_used_folder_is_refused_and_left_as_it_is(
-    run_folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_used_folder_is_refused_and_left_as_it_is(run_folder: Path, capsys: Capsys) -> None:
     before = contents(run_folder)
     config = run_folder.parent / "config.yaml"
     message = refused(capsys, "train", config, "--folder", run_folder)
@@ -204,9 +197,7 @@ def test_a_used_folder_is_refused_and_left_as_it_is(
     assert contents(run_folder) == before
 
 
-def test_resuming_a_finished_run_changes_no_weight(
-    run_folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_resuming_a_finished_run_changes_no_weight(run_folder: Path, capsys: Capsys) -> None:
     before = contents(run_folder)
     assert (
         main(["train", str(run_folder.parent / "config.yaml"), "--folder", str(run_folder), "--resume"]) == 0
@@ -220,9 +211,7 @@ def test_resuming_a_finished_run_changes_no_weight(
         assert after[name] == before[name], name
 
 
-def test_evaluate_to_a_tolerance_counts_outcomes_and_work(
-    run_folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_evaluate_to_a_tolerance_counts_outcomes_and_work(run_folder: Path, capsys: Capsys) -> None:
     options = ["--rtol", "1e-2", "--solver", "anderson", "--max-steps", "9", "--json"]
     assert main(["evaluate", str(run_folder), *options]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -234,9 +223,7 @@ def test_evaluate_to_a_tolerance_counts_outcomes_and_work(
     assert "a tolerance beside max_steps, got none; try steps=3" in message
 
 
-def test_diagnose_writes_a_report_and_stores_the_calibration(
-    run_folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_diagnose_writes_a_report_and_stores_the_calibration(run_folder: Path, capsys: Capsys) -> None:
     before = contents(run_folder)
     assert main(["diagnose", str(run_folder), "--samples", "2", "--split", "train", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -252,18 +239,14 @@ def test_diagnose_writes_a_report_and_stores_the_calibration(
     assert "expected at least 9 samples for a coverage of 0.9, got 2; try more samples" in message
 
 
-def test_evaluating_what_is_no_run_or_no_metric(
-    run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_evaluating_what_is_no_run_or_no_metric(run_folder: Path, tmp_path: Path, capsys: Capsys) -> None:
     assert "expected a config file, got no file at " in refused(capsys, "evaluate", tmp_path)
     message = refused(capsys, "evaluate", run_folder, "--metric", "vmrse")
     assert "expected the name of a metric, got 'vmrse'; try 'vrmse'" in message
     assert list(tmp_path.iterdir()) == []
 
 
-def test_json_has_no_word_for_a_score_that_is_not_finite(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_json_has_no_word_for_a_score_that_is_not_finite(tmp_path: Path, capsys: Capsys) -> None:
     config = written(tmp_path / "c.yaml", {**CONFIG, "training": {"epochs": 0}, "base_training": None})
     assert main(["train", str(config), "--folder", str(tmp_path / "run"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out, parse_constant=pytest.fail) == {
@@ -271,7 +254,7 @@ def test_json_has_no_word_for_a_score_that_is_not_finite(
     }  # fmt: skip
 
 
-def test_a_run_that_diverges_ends_with_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_that_diverges_ends_with_1(tmp_path: Path, capsys: Capsys) -> None:
     wild = {"epochs": 3, "batch_size": 2, "learning_rate": 1e30, "clip": 1e30}
     config = written(tmp_path / "c.yaml", {**CONFIG, "training": wild, "base_training": None})
     assert main(["train", str(config), "--folder", str(tmp_path / "run"), "--json"]) == 1
@@ -297,9 +280,7 @@ def press_control_c_after_a_snapshot(file: Path) -> None:
     threading.Thread(target=watch, args=(written_at(),), daemon=True).start()
 
 
-def test_an_interrupted_run_says_so_and_goes_on_later(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_interrupted_run_says_so_and_goes_on_later(tmp_path: Path, capsys: Capsys) -> None:
     endless = {**CONFIG, "training": {"epochs": 100_000}, "base_training": None}
     words = ["train", str(written(tmp_path / "c.yaml", endless)), "--folder", str(tmp_path / "run"), "--json"]
     for more in ([], ["--resume"]):

@@ -97,9 +97,10 @@ def unet(
     depth: int = 3,
     padding: str | Sequence[str] = "circular",
     norm: str = "layer",
+    spectral_norm: bool = False,
 ) -> Correction:
     """The U-Net by name: `UNet`, made equivariant along its periodic axes."""
-    plain = UNet(in_channels, out_channels, dim, width, depth, padding, norm)
+    plain = UNet(in_channels, out_channels, dim, width, depth, padding, norm, spectral_norm)
     return ShiftEquivariant(plain) if any(plain.periodic) else plain
 
 

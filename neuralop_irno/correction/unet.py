@@ -48,6 +48,8 @@ class UNet(Correction):
         padding: ``circular``, ``zero``, ``replicate`` or ``reflect``; one word, or one per axis.
         norm: ``layer`` (over the channels of each cell), ``group`` (groups of up to 8 channels),
             ``instance`` or ``none``.
+        spectral_norm: hold every convolution's kernel, as a matrix, to a norm of 1. Between norms of fields
+            this bounds no contraction, but it keeps weights from growing.
 
     Shapes:
         - x: ``(B, in_channels, *S)``
@@ -68,6 +70,7 @@ class UNet(Correction):
         depth: int = 3,
         padding: str | Sequence[str] = "circular",
         norm: str = "layer",
+        spectral_norm: bool = False,
     ) -> None:
         super().__init__()
         if dim not in CONVOLUTIONS:
@@ -85,6 +88,9 @@ class UNet(Correction):
         self.last = CONVOLUTIONS[dim](width, out_channels, kernel_size=1)
         for parameter in self.last.parameters():
             nn.init.zeros_(parameter)
+        if spectral_norm:
+            for part in [part for part in self.modules() if isinstance(part, _Convolution)]:
+                nn.utils.parametrizations.spectral_norm(part, "weight")
 
     def prepare(self, x: Tensor, domain: Domain) -> HoistedInput:
         """The x-part of the first convolution, ``(B, width, *S)``."""

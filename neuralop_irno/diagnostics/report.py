@@ -23,7 +23,7 @@ from neuralop_irno.domain.grid import GridDomain
 from neuralop_irno.errors import expected
 from neuralop_irno.losses.spectral import band_centres
 from neuralop_irno.refiner import IterativeRefiner
-from neuralop_irno.solver.picard import Damped
+from neuralop_irno.solver.picard import step_size_of
 from neuralop_irno.spectrum.choice import spectrum_of
 
 BANDS = 16
@@ -178,7 +178,8 @@ def diagnose(
         if missing > 0:
             keep = torch.arange(min(missing, domain.samples), device=device)
             phi = model.correction.bind(problem.x, domain).select(keep)
-            alpha = step_size_of(model).expand(domain.samples)[keep].to(truth.dtype)
+            # At the first step: a step size that decays says nothing about the correction.
+            alpha = step_size_of(model.solver, torch.zeros_like(keep)).detach().to(truth.dtype)
             starts, truths = domain.take(problem.start, keep), domain.take(truth, keep)
             measured.append(measure(phi, starts, truths, alpha, iterations))
         answers = [problem.as_field(answer) for answer in model.iterates(**sample, steps=last)]
@@ -197,16 +198,6 @@ def diagnose(
         frequency,
         torch.cat(ratios, 1) if ratios else None,
     )
-
-
-def step_size_of(model: IterativeRefiner) -> Tensor:
-    """The alpha that the model's solver takes at its last step."""
-    device = next(model.parameters(), torch.zeros(())).device
-    taken = torch.full((1,), max(model.steps - 1, 0), device=device)
-    for part in model.solver.modules():
-        if isinstance(part, Damped):
-            return part.alpha(taken).detach().reshape(1)
-    return torch.ones(1, device=device)
 
 
 def _joined(parts: list[Contraction]) -> Contraction:

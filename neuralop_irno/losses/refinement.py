@@ -6,11 +6,15 @@ import torch
 from torch import Tensor
 
 from neuralop_irno.errors import expected
+from neuralop_irno.losses.contraction import ContractionLoss
 from neuralop_irno.losses.fixed_point import FixedPointLoss
 from neuralop_irno.losses.loss import Loss
 from neuralop_irno.losses.spatial import SpatialLoss
 from neuralop_irno.losses.spectral import SpectralLoss
 from neuralop_irno.solution import Trajectory
+
+NEED_PHI = ("fixed_point", "contraction")
+"""The parts that a plain prediction does not have."""
 
 
 class RefinementLoss(Loss):
@@ -18,10 +22,10 @@ class RefinementLoss(Loss):
 
     .. math:: L = w \frac1K \sum_k \|h_k - y\|^2
               + \beta_s \frac1K \sum_k L_{spec}(h_k, y; \lambda_k)
-              + \beta_f \|\Phi(x, y)\|^2
+              + \beta_f \|\Phi(x, y)\|^2 + \beta_c L_{contraction}
 
     A weight of zero costs nothing: its part is not computed. On a plain prediction (evaluation) the
-    fixed-point part is left out.
+    fixed-point and contraction parts are left out.
 
     Args:
         spatial: w.
@@ -30,7 +34,10 @@ class RefinementLoss(Loss):
         lambda_start: sharpness of the spectral weights at the first step.
         lambda_end: at the last step.
         compare: ``complex``, ``amplitude`` (the paper's) or ``bands``; see `SpectralLoss`.
-        warmup: training batches over which beta_s and beta_f rise linearly from zero.
+        contraction: beta_c; see `ContractionLoss`.
+        contraction_target: the factor by which a step should shrink distances.
+        contraction_direction: ``power``, ``random`` or ``error``.
+        warmup: training batches over which all weights but w rise linearly from zero.
         reduction: over the samples, ``sum`` (neuraloperator's convention) or ``mean``.
 
     Attributes:
@@ -56,11 +63,19 @@ class RefinementLoss(Loss):
         lambda_start: float = 1.0,
         lambda_end: float = 2.0,
         compare: str = "complex",
+        contraction: float = 0.0,
+        contraction_target: float = 0.9,
+        contraction_direction: str = "power",
         warmup: int = 0,
         reduction: str = "sum",
     ) -> None:
         super().__init__(reduction)
-        self.weights = {"spatial": spatial, "spectral": spectral, "fixed_point": fixed_point}
+        self.weights = {
+            "spatial": spatial,
+            "spectral": spectral,
+            "fixed_point": fixed_point,
+            "contraction": contraction,
+        }
         for name, weight in self.weights.items():
             if not weight >= 0:
                 raise ValueError(expected(f"a weight {name} >= 0", weight, f"{name}=1.0"))
@@ -73,6 +88,7 @@ class RefinementLoss(Loss):
             "spatial": SpatialLoss(),
             "spectral": SpectralLoss(compare, lambda_start, lambda_end),
             "fixed_point": FixedPointLoss(),
+            "contraction": ContractionLoss(contraction_target, contraction_direction),
         }
         self.parts: dict[str, Tensor] = {}
         self.register_buffer("updates", torch.zeros((), dtype=torch.long))
@@ -82,7 +98,7 @@ class RefinementLoss(Loss):
         self.parts = {}
         total = torch.zeros((), device=y.device)
         for name, weight in self.weights.items():
-            if not weight or (name == "fixed_point" and trajectory.phi is None):
+            if not weight or (name in NEED_PHI and trajectory.phi is None):
                 continue
             part = self._losses[name].per_sample(trajectory, y)
             self.parts[name] = part.detach().mean()

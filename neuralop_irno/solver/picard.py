@@ -61,3 +61,11 @@ class Picard(Damped):
     def step(self, phi: Phi, h: Tensor, state: SolverState) -> tuple[Tensor, SolverState]:
         update = self.residual(phi, h, state)
         return h + update, SolverState(state.taken + 1, h, update)
+
+
+def step_size_of(solver: Solver, taken: Tensor) -> Tensor:
+    """The alpha of a solver, or of the one inside it, for samples that have taken so many steps."""
+    for part in solver.modules():
+        if isinstance(part, Damped):
+            return part.alpha(taken.clamp(min=0)).expand(taken.shape)
+    return torch.ones_like(taken, dtype=torch.float32)

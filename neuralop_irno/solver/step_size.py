@@ -1,4 +1,4 @@
-"""alpha: how far one step goes. Constant, given step by step, or learned."""
+"""alpha: how far one step goes. Constant, given step by step, decaying, or learned."""
 
 from __future__ import annotations
 
@@ -60,6 +60,40 @@ class Scheduled(StepSize):
 
     def forward(self, taken: Tensor) -> Tensor:
         return self.values[taken.clamp(max=len(self.values) - 1)]
+
+
+@STEP_SIZES.register("decaying")
+class Decaying(StepSize):
+    r"""A constant alpha for some steps, and a geometric decay from there:
+
+    .. math:: \alpha_k = \alpha \, r^{\max(0, \, k - n)}
+
+    All steps after the first n together are no longer than :math:`1 / (1 - r)` of the longest of them: the
+    iteration comes to rest whatever the correction does, and an error that drifts can only drift so far.
+
+    Args:
+        value: alpha.
+        after: n; usually K.
+        ratio: r.
+
+    Example:
+        >>> Decaying(1.0, after=2, ratio=0.5)(torch.tensor([0, 1, 2, 3, 4]))
+        tensor([1.0000, 1.0000, 1.0000, 0.5000, 0.2500])
+    """
+
+    value: Tensor
+
+    def __init__(self, value: float = 1.0, after: int = 4, ratio: float = 0.8) -> None:
+        super().__init__()
+        if after < 0 or not 0 <= ratio < 1:
+            raise ValueError(
+                expected("after >= 0 and 0 <= ratio < 1", f"{after} and {ratio}", "after=4, ratio=0.8")
+            )
+        self.after, self.ratio = after, ratio
+        self.register_buffer("value", torch.tensor(_finite(value)), persistent=False)
+
+    def forward(self, taken: Tensor) -> Tensor:
+        return self.value * self.ratio ** (taken - self.after).clamp(min=0)
 
 
 @STEP_SIZES.register("learned")
