@@ -16,9 +16,9 @@ from neuralop_irno.data.dataset import Splits, load_splits
 from neuralop_irno.errors import expected
 from neuralop_irno.host import build_model
 from neuralop_irno.losses.refinement import RefinementLoss
+from neuralop_irno.recipe import Recipe
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.registry import call_with_options, plain
-from neuralop_irno.training.recipe import Recipe
 
 SECTIONS = {
     "data": "{name: turbulence}",

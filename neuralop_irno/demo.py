@@ -24,9 +24,9 @@ from neuralop_irno.diagnostics import plots
 from neuralop_irno.diagnostics.spectral_error import band_errors
 from neuralop_irno.host import FNO
 from neuralop_irno.metrics import summarise
+from neuralop_irno.recipe import Recipe
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.training.evaluation import scores_per_step
-from neuralop_irno.training.recipe import Recipe
 from neuralop_irno.training.trainer import Trainer
 
 Say = Callable[[str], None]

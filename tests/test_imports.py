@@ -15,7 +15,7 @@ NAME = PACKAGE.name
 
 RANKS = (
     ("errors", "version"),
-    ("domain", "registry", "checkpoint", "calibration", "training.recipe"),
+    ("domain", "registry", "checkpoint", "calibration", "recipe"),
     ("host", "solution", "spectrum", "metrics", "persistence", "data"),
     ("base", "correction", "solver", "losses"),
     ("parts",),

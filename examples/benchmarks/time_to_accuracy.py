@@ -25,7 +25,7 @@ from torch.utils.data import Dataset, Subset
 
 from neuralop_irno import IterativeRefiner, RefinementLoss
 from neuralop_irno.demo import FULL, QUICK, Scale, base_recipe, flows, refiner_recipe, small_fno
-from neuralop_irno.training.recipe import Recipe
+from neuralop_irno.recipe import Recipe
 from neuralop_irno.training.trainer import Trainer
 
 

@@ -14,8 +14,8 @@ from torch.optim import Optimizer
 from neuralop_irno import checkpoint
 from neuralop_irno.checkpoint import tensors_only
 from neuralop_irno.errors import expected
+from neuralop_irno.recipe import Recipe
 from neuralop_irno.training.distributed import Peers
-from neuralop_irno.training.recipe import Recipe
 from neuralop_irno.training.replay import Replay
 
 

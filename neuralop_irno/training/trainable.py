@@ -11,10 +11,10 @@ from torch.utils.data import Dataset
 
 from neuralop_irno.base.neuraloperator import wrap_operator
 from neuralop_irno.losses.loss import as_trajectory
+from neuralop_irno.recipe import Recipe
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.solution import Trajectory
 from neuralop_irno.training.batches import Sample, load_all, to_device
-from neuralop_irno.training.recipe import Recipe
 
 
 class Trainable(nn.Module):

@@ -17,12 +17,12 @@ from neuralop_irno.errors import expected
 from neuralop_irno.losses.loss import Loss, matching
 from neuralop_irno.losses.refinement import RefinementLoss
 from neuralop_irno.metrics import summarise, vrmse
+from neuralop_irno.recipe import PRECISIONS, Recipe
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.training import snapshot
 from neuralop_irno.training.batches import Sample, draw_roll, epoch_order, load, roll, to_device
 from neuralop_irno.training.distributed import Peers
 from neuralop_irno.training.evaluation import scores_per_step
-from neuralop_irno.training.recipe import PRECISIONS, Recipe
 from neuralop_irno.training.replay import Replay
 from neuralop_irno.training.snapshot import Progress, Run
 from neuralop_irno.training.trainable import Trainable, optimizer_for

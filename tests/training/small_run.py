@@ -16,7 +16,7 @@ from torch import Tensor
 
 from neuralop_irno import IterativeRefiner, RefinementLoss
 from neuralop_irno.data.dataset import FieldDataset
-from neuralop_irno.training.recipe import Recipe
+from neuralop_irno.recipe import Recipe
 from neuralop_irno.training.trainer import Trainer
 
 

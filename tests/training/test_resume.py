@@ -14,8 +14,8 @@ from small_run import problem
 from torch import nn
 
 from neuralop_irno.checkpoint import read
+from neuralop_irno.recipe import Recipe
 from neuralop_irno.training import snapshot
-from neuralop_irno.training.recipe import Recipe
 from neuralop_irno.training.trainer import Trainer
 
 SCRIPT = Path(__file__).with_name("small_run.py")

@@ -14,9 +14,9 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from neuralop_irno import IterativeRefiner, RefinementLoss
 from neuralop_irno.data.dataset import FieldDataset
+from neuralop_irno.recipe import Recipe
 from neuralop_irno.training.batches import epoch_order
 from neuralop_irno.training.evaluation import scores_per_step
-from neuralop_irno.training.recipe import Recipe
 from neuralop_irno.training.replay import Replay
 from neuralop_irno.training.trainer import Trainer
 
