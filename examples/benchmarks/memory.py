@@ -1,4 +1,4 @@
-"""Peak memory of an update by gradient rule, in units of unrolled: `python examples/benchmarks/memory.py`.
+"""Peak memory of an update by gradient rule: `python examples/benchmarks/memory.py`.
 
 64x64, batch 4, K = 12, U-Net of width 16 and depth 4. Every rule runs in a process of its own, and what
 counts is how far its largest resident set rises above that of the same process before the update.
@@ -12,7 +12,7 @@ import statistics
 import subprocess
 import sys
 
-RULES = ("unrolled", "checkpointed", "detached")
+RULES = ("unrolled", "checkpointed", "detached", "implicit")
 
 
 def rise(rule: str, batch: int, steps: int) -> float:
@@ -23,7 +23,8 @@ def rise(rule: str, batch: int, steps: int) -> float:
 
     torch.manual_seed(0)
     phi = UNet(4, 4, width=16, depth=4)
-    model = IterativeRefiner(lambda x: x, phi, steps=steps, alpha=0.2, gradient=rule).train()
+    words = {"name": "implicit", "rtol": 1e-9} if rule == "implicit" else rule  # takes all its steps
+    model = IterativeRefiner(lambda x: x, phi, steps=steps, alpha=0.2, gradient=words).train()
     loss = RefinementLoss(spectral=1.0, reduction="mean")
 
     def update(size: int) -> None:
@@ -51,17 +52,25 @@ def main() -> None:
     if options.rule:
         print(rise(options.rule, options.batch, options.steps))
         return
-    sizes = {rule: [] for rule in RULES}
+    cases = [(rule, options.steps) for rule in RULES] + [("unrolled", 1), ("implicit", 50)]
+    sizes = {case: [] for case in cases}
     for _ in range(options.runs):
-        for rule in RULES:
-            command = [sys.executable, __file__, "--rule", rule, f"--batch={options.batch}"]
-            command.append(f"--steps={options.steps}")
+        for rule, steps in cases:
+            command = [
+                sys.executable,
+                __file__,
+                "--rule",
+                rule,
+                f"--batch={options.batch}",
+                f"--steps={steps}",
+            ]
             output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-            sizes[rule].append(float(output))
-    whole = statistics.median(sizes["unrolled"])
-    for rule in RULES:
-        size = statistics.median(sizes[rule])
-        print(f"{rule:14} {size:8.0f} MiB  {size / whole:.3f} x unrolled")
+            sizes[rule, steps].append(float(output))
+    whole, one = (statistics.median(sizes["unrolled", steps]) for steps in (options.steps, 1))
+    for (rule, steps), rises in sizes.items():
+        size = statistics.median(rises)
+        ratios = f"{size / whole:.3f} x unrolled  {size / one:.2f} x one step"
+        print(f"{rule:14} K = {steps:3} {size:8.0f} MiB  {ratios}")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from neuralop_irno.calibration import Calibration
 from neuralop_irno.checkpoint import write_bytes
 from neuralop_irno.diagnostics import plots
 from neuralop_irno.diagnostics.calibration import Evidence, gather
@@ -39,6 +40,7 @@ class Diagnosis:
         evidence: what solves knew, and what was true.
         frequency: the middle of each radial band, relative to the Nyquist frequency; None off grids.
         bands: the error in each band in units of the base's, ``(steps + 1, samples, bands)``.
+        calibration: the one that the model had already, from other data.
     """
 
     contraction: Contraction
@@ -46,6 +48,7 @@ class Diagnosis:
     evidence: Evidence
     frequency: Tensor | None
     bands: Tensor | None
+    calibration: Calibration | None
 
     def __str__(self) -> str:
         return "\n".join([*self._theory(), "", *self._steps(), "", *self._trust()])
@@ -67,6 +70,8 @@ class Diagnosis:
             "frequency": None if self.frequency is None else _plain(self.frequency),
             "median_band_ratio": bands,
             "reliability": self.evidence.reliability(),
+            "calibration": self.calibration and self.calibration.to_plain(),
+            "observed_coverage": self.calibration and self.evidence.coverage(self.calibration),
         }
 
     def write(self, folder: str | Path) -> Path:
@@ -126,7 +131,13 @@ class Diagnosis:
     def _trust(self) -> list[str]:
         curve = self.evidence.reliability()
         lines = ["error_estimate, calibrated on every other sample and tried on the rest"]
-        return lines + [f"  stated {stated:4.0%}  observed {seen:4.0%}" for stated, seen in curve]
+        lines += [f"  stated {stated:4.0%}  observed {seen:4.0%}" for stated, seen in curve]
+        if self.calibration is not None:
+            seen = self.evidence.coverage(self.calibration)
+            lines.append(
+                f"the model's own calibration: stated {self.calibration.coverage:.0%}, observed {seen:.0%}"
+            )
+        return lines
 
 
 def diagnose(
@@ -197,6 +208,7 @@ def diagnose(
         evidence,
         frequency,
         torch.cat(ratios, 1) if ratios else None,
+        model.calibration,
     )
 
 
