@@ -21,7 +21,11 @@ def add_to(commands: Any) -> None:
             "report.json, error_per_step.png, error_spectrum.png and fields.png."
         ),
     )
-    command.add_argument("--quick", action="store_true", help="a smaller run, under a minute on 2 cores")
+    command.add_argument(
+        "--quick",
+        action="store_true",
+        help="a smaller run, under a minute on 2 cores: to see it work, too short to judge by",
+    )
     command.add_argument("--folder", type=Path, default=Path("reports/demo"), help="where the report goes")
     command.add_argument("--seed", type=count, default=0, help="of data, weights and batches (default: 0)")
     add_common(command)
