@@ -42,7 +42,12 @@ class Registry:
         self.family = family
         self._entries: dict[str, Callable[..., Any]] = {}
         self._also: Callable[[], Mapping[str, Callable[..., Any]]] | None = None
+        self._prefixes: dict[str, Callable[[str], Callable[..., Any]]] = {}
         self._plugins_loaded = False
+
+    def register_prefix(self, prefix: str, find: Callable[[str], Callable[..., Any]]) -> None:
+        """Let ``prefix:word`` name whatever a function finds for the word."""
+        self._prefixes[prefix] = find
 
     def also_from(self, source: Callable[[], Mapping[str, Callable[..., Any]]]) -> None:
         """Look names up in a further place too, on every call; our own entries come first."""
@@ -65,6 +70,9 @@ class Registry:
 
     def lookup(self, name: str) -> Callable[..., Any]:
         """The constructor behind a name; an unknown name lists the choices."""
+        prefix, colon, word = name.partition(":")
+        if colon and prefix in self._prefixes:
+            return self._prefixes[prefix](word)
         known = self._known()
         if name not in known:
             raise ValueError(expected(f"the name of a {self.family}", repr(name), did_you_mean(name, known)))
@@ -102,9 +110,10 @@ class Registry:
         return found is not None and found.default is found.empty
 
     def _parameters(self, spec: Mapping[str, Any]) -> Mapping[str, inspect.Parameter]:
-        known = self._known()
-        name = spec.get("name")
-        return parameters_of(known[name]) if name in known else {}  # `build` says what is wrong
+        try:
+            return parameters_of(self.lookup(str(spec.get("name"))))
+        except ValueError:
+            return {}  # `build` says what is wrong
 
     def _known(self) -> dict[str, Callable[..., Any]]:
         if not self._plugins_loaded:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from neuralop_irno import Correction
+
+with warnings.catch_warnings():  # PyTorch Geometric uses torch.jit as it is imported, and torch says so
+    warnings.simplefilter("ignore", DeprecationWarning)
+    import torch_geometric.nn  # noqa: F401 - for the tests that use it
 
 
 @pytest.fixture(autouse=True, scope="session")

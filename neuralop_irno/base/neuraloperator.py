@@ -19,6 +19,7 @@ from neuralop_irno.base.operator import (
     stated_sizes,
     unwrapped,
 )
+from neuralop_irno.base.pyg import OnGraphs, is_graph_network
 from neuralop_irno.domain.graph import GraphDomain, interpolate
 from neuralop_irno.errors import expected
 from neuralop_irno.host import FNOGNO, GINO, UQNO, BaseModel
@@ -148,4 +149,6 @@ def wrap_operator(
     ancestors = [c for c in type(inner).__mro__ if c is not BaseModel]
     if any(c.__module__.startswith("neuralop.models.") for c in ancestors):
         return NeuralOperator(model, frozen, channels)
+    if is_graph_network(model):
+        return OnGraphs(model, frozen, channels)
     return BaseOperator(model, frozen, channels)

@@ -96,9 +96,11 @@ class FunctionCorrection(Correction):
 
 
 def _take(prepared: Any, domain: Domain, keep: Tensor) -> Any:
-    """The rows of the kept samples in whatever a correction prepared: fields, and tuples of them."""
+    """The kept samples' part of whatever a correction prepared: fields, the domain, and tuples of them."""
     if isinstance(prepared, Tensor):
         return domain.take(prepared, keep)
+    if isinstance(prepared, Domain):
+        return prepared.select(keep)
     if isinstance(prepared, tuple):
         parts = [_take(part, domain, keep) for part in prepared]
         return type(prepared)(*parts) if hasattr(prepared, "_fields") else tuple(parts)

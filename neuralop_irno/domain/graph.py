@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from scipy.spatial import cKDTree
 from torch import Tensor
@@ -10,14 +12,34 @@ from neuralop_irno.domain.domain import Domain
 from neuralop_irno.errors import expected
 
 
+@dataclass(frozen=True)
+class Edges:
+    """Who is joined to whom.
+
+    Attributes:
+        index: source and target of each edge, ``(2, E)``.
+        attr: what is known of each edge, ``(E, ..)``.
+    """
+
+    index: Tensor
+    attr: Tensor | None = None
+
+    def between(self, kept: Tensor) -> Edges:
+        """The edges between the nodes of a mask, ``(N,)``, renumbered as if there were no others."""
+        inside = kept[self.index].all(0)
+        renamed = kept.cumsum(0) - 1
+        return Edges(renamed[self.index[:, inside]], None if self.attr is None else self.attr[inside])
+
+
 class GraphDomain(Domain):
-    """A batch of point sets.
+    """A batch of point sets, or of graphs where edges join the points.
 
     Args:
         batch: for each node the sample that it belongs to, ``(N,)``.
         samples: how many samples there are.
         pos: coordinates, ``(N, d)``.
         measure: how much of the domain each node stands for, ``(N,)``; by default all the same.
+        edges: who is joined to whom, where that is known.
 
     Shapes:
         - field: ``(N, C)``
@@ -34,8 +56,19 @@ class GraphDomain(Domain):
         samples: int,
         pos: Tensor | None = None,
         measure: Tensor | None = None,
+        edges: Edges | None = None,
     ) -> None:
         self.batch, self.samples, self.pos, self.measure = batch, samples, pos, measure
+        self._edges = edges
+
+    @property
+    def edges(self) -> Edges:
+        """Who is joined to whom; an error where that is not known."""
+        if self._edges is None:
+            raise ValueError(
+                expected("a graph with edges", "points without", "edge_index=..., or correction='gino'")
+            )
+        return self._edges
 
     def mean(self, field: Tensor) -> Tensor:
         values = field.flatten(1).mean(1)
@@ -54,7 +87,8 @@ class GraphDomain(Domain):
         return field.index_copy(0, self._rows(keep), values)
 
     def select(self, keep: Tensor) -> GraphDomain:
-        rows = self._rows(keep)
+        kept = self._kept(keep)
+        rows = kept.nonzero()[:, 0]
         renamed = self.batch.new_full((self.samples,), -1)
         renamed[keep] = torch.arange(len(keep), device=keep.device)
         return GraphDomain(
@@ -62,12 +96,17 @@ class GraphDomain(Domain):
             len(keep),
             None if self.pos is None else self.pos[rows],
             None if self.measure is None else self.measure[rows],
+            None if self._edges is None else self._edges.between(kept),
         )
 
     def _rows(self, keep: Tensor) -> Tensor:
-        kept = torch.zeros(self.samples, dtype=torch.bool, device=keep.device)
-        kept[keep] = True
-        return kept[self.batch].nonzero()[:, 0]
+        return self._kept(keep).nonzero()[:, 0]
+
+    def _kept(self, keep: Tensor) -> Tensor:
+        """The nodes of the samples ``keep``, as a mask."""
+        samples = torch.zeros(self.samples, dtype=torch.bool, device=keep.device)
+        samples[keep] = True
+        return samples[self.batch]
 
 
 def interpolate(values: Tensor, source: Tensor, target: Tensor, neighbours: int = 3) -> Tensor:

@@ -7,6 +7,8 @@ from abc import abstractmethod
 import torch
 from torch import Tensor, nn
 
+from neuralop_irno.domain.domain import Domain
+from neuralop_irno.domain.graph import GraphDomain
 from neuralop_irno.domain.grid import GridDomain
 from neuralop_irno.errors import expected
 from neuralop_irno.solution import Trajectory
@@ -38,9 +40,10 @@ class Loss(nn.Module):
         Args:
             prediction: what the refiner returned: a trajectory in training, a field otherwise.
             y: the truth, laid out like the base's answer.
-            sample: the rest of neuraloperator's batch, which no loss here needs.
+            sample: the rest of neuraloperator's batch. Of a batch of graphs the vector ``batch`` is read,
+                the graph of each node; the rest no loss here needs.
         """
-        trajectory = as_trajectory(prediction)
+        trajectory = as_trajectory(prediction, sample.get("batch"))
         return self.reduce(self.per_sample(trajectory, matching(trajectory, y)))
 
     def reduce(self, values: Tensor) -> Tensor:
@@ -48,8 +51,13 @@ class Loss(nn.Module):
         return values.sum() if self.reduction == "sum" else values.mean()
 
 
-def as_trajectory(prediction: Trajectory | Tensor) -> Trajectory:
-    """A plain field ``(B, C, *S)`` is a trajectory of one iterate, the last."""
+def as_trajectory(prediction: Trajectory | Tensor, batch: object = None) -> Trajectory:
+    """A plain field ``(B, C, *S)`` or ``(N, C)`` is a trajectory of one iterate, the last.
+
+    Args:
+        prediction: what a model returned.
+        batch: the sample of each node, ``(N,)``, for fields on points.
+    """
     if isinstance(prediction, Trajectory):
         return prediction
     if not isinstance(prediction, Tensor):
@@ -60,7 +68,12 @@ def as_trajectory(prediction: Trajectory | Tensor) -> Trajectory:
                 "the refiner's own output, without a postprocessor that changes it",
             )
         )
-    domain = GridDomain.of(prediction)
+    domain: Domain
+    if prediction.dim() > 2:
+        domain = GridDomain.of(prediction)
+    else:
+        owner = batch if isinstance(batch, Tensor) else torch.zeros(len(prediction)).long()
+        domain = GraphDomain(owner.to(prediction.device), int(owner.max()) + 1 if len(owner) else 0)
     progress = torch.ones(domain.samples, device=prediction.device)
     return Trajectory((prediction,), (progress,), domain)
 

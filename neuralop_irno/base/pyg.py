@@ -1,0 +1,145 @@
+"""Graph networks of PyTorch Geometric, called with a graph or with its parts.
+
+Nothing here imports PyTorch Geometric: a graph is known by its class, a network by what it is made of.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from neuralop_irno.base.operator import (
+    BaseOperator,
+    Problem,
+    at_least_float32,
+    check_finite,
+    signature_of,
+    unwrapped,
+)
+from neuralop_irno.domain.graph import Edges, GraphDomain
+from neuralop_irno.errors import expected
+
+MEASURE = "measure"
+"""The attribute of a graph that says how much of the domain each node stands for."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a call says of its graphs.
+
+    Attributes:
+        x: node inputs, ``(N, C)``; the coordinates where there are none.
+        edges: who is joined to whom.
+        pos: coordinates, ``(N, d)``.
+        batch: the graph of each node, ``(N,)``.
+        samples: how many graphs.
+        measure: how much of the domain each node stands for, ``(N,)``.
+    """
+
+    x: Tensor
+    edges: Edges
+    pos: Tensor | None
+    batch: Tensor
+    samples: int
+    measure: Tensor | None
+
+
+class OnGraphs(BaseOperator):
+    """A network on graphs, called as it wants to be called: ``model(data)`` or ``model(x, edge_index, ..)``.
+
+    Where the network takes the parts and the caller has the whole, it is given the parts by their names.
+    A network that takes the whole gets a shallow copy, since some write into it.
+
+    Shapes:
+        - the answer: ``(N, C)``, N counting the nodes of all graphs
+    """
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        graph = graph_among(args, kwargs)
+        names = signature_of(self.module).parameters
+        if graph is None:
+            given, accepted = self._call(args, kwargs)
+            return self.module(*given, **accepted)
+        if "edge_index" not in names:
+            others = [copy.copy(a) if a is graph else a for a in args]
+            return self.module(*others, **self.accepted(kwargs))
+        parts = {name: graph[name] for name in names if name in graph}
+        return self.module(**{**parts, **self.accepted(kwargs)})
+
+    def problem(
+        self,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        start: Tensor | None = None,
+        periodic: Sequence[bool] | None = None,
+    ) -> Problem:
+        parts = self._parts(args, kwargs)
+        check_finite(parts.x, "x")
+        if start is not None:
+            check_finite(start, "start")
+        field, _ = self._split(self(*args, **kwargs) if start is None else start)
+        if field.dim() != 2 or len(field) != len(parts.x):
+            raise ValueError(
+                expected(
+                    f"an answer of shape ({len(parts.x)}, C), a row for each node",
+                    tuple(field.shape),
+                    "a base whose head answers for nodes",
+                )
+            )
+        domain = GraphDomain(parts.batch, parts.samples, parts.pos, parts.measure, parts.edges)
+        return Problem(parts.x, at_least_float32(field), domain, _as_it_is, _as_it_is)
+
+    def _parts(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Parts:
+        graph = graph_among(args, kwargs)
+        if graph is None:
+            bound = signature_of(self.module).bind_partial(*args, **self.accepted(kwargs)).arguments
+            found: Mapping[str, Any] = {**kwargs, **bound}
+        else:
+            found = {**graph.to_dict(), **kwargs}
+        x, pos = found.get("x"), found.get("pos")
+        x = pos if x is None else x
+        edge_index = found.get("edge_index")
+        if not isinstance(x, Tensor) or not isinstance(edge_index, Tensor):
+            missing = "x" if not isinstance(x, Tensor) else "edge_index"
+            raise ValueError(
+                expected(f"a graph with {missing}", sorted(map(str, found)), f"Data({missing}=...)")
+            )
+        x = x if x.dim() > 1 else x[:, None]
+        batch = found.get("batch")
+        if batch is None:
+            batch = torch.zeros(len(x), dtype=torch.long, device=x.device)
+            samples = 1
+        else:
+            samples = getattr(graph, "num_graphs", None) or (int(batch.max()) + 1 if len(batch) else 0)
+        edges = Edges(edge_index, found.get("edge_attr"))
+        return Parts(x, edges, pos, batch, samples, found.get(MEASURE))
+
+
+def graph_among(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """The graph among the arguments of a call, if there is one."""
+    for value in (*args, *kwargs.values()):
+        if any(c.__module__.startswith("torch_geometric.data.") for c in type(value).__mro__):
+            return value
+    return None
+
+
+def is_graph_network(model: Any) -> bool:
+    """Whether a model is made of PyTorch Geometric's parts, or asks for edges by name."""
+    if not isinstance(model, nn.Module):
+        return False
+    if "edge_index" in signature_of(model).parameters:
+        return True
+    return any(
+        c.__module__.startswith("torch_geometric.")
+        for part in unwrapped(model).modules()
+        for c in type(part).__mro__
+    )
+
+
+def _as_it_is(tensor: Tensor) -> Tensor:
+    return tensor
