@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
+from neuralop_irno.base.pyg import graph_among
+
 Sample = dict[str, Any]
 
 
@@ -50,7 +52,23 @@ def load_all(dataset: Dataset[Sample], batch_size: int) -> Iterator[tuple[Tensor
 
 def _collate(pairs: list[tuple[int, Sample]]) -> tuple[Tensor, Sample]:
     numbers, samples = zip(*pairs, strict=True)
-    return torch.tensor(numbers), default_collate(list(samples))
+    if graph_among(samples, {}) is None:
+        return torch.tensor(numbers), default_collate(list(samples))
+    return torch.tensor(numbers), collate_graphs(samples)
+
+
+def collate_graphs(graphs: Sequence[Any]) -> Sample:
+    """Graphs of any sizes as one, and the graph of each node under ``batch``: what PyG's loader yields."""
+    from torch_geometric.data import Batch
+
+    joined: Sample = Batch.from_data_list(list(graphs)).to_dict()
+    joined.pop("ptr")
+    return joined
+
+
+def of_graphs(dataset: Dataset[Sample]) -> bool:
+    """Whether the samples of a data set are graphs."""
+    return bool(len(cast(Sized, dataset))) and graph_among([dataset[0]], {}) is not None
 
 
 def to_device(sample: Sample, device: torch.device) -> Sample:

@@ -18,6 +18,27 @@ from neuralop_irno.solution import Outcome
 from neuralop_irno.training.batches import Sample, load_all, to_device
 
 
+def score(
+    metric: Callable[[Tensor, Tensor], Tensor], prediction: Tensor, y: Tensor, owner: Tensor | None = None
+) -> Tensor:
+    """A metric of each sample, averaged over what follows the batch.
+
+    Args:
+        metric: prediction and target to ``(B, ...)``.
+        prediction: ``(B, C, *S)``, or ``(N, C)`` for graphs.
+        y: the same.
+        owner: for graphs the sample of each node, ``(N,)``.
+
+    Shapes:
+        - returns: ``(samples,)``
+    """
+    if owner is None:
+        return metric(prediction, y).flatten(1).mean(1)
+    graphs = [owner == place for place in range(int(owner.max()) + 1)]
+    # One graph is one sample, its nodes are its space.
+    return torch.cat([metric(prediction[g].T[None], y[g].T[None]).mean(1) for g in graphs])
+
+
 @torch.no_grad()
 def scores_per_step(
     model: nn.Module,
@@ -53,7 +74,8 @@ def scores_per_step(
             answers = model.iterates(**sample, steps=steps, start=known)
         else:
             answers = [wrap_operator(model, frozen=False)(**sample)]
-        columns.append(torch.stack([metric(a, y).flatten(1).mean(1) for a in answers]).cpu())
+        owner = sample.get("batch")
+        columns.append(torch.stack([score(metric, answer, y, owner) for answer in answers]).cpu())
     model.train(training)
     return torch.cat(columns, 1)
 
@@ -99,7 +121,7 @@ def scores_of_solutions(
         sample: dict[str, Any] = to_device(batch, torch.device(device))
         y = sample.pop("y")
         solution = model.solve(**sample, **options)
-        scores.append(metric(solution.value, y).flatten(1).mean(1).cpu())
+        scores.append(score(metric, solution.value, y, sample.get("batch")).cpu())
         steps.append(solution.steps.cpu())
         outcomes.update(solution.outcomes)
     model.train(training)

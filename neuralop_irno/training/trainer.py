@@ -20,7 +20,7 @@ from neuralop_irno.metrics import summarise, vrmse
 from neuralop_irno.recipe import PRECISIONS, Recipe
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.training import snapshot
-from neuralop_irno.training.batches import Sample, draw_roll, epoch_order, load, roll, to_device
+from neuralop_irno.training.batches import Sample, draw_roll, epoch_order, load, of_graphs, roll, to_device
 from neuralop_irno.training.distributed import Peers
 from neuralop_irno.training.evaluation import scores_per_step
 from neuralop_irno.training.replay import Replay
@@ -217,6 +217,12 @@ class Trainer:
         self._snapshot(run)
 
     def _starts(self, dataset: Dataset[Sample]) -> Tensor | None:
+        if of_graphs(dataset):  # of many sizes: their states would be no one tensor
+            if self.recipe.replay or self.recipe.shifts:
+                raise ValueError(
+                    expected("fields on one grid for replay and shifts", "graphs", "replay=0, shifts=False")
+                )
+            return None
         if self._trainable.has_frozen_base and (self.recipe.cache_base or self.recipe.replay):
             return self._trainable.starts(dataset, self.device)
         return None
