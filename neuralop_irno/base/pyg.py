@@ -1,6 +1,7 @@
 """Graph networks of PyTorch Geometric, called with a graph or with its parts.
 
-Nothing here imports PyTorch Geometric: a graph is known by its class, a network by what it is made of.
+A graph is known by its class and a network by what it is made of: PyTorch Geometric is imported by those
+who use it, and not by this package.
 """
 
 from __future__ import annotations
@@ -139,6 +140,15 @@ def is_graph_network(model: Any) -> bool:
         for part in unwrapped(model).modules()
         for c in type(part).__mro__
     )
+
+
+def collate_graphs(graphs: Sequence[Any]) -> dict[str, Any]:
+    """Graphs of any sizes as one, and the graph of each node under ``batch``: what PyG's loader yields."""
+    from torch_geometric.data import Batch
+
+    joined: dict[str, Any] = Batch.from_data_list(list(graphs)).to_dict()
+    joined.pop("ptr")
+    return joined
 
 
 def _as_it_is(tensor: Tensor) -> Tensor:

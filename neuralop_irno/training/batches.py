@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from neuralop_irno.base.pyg import graph_among
+from neuralop_irno.base.pyg import collate_graphs, graph_among
 
 Sample = dict[str, Any]
 
@@ -55,15 +55,6 @@ def _collate(pairs: list[tuple[int, Sample]]) -> tuple[Tensor, Sample]:
     if graph_among(samples, {}) is None:
         return torch.tensor(numbers), default_collate(list(samples))
     return torch.tensor(numbers), collate_graphs(samples)
-
-
-def collate_graphs(graphs: Sequence[Any]) -> Sample:
-    """Graphs of any sizes as one, and the graph of each node under ``batch``: what PyG's loader yields."""
-    from torch_geometric.data import Batch
-
-    joined: Sample = Batch.from_data_list(list(graphs)).to_dict()
-    joined.pop("ptr")
-    return joined
 
 
 def of_graphs(dataset: Dataset[Sample]) -> bool:

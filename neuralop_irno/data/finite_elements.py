@@ -1,0 +1,145 @@
+"""Linear finite elements on triangles: diffusion with advection, and waves, on meshes with holes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.sparse.linalg import splu
+
+from neuralop_irno.data.mesh import Array, TriangleMesh
+from neuralop_irno.errors import expected
+
+
+class Elements:
+    """The matrices of piecewise linear functions on a mesh.
+
+    Args:
+        mesh: the triangles.
+        velocity: a constant wind, for the advection matrix.
+
+    Attributes:
+        mass: M, integral of phi_i phi_j, ``(N, N)``.
+        stiffness: K, integral of grad phi_i . grad phi_j.
+        advection: C, integral of phi_i (velocity . grad phi_j).
+    """
+
+    def __init__(self, mesh: TriangleMesh, velocity: tuple[float, float] = (0.0, 0.0)) -> None:
+        self.mesh = mesh
+        corners = mesh.pos[mesh.triangles]
+        area = mesh.areas()
+        # The gradient of a corner's hat function: the opposite side, turned by a right angle, over 2 area.
+        side = np.stack([corners[:, (i + 2) % 3] - corners[:, (i + 1) % 3] for i in range(3)], 1)
+        gradient = np.stack([-side[..., 1], side[..., 0]], -1) / (2 * area)[:, None, None]
+        self.stiffness = self._assemble(np.einsum("tid,tjd,t->tij", gradient, gradient, area))
+        self.mass = self._assemble(area[:, None, None] / 12 * (np.ones((3, 3)) + np.eye(3)))
+        along = gradient @ np.asarray(velocity)
+        self.advection = self._assemble(
+            np.broadcast_to((area[:, None] / 3 * along)[:, None, :], (len(area), 3, 3))
+        )
+
+    def _assemble(self, local: Array) -> sp.csc_array:
+        corner = self.mesh.triangles
+        rows = np.repeat(corner, 3, axis=1).ravel()
+        columns = np.tile(corner, (1, 3)).ravel()
+        count = len(self.mesh.pos)
+        return sp.csc_array(
+            sp.coo_array((local.reshape(len(corner), 9).ravel(), (rows, columns)), (count, count))
+        )
+
+
+def advection_diffusion(
+    mesh: TriangleMesh,
+    start: Array,
+    times: Array,
+    diffusivity: float,
+    velocity: tuple[float, float] = (0.0, 0.0),
+    fixed: bool = True,
+    dt: float = 0.01,
+) -> Array:
+    r"""Crank and Nicolson's method for
+
+    .. math:: u_t + v \cdot \nabla u = \kappa \Delta u
+
+    Args:
+        mesh: where.
+        start: u at time 0, ``(N,)``.
+        times: of the snapshots, ascending and positive, ``(T,)``.
+        diffusivity: kappa.
+        velocity: v, the same everywhere.
+        fixed: u = 0 on the boundary; otherwise nothing diffuses through it.
+        dt: the longest time step.
+
+    Shapes:
+        - returns: ``(T, N)``
+    """
+    parts = Elements(mesh, velocity)
+    flux = diffusivity * parts.stiffness + parts.advection
+    free = ~mesh.boundary if fixed else np.ones(len(mesh.pos), dtype=bool)
+    inner = np.flatnonzero(free)
+    mass, flux = parts.mass[inner][:, inner], flux[inner][:, inner]
+
+    def stepper(step: float) -> Callable[[Array], Array]:
+        solve = splu(sp.csc_matrix(mass + step / 2 * flux)).solve
+        explicit = mass - step / 2 * flux
+        return lambda u: solve(explicit @ u)
+
+    whole = np.zeros((len(times), len(mesh.pos)))
+    whole[:, inner] = _march(start[inner], times, dt, stepper)
+    return whole
+
+
+def wave(mesh: TriangleMesh, start: Array, times: Array, speed: float = 1.0, dt: float = 0.005) -> Array:
+    r"""Newmark's method (average acceleration: it keeps the energy) for
+
+    .. math:: u_{tt} = c^2 \Delta u
+
+    from rest, between walls that reflect (no normal derivative).
+
+    Args:
+        mesh: where.
+        start: u at time 0, ``(N,)``; it is not moving.
+        times: of the snapshots, ascending and positive, ``(T,)``.
+        speed: c.
+        dt: the longest time step.
+
+    Shapes:
+        - returns: ``(T, N)``
+    """
+    parts = Elements(mesh)
+    stiffness = speed**2 * parts.stiffness
+    count = len(mesh.pos)
+
+    def stepper(step: float) -> Callable[[Array], Array]:
+        solve = splu(sp.csc_matrix(parts.mass + step**2 / 4 * stiffness)).solve
+
+        def advance(state: Array) -> Array:
+            u, v = state[:count], state[count:]
+            # The trapezoidal rule for (u, v)' = (v, -M^-1 K u).
+            new = solve(parts.mass @ (u + step * v) - step**2 / 4 * (stiffness @ u))
+            return np.concatenate([new, 2 / step * (new - u) - v])
+
+        return advance
+
+    state = np.concatenate([start, np.zeros(count)])
+    return _march(state, times, dt, stepper)[:, :count]
+
+
+def _march(
+    state: Array, times: Array, dt: float, stepper: Callable[[float], Callable[[Array], Array]]
+) -> Array:
+    """States at some times, by equal steps of at most dt between them."""
+    gaps = np.diff(np.concatenate([[0.0], times]))
+    if len(times) == 0 or gaps.min() <= 0 or not dt > 0:
+        raise ValueError(expected("ascending times > 0 and dt > 0", f"{times}, dt={dt}", "times=[0.1, 0.2]"))
+    known: dict[float, Callable[[Array], Array]] = {}
+    frames = []
+    for gap in gaps:
+        steps = max(1, int(np.ceil(gap / dt - 1e-9)))
+        length = round(float(gap / steps), 12)
+        step = known.setdefault(length, stepper(length)) if length not in known else known[length]
+        for _ in range(steps):
+            state = step(state)
+        frames.append(state)
+    return np.stack(frames)
