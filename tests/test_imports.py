@@ -16,7 +16,7 @@ NAME = PACKAGE.name
 RANKS = (
     ("errors", "version"),
     ("domain", "registry", "checkpoint", "calibration", "recipe"),
-    ("host", "solution", "spectrum", "metrics", "persistence", "data"),
+    ("host", "solution", "spectrum", "metrics", "persistence", "data", "models"),
     ("base", "correction", "solver", "losses"),
     ("parts",),
     ("refiner",),

@@ -35,7 +35,7 @@ class Parts:
 
     Attributes:
         x: node inputs, ``(N, C)``; the coordinates where there are none.
-        edges: who is joined to whom.
+        edges: who is joined to whom; None for networks on points.
         pos: coordinates, ``(N, d)``.
         batch: the graph of each node, ``(N,)``.
         samples: how many graphs.
@@ -43,7 +43,7 @@ class Parts:
     """
 
     x: Tensor
-    edges: Edges
+    edges: Edges | None
     pos: Tensor | None
     batch: Tensor
     samples: int
@@ -105,7 +105,9 @@ class OnGraphs(BaseOperator):
         x, pos = found.get("x"), found.get("pos")
         x = pos if x is None else x
         edge_index = found.get("edge_index")
-        if not isinstance(x, Tensor) or not isinstance(edge_index, Tensor):
+        # A network on points finds its own edges.
+        edges_needed = "pos" not in signature_of(self.module).parameters
+        if not isinstance(x, Tensor) or (edges_needed and not isinstance(edge_index, Tensor)):
             missing = "x" if not isinstance(x, Tensor) else "edge_index"
             raise ValueError(
                 expected(f"a graph with {missing}", sorted(map(str, found)), f"Data({missing}=...)")
@@ -117,7 +119,7 @@ class OnGraphs(BaseOperator):
             samples = 1
         else:
             samples = getattr(graph, "num_graphs", None) or (int(batch.max()) + 1 if len(batch) else 0)
-        edges = Edges(edge_index, found.get("edge_attr"))
+        edges = None if edge_index is None else Edges(edge_index, found.get("edge_attr"))
         return Parts(x, edges, pos, batch, samples, found.get(MEASURE))
 
 
@@ -130,10 +132,11 @@ def graph_among(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
 
 
 def is_graph_network(model: Any) -> bool:
-    """Whether a model is made of PyTorch Geometric's parts, or asks for edges by name."""
+    """Whether a model is made of PyTorch Geometric's parts, or asks for edges or points by name."""
     if not isinstance(model, nn.Module):
         return False
-    if "edge_index" in signature_of(model).parameters:
+    names = signature_of(model).parameters.keys()
+    if "edge_index" in names or {"pos", "batch"} <= names:
         return True
     return any(
         c.__module__.startswith("torch_geometric.")

@@ -74,7 +74,8 @@ class MeshGraph(GraphCorrection):
         self.out_channels: int = out_channels
         self.edge_channels, self.dim = edge_channels, dim
         known = edge_channels + (dim + 1 if dim else 0)
-        self.nodes = _perceptron(in_channels + out_channels, width)
+        # A norm here would hide how large a value is, and make that slow to learn.
+        self.nodes = nn.Linear(in_channels + out_channels, width)
         self.edges = _perceptron(max(known, 1), width)
         self.messages = nn.ModuleList(_perceptron(3 * width, width) for _ in range(steps))
         self.updates = nn.ModuleList(_perceptron(2 * width, width) for _ in range(steps))

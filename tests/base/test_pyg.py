@@ -161,6 +161,28 @@ def test_odd_graphs_work_or_teach() -> None:
         flat(BATCH)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_rigno_is_a_base_and_a_correction_on_points() -> None:
+    torch.manual_seed(0)
+    points = [graph(n, n) for n in (40, 64)]
+    batch = Batch.from_data_list(points)
+    words = {
+        "model_arch": "rigno",
+        "in_channels": 3,
+        "out_channels": 2,
+        "width": 8,
+        "steps": 1,
+        "time": False,
+    }
+    model = IterativeRefiner(words, {"name": "rigno", "width": 8, "steps": 1}, steps=2, alpha=0.5)
+    model = model.double().eval()
+    assert torch.equal(model(batch), model.base.module(batch.x, batch.pos, batch.batch))
+    awake(model)
+    together = model(batch.x, batch.pos, batch.batch)
+    for i, single in enumerate(points):
+        torch.testing.assert_close(model(single), together[batch.batch == i], rtol=1e-8, atol=1e-8)
+
+
 class Pooled(WholeGraph):
     """A network that answers for the graph, not for its nodes."""
 

@@ -1,0 +1,76 @@
+"""RIGNO as a correction: messages between the nodes of a mesh and a coarser set of regions."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from neuralop_irno.correction.correction import Correction
+from neuralop_irno.correction.graph import GraphInput
+from neuralop_irno.domain.domain import Domain
+from neuralop_irno.domain.graph import GraphDomain
+from neuralop_irno.errors import expected
+from neuralop_irno.models import RIGNO
+from neuralop_irno.registry import CORRECTIONS
+
+
+@CORRECTIONS.register("rigno")
+class RegionCorrection(Correction):
+    """Phi(x, h): RIGNO on x and h joined, under a head that starts at zero.
+
+    It needs coordinates and no edges: its graphs it builds itself, once for each mesh.
+
+    Args:
+        in_channels: channels of x.
+        out_channels: channels of h.
+        dim: coordinates of a node.
+        width: of all hidden layers.
+        steps: how many times regions talk to each other.
+        is_periodic: whether the domain is a torus.
+        edge_masking: the part of the edges that is left out in training.
+        subsample: nodes for each region.
+        levels: of regions.
+
+    Shapes:
+        - x: ``(N, in_channels)``; h and the update: ``(N, out_channels)``
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        dim: int = 2,
+        width: int = 64,
+        steps: int = 6,
+        is_periodic: bool = False,
+        edge_masking: float = 0.0,
+        subsample: float = 4.0,
+        levels: int = 4,
+    ) -> None:
+        super().__init__()
+        self.in_channels: int = in_channels
+        self.out_channels: int = out_channels
+        self.module = RIGNO(
+            in_channels + out_channels,
+            out_channels,
+            dim=dim,
+            periodic=is_periodic,
+            width=width,
+            steps=steps,
+            time=False,
+            edge_masking=edge_masking,
+            subsample=subsample,
+            levels=levels,
+        )
+        self.head = nn.Linear(out_channels, out_channels)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def prepare(self, x: Tensor, domain: Domain) -> GraphInput:
+        if not isinstance(domain, GraphDomain) or domain.pos is None:
+            raise ValueError(expected("a field on points with coordinates", "none", "pos=..., or meshgraph"))
+        return GraphInput(x, domain)
+
+    def forward(self, x: GraphInput, h: Tensor) -> Tensor:
+        update: Tensor = self.head(self.module(torch.cat([x.x, h], 1), x.domain.pos, x.domain.batch))
+        return update

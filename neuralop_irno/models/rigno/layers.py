@@ -1,0 +1,196 @@
+"""What RIGNO is made of: conditioned multilayer perceptrons, and one exchange of messages along edges.
+
+Rows are nodes or edges. Samples that share a mesh stand side by side, ``(rows, B, H)``, and rows that
+are the same for all of them are ``(rows, 1, H)``; samples on meshes of their own stand one below the
+other, ``(rows, H)``, and then a vector says which sample a row belongs to.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+LAYER_NORM_EPS = 1e-6  # that of the published weights
+SHRUNK_BY_TRUNCATION = 0.87962566103423978
+"""The standard deviation of a unit normal that is cut off at two."""
+
+
+class Condition(NamedTuple):
+    """What the layers are conditioned on.
+
+    Attributes:
+        lead: one number per sample, ``(B, 1)``.
+        sample: for each row its sample; None where the samples stand side by side.
+    """
+
+    lead: Tensor
+    sample: Tensor | None = None
+
+
+class Gathered(NamedTuple):
+    """The rows of a tensor, not yet looked up."""
+
+    values: Tensor
+    rows: Tensor
+
+
+def dense(inputs: int, outputs: int) -> nn.Linear:
+    """A linear layer that starts from a truncated normal of variance 1 / inputs, without bias.
+
+    Example:
+        >>> dense(3, 5).bias.abs().max().item()
+        0.0
+    """
+    layer = nn.Linear(inputs, outputs)
+    spread = 1 / math.sqrt(inputs) / SHRUNK_BY_TRUNCATION
+    nn.init.trunc_normal_(layer.weight, std=spread, a=-2 * spread, b=2 * spread)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+class ConditionedNorm(nn.Module):
+    r"""Scale and shift by networks of one number c.
+
+    .. math:: x \leftarrow x (1 + c \, s(c)) + c \, b(c)
+
+    At c = 0 it changes nothing.
+
+    Args:
+        channels: H.
+        hidden: the width of both networks.
+
+    Shapes:
+        - x: ``(rows, B, H)`` or ``(rows, H)``
+
+    Example:
+        >>> norm = ConditionedNorm(4)
+        >>> x = torch.randn(7, 2, 4)
+        >>> torch.equal(norm(x, Condition(torch.zeros(2, 1))), x)
+        True
+    """
+
+    def __init__(self, channels: int, hidden: int = 16) -> None:
+        super().__init__()
+        self.scale = nn.Sequential(nn.Linear(1, hidden), nn.Sigmoid(), nn.Linear(hidden, channels))
+        self.shift = nn.Sequential(nn.Linear(1, hidden), nn.Sigmoid(), nn.Linear(hidden, channels))
+        for name, parameter in self.named_parameters():
+            if name.endswith("bias"):
+                nn.init.zeros_(parameter)
+            else:
+                nn.init.normal_(parameter, std=0.01)
+
+    def forward(self, x: Tensor, condition: Condition) -> Tensor:
+        scale = 1 + condition.lead * self.scale(condition.lead)
+        shift = condition.lead * self.shift(condition.lead)
+        if condition.sample is not None:
+            scale, shift = scale[condition.sample], shift[condition.sample]
+        return torch.addcmul(shift, x, scale)
+
+
+class MLP(nn.Module):
+    r"""Two linear layers with SiLU between them, layer norm, and conditioned norm.
+
+    The first one reads several inputs side by side, :math:`W [a, b, ..] = W_a a + W_b b + ..`, and is
+    applied to each of them before it is looked up at an index: nodes are fewer than edges.
+
+    Args:
+        inputs: channels of all inputs together.
+        outputs: H.
+        conditioned: whether the norm is conditioned.
+
+    Shapes:
+        - each input: ``(rows, B or 1, channels)`` or ``(rows, channels)``
+
+    Example:
+        >>> mlp = MLP(5, 8)
+        >>> edges, nodes = torch.randn(10, 3), torch.randn(4, 2)
+        >>> mlp(edges, Gathered(nodes, torch.zeros(10, dtype=torch.long))).shape
+        torch.Size([10, 8])
+    """
+
+    def __init__(self, inputs: int, outputs: int, conditioned: bool = False) -> None:
+        super().__init__()
+        self.first = dense(inputs, outputs)
+        self.second = dense(outputs, outputs)
+        self.norm = nn.LayerNorm(outputs, eps=LAYER_NORM_EPS)
+        self.conditioned = ConditionedNorm(outputs) if conditioned else None
+
+    def forward(self, *inputs: Tensor | Gathered, condition: Condition | None = None) -> Tensor:
+        start, bias = 0, self.first.bias
+        total: Tensor | None = None
+        for part in inputs:
+            values = part.values if isinstance(part, Gathered) else part
+            stop = start + values.shape[-1]
+            answer = F.linear(values, self.first.weight[:, start:stop], None if start else bias)
+            if isinstance(part, Gathered):
+                answer = answer.index_select(0, part.rows)
+            total = answer if total is None else total + answer
+            start = stop
+        x: Tensor = self.norm(self.second(F.silu(torch.as_tensor(total))))
+        if self.conditioned is not None and condition is not None:
+            x = self.conditioned(x, condition)
+        return x
+
+
+class Exchange(nn.Module):
+    r"""One step of messages from senders to receivers.
+
+    .. math:: m = M_e([e, h_s, h_r]), \qquad h_r \leftarrow h_r + M_r([h_r, \operatorname{mean} m]), \qquad
+              e \leftarrow e + m
+
+    The mean is over a receiver's incoming edges, and 0 where there are none.
+
+    Args:
+        width: H.
+        conditioned: whether the norms are conditioned.
+
+    Shapes:
+        - edges, senders, receivers: ``(rows, B or 1, H)`` or ``(rows, H)``
+        - index: ``(2, E)``, senders first
+
+    Example:
+        >>> step = Exchange(8, conditioned=False)
+        >>> index = torch.tensor([[0, 1, 1], [0, 0, 1]])
+        >>> edges, nodes = step(torch.randn(3, 8), torch.randn(2, 8), torch.randn(4, 8), index)
+        >>> edges.shape, nodes.shape
+        (torch.Size([3, 8]), torch.Size([4, 8]))
+    """
+
+    def __init__(self, width: int, conditioned: bool) -> None:
+        super().__init__()
+        self.edges = MLP(3 * width, width, conditioned)
+        self.receivers = MLP(2 * width, width, conditioned)
+
+    def forward(
+        self,
+        edges: Tensor,
+        senders: Tensor,
+        receivers: Tensor,
+        index: Tensor,
+        condition: Condition | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Edges and receivers after the step; `condition` is that of the receivers."""
+        along = condition
+        if condition is not None and condition.sample is not None:
+            along = Condition(condition.lead, condition.sample[index[1]])
+        ends = Gathered(senders, index[0]), Gathered(receivers, index[1])
+        messages = self.edges(edges, *ends, condition=along)
+        heard = mean_at(messages, index[1], len(receivers))
+        return edges + messages, receivers + self.receivers(receivers, heard, condition=condition)
+
+
+def mean_at(messages: Tensor, index: Tensor, rows: int) -> Tensor:
+    """The mean of the messages that arrive at each row, 0 where none does.
+
+    Example:
+        >>> mean_at(torch.tensor([[1.0], [3.0], [5.0]]), torch.tensor([0, 0, 2]), 3).squeeze()
+        tensor([2., 0., 5.])
+    """
+    flat = messages.flatten(1)
+    total = flat.new_zeros(rows, flat.shape[1]).index_add(0, index, flat)
+    count = flat.new_zeros(rows).index_add(0, index, flat.new_ones(len(index))).clamp(min=1)
+    return (total / count[:, None]).reshape(rows, *messages.shape[1:])

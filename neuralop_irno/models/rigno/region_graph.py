@@ -1,0 +1,232 @@
+"""Points, a coarser set of regions, and the edges between them: where RIGNO's messages travel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from neuralop_irno.errors import expected
+from neuralop_irno.models.rigno.geometry import (
+    Bounds,
+    Floats,
+    Integers,
+    box_units,
+    length,
+    shifts,
+    support_radius,
+    triangulate,
+    within,
+    wrapped,
+)
+
+TOO_FAR, INSTEAD = np.float32(0.5), np.float32(0.2)
+"""A region that would listen across a quarter of the box or more is given a small radius."""
+
+
+@dataclass(frozen=True, eq=False)
+class RegionGraph:
+    """Edges with their senders first, and the features of edges and nodes.
+
+    Attributes:
+        point_features: ``(N, ns)``, where each point is.
+        region_features: ``(Nr, ns + 1)``, where each region is and how far it reaches.
+        p2r: ``(2, E)``, from points to regions.
+        r2r: ``(2, E)``, from regions to regions, of all levels.
+        r2p: ``(2, E)``, from regions to points.
+        p2r_features: ``(E, d + 1)``, relative vectors and their lengths.
+        r2r_features: likewise.
+        r2p_features: likewise.
+        r2r_copies: ``(2, E)``, which periodic copies of sender and receiver an edge joins.
+    """
+
+    point_features: Tensor
+    region_features: Tensor
+    p2r: Tensor
+    r2r: Tensor
+    r2p: Tensor
+    p2r_features: Tensor
+    r2r_features: Tensor
+    r2p_features: Tensor
+    r2r_copies: Tensor
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that the graph holds, by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> RegionGraph:
+        """The graph on a device; itself, if it is there."""
+        if self.point_features.device == torch.device(device):
+            return self
+        moved = {name: value.to(device, non_blocking=non_blocking) for name, value in self.tensors().items()}
+        return RegionGraph(**moved)
+
+
+def build_region_graph(
+    pos: Tensor,
+    periodic: bool = False,
+    domain: Bounds | None = None,
+    regions: Tensor | None = None,
+    subsample: float = 4.0,
+    levels: int = 6,
+    frequencies: int = 4,
+    overlap_p2r: float = 1.0,
+    overlap_r2p: float = 2.0,
+    seed: int = 0,
+) -> RegionGraph:
+    r"""The graph of a set of points. It is not differentiable.
+
+    A point speaks to region i, and is spoken to, within a radius around it,
+
+    .. math:: |X_p - X_i| \le \min(o \, r_i, \max_j r_j) ,
+
+    with r from `support_radius` and an overlap o for each direction. Regions are joined as the Delaunay
+    triangulations of the first n, n/f, n/f^2, ... of them join them.
+
+    Args:
+        pos: coordinates, in two or three dimensions.
+        periodic: whether the box is a torus.
+        domain: the box (lo, hi), each a number or one per axis; by default, on an open domain, the
+            bounding box of the points.
+        regions: the regional nodes in order: coordinates in the units of ``pos``, or indices of points.
+            By default they are drawn from the points.
+        subsample: f, how many points there are to a region, and regions to one of the next level.
+        levels: how many sets of regions are triangulated.
+        frequencies: how many harmonics of its coordinates describe a node of a periodic domain.
+        overlap_p2r: o from points to regions.
+        overlap_r2p: o from regions to points.
+        seed: which regions are drawn. The draw does not depend on how the points are numbered.
+
+    Shapes:
+        - pos: ``(N, d)``; regions: ``(Nr, d)`` or ``(Nr,)``
+
+    Example:
+        >>> graph = build_region_graph(torch.rand(64, 2), periodic=True, domain=(0.0, 1.0))
+        >>> graph.point_features.shape, graph.region_features.shape, graph.r2p_features.shape[1]
+        (torch.Size([64, 16]), torch.Size([16, 17]), 3)
+    """
+    _check(pos, subsample, levels, frequencies)
+    coordinates = _array(pos)
+    if regions is None:
+        chosen = _draw(coordinates, subsample, seed)
+    elif regions.is_floating_point():
+        chosen = _array(regions)
+    else:
+        chosen = coordinates[regions.detach().cpu().numpy()]
+    if chosen.ndim != 2 or chosen.shape[1] != coordinates.shape[1]:
+        raise ValueError(
+            expected(f"regions of shape (Nr, {pos.shape[1]})", tuple(chosen.shape), "rows of pos, or indices")
+        )
+    if len(chosen) < pos.shape[1] + 2:
+        raise ValueError(
+            expected(f"at least {pos.shape[1] + 2} regions in {pos.shape[1]} dimensions", len(chosen), "more")
+        )
+    if domain is None and not periodic:
+        domain = coordinates.min(0).tolist(), coordinates.max(0).tolist()
+    points = box_units(coordinates, domain, periodic)
+    nodes = box_units(chosen, domain, periodic)
+
+    radius = support_radius(nodes, periodic)
+    p2r = within(points, nodes, _reach(radius, overlap_p2r), periodic)
+    r2p = within(points, nodes, _reach(radius, overlap_r2p), periodic)[::-1]
+    r2r, copies = _between_regions(nodes, periodic, subsample, levels)
+    shift = shifts(points.shape[1], periodic)
+    inward = wrapped(points[p2r[0]] - nodes[p2r[1]], periodic)
+    outward = wrapped(nodes[r2p[0]] - points[r2p[1]], periodic)
+    across = nodes[r2r[0]] + shift[copies[0]] - nodes[r2r[1]] - shift[copies[1]]
+    reaching = np.float32(overlap_p2r) * radius[:, None]
+    return RegionGraph(
+        point_features=_tensor(_where(points, periodic, frequencies)),
+        region_features=_tensor(np.concatenate([_where(nodes, periodic, frequencies), reaching], 1)),
+        p2r=_tensor(p2r),
+        r2r=_tensor(r2r),
+        r2p=_tensor(r2p),
+        p2r_features=_tensor(_described(inward)),
+        r2r_features=_tensor(_described(across)),
+        r2p_features=_tensor(_described(outward)),
+        r2r_copies=_tensor(copies),
+    )
+
+
+def _check(pos: Tensor, subsample: float, levels: int, frequencies: int) -> None:
+    if pos.dim() != 2 or pos.shape[1] < 2:
+        raise ValueError(
+            expected("pos of shape (N, d), d >= 2", tuple(pos.shape), "a grid model in one dimension")
+        )
+    if not bool(torch.isfinite(pos).all()):
+        raise ValueError(expected("finite positions", "NaN or infinity in pos", "a cleaned mesh"))
+    for name, value, least in (
+        ("subsample", subsample, 1),
+        ("levels", levels, 1),
+        ("frequencies", frequencies, 0),
+    ):
+        if value < least:
+            raise ValueError(expected(f"{name} >= {least}", value, f"{name}=4"))
+
+
+def _draw(pos: Floats, subsample: float, seed: int) -> Floats:
+    """The first N / f points of a random order that starts from their coordinates, not their numbers."""
+    count, least = int(len(pos) / subsample), pos.shape[1] + 2
+    if count < least:
+        raise ValueError(
+            expected(
+                f"at least {int(np.ceil(least * subsample))} points for {least} regions",
+                len(pos),
+                "a smaller subsample, or regions=...",
+            )
+        )
+    by_place = np.lexsort(pos.T[::-1])
+    return pos[by_place[np.random.default_rng(seed).permutation(len(pos))[:count]]]
+
+
+def _reach(radius: Floats, overlap: float) -> Floats:
+    reach = np.minimum(np.float32(overlap) * radius, radius.max())
+    return np.where(reach >= TOO_FAR, INSTEAD, reach)
+
+
+def _between_regions(
+    nodes: Floats, periodic: bool, subsample: float, levels: int
+) -> tuple[Integers, Integers]:
+    """Sorted pairs of regions, and the copies of both that the first edge found between them joins."""
+    found = []
+    for level in range(levels):
+        count = int(len(nodes) / subsample**level)
+        if count < nodes.shape[1] + 2:
+            break
+        starts, ends = triangulate(nodes[:count], periodic).vertex_neighbor_vertices
+        pairs = np.stack([np.repeat(np.arange(len(starts) - 1), np.diff(starts)), ends])
+        pairs = np.concatenate([pairs, pairs[::-1]], 1).astype(np.int64)
+        copies, ids = np.divmod(pairs, count)
+        central = (copies == 0).any(0)
+        found.append(np.concatenate([ids, copies])[:, central])
+    edges = np.concatenate(found, 1)
+    _, first = np.unique(edges[0] * len(nodes) + edges[1], return_index=True)
+    return edges[:2, first], edges[2:, first]
+
+
+def _where(units: Floats, periodic: bool, frequencies: int) -> Floats:
+    """Coordinates as a network reads them: themselves, or sines and cosines that close on a torus."""
+    if not periodic:
+        return units
+    phase = np.float32(np.pi) * (units + np.float32(1))
+    harmonics = phase[:, :, None] * np.arange(1, frequencies + 1, dtype=np.float32)
+    waves = harmonics.reshape(len(units), -1)
+    return np.concatenate([np.sin(waves), np.cos(waves)], 1)
+
+
+def _described(z: Floats) -> Floats:
+    """A relative vector and its length, in parts of the box's diagonal."""
+    diagonal = np.float32(2 * np.sqrt(z.shape[1]))
+    described: Floats = np.divide(np.concatenate([z, length(z)], 1), diagonal, dtype=np.float32)
+    return described
+
+
+def _array(values: Tensor) -> Floats:
+    array: Floats = values.detach().cpu().numpy().astype(np.float32)
+    return array
+
+
+def _tensor(array: Floats | Integers) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array)).clone()  # in torch's alignment, as if from disk

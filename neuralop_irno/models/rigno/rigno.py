@@ -1,0 +1,255 @@
+"""RIGNO, the region interaction graph neural operator, on PyG batches of meshes of any sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from typing import Any, NamedTuple, Protocol, Self
+
+import torch
+from torch import Tensor, nn
+
+from neuralop_irno.errors import expected
+from neuralop_irno.models.rigno import flax
+from neuralop_irno.models.rigno.collate import JoinedGraph, join
+from neuralop_irno.models.rigno.geometry import Bounds
+from neuralop_irno.models.rigno.layers import MLP, Condition, Exchange, dense
+from neuralop_irno.models.rigno.region_graph import RegionGraph
+from neuralop_irno.models.rigno.store import GraphStore
+
+
+class PointData(Protocol):
+    """A PyG ``Data`` or ``Batch``, or whatever else holds x, and by their names pos, batch, t, tau, graph."""
+
+    @property
+    def x(self) -> Tensor:
+        """Fields."""
+
+
+class Batched(NamedTuple):
+    """The meshes of a batch, and what its layers are conditioned on at points and at regions."""
+
+    mesh: JoinedGraph
+    points: Condition | None
+    regions: Condition | None
+
+
+class RIGNO(nn.Module):
+    r"""Encode points to regions, process on regions at several scales, decode to points.
+
+    .. math:: h_r, h_p = E([u, c, t, \tau, s_p]), \qquad h_r \leftarrow P_S \cdots P_1 h_r, \qquad
+              y = D(h_r, h_p)
+
+    with features s of where a node is. E, P and D exchange messages along the edges of
+    `build_region_graph`, their norms conditioned on the lead time tau. While training, half of the edges
+    are left out at random, drawn from torch's generator: `torch.manual_seed` repeats them. There is no
+    other difference between the modes, so a model in training mode is an ensemble.
+
+    Graphs are built at the first sight of a mesh.
+
+    Args:
+        in_channels: channels of x: those of u, and then of coefficients.
+        out_channels: V, the predicted ones.
+        dim: dimensions of the positions.
+        periodic: whether the domain is a torus.
+        domain: the box (lo, hi); see `build_region_graph`.
+        width: H.
+        steps: how many times regions talk to each other.
+        time: whether the input is a state at a time t, to be carried on by tau.
+        edge_masking: the part of the edges that is left out in training.
+        subsample: see `build_region_graph`, as for those that follow.
+        levels: of regions.
+        frequencies: of a periodic domain's coordinates. With none, translating a field translates the answer.
+        overlap_p2r: of the regions that listen.
+        overlap_r2p: of the regions that speak.
+        seed: which points become regions.
+        cache: a folder to keep graphs in between processes.
+
+    Shapes:
+        - x: ``(N, in_channels)``; pos: ``(N, dim)``; batch: ``(N,)``
+        - t, tau: a number, or one per sample, both in parts of the time span
+        - returns: ``(N, out_channels)``
+
+    Example:
+        >>> model = RIGNO(1, 1, width=8, steps=2).eval()
+        >>> x, pos = torch.randn(64, 1), torch.rand(64, 2)
+        >>> model(x, pos, t=0.0, tau=0.1).shape
+        torch.Size([64, 1])
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        dim: int = 2,
+        periodic: bool = False,
+        domain: Bounds | None = None,
+        width: int = 128,
+        steps: int = 12,
+        time: bool = True,
+        edge_masking: float = 0.5,
+        subsample: float = 4.0,
+        levels: int = 6,
+        frequencies: int = 4,
+        overlap_p2r: float = 1.0,
+        overlap_r2p: float = 2.0,
+        seed: int = 0,
+        cache: str | PathLike[str] | None = None,
+    ) -> None:
+        super().__init__()
+        sizes = {"in_channels": in_channels, "out_channels": out_channels, "width": width, "steps": steps}
+        for name, value in sizes.items():
+            if value < 1:
+                raise ValueError(expected(f"{name} >= 1", value, f"{name}=12"))
+        if dim < 2:
+            raise ValueError(expected("dim >= 2", dim, "a grid model in one dimension"))
+        if not 0 <= edge_masking < 1:
+            raise ValueError(expected("0 <= edge_masking < 1", edge_masking, "edge_masking=0.5"))
+        self.in_channels, self.out_channels, self.dim = in_channels, out_channels, dim
+        self.time, self.edge_masking = time, edge_masking
+        options = {
+            "periodic": periodic,
+            "domain": domain,
+            "subsample": subsample,
+            "levels": levels,
+            "frequencies": frequencies,
+            "overlap_p2r": overlap_p2r,
+            "overlap_r2p": overlap_r2p,
+            "seed": seed,
+        }
+        self.graphs = GraphStore(options, cache)
+
+        place = 2 * dim * frequencies if periodic else dim
+        self.told = in_channels + (2 if time else 0)
+        self.embed_points = MLP(self.told + place, width)
+        self.embed_regions = MLP(self.told + place + 1, width)
+        self.embed_p2r = MLP(dim + 1, width)
+        self.encode = Exchange(width, time)
+        self.encode_points = MLP(width, width, time)
+        self.embed_r2r = MLP(dim + 1, width)
+        self.process = nn.ModuleList(Exchange(width, time) for _ in range(steps))
+        self.embed_r2p = MLP(dim + 1, width)
+        self.decode = Exchange(width, time)
+        # Published models hold these weights, and nothing reads them: here only to be loaded and counted.
+        self.decode_regions = MLP(width, width, time).requires_grad_(False)
+        self.head = nn.Sequential(dense(width, out_channels), nn.SiLU(), dense(out_channels, out_channels))
+
+    def forward(
+        self,
+        x: Tensor | PointData,
+        pos: Tensor | None = None,
+        batch: Tensor | None = None,
+        t: Tensor | float | None = None,
+        tau: Tensor | float | None = None,
+        graph: RegionGraph | Sequence[RegionGraph] | None = None,
+    ) -> Tensor:
+        """The answer at every point.
+
+        Args:
+            x: fields, or a PyG ``Data`` or ``Batch`` that holds them and all the rest by these names.
+            pos: where they live; not needed where the graph is given.
+            batch: for each point its sample; by default there is one.
+            t: time.
+            tau: lead time.
+            graph: of every sample, or one that all samples share; by default those of ``pos``.
+        """
+        if not isinstance(x, Tensor):
+            held = {name: getattr(x, name, None) for name in ("pos", "batch", "t", "tau", "graph")}
+            return self.forward(x.x, **held)
+        if x.dim() != 2 or x.shape[1] != self.in_channels:
+            raise ValueError(expected(f"x of shape (N, {self.in_channels})", tuple(x.shape), "in_channels"))
+        if batch is not None and bool((batch[1:] < batch[:-1]).any()):
+            order = batch.argsort(stable=True)
+            place = None if pos is None else pos[order]
+            return self.forward(x[order], place, batch[order], t, tau, graph)[order.argsort()]
+        sizes = [len(x)] if batch is None else batch.bincount().tolist()
+        if not len(x):
+            raise ValueError(expected("at least one point", "an empty batch", "leaving it out"))
+        case, times = self._case(x, join(self._graphs(x, pos, sizes, graph)), t, tau)
+        if case.mesh.points is None:  # side by side
+            x = x.reshape(case.mesh.samples, -1, self.in_channels).transpose(0, 1)
+        regions, points = self.encoded(x, times, case)
+        answer: Tensor = self.head(self.decoded(self.processed(regions, case), points, case))
+        return answer if case.mesh.points is not None else answer.transpose(0, 1).flatten(0, 1)
+
+    def encoded(self, x: Tensor, times: Tensor | None, case: Batched) -> tuple[Tensor, Tensor]:
+        """Latents of regions and of points, from the fields and ``[t, tau]`` of every row."""
+        graph = case.mesh.graph
+        known = [x] if times is None else [x, times]
+        points = self.embed_points(*known, self._rows(graph.point_features, case))
+        nothing = self._rows(x.new_zeros(1, self.told), case)
+        regions = self.embed_regions(nothing, self._rows(graph.region_features, case))
+        index, edges = self._edges(graph.p2r, graph.p2r_features, case)
+        _, regions = self.encode(self.embed_p2r(edges), points, regions, index, case.regions)
+        return regions, points + self.encode_points(points, condition=case.points)
+
+    def processed(self, regions: Tensor, case: Batched) -> Tensor:
+        """Latents of regions after they have talked to each other."""
+        index, features = self._edges(case.mesh.graph.r2r, case.mesh.graph.r2r_features, case)
+        edges = self.embed_r2r(features)
+        for step in self.process:
+            edges, regions = step(edges, regions, regions, index, case.regions)
+        return regions
+
+    def decoded(self, regions: Tensor, points: Tensor, case: Batched) -> Tensor:
+        """Latents of points after they have heard from the regions."""
+        index, edges = self._edges(case.mesh.graph.r2p, case.mesh.graph.r2p_features, case)
+        heard: Tensor = self.decode(self.embed_r2p(edges), regions, points, index, case.points)[1]
+        return heard
+
+    def load_flax(self, arrays: Mapping[str, Any]) -> Self:
+        """Take over the parameters of a published model of the same sizes; see `flax.load`."""
+        flax.load(self, len(self.process), arrays)
+        return self
+
+    def _graphs(
+        self,
+        x: Tensor,
+        pos: Tensor | None,
+        sizes: list[int],
+        graph: RegionGraph | Sequence[RegionGraph] | None,
+    ) -> list[RegionGraph]:
+        if graph is None:
+            if pos is None or pos.shape != (len(x), self.dim):
+                got = None if pos is None else tuple(pos.shape)
+                raise ValueError(expected(f"pos of shape ({len(x)}, {self.dim})", got, "pos=, or graph="))
+            return self.graphs.graphs_of(pos, sizes)
+        graphs = [graph] * len(sizes) if isinstance(graph, RegionGraph) else list(graph)
+        held = [len(each.point_features) for each in graphs]
+        if held != sizes:
+            raise ValueError(expected(f"graphs of {sizes} points", held, "the graph of each sample"))
+        moved = {id(each): each.to(x.device) for each in graphs}  # what samples share, they still share
+        return [moved[id(each)] for each in graphs]
+
+    def _case(
+        self, x: Tensor, mesh: JoinedGraph, t: Tensor | float | None, tau: Tensor | float | None
+    ) -> tuple[Batched, Tensor | None]:
+        if not self.time:
+            return Batched(mesh, None, None), None
+        if t is None or tau is None:
+            raise ValueError(expected("t and tau", (t, tau), "t=0.0, tau=0.1, or RIGNO(time=False)"))
+        lead, now = (
+            torch.as_tensor(value, dtype=x.dtype, device=x.device).reshape(-1, 1) for value in (tau, t)
+        )
+        for name, value in (("t", now), ("tau", lead)):
+            if len(value) not in (1, mesh.samples):
+                raise ValueError(
+                    expected(f"{name} for {mesh.samples} samples", len(value), "one number per sample")
+                )
+        lead, now = lead.expand(mesh.samples, 1), now.expand(mesh.samples, 1)
+        times = torch.cat([now, lead], 1)
+        times = times[None] if mesh.points is None else times[mesh.points]
+        return Batched(mesh, Condition(lead, mesh.points), Condition(lead, mesh.regions)), times
+
+    def _edges(self, index: Tensor, features: Tensor, case: Batched) -> tuple[Tensor, Tensor]:
+        """Edges and their features; in training, those that a random draw keeps."""
+        if self.training and self.edge_masking > 0:
+            count = index.shape[1]
+            order = torch.randperm(count)[: int((1 - self.edge_masking) * count)]
+            kept = order.sort().values.to(index.device)  # sorted: neighbours in memory stay so
+            index, features = index[:, kept], features[kept]
+        return index, self._rows(features, case)
+
+    def _rows(self, features: Tensor, case: Batched) -> Tensor:
+        features = features.to(next(self.head.parameters()).dtype)
+        return features if case.mesh.points is not None else features[:, None]
