@@ -15,7 +15,6 @@ from tqdm import tqdm
 
 from neuralop_irno.calibration import Calibration
 from neuralop_irno.checkpoint import write_bytes
-from neuralop_irno.diagnostics import plots
 from neuralop_irno.diagnostics.calibration import Evidence, gather
 from neuralop_irno.diagnostics.contraction import Contraction, measure
 from neuralop_irno.diagnostics.convergence import Convergence
@@ -76,6 +75,8 @@ class Diagnosis:
 
     def write(self, folder: str | Path) -> Path:
         """``diagnosis.json``, ``diagnosis.txt`` and pictures."""
+        from neuralop_irno.diagnostics import plots  # matplotlib is slow to import, and only pictures need it
+
         target = Path(folder)
         write_bytes(target / "diagnosis.json", json.dumps(self.to_plain(), indent=1).encode())
         write_bytes(target / "diagnosis.txt", f"{self}\n".encode())
