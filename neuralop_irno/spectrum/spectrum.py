@@ -11,8 +11,10 @@ class Spectrum(ABC):
     """An orthonormal transform of the fields of one domain, so that Parseval's identity holds.
 
     Attributes:
-        frequency: of every mode, relative to the Nyquist frequency of the domain, ``(modes,)``.
-        multiplicity: how many modes of the full spectrum each coefficient stands for, ``(modes,)``.
+        frequency: of every mode, relative to the Nyquist frequency of the domain, ``(modes,)``; where
+            every sample has modes of its own, ``(samples, modes)``.
+        multiplicity: how many modes of the full spectrum each coefficient stands for, likewise; 0 for
+            places that only fill up.
     """
 
     frequency: Tensor
@@ -25,3 +27,7 @@ class Spectrum(ABC):
         Scaled so that the multiplicity-weighted mean of their squared moduli over all modes is the
         mean square of the field.
         """
+
+    def amplitude(self, coefficients: Tensor) -> Tensor:
+        """What is left of coefficients where phases, or bases of an eigenspace, are arbitrary."""
+        return coefficients.abs()

@@ -1,0 +1,76 @@
+"""Smooth bands of frequencies: neighbours share what lies between their centres."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from neuralop_irno.errors import expected
+
+
+def band_windows(frequency: Tensor, centres: Tensor) -> Tensor:
+    r"""The share of each band in the energy at a frequency; over the bands the shares sum to 1.
+
+    .. math:: g_b(w) = \cos^2 \frac{\pi}{2} \frac{w - c_b}{c_{b+1} - c_b} \quad (c_b \le w \le c_{b+1})
+
+    and likewise below; the first band has all below its centre, the last all above. Smooth, because a
+    mode that moves a little as the mesh does must not jump from one band to the next.
+
+    Shapes:
+        - frequency: any
+        - centres: ascending, ``(bands,)``
+        - returns: ``(*frequency.shape, bands)``
+
+    Example:
+        >>> band_windows(torch.tensor([0.0, 0.5, 2.0]), torch.tensor([0.0, 1.0]))
+        tensor([[1.0000, 0.0000],
+                [0.5000, 0.5000],
+                [0.0000, 1.0000]])
+    """
+    if len(centres) == 1:
+        return torch.ones_like(frequency)[..., None]
+    left = torch.searchsorted(centres, frequency.contiguous(), right=True).sub(1).clamp(0, len(centres) - 2)
+    low, high = centres[left], centres[left + 1]
+    share = torch.sin(((frequency - low) / (high - low)).clamp(0, 1) * (torch.pi / 2)).square()[..., None]
+    windows = share.new_zeros(*frequency.shape, len(centres))
+    return windows.scatter(-1, left[..., None], 1 - share).scatter(-1, left[..., None] + 1, share)
+
+
+def band_centres(centres: Sequence[float]) -> Tensor:
+    """Centres as a tensor, checked.
+
+    Example:
+        >>> band_centres([0, 0.5, 1])
+        tensor([0.0000, 0.5000, 1.0000], dtype=torch.float64)
+    """
+    tensor = torch.as_tensor(list(centres), dtype=torch.float64)
+    if tensor.ndim != 1 or len(tensor) == 0 or not (tensor.diff() > 0).all() or tensor[0] < 0:
+        raise ValueError(
+            expected("centres of bands that ascend from 0", list(centres), "[0.0, 0.25, 0.5, 0.75, 1.0]")
+        )
+    return tensor
+
+
+def members(batch: Tensor | None, sizes: Sequence[int], device: torch.device | str) -> list[Tensor]:
+    """The rows of each sample in a batch of graphs of known sizes.
+
+    Example:
+        >>> members(torch.tensor([0, 1, 0]), [2, 1], "cpu")
+        [tensor([0, 2]), tensor([1])]
+    """
+    if batch is None:
+        return list(torch.arange(sum(sizes), device=device).split(list(sizes)))
+    counted = torch.bincount(batch, minlength=len(sizes)).tolist()
+    if counted != list(sizes):
+        raise ValueError(
+            expected(f"graphs of {list(sizes)} nodes in the batch", counted, "one Laplacian for each graph")
+        )
+    return [(batch == sample).nonzero()[:, 0].to(device) for sample in range(len(sizes))]
+
+
+def check_nodes(field: Tensor, nodes: int) -> None:
+    """Raise where a field does not have a row for each node."""
+    if field.dim() != 2 or len(field) != nodes:
+        raise ValueError(expected(f"a field ({nodes}, C)", tuple(field.shape), "the graph it lives on"))

@@ -1,0 +1,195 @@
+"""Band energies by polynomials of the Laplacian: no eigenvectors, work linear in the edges."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch import Tensor
+
+from neuralop_irno.errors import expected
+from neuralop_irno.spectrum.bands import band_centres, band_windows, check_nodes, members
+from neuralop_irno.spectrum.eigenpairs import Eigenpairs, highest
+from neuralop_irno.spectrum.laplacian import Laplacian
+from neuralop_irno.spectrum.product import product
+
+
+class ChebyshevBands:
+    r"""The share of each band in a field's mean square, for a batch of graphs of any size.
+
+    .. math:: E_b = u^T g_b(A) u = \sum_{n=0}^{2p} a_{bn} \, u^T T_n(X) u \qquad X = 2 A / \lambda_{max} - 1
+
+    with the windows g_b of `band_windows`. Because :math:`2 T_n^2 = T_{2n} + T_0`, p products with the matrix
+    give polynomials of degree 2 p, for all bands at once. The polynomials are nowhere negative and sum
+    to 1: so do the energies.
+
+    A polynomial of order p cannot tell apart what lies closer than :math:`(\pi / p)^2 / 4` of the spectrum
+    at its low end. Bands narrower than that are refused, unless the low end is given: then its modes
+    are taken out of the field and weighed exactly, and polynomials serve above them only.
+
+    Args:
+        laplacians: one for each graph.
+        centres: of the bands, relative to the Nyquist frequency, ascending from 0.
+        order: p, how many products with the matrix.
+        below: the low modes of each graph, from `eigenpairs`.
+        batch: for each node the graph that it belongs to, ``(N,)``; by default one after the other.
+        device: where the spectrum lives.
+
+    Attributes:
+        resolved: the lowest frequency above 0 that the order tells from 0, of each graph.
+
+    Shapes:
+        - field: ``(N, C)``
+        - energies: ``(samples, C, bands)``
+
+    Example:
+        >>> from neuralop_irno.spectrum.laplacian import graph_laplacian
+        >>> ring = graph_laplacian(torch.stack([torch.arange(64), (torch.arange(64) + 1) % 64]), 64)
+        >>> bands = ChebyshevBands([ring], [0.0, 0.3, 0.6], order=32)
+        >>> bands.energies(torch.ones(64, 1)).squeeze().round(decimals=2)
+        tensor([1., 0., 0.])
+    """
+
+    def __init__(
+        self,
+        laplacians: Sequence[Laplacian],
+        centres: Sequence[float],
+        order: int = 64,
+        below: Sequence[Eigenpairs] | None = None,
+        batch: Tensor | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        if order < 1:
+            raise ValueError(expected("order >= 1", order, "order=64"))
+        if below is not None and len(below) != len(laplacians):
+            raise ValueError(expected(f"modes of {len(laplacians)} graphs", len(below), "eigenpairs of each"))
+        self.order, self.centres = order, band_centres(centres).to(device)
+        self.rows = members(batch, [laplacian.nodes for laplacian in laplacians], device)
+        self.sample = torch.zeros(sum(map(len, self.rows)), dtype=torch.long, device=device)
+        self.weight = torch.zeros(len(self.sample), dtype=torch.float64, device=device)
+        for number, (rows, laplacian) in enumerate(zip(self.rows, laplacians, strict=True)):
+            self.sample[rows] = number
+            self.weight[rows] = torch.from_numpy(laplacian.mass / laplacian.mass.sum()).sqrt().to(device)
+        tops = [highest(laplacian.symmetric) for laplacian in laplacians]
+        self.resolved = [
+            math.sqrt(top) / laplacian.nyquist * math.sin(min(math.pi / (2 * order), math.pi / 2))
+            for top, laplacian in zip(tops, laplacians, strict=True)
+        ]
+        self._low = [] if below is None else [_low_end(pairs, self.centres) for pairs in below]
+        cuts = [low[2] for low in self._low] or [0.0] * len(laplacians)
+        polynomials = [
+            _polynomials(math.sqrt(top) / laplacian.nyquist, cut, self.centres.cpu(), order)
+            for top, laplacian, cut in zip(tops, laplacians, cuts, strict=True)
+        ]
+        empty = torch.zeros(0, len(self.centres), 2 * order + 1, dtype=torch.float64)
+        self.polynomials = (torch.stack(polynomials) if polynomials else empty).to(device)
+        self.matrix = _recurrence(laplacians, tops, self.rows, device)
+
+    # Sparse products are opaque to the compiler: it calls this as it stands and compiles what is around.
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def energies(self, field: Tensor) -> Tensor:
+        """The mean square of a field in each band, ``(samples, C, bands)``."""
+        check_nodes(field, len(self.sample))
+        values = field.to(torch.promote_types(field.dtype, torch.float32))
+        with torch.autocast(field.device.type, enabled=False):
+            values = values * self.weight.to(values.dtype)[:, None]
+            exact, values = self._take_low_end(values)
+            moments = self._moments(values)
+            above = torch.einsum("scn,sbn->scb", moments, self.polynomials.to(moments.dtype))
+        # The polynomials are not negative; the last bits of a sum can be.
+        return above.clamp(min=0).to(values.dtype) + exact
+
+    def _take_low_end(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """The energies of the modes that are known, and the field without those modes."""
+        exact = values.new_zeros(len(self.rows), values.shape[1], len(self.centres))
+        if not self._low:
+            return exact, values
+        found = []
+        for rows, (basis, windows, _) in zip(self.rows, self._low, strict=True):
+            vectors = basis.to(values)
+            coefficients = vectors.T @ values.index_select(0, rows)
+            values = values.index_add(0, rows, vectors @ coefficients, alpha=-1)
+            found.append(coefficients.square().T @ windows.to(values))
+        return torch.stack(found) if found else exact, values
+
+    def _moments(self, values: Tensor) -> Tensor:
+        """u^T T_n u for n up to twice the order, ``(samples, C, 2 order + 1)``."""
+        starts, columns, entries = self.matrix
+        matrix = (starts, columns, entries.to(values.dtype))
+        zeroth = self._sums(values, values)
+        before, now = values, product(values, *matrix) / 2
+        first = self._sums(before, now)
+        moments = [zeroth, first, 2 * self._sums(now, now) - zeroth]
+        for _ in range(self.order - 1):
+            before, now = now, product(now, *matrix) - before
+            moments += [2 * self._sums(before, now) - first, 2 * self._sums(now, now) - zeroth]
+        return torch.stack(moments, -1)
+
+    def _sums(self, a: Tensor, b: Tensor) -> Tensor:
+        """Inner products per graph and channel, in double precision: moments cancel each other."""
+        if len(self.rows) == 1:
+            return (a * b).sum(0, keepdim=True).double()
+        total = torch.zeros(len(self.rows), a.shape[1], dtype=torch.float64, device=a.device)
+        return total.index_add(0, self.sample, (a * b).double())
+
+
+def _low_end(pairs: Eigenpairs, centres: Tensor) -> tuple[Tensor, Tensor, float]:
+    """Orthonormal vectors of the low modes, their shares in the bands, and the frequency they reach to."""
+    vectors = torch.from_numpy(pairs.vectors[:, : pairs.low] * np.sqrt(pairs.mass)[:, None])
+    frequency = torch.from_numpy(np.sqrt(pairs.values[: pairs.low]) / pairs.nyquist).to(centres.device)
+    reach = float(frequency[-1]) if pairs.low else 0.0
+    return vectors.to(centres.device), band_windows(frequency, centres), reach
+
+
+def _polynomials(top: float, cut: float, centres: Tensor, order: int) -> Tensor:
+    """Chebyshev coefficients of the windows on the frequencies 0 .. top, ``(bands, 2 order + 1)``.
+
+    Below the cut nobody looks: each window goes on there as it is at the cut.
+    """
+    ends = centres.clamp(max=top)
+    angles = 2 * torch.asin(ends / top) if top > 0 else torch.zeros_like(ends)
+    narrow = (angles.diff() < (1 - 1e-9) * math.pi / order) & (centres[1:] > cut) & (centres[1:] <= top)
+    if narrow.any():
+        band = int(narrow.nonzero()[-1])
+        enough = math.ceil(math.pi / float(angles.diff()[narrow].min()))
+        width = top * math.sin(math.pi / (2 * order))
+        raise ValueError(
+            expected(
+                f"bands that order {order} resolves, at the low end {width:.3g} wide",
+                f"centres {float(centres[band]):.3g} and {float(centres[band + 1]):.3g} beside each other",
+                f"order={enough}, wider bands, or below=[eigenpairs(laplacian, low=256)]",
+            )
+        )
+    degree = 2 * order
+    count = 8 * degree
+    angle = (torch.arange(count, dtype=torch.float64) + 0.5) * (math.pi / count)
+    windows = band_windows((top * torch.cos(angle / 2)).clamp(min=cut), centres)
+    waves = torch.cos(torch.arange(degree + 1, dtype=torch.float64)[:, None] * angle)
+    coefficients = windows.T @ waves.T * (2 / count)
+    coefficients[:, 0] /= 2
+    # Cut-off series overshoot below 0: lift each to 0, then share the excess out.
+    dips = (coefficients @ waves).amin(1).clamp(max=0)
+    coefficients[:, 0] -= dips
+    return coefficients / (1 - dips.sum())
+
+
+def _recurrence(
+    laplacians: Sequence[Laplacian], tops: Sequence[float], rows: Sequence[Tensor], device: torch.device | str
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The matrix 2 X of all graphs together, in compressed rows."""
+    blocks = [
+        laplacian.symmetric * (4 / max(top, 1e-300)) - 2 * sp.eye_array(laplacian.nodes)
+        for laplacian, top in zip(laplacians, tops, strict=True)
+    ]
+    whole = sp.block_diag(blocks, format="coo") if blocks else sp.coo_array((0, 0))
+    place = torch.cat(list(rows)).cpu().numpy() if rows else np.zeros(0, dtype=np.int64)
+    matrix = sp.coo_array((whole.data, (place[whole.row], place[whole.col])), whole.shape).tocsr()
+    # With indices of 32 bits the products need no conversion.
+    return (
+        torch.from_numpy(matrix.indptr.astype(np.int32)).to(device),
+        torch.from_numpy(matrix.indices.astype(np.int32)).to(device),
+        torch.from_numpy(matrix.data.astype(np.float64)).to(device),
+    )

@@ -1,0 +1,218 @@
+"""Eigenvalues and eigenvectors of a Laplacian's two ends, checked, and kept on disk by content."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.linalg
+import scipy.sparse as sp
+import scipy.sparse.linalg as spla
+import torch
+from numpy.typing import NDArray
+
+from neuralop_irno.checkpoint import SUFFIX, read, write
+from neuralop_irno.errors import expected
+from neuralop_irno.spectrum.lanczos import nearest
+from neuralop_irno.spectrum.laplacian import Laplacian
+
+Array = NDArray[Any]
+DENSE = 600
+"""Up to this many nodes all modes together cost less than a few by iteration."""
+FULL = 6000
+"""The most nodes of which all modes are worth waiting for (about a minute)."""
+RESIDUAL = 1e-8
+"""The largest |A x - w x| that counts as solved, as a share of w and of the scale of the spectrum."""
+ROUNDING = 1e-12
+"""What |A x - w x| can be from rounding alone, as a share of the largest eigenvalue."""
+SAME = 1e-6
+"""Neighbouring eigenvalues that differ by less than this share of themselves are one eigenspace's."""
+FLOOR = 1e-10
+"""So are those that differ by less than this share of the scale of the spectrum."""
+VERSION = 1
+"""Part of every cached file's name: raised when what the file holds would come out otherwise."""
+
+
+@dataclass(frozen=True, eq=False)
+class Eigenpairs:
+    r"""Solutions of :math:`L v = \omega^2 M v`, from one or both ends of the spectrum.
+
+    Attributes:
+        values: ascending, those of one eigenspace equal, ``(modes,)``.
+        vectors: orthonormal in the measure, :math:`V^T M V = 1`, ``(N, modes)``.
+        mass: of each node, ``(N,)``.
+        nyquist: the frequency that counts as 1.
+        rest: the mean eigenvalue of the modes that are not here; 0 where all are.
+        low: how many of the modes belong to the low end, without a gap from 0 up.
+    """
+
+    values: Array
+    vectors: Array
+    mass: Array
+    nyquist: float
+    rest: float
+    low: int
+
+
+def eigenpairs(
+    laplacian: Laplacian,
+    low: int | None = None,
+    high: int = 0,
+    cache: str | os.PathLike[str] | None = None,
+) -> Eigenpairs:
+    """The lowest and the highest modes of a Laplacian, in float64.
+
+    Whole eigenspaces only: a set of modes that an end would cut through is left out, because half of a
+    degenerate eigenspace depends on how the solver happened to choose its basis.
+
+    Args:
+        laplacian: whose.
+        low: how many of the lowest at most; by default all modes of the domain.
+        high: how many of the highest at most, besides.
+        cache: a folder in which results are kept under a name made of the content.
+
+    Example:
+        >>> from neuralop_irno.spectrum.laplacian import graph_laplacian
+        >>> ring = graph_laplacian(torch.stack([torch.arange(4), (torch.arange(4) + 1) % 4]), 4)
+        >>> eigenpairs(ring).values.round(9).tolist()
+        [0.0, 2.0, 2.0, 4.0]
+        >>> eigenpairs(ring, low=2).values.round(9).tolist()  # half of the pair at 2 is no eigenspace
+        [0.0]
+    """
+    count = laplacian.nodes
+    low = count if low is None else min(low, count)
+    high = min(high, count - low)
+    if low < 0 or high < 0:
+        raise ValueError(expected("low >= 0 and high >= 0", f"low={low}, high={high}", "low=256"))
+    path = None
+    if cache is not None:
+        name = hashlib.sha256(f"{VERSION} {laplacian.digest} {low} {high}".encode()).hexdigest()
+        path = Path(cache) / f"{name}{SUFFIX}"
+    stored = None if path is None else _recall(path)
+    if stored is None:
+        values, vectors, below = _solve(laplacian, low, high)
+        if path is not None:
+            tensors = {"values": torch.from_numpy(values), "vectors": torch.from_numpy(vectors)}
+            write(path, tensors, {"low": below})
+    else:
+        values, vectors, below = stored
+    left = count - len(values)
+    trace = float(laplacian.symmetric.diagonal().sum())
+    rest = max(trace - float(values.sum()), 0.0) / left if left else 0.0
+    return Eigenpairs(values, vectors, laplacian.mass, laplacian.nyquist, rest, below)
+
+
+def _recall(path: Path) -> tuple[Array, Array, int] | None:
+    """What a cached file holds, or None where there is none that can be read."""
+    try:
+        tensors, config = read(path)
+        return tensors["values"].numpy(), tensors["vectors"].numpy(), int(config["low"])
+    except (FileNotFoundError, ValueError, KeyError):
+        return None  # a file that somebody cut short is no reason to stop: the modes can be had again
+
+
+def _solve(laplacian: Laplacian, low: int, high: int) -> tuple[Array, Array, int]:
+    """Values, measure-orthonormal vectors, and how many of them are of the low end."""
+    matrix, count = laplacian.symmetric, laplacian.nodes
+    if low + high == 0:
+        return np.zeros(0), np.zeros((count, 0)), 0
+    # One mode beyond each end tells whether the last eigenspace is whole.
+    ask_low, ask_high = min(low + 1, count) if low else 0, min(high + 1, count) if high else 0
+    top = highest(matrix) or 1.0
+    scale = min(top, _typical(matrix) or top)
+    if count <= DENSE or 3 * (ask_low + ask_high) > count:
+        if count > FULL:
+            raise ValueError(
+                expected(
+                    f"at most {FULL} nodes for all modes", f"{count} nodes", "low=256, or ChebyshevBands"
+                )
+            )
+        values, vectors = scipy.linalg.eigh(matrix.toarray())
+        _check(matrix, values, vectors, scale)
+        upper = slice(count - ask_high, None)
+        ends = [(values[:ask_low], vectors[:, :ask_low]), (values[upper], vectors[:, upper])]
+    else:
+        # A small step below 0 for the matrix to have a factor; further up the scale of the modes sought.
+        below, above = -1e-2 * scale * max(ask_low, 1) / count, 1.01 * top
+        ends = [_end(matrix, ask_low, below, scale), _end(matrix, ask_high, above, scale)]
+    (low_values, low_vectors), (high_values, high_vectors) = ends
+    keep_low = low if low == count else whole(low_values, low, scale)
+    keep_high = high if low + high == count else whole(high_values[::-1], high, scale)
+    values = np.concatenate([low_values[:keep_low], high_values[len(high_values) - keep_high :]])
+    vectors = np.concatenate(
+        [low_vectors[:, :keep_low], high_vectors[:, high_vectors.shape[1] - keep_high :]], 1
+    )
+    values = np.clip(values, 0, None)
+    space = eigenspaces(values, scale)
+    if len(values):
+        values = (np.bincount(space, values) / np.bincount(space))[space]
+    return values, vectors / np.sqrt(laplacian.mass)[:, None], keep_low
+
+
+def _end(matrix: sp.csr_array, modes: int, shift: float, scale: float) -> tuple[Array, Array]:
+    if modes == 0:
+        return np.zeros(0), np.zeros((matrix.shape[0], 0))
+    values, vectors = nearest(matrix, modes, shift)
+    _check(matrix, values, vectors, scale)
+    return values, vectors
+
+
+def _check(matrix: sp.csr_array, values: Array, vectors: Array, scale: float) -> None:
+    """Raise where A x = w x does not hold."""
+    residual = np.linalg.norm(matrix @ vectors - vectors * values, axis=0)
+    allowed = RESIDUAL * (scale + abs(values)) + ROUNDING * highest(matrix)
+    if not (residual <= allowed).all():
+        raise ValueError(
+            expected(
+                f"eigenvectors with residuals below {RESIDUAL:g} of the spectrum's scale",
+                f"{(residual / scale).max():.1e}",
+                "fewer modes, or a mesh without slivers",
+            )
+        )
+
+
+def _typical(matrix: sp.csr_array) -> float:
+    """The scale of the spectrum: about its top on a good mesh, where slivers send the top far off."""
+    diagonal = matrix.diagonal()
+    return 2 * float(np.median(diagonal[diagonal > 0])) if (diagonal > 0).any() else 0.0
+
+
+def highest(matrix: sp.csr_array) -> float:
+    """An upper bound of the largest eigenvalue of a symmetric matrix, within a few percent where it can.
+
+    Example:
+        >>> highest(sp.csr_array(np.diag([1.0, 2.0]))) >= 2
+        True
+    """
+    count = matrix.shape[0]
+    rows = float(abs(matrix).sum(1).max()) if count else 0.0  # Gershgorin: safe, at most about twice too much
+    if count <= 32 or rows == 0:
+        return rows
+    start = np.random.default_rng(0).standard_normal(count)
+    value = spla.eigsh(matrix, k=1, which="LA", tol=1e-2, v0=start, return_eigenvectors=False)
+    return min(rows, 1.03 * float(value[0]))
+
+
+def eigenspaces(values: Array, scale: float) -> Array:
+    """Which eigenspace each eigenvalue belongs to, counted from 0; near equal ones share one.
+
+    Example:
+        >>> eigenspaces(np.array([0.0, 1.0, 1.0 + 1e-9, 2.0]), scale=2.0).tolist()
+        [0, 1, 1, 2]
+    """
+    if len(values) == 0:
+        return np.zeros(0, dtype=np.int64)
+    apart = np.diff(values) > SAME * values[1:] + FLOOR * scale
+    return np.concatenate([[0], np.cumsum(apart)])
+
+
+def whole(values: Array, most: int, scale: float) -> int:
+    """How many of an end's modes, at most ``most``, make up whole eigenspaces; one more is known."""
+    if most == 0 or len(values) <= most:
+        return min(most, len(values))
+    apart = abs(np.diff(values)) > SAME * np.maximum(values[1:], values[:-1]) + FLOOR * scale
+    return int(np.flatnonzero(apart[:most]).max(initial=-1)) + 1

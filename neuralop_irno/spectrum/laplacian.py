@@ -1,0 +1,267 @@
+"""Laplacians of meshes, point clouds and graphs: a symmetric stiffness and a lumped mass."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+from torch import Tensor
+
+from neuralop_irno.errors import expected
+
+Array = NDArray[Any]
+FLAT = 1e-14
+"""A cell whose volume is below this share of its longest edge's power is no cell."""
+
+
+@dataclass(frozen=True, eq=False)
+class Laplacian:
+    r"""The operator :math:`M^{-1} L`, minus the Laplace operator of the domain.
+
+    .. math:: u^T L u \approx \int |\nabla u|^2 \qquad u^T M u \approx \int u^2
+
+    Attributes:
+        stiffness: L, symmetric, positive semidefinite, rows that sum to zero; float64, ``(N, N)``.
+        mass: the diagonal of M, how much of the domain each node stands for, ``(N,)``.
+        nyquist: the frequency that counts as 1, :math:`\pi / h` for nodes h apart. On a grid of spacing h
+            it is the Nyquist frequency of an axis. To compare meshes of several sizes, give all of them
+            one: ``dataclasses.replace(laplacian, nyquist=...)``.
+    """
+
+    stiffness: sp.csr_array
+    mass: Array
+    nyquist: float
+
+    @property
+    def nodes(self) -> int:
+        """How many nodes there are."""
+        return len(self.mass)
+
+    @cached_property
+    def symmetric(self) -> sp.csr_array:
+        """The symmetric matrix with the same eigenvalues, M^(-1/2) L M^(-1/2)."""
+        scale = sp.diags_array(self.mass**-0.5)
+        return (scale @ self.stiffness @ scale).tocsr()
+
+    @cached_property
+    def digest(self) -> str:
+        """A name for the content: equal for equal matrices."""
+        content = hashlib.sha256()
+        matrix = self.stiffness
+        for array in (matrix.indptr, matrix.indices, matrix.data, self.mass):
+            content.update(f"{array.dtype}{array.shape}".encode())
+            content.update(np.ascontiguousarray(array).data)
+        return content.hexdigest()
+
+
+def mesh_laplacian(pos: Tensor, cells: Tensor) -> Laplacian:
+    r"""Linear finite elements: on triangles the cotangent Laplacian, on tetrahedra its 3-D kin.
+
+    .. math:: L_{ij} = \sum_T |T| \, \nabla \phi_i \cdot \nabla \phi_j \qquad
+              M_{ii} = \sum_{T \ni i} |T| / (d + 1)
+
+    Exact on linear functions. Surfaces in space and polylines work too: gradients are taken within a cell.
+
+    Args:
+        pos: coordinates, ``(N, D)``.
+        cells: the corners of each cell, as PyG's ``data.face``, ``(d + 1, cells)``: 3 rows for triangles,
+            4 for tetrahedra, 2 for segments.
+
+    Example:
+        >>> import torch
+        >>> pos = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+        >>> square = mesh_laplacian(pos, torch.tensor([[0, 1], [1, 3], [2, 2]]))
+        >>> square.mass.sum().round(12)
+        np.float64(1.0)
+        >>> x = pos[:, 0].numpy()
+        >>> float(x @ square.stiffness @ x)
+        1.0
+    """
+    points, corners = _numbers(pos), cells.detach().cpu().numpy()
+    dim = len(corners) - 1
+    if corners.ndim != 2 or not 1 <= dim <= points.shape[1]:
+        raise ValueError(
+            expected(
+                f"cells (corners, cells) with 2 to {points.shape[1] + 1} corners in these dimensions",
+                tuple(cells.shape),
+                "data.face, or cells.T",
+            )
+        )
+    _check_indices(corners, len(points), "cells")
+    edges = points[corners[1:]] - points[corners[:1]]
+    edges = edges.transpose(1, 0, 2)
+    gram = edges @ edges.transpose(0, 2, 1)
+    longest = np.sqrt(np.einsum("cii->ci", gram)).max(1, initial=0.0)
+    volume = np.sqrt(np.clip(np.linalg.det(gram), 0, None)) / math.factorial(dim)
+    flat = int((volume <= FLAT * longest**dim).sum())
+    if flat:
+        raise ValueError(expected("cells that have a volume", f"{flat} that are flat", "leaving those out"))
+    # Gradients of the barycentric coordinates, as combinations of the edges: rows sum to zero.
+    inner = np.linalg.inv(gram)
+    signs = np.concatenate([-np.ones((1, dim)), np.eye(dim)])
+    local = volume[:, None, None] * (signs @ inner @ signs.T)
+    count = len(points)
+    shape = local.shape
+    rows = np.broadcast_to(corners.T[:, :, None], shape).ravel()
+    columns = np.broadcast_to(corners.T[:, None, :], shape).ravel()
+    mass = np.bincount(corners.ravel(), np.tile(volume / (dim + 1), dim + 1), count)
+    bare = int((mass == 0).sum())
+    if bare:
+        raise ValueError(
+            expected("nodes that belong to a cell", f"{bare} in none", "leaving those nodes out")
+        )
+    off = rows != columns
+    weights = sp.coo_array((-local.ravel()[off], (rows[off], columns[off])), (count, count)).tocsr()
+    return Laplacian(_stiffness(weights), mass, _nyquist(mass, dim))
+
+
+def graph_laplacian(edge_index: Tensor, nodes: int, weight: Tensor | None = None) -> Laplacian:
+    """The combinatorial Laplacian: degrees minus adjacency, every node of mass 1.
+
+    Edges have no direction here: one that is given twice, or both ways, counts once (with the largest of
+    its weights); self loops count nothing. Nodes count as 1 apart, so that the Nyquist frequency is pi,
+    times the root of the mean weight.
+
+    Args:
+        edge_index: ``(2, edges)``.
+        nodes: how many nodes there are, isolated ones included.
+        weight: of each edge, none negative, ``(edges,)``; by default 1.
+
+    Example:
+        >>> import torch
+        >>> path = graph_laplacian(torch.tensor([[0, 1], [1, 2]]), nodes=3)
+        >>> path.stiffness.toarray().astype(int).tolist()
+        [[1, -1, 0], [-1, 2, -1], [0, -1, 1]]
+    """
+    ends = edge_index.detach().cpu().numpy()
+    if ends.ndim != 2 or len(ends) != 2:
+        raise ValueError(expected("edge_index (2, edges)", tuple(edge_index.shape), "edge_index.T"))
+    _check_indices(ends, nodes, "edge_index")
+    values = np.ones(ends.shape[1]) if weight is None else _numbers(weight)
+    if values.shape != ends.shape[1:] or not (values >= 0).all():
+        raise ValueError(
+            expected(f"one weight >= 0 for each of {ends.shape[1]} edges", values.shape, "edge_weight.abs()")
+        )
+    weights = _undirected(ends, values, nodes)
+    mean = float(weights.data.mean()) if weights.nnz else 1.0
+    return Laplacian(_stiffness(weights), np.ones(nodes), math.pi * math.sqrt(mean or 1.0))
+
+
+def knn_laplacian(
+    pos: Tensor, neighbours: int = 8, measure: Tensor | None = None, period: Tensor | None = None
+) -> Laplacian:
+    r"""The Laplacian of points without a mesh, from their nearest neighbours.
+
+    .. math:: L_{ij} = - \frac{2 d}{\bar n} \, \frac{\sqrt{m_i m_j}}{|x_i - x_j|^2}
+
+    with :math:`\bar n` the mean number of neighbours: on a grid with its 2 d nearest ones this is the usual
+    difference quotient. On scattered points it has the scale of the Laplace operator, not its accuracy.
+
+    Args:
+        pos: coordinates, no two points the same, ``(N, d)``.
+        neighbours: how many each point has at least.
+        measure: the mass of each node, ``(N,)``; by default the volume of the ball that reaches the last
+            neighbour, divided among those in it.
+        period: the lengths of a periodic box, for points in ``[0, period)``, ``(d,)``.
+
+    Example:
+        >>> import torch
+        >>> line = knn_laplacian(torch.arange(8.0)[:, None], 2, torch.ones(8), torch.tensor([8.0]))
+        >>> (line.stiffness.diagonal()[:3].tolist(), line.nyquist == math.pi)
+        ([2.0, 2.0, 2.0], True)
+    """
+    points = _numbers(pos)
+    count, dim = points.shape
+    near = min(neighbours, count - 1)
+    if neighbours < 1:
+        raise ValueError(expected("neighbours >= 1", neighbours, "neighbours=8"))
+    if near < 1:
+        mass = np.ones(count) if measure is None else _numbers(measure)
+        return Laplacian(_stiffness(sp.csr_array((count, count))), mass, _nyquist(mass, dim))
+    tree = cKDTree(points, boxsize=None if period is None else _numbers(period))
+    distance, other = (part[:, 1:] for part in tree.query(points, k=near + 1))
+    if not distance.all():
+        raise ValueError(
+            expected("points that differ", f"{int((distance[:, 0] == 0).sum())} that coincide", "unique(pos)")
+        )
+    ball = math.pi ** (dim / 2) / math.gamma(dim / 2 + 1) * distance[:, -1] ** dim
+    mass = ball / near if measure is None else _numbers(measure)
+    if mass.shape != (count,) or not (mass > 0).all():
+        raise ValueError(expected(f"a measure > 0 for each of {count} nodes", mass.shape, "measure=None"))
+    ends = np.stack([np.repeat(np.arange(count), near), other.ravel()])
+    weights = _undirected(ends, (mass[ends[0]] * mass[ends[1]]) ** 0.5 / distance.ravel() ** 2, count)
+    weights.data *= 2 * dim * count / weights.nnz
+    return Laplacian(_stiffness(weights), mass, _nyquist(mass, dim))
+
+
+def robust_laplacian(pos: Tensor, faces: Tensor | None = None) -> Laplacian:
+    """The tufted Laplacian of a surface, from points alone or from triangles of any quality.
+
+    Args:
+        pos: coordinates, ``(N, 2)`` or ``(N, 3)``.
+        faces: triangles, ``(3, faces)``; without them the points are taken as samples of a surface.
+    """
+    try:
+        import robust_laplacian as tufted
+    except ImportError as error:
+        raise ImportError(
+            expected(
+                "the package robust_laplacian for this Laplacian",
+                "none installed",
+                "pip install neuralop_irno[robust], or knn_laplacian(pos)",
+            )
+        ) from error
+    points = _numbers(pos)
+    points = np.pad(points, ((0, 0), (0, 3 - points.shape[1])))  # it wants three dimensions
+    if faces is None:
+        stiffness, mass = tufted.point_cloud_laplacian(points)
+    else:
+        stiffness, mass = tufted.mesh_laplacian(points, faces.detach().cpu().numpy().T)
+    weights = sp.csr_array(-stiffness)
+    weights.setdiag(0)
+    volumes = mass.diagonal()
+    return Laplacian(_stiffness(weights), volumes, _nyquist(volumes, 2))
+
+
+def _stiffness(weights: sp.csr_array) -> sp.csr_array:
+    """Degrees minus weights: symmetric to the last bit, and with a whole diagonal."""
+    weights = (weights + weights.T) / 2
+    # A stored diagonal, zero or not, keeps isolated nodes in the pattern.
+    return (sp.diags_array(np.asarray(weights.sum(1))) - weights).tocsr()
+
+
+def _undirected(ends: Array, values: Array, nodes: int) -> sp.csr_array:
+    """Edge weights both ways: the largest of all that are given for a pair of nodes."""
+    low, high = ends.min(0, initial=nodes), ends.max(0, initial=0)
+    proper = low < high
+    pairs, first = np.unique(low[proper].astype(np.int64) * nodes + high[proper], return_inverse=True)
+    largest = np.zeros(len(pairs))
+    np.maximum.at(largest, first, values[proper])
+    upper = sp.coo_array((largest, (pairs // max(nodes, 1), pairs % max(nodes, 1))), (nodes, nodes)).tocsr()
+    return (upper + upper.T).tocsr()
+
+
+def _nyquist(mass: Array, dim: int) -> float:
+    """Pi / h, with h the edge of a cube that is as large as a node's share of the domain."""
+    return math.pi / float(mass.mean()) ** (1 / dim) if len(mass) else math.pi
+
+
+def _numbers(tensor: Tensor) -> Array:
+    numbers: Array = tensor.detach().cpu().double().numpy()
+    if not np.isfinite(numbers).all():
+        raise ValueError(expected("finite coordinates and weights", "NaN or infinite ones", "isfinite"))
+    return numbers
+
+
+def _check_indices(indices: Array, nodes: int, name: str) -> None:
+    if indices.size and not (indices.min() >= 0 and indices.max() < nodes):
+        raise ValueError(
+            expected(f"{name} between 0 and {nodes - 1}", f"{indices.min()} to {indices.max()}", "nodes=...")
+        )
