@@ -20,13 +20,13 @@ def spectral_weight(frequency: Tensor, sharpness: Tensor) -> Tensor:
     r""":math:`\rho(w, \lambda) = 1 + (|w| / w_{nyq})^\lambda`, ``(samples, modes)``.
 
     Args:
-        frequency: relative to the Nyquist frequency, ``(modes,)``.
+        frequency: relative to the Nyquist frequency, ``(modes,)`` or ``(samples, modes)``.
         sharpness: lambda of each sample, ``(samples,)``.
     """
-    return 1 + frequency[None, :] ** sharpness[:, None]
+    return 1 + torch.atleast_2d(frequency) ** sharpness[:, None]
 
 
-def spectral_error(h: Tensor, y: Tensor, multiplicity: Tensor, weight: Tensor, compare: str) -> Tensor:
+def spectral_error(difference: Tensor, multiplicity: Tensor, weight: Tensor) -> Tensor:
     r"""The weighted mean square difference of two spectra.
 
     .. math:: \frac{1}{M \bar\rho} \sum_w \rho(w) \, d_w
@@ -35,12 +35,11 @@ def spectral_error(h: Tensor, y: Tensor, multiplicity: Tensor, weight: Tensor, c
     over the full spectrum: a coefficient that stands for two modes counts twice.
 
     Shapes:
-        - h, y: coefficients, ``(samples, C, modes)``
-        - multiplicity: ``(modes,)``
+        - difference: of coefficients or of their amplitudes, ``(samples, C, modes)``
+        - multiplicity: ``(modes,)`` or ``(samples, modes)``
         - weight: ``(samples, modes)``
         - returns: ``(samples,)``
     """
-    difference = h - y if compare == "complex" else h.abs() - y.abs()
     squares = difference.abs().square() if difference.is_complex() else difference.square()
     counted = weight * multiplicity
     # (1/M) sum rho d / ((1/M) sum rho): the two 1/M cancel.
@@ -108,7 +107,13 @@ class SpectralLoss(Loss):
     def _error(self, spectrum: Spectrum, h: Tensor, y: Tensor, sharpness: Tensor) -> Tensor:
         if self.compare != "bands":
             weight = spectral_weight(spectrum.frequency, sharpness)
-            return spectral_error(h, y, spectrum.multiplicity, weight, self.compare)
+            amplitudes = self.compare == "amplitude"
+            difference = spectrum.amplitude(h) - spectrum.amplitude(y) if amplitudes else h - y
+            return spectral_error(difference, spectrum.multiplicity, weight)
+        if spectrum.frequency.dim() > 1:
+            raise ValueError(
+                expected("a grid for compare='bands'", "graphs", "compare='amplitude', by eigenspace")
+            )
         energy_h, energy_y = (band_energy(c, spectrum, self.bands) for c in (h, y))
         floor = ENERGY_FLOOR * energy_y.sum(-1, keepdim=True) + torch.finfo(energy_y.dtype).tiny
         difference = (energy_h + floor).sqrt() - (energy_y + floor).sqrt()
