@@ -53,6 +53,13 @@ class SmallNet(Correction):
         return self.net(torch.cat([x, h], 1))
 
 
+class Contracting(SmallNet):
+    """Phi(x, h) = x + net(x, h) / 3 - h: the plain iteration contracts, to a point that is not its start."""
+
+    def forward(self, x: Tensor, h: Tensor) -> Tensor:
+        return x + super().forward(x, h) / 3 - h
+
+
 def identity(x: Tensor) -> Tensor:
     """A base that answers with its input."""
     return x

@@ -55,8 +55,8 @@ class Aitken(Damped):
         # The secant through the last two points, whatever step led from one to the other.
         moved, change = h - state.at, residual - state.residual
         steepness = domain.inner(change, change)
-        factor = -domain.inner(moved, change) / steepness
-        known = (steepness > 0) & factor.isfinite()
+        known = (steepness > 0) & steepness.isfinite()
+        factor = -domain.inner(moved, change) / torch.where(known, steepness, 1.0)
         factor = torch.where(known, factor.clamp(SHORTEST, LONGEST), 1.0)
         return h + domain.spread(factor, h) * residual, Relaxed(state.taken + 1, h, residual, factor)
 

@@ -48,7 +48,7 @@ class Broyden(Damped):
         wrong = moved - _times(domain, answered, state.lessons, valid)
         slope = domain.inner(right, answered)
         steep = slope.abs() > torch.finfo(h.dtype).eps * domain.norm(right) * domain.norm(answered)
-        left = wrong * domain.spread(torch.where(steep, 1 / slope, 0.0), h)
+        left = wrong / domain.spread(torch.where(steep, slope, 1.0), h)
         # A lesson of zeros changes nothing: a step without information is remembered as one.
         left = torch.where(domain.spread(steep, h), left, 0.0)
         state = state.learn(h, residual, (left, right), known, self.memory)

@@ -35,27 +35,26 @@ def fit(domain: Domain, columns: Sequence[Tensor], target: Tensor, valid: Tensor
         >>> torch.allclose(weights, torch.tensor([2.0, -1.0], dtype=torch.float64))
         True
     """
-    count = len(columns)
-    negligible = torch.finfo(target.dtype).eps ** 0.5
-    upper = target.new_zeros(domain.samples, count, count)
-    projected = target.new_zeros(domain.samples, count)
+    negligible = torch.finfo(target.dtype).eps
+    zero = target.new_zeros(domain.samples)
     basis: list[Tensor] = []
     kept: list[Tensor] = []
+    upper: list[list[Tensor]] = []  # by column; nothing is written in place, so that gradients pass
     for j, column in enumerate(columns):
-        size = domain.norm(column)
-        rest = column
-        for i, direction in enumerate(basis):
-            upper[:, i, j] = domain.inner(direction, rest)
-            rest = rest - domain.spread(upper[:, i, j], rest) * direction
-        left = domain.norm(rest)
-        keep = valid[:, j] & (left > negligible * size) & left.isfinite()
-        upper[:, j, j] = torch.where(keep, left, 1.0)
-        scale = torch.where(keep, 1 / upper[:, j, j], 0.0)
-        basis.append(torch.where(domain.spread(keep, rest), rest * domain.spread(scale, rest), 0.0))
-        projected[:, j] = domain.inner(basis[j], target)
+        rest, along = column, []
+        for direction in basis:
+            along.append(domain.inner(direction, rest))
+            rest = rest - domain.spread(along[-1], rest) * direction
+        left = domain.inner(rest, rest)
+        keep = valid[:, j] & (left > negligible * domain.inner(column, column)) & left.isfinite()
+        # The root is taken where there is something to take it of: at zero it has no slope.
+        length = torch.where(keep, left, 1.0).sqrt()
+        basis.append(torch.where(domain.spread(keep, rest), rest / domain.spread(length, rest), 0.0))
         kept.append(keep)
-    mask = torch.stack(kept, 1)
-    # A column that was left out has a weight of zero, and so no say in the others'.
-    upper = torch.where(mask[:, None, :], upper, torch.eye(count, dtype=upper.dtype, device=upper.device))
-    weights = torch.linalg.solve_triangular(upper, projected[..., None], upper=True)[..., 0]
-    return torch.where(mask, weights, 0.0)
+        # A column that was left out has a weight of zero, and so no say in the others'.
+        along = [torch.where(keep, entry, 0.0) for entry in along]
+        upper.append([*along, length, *[zero] * (len(columns) - j - 1)])
+    matrix = torch.stack([torch.stack(column, 1) for column in upper], 2)
+    projected = torch.stack([domain.inner(direction, target) for direction in basis], 1)
+    weights = torch.linalg.solve_triangular(matrix, projected[..., None], upper=True)[..., 0]
+    return torch.where(torch.stack(kept, 1), weights, 0.0)

@@ -4,19 +4,12 @@ from itertools import pairwise
 
 import pytest
 import torch
-from conftest import SmallNet, identity
+from conftest import Contracting, identity
 
 from neuralop_irno import IterativeRefiner, RefinementLoss
 
 X = torch.randn(3, 1, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 Y = torch.randn(3, 1, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
-
-
-class Contracting(SmallNet):
-    """Phi(x, h) = x + net(x, h) / 3 - h: the plain iteration contracts."""
-
-    def forward(self, x: torch.Tensor, h: torch.Tensor) -> torch.Tensor:
-        return x + super().forward(x, h) / 3 - h
 
 
 def gradients(rule: object, steps: int, solver: str = "picard") -> tuple[torch.Tensor, list[torch.Tensor]]:
