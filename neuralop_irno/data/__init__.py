@@ -1,1 +1,8 @@
-"""Generators by real solvers, and readers."""
+"""Generators by real solvers, and readers.
+
+Importing this room puts its data sets into the registry.
+"""
+
+from neuralop_irno.data import ce_gauss as ce_gauss
+from neuralop_irno.data import dataset as dataset
+from neuralop_irno.data import mesh_fields as mesh_fields

@@ -1,0 +1,133 @@
+"""Fields on points at several times: as whole trajectories, and as graphs of pairs of frames."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from neuralop_irno.data.point_clouds import PointCloud
+from neuralop_irno.errors import expected
+
+
+class Trajectories(ABC):
+    """Samples of a field on points, each at the same times.
+
+    Attributes:
+        times: of the frames, ascending, ``(T,)``.
+    """
+
+    times: Tensor
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """How many samples."""
+
+    @abstractmethod
+    def frame(self, sample: int, place: int) -> Tensor:
+        """The field of a sample at ``times[place]``, ``(N, V)``."""
+
+    @abstractmethod
+    def cloud(self, sample: int) -> PointCloud:
+        """The points of a sample."""
+
+    def coefficients(self, sample: int, place: int) -> Tensor | None:
+        """What else is known of a sample at ``times[place]``, ``(N, C)``; nothing by default."""
+        return None
+
+    def trajectory(self, sample: int) -> Tensor:
+        """All frames of a sample, ``(T, N, V)``."""
+        return torch.stack([self.frame(sample, place) for place in range(len(self.times))])
+
+    def graph(self, sample: int, before: int, after: int) -> Any:
+        """Two frames of a sample as a graph of PyTorch Geometric.
+
+        x holds the earlier field, and beside it the coefficients, y the later field; t is the time of x and
+        tau the time from x to y. A graph on a periodic domain knows its ``period``, ``(1, d)``.
+        """
+        from torch_geometric.data import Data
+
+        cloud = self.cloud(sample)
+        x = self.frame(sample, before)
+        known = self.coefficients(sample, before)
+        graph = Data(
+            x=x if known is None else torch.cat([x, known], 1),
+            y=self.frame(sample, after),
+            pos=cloud.pos,
+            edge_index=cloud.edge_index,
+            measure=cloud.measure,
+            t=self.times[before : before + 1],
+            tau=(self.times[after] - self.times[before])[None],
+        )
+        if cloud.period is not None:
+            graph.period = torch.tensor([cloud.period], dtype=cloud.pos.dtype)
+        return graph
+
+
+class PointTrajectories(Trajectories):
+    """Trajectories on the same points, held in memory.
+
+    Args:
+        u: the fields, ``(S, T, N, V)``.
+        cloud: the points.
+        times: of the frames, ``(T,)``.
+
+    Example:
+        >>> u, times = torch.randn(3, 5, 16, 2), torch.linspace(0, 1, 5)
+        >>> data = PointTrajectories(u, PointCloud(torch.rand(16, 2)), times)
+        >>> pair = data.graph(0, before=1, after=3)
+        >>> torch.equal(pair.y, u[0, 3]), pair.t.item(), pair.tau.item()
+        (True, 0.25, 0.5)
+    """
+
+    def __init__(self, u: Tensor, cloud: PointCloud, times: Tensor) -> None:
+        if u.dim() != 4 or u.shape[1:3] != (len(times), len(cloud.pos)):
+            wanted = f"u of shape (S, {len(times)}, {len(cloud.pos)}, V), by times and points"
+            raise ValueError(expected(wanted, tuple(u.shape), "u[:, :len(times)]"))
+        self.u, self.times = u, times
+        self._cloud = cloud
+
+    def __len__(self) -> int:
+        return len(self.u)
+
+    def frame(self, sample: int, place: int) -> Tensor:
+        return self.u[sample, place]
+
+    def cloud(self, sample: int = 0) -> PointCloud:
+        return self._cloud
+
+    def trajectory(self, sample: int) -> Tensor:
+        return self.u[sample]
+
+
+class FramePairs(Dataset[Any]):
+    """Graphs from one frame to another: of every sample all pairs that are some number of frames apart.
+
+    Args:
+        trajectories: where the frames come from; a graph is made when it is asked for.
+        leads: frames between x and y.
+
+    Example:
+        >>> data = PointTrajectories(torch.randn(2, 5, 9, 1), PointCloud(torch.rand(9, 2)), torch.arange(5.0))
+        >>> pairs = FramePairs(data, leads=(1, 2))
+        >>> len(pairs), pairs[-1].t.item(), pairs[-1].tau.item()  # 2 samples, 4 + 3 pairs of each
+        (14, 2.0, 2.0)
+    """
+
+    def __init__(self, trajectories: Trajectories, leads: Sequence[int] = (1,)) -> None:
+        last = len(trajectories.times) - 1
+        if not leads or not all(1 <= lead <= last for lead in leads):
+            raise ValueError(expected(f"leads of 1 to {last} frames", list(leads), "leads=[1]"))
+        self.trajectories = trajectories
+        self.places = [(start, start + lead) for lead in leads for start in range(last + 1 - lead)]
+
+    def __len__(self) -> int:
+        return len(self.trajectories) * len(self.places)
+
+    def __getitem__(self, index: int) -> Any:
+        sample, place = divmod(range(len(self))[index], len(self.places))
+        return self.trajectories.graph(sample, *self.places[place])
