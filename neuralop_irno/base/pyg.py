@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from neuralop_irno.base.operator import (
@@ -22,32 +20,8 @@ from neuralop_irno.base.operator import (
     signature_of,
     unwrapped,
 )
-from neuralop_irno.domain.graph import Edges, GraphDomain
+from neuralop_irno.domain.graph import GraphDomain
 from neuralop_irno.errors import expected
-
-MEASURE = "measure"
-"""The attribute of a graph that says how much of the domain each node stands for."""
-
-
-@dataclass(frozen=True)
-class Parts:
-    """What a call says of its graphs.
-
-    Attributes:
-        x: node inputs, ``(N, C)``; the coordinates where there are none.
-        edges: who is joined to whom; None for networks on points.
-        pos: coordinates, ``(N, d)``.
-        batch: the graph of each node, ``(N,)``.
-        samples: how many graphs.
-        measure: how much of the domain each node stands for, ``(N,)``.
-    """
-
-    x: Tensor
-    edges: Edges | None
-    pos: Tensor | None
-    batch: Tensor
-    samples: int
-    measure: Tensor | None
 
 
 class OnGraphs(BaseOperator):
@@ -79,31 +53,31 @@ class OnGraphs(BaseOperator):
         start: Tensor | None = None,
         periodic: Sequence[bool] | None = None,
     ) -> Problem:
-        parts = self._parts(args, kwargs)
-        check_finite(parts.x, "x")
+        x, domain = self._inputs(args, kwargs)
+        check_finite(x, "x")
         if start is not None:
             check_finite(start, "start")
         field, _ = self._split(self(*args, **kwargs) if start is None else start)
-        if field.dim() != 2 or len(field) != len(parts.x):
+        if field.dim() != 2 or len(field) != len(x):
             raise ValueError(
                 expected(
-                    f"an answer of shape ({len(parts.x)}, C), a row for each node",
+                    f"an answer of shape ({len(x)}, C), a row for each node",
                     tuple(field.shape),
                     "a base whose head answers for nodes",
                 )
             )
-        domain = GraphDomain(parts.batch, parts.samples, parts.pos, parts.measure, parts.edges)
-        return Problem(parts.x, at_least_float32(field), domain, _as_it_is, _as_it_is)
+        return Problem(x, at_least_float32(field), domain, _as_it_is, _as_it_is)
 
-    def _parts(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Parts:
+    def _inputs(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Tensor, GraphDomain]:
+        """What each node is given, the coordinates where that is nothing, and where the nodes are."""
         graph = graph_among(args, kwargs)
         if graph is None:
             bound = signature_of(self.module).bind_partial(*args, **self.accepted(kwargs)).arguments
             found: Mapping[str, Any] = {**kwargs, **bound}
         else:
             found = {**graph.to_dict(), **kwargs}
-        x, pos = found.get("x"), found.get("pos")
-        x = pos if x is None else x
+        x = found.get("x")
+        x = found.get("pos") if x is None else x
         edge_index = found.get("edge_index")
         # A network on points finds its own edges.
         edges_needed = "pos" not in signature_of(self.module).parameters
@@ -113,14 +87,7 @@ class OnGraphs(BaseOperator):
                 expected(f"a graph with {missing}", sorted(map(str, found)), f"Data({missing}=...)")
             )
         x = x if x.dim() > 1 else x[:, None]
-        batch = found.get("batch")
-        if batch is None:
-            batch = torch.zeros(len(x), dtype=torch.long, device=x.device)
-            samples = 1
-        else:
-            samples = getattr(graph, "num_graphs", None) or (int(batch.max()) + 1 if len(batch) else 0)
-        edges = None if edge_index is None else Edges(edge_index, found.get("edge_attr"))
-        return Parts(x, edges, pos, batch, samples, found.get(MEASURE))
+        return x, GraphDomain.of(x, found, getattr(graph, "num_graphs", None))
 
 
 def graph_among(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:

@@ -18,13 +18,11 @@ from neuralop_irno.checkpoint import write_bytes
 from neuralop_irno.diagnostics.calibration import Evidence, gather
 from neuralop_irno.diagnostics.contraction import Contraction, measure
 from neuralop_irno.diagnostics.convergence import Convergence
-from neuralop_irno.diagnostics.spectral_error import band_ratios
-from neuralop_irno.domain.grid import GridDomain
+from neuralop_irno.diagnostics.spectral_error import band_middles, band_ratios
 from neuralop_irno.errors import expected
-from neuralop_irno.losses.spectral import band_centres
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.solver.picard import step_size_of
-from neuralop_irno.spectrum.choice import spectrum_of
+from neuralop_irno.spectrum.of_domain import spectrum_of
 
 BANDS = 16
 
@@ -37,7 +35,7 @@ class Diagnosis:
         contraction: m, M, q, |b| and what follows, for the samples that were measured.
         convergence: the errors of all samples, step by step.
         evidence: what solves knew, and what was true.
-        frequency: the middle of each radial band, relative to the Nyquist frequency; None off grids.
+        frequency: the middle of each radial band, relative to the Nyquist frequency.
         bands: the error in each band in units of the base's, ``(steps + 1, samples, bands)``.
         calibration: the one that the model had already, from other data.
     """
@@ -45,8 +43,8 @@ class Diagnosis:
     contraction: Contraction
     convergence: Convergence
     evidence: Evidence
-    frequency: Tensor | None
-    bands: Tensor | None
+    frequency: Tensor
+    bands: Tensor
     calibration: Calibration | None
 
     def __str__(self) -> str:
@@ -54,7 +52,6 @@ class Diagnosis:
 
     def to_plain(self) -> dict[str, Any]:
         """All of it as plain data."""
-        bands = None if self.bands is None else _plain(self.bands.nanmedian(1).values)
         contraction, convergence = self.contraction, self.convergence
         return {
             "contraction": {f.name: _plain(getattr(contraction, f.name)) for f in fields(contraction)},
@@ -66,8 +63,8 @@ class Diagnosis:
             "errors": _plain(convergence.errors),
             "residuals": _plain(convergence.residuals),
             "K": convergence.trained,
-            "frequency": None if self.frequency is None else _plain(self.frequency),
-            "median_band_ratio": bands,
+            "frequency": _plain(self.frequency),
+            "median_band_ratio": _plain(self.bands.nanmedian(1).values),
             "reliability": self.evidence.reliability(),
             "calibration": self.calibration and self.calibration.to_plain(),
             "observed_coverage": self.calibration and self.evidence.coverage(self.calibration),
@@ -82,8 +79,7 @@ class Diagnosis:
         write_bytes(target / "diagnosis.txt", f"{self}\n".encode())
         plots.trajectories(target / "error_per_sample.png", self.convergence)
         plots.reliability(target / "reliability.png", self.evidence.reliability())
-        if self.frequency is not None and self.bands is not None:
-            plots.band_ratios(target / "error_by_band.png", self.frequency, self.bands)
+        plots.band_ratios(target / "error_by_band.png", self.frequency, self.bands)
         return target
 
     def _theory(self) -> list[str]:
@@ -180,7 +176,7 @@ def diagnose(
     device = next(model.parameters(), torch.zeros(())).device
     measured: list[Contraction] = []
     errors, residuals, ratios = [], [], []
-    frequency = None
+    frequency = torch.zeros(0)
     for batch in tqdm(loaded, desc="diagnosing", unit="batch", disable=not show):
         sample: dict[str, Any] = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in batch.items()}
         y = sample.pop("y")
@@ -197,10 +193,9 @@ def diagnose(
         answers = [problem.as_field(answer) for answer in model.iterates(**sample, steps=last)]
         errors.append(torch.stack([domain.norm(h - truth) for h in answers]).cpu())
         residuals.append(torch.stack([domain.norm(b - a) for a, b in pairwise(answers)]).cpu())
-        if isinstance(domain, GridDomain):
-            spectrum = spectrum_of(domain, device)
-            frequency = band_centres(spectrum, BANDS).cpu()
-            ratios.append(band_ratios(answers, truth, BANDS).cpu())
+        spectrum = spectrum_of(domain, device)
+        frequency = band_middles(spectrum, BANDS).cpu()
+        ratios.append(band_ratios(answers, truth, spectrum, BANDS).cpu())
     evidence = gather(model, loaded)
     model.train(training)
     return Diagnosis(
@@ -208,7 +203,7 @@ def diagnose(
         Convergence(torch.cat(errors, 1), torch.cat(residuals, 1), model.steps),
         evidence,
         frequency,
-        torch.cat(ratios, 1) if ratios else None,
+        torch.cat(ratios, 1),
         model.calibration,
     )
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from neuralop_irno.domain.grid import GridDomain
-from neuralop_irno.losses.spectral import band_centres, band_energy
-from neuralop_irno.spectrum.choice import spectrum_of
+from neuralop_irno.spectrum.of_domain import spectrum_of
+from neuralop_irno.spectrum.spectrum import Spectrum
 
 
 @dataclass(frozen=True)
@@ -49,27 +49,44 @@ def band_errors(answers: list[Tensor], y: Tensor, bands: int = 16) -> BandErrors
     spectrum = spectrum_of(GridDomain.of(y), y.device)
 
     def energy(field: Tensor) -> Tensor:
-        return band_energy(spectrum.analyse(field), spectrum, bands).mean((0, 1))
+        return band_energy(spectrum, field, bands).mean((0, 1))
 
-    return BandErrors(
-        band_centres(spectrum, bands),
-        torch.stack([energy(h - y) for h in answers]),
-        energy(y),
-    )
+    return BandErrors(band_middles(spectrum, bands), torch.stack([energy(h - y) for h in answers]), energy(y))
 
 
-def band_ratios(answers: list[Tensor], y: Tensor, bands: int = 16) -> Tensor:
+def band_ratios(answers: list[Tensor], y: Tensor, spectrum: Spectrum, bands: int = 16) -> Tensor:
     """The error of every iterate in units of the first one's, band by band and sample by sample.
 
     1 means that the band is as wrong as it was in the base's answer. Bands that the base had right to
     rounding are nan: there is nothing to compare with.
 
     Shapes:
-        - answers: ``(B, C, *S)`` each
-        - returns: ``(steps + 1, B, bands)``
+        - answers: ``(B, C, *S)`` or ``(N, C)`` each
+        - returns: ``(steps + 1, samples, bands)``
     """
-    spectrum = spectrum_of(GridDomain.of(y), y.device)
-    energy = torch.stack([band_energy(spectrum.analyse(h - y), spectrum, bands).mean(1) for h in answers])
-    truth = band_energy(spectrum.analyse(y), spectrum, bands).mean(1)
+    energy = torch.stack([band_energy(spectrum, h - y, bands).mean(1) for h in answers])
+    truth = band_energy(spectrum, y, bands).mean(1)
     known = energy[0] > torch.finfo(energy.dtype).eps * truth.sum(-1, keepdim=True)
     return torch.where(known, (energy / energy[0]).sqrt(), torch.nan)
+
+
+def highest_band(spectrum: Spectrum) -> float:
+    """Where the last band ends: at the corner of a grid's spectrum, off grids at the Nyquist frequency."""
+    return float(spectrum.frequency.max().clamp(min=1e-12)) if spectrum.frequency.dim() == 1 else 1.0
+
+
+def band_middles(spectrum: Spectrum, bands: int) -> Tensor:
+    """The middle frequency of each band, ``(bands,)``."""
+    middle = torch.arange(bands, device=spectrum.frequency.device) + 0.5
+    return middle / bands * highest_band(spectrum)
+
+
+def band_energy(spectrum: Spectrum, field: Tensor, bands: int) -> Tensor:
+    """The share of the mean square in bands of equal width, ``(samples, C, bands)``; the last has all above.
+
+    The bands sum to the mean square of the field (Parseval).
+    """
+    energy = spectrum.energies(field)
+    band = (torch.atleast_2d(spectrum.frequency) / highest_band(spectrum) * bands).long().clamp(max=bands - 1)
+    result = energy.new_zeros(*energy.shape[:2], bands)
+    return result.scatter_add(2, band[:, None].expand_as(energy), energy)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Self
 
 import torch
 from scipy.spatial import cKDTree
@@ -26,9 +29,8 @@ class Edges:
 
     def between(self, kept: Tensor) -> Edges:
         """The edges between the nodes of a mask, ``(N,)``, renumbered as if there were no others."""
-        inside = kept[self.index].all(0)
-        renamed = kept.cumsum(0) - 1
-        return Edges(renamed[self.index[:, inside]], None if self.attr is None else self.attr[inside])
+        attr = None if self.attr is None else self.attr[kept[self.index].all(0)]
+        return Edges(_between(self.index, kept), attr)
 
 
 class GraphDomain(Domain):
@@ -40,6 +42,7 @@ class GraphDomain(Domain):
         pos: coordinates, ``(N, d)``.
         measure: how much of the domain each node stands for, ``(N,)``; by default all the same.
         edges: who is joined to whom, where that is known.
+        cells: the corners of each cell of a mesh, as PyG's ``face``, ``(corners, cells)``.
 
     Shapes:
         - field: ``(N, C)``
@@ -57,9 +60,31 @@ class GraphDomain(Domain):
         pos: Tensor | None = None,
         measure: Tensor | None = None,
         edges: Edges | None = None,
+        cells: Tensor | None = None,
     ) -> None:
-        self.batch, self.samples, self.pos, self.measure = batch, samples, pos, measure
+        self.batch, self.samples, self.pos, self.cells = batch, samples, pos, cells
+        if measure is None and pos is not None and cells is not None:
+            measure = lumped_measure(pos, cells)
+        self.measure = measure
         self._edges = edges
+
+    @classmethod
+    def of(cls, field: Tensor, known: Mapping[str, Any], samples: int | None = None) -> Self:
+        """The domain of a field, from what is known under PyTorch Geometric's names.
+
+        Args:
+            field: whose rows are the nodes.
+            known: ``batch``, ``pos``, ``measure``, ``edge_index``, ``edge_attr`` and ``face``, as far as
+                there are any; the rest is not read.
+            samples: how many, where the last of them may have no node.
+        """
+        batch, edge_index = known.get("batch"), known.get("edge_index")
+        if batch is None:
+            batch, samples = field.new_zeros(len(field), dtype=torch.long), samples or 1
+        elif samples is None:
+            samples = int(batch.max()) + 1 if len(batch) else 0
+        edges = None if edge_index is None else Edges(edge_index, known.get("edge_attr"))
+        return cls(batch, samples, known.get("pos"), known.get("measure"), edges, known.get("face"))
 
     @property
     def edges(self) -> Edges:
@@ -97,6 +122,7 @@ class GraphDomain(Domain):
             None if self.pos is None else self.pos[rows],
             None if self.measure is None else self.measure[rows],
             None if self._edges is None else self._edges.between(kept),
+            None if self.cells is None else _between(self.cells, kept),
         )
 
     def _rows(self, keep: Tensor) -> Tensor:
@@ -107,6 +133,44 @@ class GraphDomain(Domain):
         samples = torch.zeros(self.samples, dtype=torch.bool, device=keep.device)
         samples[keep] = True
         return samples[self.batch]
+
+
+def lumped_measure(pos: Tensor, cells: Tensor) -> Tensor:
+    r"""How much of the domain each node of a mesh stands for: an equal part of every cell around it.
+
+    .. math:: m_i = \sum_{T \ni i} \frac{|T|}{d + 1} \qquad |T| = \frac{1}{d!} \sqrt{\det E^T E}
+
+    Args:
+        pos: coordinates, ``(N, D)``.
+        cells: the corners of each cell, ``(d + 1, cells)``: segments, triangles or tetrahedra.
+
+    Shapes:
+        - returns: ``(N,)``
+
+    Example:
+        >>> square = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+        >>> lumped_measure(square, torch.tensor([[0, 1], [1, 3], [2, 2]])) * 6
+        tensor([1., 2., 2., 1.])
+    """
+    dim = len(cells) - 1
+    if not 1 <= dim <= pos.shape[1]:
+        raise ValueError(
+            expected(
+                f"cells of 2 to {pos.shape[1] + 1} corners, (corners, cells)",
+                tuple(cells.shape),
+                "data.face in triangles or tetrahedra",
+            )
+        )
+    edges = (pos[cells[1:]] - pos[cells[:1]]).movedim(0, 1).double()
+    volume = (edges @ edges.mT).det().clamp(min=0).sqrt() / math.factorial(dim)
+    share = (volume / (dim + 1)).to(pos.dtype).repeat(dim + 1)
+    return pos.new_zeros(len(pos)).index_add(0, cells.reshape(-1), share)
+
+
+def _between(nodes: Tensor, kept: Tensor) -> Tensor:
+    """The columns of nodes that all belong to a mask, ``(N,)``, renumbered as if there were no others."""
+    renamed = kept.cumsum(0) - 1
+    return renamed[nodes[:, kept[nodes].all(0)]]
 
 
 def interpolate(values: Tensor, source: Tensor, target: Tensor, neighbours: int = 3) -> Tensor:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from neuralop_irno.domain.domain import Domain
-from neuralop_irno.domain.graph import GraphDomain
-from neuralop_irno.domain.grid import GridDomain
+from neuralop_irno.domain.choice import domain_of
 from neuralop_irno.errors import expected
 from neuralop_irno.solution import Trajectory
 
@@ -40,10 +40,10 @@ class Loss(nn.Module):
         Args:
             prediction: what the refiner returned: a trajectory in training, a field otherwise.
             y: the truth, laid out like the base's answer.
-            sample: the rest of neuraloperator's batch. Of a batch of graphs the vector ``batch`` is read,
-                the graph of each node; the rest no loss here needs.
+            sample: the rest of neuraloperator's batch. Where the prediction is a plain field it tells what
+                the field lives on; see `neuralop_irno.domain.choice.domain_of`.
         """
-        trajectory = as_trajectory(prediction, sample.get("batch"))
+        trajectory = as_trajectory(prediction, sample)
         return self.reduce(self.per_sample(trajectory, matching(trajectory, y)))
 
     def reduce(self, values: Tensor) -> Tensor:
@@ -51,12 +51,12 @@ class Loss(nn.Module):
         return values.sum() if self.reduction == "sum" else values.mean()
 
 
-def as_trajectory(prediction: Trajectory | Tensor, batch: object = None) -> Trajectory:
-    """A plain field ``(B, C, *S)`` or ``(N, C)`` is a trajectory of one iterate, the last.
+def as_trajectory(prediction: Trajectory | Tensor, sample: Mapping[str, Any]) -> Trajectory:
+    """A plain field is a trajectory of one iterate, the last.
 
     Args:
         prediction: what a model returned.
-        batch: the sample of each node, ``(N,)``, for fields on points.
+        sample: what is known of the domain of a plain field.
     """
     if isinstance(prediction, Trajectory):
         return prediction
@@ -68,12 +68,7 @@ def as_trajectory(prediction: Trajectory | Tensor, batch: object = None) -> Traj
                 "the refiner's own output, without a postprocessor that changes it",
             )
         )
-    domain: Domain
-    if prediction.dim() > 2:
-        domain = GridDomain.of(prediction)
-    else:
-        owner = batch if isinstance(batch, Tensor) else torch.zeros(len(prediction)).long()
-        domain = GraphDomain(owner.to(prediction.device), int(owner.max()) + 1 if len(owner) else 0)
+    domain = domain_of(prediction, sample)
     progress = torch.ones(domain.samples, device=prediction.device)
     return Trajectory((prediction,), (progress,), domain)
 

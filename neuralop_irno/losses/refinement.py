@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -34,6 +37,7 @@ class RefinementLoss(Loss):
         lambda_start: sharpness of the spectral weights at the first step.
         lambda_end: at the last step.
         compare: ``complex``, ``amplitude`` (the paper's) or ``bands``; see `SpectralLoss`.
+        spectrum: how fields off grids are analysed, likewise.
         contraction: beta_c; see `ContractionLoss`.
         contraction_target: the factor by which a step should shrink distances.
         contraction_direction: ``power``, ``random`` or ``error``.
@@ -63,6 +67,7 @@ class RefinementLoss(Loss):
         lambda_start: float = 1.0,
         lambda_end: float = 2.0,
         compare: str = "complex",
+        spectrum: Mapping[str, Any] | None = None,
         contraction: float = 0.0,
         contraction_target: float = 0.9,
         contraction_direction: str = "power",
@@ -84,14 +89,20 @@ class RefinementLoss(Loss):
         if warmup < 0:
             raise ValueError(expected("warmup >= 0", warmup, "warmup=0"))
         self.warmup = warmup
+        self._spectral = SpectralLoss(compare, lambda_start, lambda_end, spectrum)
         self._losses: dict[str, Loss] = {
             "spatial": SpatialLoss(),
-            "spectral": SpectralLoss(compare, lambda_start, lambda_end),
+            "spectral": self._spectral,
             "fixed_point": FixedPointLoss(),
             "contraction": ContractionLoss(contraction_target, contraction_direction),
         }
         self.parts: dict[str, Tensor] = {}
         self.register_buffer("updates", torch.zeros((), dtype=torch.long))
+
+    @property
+    def took(self) -> str:
+        """Which spectra the last call analysed, in words."""
+        return self._spectral.took
 
     def per_sample(self, trajectory: Trajectory, y: Tensor) -> Tensor:
         ramp = (self.updates / self.warmup).clamp(max=1) if self.warmup else 1

@@ -2,48 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from neuralop_irno.errors import expected
 from neuralop_irno.losses.loss import Loss
+from neuralop_irno.registry import call_with_options
 from neuralop_irno.solution import Trajectory
-from neuralop_irno.spectrum.choice import spectrum_of
-from neuralop_irno.spectrum.spectrum import Spectrum
+from neuralop_irno.spectrum.bands import even_bands
+from neuralop_irno.spectrum.choice import SpectrumChoice
+from neuralop_irno.spectrum.of_domain import spectrum_of
+from neuralop_irno.spectrum.spectrum import InBands, Spectrum
 
 COMPARISONS = ("complex", "amplitude", "bands")
-ENERGY_FLOOR = 1e-6
-"""Bands below this share of the target's energy are compared as if they held it: no band blows up."""
+LEAK = 1e-5
+"""Bands below this share of the target's energy are compared as if they held it."""
 
 
-def spectral_weight(frequency: Tensor, sharpness: Tensor) -> Tensor:
-    r""":math:`\rho(w, \lambda) = 1 + (|w| / w_{nyq})^\lambda`, ``(samples, modes)``.
-
-    Args:
-        frequency: relative to the Nyquist frequency, ``(modes,)`` or ``(samples, modes)``.
-        sharpness: lambda of each sample, ``(samples,)``.
-    """
-    return 1 + torch.atleast_2d(frequency) ** sharpness[:, None]
-
-
-def spectral_error(difference: Tensor, multiplicity: Tensor, weight: Tensor) -> Tensor:
+def spectral_error(parts: Tensor, spectrum: Spectrum, sharpness: Tensor) -> Tensor:
     r"""The weighted mean square difference of two spectra.
 
-    .. math:: \frac{1}{M \bar\rho} \sum_w \rho(w) \, d_w
-              \qquad d_w = |\hat h - \hat y|^2 \text{ or } \big| |\hat h| - |\hat y| \big|^2
+    .. math:: \frac{1}{\bar\rho} \sum_w \rho(w, \lambda) \, d_w
+              \qquad \rho(w, \lambda) = 1 + (|w| / w_{nyq})^\lambda
 
-    over the full spectrum: a coefficient that stands for two modes counts twice.
+    with :math:`\bar\rho` the mean of :math:`\rho` over all modes of the domain, and d the mean square
+    difference, line by line: over the lines it sums to that of the two fields, or of what is compared.
+
+    Args:
+        parts: d, ``(samples, C, lines)``.
+        spectrum: whose lines.
+        sharpness: lambda of each sample, ``(samples,)``.
 
     Shapes:
-        - difference: of coefficients or of their amplitudes, ``(samples, C, modes)``
-        - multiplicity: ``(modes,)`` or ``(samples, modes)``
-        - weight: ``(samples, modes)``
         - returns: ``(samples,)``
     """
-    squares = difference.abs().square() if difference.is_complex() else difference.square()
-    counted = weight * multiplicity
-    # (1/M) sum rho d / ((1/M) sum rho): the two 1/M cancel.
-    return (squares.mean(1) * counted).sum(1) / counted.sum(1)
+    weight = 1 + torch.atleast_2d(spectrum.frequency) ** sharpness[:, None]
+    return (parts.mean(1) * weight).sum(1) / (1 + spectrum.mean_power(sharpness))
 
 
 class SpectralLoss(Loss):
@@ -57,12 +54,17 @@ class SpectralLoss(Loss):
     Args:
         compare: ``complex`` sees amplitude and phase, and with equal weights it *is* the spatial loss.
             ``amplitude`` is the paper's: it is blind to phase, so a shifted field costs nothing; right
-            where the phase is unpredictable. ``bands`` compares the root energy of radial bands only,
-            for statistics rather than trajectories.
+            where the phase is unpredictable. ``bands`` compares the root energy of radial bands only, for
+            statistics rather than trajectories. Off grids a single amplitude depends on a choice of basis
+            and on the place of every node: there both compare bands.
         lambda_start: at the first step.
         lambda_end: at the last step, and for a plain prediction.
-        bands: how many, for ``compare="bands"``.
+        spectrum: how fields off grids are analysed: the options of
+            `neuralop_irno.spectrum.choice.SpectrumChoice`; its ``bands`` are those of ``compare="bands"``.
         reduction: over the samples, ``sum`` or ``mean``.
+
+    Attributes:
+        took: which spectra the last call analysed, in words.
 
     Example:
         >>> wave = torch.sin(torch.linspace(0, 6.2832, 9)[:-1])[None, None]
@@ -78,66 +80,44 @@ class SpectralLoss(Loss):
         compare: str = "complex",
         lambda_start: float = 1.0,
         lambda_end: float = 2.0,
-        bands: int = 16,
+        spectrum: Mapping[str, Any] | None = None,
         reduction: str = "sum",
     ) -> None:
         super().__init__(reduction)
         if compare not in COMPARISONS:
             raise ValueError(expected("a comparison", repr(compare), f"one of {', '.join(COMPARISONS)}"))
-        if min(lambda_start, lambda_end) < 0 or bands < 1:
+        if min(lambda_start, lambda_end) < 0:
             raise ValueError(
-                expected(
-                    "lambda >= 0 and bands >= 1",
-                    f"lambda {lambda_start} to {lambda_end}, bands {bands}",
-                    "lambda_start=1.0, lambda_end=2.0, bands=16",
-                )
+                expected("lambda >= 0", f"{lambda_start} to {lambda_end}", "lambda_start=1.0, lambda_end=2.0")
             )
-        self.compare, self.bands = compare, bands
-        self.lambda_start, self.lambda_end = lambda_start, lambda_end
+        self.compare, self.lambda_start, self.lambda_end = compare, lambda_start, lambda_end
+        self.choice: SpectrumChoice = call_with_options(SpectrumChoice, spectrum or {}, "the spectrum")
+        self.took = ""
 
     def per_sample(self, trajectory: Trajectory, y: Tensor) -> Tensor:
-        spectrum = spectrum_of(trajectory.domain, y.device)
-        truth = spectrum.analyse(y)
+        spectrum = spectrum_of(trajectory.domain, y.device, self.choice)
+        if self.compare == "bands" or (self.compare == "amplitude" and not spectrum.sharp):
+            spectrum = InBands(spectrum, even_bands(self.choice.bands))
+        self.took = spectrum.words
+        y = y.to(torch.promote_types(y.dtype, torch.float32))
+        truth = None if self.compare == "complex" else spectrum.energies(y)
         losses = []
         for h, progress in zip(trajectory.iterates, trajectory.progress, strict=True):
             sharpness = self.lambda_start + (self.lambda_end - self.lambda_start) * progress
-            losses.append(self._error(spectrum, spectrum.analyse(h), truth, sharpness))
+            parts = spectrum.energies(h - y) if truth is None else root_difference(h, truth, spectrum)
+            losses.append(spectral_error(parts, spectrum, sharpness))
         return sum(losses[1:], losses[0]) / len(losses)
 
-    def _error(self, spectrum: Spectrum, h: Tensor, y: Tensor, sharpness: Tensor) -> Tensor:
-        if self.compare != "bands":
-            weight = spectral_weight(spectrum.frequency, sharpness)
-            amplitudes = self.compare == "amplitude"
-            difference = spectrum.amplitude(h) - spectrum.amplitude(y) if amplitudes else h - y
-            return spectral_error(difference, spectrum.multiplicity, weight)
-        if spectrum.frequency.dim() > 1:
-            raise ValueError(
-                expected("a grid for compare='bands'", "graphs", "compare='amplitude', by eigenspace")
-            )
-        energy_h, energy_y = (band_energy(c, spectrum, self.bands) for c in (h, y))
-        floor = ENERGY_FLOOR * energy_y.sum(-1, keepdim=True) + torch.finfo(energy_y.dtype).tiny
-        difference = (energy_h + floor).sqrt() - (energy_y + floor).sqrt()
-        weight = spectral_weight(band_centres(spectrum, self.bands), sharpness)
-        return (difference.square().mean(1) * weight).sum(1) / weight.mean(1)
 
+def root_difference(h: Tensor, truth: Tensor, spectrum: Spectrum) -> Tensor:
+    r"""The squared difference of amplitudes, :math:`\big( \sqrt{E(h)} - \sqrt{E(y)} \big)^2`, line by line.
 
-def band_of(spectrum: Spectrum, bands: int) -> Tensor:
-    """The band of each mode: bands of equal width from 0 to the highest frequency, ``(modes,)``."""
-    relative = spectrum.frequency / spectrum.frequency.max().clamp(min=1e-12)
-    return (relative * bands).long().clamp(max=bands - 1)
-
-
-def band_centres(spectrum: Spectrum, bands: int) -> Tensor:
-    """The middle frequency of each band, ``(bands,)``."""
-    middle = torch.arange(bands, device=spectrum.frequency.device) + 0.5
-    return middle / bands * spectrum.frequency.max()
-
-
-def band_energy(coefficients: Tensor, spectrum: Spectrum, bands: int) -> Tensor:
-    """The share of the mean square that each radial band holds, ``(samples, C, bands)``.
-
-    The bands sum to the mean square of the field (Parseval).
+    Args:
+        h: a field.
+        truth: the energies of y, ``(samples, C, lines)``.
+        spectrum: whose lines.
     """
-    energy = coefficients.abs().square() * spectrum.multiplicity / spectrum.multiplicity.sum()
-    result = energy.new_zeros(*energy.shape[:2], bands)
-    return result.index_add(2, band_of(spectrum, bands), energy)
+    # A band that holds next to nothing holds what leaks into it: its root has no slope to follow.
+    leak = 0.0 if spectrum.sharp else LEAK
+    floor = leak * truth.sum(-1, keepdim=True) + torch.finfo(truth.dtype).tiny
+    return ((spectrum.energies(h) + floor).sqrt() - (truth + floor).sqrt()).square()

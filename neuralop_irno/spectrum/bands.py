@@ -9,14 +9,19 @@ from torch import Tensor
 
 from neuralop_irno.errors import expected
 
+ABOVE = torch.tensor([1.25, 1.5, 2.0], dtype=torch.float64)
+"""Centres of bands above the Nyquist frequency of an axis."""
+
 
 def band_windows(frequency: Tensor, centres: Tensor) -> Tensor:
     r"""The share of each band in the energy at a frequency; over the bands the shares sum to 1.
 
-    .. math:: g_b(w) = \cos^2 \frac{\pi}{2} \frac{w - c_b}{c_{b+1} - c_b} \quad (c_b \le w \le c_{b+1})
+    .. math:: g_b(w) = \cos^2 \frac{\pi}{2} s\Big( \frac{w - c_b}{c_{b+1} - c_b} \Big)
+              \qquad s(x) = x^3 (10 - 15 x + 6 x^2)
 
-    and likewise below; the first band has all below its centre, the last all above. Smooth, because a
-    mode that moves a little as the mesh does must not jump from one band to the next.
+    from the centre to the next one, and likewise below; the first band has all below its centre, the last all above. Smooth, because a
+    mode that moves a little as the mesh does must not jump from one band to the next, and because what
+    is smooth a polynomial follows.
 
     Shapes:
         - frequency: any
@@ -33,7 +38,9 @@ def band_windows(frequency: Tensor, centres: Tensor) -> Tensor:
         return torch.ones_like(frequency)[..., None]
     left = torch.searchsorted(centres, frequency.contiguous(), right=True).sub(1).clamp(0, len(centres) - 2)
     low, high = centres[left], centres[left + 1]
-    share = torch.sin(((frequency - low) / (high - low)).clamp(0, 1) * (torch.pi / 2)).square()[..., None]
+    along = ((frequency - low) / (high - low)).clamp(0, 1)
+    smooth = along**3 * (10 - 15 * along + 6 * along**2)
+    share = torch.sin(smooth * (torch.pi / 2)).square()[..., None]
     windows = share.new_zeros(*frequency.shape, len(centres))
     return windows.scatter(-1, left[..., None], 1 - share).scatter(-1, left[..., None] + 1, share)
 
@@ -51,6 +58,16 @@ def band_centres(centres: Sequence[float]) -> Tensor:
             expected("centres of bands that ascend from 0", list(centres), "[0.0, 0.25, 0.5, 0.75, 1.0]")
         )
     return tensor
+
+
+def even_bands(count: int) -> Tensor:
+    """Centres of so many bands from 0 to the Nyquist frequency, and of three above, where corners are.
+
+    Example:
+        >>> even_bands(3)
+        tensor([0.0000, 0.5000, 1.0000, 1.2500, 1.5000, 2.0000], dtype=torch.float64)
+    """
+    return torch.cat([torch.linspace(0, 1, count, dtype=torch.float64), ABOVE])
 
 
 def members(batch: Tensor | None, sizes: Sequence[int], device: torch.device | str) -> list[Tensor]:

@@ -15,10 +15,11 @@ from neuralop_irno.spectrum.bands import band_centres, band_windows, check_nodes
 from neuralop_irno.spectrum.eigenpairs import Eigenpairs, highest
 from neuralop_irno.spectrum.laplacian import Laplacian
 from neuralop_irno.spectrum.product import product
+from neuralop_irno.spectrum.spectrum import HIGHEST, Spectrum
 
 
-class ChebyshevBands:
-    r"""The share of each band in a field's mean square, for a batch of graphs of any size.
+class ChebyshevBands(Spectrum):
+    r"""Bands in place of waves, for a batch of graphs of any size: a line is a band, at its centre.
 
     .. math:: E_b = u^T g_b(A) u = \sum_{n=0}^{2p} a_{bn} \, u^T T_n(X) u \qquad X = 2 A / \lambda_{max} - 1
 
@@ -67,6 +68,7 @@ class ChebyshevBands:
         if below is not None and len(below) != len(laplacians):
             raise ValueError(expected(f"modes of {len(laplacians)} graphs", len(below), "eigenpairs of each"))
         self.order, self.centres = order, band_centres(centres).to(device)
+        self.frequency = self.centres.float()
         self.rows = members(batch, [laplacian.nodes for laplacian in laplacians], device)
         self.sample = torch.zeros(sum(map(len, self.rows)), dtype=torch.long, device=device)
         self.weight = torch.zeros(len(self.sample), dtype=torch.float64, device=device)
@@ -78,6 +80,8 @@ class ChebyshevBands:
             math.sqrt(top) / laplacian.nyquist * math.sin(min(math.pi / (2 * order), math.pi / 2))
             for top, laplacian in zip(tops, laplacians, strict=True)
         ]
+        squares = [_mean_square(laplacian) for laplacian in laplacians]
+        self._mean_square = torch.tensor(squares, dtype=torch.float32, device=device)
         self._low = [] if below is None else [_low_end(pairs, self.centres) for pairs in below]
         cuts = [low[2] for low in self._low] or [0.0] * len(laplacians)
         polynomials = [
@@ -87,6 +91,10 @@ class ChebyshevBands:
         empty = torch.zeros(0, len(self.centres), 2 * order + 1, dtype=torch.float64)
         self.polynomials = (torch.stack(polynomials) if polynomials else empty).to(device)
         self.matrix = _recurrence(laplacians, tops, self.rows, device)
+
+    def mean_power(self, exponent: Tensor) -> Tensor:
+        """From the mean of the squared frequencies, which the diagonal knows: exact for 2, above for less."""
+        return self._mean_square ** (exponent / 2)
 
     # Sparse products are opaque to the compiler: it calls this as it stands and compiles what is around.
     @torch.compiler.disable  # type: ignore[untyped-decorator]
@@ -136,6 +144,12 @@ class ChebyshevBands:
         return total.index_add(0, self.sample, (a * b).double())
 
 
+def _mean_square(laplacian: Laplacian) -> float:
+    """Of the frequencies: the trace, but for what slivers put into it."""
+    squares = laplacian.symmetric.diagonal() / laplacian.nyquist**2
+    return float(squares.clip(max=HIGHEST**2).mean()) if len(squares) else 0.0
+
+
 def _low_end(pairs: Eigenpairs, centres: Tensor) -> tuple[Tensor, Tensor, float]:
     """Orthonormal vectors of the low modes, their shares in the bands, and the frequency they reach to."""
     vectors = torch.from_numpy(pairs.vectors[:, : pairs.low] * np.sqrt(pairs.mass)[:, None])
@@ -144,22 +158,38 @@ def _low_end(pairs: Eigenpairs, centres: Tensor) -> tuple[Tensor, Tensor, float]
     return vectors.to(centres.device), band_windows(frequency, centres), reach
 
 
+def order_needed(top: float, cut: float, centres: Tensor) -> int:
+    """The least order whose polynomials tell bands apart.
+
+    Args:
+        top: the highest frequency of the graph.
+        cut: the frequency below which the modes are known.
+        centres: of the bands, ``(bands,)``.
+
+    Example:
+        >>> order_needed(1.0, 0.0, torch.tensor([0.0, 0.1, 0.5, 1.0]))
+        16
+    """
+    if top <= 0:
+        return 1
+    angles = 2 * torch.asin(centres.clamp(max=top) / top)
+    asked = (centres[1:] > cut) & (centres[1:] <= top)
+    narrowest = float(angles.diff()[asked].min()) if asked.any() else math.pi
+    return math.ceil((1 - 1e-9) * math.pi / narrowest)
+
+
 def _polynomials(top: float, cut: float, centres: Tensor, order: int) -> Tensor:
     """Chebyshev coefficients of the windows on the frequencies 0 .. top, ``(bands, 2 order + 1)``.
 
     Below the cut nobody looks: each window goes on there as it is at the cut.
     """
-    ends = centres.clamp(max=top)
-    angles = 2 * torch.asin(ends / top) if top > 0 else torch.zeros_like(ends)
-    narrow = (angles.diff() < (1 - 1e-9) * math.pi / order) & (centres[1:] > cut) & (centres[1:] <= top)
-    if narrow.any():
-        band = int(narrow.nonzero()[-1])
-        enough = math.ceil(math.pi / float(angles.diff()[narrow].min()))
+    enough = order_needed(top, cut, centres)
+    if order < enough:
         width = top * math.sin(math.pi / (2 * order))
         raise ValueError(
             expected(
                 f"bands that order {order} resolves, at the low end {width:.3g} wide",
-                f"centres {float(centres[band]):.3g} and {float(centres[band + 1]):.3g} beside each other",
+                f"centres {', '.join(f'{float(centre):.3g}' for centre in centres)}",
                 f"order={enough}, wider bands, or below=[eigenpairs(laplacian, low=256)]",
             )
         )

@@ -1,70 +1,138 @@
-"""Which spectrum belongs to which domain."""
+"""Which Laplacian belongs to a graph, by what the graph knows or by what the user asks for."""
 
 from __future__ import annotations
 
-import hashlib
-from collections import OrderedDict
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.graph import GraphDomain
-from neuralop_irno.domain.grid import GridDomain
-from neuralop_irno.errors import expected
-from neuralop_irno.spectrum.eigenbasis import LaplacianEigenbasis
-from neuralop_irno.spectrum.eigenpairs import Eigenpairs, eigenpairs
-from neuralop_irno.spectrum.fourier import fourier_spectrum
-from neuralop_irno.spectrum.laplacian import graph_laplacian, knn_laplacian
-from neuralop_irno.spectrum.spectrum import Spectrum
+from neuralop_irno.errors import did_you_mean, expected
+from neuralop_irno.spectrum.laplacian import (
+    Laplacian,
+    graph_laplacian,
+    knn_laplacian,
+    mesh_laplacian,
+    robust_laplacian,
+)
 
-ALL_MODES, LOW_MODES = 600, 256
-"""Graphs of up to so many nodes get all their modes; larger ones the lowest few, and the rest as one."""
-
-KEPT = 4096
-"""Graphs whose modes are kept in memory: a training set meets each of its meshes in every epoch."""
-
-_known: OrderedDict[str, Eigenpairs] = OrderedDict()
+NEIGHBOURS = 8
 
 
-def spectrum_of(domain: Domain, device: torch.device) -> Spectrum:
-    """The Fourier spectrum of a grid; off it, the eigenvectors of each graph's own Laplacian.
+@dataclass(frozen=True)
+class SpectrumChoice:
+    """How fields off grids are analysed. By default the graph decides; see ``docs/laplacians.md``.
 
-    The Laplacian is that of the nearest neighbours, weighted by distance, where nodes have coordinates,
-    and that of the edges where they have none.
+    Attributes:
+        laplacian: ``mesh`` (cotangent), ``robust``, ``knn`` or ``edges``. By default that of the cells
+            where a graph has cells, of nearest neighbours where it has coordinates, else of its edges.
+        bands: of frequencies up to the Nyquist frequency, for graphs too large for all their modes.
+        modes: how many of the lowest are computed where polynomials cannot tell the lowest bands apart.
+        nyquist: the frequency that counts as 1, in radians per unit of length, where meshes of any
+            fineness shall have one; by default each mesh's own, pi over the distance of its nodes.
+        period: the lengths of a periodic box, for ``knn``.
+        cache: a folder that keeps eigenvectors by the content of the mesh.
     """
-    if isinstance(domain, GridDomain):
-        return fourier_spectrum(domain.shape, device)
-    if isinstance(domain, GraphDomain):
-        pairs = [_modes(domain, place) for place in range(domain.samples)]
-        return LaplacianEigenbasis(pairs, domain.batch, device)
-    raise ValueError(expected("a grid or a graph for a spectral loss", type(domain).__name__, "spectral=0"))
+
+    laplacian: str | None = None
+    bands: int = 16
+    modes: int = 256
+    nyquist: float | None = None
+    period: Sequence[float] | None = None
+    cache: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.laplacian is not None and self.laplacian not in LAPLACIANS:
+            raise ValueError(
+                expected("a Laplacian", repr(self.laplacian), did_you_mean(str(self.laplacian), LAPLACIANS))
+            )
+        if self.bands < 2 or self.modes < 1 or not (self.nyquist is None or self.nyquist > 0):
+            raise ValueError(
+                expected(
+                    "bands >= 2, modes >= 1 and nyquist > 0",
+                    f"bands={self.bands}, modes={self.modes}, nyquist={self.nyquist}",
+                    "bands=16, modes=256",
+                )
+            )
+
+    def name_for(self, graph: GraphDomain) -> str:
+        """The Laplacian that a graph gets."""
+        if self.laplacian is not None:
+            return self.laplacian
+        if graph.pos is None:
+            return "edges"
+        return "knn" if graph.cells is None else "mesh"
 
 
-def _modes(domain: GraphDomain, place: int) -> Eigenpairs:
-    """The modes of one graph of a batch, computed when it is first met."""
-    own = domain.select(torch.tensor([place], device=domain.batch.device))
-    parts = [own.measure, own.pos] if own.pos is not None else [own.edges.index]
-    key = _digest([len(own.batch), *parts])
-    if key in _known:
-        _known.move_to_end(key)
-        return _known[key]
-    if own.pos is not None:
-        measure = None if own.measure is None else own.measure.cpu()
-        laplacian = knn_laplacian(own.pos.cpu(), min(8, max(len(own.pos) - 1, 1)), measure)
+def laplacian_of(graph: GraphDomain, choice: SpectrumChoice) -> Laplacian:
+    """The Laplacian of one graph, with the measure of its domain for a mass.
+
+    So a mean over modes is a mean over the domain, and a spectral loss with equal weights the spatial one.
+
+    Example:
+        >>> edges = torch.tensor([[0, 1, 2], [1, 2, 0]])
+        >>> ring = GraphDomain.of(torch.zeros(3, 1), {"edge_index": edges})
+        >>> laplacian_of(ring, SpectrumChoice()).stiffness.toarray()[0].tolist()
+        [2.0, -1.0, -1.0]
+    """
+    name = choice.name_for(graph)
+    laplacian = LAPLACIANS[name](graph, choice)
+    if graph.measure is None:
+        mass = np.full(laplacian.nodes, laplacian.mass.mean() if laplacian.nodes else 1.0)
     else:
-        laplacian = graph_laplacian(own.edges.index.cpu(), len(own.batch))
-    found = eigenpairs(laplacian, None if laplacian.nodes <= ALL_MODES else LOW_MODES)
-    _known[key] = found
-    if len(_known) > KEPT:
-        _known.popitem(last=False)
-    return found
+        mass = graph.measure.detach().cpu().double().numpy()
+        if not (mass > 0).all():
+            raise ValueError(
+                expected("a measure > 0 at every node for a spectrum", mass.min(), "leaving those nodes out")
+            )
+        if name == "edges":  # whose nodes have no size
+            mass = mass / mass.mean()
+    if choice.nyquist is not None and name == "edges":
+        raise ValueError(expected("coordinates for a given nyquist", "edges only", "nyquist=None"))
+    nyquist = laplacian.nyquist if choice.nyquist is None else choice.nyquist
+    return dataclasses.replace(laplacian, mass=mass, nyquist=nyquist)
 
 
-def _digest(parts: list[Tensor | int | None]) -> str:
-    """A word for the content of a graph."""
-    seen = hashlib.sha256()
-    for part in parts:
-        content = part.detach().cpu().contiguous().numpy().tobytes() if isinstance(part, Tensor) else part
-        seen.update(content if isinstance(content, bytes) else repr(content).encode())
-    return seen.hexdigest()
+def dimension_of(graph: GraphDomain) -> int:
+    """Of what the nodes lie on: of the cells where there are any, else of space."""
+    if graph.cells is not None:
+        return len(graph.cells) - 1
+    return 1 if graph.pos is None else graph.pos.shape[1]
+
+
+def _points(graph: GraphDomain, name: str) -> Tensor:
+    if graph.pos is None:
+        raise ValueError(expected(f"coordinates for laplacian='{name}'", "none", "pos=..., or 'edges'"))
+    return graph.pos
+
+
+def _mesh(graph: GraphDomain, choice: SpectrumChoice) -> Laplacian:
+    if graph.cells is None:
+        raise ValueError(expected("cells for laplacian='mesh'", "none", "face=..., or laplacian='knn'"))
+    return mesh_laplacian(_points(graph, "mesh"), graph.cells)
+
+
+def _robust(graph: GraphDomain, choice: SpectrumChoice) -> Laplacian:
+    cells = graph.cells if graph.cells is not None and len(graph.cells) == 3 else None
+    return robust_laplacian(_points(graph, "robust"), cells)
+
+
+def _knn(graph: GraphDomain, choice: SpectrumChoice) -> Laplacian:
+    period = None if choice.period is None else torch.tensor(choice.period)
+    return knn_laplacian(_points(graph, "knn"), NEIGHBOURS, graph.measure, period)
+
+
+def _edges(graph: GraphDomain, choice: SpectrumChoice) -> Laplacian:
+    return graph_laplacian(graph.edges.index, len(graph.batch))
+
+
+LAPLACIANS: dict[str, Callable[[GraphDomain, SpectrumChoice], Laplacian]] = {
+    "mesh": _mesh,
+    "robust": _robust,
+    "knn": _knn,
+    "edges": _edges,
+}

@@ -8,10 +8,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
-from neuralop_irno.spectrum.bands import band_windows, check_nodes, members
+from neuralop_irno.spectrum.bands import check_nodes, members
 from neuralop_irno.spectrum.eigenpairs import Eigenpairs
-from neuralop_irno.spectrum.spectrum import Spectrum
+from neuralop_irno.spectrum.spectrum import HIGHEST, Spectrum, mean_power
 
 
 class LaplacianEigenbasis(Spectrum):
@@ -23,29 +24,33 @@ class LaplacianEigenbasis(Spectrum):
     coefficients, which stand for the modes that are missing, at the root of their mean eigenvalue (known
     from the trace). So Parseval's identity holds for any number of modes.
 
-    The basis of an eigenspace is arbitrary, and so is every single amplitude: `amplitude` and `energies`
-    compare whole eigenspaces, whose modes have one frequency.
+    The basis of an eigenspace is arbitrary, and so is every single coefficient of it: a line is the whole
+    eigenspace, whose modes have one frequency. The remainder is one line.
 
     Args:
         pairs: the modes of each graph, from `eigenpairs`.
         batch: for each node the graph that it belongs to, ``(N,)``; by default one after the other.
         device: where the spectrum lives.
 
+    Attributes:
+        multiplicity: how many modes each line stands for; 0 for places that only fill up.
+        space: the line that each coefficient belongs to, ``(samples, modes)``.
+
     Shapes:
         - field: ``(N, C)``
-        - coefficients: ``(samples, C, modes)``, shorter spectra filled up with zeros of multiplicity 0
-        - frequency, multiplicity, space: ``(samples, modes)``
+        - coefficients: ``(samples, C, modes)``, shorter spectra filled up with zeros
+        - energies: ``(samples, C, lines)``; frequency, multiplicity: ``(samples, lines)``
 
     Example:
         >>> from neuralop_irno.spectrum.eigenpairs import eigenpairs
         >>> from neuralop_irno.spectrum.laplacian import graph_laplacian
         >>> ring = graph_laplacian(torch.stack([torch.arange(4), (torch.arange(4) + 1) % 4]), 4)
         >>> basis = LaplacianEigenbasis([eigenpairs(ring)])
+        >>> (basis.frequency[0] * torch.pi).square().round(decimals=4), basis.multiplicity[0]
+        (tensor([0., 2., 4.]), tensor([1., 2., 1.]))
         >>> alternating = torch.tensor([[1.0], [-1.0], [1.0], [-1.0]])
-        >>> basis.amplitude(basis.analyse(alternating)).squeeze().round(decimals=4)
-        tensor([0., 0., 0., 2.])
-        >>> (basis.frequency[0] * torch.pi).square().round(decimals=4)
-        tensor([0., 2., 2., 4.])
+        >>> basis.energies(alternating).squeeze().round(decimals=4)
+        tensor([0., 0., 1.])
     """
 
     def __init__(
@@ -55,16 +60,13 @@ class LaplacianEigenbasis(Spectrum):
         self._precise = [_analysis(p).to(device) for p in pairs]
         self._root = [_root_mass(p).to(device) for p in pairs]
         self._cast: dict[torch.dtype, list[tuple[Tensor, Tensor]]] = {}
-        lines = [_lines(p) for p in pairs]
-        self.frequency, self.multiplicity, space = (
-            torch.nn.utils.rnn.pad_sequence([line[part] for line in lines], batch_first=True).to(device)
-            if lines
-            else torch.zeros(0, 0, device=device)
-            for part in range(3)
-        )
-        self.space = space.long()
+        spaces = [_spaces(p) for p in pairs]
+        self.space = _padded([s[0] for s in spaces]).long().to(device)
+        self._share = _padded([s[1] for s in spaces]).to(device)
+        self.frequency, self.multiplicity = (_padded([s[p] for s in spaces]).to(device) for p in (2, 3))
 
     def analyse(self, field: Tensor) -> Tensor:
+        """The coefficients of a field; their squares, by the modes each stands for, have its mean square."""
         check_nodes(field, sum(len(rows) for rows in self.rows))
         values = field.to(torch.promote_types(field.dtype, torch.float32))
         if not self.rows:
@@ -82,28 +84,16 @@ class LaplacianEigenbasis(Spectrum):
         if modes < nodes:
             remainder = (weighted - basis @ found) * (nodes / (nodes - modes)) ** 0.5
             found = torch.cat([found, remainder])
-        return F.pad(found.T * nodes**0.5, (0, self.frequency.shape[1] - len(found)))
+        return F.pad(found.T * nodes**0.5, (0, self.space.shape[1] - len(found)))
 
-    def amplitude(self, coefficients: Tensor) -> Tensor:
-        """The root mean square over each eigenspace, in the place of each of its modes."""
-        energy = coefficients.square() * self.multiplicity.to(coefficients.dtype)[:, None]
-        space = self.space[:, None].expand_as(energy)
-        total = torch.zeros_like(energy).scatter_add(2, space, energy)
-        size = torch.zeros_like(self.multiplicity).scatter_add(1, self.space, self.multiplicity)
-        mean = total / size.clamp(min=1e-12).to(total.dtype)[:, None]
-        # An eigenspace without energy has the gradient 0 there, like the modulus of a number.
-        return (mean + torch.finfo(mean.dtype).tiny).sqrt().gather(2, space)
+    def energies(self, field: Tensor) -> Tensor:
+        squares = self.analyse(field).square()
+        squares = squares * self._share.to(squares.dtype)[:, None]
+        lines = squares.new_zeros(*squares.shape[:2], self.frequency.shape[1])
+        return lines.scatter_add(2, self.space[:, None].expand_as(squares), squares)
 
-    def energies(self, field: Tensor, centres: Tensor) -> Tensor:
-        """The share of the mean square that each band of `band_windows` holds, ``(samples, C, bands)``.
-
-        Exact where all modes of a band are in the basis. Over the bands it sums to the mean square.
-        """
-        coefficients = self.analyse(field)
-        windows = band_windows(self.frequency, centres.to(self.frequency)).to(coefficients.dtype)
-        count = self.multiplicity.sum(1, keepdim=True).clamp(min=1e-12)
-        share = (self.multiplicity / count).to(coefficients.dtype)
-        return torch.einsum("scm,sm,smb->scb", coefficients.square(), share, windows)
+    def mean_power(self, exponent: Tensor) -> Tensor:
+        return mean_power(self.frequency, self.multiplicity, exponent)
 
     def _in(self, dtype: torch.dtype) -> list[tuple[Tensor, Tensor]]:
         if dtype not in self._cast:
@@ -122,19 +112,26 @@ def _analysis(pairs: Eigenpairs) -> Tensor:
     return torch.from_numpy(pairs.vectors * np.sqrt(pairs.mass)[:, None])
 
 
-def _lines(pairs: Eigenpairs) -> tuple[Tensor, Tensor, Tensor]:
-    """Frequency, multiplicity and eigenspace of every coefficient of one graph."""
+def _spaces(pairs: Eigenpairs) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The line of each coefficient of one graph and its share of all; of each line frequency and modes."""
     modes, nodes = len(pairs.values), len(pairs.mass)
     # Equal values mark an eigenspace: the solver gave its modes their mean.
     space = np.cumsum(np.diff(pairs.values, prepend=-1.0) > 0) - 1
-    frequency, multiplicity = np.sqrt(pairs.values) / pairs.nyquist, np.ones(modes)
+    counts, values = np.ones(modes), pairs.values
     if modes < nodes:
-        middle = np.sqrt(pairs.rest) / pairs.nyquist
-        frequency = np.concatenate([frequency, np.full(nodes, middle)])
-        multiplicity = np.concatenate([multiplicity, np.full(nodes, (nodes - modes) / nodes)])
-        space = np.concatenate([space, np.full(nodes, modes)])
+        last = space[-1] + 1 if modes else 0
+        space = np.concatenate([space, np.full(nodes, last)])
+        counts = np.concatenate([counts, np.full(nodes, (nodes - modes) / nodes)])
+        values = np.concatenate([values, np.full(nodes, pairs.rest)])
+    multiplicity = np.bincount(space, counts)
+    frequency = np.sqrt(np.bincount(space, values * counts) / multiplicity) / pairs.nyquist
     return (
-        torch.from_numpy(frequency).float(),
+        torch.from_numpy(space),
+        torch.from_numpy(counts / max(nodes, 1)),
+        torch.from_numpy(frequency.clip(max=HIGHEST)).float(),
         torch.from_numpy(multiplicity).float(),
-        torch.from_numpy(space).float(),
     )
+
+
+def _padded(parts: Sequence[Tensor]) -> Tensor:
+    return pad_sequence(list(parts), batch_first=True) if parts else torch.zeros(0, 0)

@@ -8,7 +8,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from neuralop_irno.spectrum.spectrum import Spectrum
+from neuralop_irno.spectrum.spectrum import Spectrum, mean_power
 
 
 class FourierSpectrum(Spectrum):
@@ -21,9 +21,12 @@ class FourierSpectrum(Spectrum):
         shape: points along each axis.
         device: where the frequencies live.
 
+    Attributes:
+        multiplicity: how many modes of the full spectrum each wave stands for, ``(modes,)``.
+
     Shapes:
         - field: ``(B, C, *shape)``
-        - coefficients: ``(B, C, modes)``, modes = n_1 .. n_{d-1} (n_d // 2 + 1)
+        - coefficients, energies: ``(B, C, modes)``, modes = n_1 .. n_{d-1} (n_d // 2 + 1)
 
     Example:
         >>> spectrum = FourierSpectrum([8])
@@ -33,6 +36,9 @@ class FourierSpectrum(Spectrum):
         >>> spectrum.frequency[spectrum.analyse(wave).abs().argmax()]
         tensor(0.5000)
     """
+
+    sharp = True
+    words = "the Fourier modes of the grid"
 
     def __init__(self, shape: Sequence[int], device: torch.device | str = "cpu") -> None:
         self.shape = tuple(shape)
@@ -48,10 +54,19 @@ class FourierSpectrum(Spectrum):
         self.multiplicity = twice.expand(grid[0].shape).flatten()
 
     def analyse(self, field: Tensor) -> Tensor:
+        """The coefficients of a field; the mean of their squares over all modes is its mean square."""
         axes = tuple(range(2, field.dim()))
         precise = field.to(torch.promote_types(field.dtype, torch.float32))
         with torch.autocast(field.device.type, enabled=False):
             return torch.fft.rfftn(precise, dim=axes, norm="ortho").flatten(2)
+
+    def energies(self, field: Tensor) -> Tensor:
+        coefficients = torch.view_as_real(self.analyse(field))
+        share = self.multiplicity / self.multiplicity.sum()
+        return coefficients.square().sum(-1) * share.to(coefficients.dtype)
+
+    def mean_power(self, exponent: Tensor) -> Tensor:
+        return mean_power(self.frequency, self.multiplicity, exponent)
 
 
 @lru_cache(maxsize=16)

@@ -33,7 +33,7 @@ class Trainable(nn.Module):
         if isinstance(self.model, IterativeRefiner):
             trajectory: Trajectory = self.model(**sample, y=y, start=start, taken=taken)
             return trajectory
-        return as_trajectory(self.model(**sample), sample.get("batch"))
+        return as_trajectory(self.model(**sample), sample)
 
     @property
     def has_frozen_base(self) -> bool:
