@@ -78,9 +78,8 @@ def main() -> None:
                 h = h / where.norm(h).item()
                 cost.append(loss.per_sample(Trajectory((h,), (torch.ones(1),), where), truth).item())
             low, middle, high = np.quantile(found, [0, 0.5, 1])
-            print(
-                f"{kind:8} {name:9} {f'{low:.3f} / {middle:.3f} / {high:.3f}':>28} {cost[1] / cost[0]:28.3f} {taken:8.3f}s"
-            )
+            row = f"{low:.3f} / {middle:.3f} / {high:.3f}"
+            print(f"{kind:8} {name:9} {row:>24} {cost[1] / cost[0]:14.3f} {taken:8.3f}s")
 
 
 if __name__ == "__main__":

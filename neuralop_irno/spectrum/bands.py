@@ -19,9 +19,9 @@ def band_windows(frequency: Tensor, centres: Tensor) -> Tensor:
     .. math:: g_b(w) = \cos^2 \frac{\pi}{2} s\Big( \frac{w - c_b}{c_{b+1} - c_b} \Big)
               \qquad s(x) = x^3 (10 - 15 x + 6 x^2)
 
-    from the centre to the next one, and likewise below; the first band has all below its centre, the last all above. Smooth, because a
-    mode that moves a little as the mesh does must not jump from one band to the next, and because what
-    is smooth a polynomial follows.
+    from the centre to the next one, and likewise below; the first band has all below its centre, the
+    last all above. Smooth, because a mode that moves a little as the mesh does must not jump from one
+    band to the next, and because what is smooth a polynomial follows.
 
     Shapes:
         - frequency: any
