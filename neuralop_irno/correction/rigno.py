@@ -11,6 +11,7 @@ from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.graph import GraphDomain
 from neuralop_irno.errors import expected
 from neuralop_irno.models import RIGNO
+from neuralop_irno.models.rigno.geometry import Bounds
 from neuralop_irno.registry import CORRECTIONS
 
 
@@ -26,7 +27,10 @@ class RegionCorrection(Correction):
         dim: coordinates of a node.
         width: of all hidden layers.
         steps: how many times regions talk to each other.
-        is_periodic: whether the domain is a torus.
+        is_periodic: whether the domain is a torus, of which ``box`` has to tell the size.
+        box: the box (lo, hi) of the domain, numbers or one for each axis; by default, on an open domain,
+            that of the points.
+        frequencies: of a periodic domain's coordinates. With none, Phi commutes with translations.
         edge_masking: the part of the edges that is left out in training.
         subsample: nodes for each region.
         levels: of regions.
@@ -43,6 +47,8 @@ class RegionCorrection(Correction):
         width: int = 64,
         steps: int = 6,
         is_periodic: bool = False,
+        box: Bounds | None = None,
+        frequencies: int = 4,
         edge_masking: float = 0.0,
         subsample: float = 4.0,
         levels: int = 4,
@@ -52,9 +58,11 @@ class RegionCorrection(Correction):
         self.out_channels: int = out_channels
         self.module = RIGNO(
             in_channels + out_channels,
-            out_channels,
+            width,
             dim=dim,
             periodic=is_periodic,
+            domain=box,
+            frequencies=frequencies,
             width=width,
             steps=steps,
             time=False,
@@ -62,7 +70,7 @@ class RegionCorrection(Correction):
             subsample=subsample,
             levels=levels,
         )
-        self.head = nn.Linear(out_channels, out_channels)
+        self.head = nn.Linear(width, out_channels)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
