@@ -1,4 +1,4 @@
-"""Points of a domain: who is next to whom, and how much of it each stands for."""
+"""Points without a mesh: in a box that repeats, who is next to whom, and how much of it each stands for."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,11 +16,20 @@ from torch import Tensor
 from neuralop_irno.errors import expected
 
 
-class PointCloud:
-    """Points without a mesh. They are triangulated when somebody first asks for edges or measures.
+class Neighbourhood(NamedTuple):
+    """What a triangulation says of its points.
 
-    On an open domain the triangles fill the convex hull, and so also the holes that it may have: where a
-    mesh is known it says more.
+    Attributes:
+        edge_index: every edge in both directions, ``(2, E)``.
+        measure: an equal part of every triangle, or tetrahedron, around a point, ``(N,)``.
+    """
+
+    edge_index: Tensor
+    measure: Tensor
+
+
+class PointCloud:
+    """Points, which are triangulated when somebody first asks for their neighbourhood.
 
     Args:
         pos: coordinates, ``(N, d)``.
@@ -28,8 +38,9 @@ class PointCloud:
     Example:
         >>> ticks = torch.arange(4) / 4
         >>> cloud = PointCloud(torch.cartesian_prod(ticks, ticks), period=(1.0, 1.0))
-        >>> round(cloud.measure.sum().item(), 6), cloud.edge_index.shape[1]  # 6 N: triangles on a torus
-        (1.0, 96)
+        >>> edges, measure = cloud.neighbourhood
+        >>> edges.shape[1], round(measure.sum().item(), 6)  # six neighbours each, as on every torus
+        (96, 1.0)
     """
 
     def __init__(self, pos: Tensor, period: Sequence[float] | None = None) -> None:
@@ -43,35 +54,34 @@ class PointCloud:
             )
         self.pos, self.period = pos, period
 
-    @property
-    def edge_index(self) -> Tensor:
-        """Every edge of the triangulation in both directions, ``(2, E)``."""
-        return self._neighbourhood[0]
-
-    @property
-    def measure(self) -> Tensor:
-        """An equal part of every triangle, or tetrahedron, around a point, ``(N,)``."""
-        return self._neighbourhood[1]
-
     @cached_property
-    def _neighbourhood(self) -> tuple[Tensor, Tensor]:
-        points = self.pos.double().numpy()
-        count, dim = points.shape
-        copies = [np.zeros(dim)]
-        if self.period is not None:
-            lengths = np.asarray(self.period)
-            copies += [np.array(s) * lengths for s in itertools.product((-1, 0, 1), repeat=dim) if any(s)]
-            # Four points on a circle have two triangulations: all copies have to agree on one of them.
-            points = points + 1e-9 * lengths * np.random.default_rng(0).random(points.shape)
-        spread = np.concatenate([points + copy for copy in copies])
-        cells = Delaunay(spread).simplices
-        cells = cells[(cells < count).any(1)]
-        sides = spread[cells[:, 1:]] - spread[cells[:, :1]]
-        volumes = np.abs(np.linalg.det(sides)) / math.factorial(dim)
-        own = cells < count
-        share = np.repeat(volumes / (dim + 1), dim + 1).reshape(cells.shape)
-        measure = np.bincount(cells[own], share[own], minlength=count)
-        names = cells % count
-        pairs = np.concatenate([names[:, [i, j]] for i, j in itertools.permutations(range(dim + 1), 2)])
-        edges = np.unique(pairs[pairs[:, 0] != pairs[:, 1]], axis=0).T
-        return torch.from_numpy(edges.astype(np.int64)), torch.from_numpy(measure).to(self.pos.dtype)
+    def neighbourhood(self) -> Neighbourhood | None:
+        """None on an open domain: only a mesh knows where that ends, and what holes it has."""
+        return None if self.period is None else torus_neighbourhood(self.pos, self.period)
+
+
+def torus_neighbourhood(pos: Tensor, period: Sequence[float]) -> Neighbourhood:
+    """Delaunay's triangulation of points and their periodic copies.
+
+    Args:
+        pos: coordinates, ``(N, d)``, in one box.
+        period: its lengths.
+    """
+    count, dim = pos.shape
+    lengths = np.asarray(period, dtype=np.float64)
+    # Where four points lie on a circle there are two triangulations: all copies have to choose the same.
+    points = pos.double().numpy() + 1e-9 * lengths * np.random.default_rng(0).random((count, dim))
+    shifts = sorted(itertools.product((-1, 0, 1), repeat=dim), key=any)  # no shift comes first
+    spread = np.concatenate([points + shift * lengths for shift in shifts])
+    cells = Delaunay(spread).simplices
+    cells = cells[(cells < count).any(1)]
+
+    sides = spread[cells[:, 1:]] - spread[cells[:, :1]]
+    shares = np.abs(np.linalg.det(sides)) / math.factorial(dim + 1)
+    own = cells < count
+    measure = np.bincount(cells[own], np.broadcast_to(shares[:, None], cells.shape)[own], count)
+
+    names = cells % count
+    pairs = np.concatenate([names[:, ends] for ends in itertools.permutations(range(dim + 1), 2)])
+    edges = np.unique(pairs[pairs[:, 0] != pairs[:, 1]], axis=0)
+    return Neighbourhood(torch.from_numpy(edges.T.astype(np.int64)), torch.from_numpy(measure).to(pos.dtype))

@@ -44,28 +44,38 @@ class Trajectories(ABC):
         return torch.stack([self.frame(sample, place) for place in range(len(self.times))])
 
     def graph(self, sample: int, before: int, after: int) -> Any:
-        """Two frames of a sample as a graph of PyTorch Geometric.
+        """From one frame of a sample to another, as a graph of PyTorch Geometric.
 
         x holds the earlier field, and beside it the coefficients, y the later field; t is the time of x and
-        tau the time from x to y. A graph on a periodic domain knows its ``period``, ``(1, d)``.
+        tau the time from x to y.
         """
-        from torch_geometric.data import Data
-
-        cloud = self.cloud(sample)
         x = self.frame(sample, before)
         known = self.coefficients(sample, before)
-        graph = Data(
-            x=x if known is None else torch.cat([x, known], 1),
-            y=self.frame(sample, after),
-            pos=cloud.pos,
-            edge_index=cloud.edge_index,
-            measure=cloud.measure,
-            t=self.times[before : before + 1],
-            tau=(self.times[after] - self.times[before])[None],
-        )
-        if cloud.period is not None:
-            graph.period = torch.tensor([cloud.period], dtype=cloud.pos.dtype)
+        graph = _on(self.cloud(sample), x if known is None else torch.cat([x, known], 1))
+        graph.y = self.frame(sample, after)
+        graph.t = self.times[before : before + 1]
+        graph.tau = (self.times[after] - self.times[before])[None]
         return graph
+
+    def solution(self, sample: int, place: int = 0) -> Any:
+        """From the coefficients of a sample, x, to its field, y, as a graph of PyTorch Geometric."""
+        known = self.coefficients(sample, place)
+        if known is None:
+            raise ValueError(expected("coefficients to start from", None, "FramePairs, from frame to frame"))
+        graph = _on(self.cloud(sample), known)
+        graph.y = self.frame(sample, place)
+        return graph
+
+
+def _on(cloud: PointCloud, x: Tensor) -> Any:
+    """A graph with x on its points. On a torus it has edges, measures and the ``period``, ``(1, d)``."""
+    from torch_geometric.data import Data
+
+    graph = Data(x=x, pos=cloud.pos)
+    if cloud.period is not None and cloud.neighbourhood is not None:
+        graph.edge_index, graph.measure = cloud.neighbourhood
+        graph.period = torch.tensor([cloud.period], dtype=cloud.pos.dtype)
+    return graph
 
 
 class PointTrajectories(Trajectories):
@@ -131,3 +141,20 @@ class FramePairs(Dataset[Any]):
     def __getitem__(self, index: int) -> Any:
         sample, place = divmod(range(len(self))[index], len(self.places))
         return self.trajectories.graph(sample, *self.places[place])
+
+
+class Solutions(Dataset[Any]):
+    """Graphs from what is known of a sample to its field, for problems without time.
+
+    Args:
+        trajectories: with coefficients, and one time.
+    """
+
+    def __init__(self, trajectories: Trajectories) -> None:
+        self.trajectories = trajectories
+
+    def __len__(self) -> int:
+        return len(self.trajectories)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.trajectories.solution(range(len(self))[index])

@@ -1,10 +1,12 @@
 """Points without a mesh: what they stand for adds up, and a torus has no seam."""
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
 
-from neuralop_irno.data.point_clouds import PointCloud
+from neuralop_irno.data.point_clouds import PointCloud, torus_neighbourhood
 
 
 def scattered(count: int, dim: int = 2, seed: int = 0) -> Tensor:
@@ -15,14 +17,14 @@ def scattered(count: int, dim: int = 2, seed: int = 0) -> Tensor:
 def test_measures_of_a_torus_add_up_to_its_box(count: int, dim: int) -> None:
     lengths = (2.0, 0.5, 1.5)[:dim]
     pos = scattered(count, dim) * torch.tensor(lengths, dtype=torch.float64)
-    cloud = PointCloud(pos, lengths)
-    assert float(cloud.measure.sum()) == pytest.approx(float(torch.tensor(lengths).prod()), rel=1e-6)
-    assert (cloud.measure > 0).all()
+    _, measure = torus_neighbourhood(pos, lengths)
+    assert float(measure.sum()) == pytest.approx(math.prod(lengths), rel=1e-6)
+    assert (measure > 0).all()
 
 
 def test_edges_go_both_ways_to_others_and_obey_eulers_formula() -> None:
-    cloud = PointCloud(scattered(200), (1.0, 1.0))
-    edges = {(int(a), int(b)) for a, b in cloud.edge_index.T}
+    edge_index, _ = torus_neighbourhood(scattered(200), (1.0, 1.0))
+    edges = {(int(a), int(b)) for a, b in edge_index.T}
     assert edges == {(b, a) for a, b in edges}
     assert all(a != b for a, b in edges)
     assert len(edges) == 6 * 200  # on a torus V - E + T = 0, and 3 T = 2 E
@@ -30,25 +32,23 @@ def test_edges_go_both_ways_to_others_and_obey_eulers_formula() -> None:
 
 def test_on_a_torus_it_does_not_matter_where_the_box_begins() -> None:
     pos = scattered(150)
-    cloud, moved = (PointCloud(p, (1.0, 1.0)) for p in (pos, (pos + torch.tensor([0.37, 0.81])) % 1))
-    torch.testing.assert_close(moved.measure, cloud.measure, rtol=0, atol=1e-6)
-    assert torch.equal(moved.edge_index, cloud.edge_index)
+    here = torus_neighbourhood(pos, (1.0, 1.0))
+    moved = torus_neighbourhood((pos + torch.tensor([0.37, 0.81])) % 1, (1.0, 1.0))
+    torch.testing.assert_close(moved.measure, here.measure, rtol=0, atol=1e-6)
+    assert torch.equal(moved.edge_index, here.edge_index)
 
 
-def test_points_of_a_regular_grid_all_stand_for_the_same_on_average() -> None:
+def test_a_regular_grid_is_triangulated_the_same_way_on_both_sides_of_the_seam() -> None:
     ticks = torch.arange(8, dtype=torch.float64) / 8
-    cloud = PointCloud(torch.cartesian_prod(ticks, ticks), (1.0, 1.0))
-    assert float(cloud.measure.sum()) == pytest.approx(1)
-    assert cloud.edge_index.shape[1] == 6 * 64  # whichever diagonals were taken, both sides agree
+    edges, measure = torus_neighbourhood(torch.cartesian_prod(ticks, ticks), (1.0, 1.0))
+    assert float(measure.sum()) == pytest.approx(1)
+    assert edges.shape[1] == 6 * 64  # whichever diagonals were taken
 
 
-def test_an_open_domain_is_filled_to_its_hull() -> None:
-    corners = torch.tensor([[0.0, 0.0], [3.0, 0.0], [0.0, 2.0], [3.0, 2.0]], dtype=torch.float64)
-    pos = torch.cat([corners, scattered(60) * torch.tensor([3.0, 2.0])])
-    cloud = PointCloud(pos)
-    assert float(cloud.measure.sum()) == pytest.approx(6)
-    along = cloud.measure @ (2 * pos[:, 0] - pos[:, 1])  # linear functions are integrated exactly
-    assert float(along) == pytest.approx(6 * (2 * 1.5 - 1.0))
+def test_only_what_is_closed_has_a_neighbourhood_and_it_is_found_once() -> None:
+    cloud = PointCloud(scattered(20), (1.0, 1.0))
+    assert cloud.neighbourhood is cloud.neighbourhood
+    assert PointCloud(scattered(20)).neighbourhood is None
 
 
 @pytest.mark.parametrize(
