@@ -16,6 +16,7 @@ from neuralop_irno.metrics import vrmse
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.solution import Outcome
 from neuralop_irno.training.batches import Sample, load_all, to_device
+from neuralop_irno.training.states import States
 
 
 def score(
@@ -47,7 +48,7 @@ def scores_per_step(
     metric: Callable[[Tensor, Tensor], Tensor] = vrmse,
     batch_size: int = 64,
     device: torch.device | str = "cpu",
-    starts: Tensor | None = None,
+    starts: States | None = None,
 ) -> Tensor:
     """A metric of h_0 .. h_steps for every sample; for a model that is no refiner, of its answer.
 

@@ -14,23 +14,25 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from neuralop_irno.training.states import States
+
 
 class Replay:
     """The states of a training set.
 
     Args:
-        starts: the base's answers, ``(n, ...)``; they are not changed.
+        starts: the base's answers; they are not changed.
         life: how many steps a state lives on average.
 
     Attributes:
-        states: where each sample stands, ``(n, ...)``.
+        states: where each sample stands.
         taken: the steps that it has behind it, ``(n,)``.
     """
 
-    def __init__(self, starts: Tensor, life: float) -> None:
+    def __init__(self, starts: States, life: float) -> None:
         self.starts = starts
         self.life = life
-        self.states = starts.clone()
+        self.states = starts.copy()
         self.taken = torch.zeros(len(starts), dtype=torch.long)
 
     def take(self, index: Tensor) -> tuple[Tensor, Tensor]:
@@ -43,7 +45,9 @@ class Replay:
         A state that is not finite ends at once: its outcome was in the loss, and it can teach no more.
         """
         ended = torch.rand(len(index)) < 1 / self.life
-        ended |= ~states.flatten(1).isfinite().all(1)
-        shaped = ended.reshape(-1, *[1] * (states.dim() - 1))
+        owner = self.states.owners(index)
+        lost = owner[~states.flatten(1).isfinite().all(1).cpu()]
+        ended[lost] = True
+        shaped = ended[owner].reshape(-1, *[1] * (states.dim() - 1)).to(states.device)
         self.states[index] = torch.where(shaped, self.starts[index], states)
         self.taken[index] = torch.where(ended, 0, self.taken[index] + 1)

@@ -62,7 +62,7 @@ def save(folder: Path, run: Run, recipe: Recipe, peers: Peers) -> None:
     if torch.cuda.is_available():
         tensors["random.cuda"] = torch.cuda.get_rng_state()
     if run.replay is not None:
-        tensors |= {"replay.states": run.replay.states, "replay.taken": run.replay.taken}
+        tensors |= {"replay.states": run.replay.states.values, "replay.taken": run.replay.taken}
     checkpoint.write(own, tensors, {"rank": peers.rank})
     peers.wait()
     if peers.first:
@@ -103,7 +103,7 @@ def load(folder: Path, run: Run, recipe: Recipe, peers: Peers) -> None:
     if "random.cuda" in own:
         torch.cuda.set_rng_state(own["random.cuda"])
     if run.replay is not None:
-        run.replay.states, run.replay.taken = own["replay.states"], own["replay.taken"]
+        run.replay.states.values, run.replay.taken = own["replay.states"], own["replay.taken"]
 
 
 def main_file(folder: Path) -> Path:

@@ -15,6 +15,7 @@ from neuralop_irno.recipe import Recipe
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.solution import Trajectory
 from neuralop_irno.training.batches import Sample, load_all, to_device
+from neuralop_irno.training.states import States
 
 
 class Trainable(nn.Module):
@@ -46,16 +47,19 @@ class Trainable(nn.Module):
         return self.model.correction.periodic if isinstance(self.model, IterativeRefiner) else None
 
     @torch.no_grad()
-    def starts(self, dataset: Dataset[Sample], device: torch.device, batch_size: int = 64) -> Tensor:
-        """The base's answer to every sample of a data set, ``(n, ...)``."""
+    def starts(self, dataset: Dataset[Sample], device: torch.device, batch_size: int = 64) -> States:
+        """The base's answer to every sample of a data set."""
         refiner: Any = self.model
-        answers = []
-        for _, batch in load_all(dataset, batch_size):
+        answers, sizes = [], []
+        for index, batch in load_all(dataset, batch_size):
             sample = to_device(batch, device)
             sample.pop("y")
             problem = refiner.problem((), sample)
             answers.append(problem.as_answer(problem.start))
-        return torch.cat(answers)
+            owner = sample.get("batch")
+            ones = torch.ones(len(index), dtype=torch.long)
+            sizes.append(ones if owner is None else owner.bincount(minlength=len(index)).cpu())
+        return States(torch.cat(answers), torch.cat(sizes))
 
 
 BETAS = (0.9, 0.97)

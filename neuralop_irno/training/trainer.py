@@ -25,6 +25,7 @@ from neuralop_irno.training.distributed import Peers
 from neuralop_irno.training.evaluation import scores_per_step
 from neuralop_irno.training.replay import Replay
 from neuralop_irno.training.snapshot import Progress, Run
+from neuralop_irno.training.states import States
 from neuralop_irno.training.trainable import Trainable, optimizer_for
 
 LOOK_EVERY = 20
@@ -124,7 +125,7 @@ class Trainer:
         call: nn.Module,
         train: Dataset[Sample],
         order: Sequence[Tensor],
-        starts: Tensor | None,
+        starts: States | None,
         updates: int,
         bar: Any,
     ) -> None:
@@ -154,7 +155,7 @@ class Trainer:
         call: nn.Module,
         index: Tensor,
         sample: Sample,
-        starts: Tensor | None,
+        starts: States | None,
         rate: float,
         batch_size: int,
     ) -> Tensor:
@@ -188,7 +189,7 @@ class Trainer:
         return losses.detach().sum()
 
     def _finish_epoch(
-        self, run: Run, valid: Dataset[Sample] | None, starts: Tensor | None, updates: int
+        self, run: Run, valid: Dataset[Sample] | None, starts: States | None, updates: int
     ) -> None:
         progress = run.progress
         sums = torch.tensor([progress.loss_sum, progress.loss_count], dtype=torch.float64)
@@ -216,13 +217,9 @@ class Trainer:
         progress.loss_sum, progress.loss_count = 0.0, 0
         self._snapshot(run)
 
-    def _starts(self, dataset: Dataset[Sample]) -> Tensor | None:
-        if of_graphs(dataset):  # of many sizes: their states would be no one tensor
-            if self.recipe.replay or self.recipe.shifts:
-                raise ValueError(
-                    expected("fields on one grid for replay and shifts", "graphs", "replay=0, shifts=False")
-                )
-            return None
+    def _starts(self, dataset: Dataset[Sample]) -> States | None:
+        if self.recipe.shifts and of_graphs(dataset):
+            raise ValueError(expected("fields on one grid for shifts", "graphs", "shifts=False"))
         if self._trainable.has_frozen_base and (self.recipe.cache_base or self.recipe.replay):
             return self._trainable.starts(dataset, self.device)
         return None

@@ -2,13 +2,15 @@
 
 import pytest
 import torch
-from torch_geometric.data import Data
+from torch_geometric.data import Batch, Data
 from torch_geometric.nn import GraphSAGE
 
 from neuralop_irno import IterativeRefiner
 from neuralop_irno.metrics import relative_l2
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.training.evaluation import score, scores_per_step
+from neuralop_irno.training.replay import Replay
+from neuralop_irno.training.trainable import Trainable
 from neuralop_irno.training.trainer import Trainer
 
 
@@ -50,6 +52,58 @@ def test_scores_are_per_graph() -> None:
         torch.testing.assert_close(whole[-1, i : i + 1], alone)
 
 
+def test_replayed_states_are_the_iterates_of_their_graphs() -> None:
+    """With weights that stand still, a state that has k steps behind it is h_k, graph by graph."""
+    model = refiner()
+    torch.nn.init.normal_(model.correction.last.weight, std=0.3)
+    graphs = rings(6, 4)
+    starts = Trainable(model).starts(graphs, torch.device("cpu"), batch_size=4)
+    replay = Replay(starts, life=3.0)
+    iterates = [model.eval().iterates(graph, steps=12) for graph in graphs]
+    seen: set[int] = set()
+    for _ in range(8):
+        index = torch.randperm(6)[:4]
+        start, taken = replay.take(index)
+        expected = [iterates[i][k] for i, k in zip(index.tolist(), taken.tolist(), strict=True)]
+        torch.testing.assert_close(start, torch.cat(expected))
+        batch = Batch.from_data_list([graphs[i] for i in index.tolist()])
+        with torch.no_grad():
+            trajectory = model.train()(batch, y=batch.y, start=start, taken=taken)
+        replay.put(index, trajectory.last)
+        seen |= set(taken.tolist())
+    assert len(seen) > 2
+    lost = starts[torch.tensor([2, 0])].clone()
+    lost[0] = torch.nan  # a node of the first of the two
+    before = replay.take(torch.tensor([0]))[1]
+    replay.life = 1e9
+    replay.put(torch.tensor([2, 0]), lost)
+    assert torch.equal(replay.take(torch.tensor([2]))[0], starts[torch.tensor([2])])
+    assert replay.taken[[2, 0]].tolist() == [0, before.item() + 1]
+
+
+def test_cached_answers_of_the_base_change_nothing() -> None:
+    weights = []
+    for cached in (True, False):
+        model = refiner()
+        Trainer(model, Recipe(epochs=2, batch_size=4, cache_base=cached), show=False).fit(
+            rings(10, 1), rings(3, 2)
+        )
+        weights.append([parameter.detach().clone() for parameter in model.parameters()])
+    for ours, theirs in zip(*weights, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-7)
+
+
+def test_replay_on_graphs_keeps_the_error_from_growing_past_k() -> None:
+    model = refiner()
+    recipe = Recipe(epochs=40, batch_size=8, learning_rate=1e-2, replay=4.0)
+    Trainer(model, recipe, metric=relative_l2, show=False).fit(rings(48, 1), rings(8, 2))
+    errors = scores_per_step(model, rings(8, 5), steps=6, metric=relative_l2).mean(1)
+    assert errors[-1] < 0.4 * errors[0]
+    assert errors[-1] < 1.1 * errors[2]
+
+
 def test_what_needs_one_grid_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"expected fields on one grid for replay and shifts, got graphs"):
-        Trainer(refiner(), Recipe(epochs=1, replay=2.0), show=False).fit(rings(4, 1))
+    trainer = Trainer(IterativeRefiner(GraphSAGE(1, 4, 1, 1), "meshgraph"), show=False)
+    trainer.recipe = Recipe(epochs=1, shifts=True)
+    with pytest.raises(ValueError, match=r"expected fields on one grid for shifts, got graphs"):
+        trainer.fit(rings(4, 1))
