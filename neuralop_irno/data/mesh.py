@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import permutations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,9 +52,21 @@ class TriangleMesh:
 
     def edges(self) -> Index:
         """Every edge in both directions, ``(2, E)``, sorted."""
-        sides = np.concatenate([self.triangles[:, [i, j]] for i, j in ((0, 1), (1, 2), (2, 0))])
-        both = np.concatenate([sides, sides[:, ::-1]])
-        return np.unique(both, axis=0).T
+        return edges_of(self.triangles)
+
+
+def edges_of(cells: Index) -> Index:
+    """Every edge between two corners of a cell, in both directions, ``(2, E)``, sorted.
+
+    Args:
+        cells: the corners of each cell, ``(cells, corners)``: triangles or tetrahedra.
+
+    Example:
+        >>> edges_of(np.array([[0, 1, 2]])).tolist()
+        [[0, 0, 1, 1, 2, 2], [1, 2, 0, 2, 0, 1]]
+    """
+    pairs = np.concatenate([cells[:, ends] for ends in permutations(range(cells.shape[1]), 2)])
+    return np.unique(pairs, axis=0).T.astype(np.int64)
 
 
 def square_with_holes(spacing: float, holes: Sequence[Hole] = (), seed: int = 0) -> TriangleMesh:

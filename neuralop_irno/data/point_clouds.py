@@ -13,6 +13,7 @@ import torch
 from scipy.spatial import Delaunay
 from torch import Tensor
 
+from neuralop_irno.data.mesh import edges_of
 from neuralop_irno.errors import expected
 
 
@@ -81,7 +82,6 @@ def torus_neighbourhood(pos: Tensor, period: Sequence[float]) -> Neighbourhood:
     own = cells < count
     measure = np.bincount(cells[own], np.broadcast_to(shares[:, None], cells.shape)[own], count)
 
-    names = cells % count
-    pairs = np.concatenate([names[:, ends] for ends in itertools.permutations(range(dim + 1), 2)])
-    edges = np.unique(pairs[pairs[:, 0] != pairs[:, 1]], axis=0)
-    return Neighbourhood(torch.from_numpy(edges.T.astype(np.int64)), torch.from_numpy(measure).to(pos.dtype))
+    edges = edges_of(cells % count)
+    edges = edges[:, edges[0] != edges[1]]  # a few points can be neighbours of their own copies
+    return Neighbourhood(torch.from_numpy(edges), torch.from_numpy(measure).to(pos.dtype))
