@@ -3,9 +3,10 @@
     h_0 = base(x)                          the operator that you already have
     h_{k+1} = h_k + alpha * Phi(x, h_k)    one shared-weight correction, iterated to a fixed point
 
-Importing the package registers ``irno`` with neuraloperator, and does nothing else.
+Importing the package registers ``irno`` with neuraloperator and GraphGym, and does nothing else.
 """
 
+from neuralop_irno import graphgym as graphgym
 from neuralop_irno.calibration import Calibration as Calibration
 from neuralop_irno.correction.correction import Correction as Correction
 from neuralop_irno.correction.unet import UNet as UNet

@@ -21,7 +21,7 @@ RANKS = (
     ("parts",),
     ("refiner",),
     ("diagnostics",),
-    ("config",),
+    ("config", "graphgym"),
     ("training",),
     ("demo",),
     ("cli",),
@@ -32,6 +32,7 @@ RANKS = (
 NEURALOPERATOR = ("host.py",)
 PYG = (
     "domain/graph.py", "base/pyg.py", "spectrum/", "correction/graph.py", "models/", "registry.py", "data/",
+    "graphgym/",
 )  # fmt: skip
 LONGEST = 320
 

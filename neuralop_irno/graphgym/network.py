@@ -1,0 +1,106 @@
+"""A refiner as GraphGym wants a network: from a batch to a prediction and the truth."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from neuralop_irno.domain.graph import GraphDomain
+from neuralop_irno.errors import expected
+from neuralop_irno.graphgym.loss import carrying
+from neuralop_irno.graphgym.words import NAME, refiner_from
+from neuralop_irno.losses.refinement import RefinementLoss
+from neuralop_irno.registry import call_with_options, plain
+from neuralop_irno.solution import Trajectory
+
+
+class RefinedNetwork(nn.Module):
+    """What ``cfg.model.type: irno`` names: the refiner that ``cfg.irno`` describes, on fields on nodes.
+
+    GraphGym's batches say which nodes belong to a split by masks (``train_mask``, ..), where they say
+    anything: prediction and truth are then those of the split's nodes. The refiner itself always sees
+    the whole graph; the truth is read by the loss, and by nothing else here.
+
+    With ``cfg.model.loss_fun: irno`` every step is supervised by a `RefinementLoss`, whose options are
+    ``cfg.irno.loss``; with GraphGym's own losses only the answer is. A prediction in training is the
+    last supervised iterate.
+
+    Args:
+        dim_in: channels of x.
+        dim_out: channels of the field.
+    """
+
+    def __init__(self, dim_in: int, dim_out: int) -> None:
+        super().__init__()
+        from torch_geometric.graphgym.config import cfg
+
+        if cfg.dataset.task in ("edge", "link_pred"):
+            raise ValueError(
+                expected(
+                    "dataset.task node or graph, for fields on nodes", cfg.dataset.task, "model.type gnn"
+                )
+            )
+        words = plain(cfg.irno)
+        options = {"reduction": cfg.model.size_average, **(words.pop("loss", None) or {})}
+        self.refiner = refiner_from(words, dim_in, dim_out)
+        self.loss: RefinementLoss | None = None
+        if cfg.model.loss_fun == NAME:
+            self.loss = call_with_options(RefinementLoss, options, f"cfg.{NAME}.loss")
+
+    def forward(self, batch: Any) -> tuple[Tensor, Tensor | None]:
+        """Prediction and truth at the nodes of the batch's split."""
+        mask = split_of(batch)
+        truth = batch.y if "y" in batch else None
+        if self.loss is not None and self.training and truth is not None:
+            prediction = self._supervised(self.loss, batch, truth, mask)
+        else:
+            answer = self.refiner(batch)
+            prediction = answer if mask is None else answer[mask]
+        return prediction, truth if mask is None or truth is None else truth[mask]
+
+    def _supervised(self, loss: RefinementLoss, batch: Any, truth: Tensor, mask: Tensor | None) -> Tensor:
+        """A prediction that carries its loss."""
+        y = truth.reshape(len(truth), -1)
+        if mask is not None:
+            y = torch.where(mask[:, None], y, 0)  # what is true elsewhere takes no part, not even as a hole
+        trajectory = self.refiner(batch, y=y)
+        answer = trajectory.as_answer(trajectory.last)
+        if mask is None:
+            return carrying(answer, loss(trajectory, y))
+        return carrying(answer[mask], loss_on(mask, loss, trajectory, y))
+
+
+def split_of(batch: Any) -> Tensor | None:
+    """The nodes of the split that GraphGym is at, ``(N,)``; None where all of them are."""
+    mask = batch.get(f"{batch.split}_mask") if "split" in batch else None
+    return None if mask is None or mask.all() else mask
+
+
+def loss_on(mask: Tensor, loss: RefinementLoss, trajectory: Trajectory, y: Tensor) -> Tensor:
+    """The loss at some of the nodes: of each graph that has any, reduced over those graphs.
+
+    Args:
+        mask: the nodes whose truth is known, ``(N,)``.
+        loss: of its parts, `spatial` alone can do with some of the nodes.
+        trajectory: of all nodes.
+        y: the truth, laid out like the iterates.
+    """
+    others = [name for name, weight in loss.weights.items() if weight and name != "spatial"]
+    if others:
+        raise ValueError(
+            expected(
+                f"spatial as the only part of cfg.{NAME}.loss where a split is a mask of nodes",
+                ", ".join(others),
+                "dataset.task graph with gnn.head node, which splits by graphs",
+            )
+        )
+    domain = copy.copy(trajectory.domain)
+    assert isinstance(domain, GraphDomain)
+    domain.measure = mask if domain.measure is None else mask * domain.measure
+    values = loss.per_sample(replace(trajectory, domain=domain), y)
+    any_known = domain.mean(mask[:, None].to(values.dtype)) > 0
+    return loss.reduce(values[any_known])
