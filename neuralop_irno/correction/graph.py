@@ -19,11 +19,11 @@ from neuralop_irno.registry import CORRECTIONS, call_with_options
 
 
 class GraphInput(NamedTuple):
-    """Input values and the graph that they live on.
+    """What a correction on a graph prepares of x.
 
     Attributes:
         x: ``(N, in_channels)``.
-        domain: with its edges.
+        domain: where it lives.
     """
 
     x: Tensor
@@ -31,13 +31,45 @@ class GraphInput(NamedTuple):
 
 
 class GraphCorrection(Correction):
-    """What corrections on graphs share: x and h joined on channels, and a domain with edges."""
+    """What corrections on graphs share: they are networks on x and h joined. Subclasses define `update`.
+
+    Shapes:
+        - x: ``(N, in_channels)``; h and the update: ``(N, out_channels)``
+    """
+
+    def update(self, joined: Tensor, domain: GraphDomain) -> Tensor:
+        """The update, from x and h side by side, ``(N, in_channels + out_channels)``."""
+        raise NotImplementedError(f"{type(self).__name__} does not define update(joined, domain)")
 
     def prepare(self, x: Tensor, domain: Domain) -> GraphInput:
         if not isinstance(domain, GraphDomain):
             raise ValueError(expected("a field on a graph", "one on a grid", "correction='unet'"))
-        _ = domain.edges  # says what is missing, if nobody knows them
         return GraphInput(x, domain)
+
+    def forward(self, x: GraphInput, h: Tensor) -> Tensor:
+        return self.update(torch.cat([x.x, h], 1), x.domain)
+
+
+def zero_linear(inputs: int, outputs: int) -> nn.Linear:
+    """A linear layer that starts at zero, as the last one of a correction does.
+
+    Example:
+        >>> zero_linear(3, 1)(torch.ones(1, 3)).item()
+        0.0
+    """
+    layer = nn.Linear(inputs, outputs)
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def coordinates(domain: GraphDomain, dim: int) -> Tensor:
+    """Where the nodes are, ``(N, dim)``; an error where that is not known, or in other dimensions."""
+    found = 0 if domain.pos is None else domain.pos.shape[1]
+    if domain.pos is None or found != dim:
+        hint = f"dim={found}" if found else "pos=..., or meshgraph with dim=0"
+        raise ValueError(expected(f"pos with {dim} coordinates", found or "none", hint))
+    return domain.pos
 
 
 class MeshGraph(GraphCorrection):
@@ -55,9 +87,6 @@ class MeshGraph(GraphCorrection):
         steps: rounds of messages.
         edge_channels: channels of the edges' attributes; 0 leaves them out.
         dim: coordinates of a node; 0 leaves them out.
-
-    Shapes:
-        - x: ``(N, in_channels)``; h and the update: ``(N, out_channels)``
     """
 
     def __init__(
@@ -79,14 +108,12 @@ class MeshGraph(GraphCorrection):
         self.edges = _perceptron(max(known, 1), width)
         self.messages = nn.ModuleList(_perceptron(3 * width, width) for _ in range(steps))
         self.updates = nn.ModuleList(_perceptron(2 * width, width) for _ in range(steps))
-        self.last = nn.Linear(width, out_channels)
-        nn.init.zeros_(self.last.weight)
-        nn.init.zeros_(self.last.bias)
+        self.last = zero_linear(width, out_channels)
 
-    def forward(self, x: GraphInput, h: Tensor) -> Tensor:
-        source, target = x.domain.edges.index
-        node = self.nodes(torch.cat([x.x, h], 1))
-        edge = self.edges(self._known(x.domain).to(node.dtype))
+    def update(self, joined: Tensor, domain: GraphDomain) -> Tensor:
+        source, target = domain.edges.index
+        node: Tensor = self.nodes(joined)
+        edge = self.edges(self._known(domain).to(node.dtype))
         for message, update in zip(self.messages, self.updates, strict=True):
             edge = edge + message(torch.cat([edge, node[source], node[target]], 1))
             gathered = torch.zeros_like(node).index_add(0, target, edge.to(node.dtype))
@@ -96,28 +123,23 @@ class MeshGraph(GraphCorrection):
 
     def _known(self, domain: GraphDomain) -> Tensor:
         """What is known of each edge, ``(E, channels)``."""
-        edges = domain.edges
+        source, target = domain.edges.index
         parts = []
         if self.edge_channels:
-            if edges.attr is None:
-                raise ValueError(
-                    expected(f"edge_attr with {self.edge_channels} channels", "none", "edge_channels=0")
-                )
-            parts.append(edges.attr.reshape(edges.index.shape[1], -1))
+            parts.append(_attributes(domain, self.edge_channels))
         if self.dim:
-            if domain.pos is None:
-                raise ValueError(expected(f"pos with {self.dim} coordinates", "none", "pos=..., or dim=0"))
-            way = domain.pos[edges.index[1]] - domain.pos[edges.index[0]]
+            pos = coordinates(domain, self.dim)
+            way = pos[target] - pos[source]
             length = way.norm(dim=1, keepdim=True)
-            graph = domain.batch[edges.index[0]]
+            graph = domain.batch[source]
             longest = length.new_zeros(domain.samples).scatter_reduce(0, graph, length[:, 0], "amax")
             unit = longest.clamp(min=torch.finfo(length.dtype).tiny)[graph, None]
             parts += [way / unit, length / unit]
-        return torch.cat(parts, 1) if parts else edges.index.new_ones(edges.index.shape[1], 1).float()
+        return torch.cat(parts, 1) if parts else torch.ones(len(source), 1, device=source.device)
 
 
 class PyGCorrection(GraphCorrection):
-    """A network of ``torch_geometric.nn.models`` on x and h joined, under a head that starts at zero.
+    """A network of ``torch_geometric.nn.models``, under a head that starts at zero.
 
     Args:
         network: the name of its class.
@@ -138,16 +160,13 @@ class PyGCorrection(GraphCorrection):
             constructor, {**sizes, **options}, f"correction 'pyg:{network}'"
         )
         self.takes = frozenset(inspect.signature(self.module.forward).parameters)
-        self.head = nn.Linear(width, out_channels)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+        self.head = zero_linear(width, out_channels)
 
-    def forward(self, x: GraphInput, h: Tensor) -> Tensor:
-        domain = x.domain
+    def update(self, joined: Tensor, domain: GraphDomain) -> Tensor:
         known = {"edge_index": domain.edges.index, "edge_attr": domain.edges.attr}
         known |= {"batch": domain.batch, "pos": domain.pos}
         parts = {name: value for name, value in known.items() if name in self.takes and value is not None}
-        result: Tensor = self.head(self.module(torch.cat([x.x, h], 1), **parts))
+        result: Tensor = self.head(self.module(joined, **parts))
         return result
 
 
@@ -177,6 +196,16 @@ def _by_class_name(network: str) -> Callable[..., Any]:
 
 CORRECTIONS.register("meshgraph", MeshGraph)
 CORRECTIONS.register_prefix("pyg", _by_class_name)
+
+
+def _attributes(domain: GraphDomain, channels: int) -> Tensor:
+    """What is known of each edge, ``(E, channels)``; an error where it is something else."""
+    attr = domain.edges.attr
+    found = 0 if attr is None else 1 if attr.dim() == 1 else attr.shape[1]
+    if attr is None or found != channels:
+        wanted = f"edge_attr with {channels} channels"
+        raise ValueError(expected(wanted, found or "none", f"edge_channels={found}"))
+    return attr.reshape(-1, channels)
 
 
 def _perceptron(inputs: int, width: int) -> nn.Sequential:

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from neuralop_irno.correction.correction import Correction
-from neuralop_irno.correction.graph import GraphInput
-from neuralop_irno.domain.domain import Domain
+from neuralop_irno.correction.graph import GraphCorrection, coordinates, zero_linear
 from neuralop_irno.domain.graph import GraphDomain
-from neuralop_irno.errors import expected
 from neuralop_irno.models import RIGNO
 from neuralop_irno.models.rigno.geometry import Bounds
 from neuralop_irno.registry import CORRECTIONS
 
 
 @CORRECTIONS.register("rigno")
-class RegionCorrection(Correction):
-    """Phi(x, h): RIGNO on x and h joined, under a head that starts at zero.
+class RegionCorrection(GraphCorrection):
+    """`RIGNO`, under a head that starts at zero.
 
     It needs coordinates and no edges: its graphs it builds itself, once for each mesh.
 
@@ -34,9 +30,6 @@ class RegionCorrection(Correction):
         edge_masking: the part of the edges that is left out in training.
         subsample: nodes for each region.
         levels: of regions.
-
-    Shapes:
-        - x: ``(N, in_channels)``; h and the update: ``(N, out_channels)``
     """
 
     def __init__(
@@ -70,15 +63,8 @@ class RegionCorrection(Correction):
             subsample=subsample,
             levels=levels,
         )
-        self.head = nn.Linear(width, out_channels)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+        self.head = zero_linear(width, out_channels)
 
-    def prepare(self, x: Tensor, domain: Domain) -> GraphInput:
-        if not isinstance(domain, GraphDomain) or domain.pos is None:
-            raise ValueError(expected("a field on points with coordinates", "none", "pos=..., or meshgraph"))
-        return GraphInput(x, domain)
-
-    def forward(self, x: GraphInput, h: Tensor) -> Tensor:
-        update: Tensor = self.head(self.module(torch.cat([x.x, h], 1), x.domain.pos, x.domain.batch))
-        return update
+    def update(self, joined: Tensor, domain: GraphDomain) -> Tensor:
+        result: Tensor = self.head(self.module(joined, coordinates(domain, self.module.dim), domain.batch))
+        return result

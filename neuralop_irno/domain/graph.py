@@ -11,6 +11,7 @@ import torch
 from scipy.spatial import cKDTree
 from torch import Tensor
 
+from neuralop_irno.domain.check import check_graphs
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.errors import expected
 
@@ -70,19 +71,20 @@ class GraphDomain(Domain):
 
     @classmethod
     def of(cls, field: Tensor, known: Mapping[str, Any], samples: int | None = None) -> Self:
-        """The domain of a field, from what is known under PyTorch Geometric's names.
+        """The domain of a field, from what is known under PyTorch Geometric's names; see `check_graphs`.
 
         Args:
             field: whose rows are the nodes.
             known: ``batch``, ``pos``, ``measure``, ``edge_index``, ``edge_attr`` and ``face``, as far as
                 there are any; the rest is not read.
-            samples: how many, where the last of them may have no node.
+            samples: how many; by default as many as ``batch`` tells of.
         """
         batch, edge_index = known.get("batch"), known.get("edge_index")
         if batch is None:
             batch, samples = field.new_zeros(len(field), dtype=torch.long), samples or 1
         elif samples is None:
             samples = int(batch.max()) + 1 if len(batch) else 0
+        check_graphs(len(field), samples, {**known, "batch": batch})
         edges = None if edge_index is None else Edges(edge_index, known.get("edge_attr"))
         return cls(batch, samples, known.get("pos"), known.get("measure"), edges, known.get("face"))
 

@@ -139,10 +139,10 @@ class MLP(nn.Module):
 class Exchange(nn.Module):
     r"""One step of messages from senders to receivers.
 
-    .. math:: m = M_e([e, h_s, h_r]), \qquad h_r \leftarrow h_r + M_r([h_r, \operatorname{mean} m]), \qquad
-              e \leftarrow e + m
+    .. math:: m = M_e([e, h_s, h_r]), \qquad h_r \leftarrow h_r + M_r([h_r, \operatorname{mean} m])
 
-    The mean is over a receiver's incoming edges, and 0 where there are none.
+    The mean is over a receiver's incoming edges, and 0 where there are none. Edges that are used again become
+    e + m: that is left to the caller, since most are not, and there are more of them than of anything else.
 
     Args:
         width: H.
@@ -155,8 +155,8 @@ class Exchange(nn.Module):
     Example:
         >>> step = Exchange(8, conditioned=False)
         >>> index = torch.tensor([[0, 1, 1], [0, 0, 1]])
-        >>> edges, nodes = step(torch.randn(3, 8), torch.randn(2, 8), torch.randn(4, 8), index)
-        >>> edges.shape, nodes.shape
+        >>> messages, nodes = step(torch.randn(3, 8), torch.randn(2, 8), torch.randn(4, 8), index)
+        >>> messages.shape, nodes.shape
         (torch.Size([3, 8]), torch.Size([4, 8]))
     """
 
@@ -173,14 +173,14 @@ class Exchange(nn.Module):
         index: Tensor,
         condition: Condition | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Edges and receivers after the step; `condition` is that of the receivers."""
+        """The messages, and the receivers after the step; `condition` is that of the receivers."""
         along = condition
         if condition is not None and condition.sample is not None:
             along = Condition(condition.lead, condition.sample[index[1]])
         ends = Gathered(senders, index[0]), Gathered(receivers, index[1])
         messages = self.edges(edges, *ends, condition=along)
         heard = mean_at(messages, index[1], len(receivers))
-        return edges + messages, receivers + self.receivers(receivers, heard, condition=condition)
+        return messages, receivers + self.receivers(receivers, heard, condition=condition)
 
 
 def mean_at(messages: Tensor, index: Tensor, rows: int) -> Tensor:

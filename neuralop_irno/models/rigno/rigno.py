@@ -105,7 +105,7 @@ class RIGNO(nn.Module):
             raise ValueError(expected("dim >= 2", dim, "a grid model in one dimension"))
         if not 0 <= edge_masking < 1:
             raise ValueError(expected("0 <= edge_masking < 1", edge_masking, "edge_masking=0.5"))
-        self.in_channels, self.out_channels, self.dim = in_channels, out_channels, dim
+        self.in_channels, self.out_channels, self.dim, self.width = in_channels, out_channels, dim, width
         self.time, self.edge_masking = time, edge_masking
         options = {
             "periodic": periodic,
@@ -162,9 +162,9 @@ class RIGNO(nn.Module):
             order = batch.argsort(stable=True)
             place = None if pos is None else pos[order]
             return self.forward(x[order], place, batch[order], t, tau, graph)[order.argsort()]
+        if not len(x):  # no point has anything to say or to hear
+            return self.head(x.new_zeros(0, self.width))
         sizes = [len(x)] if batch is None else batch.bincount().tolist()
-        if not len(x):
-            raise ValueError(expected("at least one point", "an empty batch", "leaving it out"))
         case, times = self._case(x, join(self._graphs(x, pos, sizes, graph)), t, tau)
         if case.mesh.points is None:  # side by side
             x = x.reshape(case.mesh.samples, -1, self.in_channels).transpose(0, 1)
@@ -188,7 +188,8 @@ class RIGNO(nn.Module):
         index, features = self._edges(case.mesh.graph.r2r, case.mesh.graph.r2r_features, case)
         edges = self.embed_r2r(features)
         for step in self.process:
-            edges, regions = step(edges, regions, regions, index, case.regions)
+            messages, regions = step(edges, regions, regions, index, case.regions)
+            edges = edges + messages
         return regions
 
     def decoded(self, regions: Tensor, points: Tensor, case: Batched) -> Tensor:
@@ -212,7 +213,8 @@ class RIGNO(nn.Module):
         if graph is None:
             if pos is None or pos.shape != (len(x), self.dim):
                 got = None if pos is None else tuple(pos.shape)
-                raise ValueError(expected(f"pos of shape ({len(x)}, {self.dim})", got, "pos=, or graph="))
+                hint = "pos=, graph=, or a RIGNO with dim=3"
+                raise ValueError(expected(f"pos of shape ({len(x)}, {self.dim})", got, hint))
             return self.graphs.graphs_of(pos, sizes)
         graphs = [graph] * len(sizes) if isinstance(graph, RegionGraph) else list(graph)
         held = [len(each.point_features) for each in graphs]
