@@ -3,6 +3,7 @@
 Importing this room puts its data sets into the registry.
 """
 
+from neuralop_irno.data import car_cfd as car_cfd
 from neuralop_irno.data import ce_gauss as ce_gauss
 from neuralop_irno.data import dataset as dataset
 from neuralop_irno.data import mesh_fields as mesh_fields
