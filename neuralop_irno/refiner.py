@@ -146,10 +146,10 @@ class IterativeRefiner(Persistent, BaseModel, name="irno"):
         *args: Any,
         solver: Any = None,
         steps: int | None = None,
-        max_steps: int | None = None,
+        max_steps: int | Tensor | None = None,
         max_evaluations: int | None = None,
         atol: float = 0.0,
-        rtol: float = 0.0,
+        rtol: float | Tensor = 0.0,
         residual_fn: Callable[[Tensor, Tensor], Tensor] | None = None,
         residual_tol: float | None = None,
         start: Tensor | None = None,
@@ -166,10 +166,10 @@ class IterativeRefiner(Persistent, BaseModel, name="irno"):
             solver: another solver than the model's own, by name, config or object; a name takes over the
                 model's alpha.
             steps: take so many steps, K by default; without a tolerance.
-            max_steps: with a tolerance, how many at most: 100 by default.
+            max_steps: with a tolerance, how many at most: 100 by default; one for all, or one per sample.
             max_evaluations: of Phi, counted in samples over the whole batch.
             atol: see above.
-            rtol: see above.
+            rtol: see above; one for all, or one per sample, ``(samples,)``.
             residual_fn: (x, h) -> the residual of the equation, both and it laid out channels first. It
                 then decides who has converged, and weighs Anderson's steps; a sample at rest where the
                 equation is not solved ends as a false fixed point.
@@ -187,7 +187,7 @@ class IterativeRefiner(Persistent, BaseModel, name="irno"):
             physics = FunctionCorrection(residual_fn).bind(problem.x, problem.domain)
         phi = self.correction.bind(problem.x, problem.domain, physics)
         chosen = other_solver(solver, self.solver)
-        account, accuracy = solve(phi, problem.start, chosen, limits.budget(self.steps), limits)
+        account, accuracy = solve(phi, problem.start, chosen, self.steps, limits)
         domain = problem.domain
         predictors = {
             "moved": domain.norm(account.value - problem.start),

@@ -97,11 +97,12 @@ def iterate_each(phi: Phi, start: Tensor, state: SolverState, solver: Solver, st
     iterate(phi, start, state, solver, stopping.longest, stopping)
 
 
-def solve(phi: Phi, start: Tensor, solver: Solver, budget: int, limits: Limits) -> tuple[Stopping, Accuracy]:
-    """Iterate every sample until it has converged, failed, or taken ``budget`` steps."""
+def solve(phi: Phi, start: Tensor, solver: Solver, usual: int, limits: Limits) -> tuple[Stopping, Accuracy]:
+    """Iterate every sample until it has converged, failed, or spent its steps: ``usual`` ones, by default."""
     taken = no_steps(phi, start)
     accuracy = Accuracy(phi.domain, start)
-    stopping = Stopping(phi, start, torch.full_like(taken, budget), solver.answer, limits, accuracy)
+    budgets = limits.budgets(usual, taken)
+    stopping = Stopping(phi, start, budgets, solver.answer, limits, accuracy)
     iterate_each(phi, start, solver.init(start, taken), solver, stopping)
     return stopping, accuracy
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,30 +32,31 @@ class Limits:
 
     Attributes:
         steps: how many to take, where there is no tolerance; None leaves it to the model.
-        max_steps: how many to take at most, where there is one.
+        max_steps: how many to take at most, where there is one; one for all, or one per sample,
+            ``(samples,)``.
         evaluations: of Phi, counted in samples over the whole batch; None sets no limit.
         atol: with rtol, converged means that the residual is below ``atol + rtol |h|``.
-        rtol: see atol; with both at 0 no tolerance was asked for.
+        rtol: see atol; one for all, or one per sample, ``(samples,)``. With both at 0 no tolerance was
+            asked for.
         physics_tol: the norm of the equation's own residual below which it is solved; None where that
             residual is not known.
     """
 
     steps: int | None = None
-    max_steps: int | None = None
+    max_steps: int | Tensor | None = None
     evaluations: int | None = None
     atol: float = 0.0
-    rtol: float = 0.0
+    rtol: float | Tensor = 0.0
     physics_tol: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("steps", "max_steps", "evaluations"):
             value = getattr(self, name)
-            whole = isinstance(value, int) and not isinstance(value, bool)
-            if value is not None and not (whole and value >= 0):
+            if value is not None and not all(isinstance(v, int) and v >= 0 for v in numbers(value)):
                 raise ValueError(expected(f"{name} >= 0", repr(value), f"{name}=6"))
         for name in ("atol", "rtol", "physics_tol"):
             value = getattr(self, name)
-            if value is not None and not 0 <= value < math.inf:
+            if value is not None and not all(0 <= v < math.inf for v in numbers(value)):
                 raise ValueError(expected(f"{name} >= 0 and finite", value, "rtol=1e-3"))
         if self.tolerance and self.steps is not None:
             raise ValueError(expected("steps, or a tolerance", "both", f"max_steps={self.steps}"))
@@ -64,17 +66,38 @@ class Limits:
     @property
     def tolerance(self) -> bool:
         """Whether there is anything to converge to."""
-        return self.atol > 0 or self.rtol > 0 or self.physics_tol is not None
+        return self.atol > 0 or max(numbers(self.rtol)) > 0 or self.physics_tol is not None
 
     def budget(self, usual: int) -> int:
-        """How many steps a sample may take, of a model that takes ``usual`` ones."""
+        """How many steps a sample may take at most, of a model that takes ``usual`` ones."""
         if self.tolerance:
-            return DEFAULT_MAX_STEPS if self.max_steps is None else self.max_steps
+            return DEFAULT_MAX_STEPS if self.max_steps is None else max(numbers(self.max_steps))
         return usual if self.steps is None else self.steps
 
-    def scaled(self, residual: Tensor, h: Tensor) -> Tensor:
-        """The size of a residual in units of the tolerance: converged is < 1."""
-        return residual / (self.atol + self.rtol * h)
+    def budgets(self, usual: int, taken: Tensor) -> Tensor:
+        """How many steps each sample may take, laid out like the steps that it has taken."""
+        if isinstance(self.max_steps, Tensor):
+            return self.max_steps.to(taken)
+        return torch.full_like(taken, self.budget(usual))
+
+    def scaled(self, residual: Tensor, h: Tensor, samples: Tensor | None = None) -> Tensor:
+        """The size of a residual in units of the tolerance: converged is < 1.
+
+        Args:
+            residual: its norm.
+            h: the norm of the state.
+            samples: whose they are; by default everybody's.
+        """
+        rtol = self.rtol
+        if isinstance(rtol, Tensor) and samples is not None:
+            rtol = rtol[samples]
+        return residual / (self.atol + rtol * h)
+
+
+def numbers(value: Any) -> list[Any]:
+    """What stands for a number, or the numbers of a tensor; True and False are none."""
+    values = value.flatten().tolist() if isinstance(value, Tensor) else [value]
+    return [None if isinstance(number, bool) else number for number in values]
 
 
 class Stopping:
@@ -191,7 +214,7 @@ class Stopping:
         ends = {Outcome.NOT_FINITE: ~(size.isfinite() & reached.isfinite())}
         if not self._limits.tolerance:
             return {**ends, Outcome.COMPLETED: spent}
-        at_rest = self._limits.scaled(size, reached) < 1
+        at_rest = self._limits.scaled(size, reached, active) < 1
         if self._physics is not None and self._limits.physics_tol is not None:
             solved = self._here.norm(self._physics(h)) < self._limits.physics_tol
             ends |= {Outcome.CONVERGED: solved, Outcome.FALSE_FIXED_POINT: at_rest & ~solved}
