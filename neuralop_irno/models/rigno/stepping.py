@@ -9,7 +9,8 @@ from typing import NamedTuple, Self
 import torch
 from torch import Tensor, nn
 
-from neuralop_irno.errors import did_you_mean, expected
+from neuralop_irno.errors import expected
+from neuralop_irno.stepping import advance, check_rule, known_lead, what_to_say
 
 
 class Moments(NamedTuple):
@@ -95,9 +96,6 @@ class Statistics:
         )
 
 
-RULES = ("out", "res", "der")
-
-
 class TimeStepper(nn.Module):
     r"""A step in time by a network G that sees normalised fields and times.
 
@@ -129,8 +127,7 @@ class TimeStepper(nn.Module):
 
     def __init__(self, network: Callable[..., Tensor], statistics: Statistics, rule: str = "der") -> None:
         super().__init__()
-        if rule not in RULES:
-            raise ValueError(expected("a stepping rule", repr(rule), did_you_mean(str(rule), RULES)))
+        check_rule(rule)
         of_output = {"out": statistics.u, "res": statistics.residual, "der": statistics.derivative}[rule]
         if of_output is None:
             raise ValueError(
@@ -158,11 +155,8 @@ class TimeStepper(nn.Module):
         graph: object = None,
     ) -> Tensor:
         """The state at t + tau."""
-        scaled = self.output_std * self.answer(x, pos, batch, t, tau, graph) + self.output_mean
-        if self.rule == "out":
-            return scaled
-        u = self._state(x)
-        return u + scaled if self.rule == "res" else u + self._lead(tau, x, batch) * scaled
+        said = self.output_std * self.answer(x, pos, batch, t, tau, graph) + self.output_mean
+        return advance(self.rule, self._state(x), said, self._lead(tau, x, batch))
 
     def answer(
         self,
@@ -198,19 +192,15 @@ class TimeStepper(nn.Module):
             tau: how long after.
             batch: for each point its sample.
         """
-        wanted = after
-        if self.rule != "out":
-            wanted = after - self._state(x)
-        if self.rule == "der":
-            wanted = wanted / self._lead(tau, x, batch)
+        wanted = what_to_say(self.rule, self._state(x), after, self._lead(tau, x, batch))
         return (wanted - self.output_mean) / self.output_std
 
     def _state(self, x: Tensor) -> Tensor:
         return x[:, : len(self.output_mean)]
 
-    def _lead(self, tau: Tensor | float | None, x: Tensor, batch: Tensor | None) -> Tensor:
-        """The lead time of every row."""
-        if tau is None:
-            raise ValueError(expected("tau", None, "tau=0.1"))
-        lead = torch.as_tensor(tau, dtype=x.dtype, device=x.device).reshape(-1, 1)
+    def _lead(self, tau: Tensor | float | None, x: Tensor, batch: Tensor | None) -> Tensor | None:
+        """The lead time of every row, for the rule that needs it."""
+        if self.rule != "der":
+            return None
+        lead = torch.as_tensor(known_lead(tau), dtype=x.dtype, device=x.device).reshape(-1, 1)
         return lead if len(lead) == 1 or batch is None else lead[batch]
