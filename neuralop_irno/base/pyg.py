@@ -40,7 +40,7 @@ class OnGraphs(BaseOperator):
         if graph is None:
             given, accepted = self._call(args, kwargs)
             return self.module(*given, **accepted)
-        if "edge_index" not in names:
+        if not takes_parts(self.module):
             others = [copy.copy(a) if a is graph else a for a in args]
             return self.module(*others, **self.accepted(kwargs))
         parts = {name: graph[name] for name in names if name in graph}
@@ -102,14 +102,19 @@ def is_graph_network(model: Any) -> bool:
     """Whether a model is made of PyTorch Geometric's parts, or asks for edges or points by name."""
     if not isinstance(model, nn.Module):
         return False
-    names = signature_of(model).parameters.keys()
-    if "edge_index" in names or {"pos", "batch"} <= names:
+    if takes_parts(model):
         return True
     return any(
         c.__module__.startswith("torch_geometric.")
         for part in unwrapped(model).modules()
         for c in type(part).__mro__
     )
+
+
+def takes_parts(network: nn.Module) -> bool:
+    """Whether a network asks for the edges or the points of a graph by name."""
+    names = signature_of(network).parameters.keys()
+    return "edge_index" in names or {"pos", "batch"} <= names
 
 
 def collate_graphs(graphs: Sequence[Any]) -> dict[str, Any]:

@@ -52,7 +52,8 @@ class Limits:
     def __post_init__(self) -> None:
         for name in ("steps", "max_steps", "evaluations"):
             value = getattr(self, name)
-            if value is not None and not all(isinstance(v, int) and v >= 0 for v in numbers(value)):
+            counts = [] if value is None else numbers(value)
+            if not all(isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in counts):
                 raise ValueError(expected(f"{name} >= 0", repr(value), f"{name}=6"))
         for name in ("atol", "rtol", "physics_tol"):
             value = getattr(self, name)
@@ -66,12 +67,12 @@ class Limits:
     @property
     def tolerance(self) -> bool:
         """Whether there is anything to converge to."""
-        return self.atol > 0 or max(numbers(self.rtol)) > 0 or self.physics_tol is not None
+        return self.atol > 0 or max(numbers(self.rtol), default=0) > 0 or self.physics_tol is not None
 
     def budget(self, usual: int) -> int:
         """How many steps a sample may take at most, of a model that takes ``usual`` ones."""
         if self.tolerance:
-            return DEFAULT_MAX_STEPS if self.max_steps is None else max(numbers(self.max_steps))
+            return DEFAULT_MAX_STEPS if self.max_steps is None else max(numbers(self.max_steps), default=0)
         return usual if self.steps is None else self.steps
 
     def budgets(self, usual: int, taken: Tensor) -> Tensor:
@@ -95,9 +96,8 @@ class Limits:
 
 
 def numbers(value: Any) -> list[Any]:
-    """What stands for a number, or the numbers of a tensor; True and False are none."""
-    values = value.flatten().tolist() if isinstance(value, Tensor) else [value]
-    return [None if isinstance(number, bool) else number for number in values]
+    """The numbers of a tensor; of anything else, itself."""
+    return value.flatten().tolist() if isinstance(value, Tensor) else [value]
 
 
 class Stopping:
