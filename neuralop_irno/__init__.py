@@ -19,6 +19,7 @@ from neuralop_irno.losses.refinement import RefinementLoss as RefinementLoss
 from neuralop_irno.losses.spatial import SpatialLoss as SpatialLoss
 from neuralop_irno.losses.spectral import SpectralLoss as SpectralLoss
 from neuralop_irno.refiner import IterativeRefiner as IterativeRefiner
+from neuralop_irno.rollout.rollout import rollout as rollout
 from neuralop_irno.solution import Outcome as Outcome
 from neuralop_irno.solution import Solution as Solution
 from neuralop_irno.solution import Trajectory as Trajectory

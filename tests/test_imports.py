@@ -15,12 +15,12 @@ NAME = PACKAGE.name
 
 RANKS = (
     ("errors", "version"),
-    ("domain", "registry", "checkpoint", "calibration", "recipe"),
+    ("domain", "registry", "checkpoint", "calibration", "recipe", "stepping"),
     ("host", "solution", "spectrum", "metrics", "persistence", "data", "models"),
     ("base", "correction", "solver", "losses"),
     ("parts",),
     ("refiner",),
-    ("diagnostics",),
+    ("diagnostics", "rollout"),
     ("config", "graphgym"),
     ("training",),
     ("demo",),

@@ -1,0 +1,15 @@
+"""Models that predict frame after frame from their own frames, on grids and on graphs."""
+
+from neuralop_irno.rollout.clock import Clock as Clock
+from neuralop_irno.rollout.files import HDF5 as HDF5
+from neuralop_irno.rollout.files import Zarr as Zarr
+from neuralop_irno.rollout.known import Amendment as Amendment
+from neuralop_irno.rollout.known import Known as Known
+from neuralop_irno.rollout.outcome import Ending as Ending
+from neuralop_irno.rollout.outcome import Rollout as Rollout
+from neuralop_irno.rollout.refinement import Adaptive as Adaptive
+from neuralop_irno.rollout.refinement import Refine as Refine
+from neuralop_irno.rollout.sink import Step as Step
+from neuralop_irno.rollout.stepper import Stepper as Stepper
+from neuralop_irno.rollout.trust import Doubt as Doubt
+from neuralop_irno.rollout.window import Window as Window

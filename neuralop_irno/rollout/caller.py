@@ -1,0 +1,176 @@
+"""Anybody's model, called once with an input, at a time, for all samples or for some of them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from neuralop_irno.base.neuraloperator import wrap_operator
+from neuralop_irno.base.operator import BaseOperator, unwrapped
+from neuralop_irno.domain.domain import Domain
+from neuralop_irno.domain.graph import GraphDomain
+from neuralop_irno.errors import expected
+from neuralop_irno.refiner import IterativeRefiner
+from neuralop_irno.solution import Solution
+
+Times = Mapping[str, Tensor | float]
+
+
+class Caller:
+    """A model, and what it is called with besides its input and the time.
+
+    Args:
+        model: an `IterativeRefiner`, any other module, or a callable.
+        domain: where the frames live.
+        graph: of PyTorch Geometric; its x is replaced by the input.
+        given: further arguments, by name.
+        autocast: the precision to compute in; by default nothing is changed.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        domain: Domain,
+        graph: Any = None,
+        given: Mapping[str, Any] | None = None,
+        autocast: torch.dtype | None = None,
+    ) -> None:
+        if not callable(model):
+            raise TypeError(expected("a model that can be called", type(model).__name__, "an nn.Module"))
+        self.model, self.domain, self.graph, self.given = model, domain, graph, dict(given or {})
+        self._autocast = autocast
+        inner = unwrapped(model) if isinstance(model, torch.nn.Module) else model
+        self.refiner = inner if isinstance(inner, IterativeRefiner) else None
+        # Not frozen: the model stays what it is, weights, mode and all.
+        self._call = model if self.refiner else wrap_operator(model, frozen=False)
+
+    def answer(self, x: Tensor, times: Times) -> Tensor:
+        """What the model says."""
+        return self._asked(self._call, x, times)
+
+    def base_answer(self, x: Tensor, times: Times) -> Tensor:
+        """What the refiner's base says."""
+        return self._asked(self._refiner().base, x, times)
+
+    def solve(self, x: Tensor, times: Times, **options: Any) -> Solution:
+        """What the refiner says, with an account; see `IterativeRefiner.solve`."""
+        args, kwargs = self._arguments(x, times)
+        with self._precision(x):
+            return self._refiner().solve(*args, **kwargs, **options)
+
+    def among(self, keep: Tensor) -> Caller:
+        """The same for the samples ``keep`` alone."""
+        other = copy.copy(self)
+        other.domain = self.domain.select(keep)
+        if self.graph is not None:
+            other.graph = some_graphs(self.graph, self.domain, keep)
+        other.given = some_rows(self.given, self.domain, keep)
+        return other
+
+    def _asked(self, call: BaseOperator | IterativeRefiner, x: Tensor, times: Times) -> Tensor:
+        args, kwargs = self._arguments(x, times)
+        with self._precision(x):
+            answer = call(*args, **kwargs)
+        if not isinstance(answer, Tensor):
+            raise TypeError(
+                expected(
+                    "a model that answers with a tensor",
+                    type(answer).__name__,
+                    "model.eval(), or a callable around it that returns the field",
+                )
+            )
+        return answer.to(x.dtype)
+
+    def _arguments(self, x: Tensor, times: Times) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        if self.graph is None:
+            return (), {"x": x, **self.given, **times}
+        graph = copy.copy(self.graph)
+        graph.x = x
+        return (graph,), {**self.given, **times}
+
+    def _precision(self, x: Tensor) -> AbstractContextManager[object]:
+        return torch.autocast(x.device.type, self._autocast) if self._autocast else nullcontext()
+
+    def _refiner(self) -> IterativeRefiner:
+        if self.refiner is None:
+            got = type(self.model).__name__
+            raise TypeError(expected("an IterativeRefiner to refine with", got, "refinement=None"))
+        return self.refiner
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call that is about to be made: what a refinement may ask."""
+
+    caller: Caller
+    x: Tensor
+    times: Times
+
+    @property
+    def domain(self) -> Domain:
+        """Where the samples of this call live."""
+        return self.caller.domain
+
+    def base_answer(self) -> Tensor:
+        """What the base says."""
+        return self.caller.base_answer(self.x, self.times)
+
+    def solve(self, **options: Any) -> Solution:
+        """See `IterativeRefiner.solve`."""
+        return self.caller.solve(self.x, self.times, **options)
+
+
+def some_graphs(graph: Any, domain: Domain, keep: Tensor) -> Any:
+    """Some samples of a graph that holds several."""
+    if hasattr(graph, "to_data_list"):
+        return type(graph).from_data_list([graph[i] for i in keep.tolist()])
+    part = domain.select(keep)
+    assert isinstance(domain, GraphDomain)
+    assert isinstance(part, GraphDomain)
+    chosen = graph.subgraph(torch.isin(domain.batch, keep))
+    chosen.batch = part.batch
+    return chosen
+
+
+EDGES = ("edge_attr", "edge_weight")
+"""Arguments with a row for each edge."""
+
+
+def some_rows(given: Mapping[str, Any], domain: Domain, keep: Tensor) -> dict[str, Any]:
+    """What belongs to some samples, of arguments that a model is called with.
+
+    A tensor or a list with a row for each sample, or node, or edge, is cut to the rows of those samples;
+    what has other lengths is everybody's.
+    """
+    if not isinstance(domain, GraphDomain):
+        return {name: rows(value, domain.samples, keep) for name, value in given.items()}
+    part, nodes = domain.select(keep), torch.isin(domain.batch, keep).nonzero()[:, 0]
+    chosen = {}
+    for name, value in given.items():
+        if name == "batch":
+            chosen[name] = part.batch
+        elif name == "edge_index":
+            chosen[name] = part.edges.index
+        elif name in EDGES:
+            inside = torch.isin(domain.batch, keep)[domain.edges.index].all(0)
+            chosen[name] = value[inside]
+        elif isinstance(value, Tensor) and value.dim() and len(value) == len(domain.batch):
+            chosen[name] = value[nodes]
+        else:
+            chosen[name] = rows(value, domain.samples, keep)
+    return chosen
+
+
+def rows(value: Any, samples: int, keep: Tensor) -> Any:
+    """The rows of some samples, of something that has a row for each."""
+    if isinstance(value, Tensor) and value.dim() and len(value) == samples:
+        return value[keep]
+    if isinstance(value, list) and len(value) == samples:
+        return [value[i] for i in keep.tolist()]
+    return value

@@ -1,0 +1,87 @@
+"""How many frames a model sees and answers with, and how they become channels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from neuralop_irno.errors import did_you_mean, expected
+
+ORDERS = ("time", "channel")
+
+
+@dataclass(frozen=True)
+class Window:
+    """From the last ``inputs`` frames to the next ``outputs`` frames, side by side on channels.
+
+    Args:
+        inputs: frames that the model sees, the oldest first.
+        outputs: frames that it answers with.
+        order: which comes first among the model's channels. With ``time``, all channels of the oldest
+            frame, then all of the next, as The Well packs them; with ``channel``, all times of the
+            first channel, then all of the second.
+
+    Shapes:
+        - frames: ``(B, T, C, *S)`` on grids, ``(N, T, C)`` on graphs
+        - on the model's channels: ``(B, T * C, *S)`` and ``(N, T * C)``
+
+    Example:
+        >>> frames = torch.tensor([[[1.0, 2.0], [3.0, 4.0]]])  # one node, two times, two channels
+        >>> Window(inputs=2).pack(frames), Window(inputs=2, order="channel").pack(frames)
+        (tensor([[1., 2., 3., 4.]]), tensor([[1., 3., 2., 4.]]))
+    """
+
+    inputs: int = 1
+    outputs: int = 1
+    order: str = "time"
+
+    def __post_init__(self) -> None:
+        for name in ("inputs", "outputs"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ValueError(expected(f"{name} >= 1", repr(value), f"{name}=1"))
+        if self.order not in ORDERS:
+            raise ValueError(
+                expected("an order of channels", repr(self.order), did_you_mean(str(self.order), ORDERS))
+            )
+
+    def pack(self, frames: Tensor) -> Tensor:
+        """Frames side by side on channels."""
+        return (frames if self.order == "time" else frames.transpose(1, 2)).flatten(1, 2)
+
+    def unpack(self, answer: Tensor, like: Tensor) -> Tensor:
+        """The frames of an answer.
+
+        Args:
+            answer: of the model.
+            like: frames of the same fields.
+        """
+        channels = like.shape[2]
+        wanted = (like.shape[0], self.outputs * channels, *like.shape[3:])
+        if answer.shape != wanted:
+            raise ValueError(
+                expected(
+                    f"an answer of shape {wanted}, {self.outputs} frames like those that went in",
+                    tuple(answer.shape),
+                    "static= for what the model sees and does not predict, or Window(outputs=...)",
+                )
+            )
+        if self.order == "time":
+            return answer.unflatten(1, (self.outputs, channels))
+        return answer.unflatten(1, (channels, self.outputs)).transpose(1, 2)
+
+    def last(self, frames: Tensor) -> Tensor:
+        """The frames that the model sees of those given."""
+        if frames.shape[1] < self.inputs:
+            raise ValueError(
+                expected(f"a start of at least {self.inputs} frames", frames.shape[1], "an earlier start")
+            )
+        return frames[:, frames.shape[1] - self.inputs :]
+
+    def slide(self, history: Tensor, frames: Tensor) -> Tensor:
+        """The history after more frames have come."""
+        if frames.shape[1] >= self.inputs:
+            return self.last(frames)
+        return self.last(torch.cat([history, frames], 1))

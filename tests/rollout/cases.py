@@ -1,0 +1,45 @@
+"""What the tests of rollouts share: small models and small graphs."""
+
+import torch
+from neuralop.models import FNO
+from torch import Tensor, nn
+from torch_geometric.data import Batch, Data
+
+SIZES = (7, 4, 9)
+
+
+def fno(in_channels: int = 1, out_channels: int = 1, dim: int = 2) -> FNO:
+    torch.manual_seed(1)
+    return FNO((4,) * dim, in_channels, out_channels, hidden_channels=4, n_layers=1).eval()
+
+
+def point_model(in_channels: int, out_channels: int) -> nn.Module:
+    """A smooth map of the channels at every point, in double precision, that does not blow up."""
+    torch.manual_seed(2)
+    return PointModel(in_channels, out_channels).double().eval()
+
+
+class PointModel(nn.Module):
+    """Works on grids of any dimension, channels first."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(in_channels, out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mixed = x + 0.3 * x.roll(1, -1)
+        return torch.tanh(self.linear(mixed.movedim(1, -1))).movedim(-1, 1)
+
+
+def graph(n: int, channels: int = 1, times: int | None = None) -> Data:
+    generator = torch.Generator().manual_seed(n)
+    pos = torch.rand(n, 2, generator=generator, dtype=torch.float64)
+    distance = torch.cdist(pos, pos)
+    edge_index = ((distance < 0.6) & (distance > 0)).nonzero().T
+    shape = (n, channels) if times is None else (n, times, channels)
+    x = torch.randn(shape, generator=generator, dtype=torch.float64)
+    return Data(x=x, edge_index=edge_index, pos=pos)
+
+
+def graphs(channels: int = 1, times: int | None = None) -> Batch:
+    return Batch.from_data_list([graph(n, channels, times) for n in SIZES])
