@@ -45,7 +45,8 @@ class IterativeRefiner(Persistent, BaseModel, name="irno"):
             answers with ``high`` steps.
         alpha: the step size: a number, a list (one per step), or a config; the solver's own by default.
         gradient: how gradients cross the loop in training: ``unrolled``, ``checkpointed``,
-            ``{"name": "last", "n": 2}`` or ``detached``.
+            ``{"name": "last", "n": 2}``, ``detached`` or an implicit one. By default ``detached``, and
+            ``unrolled`` where the base trains too: there a gradient has to reach it.
         freeze_base: keep the base as it is, weights and buffers; False trains it too.
         channels: where the base keeps its channels on grids, ``first`` or ``last``.
         in_channels: channels of x, where the base does not say.
@@ -72,7 +73,7 @@ class IterativeRefiner(Persistent, BaseModel, name="irno"):
         solver: Any = "picard",
         steps: int | Sequence[int] = 4,
         alpha: Any = None,
-        gradient: Any = "detached",
+        gradient: Any = None,
         freeze_base: bool = True,
         channels: str = "first",
         in_channels: int | None = None,
@@ -86,6 +87,7 @@ class IterativeRefiner(Persistent, BaseModel, name="irno"):
             raise ValueError(
                 expected("train_output 'trajectory' or 'field'", repr(train_output), "'trajectory'")
             )
+        gradient = ("detached" if freeze_base else "unrolled") if gradient is None else gradient
         self.config = {
             "base": described(base),
             "correction": described(correction),
@@ -104,6 +106,14 @@ class IterativeRefiner(Persistent, BaseModel, name="irno"):
         self.train_output = train_output
         self._fewest_steps, self.steps = step_range(steps)
         self.gradient = gradient_rule(gradient)
+        if not (freeze_base or self.gradient.reaches_start):
+            raise ValueError(
+                expected(
+                    "a gradient rule that reaches a base that trains",
+                    gradient,
+                    "gradient='unrolled' or 'checkpointed', or freeze_base=True",
+                )
+            )
         self.base: BaseOperator = wrap_operator(
             build_model(base, in_channels, out_channels), freeze_base, channels
         )

@@ -39,7 +39,13 @@ DENSITY = 0.1
 PRESSURE = 2.5
 
 
-def gaussian_vorticity(samples: int, resolution: int, generator: torch.Generator) -> Tensor:
+def gaussian_vorticity(
+    samples: int,
+    resolution: int,
+    generator: torch.Generator,
+    bumps: int = BUMPS,
+    widths: Sequence[float] = WIDTHS,
+) -> Tensor:
     r"""Sums of Gaussian bumps on the periodic unit square, at the middles of its cells:
 
     .. math:: w(x) = \sum_i \frac{a_i}{s_i} \exp\left(-\frac{|x - c_i|^2}{2 s_i^2}\right)
@@ -49,8 +55,8 @@ def gaussian_vorticity(samples: int, resolution: int, generator: torch.Generator
     Shapes:
         - returns: ``(samples, resolution, resolution)``
     """
-    strength, width, *centre = torch.rand(samples, BUMPS, 4, generator=generator).unbind(-1)
-    strength, width = 2 * strength - 1, WIDTHS[0] + (WIDTHS[1] - WIDTHS[0]) * width
+    strength, width, *centre = torch.rand(samples, bumps, 4, generator=generator).unbind(-1)
+    strength, width = 2 * strength - 1, widths[0] + (widths[1] - widths[0]) * width
     middle = (torch.arange(resolution) + 0.5) / resolution
 
     def profile(place: Tensor) -> Tensor:
@@ -76,12 +82,19 @@ def velocity_of(vorticity: Tensor) -> Tensor:
     return grid.values(torch.stack([1j * ky * streamfunction, -1j * kx * streamfunction], 1))
 
 
-def vortices(samples: int, resolution: int, seed: int) -> Tensor:
+def vortices(
+    samples: int,
+    resolution: int,
+    seed: int,
+    bumps: int = BUMPS,
+    widths: Sequence[float] = WIDTHS,
+    density: float = DENSITY,
+) -> Tensor:
     """Gases that start to turn: density, velocity and pressure, ``(samples, 4, n, n)``."""
     generator = torch.Generator().manual_seed(seed)
-    velocity = velocity_of(gaussian_vorticity(samples, resolution, generator))
-    density = torch.full((samples, 1, resolution, resolution), DENSITY)
-    return torch.cat([density, velocity, torch.full_like(density, PRESSURE)], 1)
+    velocity = velocity_of(gaussian_vorticity(samples, resolution, generator, bumps, widths))
+    still = torch.full((samples, 1, resolution, resolution), density)
+    return torch.cat([still, velocity, torch.full_like(still, PRESSURE)], 1)
 
 
 @DATASETS.register("ce_gauss")
@@ -92,6 +105,9 @@ def ce_gauss(
     frames: int = 21,
     time: float = 1.0,
     leads: Sequence[int] = (1,),
+    bumps: int = BUMPS,
+    widths: Sequence[float] = WIDTHS,
+    density: float = DENSITY,
     seed: int = 0,
     folder: str | None = None,
     device: str = "cpu",
@@ -108,6 +124,9 @@ def ce_gauss(
         frames: snapshots of each flow, at equal distances, the first at time 0.
         time: of the last frame.
         leads: frames between x and y.
+        bumps: Gaussians in the vorticity of each flow.
+        widths: of the narrowest and the widest.
+        density: at first; the denser the gas, the slower its sound.
         seed: of the flows.
         folder: where flows are kept between processes; nowhere by default.
         device: where the solver runs.
@@ -124,7 +143,7 @@ def ce_gauss(
     for place, (split, count) in enumerate(zip(("train", "valid", "test"), samples, strict=True)):
         options = {
             "samples": count, "resolution": resolution, "times": times.tolist(), "seed": 3 * seed + place,
-            "points": points,
+            "points": points, "bumps": bumps, "widths": list(widths), "density": density,
         }  # fmt: skip
         u = _kept_or_solved(options, kept, folder, device)
         splits[split] = FramePairs(PointTrajectories(u, cloud, times), leads)
@@ -141,7 +160,14 @@ def _kept_or_solved(options: Mapping[str, Any], kept: Tensor, folder: str | None
             return checkpoint.read(path)[0]["u"]
         except ValueError:
             pass  # cut short: what it should hold is known
-    start = vortices(options["samples"], options["resolution"], options["seed"]).to(device)
+    start = vortices(
+        options["samples"],
+        options["resolution"],
+        options["seed"],
+        options["bumps"],
+        options["widths"],
+        options["density"],
+    ).to(device)
     # A few at a time: only the kept points of a flow need memory.
     parts = [euler_trajectories(few, options["times"]).flatten(3)[..., kept] for few in start.split(16)]
     u = torch.cat(parts).transpose(2, 3).contiguous().cpu()

@@ -43,7 +43,7 @@ def refiner_from(words: Mapping[str, Any], dim_in: int, dim_out: int) -> Iterati
 
     The words are the options of `IterativeRefiner`, with three defaults of their own: the base is GraphGym's
     ``gnn``, the correction ``meshgraph``, and a base is frozen only if it comes from a checkpoint. Any other
-    has not been trained: it is trained along, for which gradients have to reach it (``unrolled``).
+    has not been trained: it is trained along.
 
     Args:
         words: the group of the config.
@@ -56,8 +56,6 @@ def refiner_from(words: Mapping[str, Any], dim_in: int, dim_out: int) -> Iterati
     if not isinstance(base, dict) or not isinstance(base.get("model_arch"), str):
         raise ValueError(expected(f"the base of cfg.{NAME} by name", repr(base), "base: {model_arch: gnn}"))
     frozen = options.setdefault("freeze_base", base.get("checkpoint") is not None)
-    if not frozen:
-        options.setdefault("gradient", "unrolled")
     options["base"] = base_from(base, dim_in, dim_out, frozen)
     refiner: IterativeRefiner = call_with_options(IterativeRefiner, options, f"cfg.{NAME}")
     return refiner

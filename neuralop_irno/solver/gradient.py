@@ -80,7 +80,13 @@ class Run(Protocol):
 
 
 class GradientRule(ABC):
-    """Runs the loop for training and says which iterates carry a gradient."""
+    """Runs the loop for training and says which iterates carry a gradient.
+
+    Attributes:
+        reaches_start: whether one flows back into the state that the iteration starts from.
+    """
+
+    reaches_start = False
 
     def for_answers(self) -> GradientRule:
         """The rule to use where the caller wants h_K itself, with a gradient."""
@@ -102,6 +108,8 @@ class GradientRule(ABC):
 class Unrolled(GradientRule):
     """Back through every step: the exact gradient of every iterate."""
 
+    reaches_start = True
+
     def __call__(self, run: Run, start: Tensor, taken: Tensor, steps: int) -> Leg:
         return run(start, steps, taken=taken)
 
@@ -109,6 +117,8 @@ class Unrolled(GradientRule):
 @GRADIENTS.register("checkpointed")
 class Checkpointed(GradientRule):
     """The gradient of `Unrolled`, with each step computed again on the way back."""
+
+    reaches_start = True
 
     def __call__(self, run: Run, start: Tensor, taken: Tensor, steps: int) -> Leg:
         return run(start, steps, taken=taken, around=_checkpoint)

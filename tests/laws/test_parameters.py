@@ -55,6 +55,15 @@ def test_gradients_and_frozen_bits(correction: dict[str, object], freeze: bool) 
         assert not base.training
 
 
+def test_a_base_that_trains_gets_its_gradient_by_default() -> None:
+    model = IterativeRefiner(operator(), CORRECTIONS[0], in_channels=1, out_channels=1, freeze_base=False)
+    x, y = torch.randn(2, 4, 1, 8, 8)
+    RefinementLoss()(model.train()(x, y=y), y).backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.base.parameters())
+    with pytest.raises(ValueError, match="a gradient rule that reaches a base that trains, got detached"):
+        IterativeRefiner(operator(), CORRECTIONS[0], freeze_base=False, gradient="detached")
+
+
 def test_train_and_eval_keep_a_frozen_base_in_evaluation_mode() -> None:
     base = operator()
     model = IterativeRefiner(base, CORRECTIONS[0], in_channels=1, out_channels=1)
