@@ -1,0 +1,64 @@
+"""What the package never asks for, even where it is installed: read from its files, and seen in a process."""
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import neuralop_irno
+
+PACKAGE = Path(neuralop_irno.__file__).parent
+NEVER = ("torch_cluster", "open3d")
+
+CODE = """
+import importlib, json, pkgutil, sys
+
+askers = {name: set() for name in NEVER}
+
+class Witness:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name.partition(".")[0] in askers:
+            frame = sys._getframe(1)
+            while frame.f_globals["__name__"].startswith("importlib"):
+                frame = frame.f_back
+            askers[name.partition(".")[0]].add(frame.f_globals["__name__"])
+
+sys.meta_path.insert(0, Witness)
+import neuralop_irno
+modules = [m.name for m in pkgutil.walk_packages(neuralop_irno.__path__, "neuralop_irno.")]
+for name in modules:
+    if not name.endswith("__main__"):  # that one runs
+        importlib.import_module(name)
+loaded = sorted({name.partition(".")[0] for name in sys.modules})
+print(json.dumps({"modules": modules, "loaded": loaded, "askers": {k: sorted(v) for k, v in askers.items()}}))
+"""
+
+
+def test_importing_every_module_asks_for_none_of_them() -> None:
+    command = [sys.executable, "-W", "ignore", "-c", f"NEVER = {NEVER}\n{CODE}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    files = {path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py"}
+    assert len(found["modules"]) >= len(files)
+    assert "neuralop.layers.neighbor_search" in found["askers"]["open3d"]  # the witness does see who asks
+    for name in NEVER:
+        assert name not in found["loaded"]
+        assert [asker for asker in found["askers"][name] if asker.startswith("neuralop_irno")] == []
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_no_file_names_them(path: Path) -> None:
+    named = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            named |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            named.add(str(node.module))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            named.add(node.value)  # as importlib would be told
+    assert [name for name in named if name.partition(".")[0] in NEVER] == []
