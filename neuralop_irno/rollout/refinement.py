@@ -18,8 +18,8 @@ from neuralop_irno.rollout.caller import Call
 from neuralop_irno.solution import Solution
 from neuralop_irno.solver.stopping import Limits
 
-SMALLEST = 1e-30
-"""A tolerance that only a fixed point meets."""
+SMALLEST, LARGEST = 1e-30, 1e30
+"""Tolerances that only a fixed point meets, and that everything does."""
 
 
 @dataclass(frozen=True)
@@ -161,11 +161,12 @@ class Adaptive:
             return torch.full_like(allowed, SMALLEST)
         place = allowed.clamp(1, self.most) - 1
         below, above = (end.long()[:, None] for end in (place.floor(), place.ceil()))
-        known = carry.residuals.to(allowed.dtype).clamp(min=SMALLEST).log()
+        known = carry.residuals.to(allowed.dtype).clamp(SMALLEST, LARGEST).log()
         return torch.lerp(known.gather(1, below), known.gather(1, above), place.frac()[:, None])[:, 0].exp()
 
     def _in_units_of(self, size: Tensor, solution: Solution, before: Tensor | None) -> Tensor:
         """The residuals of a solve; those that it did not come to, as if they fell as they did before."""
+        size = size.clamp(min=SMALLEST)  # a field of zeros has no size
         rows = [row[: self.most] / whole for row, whole in zip(solution.residuals, size, strict=True)]
         met = [torch.cat([row, row.new_full((self.most - len(row),), torch.nan)]) for row in rows]
         columns = list(torch.stack(met).unbind(1))

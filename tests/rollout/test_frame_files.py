@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 from cases import graphs, point_model
+from conftest import Contracting
 from torch_geometric.nn import GCN
 
-from neuralop_irno import rollout
-from neuralop_irno.rollout import HDF5, Clock, Ending, Known, Rollout, Window, Zarr
+from neuralop_irno import IterativeRefiner, rollout
+from neuralop_irno.rollout import HDF5, Adaptive, Clock, Ending, Known, Refine, Rollout, Window, Zarr
 
 KINDS = {"h5": HDF5, "zarr": Zarr}
 START = torch.randn(3, 3, 2, 5, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
@@ -42,6 +43,20 @@ def test_graphs_are_streamed_too(kind: str, tmp_path: Path) -> None:
     file = KINDS[kind](tmp_path / f"run.{kind}")
     rollout(model, graphs(), 4, to=file)
     assert torch.equal(file.read().frames, rollout(model, graphs(), 4).frames)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("frame", [1, 5])
+def test_a_budget_goes_on_where_it_was(kind: str, frame: int, tmp_path: Path) -> None:
+    model = IterativeRefiner(lambda x: 0.9 * x, Contracting(), alpha=0.7).eval()
+    start = torch.linspace(-2, 2, 3 * 8, dtype=torch.float64).reshape(3, 1, 8)
+    file = KINDS[kind](tmp_path / f"run.{kind}", existing="continue")
+    words = {"refinement": Adaptive(2.2, most=5)}
+    with pytest.raises(Interrupted):
+        rollout(model, start, 9, **words, to=file, amend=breaking_at(frame))
+    again, whole = rollout(model, start, 9, **words, to=file), rollout(model, start, 9, **words)
+    assert torch.equal(file.read().frames, whole.frames)
+    assert torch.equal(again.account.evaluations[frame:], whole.account.evaluations[frame:])
 
 
 class Interrupted(Exception):  # noqa: N818 - it is no error
@@ -113,11 +128,6 @@ refined_run(KINDS[kind](path, existing="continue"), pause)
 
 def refined_run(to: object, pause: float = 0.0) -> Rollout:
     """Forty frames, each from a warm start: what is carried over has to be stored as well."""
-    from conftest import Contracting
-
-    from neuralop_irno import IterativeRefiner
-    from neuralop_irno.rollout import Refine
-
     torch.manual_seed(0)
 
     def base(x: torch.Tensor) -> torch.Tensor:

@@ -93,6 +93,14 @@ def test_no_budget_is_passed_and_nobody_pays_for_others(budget: float) -> None:
         torch.testing.assert_close(alone.frames[0], together.frames[i], rtol=0, atol=1e-12)
 
 
+def test_a_budget_has_room_for_fields_of_zeros() -> None:
+    still = IterativeRefiner(lambda x: x, FunctionCorrection(lambda x, h: x.clamp(min=0)), alpha=1.0).eval()
+    start = torch.tensor([0.0, 1.0, 1e-40]).double()[:, None, None].expand(3, 1, 4)
+    run = rollout(still, start, 6, refinement=Adaptive(2.0, most=4))
+    assert torch.equal(run.frames[0], torch.zeros(6, 1, 4).double())
+    assert (run.account.evaluations.sum(0) <= 12).all()
+
+
 @pytest.mark.parametrize("refinement", [Refine(warm_start=True), Adaptive(2.0, most=4)], ids=repr)
 def test_graphs_are_refined_as_one_by_one_even_when_others_leave(refinement: object) -> None:
     torch.manual_seed(4)
