@@ -92,7 +92,8 @@ class Limits:
         rtol = self.rtol
         if isinstance(rtol, Tensor) and samples is not None:
             rtol = rtol[samples]
-        return residual / (self.atol + rtol * h)
+        # A state of zero that stays there is at rest, although rtol allows it nothing.
+        return residual / (self.atol + rtol * h).clamp(min=torch.finfo(h.dtype).tiny)
 
 
 def numbers(value: Any) -> list[Any]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch_geometric.data import Batch, Data
 from torch_geometric.nn import GraphSAGE
 
-from neuralop_irno import IterativeRefiner, RefinementLoss
+from neuralop_irno import IterativeRefiner, Outcome, RefinementLoss
 from neuralop_irno.models import RIGNO
 
 NODES = 24
@@ -163,6 +163,16 @@ def test_a_batch_of_no_graphs_has_an_answer_of_no_rows(base: str, correction: st
         assert solution.value.shape == (0, 2)
         assert solution.outcomes == ()
     assert training_loss(model, nothing) == 0
+
+
+def test_a_field_of_zeros_that_stays_there_is_at_rest() -> None:
+    base = GraphSAGE(2, 8, 2, 2).double()
+    for parameter in base.parameters():
+        nn.init.zeros_(parameter)
+    for solver in SOLVERS:
+        solution = IterativeRefiner(base, "meshgraph").double().eval().solve(RING, solver=solver, rtol=1e-3)
+        assert solution.outcomes == (Outcome.CONVERGED,)
+        assert not solution.value.any()
 
 
 TWO = Batch.from_data_list([RING, ring(18)])
