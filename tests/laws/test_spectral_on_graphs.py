@@ -165,6 +165,18 @@ def test_law_6_a_finer_mesh_does_not_change_the_losses_of_smooth_fields(
     assert (torch.tensor(values) / torch.tensor(values[-1]) - 1).abs().max() < 0.02
 
 
+@pytest.mark.parametrize("compare", ["complex", "bands"])
+def test_gradients_through_polynomials(compare: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graph_spectrum, "ALL_MODES", 5)
+    monkeypatch.setattr(graph_spectrum, "_known", type(graph_spectrum._known)())
+    where, guess, truth = pair(5)
+    loss = SpectralLoss(compare=compare, spectrum={"bands": 4})
+    assert torch.autograd.gradcheck(
+        lambda field: loss.per_sample(trajectory(field, where), truth), guess.clone().requires_grad_()
+    )
+    assert "bands of the mesh" in loss.took
+
+
 def test_slivers_hand_the_low_end_over_to_eigenvectors() -> None:
     pos, cells = square(30)
     pos[455] = pos[456] * (1 - 1e-4) + pos[455] * 1e-4  # a node next to its neighbour: cells of no width
