@@ -1,5 +1,8 @@
 """Models that predict frame after frame from their own frames, on grids and on graphs."""
 
+from neuralop_irno.rollout.assimilation import Interpolation as Interpolation
+from neuralop_irno.rollout.assimilation import Nudging as Nudging
+from neuralop_irno.rollout.assimilation import Observations as Observations
 from neuralop_irno.rollout.clock import Clock as Clock
 from neuralop_irno.rollout.files import HDF5 as HDF5
 from neuralop_irno.rollout.files import Zarr as Zarr

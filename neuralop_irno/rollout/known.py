@@ -56,42 +56,42 @@ class Known:
     values: Frames | None = None
 
     def bind(self, last: Tensor, domain: Domain, steps: int) -> Callable[[int, Tensor], Tensor]:
-        mask = self._mask(last)
+        mask = mask_on(self.mask, last)
         if self.values is None:
             values = last
         elif isinstance(self.values, Tensor) and self.values.dim() == last.dim():
-            values = like_frames(on_mesh("known values", self.values, last), last)
+            values = like_frames("known values", on_mesh("known values", self.values, last), last)
         else:
             series = Series("known values", self.values, last, steps)
-            return lambda index, frame: torch.where(mask, like_frames(series(index), last), frame)
+            return lambda index, frame: torch.where(
+                mask, like_frames("known values", series(index), last), frame
+            )
         return lambda index, frame: torch.where(mask, values, frame)
 
-    def _mask(self, last: Tensor) -> Tensor:
-        mask = self.mask
-        if mask.dtype != torch.bool:
-            raise TypeError(expected("a mask of True and False", mask.dtype, "mask.bool()"))
-        if last.dim() == 2 and mask.dim() == 1:
-            mask = mask[:, None]
-        missing = last.dim() - mask.dim()
-        mask = mask.reshape((1,) * missing + mask.shape) if missing > 0 else mask
-        fits = mask.dim() == last.dim() and all(
-            mine in (1, theirs) for mine, theirs in zip(mask.shape, last.shape, strict=True)
+
+def mask_on(mask: Tensor, last: Tensor) -> Tensor:
+    """A mask with the axes of a frame, each of the frame's length or of length 1."""
+    if mask.dtype != torch.bool:
+        raise TypeError(expected("a mask of True and False", mask.dtype, "mask.bool()"))
+    given = tuple(mask.shape)
+    if last.dim() == 2 and mask.dim() == 1:
+        mask = mask[:, None]
+    missing = last.dim() - mask.dim()
+    mask = mask.reshape((1,) * missing + mask.shape) if missing > 0 else mask
+    fits = mask.dim() == last.dim() and all(
+        mine in (1, theirs) for mine, theirs in zip(mask.shape, last.shape, strict=True)
+    )
+    if not fits:
+        raise ValueError(
+            expected(f"a mask on the mesh of the frames {tuple(last.shape)}", given, "the mask of this mesh")
         )
-        if not fits:
-            raise ValueError(
-                expected(
-                    f"a mask on the mesh of the frames {tuple(last.shape)}",
-                    tuple(self.mask.shape),
-                    "the mask of this mesh",
-                )
-            )
-        return mask
+    return mask
 
 
-def like_frames(values: Tensor, last: Tensor) -> Tensor:
+def like_frames(name: str, values: Tensor, last: Tensor) -> Tensor:
     """Values with the channels of a frame, or one for all of them."""
     if values.shape[1] not in (1, last.shape[1]):
         raise ValueError(
-            expected(f"known values of {last.shape[1]} channels", values.shape[1], "one for each channel")
+            expected(f"{name} of {last.shape[1]} channels", values.shape[1], "one for each channel")
         )
     return values
