@@ -55,13 +55,47 @@ def relative_l2(prediction: Tensor, target: Tensor, space: int | None = None) ->
     return error.norm(dim=-1) / truth.norm(dim=-1)
 
 
+def relative_l1(prediction: Tensor, target: Tensor, space: int | None = None) -> Tensor:
+    r""":math:`\|p - t\|_1 / \|t\|_1` over space, which a few bad points rule less; as in `vrmse`.
+
+    Example:
+        >>> import torch
+        >>> relative_l1(torch.zeros(1, 1, 4), torch.ones(1, 1, 4))
+        tensor([[1.]])
+    """
+    error, truth = _over_space(prediction, target, space)
+    return error.abs().mean(-1) / truth.abs().mean(-1)
+
+
 def rmse(prediction: Tensor, target: Tensor, space: int | None = None) -> Tensor:
     """Root mean square error over space; arguments and shapes as in `vrmse`."""
     error, _ = _over_space(prediction, target, space)
     return error.square().mean(-1).sqrt()
 
 
-for _name, _metric in {"vrmse": vrmse, "relative_l2": relative_l2, "rmse": rmse}.items():
+def acc(prediction: Tensor, target: Tensor, space: int | None = None) -> Tensor:
+    r"""Anomaly correlation: the cosine between two fields less their means over space.
+
+    .. math:: \frac{\langle p', t' \rangle}{\|p'\| \, \|t'\|} \qquad f' = f - \langle f \rangle
+
+    1 for fields that differ by a factor and an offset, 0 for strangers. Where a climate is known, take it off
+    both fields first. It is a skill, the more the better, and so not among the errors that configs name.
+    Arguments and shapes as in `vrmse`.
+
+    Example:
+        >>> import torch
+        >>> wave = torch.tensor([[[0.0, 1.0, 0.0, -1.0]]])
+        >>> acc(3 * wave + 5, wave), acc(wave.roll(2, -1), wave)
+        (tensor([[1.0000]]), tensor([[-1.0000]]))
+    """
+    error, truth = _over_space(prediction, target, space)
+    anomaly, true_anomaly = (field - field.mean(-1, keepdim=True) for field in (error + truth, truth))
+    product = (anomaly * true_anomaly).sum(-1)
+    return product / (anomaly.norm(dim=-1) * true_anomaly.norm(dim=-1))
+
+
+_ERRORS = {"vrmse": vrmse, "relative_l2": relative_l2, "relative_l1": relative_l1, "rmse": rmse}
+for _name, _metric in _ERRORS.items():
     METRICS.register(_name, _metric)
 
 Metric = Callable[[Tensor, Tensor], Tensor]

@@ -85,6 +85,7 @@ def test_list_of_an_unknown_family_names_the_families(capsys: Capsys) -> None:
         ("demo", ["--quick", "--folder", "--seed", "report.json", "under a minute"]),
         ("train", ["config", "--resume", "snapshot", "torchrun --nproc-per-node 2", "history.json"]),
         ("evaluate", ["folder", "--steps", "--metric", "--split", "irno list metrics"]),
+        ("rollout", ["folder", "--steps", "--refine", "--video", "blew up", "rollout.json"]),
         ("list", ["family", "--json", "plugins"]),
     ],
 )

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from neuralop_irno.diagnostics.spectral_error import band_errors
-from neuralop_irno.metrics import relative_l2, rmse, summarise, vrmse
+from neuralop_irno.metrics import acc, relative_l1, relative_l2, rmse, summarise, vrmse
 from neuralop_irno.registry import METRICS
 
-METRIC_NAMES = ["vrmse", "relative_l2", "rmse"]
+METRIC_NAMES = ["vrmse", "relative_l2", "relative_l1", "rmse"]
 
 
 def pair(*shape: int) -> tuple[Tensor, Tensor]:
@@ -32,14 +32,15 @@ def test_an_offset_and_a_factor_score_what_they_are() -> None:
     std = target.flatten(2).std(2)
     torch.testing.assert_close(vrmse(target + 2, target), 2 / std, rtol=1e-6, atol=0)
     torch.testing.assert_close(rmse(target + 2, target), torch.full((2, 3), 2.0).double())
-    torch.testing.assert_close(relative_l2(-0.5 * target, target), torch.full((2, 3), 1.5).double())
+    for relative in (relative_l1, relative_l2):
+        torch.testing.assert_close(relative(-0.5 * target, target), torch.full((2, 3), 1.5).double())
     for name in METRIC_NAMES:
         assert torch.equal(METRICS.lookup(name)(target, target), torch.zeros(2, 3).double())
 
 
 def test_units_do_not_matter_to_relative_scores() -> None:
     prediction, target = pair(2, 3, 8, 8)
-    for metric in (vrmse, relative_l2):
+    for metric in (vrmse, relative_l1, relative_l2):
         scaled = metric(-50 * prediction, -50 * target)
         torch.testing.assert_close(scaled, metric(prediction, target), rtol=1e-6, atol=0)
     torch.testing.assert_close(rmse(3 * prediction, 3 * target), 3 * rmse(prediction, target))
@@ -50,7 +51,7 @@ def test_units_do_not_matter_to_relative_scores() -> None:
 def test_repeating_every_cell_leaves_means_alone() -> None:
     prediction, target = pair(2, 1, 6)
     finer = [field.repeat_interleave(4, 2) for field in (prediction, target)]
-    for metric in (rmse, relative_l2):
+    for metric in (rmse, relative_l1, relative_l2):
         torch.testing.assert_close(metric(*finer), metric(prediction, target))
 
 
@@ -65,6 +66,16 @@ def test_one_score_for_each_sample_time_and_field(name: str) -> None:
         torch.testing.assert_close(scores[place], alone[0, 0])
     assert metric(prediction, target).shape == (2, 3)  # by default all that follows sample and channel
     assert metric(prediction[0, 0, 0], target[0, 0, 0], space=2).shape == ()
+
+
+def test_the_anomaly_correlation_is_pearsons_and_knows_neither_offset_nor_factor() -> None:
+    prediction, target = pair(2, 3, 6, 5)
+    found = acc(prediction, target)
+    for place in ((0, 0), (1, 2)):
+        by_torch = torch.corrcoef(torch.stack([f[place].flatten() for f in (prediction, target)]))[0, 1]
+        torch.testing.assert_close(found[place], by_torch)
+    torch.testing.assert_close(acc(3 * prediction + 2, target), found)
+    torch.testing.assert_close(acc(-prediction, target), -found)
 
 
 def test_a_constant_target_has_a_finite_vrmse() -> None:

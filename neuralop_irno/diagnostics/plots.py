@@ -36,7 +36,7 @@ def error_per_step(
         axes.axhline(value, color=f"C{place + 1}", linewidth=1.2, linestyle="--", label=name)
     axes.set(xlabel="steps k", ylabel=metric, ylim=(0, None), title="Error on held-out flows")
     axes.legend(fontsize=8)
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def error_spectrum(path: Path, bands: BandErrors, steps: Sequence[int]) -> Path:
@@ -51,7 +51,7 @@ def error_spectrum(path: Path, bands: BandErrors, steps: Sequence[int]) -> Path:
         )
     axes.set(xlabel="frequency / Nyquist", ylabel="energy", title="Where the error sits")
     axes.legend(fontsize=8)
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def fields(path: Path, truth: Tensor, base: Tensor, refined: Tensor) -> Path:
@@ -78,7 +78,7 @@ def fields(path: Path, truth: Tensor, base: Tensor, refined: Tensor) -> Path:
         axes[row][column].set_title(title, fontsize=10)
         if column == 2:
             figure.colorbar(image, ax=axes[row], shrink=0.8)
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def trajectories(path: Path, convergence: Convergence) -> Path:
@@ -91,7 +91,7 @@ def trajectories(path: Path, convergence: Convergence) -> Path:
     axes.axvline(convergence.trained, color="grey", linewidth=1, linestyle=":", label="K")
     axes.set(xlabel="steps k", ylabel="|h - y|", title=f"The error of each of {errors.shape[1]} samples")
     axes.legend(fontsize=8)
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def band_ratios(path: Path, frequency: Tensor, ratios: Tensor) -> Path:
@@ -116,7 +116,7 @@ def band_ratios(path: Path, frequency: Tensor, ratios: Tensor) -> Path:
     right.axhline(1, color="grey", linewidth=0.8)
     right.set(xlabel="frequency / Nyquist", ylim=(0, None), title="By frequency")
     right.legend(fontsize=8)
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def reliability(path: Path, curve: Sequence[tuple[float, float]]) -> Path:
@@ -126,10 +126,11 @@ def reliability(path: Path, curve: Sequence[tuple[float, float]]) -> Path:
     axes.plot([0, 1], [0, 1], color="grey", linewidth=1)
     axes.plot([stated for stated, _ in curve], [seen for _, seen in curve], "o-", markersize=4)
     axes.set(xlabel="stated coverage", ylabel="observed", xlim=(0, 1), ylim=(0, 1), title="error_estimate")
-    return _save(figure, path)
+    return save(figure, path)
 
 
-def _save(figure: Figure, path: Path) -> Path:
+def save(figure: Figure, path: Path) -> Path:
+    """Write a figure, and return where."""
     path.parent.mkdir(parents=True, exist_ok=True)
     FigureCanvasAgg(figure)
     figure.savefig(path, dpi=110)

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from neuralop_irno.calibration import Calibration
 from neuralop_irno.checkpoint import write_bytes
+from neuralop_irno.diagnostics.as_json import as_json
 from neuralop_irno.diagnostics.calibration import Evidence, gather
 from neuralop_irno.diagnostics.contraction import Contraction, measure
 from neuralop_irno.diagnostics.convergence import Convergence
@@ -54,17 +55,17 @@ class Diagnosis:
         """All of it as plain data."""
         contraction, convergence = self.contraction, self.convergence
         return {
-            "contraction": {f.name: _plain(getattr(contraction, f.name)) for f in fields(contraction)},
-            "admissible_alpha": _plain(contraction.admissible),
-            "best_alpha": _plain(contraction.best_alpha),
-            "predicted_floor": _plain(contraction.floor),
-            "observed_floor": _plain(convergence.floor),
-            "assumptions": {name: _plain(holds) for name, holds in contraction.assumptions().items()},
-            "errors": _plain(convergence.errors),
-            "residuals": _plain(convergence.residuals),
+            "contraction": {f.name: as_json(getattr(contraction, f.name)) for f in fields(contraction)},
+            "admissible_alpha": as_json(contraction.admissible),
+            "best_alpha": as_json(contraction.best_alpha),
+            "predicted_floor": as_json(contraction.floor),
+            "observed_floor": as_json(convergence.floor),
+            "assumptions": {name: as_json(holds) for name, holds in contraction.assumptions().items()},
+            "errors": as_json(convergence.errors),
+            "residuals": as_json(convergence.residuals),
             "K": convergence.trained,
-            "frequency": _plain(self.frequency),
-            "median_band_ratio": _plain(self.bands.nanmedian(1).values),
+            "frequency": as_json(self.frequency),
+            "median_band_ratio": as_json(self.bands.nanmedian(1).values),
             "reliability": self.evidence.reliability(),
             "calibration": self.calibration and self.calibration.to_plain(),
             "observed_coverage": self.calibration and self.evidence.coverage(self.calibration),
@@ -211,17 +212,3 @@ def diagnose(
 def _joined(parts: list[Contraction]) -> Contraction:
     names = [f.name for f in fields(Contraction)]
     return Contraction(**{name: torch.cat([getattr(p, name).cpu() for p in parts]) for name in names})
-
-
-def _plain(values: Tensor) -> Any:
-    """Numbers for JSON, which knows no infinity: what is not finite becomes null."""
-    if values.dtype == torch.bool:
-        return values.tolist()
-    listed: Any = values.double().tolist()
-
-    def clean(entry: Any) -> Any:
-        if isinstance(entry, list):
-            return [clean(part) for part in entry]
-        return entry if abs(entry) < float("inf") else None
-
-    return clean(listed)

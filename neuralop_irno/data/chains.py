@@ -1,0 +1,77 @@
+"""Flows from the pairs of frames that they were cut into."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from neuralop_irno.data.dataset import FieldDataset
+from neuralop_irno.errors import expected
+
+
+class Flows(NamedTuple):
+    """Flows of one length: what a rollout starts from, and what it is compared with.
+
+    Attributes:
+        start: the frames of the first window, ``(flows, inputs, C, *S)``.
+        static: what x holds beside them, ``(flows, channels, *S)``; None where there is nothing.
+        frames: those that follow, ``(flows, T, C, *S)``.
+        outputs: how many of them come in one y.
+    """
+
+    start: Tensor
+    static: Tensor | None
+    frames: Tensor
+    outputs: int
+
+
+def flows(data: FieldDataset, steps: int, fields: int = 1, inputs: int = 1) -> Flows:
+    """Join pairs that go on where the one before ended.
+
+    A pair goes on if its x holds, bit for bit, the last frames of the pair before. Validation and test sets
+    are cut so; in training sets windows overlap, and every pair is a flow of its own.
+
+    Args:
+        data: pairs of x, ``inputs`` frames and what does not change, and y, the frames that follow.
+        steps: frames to have; shorter flows are left out.
+        fields: channels of a frame.
+        inputs: frames in x, the oldest first.
+
+    Example:
+        >>> from neuralop_irno.data.dataset import windows
+        >>> series = torch.stack([torch.arange(7.0), torch.arange(7.0) + 10])[..., None].expand(2, 7, 4)
+        >>> found = flows(windows(series, outputs=2, stride=2), steps=5)
+        >>> found.start[:, 0, 0, 0].tolist(), found.frames[0, :, 0, 0].tolist()
+        ([0.0, 10.0], [1.0, 2.0, 3.0, 4.0, 5.0])
+    """
+    if fields < 1 or inputs < 1:
+        got = f"fields={fields}, inputs={inputs}"
+        raise ValueError(expected("fields >= 1 and inputs >= 1", got, "fields=1, inputs=1"))
+    seen, after = data.x[:, : inputs * fields], data.y
+    if after.shape[1] % fields or seen.shape[1] < inputs * fields:
+        got = f"{data.x.shape[1]} channels in x and {after.shape[1]} in y"
+        raise ValueError(expected(f"x and y of frames of {fields} fields", got, "another number of fields"))
+    ends = torch.cat([seen, after], 1)[:, -inputs * fields :]
+    goes_on = (ends[:-1] == seen[1:]).flatten(1).all(1)
+    first = torch.cat([goes_on.new_ones(1), ~goes_on]).nonzero()[:, 0]
+    lengths = torch.cat([first[1:], first.new_tensor([len(seen)])]) - first
+    outputs = after.shape[1] // fields
+    long = lengths * outputs >= steps
+    if not long.any():
+        raise ValueError(
+            expected(
+                f"flows of {steps} frames",
+                f"{int(lengths.max()) * outputs}",
+                "fewer steps, or the test split",
+            )
+        )
+    pairs = -(-steps // outputs)
+    rows = first[long][:, None] + torch.arange(pairs)
+    frames = after[rows].flatten(1, 2).unflatten(1, (pairs * outputs, fields))[:, :steps]
+    begin = first[long]
+    static = data.x[begin, inputs * fields :]
+    return Flows(
+        seen[begin].unflatten(1, (inputs, fields)), static if static.shape[1] else None, frames, outputs
+    )

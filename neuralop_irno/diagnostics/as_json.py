@@ -1,0 +1,27 @@
+"""Tensors as plain numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def as_json(values: Tensor) -> Any:
+    """Numbers for JSON, which knows no infinity: what is not finite becomes null.
+
+    Example:
+        >>> as_json(torch.tensor([[1.0, float("nan")], [float("inf"), 0.5]]))
+        [[1.0, None], [None, 0.5]]
+    """
+    if values.dtype == torch.bool:
+        return values.tolist()
+    listed: Any = values.double().tolist()
+
+    def clean(entry: Any) -> Any:
+        if isinstance(entry, list):
+            return [clean(part) for part in entry]
+        return entry if abs(entry) < float("inf") else None
+
+    return clean(listed)

@@ -1,0 +1,158 @@
+"""How long a rollout stays right, and how it goes wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from neuralop_irno.diagnostics.film import Film
+from neuralop_irno.diagnostics.rollout_report import RolloutReport, Spectra
+from neuralop_irno.diagnostics.spectral_error import band_energy, band_middles
+from neuralop_irno.domain.domain import Domain
+from neuralop_irno.domain.graph import GraphDomain
+from neuralop_irno.domain.grid import GridDomain
+from neuralop_irno.errors import expected
+from neuralop_irno.metrics import acc, relative_l1, relative_l2, vrmse
+from neuralop_irno.spectrum.of_domain import spectrum_of
+
+SCORES = {"vrmse": vrmse, "relative_l2": relative_l2, "relative_l1": relative_l1, "acc": acc}
+BANDS = 16
+
+EXPLODED = 10.0
+"""A frame so many times larger than any of the truth has nothing to do with it any more."""
+
+Quantity = Callable[[Tensor], Tensor]
+"""From a frame, ``(B, C, *S)`` or ``(N, C)``, to a number for each sample."""
+
+
+def evaluate_rollout(
+    frames: Tensor,
+    truth: Tensor,
+    *,
+    graph: Any = None,
+    fields: Sequence[str] | None = None,
+    step: float = 1.0,
+    threshold: float = 0.4,
+    correlation: float = 0.8,
+    quantities: Mapping[str, Quantity] | None = None,
+) -> RolloutReport:
+    """Compare a rollout with what happened, frame by frame, field by field and sample by sample.
+
+    No sample is dropped: those that blow up have scores up to there, and are counted from there on. In
+    scores the nodes of a graph count alike; in means, norms and spectra by their measure.
+
+    Args:
+        frames: the predicted ones.
+        truth: the true ones.
+        graph: of PyTorch Geometric, on whose nodes frames ``(N, T, C)`` live.
+        fields: their names.
+        step: the time between two frames.
+        threshold: of the VRMSE, averaged over the fields, up to which a frame is valid.
+        correlation: of the anomalies, averaged over the fields, down to which a frame is correlated.
+        quantities: what else should be as in the truth, besides the mean of each field: functions of a frame.
+
+    Shapes:
+        - frames, truth: ``(B, T, C, *S)`` or ``(N, T, C)``
+
+    Example:
+        >>> truth = torch.sin(torch.arange(8.0)).expand(2, 3, 1, 8)
+        >>> error = torch.tensor([0.0, 0.1, 1.0])[:, None, None]
+        >>> report = evaluate_rollout(truth + error, truth, fields=["u"], step=0.5)
+        >>> report.valid_time, report.drift["mean of u"][0]
+        (tensor([1., 1.]), tensor([0.0000, 0.1000, 1.0000]))
+    """
+    names, domain = _checked(frames, truth, graph, fields)
+    steps = frames.shape[1]
+    parts = [_by_sample(series, domain) for series in (frames, truth)]
+    scores = {
+        name: torch.stack([metric(p, t, space=1) for p, t in zip(*parts, strict=True)]).cpu()
+        for name, metric in SCORES.items()
+    }
+    size = torch.stack([domain.norm(frame) for frame in frames.unbind(1)], 1)
+    largest = torch.stack([domain.norm(frame) for frame in truth.unbind(1)]).amax(0)
+    sound = size <= EXPLODED * largest[:, None]  # false where it is no number
+    watched = {f"mean of {name}": _mean_of(domain, place) for place, name in enumerate(names)}
+    drift = {
+        name: torch.stack([q(p) - q(t) for p, t in zip(frames.unbind(1), truth.unbind(1), strict=True)], 1)
+        for name, q in (watched | dict(quantities or {})).items()
+    }
+    for name, values in drift.items():
+        if values.shape != (domain.samples, steps):
+            raise ValueError(
+                expected(f"'{name}' as {domain.samples} numbers", tuple(values.shape[:1] + values.shape[2:]),
+                         "one for each sample")
+            )  # fmt: skip
+    error = scores["vrmse"].mean(2)
+    middle = error.nan_to_num(torch.inf).mean(1).argsort()[(domain.samples - 1) // 2]
+    return RolloutReport(
+        fields=names,
+        step=step,
+        threshold=threshold,
+        correlation=correlation,
+        scores=scores,
+        drift={name: values.cpu() for name, values in drift.items()},
+        sound=_leading(sound).cpu(),
+        spectra=_spectra(frames, truth, domain, sound),
+        film=Film.of(frames, truth, domain, int(middle), names[0]),
+    )
+
+
+def _checked(
+    frames: Tensor, truth: Tensor, graph: Any, fields: Sequence[str] | None
+) -> tuple[tuple[str, ...], Domain]:
+    """The names of the fields, and where they live."""
+    if frames.shape != truth.shape:
+        raise ValueError(
+            expected(f"frames like the truth, {tuple(truth.shape)}", tuple(frames.shape), "truth[:, :steps]")
+        )
+    if frames.dim() < (4 if graph is None else 3) or not frames.numel():
+        raise ValueError(
+            expected("frames (B, T, C, ...), or (N, T, C) with graph=", tuple(frames.shape), "graph=data")
+        )
+    if not truth.isfinite().all():
+        raise ValueError(
+            expected("a finite truth", f"{int((~truth.isfinite()).sum())} NaN or inf", "fewer frames")
+        )
+    names = tuple(fields or (f"field {place}" for place in range(frames.shape[2])))
+    if len(names) != frames.shape[2]:
+        raise ValueError(expected(f"names of {frames.shape[2]} fields", list(names), "one for each"))
+    if graph is None:
+        return names, GridDomain.of(frames[:, 0])
+    return names, GraphDomain.of(frames[:, 0], graph.to_dict(), getattr(graph, "num_graphs", None))
+
+
+def _by_sample(series: Tensor, domain: Domain) -> list[Tensor]:
+    """The frames of each sample, ``(T, C, points)``."""
+    if isinstance(domain, GraphDomain):
+        own = [series[domain.batch == sample] for sample in range(domain.samples)]
+        return [part.permute(1, 2, 0) for part in own]
+    return [part.flatten(2) for part in series.unbind(0)]
+
+
+def _mean_of(domain: Domain, channel: int) -> Quantity:
+    return lambda frame: domain.mean(frame[:, channel : channel + 1])
+
+
+def _leading(sound: Tensor) -> Tensor:
+    """How many frames are sound before the first that is not."""
+    return sound.long().cumprod(1).sum(1)
+
+
+def _spectra(frames: Tensor, truth: Tensor, domain: Domain, sound: Tensor) -> Spectra:
+    """Energies by band, frame by frame, averaged over the samples that are sound."""
+    spectrum = spectrum_of(domain, frames.device)
+
+    def energies(frame: Tensor, keep: Tensor) -> Tensor:
+        whole = torch.where(domain.spread(keep, frame), frame, 0)
+        energy = band_energy(spectrum, whole, BANDS).mean(1)
+        return (energy[keep].mean(0) if keep.any() else torch.full_like(energy[0], torch.nan)).cpu()
+
+    rows = [
+        (energies(p, keep), energies(t, torch.ones_like(keep)), energies(p - t, keep))
+        for p, t, keep in zip(frames.unbind(1), truth.unbind(1), sound.unbind(1), strict=True)
+    ]
+    predicted, true, error = (torch.stack(column) for column in zip(*rows, strict=True))
+    return Spectra(band_middles(spectrum, BANDS).cpu(), predicted, true, error)
