@@ -3,7 +3,10 @@
 from neuralop_irno.rollout.assimilation import Interpolation as Interpolation
 from neuralop_irno.rollout.assimilation import Nudging as Nudging
 from neuralop_irno.rollout.assimilation import Observations as Observations
+from neuralop_irno.rollout.autoregression import Autoregression as Autoregression
 from neuralop_irno.rollout.clock import Clock as Clock
+from neuralop_irno.rollout.curriculum import Curriculum as Curriculum
+from neuralop_irno.rollout.curriculum import RolloutTraining as RolloutTraining
 from neuralop_irno.rollout.files import HDF5 as HDF5
 from neuralop_irno.rollout.files import Zarr as Zarr
 from neuralop_irno.rollout.known import Amendment as Amendment
@@ -14,5 +17,7 @@ from neuralop_irno.rollout.refinement import Adaptive as Adaptive
 from neuralop_irno.rollout.refinement import Refine as Refine
 from neuralop_irno.rollout.sink import Step as Step
 from neuralop_irno.rollout.stepper import Stepper as Stepper
+from neuralop_irno.rollout.stretches import Stretches as Stretches
+from neuralop_irno.rollout.training import InTime as InTime
 from neuralop_irno.rollout.trust import Doubt as Doubt
 from neuralop_irno.rollout.window import Window as Window

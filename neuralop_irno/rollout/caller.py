@@ -17,7 +17,7 @@ from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.graph import GraphDomain
 from neuralop_irno.errors import expected
 from neuralop_irno.refiner import IterativeRefiner
-from neuralop_irno.solution import Solution
+from neuralop_irno.solution import Solution, Trajectory
 
 Times = Mapping[str, Tensor | float]
 
@@ -63,6 +63,19 @@ class Caller:
         args, kwargs = self._arguments(x, times)
         with self._precision(x):
             return self._refiner().solve(*args, **kwargs, **options)
+
+    def supervised(self, x: Tensor, times: Times, y: Tensor, **options: Any) -> Trajectory:
+        """What the refiner says in training, every iterate that y is to be held against."""
+        args, kwargs = self._arguments(x, times)
+        with self._precision(x):
+            trajectory: Trajectory = self._call(*args, **kwargs, y=y, **options)
+        return trajectory
+
+    def iterates(self, x: Tensor, times: Times) -> list[Tensor]:
+        """What the refiner says after 0, 1, .. K steps."""
+        args, kwargs = self._arguments(x, times)
+        with self._precision(x):
+            return self._refiner().iterates(*args, **kwargs)
 
     def among(self, keep: Tensor) -> Caller:
         """The same for the samples ``keep`` alone."""

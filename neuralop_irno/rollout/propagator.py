@@ -64,6 +64,11 @@ class Propagator:
         """Where the frames of all samples live."""
         return self._whole.domain
 
+    @property
+    def caller(self) -> Caller:
+        """The model, for all samples."""
+        return self._whole
+
     def begin(self, steps: int, carry: Carry) -> None:
         """Get ready for a rollout of so many frames, or for the rest of one."""
         self._calls = -(-steps // self.block) * self._calls_per_block

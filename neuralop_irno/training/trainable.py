@@ -13,6 +13,7 @@ from neuralop_irno.base.neuraloperator import wrap_operator
 from neuralop_irno.losses.loss import as_trajectory
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.refiner import IterativeRefiner
+from neuralop_irno.rollout.training import InTime
 from neuralop_irno.solution import Trajectory
 from neuralop_irno.training.batches import Sample, load_all, to_device
 from neuralop_irno.training.states import States
@@ -22,18 +23,21 @@ class Trainable(nn.Module):
     """A model behind one call; this is what DDP wraps.
 
     Args:
-        model: a refiner, or anything that is called with the sample but for y.
+        model: a refiner, one in time, or anything that is called with the sample but for y.
     """
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.model = model if isinstance(model, IterativeRefiner) else wrap_operator(model, frozen=False)
+        answers_itself = isinstance(model, (IterativeRefiner, InTime))
+        self.model = model if answers_itself else wrap_operator(model, frozen=False)
 
     def forward(self, sample: Sample, y: Tensor, start: Tensor | None, taken: Tensor | None) -> Trajectory:
         """The supervised iterates of one batch."""
         if isinstance(self.model, IterativeRefiner):
             trajectory: Trajectory = self.model(**sample, y=y, start=start, taken=taken)
             return trajectory
+        if isinstance(self.model, InTime):
+            return as_trajectory(self.model(**sample, y=y), sample)
         return as_trajectory(self.model(**sample), sample)
 
     @property
