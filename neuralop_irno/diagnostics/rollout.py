@@ -61,8 +61,8 @@ def evaluate_rollout(
         >>> truth = torch.sin(torch.arange(8.0)).expand(2, 3, 1, 8)
         >>> error = torch.tensor([0.0, 0.1, 1.0])[:, None, None]
         >>> report = evaluate_rollout(truth + error, truth, fields=["u"], step=0.5)
-        >>> report.valid_time, report.drift["mean of u"][0]
-        (tensor([1., 1.]), tensor([0.0000, 0.1000, 1.0000]))
+        >>> report.valid_time.tolist(), report.drift["mean of u"][0]
+        ([1.0, 1.0], tensor([0.0000, 0.1000, 1.0000]))
     """
     names, domain = _checked(frames, truth, graph, fields)
     steps = frames.shape[1]

@@ -138,7 +138,7 @@ class RolloutReport:
         return target
 
     def _time_while(self, good: Tensor) -> Tensor:
-        return good.long().cumprod(1).sum(1) * self.step
+        return good.double().cumprod(1).sum(1) * self.step
 
     def _frames(self) -> Tensor:
         return self.sound.new_tensor(range(self.steps))
@@ -163,7 +163,7 @@ class RolloutReport:
         rows = {
             f"valid time, VRMSE <= {self.threshold:g}": self.valid_time,
             f"correlation time, ACC >= {self.correlation:g}": self.correlation_time,
-            "sound, neither huge nor not finite": self.sound * self.step,
+            "sound, neither huge nor not finite": self.sound.double() * self.step,
         }
         lines = [f"{'time up to which a sample is':38} {'least':>9} {'median':>9} {'most':>9}  to the end"]
         for name, times in rows.items():
