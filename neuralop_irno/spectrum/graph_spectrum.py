@@ -15,7 +15,6 @@ from torch.nn.utils.rnn import pad_sequence
 
 from neuralop_irno.domain.graph import GraphDomain
 from neuralop_irno.spectrum.bands import even_bands, members
-from neuralop_irno.spectrum.chebyshev import ChebyshevBands, order_needed
 from neuralop_irno.spectrum.choice import SpectrumChoice, dimension_of, laplacian_of
 from neuralop_irno.spectrum.eigenbasis import LaplacianEigenbasis
 from neuralop_irno.spectrum.eigenpairs import eigenpairs, highest
@@ -127,6 +126,9 @@ def _best_for(
     if nodes <= ALL_MODES:
         pairs = eigenpairs(laplacian, cache=choice.cache)
         return LaplacianEigenbasis([pairs], device=device), "all modes", 12 * nodes**2
+    # Keeping the compiler out of the polynomials loads the compiler, a second of time: only where they serve.
+    from neuralop_irno.spectrum.chebyshev import ChebyshevBands, order_needed
+
     centres = even_bands(choice.bands)
     top = math.sqrt(highest(laplacian.symmetric)) / laplacian.nyquist
     least, most = ORDERS
