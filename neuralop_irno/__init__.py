@@ -16,6 +16,7 @@ from neuralop_irno.diagnostics.report import diagnose as diagnose
 from neuralop_irno.losses.contraction import ContractionLoss as ContractionLoss
 from neuralop_irno.losses.fixed_point import FixedPointLoss as FixedPointLoss
 from neuralop_irno.losses.refinement import RefinementLoss as RefinementLoss
+from neuralop_irno.losses.sobolev import SobolevLoss as SobolevLoss
 from neuralop_irno.losses.spatial import SpatialLoss as SpatialLoss
 from neuralop_irno.losses.spectral import SpectralLoss as SpectralLoss
 from neuralop_irno.refiner import IterativeRefiner as IterativeRefiner

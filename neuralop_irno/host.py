@@ -17,11 +17,13 @@ from neuralop_irno.registry import MODELS, accepts, call_with_options, is_config
 
 with warnings.catch_warnings():
     from neuralop import Trainer
+    from neuralop.layers.base_spectral_conv import BaseSpectralConv
     from neuralop.models import CODANO, FNO, FNOGNO, GINO, TFNO, UNO, UQNO
     from neuralop.models.base_model import BaseModel
 
 __all__ = [
-    "CODANO", "FNO", "FNOGNO", "GINO", "TFNO", "UNO", "UQNO", "BaseModel", "Trainer", "build_model",
+    "CODANO", "FNO", "FNOGNO", "GINO", "TFNO", "UNO", "UQNO", "BaseModel", "BaseSpectralConv", "Trainer",
+    "build_model",
 ]  # fmt: skip
 
 # neuraloperator's own registry is read on every look-up; these two it forgot to register.

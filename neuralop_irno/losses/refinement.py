@@ -12,6 +12,7 @@ from neuralop_irno.errors import expected
 from neuralop_irno.losses.contraction import ContractionLoss
 from neuralop_irno.losses.fixed_point import FixedPointLoss
 from neuralop_irno.losses.loss import Loss
+from neuralop_irno.losses.sobolev import SobolevLoss
 from neuralop_irno.losses.spatial import SpatialLoss
 from neuralop_irno.losses.spectral import SpectralLoss
 from neuralop_irno.solution import Trajectory
@@ -26,6 +27,7 @@ class RefinementLoss(Loss):
     .. math:: L = w \frac1K \sum_k \|h_k - y\|^2
               + \beta_s \frac1K \sum_k L_{spec}(h_k, y; \lambda_k)
               + \beta_f \|\Phi(x, y)\|^2 + \beta_c L_{contraction}
+              + \beta_h \frac1K \sum_k \|h_k - y\|_{H^s}^2
 
     A weight of zero costs nothing: its part is not computed. On a plain prediction (evaluation) the
     fixed-point and contraction parts are left out.
@@ -41,6 +43,8 @@ class RefinementLoss(Loss):
         contraction: beta_c; see `ContractionLoss`.
         contraction_target: the factor by which a step should shrink distances.
         contraction_direction: ``power``, ``random`` or ``error``.
+        sobolev: beta_h; see `SobolevLoss`.
+        sobolev_order: s.
         warmup: training batches over which all weights but w rise linearly from zero.
         reduction: over the samples, ``sum`` (neuraloperator's convention) or ``mean``.
 
@@ -71,6 +75,8 @@ class RefinementLoss(Loss):
         contraction: float = 0.0,
         contraction_target: float = 0.9,
         contraction_direction: str = "power",
+        sobolev: float = 0.0,
+        sobolev_order: float = -1.0,
         warmup: int = 0,
         reduction: str = "sum",
     ) -> None:
@@ -80,6 +86,7 @@ class RefinementLoss(Loss):
             "spectral": spectral,
             "fixed_point": fixed_point,
             "contraction": contraction,
+            "sobolev": sobolev,
         }
         for name, weight in self.weights.items():
             if not weight >= 0:
@@ -95,6 +102,7 @@ class RefinementLoss(Loss):
             "spectral": self._spectral,
             "fixed_point": FixedPointLoss(),
             "contraction": ContractionLoss(contraction_target, contraction_direction),
+            "sobolev": SobolevLoss(sobolev_order, spectrum=spectrum),
         }
         self.parts: dict[str, Tensor] = {}
         self.register_buffer("updates", torch.zeros((), dtype=torch.long))

@@ -1,0 +1,72 @@
+"""Train one part of a model, and leave the rest as it is, to the last bit.
+
+The last spectral layer of an FNO decides which waves its answer is made of. With everything before it
+frozen its inputs never change, so that a few updates of it, in a norm that suits the equation, often gain
+what many updates of the whole model do not.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from neuralop_irno.errors import expected
+from neuralop_irno.host import BaseSpectralConv
+
+Model = TypeVar("Model", bound=nn.Module)
+
+
+def last_spectral_layer(model: nn.Module) -> nn.Module:
+    """The last of neuraloperator's spectral convolutions in a model.
+
+    Example:
+        >>> from neuralop_irno.host import FNO
+        >>> fno = FNO(n_modes=(4, 4), in_channels=1, out_channels=1, hidden_channels=4, n_layers=3)
+        >>> last_spectral_layer(fno) is fno.fno_blocks.convs[2]
+        True
+    """
+    layers = [part for part in model.modules() if isinstance(part, BaseSpectralConv)]
+    if not layers:
+        raise ValueError(
+            expected("a model with spectral layers", type(model).__name__, "train_only(model, model.part)")
+        )
+    return layers[-1]
+
+
+def train_only(model: Model, part: nn.Module) -> Model:
+    """Freeze all of a model but one part; any trainer then trains that part alone.
+
+    Before refinement, train the model itself. Together with refinement, wrap it with
+    ``freeze_base=False``: the correction and the part then train, and nothing else.
+
+    Args:
+        model: changed in place.
+        part: a module inside it, as `last_spectral_layer` finds.
+
+    Returns:
+        the model.
+
+    Example:
+        >>> from neuralop_irno.host import FNO
+        >>> fno = FNO(n_modes=(4, 4), in_channels=1, out_channels=1, hidden_channels=4, n_layers=3)
+        >>> _ = train_only(fno, last_spectral_layer(fno))
+        >>> [name for name, weight in fno.named_parameters() if weight.requires_grad]
+        ['fno_blocks.convs.2.bias', 'fno_blocks.convs.2.weight.tensor']
+    """
+    inside = set(part.modules())
+    if part not in set(model.modules()):
+        raise ValueError(
+            expected("a part of the model", type(part).__name__, "part=last_spectral_layer(model)")
+        )
+    for name, module in model.named_modules():
+        if module not in inside and isinstance(module, _BatchNorm) and module.track_running_stats:
+            raise ValueError(
+                expected(
+                    "frozen parts that training does not change", f"running means in {name}", "a GroupNorm"
+                )
+            )
+    model.requires_grad_(False)
+    part.requires_grad_(True)
+    return model
