@@ -16,6 +16,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from neuralop_irno.data.burgers import Burgers
+from neuralop_irno.data.flow import PeriodicFlow
+from neuralop_irno.data.kuramoto_sivashinsky import KuramotoSivashinsky
 from neuralop_irno.data.turbulence import Turbulence
 from neuralop_irno.errors import did_you_mean, expected
 from neuralop_irno.registry import DATASETS
@@ -162,6 +164,36 @@ def burgers(
     return {split: windows(field, 1, outputs, outputs) for split, field in fields.items()}
 
 
+@DATASETS.register("kuramoto_sivashinsky")
+def kuramoto_sivashinsky(
+    trajectories: Sequence[int] = (64, 8, 16),
+    frames: int = 40,
+    frame: float = 1.0,
+    size: int = 64,
+    length: float = 36.0,
+    outputs: int = 1,
+    warmup: float = 100.0,
+    seed: int = 0,
+    device: str = "cpu",
+) -> Splits:
+    """Chaos on a line: from one frame to the next ``outputs``.
+
+    Args:
+        trajectories: flows for training, validation and test.
+        frames: snapshots of each.
+        frame: the time between them.
+        size: points.
+        length: of the line.
+        outputs: frames in y.
+        warmup: time before the first snapshot.
+        seed: of the flows.
+        device: where the solver runs.
+    """
+    flow = KuramotoSivashinsky(size, length, device=device)
+    fields = _splits(flow, trajectories, frames, frame, size, warmup, seed)
+    return {split: windows(field, 1, outputs, outputs) for split, field in fields.items()}
+
+
 @DATASETS.register("files")
 def files(train: str, valid: str, test: str | None = None) -> Splits:
     """Fields from files with the arrays x and y: ``.npz`` or ``.safetensors``.
@@ -228,7 +260,7 @@ def load_splits(config: Mapping[str, Any]) -> Splits:
 
 
 def _splits(
-    flow: Turbulence | Burgers,
+    flow: PeriodicFlow,
     trajectories: Sequence[int],
     frames: int,
     frame: float,
