@@ -1,8 +1,10 @@
-"""Films as files: an animated GIF, or an MP4 where ffmpeg is installed."""
+"""Films as files: an animated GIF, or an MP4 where there is ffmpeg, on the PATH or from imageio-ffmpeg."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,19 @@ Show = Callable[[Tensor], object]
 """Draws another frame of a panel."""
 
 
+class MP4Writer(animation.FFMpegWriter):
+    """Matplotlib's writer, which also finds the ffmpeg that the package imageio-ffmpeg brings."""
+
+    @classmethod
+    def bin_path(cls) -> str:
+        program: str = super().bin_path()
+        if shutil.which(program) is None and find_spec("imageio_ffmpeg") is not None:
+            import imageio_ffmpeg
+
+            program = imageio_ffmpeg.get_ffmpeg_exe()
+        return program
+
+
 def writer_for(path: Path) -> Any:
     """What writes films of this suffix; refused where nothing does.
 
@@ -34,9 +49,10 @@ def writer_for(path: Path) -> Any:
         return animation.PillowWriter(fps=PER_SECOND)
     if path.suffix != ".mp4":
         raise ValueError(expected("a film that ends in .gif or .mp4", path.name, "rollout.gif"))
-    if not animation.writers.is_available("ffmpeg"):
-        raise ValueError(expected("ffmpeg for an MP4", "no such program", "a GIF, or installing ffmpeg"))
-    return animation.FFMpegWriter(fps=PER_SECOND)
+    if not MP4Writer.isAvailable():
+        hint = "a GIF, or pip install neuralop_irno[film]"
+        raise ValueError(expected("ffmpeg for an MP4", "no such program", hint))
+    return MP4Writer(fps=PER_SECOND)
 
 
 def show(path: Path, film: Film, writer: Any) -> Path:

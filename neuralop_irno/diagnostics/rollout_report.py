@@ -115,7 +115,7 @@ class RolloutReport:
 
         Args:
             folder: where to.
-            video: ``gif``, or ``mp4`` where ffmpeg is installed.
+            video: ``gif``, or ``mp4`` where ffmpeg is installed; ``neuralop_irno[film]`` brings it.
         """
         # matplotlib is slow to import, and only pictures need it
         from neuralop_irno.diagnostics import projection, rollout_plots

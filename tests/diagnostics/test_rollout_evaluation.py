@@ -2,15 +2,18 @@
 
 import json
 import math
+import subprocess
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import torch
-from matplotlib import animation
 from PIL import Image
 from torch import Tensor
 from torch_geometric.data import Batch, Data
 
+from neuralop_irno.diagnostics import projection
+from neuralop_irno.diagnostics.projection import MP4Writer
 from neuralop_irno.diagnostics.rollout import evaluate_rollout
 from neuralop_irno.metrics import acc, relative_l1, relative_l2, vrmse
 
@@ -178,13 +181,33 @@ def test_a_film_has_at_most_a_hundred_frames() -> None:
     assert film.numbers[:3] == (1, 4, 7)
 
 
-def test_films_that_nothing_can_write_are_refused_before_anything_is_written(tmp_path: Path) -> None:
+@pytest.mark.skipif(not MP4Writer.isAvailable(), reason="no ffmpeg, and no imageio-ffmpeg")
+def test_an_mp4_shows_every_frame(tmp_path: Path) -> None:
+    folder = evaluate_rollout(*series(2, 5, 1, 6, 7)).write(tmp_path, video="mp4")
+    film = folder / "rollout.mp4"
+    command = [MP4Writer.bin_path(), "-v", "error", "-i", str(film), "-f", "framemd5", "-"]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    frames = [line.rpartition(",")[2] for line in lines if not line.startswith("#")]
+    assert len(frames) == len(set(frames)) == 5
+
+
+@pytest.mark.skipif(find_spec("imageio_ffmpeg") is None, reason="no imageio-ffmpeg")
+def test_ffmpeg_is_found_where_the_path_has_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    film = evaluate_rollout(*series(1, 2, 1, 8)).write(tmp_path, video="mp4") / "rollout.mp4"
+    assert film.stat().st_size > 1000
+
+
+def test_films_that_nothing_can_write_are_refused_before_anything_is_written(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     report = evaluate_rollout(*series(1, 2, 1, 8))
     with pytest.raises(ValueError, match=r"^expected a film that ends in \.gif or \.mp4, got rollout\.avi"):
         report.write(tmp_path / "report", video="avi")
-    if not animation.writers.is_available("ffmpeg"):
-        with pytest.raises(ValueError, match=r"^expected ffmpeg for an MP4, got no such program; try a GIF"):
-            report.write(tmp_path / "report", video="mp4")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(projection, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"^expected ffmpeg for an MP4, got no such program; try a GIF, or "):
+        report.write(tmp_path / "report", video="mp4")
     assert list(tmp_path.iterdir()) == []
 
 
