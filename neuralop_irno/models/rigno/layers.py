@@ -8,6 +8,7 @@ other, ``(rows, H)``, and then a vector says which sample a row belongs to.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -120,20 +121,32 @@ class MLP(nn.Module):
         self.conditioned = ConditionedNorm(outputs) if conditioned else None
 
     def forward(self, *inputs: Tensor | Gathered, condition: Condition | None = None) -> Tensor:
-        start, bias = 0, self.first.bias
-        total: Tensor | None = None
-        for part in inputs:
-            values = part.values if isinstance(part, Gathered) else part
-            stop = start + values.shape[-1]
-            answer = F.linear(values, self.first.weight[:, start:stop], None if start else bias)
-            if isinstance(part, Gathered):
-                answer = answer.index_select(0, part.rows)
-            total = answer if total is None else total + answer
-            start = stop
-        x: Tensor = self.norm(self.second(F.silu(torch.as_tensor(total))))
+        x: Tensor = self.norm(self.second(F.silu(self._first(inputs))))
         if self.conditioned is not None and condition is not None:
             x = self.conditioned(x, condition)
         return x
+
+    def _first(self, inputs: Sequence[Tensor | Gathered]) -> Tensor:
+        """The first layer. What is looked up comes first: a product is added to what is there in passing."""
+        widths = [(part.values if isinstance(part, Gathered) else part).shape[-1] for part in inputs]
+        parts = zip(inputs, self.first.weight.split(widths, 1), strict=True)
+        bias: Tensor | None = self.first.bias
+        total: Tensor | None = None
+        for part, weight in sorted(parts, key=lambda pair: isinstance(pair[0], Tensor)):
+            if isinstance(part, Gathered):
+                answer = F.linear(part.values, weight, bias).index_select(0, part.rows)
+            elif total is None or not _alike(total, part, weight):
+                answer = F.linear(part, weight, bias)
+            else:
+                total.flatten(0, -2).addmm_(part.flatten(0, -2), weight.T)
+                continue
+            total, bias = answer if total is None else total + answer, None
+        return torch.as_tensor(total)
+
+
+def _alike(total: Tensor, part: Tensor, weight: Tensor) -> bool:
+    """Whether a product fits what it is to be added to: the same rows, and no mixed precision."""
+    return part.shape[:-1] == total.shape[:-1] and part.dtype == weight.dtype == total.dtype
 
 
 class Exchange(nn.Module):
