@@ -10,6 +10,7 @@ from neuralop_irno import graphgym as graphgym
 from neuralop_irno.calibration import Calibration as Calibration
 from neuralop_irno.correction.correction import Correction as Correction
 from neuralop_irno.correction.unet import UNet as UNet
+from neuralop_irno.diagnostics.base_check import check_base as check_base
 from neuralop_irno.diagnostics.calibration import calibrate as calibrate
 from neuralop_irno.diagnostics.report import Diagnosis as Diagnosis
 from neuralop_irno.diagnostics.report import diagnose as diagnose

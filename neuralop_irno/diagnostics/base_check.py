@@ -1,0 +1,220 @@
+"""Is the base worth refining? A gain over a base that is broken is no gain.
+
+Published networks have thrown the output of their own blocks away, read one input channel of many, or been
+worse than repeating the input. None of it shows in a loss curve; a few passes with something changed show it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from neuralop_irno.base.neuraloperator import wrap_operator
+from neuralop_irno.base.operator import BaseOperator, Problem
+from neuralop_irno.diagnostics.sight import Sight, sight_of
+from neuralop_irno.domain.domain import Domain
+from neuralop_irno.domain.grid import GridDomain
+from neuralop_irno.errors import expected
+
+NOTHING = 1e-6
+"""A change of the answer by less than this part of it is rounding."""
+
+
+@dataclass(frozen=True)
+class BaseCheck:
+    """What was found of a base.
+
+    Attributes:
+        score: its root mean square error in units of the truth's own deviation from its mean over space,
+            over all samples: who predicts that mean scores 1.
+        persistence: the score of the input itself, of the channel that is closest for each field.
+        samples: that were scored.
+        not_finite: those of them with an answer that is not finite.
+        sight: how far a point of the answer sees, where that can be told; see `sight_of`.
+        channels: the part of the answer that changes as each channel of the input is disturbed.
+        dead: parts of the model whose weights change nothing in the answer.
+    """
+
+    score: float
+    persistence: float
+    samples: int
+    not_finite: int
+    sight: Sight | None
+    channels: tuple[float, ...]
+    dead: tuple[str, ...]
+
+    @property
+    def problems(self) -> list[str]:
+        """What is wrong, a sentence each."""
+        found = []
+        if self.not_finite:
+            found.append(f"{self.not_finite} of {self.samples} answers are not finite.")
+        if not self.score < 1:
+            found.append(f"It is no better than the truth's mean over space: its score is {self.score:.3f}.")
+        if not self.score < self.persistence:
+            found.append(
+                f"It is no better than its own input: {self.score:.3f}, and the input {self.persistence:.3f}."
+            )
+        if self.dead:
+            found.append(f"Nothing depends on the weights of {', '.join(self.dead)}.")
+        ignored = [str(place) for place, effect in enumerate(self.channels) if effect <= NOTHING]
+        if ignored:
+            found.append(f"It ignores input channel {', '.join(ignored)}.")
+        if self.sight is not None and self.sight.points <= 1:
+            found.append("A point of the answer sees the input at that point only.")
+        return found
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing is wrong with it."""
+        return not self.problems
+
+    def __str__(self) -> str:
+        lines = [
+            f"error {self.score:.4f}; the input itself {self.persistence:.4f}; the truth's mean 1 "
+            f"({self.samples} samples, in units of the truth's own deviation)"
+        ]
+        if self.sight is not None:
+            lines.append(str(self.sight))
+        effects = ", ".join(f"{effect:.2g}" for effect in self.channels)
+        lines.append(f"change of the answer as each input channel is disturbed: {effects}")
+        lines += [f"PROBLEM: {problem}" for problem in self.problems] or ["No problem was found."]
+        return "\n".join(lines)
+
+    def to_plain(self) -> dict[str, Any]:
+        """Plain data."""
+        return {**asdict(self), "problems": self.problems, "sound": self.sound}
+
+
+def check_base(model: nn.Module, batches: Iterable[Mapping[str, Any]]) -> BaseCheck:
+    """Probe a trained base before anything is built on it.
+
+    Args:
+        model: the base; any model that `IterativeRefiner` takes.
+        batches: held-out dicts with x, y and whatever else the base takes: a loader.
+
+    Example:
+        >>> from torch.utils.data import DataLoader
+        >>> from neuralop_irno.data.dataset import FieldDataset
+        >>> x = torch.randn(8, 2, 16)
+        >>> halved = nn.Conv1d(2, 1, 1)
+        >>> with torch.no_grad():
+        ...     _ = halved.weight.copy_(torch.tensor([[[0.5], [0.0]]])), halved.bias.zero_()
+        >>> found = check_base(halved, DataLoader(FieldDataset(x, x[:, :1]), batch_size=4))
+        >>> found.problems[1:]
+        ['It ignores input channel 1.', 'A point of the answer sees the input at that point only.']
+    """
+    loaded = [dict(batch) for batch in batches]
+    if not loaded or not isinstance(loaded[0].get("x"), Tensor) or "y" not in loaded[0]:
+        got = sorted(map(str, loaded[0])) if loaded else "no batch"
+        raise ValueError(expected("batches with the fields x and y", got, "a loader with samples"))
+    base, training = wrap_operator(model, frozen=False), model.training
+    model.eval()
+    device = next(model.parameters(), torch.zeros(())).device
+    loaded = [
+        {k: v.to(device) if isinstance(v, Tensor) else v for k, v in sample.items()} for sample in loaded
+    ]
+    generator = torch.Generator().manual_seed(0)
+    score, persistence, samples, not_finite = _scores(base, loaded)
+    sample = {key: value for key, value in loaded[0].items() if key != "y"}  # the probes look at one batch
+    found = BaseCheck(
+        score,
+        persistence,
+        samples,
+        not_finite,
+        sight_of(base, sample, generator),
+        _channels(base, sample, generator),
+        _dead(base, sample, generator),
+    )
+    model.train(training)
+    return found
+
+
+@torch.no_grad()
+def _scores(base: BaseOperator, loaded: list[dict[str, Any]]) -> tuple[float, float, int, int]:
+    """The scores of the base and of its input, the samples, and how many answers are not finite."""
+    errors, repeats, spreads = [], [], []
+    for batch in loaded:
+        sample = dict(batch)
+        y = sample.pop("y")
+        problem = base.problem((), sample)
+        truth, domain = problem.as_field(y).to(problem.start.dtype), problem.domain
+        errors.append(_by_channel(domain, problem.start - truth))
+        centred = [part - domain.spread(domain.mean(part), part) for part in truth.split(1, 1)]
+        spreads.append(_by_channel(domain, torch.cat(centred, 1)))
+        known = [_by_channel(domain, channel - truth) for channel in problem.x.split(1, 1)]
+        repeats.append(torch.stack(known, 1))
+    error, spread, repeat = torch.cat(errors), torch.cat(spreads), torch.cat(repeats)
+    closest = repeat.sum(0).argmin(0)  # for every field of y, one channel of x for all samples
+    persistence = repeat.gather(1, closest.expand(len(repeat), 1, -1))[:, 0]
+    finite = error.isfinite().all(1)
+    unit = spread[finite].sum()
+    score, own = ((e[finite].sum() / unit).sqrt().item() for e in (error, persistence))
+    return score, own, len(finite), int((~finite).sum())
+
+
+def _by_channel(domain: Domain, field: Tensor) -> Tensor:
+    """The mean square of each channel over space, ``(samples, C)``."""
+    return torch.stack([domain.mean(channel.square()) for channel in field.split(1, 1)], 1)
+
+
+class _Answer(nn.Module):
+    """The base's answer as a field, in a module: what `functional_call` asks for."""
+
+    def __init__(self, base: BaseOperator) -> None:
+        super().__init__()
+        self.base = base
+
+    def forward(self, sample: Mapping[str, Any]) -> Problem:
+        return self.base.problem((), sample)
+
+
+@torch.no_grad()
+def _channels(base: BaseOperator, sample: dict[str, Any], generator: torch.Generator) -> tuple[float, ...]:
+    """How much the answer changes, in parts of it, as noise of its own size is put on a channel of x."""
+    problem, x = base.problem((), sample), sample["x"]
+    on_grid = isinstance(problem.domain, GridDomain)
+    axis = 1 if on_grid and base.channels == "first" else x.dim() - 1
+    effects = []
+    for place in range(x.shape[axis]):
+        disturbed = x.clone()
+        channel = disturbed.select(axis, place)
+        channel += _noise_like(channel, generator)
+        effects.append(_change(problem.start, base.problem((), {**sample, "x": disturbed}).start))
+    return tuple(effects)
+
+
+@torch.no_grad()
+def _dead(base: BaseOperator, sample: dict[str, Any], generator: torch.Generator) -> tuple[str, ...]:
+    """The outermost parts of the model whose weights may be disturbed without a trace in the answer."""
+    answer = _Answer(base)
+    start = answer(sample).start
+    dead: list[str] = []
+    prefix = "base.module."
+    for name, part in answer.named_modules():
+        own = dict(part.named_parameters(prefix=name))
+        if not name.startswith(prefix) or not own or name.startswith(tuple(f"{outer}." for outer in dead)):
+            continue
+        disturbed = {key: weight + _noise_like(weight, generator) for key, weight in own.items()}
+        if _change(start, functional_call(answer, disturbed, (sample,)).start) <= NOTHING:
+            dead.append(name)
+    return tuple(name.removeprefix(prefix) for name in dead)
+
+
+def _noise_like(tensor: Tensor, generator: torch.Generator) -> Tensor:
+    """Noise as large as a tensor deviates from its mean, and of size 1 where that is nothing."""
+    size = tensor.std(unbiased=False) if tensor.numel() > 1 else tensor.abs().squeeze()
+    size = torch.where(size.abs() > 0, size.abs(), 1.0)
+    return size * torch.randn(tensor.shape, generator=generator, dtype=tensor.dtype).to(tensor.device)
+
+
+def _change(before: Tensor, after: Tensor) -> float:
+    """The relative change of an answer; one that is not finite any more has changed."""
+    size = before.norm().clamp(min=torch.finfo(before.dtype).tiny)
+    change = ((after - before).norm() / size).item()
+    return change if change < float("inf") else float("inf")
