@@ -17,8 +17,8 @@ from neuralop_irno.errors import expected
 from neuralop_irno.host import build_model
 from neuralop_irno.registry import CORRECTIONS, MODELS
 
-UNFIT = frozenset({"uqno", "fnogno", "irno"})
-"""Models that cannot be a correction: a band beside the answer, two kinds of domain, a refiner."""
+UNFIT = frozenset({"uqno", "fnogno", "irno", "wdsr", "fno2d_sr", "hinote"})
+"""Models that cannot be a correction: two answers, two kinds of domain, a refiner, a finer grid."""
 
 
 def neural_correction(arch: str, in_channels: int, out_channels: int, **options: Any) -> Correction:

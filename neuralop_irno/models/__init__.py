@@ -3,7 +3,22 @@
 Importing this room puts its models into the registry.
 """
 
+from neuralop_irno.models.deeponet import DeepONet as DeepONet
+from neuralop_irno.models.fno2d_sr import SuperResolutionFNO as SuperResolutionFNO
+from neuralop_irno.models.high_frequency import HighFrequencyScaling as HighFrequencyScaling
+from neuralop_irno.models.hinote import HiNOTE as HiNOTE
+from neuralop_irno.models.resunet_hfs import ResUNetHFS as ResUNetHFS
 from neuralop_irno.models.rigno import RIGNO as RIGNO
+from neuralop_irno.models.wdsr import WDSR as WDSR
+from neuralop_irno.models.well import well_fno as well_fno
+from neuralop_irno.models.well import well_tfno as well_tfno
 from neuralop_irno.registry import MODELS
 
 MODELS.register("rigno", RIGNO)
+MODELS.register("deeponet", DeepONet)
+MODELS.register("resunet_hfs", ResUNetHFS)
+MODELS.register("well_fno", well_fno)
+MODELS.register("well_tfno", well_tfno)
+MODELS.register("wdsr", WDSR)
+MODELS.register("fno2d_sr", SuperResolutionFNO)
+MODELS.register("hinote", HiNOTE)
