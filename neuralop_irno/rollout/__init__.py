@@ -7,10 +7,13 @@ from neuralop_irno.rollout.autoregression import Autoregression as Autoregressio
 from neuralop_irno.rollout.clock import Clock as Clock
 from neuralop_irno.rollout.curriculum import Curriculum as Curriculum
 from neuralop_irno.rollout.curriculum import RolloutTraining as RolloutTraining
+from neuralop_irno.rollout.ensemble import Ensemble as Ensemble
 from neuralop_irno.rollout.files import HDF5 as HDF5
 from neuralop_irno.rollout.files import Zarr as Zarr
 from neuralop_irno.rollout.known import Amendment as Amendment
 from neuralop_irno.rollout.known import Known as Known
+from neuralop_irno.rollout.members import moments as moments
+from neuralop_irno.rollout.model_error import ModelError as ModelError
 from neuralop_irno.rollout.outcome import Ending as Ending
 from neuralop_irno.rollout.outcome import Rollout as Rollout
 from neuralop_irno.rollout.refinement import Adaptive as Adaptive

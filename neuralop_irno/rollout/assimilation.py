@@ -3,9 +3,9 @@ r"""Observations, partial and noisy, that correct a rollout on its way: predicti
     history -> model -> frame -> correction where something was observed -> history
 
 `Nudging` moves the observed points alone; `Interpolation` carries what was learned there to their
-neighbours. Both are amendments; several of them, for sensors that move say, go one after the other.
-Only predicted frames are corrected. Of a bundle of frames, the later ones do not feel the correction of the
-earlier; the next call of the model does.
+neighbours, and `Ensemble` lets many rollouts say how far and where to. All are amendments; several of them,
+for sensors that move say, go one after the other. Only predicted frames are corrected. Of a bundle of frames,
+the later ones do not feel the correction of the earlier; the next call of the model does.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ class Spreading:
         periodic: bool | Sequence[bool],
     ) -> None:
         on_graphs = isinstance(domain, GraphDomain)
-        points, columns = _points(mask, domain, sides, periodic), _as_rows(mask)
+        points, columns = points_of(mask, domain, sides, periodic), as_rows(mask)
         every = torch.arange(len(columns), device=mask.device)
         if isinstance(domain, GraphDomain):
             self._rows = [every[domain.batch == sample] for sample in range(domain.samples)]
@@ -70,7 +70,7 @@ class Spreading:
 
     def __call__(self, deviation: Tensor) -> Tensor:
         """The likely deviation everywhere, from what it is at the observed points."""
-        everywhere = _as_rows(deviation)
+        everywhere = as_rows(deviation)
         spread = torch.zeros_like(everywhere)
         for rows, gains in zip(self._rows, self._gains, strict=True):
             part = everywhere[rows]
@@ -79,7 +79,7 @@ class Spreading:
                 for field, (observed, matrix) in enumerate(gains)
             ]
             spread = spread.index_copy(0, rows, torch.stack(fields, 1))
-        return _as_field(spread, deviation)
+        return as_field(spread, deviation)
 
 
 def gain(points: Tensor, observed: Tensor, reach: float, noise: float) -> Tensor:
@@ -142,7 +142,7 @@ def for_each_axis(name: str, value: Any, axes: int) -> list[Any]:
     return values
 
 
-def _points(mask: Tensor, domain: Domain, sides: Any, periodic: Any) -> Tensor:
+def points_of(mask: Tensor, domain: Domain, sides: Any, periodic: Any) -> Tensor:
     """The points of a grid, or of all graphs, as far apart as their errors are."""
     pos = domain.pos if isinstance(domain, GraphDomain) else None
     if pos is None and isinstance(domain, GraphDomain):
@@ -157,11 +157,11 @@ def _points(mask: Tensor, domain: Domain, sides: Any, periodic: Any) -> Tensor:
     return circles(points, lengths, closed)
 
 
-def _as_rows(field: Tensor) -> Tensor:
+def as_rows(field: Tensor) -> Tensor:
     """A row for each point of each sample, ``(N, C)``."""
     return field if field.dim() == 2 else field.movedim(1, -1).flatten(0, -2)
 
 
-def _as_field(rows: Tensor, like: Tensor) -> Tensor:
+def as_field(rows: Tensor, like: Tensor) -> Tensor:
     """The way back."""
     return rows if like.dim() == 2 else rows.reshape(len(like), *like.shape[2:], -1).movedim(-1, 1)
