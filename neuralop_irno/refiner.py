@@ -280,7 +280,8 @@ class IterativeRefiner(Persistent, BaseModel, name="irno"):
         if taken is not None:
             leg = run(problem.start, 1, taken=taken)
         elif steps:
-            leg = self.gradient(run, problem.start, no_steps(phi, problem.start), steps)
+            start = truth.to(problem.start.dtype) if self.gradient.starts_at_truth else problem.start
+            leg = self.gradient(run, start, no_steps(phi, start), steps)
         else:
             leg = run(problem.start, 0)
         iterates = leg.iterates or (leg.value,)

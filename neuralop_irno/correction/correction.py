@@ -21,6 +21,9 @@ class Correction(nn.Module):
         periodic: which axes of a grid close on themselves, where it knows.
         in_channels: channels of x, where it knows.
         out_channels: channels of h, where it knows.
+        stepwise: whether it changes from step to step. One that does defines ``forward(x, h, taken)``, with
+            the steps that each sample has behind it, ``(samples,)``, or None where it is asked outside of
+            an iteration.
 
     Shapes, on grids and on points:
         - x: ``(B, in_channels, *S)`` or ``(N, in_channels)``, on the domain of h
@@ -37,6 +40,7 @@ class Correction(nn.Module):
     periodic: tuple[bool, ...] | None = None
     in_channels: int | None = None
     out_channels: int | None = None
+    stepwise: bool = False
 
     def forward(self, x: Any, h: Tensor) -> Tensor:
         """The update at h."""
@@ -73,13 +77,19 @@ class BoundCorrection:
         self.domain = domain
         self.physics = physics
 
-    def __call__(self, h: Tensor) -> Tensor:
-        """The update, in the precision of h whatever autocast did inside."""
-        return torch.as_tensor(self._correction(self._prepared, h)).to(h.dtype)
+    def __call__(self, h: Tensor, taken: Tensor | None = None) -> Tensor:
+        """The update, in the precision of h whatever autocast did inside.
+
+        Args:
+            h: where.
+            taken: the steps that each sample has behind it; most corrections do not ask.
+        """
+        when = (taken,) if self._correction.stepwise else ()
+        return torch.as_tensor(self._correction(self._prepared, h, *when)).to(h.dtype)
 
     def select(self, keep: Tensor) -> BoundCorrection:
         """The same for the samples ``keep`` alone."""
-        prepared = _take(self._prepared, self.domain, keep)
+        prepared = part_of(self._prepared, self.domain, keep)
         physics = self.physics.select(keep) if self.physics else None
         return BoundCorrection(self._correction, prepared, self.domain.select(keep), physics)
 
@@ -95,13 +105,13 @@ class FunctionCorrection(Correction):
         return self.function(x, h)
 
 
-def _take(prepared: Any, domain: Domain, keep: Tensor) -> Any:
+def part_of(prepared: Any, domain: Domain, keep: Tensor) -> Any:
     """The kept samples' part of whatever a correction prepared: fields, the domain, and tuples of them."""
     if isinstance(prepared, Tensor):
         return domain.take(prepared, keep)
     if isinstance(prepared, Domain):
         return prepared.select(keep)
     if isinstance(prepared, tuple):
-        parts = [_take(part, domain, keep) for part in prepared]
+        parts = [part_of(part, domain, keep) for part in prepared]
         return type(prepared)(*parts) if hasattr(prepared, "_fields") else tuple(parts)
     return prepared

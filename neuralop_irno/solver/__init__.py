@@ -8,6 +8,7 @@ from neuralop_irno.solver import anderson as anderson
 from neuralop_irno.solver import backtracking as backtracking
 from neuralop_irno.solver import best_so_far as best_so_far
 from neuralop_irno.solver import broyden as broyden
+from neuralop_irno.solver import denoising as denoising
 from neuralop_irno.solver import gradient as gradient
 from neuralop_irno.solver import picard as picard
 from neuralop_irno.solver import step_size as step_size

@@ -7,6 +7,7 @@ unrolled       h_1 .. h_K                              K steps                K
 checkpointed   h_1 .. h_K, the same gradient           one step + K states    2 K
 last           the last n                              n steps                K
 detached       one per sample, from a drawn h_k        one step               1 + (K - 1) / 2, mean
+from_truth     one per sample, from y itself           one step               1
 implicit       the fixed point                         one step               to rest, and back again
 neumann        the fixed point, n terms of the above   one step               to rest, and n - 1
 =============  ======================================  =====================  ======================
@@ -84,9 +85,11 @@ class GradientRule(ABC):
 
     Attributes:
         reaches_start: whether one flows back into the state that the iteration starts from.
+        starts_at_truth: whether training starts the iteration at y, and not at the base's answer.
     """
 
     reaches_start = False
+    starts_at_truth = False
 
     def for_answers(self) -> GradientRule:
         """The rule to use where the caller wants h_K itself, with a gradient."""
@@ -160,6 +163,24 @@ class Detached(GradientRule):
         with torch.no_grad():
             before = run(start, draws, taken=taken)
         return run(before.value, 1, taken=taken + draws)
+
+
+@GRADIENTS.register("from_truth")
+class FromTruth(GradientRule):
+    """One step per sample from the truth, at a place k of the iteration drawn from 0 .. K-1.
+
+    For solvers that put noise on their state, as `denoising` does: the noise is what they learn to undo. With
+    all others such a step teaches the correction to stay at rest, and no more.
+    """
+
+    starts_at_truth = True
+
+    def for_answers(self) -> GradientRule:
+        return Last(1)
+
+    def __call__(self, run: Run, start: Tensor, taken: Tensor, steps: int) -> Leg:
+        draws = torch.randint(steps, taken.shape).to(taken.device)
+        return run(start, 1, taken=taken + draws)
 
 
 @GRADIENTS.register("implicit")

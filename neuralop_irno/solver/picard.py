@@ -28,7 +28,7 @@ class Damped(Solver):
         alpha = self.alpha(state.taken)
         if alpha.dim() and alpha.numel() > 1:
             alpha = phi.domain.spread(alpha, h)
-        return alpha * phi(h)
+        return alpha * phi(h, state.taken)
 
 
 @SOLVERS.register("picard")

@@ -81,7 +81,7 @@ class _WholeBatch:
     def __init__(self, function: Callable[[Tensor], Tensor], domain: Domain) -> None:
         self.function, self.domain = function, domain
 
-    def __call__(self, h: Tensor) -> Tensor:
+    def __call__(self, h: Tensor, taken: Tensor | None = None) -> Tensor:
         return self.function(h)
 
     def select(self, keep: Tensor) -> _WholeBatch:

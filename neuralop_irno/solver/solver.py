@@ -21,8 +21,8 @@ class Phi(Protocol):
     def physics(self) -> Phi | None:
         """h -> the residual of the equation that h should solve, where it is known."""
 
-    def __call__(self, h: Tensor) -> Tensor:
-        """Phi(x, h), laid out like h."""
+    def __call__(self, h: Tensor, taken: Tensor | None = None) -> Tensor:
+        """Phi(x, h), laid out like h; ``taken`` are the steps that each sample has behind it."""
 
     def select(self, keep: Tensor) -> Phi:
         """The same for the samples ``keep`` alone."""

@@ -1,0 +1,74 @@
+"""A correction that knows how much noise there is: PDE-Refiner's network."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from neuralop_irno.correction.correction import Correction
+from neuralop_irno.domain.domain import Domain
+from neuralop_irno.errors import expected
+from neuralop_irno.registry import CORRECTIONS
+
+
+class NoisyInput(NamedTuple):
+    """The input and where it lives."""
+
+    x: Tensor
+    domain: Domain
+
+
+class Denoiser(Correction):
+    """Phi_k(x, h): one network for all levels of noise, told at which it is asked.
+
+    Level k is step k of the iteration. It reaches the network as further channels of x, one for each level,
+    of which one is 1: whatever layer comes first learns an offset for each level. After the last level it
+    goes on at that one.
+
+    Args:
+        correction: the network, built for the channels of x and one more a level.
+        levels: how many.
+    """
+
+    stepwise = True
+
+    def __init__(self, correction: Correction, levels: int) -> None:
+        super().__init__()
+        if levels < 1:
+            raise ValueError(expected("levels >= 1", levels, "levels=3"))
+        self.correction, self.levels = correction, levels
+        self.periodic, self.out_channels = correction.periodic, correction.out_channels
+
+    def prepare(self, x: Tensor, domain: Domain) -> NoisyInput:
+        return NoisyInput(x, domain)
+
+    def forward(self, x: NoisyInput, h: Tensor, taken: Tensor | None = None) -> Tensor:
+        if taken is None:
+            hint = "fixed_point=0 and contraction=0: a denoiser has no fixed point"
+            raise ValueError(expected("the level at which a denoiser is asked", "none", hint))
+        level = torch.nn.functional.one_hot(taken.clamp(max=self.levels - 1), self.levels).to(x.x.dtype)
+        shape = (len(x.x), 1, *x.x.shape[2:])
+        channels = [x.domain.spread(part, x.x).expand(shape) for part in level.unbind(1)]
+        told = torch.cat([x.x, *channels], 1)
+        update: Tensor = self.correction(self.correction.prepare(told, x.domain), h)
+        return update
+
+
+@CORRECTIONS.register("denoiser")
+def denoiser(
+    in_channels: int, out_channels: int, dim: int | None = None, correction: Any = "unet", levels: int = 3
+) -> Denoiser:
+    """`Denoiser` by name.
+
+    Args:
+        in_channels: channels of x.
+        out_channels: channels of h.
+        dim: spatial dimensions, where the correction asks.
+        correction: the network, by name or config.
+        levels: of noise; K.
+    """
+    sizes = {"in_channels": in_channels + levels, "out_channels": out_channels}
+    sizes |= {} if dim is None else {"dim": dim}
+    return Denoiser(CORRECTIONS.build(correction, **sizes), levels)

@@ -1,0 +1,232 @@
+"""MgNO as a correction: layers that are multigrid cycles with learned stencils.
+
+A correction has the task of a multigrid cycle, to find the error that a residual speaks of at all scales at
+once. With the textbook's stencils a cycle here *is* the textbook's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from neuralop_irno.correction.correction import Correction
+from neuralop_irno.correction.equivariant import ShiftEquivariant
+from neuralop_irno.correction.padding import pad, padding_modes
+from neuralop_irno.domain.domain import Domain
+from neuralop_irno.domain.grid import GridDomain
+from neuralop_irno.errors import did_you_mean, expected
+from neuralop_irno.registry import CORRECTIONS
+
+CONVOLVE = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+SPREAD = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
+CYCLES = {"V": 1, "W": 2}
+"""How often a cycle goes down to the next coarser grid."""
+
+
+class MgNO(Correction):
+    r"""Phi(x, h): layers that each add a multigrid cycle to a pointwise map.
+
+    .. math:: v_{i+1} = \text{gelu}(M_i v_i + W_i v_i) \qquad v_0 = W [x, h]
+
+    The last layer starts at zero, so that an untrained correction changes nothing. Boundaries are seen at
+    every level: each stencil pads by the mode of its axis. Every size works; shifts along a periodic axis
+    commute by 2^levels cells where that divides it, and by name by any.
+
+    Args:
+        in_channels: channels of x.
+        out_channels: channels of h.
+        dim: 1, 2 or 3.
+        width: channels of the layers, at every level.
+        layers: how many.
+        levels: how often the grid is coarsened.
+        cycle: ``V``, or ``W``, which visits each coarser grid twice.
+        padding: ``circular``, ``zero``, ``replicate`` or ``reflect``; one word, or one per axis.
+
+    Shapes:
+        - x: ``(B, in_channels, *S)``
+        - h and the update: ``(B, out_channels, *S)``
+
+    Example:
+        >>> phi = MgNO(in_channels=2, out_channels=1, width=4, layers=1)
+        >>> phi(torch.randn(1, 2, 13, 7), torch.randn(1, 1, 13, 7)).shape
+        torch.Size([1, 1, 13, 7])
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        dim: int = 2,
+        width: int = 24,
+        layers: int = 4,
+        levels: int = 3,
+        cycle: str = "V",
+        padding: str | Sequence[str] = "circular",
+    ) -> None:
+        super().__init__()
+        if dim not in CONVOLVE:
+            raise ValueError(expected("dim to be 1, 2 or 3", dim, "a graph correction beyond that"))
+        for name, value in (("width", width), ("layers", layers)):
+            if value < 1:
+                raise ValueError(expected(f"{name} >= 1", value, f"{name}=4"))
+        self.in_channels: int = in_channels
+        self.out_channels: int = out_channels
+        modes = padding_modes(padding, dim)
+        self.periodic: tuple[bool, ...] = tuple(mode == "circular" for mode in modes)
+        self.lift = _pointwise(in_channels + out_channels, width, dim)
+        self.cycles = nn.ModuleList(MultigridCycle(width, modes, levels, cycle) for _ in range(layers))
+        self.maps = nn.ModuleList(_pointwise(width, width, dim) for _ in range(layers))
+        self.last = _pointwise(width, out_channels, dim)
+        for parameter in self.last.parameters():
+            nn.init.zeros_(parameter)
+
+    def prepare(self, x: Tensor, domain: Domain) -> Tensor:
+        if not isinstance(domain, GridDomain):
+            raise ValueError(expected("a field on a grid for MgNO", "one on points", "correction='rigno'"))
+        return x
+
+    def forward(self, x: Tensor, h: Tensor) -> Tensor:
+        if x.dim() != len(self.periodic) + 2 or x.shape[2:] != h.shape[2:]:
+            shape = f"(B, {self.in_channels}, {', '.join('n' * len(self.periodic))}), on the grid of h"
+            raise ValueError(expected(f"x of shape {shape}", tuple(x.shape), "dim that fits the data"))
+        field = self.lift(torch.cat([x, h], 1))
+        for cycle, linear in zip(self.cycles, self.maps, strict=True):
+            field = F.gelu(cycle(field) + linear(field))
+        update: Tensor = self.last(field)
+        return update
+
+
+class MultigridCycle(nn.Module):
+    r"""One cycle for A u = f from u = 0, with learned stencils for all that it is made of.
+
+    .. math:: u \leftarrow S f \qquad u \leftarrow u + P \, M_{coarse} R (f - A u)
+              \qquad u \leftarrow u + S' (f - A u)
+
+    Smooth, restrict the residual, solve for the error on half the grid by a cycle of its own, bring it back,
+    smooth again. It is linear in f: there are no offsets and no activations. The grid below has every second
+    point, between walls of zeros from the second one on, so that both grids see the same walls; the coarsest
+    only smooths.
+
+    Args:
+        channels: of u and f, at every level.
+        modes: the padding of each axis.
+        levels: how often the grid is coarsened.
+        cycle: ``V`` or ``W``.
+
+    Shapes:
+        - f and u: ``(B, channels, *S)``
+
+    Example:
+        >>> cycle = MultigridCycle(1, ["circular"], levels=2)
+        >>> f = torch.randn(1, 1, 9)
+        >>> torch.allclose(cycle(2 * f), 2 * cycle(f))
+        True
+    """
+
+    def __init__(self, channels: int, modes: Sequence[str], levels: int, cycle: str = "V") -> None:
+        super().__init__()
+        if levels < 0:
+            raise ValueError(expected("levels >= 0", levels, "levels=3"))
+        if cycle not in CYCLES:
+            raise ValueError(expected("a cycle", repr(cycle), did_you_mean(cycle, CYCLES)))
+        # A second visit to the coarsest grid would only smooth once more there.
+        self.visits = CYCLES[cycle] if levels > 1 else 1
+        self.smooth = Stencil(channels, modes)
+        self.coarse = MultigridCycle(channels, modes, levels - 1, cycle) if levels else None
+        if self.coarse is not None:
+            self.operator = Stencil(channels, modes)
+            self.restrict = Stencil(channels, modes, stride=2)
+            self.prolong = Spreading(channels, modes)
+            self.smooth_again = Stencil(channels, modes)
+
+    def forward(self, f: Tensor) -> Tensor:
+        u: Tensor = self.smooth(f)
+        if self.coarse is None:
+            return u
+        below = self.restrict(f - self.operator(u))
+        error = self.coarse(below)
+        for _ in range(self.visits - 1):
+            error = error + self.coarse(below - self.coarse.operator(error))
+        u = u + self.prolong(error, f.shape[2:])
+        again: Tensor = self.smooth_again(f - self.operator(u))
+        return u + again
+
+
+class Stencil(nn.Module):
+    """A linear map of the cells around each cell, or around every second one.
+
+    Args:
+        channels: of the field.
+        modes: the padding of each axis.
+        stride: 1, or 2 for every second cell.
+    """
+
+    def __init__(self, channels: int, modes: Sequence[str], stride: int = 1) -> None:
+        super().__init__()
+        self.modes, self.stride = tuple(modes), stride
+        self.weight = _kernel(channels, len(self.modes))
+
+    def forward(self, field: Tensor) -> Tensor:
+        padded = pad(field, self.modes)
+        if self.stride == 2:
+            for axis, mode in enumerate(self.modes, start=2):
+                first = _first_kept(mode, field.shape[axis])
+                padded = padded.narrow(axis, first, padded.shape[axis] - first)
+        return CONVOLVE[len(self.modes)](padded, self.weight, stride=self.stride)
+
+
+class Spreading(nn.Module):
+    """From every second cell to the cells around it; linear interpolation is a case of it.
+
+    Args:
+        channels: of the field.
+        modes: the padding of each axis.
+    """
+
+    def __init__(self, channels: int, modes: Sequence[str]) -> None:
+        super().__init__()
+        self.modes = tuple(modes)
+        self.weight = _kernel(channels, len(self.modes))
+
+    def forward(self, field: Tensor, shape: Sequence[int]) -> Tensor:
+        """The field on the finer grid of that shape."""
+        # Padded, cell j of the coarse grid is spread around the cell 2 j + 3.
+        spread = SPREAD[len(self.modes)](pad(field, self.modes), self.weight, stride=2)
+        for axis, (size, mode) in enumerate(zip(shape, self.modes, strict=True), start=2):
+            spread = spread.narrow(axis, 3 - _first_kept(mode, size), size)
+        return spread
+
+
+@CORRECTIONS.register("mgno")
+def mgno(
+    in_channels: int,
+    out_channels: int,
+    dim: int = 2,
+    width: int = 24,
+    layers: int = 4,
+    levels: int = 3,
+    cycle: str = "V",
+    padding: str | Sequence[str] = "circular",
+) -> Correction:
+    """MgNO by name: `MgNO`, made equivariant along its periodic axes."""
+    plain = MgNO(in_channels, out_channels, dim, width, layers, levels, cycle, padding)
+    return ShiftEquivariant(plain) if any(plain.periodic) else plain
+
+
+def _first_kept(mode: str, size: int) -> int:
+    """Where the grid below begins: a wall of zeros lies one cell before the first, and so it does there."""
+    return 1 if mode == "zero" and size > 1 else 0
+
+
+def _kernel(channels: int, dim: int) -> nn.Parameter:
+    """A stencil of three cells along each axis, at the size at which torch starts a convolution."""
+    bound = (channels * 3**dim) ** -0.5
+    return nn.Parameter(torch.empty(channels, channels, *[3] * dim).uniform_(-bound, bound))
+
+
+def _pointwise(inputs: int, outputs: int, dim: int) -> nn.Module:
+    layer = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}[dim]
+    return layer(inputs, outputs, kernel_size=1)

@@ -1,0 +1,65 @@
+"""A correction that is told how far h is from solving the equation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from neuralop_irno.correction.correction import Correction
+from neuralop_irno.correction.stepwise import as_known
+from neuralop_irno.domain.domain import Domain
+
+
+class KnownResidual(NamedTuple):
+    """The input, and what the residual prepared of it.
+
+    Attributes:
+        x: the input itself.
+        known: prepared by the residual.
+        domain: where x lives.
+    """
+
+    x: Tensor
+    known: Any
+    domain: Domain
+
+
+class WithResidual(Correction):
+    r"""Phi(x, h, r(x, h)): the residual of the equation as further channels of x.
+
+    What is wrong with h stands in r without any training; the correction has to learn only what to do about
+    it. On grids and on graphs alike.
+
+    Args:
+        correction: Phi, built for the channels of x and of r together.
+        residual: (x, h) -> r, laid out like h, with any number of channels; a `Correction`, where it has to
+            know the domain.
+
+    Example:
+        >>> from neuralop_irno.correction.correction import FunctionCorrection
+        >>> from neuralop_irno.domain.grid import GridDomain
+        >>> follow = FunctionCorrection(lambda x, h: x[:, 1:])  # the residual is what it is told last
+        >>> x = torch.ones(1, 1, 4)
+        >>> phi = WithResidual(follow, lambda x, h: x - 2 * h).bind(x, GridDomain.of(x))
+        >>> phi(0.5 * x).abs().max().item()  # at rest where the equation is solved
+        0.0
+    """
+
+    def __init__(
+        self, correction: Correction, residual: Correction | Callable[[Tensor, Tensor], Tensor]
+    ) -> None:
+        super().__init__()
+        self.correction = correction
+        self.residual = as_known(residual)
+        self.periodic, self.out_channels = correction.periodic, correction.out_channels
+
+    def prepare(self, x: Tensor, domain: Domain) -> KnownResidual:
+        return KnownResidual(x, self.residual.prepare(x, domain), domain)
+
+    def forward(self, x: KnownResidual, h: Tensor) -> Tensor:
+        told = torch.cat([x.x, self.residual(x.known, h).to(x.x.dtype)], 1)
+        update: Tensor = self.correction(self.correction.prepare(told, x.domain), h)
+        return update

@@ -1,0 +1,48 @@
+"""Denoising: each step adds noise, less every time, and takes away what the correction sees of it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from neuralop_irno.errors import expected
+from neuralop_irno.registry import SOLVERS
+from neuralop_irno.solver.picard import Damped
+from neuralop_irno.solver.solver import Phi, SolverState
+
+
+@SOLVERS.register("denoising")
+class Denoising(Damped):
+    r"""PDE-Refiner's way from one answer to the next.
+
+    .. math:: h_k = h_{k-1} + \sigma_k \epsilon - \sigma_k \Phi_k(x, h_{k-1} + \sigma_k \epsilon)
+              \qquad \sigma_k = \sigma_K^{k/K}
+
+    Phi is trained to see the noise; what it takes for noise, of that size, is an error of h as well. Noise
+    is drawn anew at every step from torch's generator, so that answers are samples: there is no fixed point,
+    and an untrained correction leaves the noise where it is.
+
+    Args:
+        levels: K. Later steps add as much noise as the last of them.
+        least: sigma_K, in units of the fields, which should have a standard deviation of about one.
+
+    Example:
+        >>> Denoising(levels=2, least=0.01).alpha(torch.tensor([0, 1, 5]))
+        tensor([0.1000, 0.0100, 0.0100])
+    """
+
+    def __init__(self, levels: int = 3, least: float = 1e-3) -> None:
+        if levels < 1 or not 0 < least < 1:
+            raise ValueError(
+                expected("levels >= 1 and 0 < least < 1", f"{levels} and {least}", "levels=3, least=1e-3")
+            )
+        super().__init__([least ** (k / levels) for k in range(1, levels + 1)])
+
+    def init(self, h: Tensor, taken: Tensor) -> SolverState:
+        return SolverState(taken, h, torch.zeros_like(h))
+
+    def step(self, phi: Phi, h: Tensor, state: SolverState) -> tuple[Tensor, SolverState]:
+        sigma = phi.domain.spread(self.alpha(state.taken).to(h.dtype), h)
+        noisy = h + sigma * torch.randn_like(h)
+        clean = noisy - self.residual(phi, noisy, state)
+        return clean, SolverState(state.taken + 1, h, clean - h)
