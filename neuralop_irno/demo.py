@@ -10,22 +10,23 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from neuralop_irno.checkpoint import write_bytes
-from neuralop_irno.data.dataset import FieldDataset, Splits, turbulence
+from neuralop_irno.data.dataset import Splits, turbulence
 from neuralop_irno.diagnostics import plots
 from neuralop_irno.diagnostics.spectral_error import band_errors
 from neuralop_irno.host import FNO
 from neuralop_irno.metrics import summarise
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.refiner import IterativeRefiner
+from neuralop_irno.study import controls
+from neuralop_irno.study.cost import megaflops
 from neuralop_irno.training.evaluation import scores_per_step
 from neuralop_irno.training.trainer import Trainer
 
@@ -179,20 +180,20 @@ class Demo:
         refined = self._train(f"refined, K = {scale.steps}", refiner, refiner.correction, recipe)
 
         # A network that is asked once has no states to replay; the rest of the recipe is the same.
-        recipe = replace(recipe, replay=0.0)
         one_shot = self._one_shot(base, correction)
-        same_parameters = self._train("one-shot, same parameters", one_shot, one_shot.correction, recipe)
+        once = controls.asked_once(recipe)
+        same_parameters = self._train("one-shot, same parameters", one_shot, one_shot.correction, once)
         # Twice the width is four times the arithmetic of a convolution.
         wide = {**correction, "width": round(scale.width * scale.steps**0.5)}
         wide_one_shot = self._one_shot(base, wide)
-        # As much arithmetic in training too. At the narrow network's rate the wide one diverges.
-        share = replace(recipe, epochs=max(1, round(scale.epochs / scale.steps)), learning_rate=3e-3)
+        # As much arithmetic in training too.
+        share = controls.with_compute_shared(recipe, scale.steps)
         same_compute = self._train("one-shot, same compute", wide_one_shot, wide_one_shot.correction, share)
         return self._report(refiner, (base_row, refined, same_parameters, same_compute))
 
     def _one_shot(self, base: nn.Module, correction: dict[str, Any]) -> IterativeRefiner:
         torch.manual_seed(self.seed)
-        return IterativeRefiner(base, correction, steps=1, alpha=1.0, gradient="unrolled")
+        return IterativeRefiner(base, **controls.one_shot({"correction": correction}))
 
     def _train(self, name: str, model: nn.Module, counted: nn.Module, recipe: Recipe) -> Row:
         self.say(f"training: {name}")
@@ -243,20 +244,6 @@ class Demo:
         plots.fields(
             self.folder / "fields.png", test.y[0, last], answers[0][0, last], answers[steps][0, last]
         )
-
-
-def megaflops(model: nn.Module, data: FieldDataset, device: str) -> float:
-    """The arithmetic of one answer to one sample; of a refiner, that on top of its base."""
-    model.eval()
-    x = data.x[:1].to(device)
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model(x)
-    total = counter.get_total_flops()
-    if isinstance(model, IterativeRefiner):
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            model.base(x)
-        total -= counter.get_total_flops()
-    return total / 1e6
 
 
 def table(report: Report) -> str:

@@ -1,1 +1,1 @@
-"""The command line: ``irno demo | train | check | evaluate | rollout | diagnose | list``."""
+"""The command line: ``irno demo | train | check | evaluate | rollout | diagnose | study | list``."""

@@ -6,10 +6,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from neuralop_irno.cli import check, demo, diagnose, evaluate, listing, rollout, train
+from neuralop_irno.cli import check, demo, diagnose, evaluate, listing, rollout, study, train
 from neuralop_irno.version import VERSION
 
-COMMANDS = (demo, train, check, evaluate, rollout, diagnose, listing)
+COMMANDS = (demo, train, check, evaluate, rollout, diagnose, study, listing)
 
 BAD_INPUT = 2
 FAILED = 1

@@ -1,0 +1,71 @@
+"""``irno study``: a table of many trained models, with seeds and intervals."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from neuralop_irno.cli.options import add_common, result, say
+
+
+def add_to(commands: Any) -> None:
+    """Add the command."""
+    command = commands.add_parser(
+        "study",
+        help="rerun a table: bases, refiners and controls over several seeds",
+        description=(
+            "Trains every model of a study, measures each, and writes one JSON for each run and a table "
+            "with 95 %% intervals over the seeds: table.txt, table.md, table.json. A study that was killed "
+            "goes on where it stopped when it is started again in the same folder. Studies that come with "
+            "the package are named; those of your own are YAML files."
+        ),
+    )
+    command.add_argument("name", nargs="?", help="a study of --list, or the path of a YAML file")
+    command.add_argument(
+        "--list", action="store_true", help="what there is, what it needs, how long it takes"
+    )
+    command.add_argument(
+        "--scale", default="small", help="small, for 2 CPU cores, or medium, for a GPU (default: small)"
+    )
+    command.add_argument("--folder", type=Path, help="where it goes (default: runs/NAME-SCALE)")
+    add_common(command)
+    command.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run it."""
+    from neuralop_irno.errors import expected
+    from neuralop_irno.study.catalogue import read_study
+    from neuralop_irno.study.runner import StudyRunner
+
+    if options.list:
+        _list(options)
+        return
+    if options.name is None:
+        raise ValueError(expected("the name of a study", "none", "irno study --list"))
+    study = read_study(options.name, options.scale)
+    folder = options.folder or Path("runs") / study.name
+    table = StudyRunner(study, folder, options.device, say, show=not options.json).run()
+    result(options, table.to_plain(), f"{table}\nThe table is in {folder}.")
+
+
+def _list(options: argparse.Namespace) -> None:
+    from neuralop_irno.study.catalogue import SCALES, names, read_study
+
+    content: dict[str, Any] = {}
+    lines = []
+    for name in names():
+        studies = {scale: read_study(name, scale) for scale in SCALES}
+        content[name] = {
+            scale: {
+                "about": study.about, "kind": study.kind, "needs": study.needs, "minutes": study.minutes,
+                "runs": len(study.runs()),
+            }
+            for scale, study in studies.items()
+        }  # fmt: skip
+        lines.append(f"{name}: {studies['small'].about}")
+        for scale, study in studies.items():
+            time = "time unknown" if study.minutes is None else f"about {study.minutes:g} minutes"
+            lines.append(f"  {scale:6}  {len(study.runs()):3} runs, {study.needs}, {time}")
+    result(options, content, "\n".join(lines))

@@ -1,0 +1,70 @@
+"""Studies by name, from the files that come with the package, or by path, from anybody's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from neuralop_irno.config import read_yaml
+from neuralop_irno.errors import did_you_mean, expected
+from neuralop_irno.study.plan import Study, study_from
+
+FILES = Path(__file__).parent / "files"
+SCALES = ("small", "medium")
+
+
+def names() -> list[str]:
+    """The studies that come with the package.
+
+    Example:
+        >>> "main" in names()
+        True
+    """
+    return sorted(path.stem for path in FILES.glob("*.yaml"))
+
+
+def read_study(name: str, scale: str = "small") -> Study:
+    """A study by name or by path.
+
+    In its file whatever differs between scales is a mapping from scales, and problems that are only
+    named are looked up among those of the scale.
+
+    Args:
+        name: see `names`; or the path of a YAML file.
+        scale: ``small``, for 2 CPU cores, or ``medium``, for a GPU.
+
+    Example:
+        >>> study = read_study("main")
+        >>> study.name, study.kind, len(study.seeds)
+        ('main-small', 'main', 3)
+    """
+    if scale not in SCALES:
+        raise ValueError(expected("a scale", repr(scale), did_you_mean(scale, SCALES)))
+    own_file = name.endswith((".yaml", ".yml"))
+    if not own_file and name not in names():
+        raise ValueError(
+            expected("a study, or the path of a YAML file", repr(name), did_you_mean(name, names()))
+        )
+    path = Path(name) if own_file else FILES / f"{name}.yaml"
+    words = {key: _at(scale, value) for key, value in read_yaml(path).items()}
+    bases = words.pop("bases", None)
+    if isinstance(words.get("problems"), list):
+        known = read_yaml(FILES / "problems" / f"{scale}.yaml")
+        words["problems"] = {problem: _known(problem, known) for problem in words["problems"]}
+    if bases is not None:
+        for problem in words["problems"].values():
+            problem["bases"] = {base: problem["bases"][base] for base in bases if base in problem["bases"]}
+    return study_from({"name": f"{path.stem}-{scale}", **words})
+
+
+def _at(scale: str, value: Any) -> Any:
+    """What a word is at a scale."""
+    by_scale = isinstance(value, Mapping) and bool(value) and set(value) <= set(SCALES)
+    return value.get(scale) if by_scale else value
+
+
+def _known(problem: str, known: Mapping[str, Any]) -> Any:
+    if problem not in known:
+        raise ValueError(expected("a problem of this scale", repr(problem), did_you_mean(problem, known)))
+    return known[problem]

@@ -1,0 +1,142 @@
+"""From a variant's words to a model, and how it is trained."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from neuralop_irno.base.fine_tuning import last_spectral_layer, train_only
+from neuralop_irno.config import Experiment
+from neuralop_irno.losses.refinement import RefinementLoss
+from neuralop_irno.recipe import Recipe
+from neuralop_irno.refiner import IterativeRefiner
+from neuralop_irno.registry import call_with_options
+from neuralop_irno.study import controls
+from neuralop_irno.study.cost import megaflops
+from neuralop_irno.study.plan import Variant
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a contender is built from.
+
+    Attributes:
+        experiment: the problem's words with the variant's changes.
+        variant: which role it plays.
+        base: trained; None while the base itself is the contender.
+        splits: the data.
+        seed: of its weights.
+        device: where arithmetic is counted.
+    """
+
+    experiment: Experiment
+    variant: Variant
+    base: nn.Module | None
+    splits: Any
+    seed: int
+    device: str = "cpu"
+
+
+class Contender(NamedTuple):
+    """A model about to be trained.
+
+    Attributes:
+        model: what is trained and scored.
+        counted: the part of it whose parameters count: all but the base.
+        recipe: how it is trained; None where it already is.
+        loss: on what.
+    """
+
+    model: nn.Module
+    counted: nn.Module
+    recipe: Recipe | None
+    loss: RefinementLoss
+
+
+def contender(setting: Setting) -> Contender:
+    """Build what a role says, from weights that the seed draws."""
+    torch.manual_seed(setting.seed)
+    return BUILDERS[setting.variant.role](setting)
+
+
+def _base(setting: Setting) -> Contender:
+    model = setting.experiment.build_base(setting.splits)
+    return Contender(model, model, setting.experiment.build_base_recipe(), RefinementLoss())
+
+
+def _refined(setting: Setting) -> Contender:
+    model, words = _refiner(setting), setting.experiment
+    return Contender(model, model.correction, words.build_recipe(), words.build_loss())
+
+
+def _same_parameters(setting: Setting) -> Contender:
+    words = setting.experiment
+    model = _refiner(setting, controls.one_shot(words.model))
+    recipe = controls.asked_once(words.build_recipe())
+    return Contender(model, model.correction, recipe, _loss_of_the_last_step(words))
+
+
+def _same_compute(setting: Setting) -> Contender:
+    words = setting.experiment
+    correction = words.model.get("correction", {"name": "unet"})
+
+    def cost(model: dict[str, Any]) -> float:
+        refiner = _refiner(setting, model).to(setting.device)
+        return megaflops(refiner, setting.splits["train"], setting.device)
+
+    def wide(words_of_phi: dict[str, Any]) -> dict[str, Any]:
+        return controls.one_shot({**words.model, "correction": words_of_phi})
+
+    target, steps = cost(words.model), _refiner(setting).steps
+    found = controls.widened(correction, setting.variant.widen, target, lambda phi: cost(wide(phi)))
+    torch.manual_seed(setting.seed)
+    model = _refiner(setting, wide(found))
+    recipe = controls.with_compute_shared(words.build_recipe(), steps)
+    return Contender(model, model.correction, recipe, _loss_of_the_last_step(words))
+
+
+def _last_layer(setting: Setting) -> Contender:
+    assert setting.base is not None
+    model = copy.deepcopy(setting.base)
+    part = last_spectral_layer(model)
+    recipe = controls.asked_once(setting.experiment.build_recipe())
+    # The refiner's loss has parts that a plain prediction does not have: only the variant's words count.
+    words = {"spatial": 0.0, "sobolev": 1.0, **setting.variant.loss}
+    loss: RefinementLoss = call_with_options(RefinementLoss, words, "the loss")
+    return Contender(train_only(model, part), part, recipe, loss)
+
+
+def _alone(setting: Setting) -> Contender:
+    words = replace(setting.experiment, model={"base": setting.variant.network})
+    model = words.build_base(setting.splits)
+    recipe = controls.asked_once(words.build_recipe())
+    return Contender(model, model, recipe, _loss_of_the_last_step(words))
+
+
+def _refiner(setting: Setting, model: dict[str, Any] | None = None) -> IterativeRefiner:
+    """The refiner of the words, or of changed ones, around the trained base."""
+    assert setting.base is not None
+    words = setting.experiment if model is None else replace(setting.experiment, model=model)
+    return words.build_refiner(setting.base, getattr(setting.splits["train"], "padding", None))
+
+
+def _loss_of_the_last_step(words: Experiment) -> RefinementLoss:
+    """A network that is asked once is at its last step, whose spectral weights are the sharpest."""
+    loss = words.loss
+    if "lambda_end" in loss:
+        loss = {**loss, "lambda_start": loss["lambda_end"]}
+    return replace(words, loss=loss).build_loss()
+
+
+BUILDERS = {
+    "base": _base,
+    "refined": _refined,
+    "same_parameters": _same_parameters,
+    "same_compute": _same_compute,
+    "last_layer": _last_layer,
+    "alone": _alone,
+}

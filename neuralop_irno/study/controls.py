@@ -1,0 +1,70 @@
+"""What a refiner is compared with: the same correction, asked once instead of K times."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from neuralop_irno.errors import expected
+from neuralop_irno.recipe import Recipe
+
+
+def one_shot(words: Mapping[str, Any]) -> dict[str, Any]:
+    """The words of a refiner, as those of y = T(x) + Phi(x, T(x)).
+
+    Example:
+        >>> one_shot({"correction": "unet", "steps": 4, "solver": "anderson"})
+        {'correction': 'unet', 'steps': 1, 'alpha': 1.0, 'gradient': 'unrolled'}
+    """
+    kept = {name: word for name, word in words.items() if name not in ("solver", "alpha")}
+    return {**kept, "steps": 1, "alpha": 1.0, "gradient": "unrolled"}
+
+
+def asked_once(recipe: Recipe) -> Recipe:
+    """The recipe of a network that is asked once: it has no states to replay."""
+    return replace(recipe, replay=0.0)
+
+
+def with_compute_shared(recipe: Recipe, steps: int) -> Recipe:
+    """As much arithmetic in training as a network that costs a K-th of it gets by this recipe.
+
+    At the narrow network's learning rate the wide one diverges; half of it is the best that was found.
+
+    Args:
+        recipe: of the narrow network.
+        steps: K.
+    """
+    epochs = max(1, round(recipe.epochs / steps))
+    return replace(asked_once(recipe), epochs=epochs, learning_rate=recipe.learning_rate / 2)
+
+
+def widened(
+    words: Mapping[str, Any], option: str, target: float, cost: Callable[[Any], float]
+) -> dict[str, Any]:
+    """The words of a correction, widened until an answer costs as much as it should.
+
+    Args:
+        words: of the narrow correction.
+        option: which of them is its width.
+        target: the cost to come closest to.
+        cost: of words, growing with the width.
+
+    Example:
+        >>> widened({"name": "unet", "width": 8}, "width", 1000.0, lambda words: words["width"] ** 2)
+        {'name': 'unet', 'width': 32}
+    """
+    narrow = words.get(option)
+    if not isinstance(narrow, int):
+        raise ValueError(expected(f"a correction with a {option} to widen", dict(words), f"{option}: 16"))
+
+    def at(width: int) -> dict[str, Any]:
+        return {**words, option: width}
+
+    low, high = narrow, 2 * narrow
+    while cost(at(high)) < target:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if cost(at(middle)) < target else (low, middle)
+    return min((at(low), at(high)), key=lambda each: abs(cost(each) - target))

@@ -1,0 +1,245 @@
+"""What a study measures of each trained model: one small function for each kind of study."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from neuralop_irno.data.dataset import load_splits
+from neuralop_irno.diagnostics.spectral_error import band_energy
+from neuralop_irno.errors import did_you_mean, expected
+from neuralop_irno.metrics import summarise
+from neuralop_irno.refiner import IterativeRefiner
+from neuralop_irno.registry import METRICS, call_with_options
+from neuralop_irno.spectrum.of_domain import spectrum_of
+from neuralop_irno.study.cost import megaflops
+from neuralop_irno.study.plan import Problem, Run, Study
+from neuralop_irno.training.batches import Sample, load_all, to_device
+from neuralop_irno.training.evaluation import scores_per_step
+
+Measured = dict[str, dict[str, float]]
+"""Where something was measured, and there a number for each column."""
+
+BANDS = ("low", "middle", "high")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model, and what it can be measured with.
+
+    Attributes:
+        run: which one it is.
+        model: in any mode.
+        bases: the trained bases of the same problem and seed, by name.
+        problem: in words.
+        test: held-out samples.
+        device: where the model is.
+    """
+
+    run: Run
+    model: nn.Module
+    bases: Mapping[str, nn.Module]
+    problem: Problem
+    test: Dataset[Sample]
+    device: str
+
+    @property
+    def base(self) -> nn.Module:
+        """The base that the model stands on."""
+        return self.bases[self.run.base]
+
+    def errors(
+        self, model: nn.Module | None = None, steps: int | None = None, data: Dataset[Sample] | None = None
+    ) -> list[float]:
+        """The mean error after 0, 1, .. steps, by the data's own metric; of other models their one error."""
+        metric = metric_of(self.test)
+        scores = scores_per_step(model or self.model, data or self.test, steps, metric, device=self.device)
+        return [summarise(step).mean for step in scores]
+
+
+def metric_of(data: Dataset[Sample]) -> Callable[[Tensor, Tensor], Tensor]:
+    """What errors on these data are measured in: VRMSE, unless they say otherwise."""
+    return METRICS.lookup(getattr(data, "metric", "vrmse"))
+
+
+def main(trained: Trained) -> Measured:
+    """The error, and what is left of the base's."""
+    error, before = trained.errors()[-1], trained.errors(trained.base)[-1]
+    return {"": {"error": error, "of the base's": error / before}}
+
+
+def transfer(trained: Trained) -> Measured:
+    """The error around every base of the problem, of which the model was trained on one."""
+    if not isinstance(trained.model, IterativeRefiner):
+        return {}
+    found = {}
+    for name, base in trained.bases.items():
+        before, *_, after = trained.errors(trained.model.with_base(base).to(trained.device))
+        found[f"on {name}"] = {"error": after, "of the base's": after / before}
+    return found
+
+
+@torch.no_grad()
+def dynamics(trained: Trained, times: int = 3) -> Measured:
+    """What is left of the base's error in each third of the spectrum, step by step.
+
+    Args:
+        trained: the model; others than refiners have no steps.
+        times: how far to look, in units of K.
+    """
+    model = trained.model
+    if not isinstance(model, IterativeRefiner):
+        return {}
+    model.eval()
+    steps = times * model.steps
+    energies = torch.zeros(steps + 1, len(BANDS))
+    for _, batch in load_all(trained.test, 32):
+        sample = to_device(batch, torch.device(trained.device))
+        y = sample.pop("y")
+        problem = model.problem((), sample)
+        spectrum, truth = spectrum_of(problem.domain, y.device), problem.as_field(y)
+        for k, answer in enumerate(model.iterates(**sample, steps=steps)):
+            error = problem.as_field(answer) - truth
+            energies[k] += band_energy(spectrum, error, len(BANDS)).mean(1).sum(0).cpu()
+    left = (energies / energies[0]).sqrt()
+    return {_at(k): dict(zip(BANDS, left[k].tolist(), strict=True)) for k in _looks(model.steps, steps)}
+
+
+def extrapolation(trained: Trained, times: int = 10) -> Measured:
+    """The error beyond K, in units of that at K too.
+
+    Args:
+        trained: the model; others than refiners have no steps.
+        times: how far to look, in units of K.
+    """
+    model = trained.model
+    if not isinstance(model, IterativeRefiner):
+        return {}
+    last = times * model.steps
+    errors = trained.errors(steps=last)
+    looks = _looks(model.steps, last)
+    return {_at(k): {"error": errors[k], "of that at K": errors[k] / errors[model.steps]} for k in looks}
+
+
+def ablations(trained: Trained, times: int = 3) -> Measured:
+    """The error at K and at a multiple of K.
+
+    Args:
+        trained: the model; of others than refiners the error of their one answer.
+        times: that multiple.
+    """
+    model = trained.model
+    if not isinstance(model, IterativeRefiner):
+        return {"": {"at K": trained.errors()[-1]}}
+    errors = trained.errors(steps=times * model.steps)
+    return {"": {"at K": errors[model.steps], f"at {times} K": errors[-1]}}
+
+
+def pareto(trained: Trained) -> Measured:
+    """The error and the arithmetic of every number of steps up to K; of other models of their one answer."""
+    cost = megaflops(trained.model, trained.test, trained.device)
+    errors = trained.errors()
+    if not isinstance(trained.model, IterativeRefiner):
+        return {"": {"error": errors[-1], "MFLOP": cost}}
+    steps = trained.model.steps
+    return {_at(k): {"error": errors[k], "MFLOP": cost * k / steps} for k in _looks(steps, steps)}
+
+
+def robustness(
+    trained: Trained,
+    noise: tuple[float, ...] = (0.01, 0.05, 0.1, 0.2),
+    others: Mapping[str, Mapping[str, Mapping[str, Any]]] | None = None,
+) -> Measured:
+    """The error, the base's beside it, with noise on the input, and on data of another kind.
+
+    Args:
+        trained: the model.
+        noise: sizes, in units of each input channel's standard deviation over the test set.
+        others: for a problem, names of changes to its data, such as another resolution.
+    """
+    cases: dict[str, Any] = {"as trained": trained.test}
+    cases |= {f"noise {size:g}": Noisy(trained.test, size) for size in noise}
+    for name, changes in ((others or {}).get(trained.run.problem) or {}).items():
+        cases[name] = load_splits({**trained.problem.data, **changes})["test"]
+    found = {}
+    for name, data in cases.items():
+        error, before = trained.errors(data=data)[-1], trained.errors(trained.base, data=data)[-1]
+        found[name] = {"error": error, "of the base's": error / before}
+    return found
+
+
+class Noisy(Dataset[Any]):
+    """A data set with white noise on its inputs, the same whenever a sample is asked for.
+
+    Args:
+        data: of dicts or graphs with x.
+        size: in units of each channel's standard deviation.
+    """
+
+    def __init__(self, data: Dataset[Sample], size: float) -> None:
+        self.data, self.size = data, size
+        self.spread = self._spread()
+
+    def __len__(self) -> int:
+        return len(self.data)  # type: ignore[arg-type]
+
+    def __getitem__(self, index: int) -> Any:
+        sample: Any = self.data[index]
+        x: Tensor = sample["x"]
+        noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(index))
+        changed = sample.copy() if isinstance(sample, dict) else sample.clone()
+        changed["x"] = x + self.size * self._laid_out(self.spread, sample) * noise
+        return changed
+
+    def _spread(self) -> Tensor:
+        channels = []
+        for index in range(len(self)):
+            sample = self.data[index]
+            # Graphs keep channels last, grids first.
+            x = sample["x"] if isinstance(sample, dict) else sample["x"].T
+            channels.append(x.flatten(1))
+        return torch.cat(channels, 1).std(1)
+
+    def _laid_out(self, spread: Tensor, sample: Any) -> Tensor:
+        return spread.reshape(-1, *[1] * (sample["x"].dim() - 1)) if isinstance(sample, dict) else spread
+
+
+def _looks(trained: int, last: int) -> list[int]:
+    """The steps worth a row: all up to K, then its multiples."""
+    return [k for k in range(last + 1) if k <= trained or k % trained == 0]
+
+
+def _at(k: int) -> str:
+    return f"k = {k}"
+
+
+KINDS: dict[str, Callable[..., Measured]] = {
+    "main": main,
+    "transfer": transfer,
+    "dynamics": dynamics,
+    "extrapolation": extrapolation,
+    "ablations": ablations,
+    "pareto": pareto,
+    "robustness": robustness,
+}
+
+
+def check_kind(study: Study) -> None:
+    """Refuse a kind that there is not, and an option that it does not have."""
+    if study.kind not in KINDS:
+        raise ValueError(expected("a kind of study", repr(study.kind), did_you_mean(str(study.kind), KINDS)))
+    if "trained" in study.options:
+        raise ValueError(expected(f"an option of {study.kind}", "'trained'", "another one"))
+
+
+def measure(study: Study, trained: Trained) -> Measured:
+    """What the study's kind measures of a model."""
+    found: Measured = call_with_options(
+        KINDS[study.kind], {"trained": trained, **study.options}, f"the study kind '{study.kind}'"
+    )
+    return found

@@ -1,0 +1,70 @@
+"""What is kept of one run: a JSON file, whole or absent."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from neuralop_irno.checkpoint import write_bytes
+
+
+@dataclass(frozen=True)
+class Record:
+    """One finished run.
+
+    Attributes:
+        problem: its name.
+        base: its name.
+        variant: its name.
+        seed: of weights and batches.
+        measured: where something was measured, and there a number for each column; None for what is not
+            finite.
+        parameters: trained.
+        megaflops: of one answer; of a refiner, on top of its base.
+        updates: of the optimizer.
+        notes: what whoever reads the table has to know: a base that is broken, a training that diverged.
+        seconds: of training; None where it was interrupted, or loaded.
+        training_mib: the most memory while training, that of the whole process on a CPU.
+        answer_mib: the same, while answering.
+        machine: which it ran on.
+    """
+
+    problem: str
+    base: str
+    variant: str
+    seed: int
+    measured: dict[str, dict[str, float | None]]
+    parameters: int
+    megaflops: float
+    updates: int
+    notes: list[str]
+    seconds: float | None
+    training_mib: float
+    answer_mib: float
+    machine: dict[str, Any]
+
+
+def write(path: Path, record: Record) -> None:
+    """Write a record; a reader sees all of it or nothing."""
+    write_bytes(path, json.dumps(asdict(record), indent=1).encode())
+
+
+def read(path: Path) -> Record:
+    """A record that `write` wrote."""
+    return Record(**json.loads(path.read_text()))
+
+
+def finite(measured: dict[str, dict[str, float]]) -> dict[str, dict[str, float | None]]:
+    """JSON knows no infinity: what is not finite becomes None.
+
+    Example:
+        >>> finite({"k = 1": {"error": float("nan")}})
+        {'k = 1': {'error': None}}
+    """
+    return {
+        at: {column: value if math.isfinite(value) else None for column, value in row.items()}
+        for at, row in measured.items()
+    }

@@ -1,0 +1,185 @@
+"""Run a study: what is finished is not done again, what was killed goes on where it stopped."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import nn
+
+from neuralop_irno.checkpoint import write_bytes
+from neuralop_irno.config import read_yaml
+from neuralop_irno.diagnostics.base_check import check_base
+from neuralop_irno.errors import expected
+from neuralop_irno.study import record as records
+from neuralop_irno.study.contenders import Contender, Setting, contender
+from neuralop_irno.study.cost import answer, forget_peak, machine, megaflops, peak_mib
+from neuralop_irno.study.kinds import Trained, check_kind, measure, metric_of
+from neuralop_irno.study.plan import BASE, Run, Study
+from neuralop_irno.study.record import Record
+from neuralop_irno.study.table import Table, table_of
+from neuralop_irno.training import snapshot
+from neuralop_irno.training.batches import load_all, to_device
+from neuralop_irno.training.trainer import Trainer
+
+STUDY = "study.yaml"
+
+Say = Callable[[str], None]
+
+
+class StudyRunner:
+    """One study in one folder.
+
+    The folder gets ``study.yaml``; ``runs/``, one JSON for each run; ``work/``, a folder of the `Trainer`
+    for each, to go on from; and ``table.txt``, ``table.md`` and ``table.json``, new after every run.
+
+    Args:
+        study: what to do.
+        folder: where; a folder that another study was started in is refused.
+        device: where to train.
+        say: takes lines of text for the user.
+        show: whether to draw progress bars.
+    """
+
+    def __init__(self, study: Study, folder: Path, device: str, say: Say, show: bool) -> None:
+        check_kind(study)
+        self.study, self.folder, self.device = study, folder, device
+        self.say, self.show = say, show
+        self._problem = ""
+        self._splits: Any = None
+        self._bases: dict[tuple[str, str, int], nn.Module] = {}
+
+    def run(self) -> Table:
+        """Do what is missing, and return the table of all."""
+        self._claim_folder()
+        runs = self.study.runs()
+        for place, run in enumerate(runs, start=1):
+            if self._file(run).exists():
+                continue
+            self.say(f"[{place}/{len(runs)}] {run.problem}, {run.base}, {run.variant}, seed {run.seed}")
+            records.write(self._file(run), self._do(run))
+            self._write_table(runs)
+        return self._write_table(runs)
+
+    def _do(self, run: Run) -> Record:
+        """Train one model, or go on training it, and measure it."""
+        splits = self._data(run.problem)
+        bases = self._bases_of(run)
+        built = contender(self._setting(run, bases.get(run.base)))
+        forget_peak(self.device)
+        updates, seconds, notes = self._train(run, built)
+        training_mib = peak_mib(self.device)
+        if run.variant == BASE:
+            validation = (batch for _, batch in load_all(splits["valid"], batch_size=16))
+            notes += check_base(built.model, validation).problems
+            bases = {run.base: built.model}
+            self._bases[run.problem, run.base, run.seed] = built.model
+        problem = self.study.problems[run.problem]
+        forget_peak(self.device)
+        self._answer(built.model, splits["test"])
+        answer_mib = peak_mib(self.device)
+        found = measure(self.study, Trained(run, built.model, bases, problem, splits["test"], self.device))
+        return Record(
+            **run._asdict(),
+            measured=records.finite(found),
+            parameters=sum(weight.numel() for weight in built.counted.parameters()),
+            megaflops=megaflops(built.model, splits["test"], self.device),
+            updates=updates,
+            notes=notes,
+            seconds=seconds,
+            training_mib=training_mib,
+            answer_mib=answer_mib,
+            machine=machine(self.device),
+        )
+
+    def _train(self, run: Run, built: Contender) -> tuple[int, float | None, list[str]]:
+        """Train; returns the updates, the seconds they took unless they were interrupted, and notes."""
+        built.model.to(self.device)
+        if built.recipe is None:
+            return 0, None, []
+        work = self.folder / "work" / run.name
+        begun = snapshot.main_file(work).exists()
+        splits = self._data(run.problem)
+        metric = metric_of(splits["test"])
+        trainer = Trainer(built.model, built.recipe, built.loss, work, metric, self.device, self.show)
+        start = time.perf_counter()
+        try:
+            history = trainer.fit(splits["train"], splits["valid"], resume=True)
+        except RuntimeError as error:
+            if not str(error).startswith("expected a finite loss"):
+                raise
+            return 0, None, [f"training diverged: {error}"]
+        seconds = None if begun else time.perf_counter() - start
+        return history[-1]["update"] if history else 0, seconds, []
+
+    def _bases_of(self, run: Run) -> dict[str, nn.Module]:
+        """The trained bases of a run's problem and seed; a base's own run has none yet."""
+        if run.variant == BASE:
+            return {}
+        found = {}
+        for name in self.study.problems[run.problem].bases:
+            key = (run.problem, name, run.seed)
+            if key not in self._bases:  # trained before this process began: its folder holds it
+                own = Run(run.problem, name, BASE, run.seed)
+                built = contender(self._setting(own, None))
+                self._train(own, built)
+                self._bases[key] = built.model
+            found[name] = self._bases[key]
+        return found
+
+    def _setting(self, run: Run, base: nn.Module | None) -> Setting:
+        variant = self.study.variants[run.variant]
+        words = self.study.problems[run.problem].experiment(run.base, variant, run.seed)
+        return Setting(words, variant, base, self._data(run.problem), run.seed, self.device)
+
+    def _data(self, problem: str) -> Any:
+        """The data of a problem; those of the last one are forgotten."""
+        if problem != self._problem:
+            self.say(f"preparing the data of {problem}")
+            words = self.study.problems[problem]
+            variant = self.study.variants[BASE]
+            self._splits = words.experiment(next(iter(words.bases)), variant, seed=0).splits()
+            self._problem = problem
+            self._bases = {}
+        return self._splits
+
+    @torch.no_grad()
+    def _answer(self, model: nn.Module, data: Any) -> None:
+        """One batch of answers, for its memory."""
+        model.eval()
+        _, batch = next(load_all(data, 16))
+        sample = to_device(batch, torch.device(self.device))
+        sample.pop("y")
+        answer(model, sample)
+
+    def _claim_folder(self) -> None:
+        file, own = self.folder / STUDY, _words(self.study)
+        if not file.exists():
+            write_bytes(file, yaml.safe_dump(own, sort_keys=False).encode())
+        elif read_yaml(file) != own:
+            raise ValueError(
+                expected(f"the study that {self.folder} was started with", "another one", "another --folder")
+            )
+
+    def _file(self, run: Run) -> Path:
+        return self.folder / "runs" / f"{run.name}.json"
+
+    def _write_table(self, runs: list[Run]) -> Table:
+        done = [records.read(self._file(run)) for run in runs if self._file(run).exists()]
+        table = table_of(self.study, done)
+        write_bytes(self.folder / "table.txt", str(table).encode())
+        write_bytes(self.folder / "table.md", table.markdown().encode())
+        write_bytes(self.folder / "table.json", json.dumps(table.to_plain(), indent=1).encode())
+        return table
+
+
+def _words(study: Study) -> dict[str, Any]:
+    """A study as YAML keeps it."""
+    content: dict[str, Any] = json.loads(json.dumps(asdict(study)))
+    return content

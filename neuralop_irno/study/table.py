@@ -1,0 +1,165 @@
+"""The table of a study: means over seeds, and how sure they are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from scipy.special import stdtrit
+
+from neuralop_irno.study.plan import Study
+from neuralop_irno.study.record import Record
+
+CONFIDENCE = 0.95
+
+
+class Mean(NamedTuple):
+    """A mean over seeds.
+
+    Attributes:
+        mean: of the values.
+        half: half of Student's interval; None for a single seed.
+        seeds: how many.
+    """
+
+    mean: float
+    half: float | None
+    seeds: int
+
+    def __str__(self) -> str:
+        return f"{self.mean:.4g}" if self.half is None else f"{self.mean:.4g} ± {self.half:.2g}"
+
+
+def mean_of(values: Sequence[float]) -> Mean:
+    r"""The mean and its 95 % interval, for values that are normally distributed around it:
+
+    .. math:: \bar x \pm t_{0.975,\, n-1} \frac{s}{\sqrt n}
+
+    Example:
+        >>> print(mean_of([1.0, 2.0, 3.0]))  # t is 4.30
+        2 ± 2.5
+        >>> print(mean_of([1.0]))
+        1
+    """
+    count = len(values)
+    mean = math.fsum(values) / count
+    if count == 1:
+        return Mean(mean, None, 1)
+    variance = math.fsum((value - mean) ** 2 for value in values) / (count - 1)
+    quantile = float(stdtrit(count - 1, (1 + CONFIDENCE) / 2))
+    return Mean(mean, quantile * math.sqrt(variance / count), count)
+
+
+@dataclass(frozen=True)
+class Table:
+    """What a study found.
+
+    Attributes:
+        study: its name.
+        about: it, in a sentence.
+        results: a row for each problem, base, variant and place of measurement: only what does not depend
+            on the machine's speed.
+        costs: a row for each problem, base and variant.
+        notes: what has to be known of single runs.
+        machines: that the runs were made on.
+    """
+
+    study: str
+    about: str
+    results: list[dict[str, Any]]
+    costs: list[dict[str, Any]]
+    notes: list[str]
+    machines: list[str]
+
+    def __str__(self) -> str:
+        return self._in(_text)
+
+    def markdown(self) -> str:
+        """The same for a page."""
+        return self._in(_markdown)
+
+    def to_plain(self) -> dict[str, Any]:
+        """Plain data: a mean is a mapping of its three parts."""
+
+        def plain(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+            return [
+                {name: v._asdict() if isinstance(v, Mean) else v for name, v in row.items()} for row in rows
+            ]
+
+        return {**vars(self), "results": plain(self.results), "costs": plain(self.costs)}
+
+    def _in(self, layout: Any) -> str:
+        parts = [f"{self.study}: {self.about}", layout(self.results), layout(self.costs), *self.notes]
+        return "\n\n".join([*parts, "Machine: " + "; ".join(self.machines)]) + "\n"
+
+
+def table_of(study: Study, records: Iterable[Record]) -> Table:
+    """The table of the runs that are finished."""
+    known = list(records)
+    results, costs = [], []
+    for (problem, base, variant), group in _grouped(known).items():
+        key = {"problem": problem, "base": base, "variant": variant}
+        for at in dict.fromkeys(at for record in group for at in record.measured):
+            columns: dict[str, list[float | None]] = {}
+            for record in group:
+                for column, value in record.measured.get(at, {}).items():
+                    columns.setdefault(column, []).append(value)
+            results.append({**key, "at": at, **{name: _mean(values) for name, values in columns.items()}})
+        first = group[0]
+        seconds = _mean([record.seconds for record in group if record.seconds is not None])
+        figures = {
+            "parameters": first.parameters,
+            "MFLOP": first.megaflops,
+            "updates": first.updates,
+            "seconds": seconds,
+            "training MiB": round(max(record.training_mib for record in group)),
+            "answer MiB": round(max(record.answer_mib for record in group)),
+        }
+        costs.append({**key, **figures})
+    notes = [f"{r.problem}, {r.base}, {r.variant}, seed {r.seed}: {note}" for r in known for note in r.notes]
+    machines = [", ".join(f"{name} {value}" for name, value in record.machine.items()) for record in known]
+    return Table(study.name, study.about, results, costs, notes, sorted(set(machines)))
+
+
+def _grouped(records: list[Record]) -> dict[tuple[str, str, str], list[Record]]:
+    groups: dict[tuple[str, str, str], list[Record]] = {}
+    for record in records:
+        groups.setdefault((record.problem, record.base, record.variant), []).append(record)
+    return groups
+
+
+def _mean(values: Sequence[float | None]) -> Mean | str:
+    """The mean over the seeds; one value that is not finite is not averaged away."""
+    numbers = [value for value in values if value is not None]
+    if len(numbers) < len(values):
+        return f"{len(values) - len(numbers)} of {len(values)} not finite"
+    return mean_of(numbers) if numbers else ""
+
+
+def _cells(rows: list[dict[str, Any]]) -> list[list[str]]:
+    """Header and rows as words; a column that is empty throughout is left out."""
+    columns = dict.fromkeys(name for row in rows for name in row)
+    kept = [name for name in columns if any(str(row.get(name, "")) for row in rows)]
+    body = [[_cell(row.get(name, "")) for name in kept] for row in rows]
+    return [kept, *body]
+
+
+def _cell(value: Any) -> str:
+    """A value as a word."""
+    return (
+        f"{value:,}" if isinstance(value, int) else f"{value:.4g}" if isinstance(value, float) else str(value)
+    )
+
+
+def _text(rows: list[dict[str, Any]]) -> str:
+    cells = _cells(rows)
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = ["  ".join(word.ljust(width) for word, width in zip(line, widths, strict=True)) for line in cells]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _markdown(rows: list[dict[str, Any]]) -> str:
+    header, *body = _cells(rows)
+    return "\n".join(f"| {' | '.join(line)} |" for line in [header, ["---"] * len(header), *body])

@@ -1,0 +1,213 @@
+"""A study by its real command: what it measures, that it goes on after a kill, and always finds the same."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny import one_base, timeless, words, written
+
+from neuralop_irno.cli.main import main
+from neuralop_irno.study import catalogue
+from neuralop_irno.study.kinds import KINDS
+from neuralop_irno.study.plan import study_from
+from neuralop_irno.study.runner import StudyRunner
+
+Capsys = pytest.CaptureFixture[str]
+
+
+def ran(folder: Path, **changes: Any) -> dict[str, Any]:
+    """The table of a study in a folder of its own."""
+    study = study_from({"name": "tiny", **words(**changes)})
+    return StudyRunner(study, folder, "cpu", lambda text: None, show=False).run().to_plain()
+
+
+def row(table: dict[str, Any], part: str = "results", **key: str) -> dict[str, Any]:
+    (found,) = [row for row in table[part] if key.items() <= row.items()]
+    return found
+
+
+@pytest.fixture(scope="module")
+def mains(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The main table, by two seeds."""
+    return ran(
+        tmp_path_factory.mktemp("main"),
+        variants={
+            "refined": {},
+            "same parameters": {"role": "same_parameters"},
+            "same compute": {"role": "same_compute"},
+            "last layer": {"role": "last_layer", "training": {"replay": 0}},
+            "rival": {
+                "role": "alone",
+                "network": {"model_arch": "fno", "n_modes": [6], "hidden_channels": 8},
+            },
+        },
+    )
+
+
+def test_the_main_table_has_a_row_for_each_base_and_variant(mains: dict[str, Any]) -> None:
+    assert len(mains["results"]) == len(mains["costs"]) == 2 * 6
+    for found in mains["results"]:
+        assert found["error"]["seeds"] == 2
+        assert 0 < found["error"]["mean"] < 10
+        assert found["error"]["half"] >= 0
+    assert row(mains, base="fno", variant="base")["of the base's"] == {"mean": 1.0, "half": 0.0, "seeds": 2}
+
+
+def test_controls_are_what_they_are_called(mains: dict[str, Any]) -> None:
+    def cost(variant: str) -> dict[str, Any]:
+        return row(mains, "costs", base="fno", variant=variant)
+
+    refined, narrow, wide = map(cost, ("refined", "same parameters", "same compute"))
+    assert narrow["parameters"] == refined["parameters"]
+    assert narrow["MFLOP"] == pytest.approx(refined["MFLOP"] / 2, rel=0.05)  # K = 2
+    assert wide["MFLOP"] == pytest.approx(refined["MFLOP"], rel=0.2)
+    assert wide["parameters"] > narrow["parameters"]
+    assert wide["updates"] == refined["updates"] / 2
+    last = cost("last layer")
+    assert last["parameters"] == 4 * 4 * 3 + 4  # complex weights for each pair of channels, and a bias
+
+
+def test_a_broken_base_is_noted(mains: dict[str, Any]) -> None:
+    """Two epochs do not make a base that beats its own input, and the table says so."""
+    assert any("base, seed 0: It is no better than its own input" in note for note in mains["notes"])
+
+
+def test_kinds_agree_where_they_measure_the_same(mains: dict[str, Any], tmp_path: Path) -> None:
+    key = {"base": "fno", "variant": "refined"}
+    error = row(mains, **key)["error"]
+    one: dict[str, Any] = {"variants": {"refined": {}}}
+    transfer = ran(tmp_path / "transfer", kind="transfer", **one)
+    assert row(transfer, **key, at="on fno")["error"] == error
+    assert row(transfer, **key, at="on other")["error"] != error
+    one["problems"] = one_base()
+    further = ran(tmp_path / "extrapolation", kind="extrapolation", options={"times": 3}, **one)
+    looks = [r["at"] for r in further["results"] if r["variant"] == "refined"]
+    assert looks == ["k = 0", "k = 1", "k = 2", "k = 4", "k = 6"]
+    assert row(further, **key, at="k = 2")["error"] == error
+    assert row(further, **key, at="k = 2")["of that at K"]["mean"] == 1
+    ablations = ran(tmp_path / "ablations", kind="ablations", **one)
+    assert row(ablations, **key)["at K"] == error
+    assert row(ablations, **key)["at 3 K"] == row(further, **key, at="k = 6")["error"]
+    pareto = ran(tmp_path / "pareto", kind="pareto", **one)
+    assert row(pareto, **key, at="k = 2")["error"] == error
+    megaflop = row(pareto, **key, at="k = 2")["MFLOP"]["mean"]
+    assert row(pareto, **key, at="k = 1")["MFLOP"]["mean"] == pytest.approx(megaflop / 2)
+    dynamics = ran(tmp_path / "dynamics", kind="dynamics", options={"times": 1}, **one)
+    start = row(dynamics, **key, at="k = 0")
+    assert [start[band]["mean"] for band in ("low", "middle", "high")] == [1, 1, 1]
+    options = {"noise": [0.5], "others": {"burgers": {"finer": {"size": 16}}}}
+    robust = ran(tmp_path / "robustness", kind="robustness", options=options, **one)
+    assert row(robust, **key, at="as trained")["error"] == error
+    assert row(robust, **key, at="noise 0.5")["error"] != error
+    assert row(robust, **key, at="finer")["error"]["mean"] > 0
+
+
+def test_the_same_seed_gives_the_same_table(mains: dict[str, Any], tmp_path: Path) -> None:
+    again = ran(tmp_path, variants={"refined": {}}, problems=one_base())
+    kept = [r for r in mains["results"] if r["base"] == "fno" and r["variant"] in ("base", "refined")]
+    assert again["results"] == kept
+    other = ran(tmp_path / "other", variants={"refined": {}}, problems=one_base(), seeds=(2, 3))
+    assert other["results"] != kept
+
+
+def test_every_kind_runs_on_graphs(tmp_path: Path) -> None:
+    rigno = {
+        "model_arch": "rigno", "in_channels": 4, "out_channels": 1, "width": 8, "steps": 1, "levels": 1,
+        "time": False,
+    }  # fmt: skip
+    problem = {
+        "data": {"name": "advection_diffusion", "samples": [2, 1, 1], "spacing": 0.2},
+        "bases": {"rigno": rigno},
+        "base_training": {"epochs": 1, "batch_size": 2},
+        "model": {"correction": {"name": "meshgraph", "width": 4, "steps": 1}, "steps": 2},
+        "training": {"epochs": 1, "batch_size": 2, "replay": 4},
+    }
+    controls = {"refined": {}, "same compute": {"role": "same_compute"}}
+    for kind in KINDS:
+        table = ran(tmp_path / kind, kind=kind, seeds=(0,), problems={"heat": problem}, variants=controls)
+        assert row(table, "costs", variant="refined")["parameters"] > 0
+        assert [r for r in table["results"] if r["variant"] == "refined"]
+        assert not any("finite" in str(value) for r in table["results"] for value in r.values())
+
+
+def test_a_training_that_diverges_is_a_note_and_not_the_end(tmp_path: Path) -> None:
+    loud = {"training": {"learning_rate": 1e30, "replay": 0, "clip": 1e30}}
+    variants = {"loud": loud, "refined": {}}
+    table = ran(tmp_path, variants=variants, problems=one_base(), seeds=(0,))
+    assert any("loud, seed 0: training diverged" in note for note in table["notes"])
+    assert row(table, base="fno", variant="refined")["error"]["mean"] > 0
+    assert row(table, base="fno", variant="loud")["error"] == "1 of 1 not finite"
+
+
+def test_the_command_and_that_nothing_is_done_twice(tmp_path: Path, capsys: Capsys) -> None:
+    file, folder = written(tmp_path, words(seeds=(0,))), tmp_path / "out"
+    command = ["study", str(file), "--folder", str(folder)]
+    assert main([*command, "--json"]) == 0
+    out, err = capsys.readouterr()
+    table = json.loads(out)
+    assert table == json.loads((folder / "table.json").read_text())
+    assert "[1/6] burgers, fno, base, seed 0" in err
+    records = {path: path.stat().st_mtime_ns for path in (folder / "runs").iterdir()}
+    assert len(records) == 6
+    assert main(command) == 0
+    out, err = capsys.readouterr()
+    assert "[" not in err
+    assert {path: path.stat().st_mtime_ns for path in (folder / "runs").iterdir()} == records
+    assert (folder / "table.txt").read_text() in out
+    assert "| problem | base | variant | error |" in (folder / "table.md").read_text()
+    # One run lost, one run made, and the table is as it was.
+    (folder / "runs" / "burgers.fno.refined.seed0.json").unlink()
+    assert main([*command, "--json"]) == 0
+    again = json.loads(capsys.readouterr().out)
+    assert timeless(again) == timeless(table)
+    other = written(tmp_path, words(seeds=(1,)))
+    assert main(["study", str(other), "--folder", str(folder)]) == 2
+    assert "expected the study that" in capsys.readouterr().err
+
+
+def test_the_list(capsys: Capsys) -> None:
+    assert main(["study", "--list"]) == 0
+    text = capsys.readouterr().out
+    assert main(["study", "--list", "--json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert sorted(content) == catalogue.names()
+    for name, scales in content.items():
+        assert f"{name}: {scales['small']['about']}" in text
+        assert scales["small"]["needs"] == "2 CPU cores"
+    assert main(["study"]) == 2
+    assert "expected the name of a study, got none; try irno study --list" in capsys.readouterr().err
+
+
+def started(file: Path, folder: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "neuralop_irno", "study", str(file), "--folder", str(folder), "--json"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+
+
+def test_killed_and_started_again_it_ends_with_the_same_table(tmp_path: Path) -> None:
+    content = words(seeds=(0,), problems=one_base(), variants={"refined": {"training": {"epochs": 40}}})
+    file = written(tmp_path, content)
+    whole, victim = started(file, tmp_path / "whole"), started(file, tmp_path / "killed")
+    snapshot = tmp_path / "killed/work/burgers.fno.refined.seed0/snapshot.safetensors"
+    deadline = time.monotonic() + 120
+    while not snapshot.exists():
+        assert victim.poll() is None, "it ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    victim.send_signal(signal.SIGKILL)
+    victim.communicate()
+    assert victim.returncode == -signal.SIGKILL
+    finished = sorted(path.name for path in (tmp_path / "killed/runs").glob("*.json"))
+    assert finished == ["burgers.fno.base.seed0.json"]
+    before = [(tmp_path / "killed/runs" / name).read_bytes() for name in finished]
+    expected = json.loads(whole.communicate(timeout=120)[0])
+    found = json.loads(started(file, tmp_path / "killed").communicate(timeout=120)[0])
+    assert timeless(found) == timeless(expected)
+    assert [(tmp_path / "killed/runs" / name).read_bytes() for name in finished] == before
+    # What was interrupted has no time of its own.
+    assert row(found, "costs", base="fno", variant="refined")["seconds"] == ""
+    assert row(expected, "costs", base="fno", variant="refined")["seconds"]["mean"] > 0
