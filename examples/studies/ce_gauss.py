@@ -18,17 +18,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from neuralop.data.transforms.normalizers import UnitGaussianNormalizer
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
-from neuralop_irno import IterativeRefiner, RefinementLoss
+from neuralop_irno import IterativeRefiner, RefinementLoss, rollout
 from neuralop_irno.data.ce_gauss import ce_gauss
 from neuralop_irno.data.mesh_fields import GraphDataset
 from neuralop_irno.models.rigno import RIGNO
 from neuralop_irno.recipe import Recipe
+from neuralop_irno.rollout import Stepper, Window
 from neuralop_irno.training.trainer import Trainer
 
-FRAMES, STEPS = 15, 7
+STEPS = 7
 GROUPS = ((0,), (1, 2), (3,))
 """Density, velocity, pressure."""
 
@@ -39,7 +41,8 @@ class Scale:
 
     Attributes:
         flows: for training, validation and test.
-        time: of the last of 15 frames.
+        frames: of each.
+        time: of the last.
         bumps: vortices of each flow.
         widths: of the narrowest and the widest.
         density: of the gas at first.
@@ -53,6 +56,7 @@ class Scale:
     """
 
     flows: tuple[int, int, int]
+    frames: int
     time: float
     bumps: int
     widths: tuple[float, float]
@@ -67,12 +71,17 @@ class Scale:
 
 
 SCALES = {
-    "quick": Scale((8, 2, 4), 0.7, 10, (0.15, 0.3), 1.0, 128, 32, (16, 16), (2, 1), 2, 2, 2),
-    "small": Scale((128, 8, 32), 0.7, 10, (0.15, 0.3), 1.0, 256, 32, (32, 48), (4, 4), 4, 6, 24),
+    "quick": Scale((8, 2, 4), 15, 0.7, 10, (0.15, 0.3), 1.0, 128, 32, (16, 16), (2, 1), 2, 2, 2),
+    "small": Scale((128, 8, 32), 15, 0.7, 10, (0.15, 0.3), 1.0, 256, 32, (32, 48), (4, 4), 4, 6, 24),
     "paper": Scale(
-        (1024, 128, 256), 0.7, 100, (0.01, 0.1), 0.1, 16384, 128, (128, 128), (18, 18), 4, 100, 100
+        (1024, 128, 256), 21, 1.0, 100, (0.01, 0.1), 0.1, 16384, 128, (128, 128), (18, 18), 4, 100, 100
     ),
 }
+
+
+def what_is_seen(before: Tensor, now: Tensor, change: Tensor) -> Tensor:
+    """What the models see of two frames, ``(..., 8)``: the last one, and what changed, in its own units."""
+    return torch.cat([now, (now - before) / change], -1)
 
 
 class Flows:
@@ -86,8 +95,8 @@ class Flows:
 
     def __init__(self, scale: Scale, seed: int, folder: str) -> None:
         splits = ce_gauss(
-            scale.flows, scale.points, scale.resolution, FRAMES, scale.time, (1,), scale.bumps, scale.widths,
-            scale.density, seed, folder,
+            scale.flows, scale.points, scale.resolution, scale.frames, scale.time, (1,), scale.bumps,
+            scale.widths, scale.density, seed, folder,
         )  # fmt: skip
         known = splits["train"].trajectories.u
         std, mean = torch.std_mean(known, (0, 1, 2), correction=0)
@@ -95,18 +104,14 @@ class Flows:
         self.pos = splits["train"].trajectories.cloud().pos
         self.change = self.u["train"].diff(dim=1).std((0, 1, 2))
 
-    def seen(self, before: Tensor, now: Tensor) -> Tensor:
-        """What the models see of two frames, ``(..., 8)``."""
-        return torch.cat([now, (now - before) / self.change], -1)
-
     def pairs(self, split: str) -> GraphDataset:
         """From two frames to the change until the next, for every flow and time."""
         u = self.u[split]
-        places = [(flow, t) for flow in range(len(u)) for t in range(1, FRAMES - 1)]
+        places = [(flow, t) for flow in range(len(u)) for t in range(1, u.shape[1] - 1)]
         return GraphDataset(
             [
                 Data(
-                    x=self.seen(u[flow, t - 1], u[flow, t]),
+                    x=what_is_seen(u[flow, t - 1], u[flow, t], self.change),
                     y=(u[flow, t + 1] - u[flow, t]) / self.change,
                     pos=self.pos,
                 )
@@ -114,18 +119,29 @@ class Flows:
             ]
         )
 
-    @torch.no_grad()
     def rolled(self, model: nn.Module, split: str) -> Tensor:
         """Seven answers, each from the last two frames, ``(S, 7, N, 4)``."""
-        u = self.u[split]
-        count, nodes = len(u), len(self.pos)
-        pos, batch = self.pos.repeat(count, 1), torch.arange(count).repeat_interleave(nodes)
-        before, now, frames = u[:, 0].flatten(0, 1), u[:, 1].flatten(0, 1), []
-        for _ in range(STEPS):
-            change = model(x=self.seen(before, now), pos=pos, batch=batch)
-            before, now = now, now + self.change * change
-            frames.append(now.reshape(count, nodes, -1))
-        return torch.stack(frames, 1)
+        count, nodes = len(self.u[split]), len(self.pos)
+        device = next(model.parameters()).device
+        change = self.change.to(device)
+
+        def answer(x: Tensor, pos: Tensor, batch: Tensor) -> Tensor:
+            return model(x=what_is_seen(*x.chunk(2, -1), change), pos=pos, batch=batch)
+
+        run = rollout(
+            answer,
+            self.u[split][:, :2].transpose(1, 2).flatten(0, 1).to(device),
+            STEPS,
+            window=Window(inputs=2),
+            stepper=Stepper(
+                "res", changes=UnitGaussianNormalizer(torch.zeros_like(change[None]), change[None])
+            ),
+            given={
+                "pos": self.pos.repeat(count, 1).to(device),
+                "batch": torch.arange(count, device=device).repeat_interleave(nodes),
+            },
+        )
+        return run.frames.unflatten(0, (count, nodes)).transpose(1, 2).cpu()
 
     def errors(self, model: nn.Module) -> list[float]:
         """The median relative L1 error after each of the seven steps."""
