@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from neuralop_irno.diagnostics.spectral_error import band_errors
-from neuralop_irno.metrics import acc, relative_l1, relative_l2, rmse, summarise, vrmse
+from neuralop_irno.metrics import relative_l1, relative_l2, rmse, vrmse
 from neuralop_irno.registry import METRICS
 
-METRIC_NAMES = ["vrmse", "relative_l2", "relative_l1", "rmse"]
+METRIC_NAMES = ["vrmse", "relative_l2", "relative_l1", "rmse", "rfne"]
 
 
 def pair(*shape: int) -> tuple[Tensor, Tensor]:
@@ -68,31 +68,44 @@ def test_one_score_for_each_sample_time_and_field(name: str) -> None:
     assert metric(prediction[0, 0, 0], target[0, 0, 0], space=2).shape == ()
 
 
-def test_the_anomaly_correlation_is_pearsons_and_knows_neither_offset_nor_factor() -> None:
+def test_rfne_is_the_norm_of_frobenius_of_each_sample_and_field() -> None:
     prediction, target = pair(2, 3, 6, 5)
-    found = acc(prediction, target)
+    scores = METRICS.lookup("rfne")(prediction, target)
     for place in ((0, 0), (1, 2)):
-        by_torch = torch.corrcoef(torch.stack([f[place].flatten() for f in (prediction, target)]))[0, 1]
-        torch.testing.assert_close(found[place], by_torch)
-    torch.testing.assert_close(acc(3 * prediction + 2, target), found)
-    torch.testing.assert_close(acc(-prediction, target), -found)
+        expected = torch.linalg.matrix_norm(prediction[place] - target[place], "fro")
+        torch.testing.assert_close(scores[place], expected / torch.linalg.matrix_norm(target[place], "fro"))
+
+
+def test_the_floor_is_added_to_the_variance_inside_the_root() -> None:
+    target = 1e-3 * torch.tensor([[[1.0, -1.0, 1.0, -1.0]]], dtype=torch.float64)  # its variance is 4/3 e-6
+    expected = math.sqrt(4e-6 / (4e-6 / 3 + 1e-7))
+    assert vrmse(target + 2e-3, target).item() == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 5, 4), (2, 6, 3, 5, 4), (2, 3, 5), (2, 3, 4, 5, 6)])
+def test_the_published_axes_are_fields_and_all_of_space_but_the_last(shape: tuple[int, ...]) -> None:
+    prediction, target = pair(*shape)
+    space = {4: 2, 3: 1}.get(len(shape), 2 if shape[1] == 6 else 3)
+    scores = vrmse(prediction, target, space, reference_axes=True)
+    leading = len(shape) - space - 1
+    assert scores.shape == (*shape[:leading], shape[-1])
+    reduced = tuple(range(leading, len(shape) - 1))
+    error = (prediction - target).square().mean(reduced)
+    torch.testing.assert_close(scores, (error / (target.var(reduced) + 1e-7)).sqrt())
+
+
+def test_fields_of_unequal_difficulty_look_easier_on_the_published_axes() -> None:
+    scale = torch.tensor([1.0, 0.1]).double().reshape(1, 2, 1, 1)  # the second field hardly varies
+    target = scale * torch.randn(4, 2, 32, 32, dtype=torch.float64)
+    prediction = target + 0.1 * torch.randn_like(target)
+    assert vrmse(prediction, target).mean().item() == pytest.approx((0.1 + 1.0) / 2, rel=0.05)
+    mixed = vrmse(prediction, target, reference_axes=True).mean().item()
+    assert mixed == pytest.approx(0.1 / math.sqrt((1 + 0.01) / 2), rel=0.05)
 
 
 def test_a_constant_target_has_a_finite_vrmse() -> None:
     target = torch.full((1, 1, 8), 3.0, dtype=torch.float64)
     assert vrmse(target + 1, target).item() == pytest.approx(1 / math.sqrt(1e-7))
-
-
-def test_summaries_count_what_is_not_finite_and_average_the_rest() -> None:
-    scores = torch.tensor([[1.0, float("nan")], [float("inf"), 4.0], [-float("inf"), 1.0]])
-    summary = summarise(scores)
-    assert (summary.mean, summary.count, summary.not_finite) == (2.0, 6, 3)
-    assert str(summary) == "2.0000 (3 of 6 not finite)"
-    assert str(summarise(torch.tensor([0.25]))) == "0.2500"
-    nothing = summarise(torch.tensor([float("nan")]))
-    assert math.isnan(nothing.mean)
-    assert nothing.not_finite == 1
-    assert math.isnan(summarise(torch.zeros(0)).mean)
 
 
 def test_a_sample_that_blew_up_stays_in_the_scores() -> None:

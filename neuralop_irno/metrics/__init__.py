@@ -1,0 +1,15 @@
+"""Scores of a prediction. Importing this room puts those that are errors into the registry."""
+
+from neuralop_irno.metrics.correlation import acc as acc
+from neuralop_irno.metrics.correlation import latitude_weights as latitude_weights
+from neuralop_irno.metrics.images import psnr as psnr
+from neuralop_irno.metrics.images import ssim as ssim
+from neuralop_irno.metrics.medians import errors_of_quantities as errors_of_quantities
+from neuralop_irno.metrics.medians import summarise_medians as summarise_medians
+from neuralop_irno.metrics.pointwise import relative_l1 as relative_l1
+from neuralop_irno.metrics.pointwise import relative_l2 as relative_l2
+from neuralop_irno.metrics.pointwise import rmse as rmse
+from neuralop_irno.metrics.pointwise import vrmse as vrmse
+from neuralop_irno.metrics.spectral import spectral_errors as spectral_errors
+from neuralop_irno.metrics.summary import Summary as Summary
+from neuralop_irno.metrics.summary import summarise as summarise

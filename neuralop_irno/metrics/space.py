@@ -1,0 +1,34 @@
+"""Two fields side by side, with all of space in one axis: what scores of points begin with."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from neuralop_irno.errors import expected
+
+
+def spatial_axes(prediction: Tensor, target: Tensor, space: int | None) -> int:
+    """How many trailing axes are space; by default all but the first two.
+
+    Example:
+        >>> import torch
+        >>> spatial_axes(torch.zeros(2, 1, 8, 8), torch.zeros(2, 1, 8, 8), None)
+        2
+    """
+    if prediction.shape != target.shape:
+        raise ValueError(
+            expected(f"a prediction of shape {tuple(target.shape)}", tuple(prediction.shape), "the same grid")
+        )
+    axes = prediction.dim() - 2 if space is None else space
+    if not 1 <= axes <= prediction.dim():
+        raise ValueError(
+            expected("at least one axis of space", f"{axes} of {prediction.dim()} axes", "space=2")
+        )
+    return axes
+
+
+def over_space(prediction: Tensor, target: Tensor, space: int | None) -> tuple[Tensor, Tensor]:
+    """The error and the target, with the axes of space as one, the last."""
+    axes = spatial_axes(prediction, target, space)
+    truth = target.flatten(-axes)
+    return prediction.flatten(-axes) - truth, truth

@@ -1,0 +1,61 @@
+"""The error of large, middle and small scales, with the three bins of The Well."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from neuralop_irno.metrics.space import spatial_axes
+
+BINS = 3
+ENERGY_FLOOR = 1e-7
+"""Added to the energy of the truth that errors are divided by, as The Well does."""
+
+
+def spectral_errors(
+    prediction: Tensor, target: Tensor, space: int | None = None, relative: bool = False
+) -> Tensor:
+    r"""The mean square error in three bins of wavenumbers:
+
+    .. math:: e_i = \frac{1}{N^2} \sum_{k_i \le |k| < k_{i+1}} |\hat p(k) - \hat t(k)|^2
+
+    The bins end at equal steps of the logarithm, from the longest wave to the corner of the spectrum, and the
+    first begins at zero: together they hold the whole mean square error. Fields are taken as periodic.
+
+    Args:
+        prediction: p.
+        target: t.
+        space: how many trailing axes are space; by default all but the first two.
+        relative: whether to divide by the energy of the target in the same bin.
+
+    Shapes:
+        - prediction, target: ``(B, C, *S)``, or any leading axes with ``space`` given
+        - returns: the leading axes and the bins, ``(B, C, 3)``
+
+    Example:
+        >>> x = torch.arange(32) * (2 * math.pi / 32)
+        >>> wave = torch.cos(x)[None, None]
+        >>> spectral_errors(2 * wave, wave).round(decimals=4)  # the mean square of a wave
+        tensor([[[0.5000, 0.0000, 0.0000]]])
+    """
+    axes = spatial_axes(prediction, target, space)
+    grid = target.shape[-axes:]
+    member = torch.nn.functional.one_hot(_bins(grid), BINS).to(target)
+
+    def energy(field: Tensor) -> Tensor:
+        modes = torch.fft.fftn(field, dim=list(range(-axes, 0))).flatten(-axes)
+        return modes.abs().square() @ member / math.prod(grid) ** 2
+
+    error = energy(prediction - target)
+    return error / (energy(target) + ENERGY_FLOOR) if relative else error
+
+
+def _bins(grid: torch.Size) -> Tensor:
+    """The bin of every wavenumber, ``(prod(grid),)``."""
+    along = [2 * math.pi * torch.fft.fftfreq(n, dtype=torch.float64) for n in grid]
+    squares = sum(k.square() for k in torch.meshgrid(*along, indexing="ij"))
+    low, high = math.log(2 * math.pi / max(grid)), math.log(math.pi * math.sqrt(len(grid)))
+    ends = torch.linspace(low, high, BINS + 1, dtype=torch.float64).exp()[1:-1]
+    return torch.bucketize(torch.as_tensor(squares).sqrt().flatten(), ends, right=True)
