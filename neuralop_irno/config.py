@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from neuralop_irno.host import build_model
 from neuralop_irno.losses.refinement import RefinementLoss
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.refiner import IterativeRefiner
-from neuralop_irno.registry import call_with_options, plain
+from neuralop_irno.registry import CORRECTIONS, call_with_options, plain
 
 SECTIONS = {
     "data": "{name: turbulence}",
@@ -78,9 +78,10 @@ class Experiment:
             model = build_model(options, len(sample["x"]), len(sample["y"]))
         return model
 
-    def build_refiner(self, base: nn.Module) -> IterativeRefiner:
-        """The refiner around a base."""
+    def build_refiner(self, base: nn.Module, padding: Sequence[str] | None = None) -> IterativeRefiner:
+        """The refiner around a base; how the data go on at their boundaries, the correction is told here."""
         words = plain(self.model)
+        words["correction"] = _padded(words.get("correction", "unet"), padding)
         for given_elsewhere in ("model_arch", "base", "data_channels"):
             words.pop(given_elsewhere, None)
         refiner: IterativeRefiner = call_with_options(IterativeRefiner, {"base": base, **words}, "the model")
@@ -106,6 +107,14 @@ class Experiment:
             return None
         recipe: Recipe = call_with_options(Recipe, self.base_training, "the base's training")
         return recipe
+
+
+def _padded(correction: Any, padding: Sequence[str] | None) -> Any:
+    """The words for a correction, with the padding of the data where they leave it open."""
+    words = {"name": correction} if isinstance(correction, str) else correction
+    if padding is None or not isinstance(words, dict) or not CORRECTIONS.takes(words, "padding"):
+        return correction
+    return {"padding": list(padding), **words}
 
 
 def experiment(config: Any) -> Experiment:

@@ -7,4 +7,8 @@ from neuralop_irno.data import car_cfd as car_cfd
 from neuralop_irno.data import ce_gauss as ce_gauss
 from neuralop_irno.data import dataset as dataset
 from neuralop_irno.data import mesh_fields as mesh_fields
+from neuralop_irno.data import neuraloperator_files as neuraloperator_files
 from neuralop_irno.data import rigno_files as rigno_files
+from neuralop_irno.data import superbench as superbench
+from neuralop_irno.data import well as well
+from neuralop_irno.data import zarr_fields as zarr_fields

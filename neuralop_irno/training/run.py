@@ -16,6 +16,7 @@ from neuralop_irno.checkpoint import SUFFIX, write_bytes
 from neuralop_irno.config import Experiment, read_experiment, read_yaml
 from neuralop_irno.errors import expected
 from neuralop_irno.refiner import IterativeRefiner
+from neuralop_irno.registry import METRICS
 from neuralop_irno.training.batches import Sample, load_all
 from neuralop_irno.training.distributed import Peers
 from neuralop_irno.training.trainer import History, Trainer
@@ -50,6 +51,7 @@ def train_experiment(
     tell = say if peers.first else _silently
     tell("preparing the data")
     splits = experiment.splits()
+    metric = METRICS.lookup(getattr(splits["train"], "metric", "vrmse"))
     torch.manual_seed(recipe.seed)
     base = experiment.build_base(splits)
     _rehearse(experiment, base, splits["train"])
@@ -57,12 +59,12 @@ def train_experiment(
         write_bytes(folder / CONFIG, yaml.safe_dump(asdict(experiment), sort_keys=False).encode())
     if base_recipe is not None:
         tell("training the base")
-        trainer = Trainer(base, base_recipe, folder=folder / "base", device=device, show=show)
+        trainer = Trainer(base, base_recipe, None, folder / "base", metric, device, show)
         trainer.fit(splits["train"], splits["valid"], resume)
     torch.manual_seed(recipe.seed)
-    refiner = experiment.build_refiner(base)
+    refiner = experiment.build_refiner(base, getattr(splits["train"], "padding", None))
     tell("training the refiner")
-    trainer = Trainer(refiner, recipe, loss, folder, device=device, show=show)
+    trainer = Trainer(refiner, recipe, loss, folder, metric, device=device, show=show)
     return trainer.fit(splits["train"], splits["valid"], resume)
 
 
@@ -79,7 +81,7 @@ def _rehearse(experiment: Experiment, base: nn.Module, data: Dataset[Sample]) ->
     base_recipe = experiment.build_base_recipe()
     if base_recipe is not None:
         Trainer(base, base_recipe)
-    refiner = experiment.build_refiner(base)
+    refiner = experiment.build_refiner(base, getattr(data, "padding", None))
     loss = experiment.build_loss()
     Trainer(refiner, experiment.build_recipe(), loss)
     _, sample = next(load_all(data, batch_size=2))

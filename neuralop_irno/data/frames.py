@@ -1,0 +1,123 @@
+"""Trajectories on a grid that stay where they are stored: frames are read when a pair asks for them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import accumulate
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from neuralop_irno.data.scaling import Scaling
+from neuralop_irno.errors import expected
+
+
+class GridPairs(Dataset[dict[str, Tensor]], ABC):
+    """Pairs of fields, x and y, that say what they are.
+
+    Attributes:
+        fields: the names of the channels of y; where y holds several frames, of each of them.
+        padding: how the grid goes on beyond each of its axes, in the words of the corrections.
+        metric: the name of the score in which results on such data are told.
+        scaling: from the units of the file to those of y.
+    """
+
+    fields: tuple[str, ...]
+    padding: tuple[str, ...]
+    metric: str
+    scaling: Scaling
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """How many pairs."""
+
+    @abstractmethod
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        """One pair: x and y, each ``(channels, *S)``."""
+
+
+class Frames(ABC):
+    """Trajectories of fields on one grid.
+
+    Attributes:
+        fields: the names of the channels of a frame.
+        padding: how the grid goes on beyond each of its axes, in the words of the corrections.
+        metric: the name of the score in which results on such data are told.
+        scaling: from the units of the file to those of the frames.
+        lengths: how many frames each trajectory has.
+    """
+
+    fields: tuple[str, ...]
+    padding: tuple[str, ...]
+    metric: str
+    scaling: Scaling
+    lengths: Sequence[int]
+
+    @abstractmethod
+    def read(self, trajectory: int, places: range) -> Tensor:
+        """Some frames of a trajectory, scaled, ``(T, C, *S)``."""
+
+    def known(self, trajectory: int, places: range) -> Tensor | None:
+        """What is known besides at the time of some frames, ``(channels, *S)``; nothing by default."""
+        return None
+
+
+class FrameWindows(GridPairs):
+    """Pairs cut from trajectories: some frames, and those that follow them.
+
+    x holds frames as channels, the oldest first and all fields of a frame together, then what is known
+    besides; y the frames that follow.
+
+    Args:
+        frames: where they come from.
+        inputs: frames in x.
+        outputs: frames in y.
+        stride: frames between the starts of two windows.
+        step: frames of the file from one frame of a window to the next.
+
+    Shapes:
+        - x: ``(inputs * C [+ known], *S)``; y: ``(outputs * C, *S)``
+
+    Example:
+        >>> class Counting(Frames):
+        ...     fields, padding, metric, scaling = ("u",), ("circular",), "vrmse", Scaling.none(1)
+        ...     lengths = (5, 4)
+        ...     def read(self, trajectory, places):
+        ...         return torch.tensor([10.0 * trajectory + place for place in places]).reshape(-1, 1, 1)
+        >>> pairs = FrameWindows(Counting(), inputs=2)
+        >>> [(pair["x"].flatten().tolist(), pair["y"].item()) for pair in (pairs[2], pairs[3])]
+        [([2.0, 3.0], 4.0), ([10.0, 11.0], 12.0)]
+    """
+
+    def __init__(
+        self, frames: Frames, inputs: int = 1, outputs: int = 1, stride: int = 1, step: int = 1
+    ) -> None:
+        for name, value in (("inputs", inputs), ("outputs", outputs), ("stride", stride), ("step", step)):
+            if value < 1:
+                raise ValueError(expected(f"{name} >= 1", value, f"{name}=1"))
+        self.frames, self.inputs, self.outputs, self.stride, self.step = frames, inputs, outputs, stride, step
+        self.fields, self.padding, self.metric = frames.fields, frames.padding, frames.metric
+        self.scaling = frames.scaling
+        span = step * (inputs + outputs - 1) + 1
+        if min(frames.lengths, default=0) < span:
+            got = f"one of {min(frames.lengths, default=0)}"
+            raise ValueError(expected(f"trajectories of at least {span} frames", got, "fewer outputs"))
+        # The number of the first pair of each trajectory, and of the one that would come after the last.
+        self._first = [0, *accumulate((length - span) // stride + 1 for length in frames.lengths)]
+
+    def __len__(self) -> int:
+        return self._first[-1]
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        place = range(len(self))[index]
+        trajectory = bisect_right(self._first, place) - 1
+        start = (place - self._first[trajectory]) * self.stride
+        count = self.inputs + self.outputs
+        places = range(start, start + (count - 1) * self.step + 1, self.step)
+        frames = self.frames.read(trajectory, places)
+        x, y = frames[: self.inputs].flatten(0, 1), frames[self.inputs :].flatten(0, 1)
+        known = self.frames.known(trajectory, places[: self.inputs])
+        return {"x": x if known is None else torch.cat([x, known]), "y": y}

@@ -1,0 +1,167 @@
+"""The sets that neuraloperator's ``PTDataset`` reads: PROBLEM_train_16.pt and PROBLEM_test_16.pt.
+
+Each file holds two arrays, x and y, (n, *S) without an axis of channels. They are mapped into memory rather
+than read, and nothing in them is executed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from pickle import UnpicklingError
+
+import torch
+from torch import Tensor
+
+from neuralop_irno.data.frames import GridPairs
+from neuralop_irno.data.scaling import Scaling
+from neuralop_irno.errors import did_you_mean, expected
+from neuralop_irno.registry import DATASETS
+
+CHUNK = 256
+"""So many samples are in memory at a time while the mean is taken."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What has to be known of a set.
+
+    Attributes:
+        prefix: with which the names of its files begin.
+        field: the name of what y holds.
+        padding: how the grid of y goes on beyond each of its axes.
+        scaled: whether x is scaled too; it is left as it is where it says which material is where.
+    """
+
+    prefix: str
+    field: str
+    padding: tuple[str, ...]
+    scaled: bool = False
+
+
+PROBLEMS = {
+    "darcy": Problem("darcy", "pressure", ("zero", "zero")),
+    "navier_stokes": Problem("nsforcing", "vorticity", ("circular", "circular")),
+    "burgers": Problem("burgers", "velocity", ("replicate", "circular"), scaled=True),
+}
+"""Burgers' y has time as its first axis."""
+
+
+class TensorFile(GridPairs):
+    """Some samples of a file, scaled.
+
+    Where y has more axes than x, as Burgers' y has time, x is repeated along them.
+
+    Args:
+        path: of the file.
+        problem: what is in it.
+        samples: places in the file of those that are seen; all by default.
+        scaling: of y, and of x where the problem says so; by default by the samples that are seen.
+
+    Attributes:
+        x_scaling: from the units of the file to those of x.
+    """
+
+    metric = "relative_l2"
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        problem: Problem,
+        samples: range | None = None,
+        scaling: tuple[Scaling, Scaling] | None = None,
+    ) -> None:
+        self.path, self.problem = str(path), problem
+        x, y = self._arrays()
+        if len(x) != len(y) or y.dim() != 1 + len(problem.padding) or x.shape[1:] != y.shape[-x.dim() + 1 :]:
+            wanted = f"x and y of one grid with {len(problem.padding)} axes in {Path(path).name}"
+            got = f"x {tuple(x.shape)}, y {tuple(y.shape)}"
+            raise ValueError(expected(wanted, got, "arrays (n, *S) without channels"))
+        self.samples = range(len(y)) if samples is None else samples
+        if not self.samples or self.samples[0] < 0 or self.samples[-1] >= len(y):
+            raise ValueError(expected(f"samples from 0 to {len(y) - 1}", self.samples, f"range({len(y)})"))
+        self.fields, self.padding = (problem.field,), problem.padding
+        if scaling is None:
+            scaling = (self._measure(x) if problem.scaled else Scaling.none(1), self._measure(y))
+        self.x_scaling, self.scaling = scaling
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        place = self.samples[index]
+        x, y = (array[place].float()[None, None] for array in self._arrays())
+        x, y = self.x_scaling.apply(x)[0], self.scaling.apply(y)[0]
+        along = [1] * (y.dim() - x.dim())
+        return {"x": x.reshape(1, *along, *x.shape[1:]).expand_as(y).contiguous(), "y": y}
+
+    def _arrays(self) -> tuple[Tensor, Tensor]:
+        return _mapped(self.path, os.getpid())
+
+    def _measure(self, array: Tensor) -> Scaling:
+        """Mean and deviation of the samples that are seen, a chunk at a time."""
+        mean, squares, count = 0.0, 0.0, 0
+        for start in range(0, len(self.samples), CHUNK):
+            part = self.samples[start : start + CHUNK]
+            chunk = array[part.start : part.stop : part.step].double()
+            own, size = float(chunk.mean()), chunk.numel()
+            squares += float((chunk - own).square().sum()) + (own - mean) ** 2 * count * size / (count + size)
+            mean, count = mean + (own - mean) * size / (count + size), count + size
+        return Scaling((mean,), ((squares / (count - 1)) ** 0.5,))
+
+
+@lru_cache(maxsize=128)
+def _mapped(path: str, process: int) -> tuple[Tensor, Tensor]:
+    """x and y of a file, mapped once in each process."""
+    source = Path(path)
+    if not source.is_file():
+        hint = "neuraloperator's own loader, which downloads it"
+        raise FileNotFoundError(expected("a data file", f"no file at {source}", hint))
+    try:
+        content = torch.load(source, weights_only=True, mmap=True, map_location="cpu")
+    except (UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        problem = str(error).partition("\n")[0]
+        hint = "torch.save({'x': x, 'y': y}, path)"
+        raise ValueError(expected(f"arrays of numbers in {source.name}", problem, hint)) from error
+    if not isinstance(content, Mapping) or not all(isinstance(content.get(k), Tensor) for k in ("x", "y")):
+        got = sorted(map(str, content)) if isinstance(content, Mapping) else type(content).__name__
+        raise ValueError(expected(f"arrays x and y in {source.name}", got, "another file"))
+    return content["x"], content["y"]
+
+
+@DATASETS.register("neuraloperator_file")
+def neuraloperator_file(
+    folder: str, problem: str, resolution: int, samples: Sequence[int], test_resolution: int | None = None
+) -> dict[str, TensorFile]:
+    """One of neuraloperator's own sets, from files that are there already.
+
+    Training takes the first samples of the training file, validation the next, and the test the first of the
+    test file. All are scaled by the training samples.
+
+    Args:
+        folder: with the files.
+        problem: darcy, navier_stokes or burgers.
+        resolution: points a side, as the names of the files have it.
+        samples: for training, validation and test.
+        test_resolution: of the test file; that of training by default.
+    """
+    if problem not in PROBLEMS:
+        raise ValueError(
+            expected("one of neuraloperator's sets", repr(problem), did_you_mean(problem, PROBLEMS))
+        )
+    if not isinstance(samples, Sequence) or len(samples) != 3 or min(samples) < 1:
+        raise ValueError(expected("three numbers of samples >= 1", samples, "samples: [800, 200, 50]"))
+    facts = PROBLEMS[problem]
+    train, valid, test = samples
+    learnt = Path(folder) / f"{facts.prefix}_train_{resolution}.pt"
+    tested = Path(folder) / f"{facts.prefix}_test_{test_resolution or resolution}.pt"
+    first = TensorFile(learnt, facts, range(train))
+    scaling = (first.x_scaling, first.scaling)
+    return {
+        "train": first,
+        "valid": TensorFile(learnt, facts, range(train, train + valid), scaling),
+        "test": TensorFile(tested, facts, range(test), scaling),
+    }

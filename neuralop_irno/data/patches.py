@@ -1,0 +1,139 @@
+"""Which squares of a field a data set shows: all of it, some at random, or so many that they cover it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from torch import Tensor
+
+from neuralop_irno.errors import expected
+
+Grid = tuple[int, int]
+
+
+class View(ABC):
+    """The patches of every field of a set, by number."""
+
+    @abstractmethod
+    def count(self, grid: Grid) -> int:
+        """How many a field has."""
+
+    @abstractmethod
+    def shape(self, grid: Grid) -> Grid:
+        """Points along the two axes of a patch."""
+
+    @abstractmethod
+    def corner(self, grid: Grid, field: int, place: int) -> Grid:
+        """The first row and column of a patch."""
+
+
+@dataclass(frozen=True)
+class Whole(View):
+    """The whole field."""
+
+    def count(self, grid: Grid) -> int:
+        return 1
+
+    def shape(self, grid: Grid) -> Grid:
+        return grid
+
+    def corner(self, grid: Grid, field: int, place: int) -> Grid:
+        return 0, 0
+
+
+@dataclass(frozen=True)
+class Crops(View):
+    """Squares at random places.
+
+    A place follows from the seed and the numbers of field and square: it is the same in every epoch, in every
+    process, and after a restart.
+
+    Attributes:
+        size: points a side.
+        each: how many of every field.
+        seed: of the places.
+    """
+
+    size: int = 128
+    each: int = 8
+    seed: int = 0
+
+    def count(self, grid: Grid) -> int:
+        return self.each
+
+    def shape(self, grid: Grid) -> Grid:
+        return _square(self.size, grid)
+
+    def corner(self, grid: Grid, field: int, place: int) -> Grid:
+        random = np.random.default_rng((self.seed, field, place))
+        row, column = random.integers(0, [n - self.size + 1 for n in grid])
+        return int(row), int(column)
+
+
+@dataclass(frozen=True)
+class Tiles(View):
+    """Squares side by side; the last of a row or column is moved back, so that it ends at the edge.
+
+    Attributes:
+        size: points a side.
+
+    Example:
+        >>> tiles = Tiles(4)
+        >>> [tiles.corner((4, 10), 0, place) for place in range(tiles.count((4, 10)))]
+        [(0, 0), (0, 4), (0, 6)]
+    """
+
+    size: int = 128
+
+    def count(self, grid: Grid) -> int:
+        return len(self._corners(grid))
+
+    def shape(self, grid: Grid) -> Grid:
+        return _square(self.size, grid)
+
+    def corner(self, grid: Grid, field: int, place: int) -> Grid:
+        return self._corners(grid)[place]
+
+    def stitch(self, patches: Tensor, grid: Grid) -> Tensor:
+        """The field that patches cover; where some overlap, it is their mean.
+
+        Shapes:
+            - patches: ``(count, C, size, size)``; returns: ``(C, *grid)``
+
+        Example:
+            >>> import torch
+            >>> field = torch.randn(1, 4, 10)
+            >>> patches = torch.stack([field[..., 0:4], field[..., 4:8], field[..., 6:10]])
+            >>> torch.equal(Tiles(4).stitch(patches, (4, 10)), field)
+            True
+        """
+        corners = self._corners(grid)
+        if len(patches) != len(corners) or patches.shape[-2:] != (self.size, self.size):
+            wanted = f"patches of shape ({len(corners)}, C, {self.size}, {self.size})"
+            raise ValueError(expected(wanted, tuple(patches.shape), "one for each tile"))
+        total = patches.new_zeros(patches.shape[1], *grid)
+        times = patches.new_zeros(grid)
+        for patch, (row, column) in zip(patches, corners, strict=True):
+            here = (..., slice(row, row + self.size), slice(column, column + self.size))
+            total[here] += patch
+            times[here] += 1
+        return total / times
+
+    def _corners(self, grid: Grid) -> list[Grid]:
+        rows, columns = (
+            [min(start, n - self.size) for start in range(0, n, self.size)] for n in self._checked(grid)
+        )
+        return list(product(rows, columns))
+
+    def _checked(self, grid: Grid) -> Grid:
+        _square(self.size, grid)
+        return grid
+
+
+def _square(size: int, grid: Grid) -> Grid:
+    if not 1 <= size <= min(grid):
+        raise ValueError(expected(f"patches of 1 to {min(grid)} points a side", size, f"{min(grid)}"))
+    return size, size

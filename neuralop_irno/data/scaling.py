@@ -1,0 +1,65 @@
+"""The units that fields are brought to before a network sees them: one mean and one deviation a field."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from neuralop_irno.errors import expected
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """(field - mean) / std, channel by channel.
+
+    Attributes:
+        mean: of each field.
+        std: of each field.
+
+    Example:
+        >>> scaling = Scaling((1.0, 0.0), (2.0, 10.0))
+        >>> frames = torch.tensor([[[5.0], [30.0]]])
+        >>> scaling.apply(frames).tolist(), torch.equal(scaling.undo(scaling.apply(frames)), frames)
+        ([[[2.0], [3.0]]], True)
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.mean) != len(self.std) or not all(std > 0 for std in self.std):
+            got = f"mean {list(self.mean)}, std {list(self.std)}"
+            raise ValueError(expected("one mean and one std > 0 for each field", got, "std: [1.0]"))
+
+    @classmethod
+    def none(cls, fields: int) -> Scaling:
+        """The one that leaves fields as they are."""
+        return cls((0.0,) * fields, (1.0,) * fields)
+
+    def apply(self, fields: Tensor) -> Tensor:
+        """To scaled units.
+
+        Shapes:
+            - fields, returns: ``(B, C, *S)``, or ``(B, k C, *S)`` for k frames, one after the other
+        """
+        mean, std = self._columns(fields)
+        return (fields - mean) / std
+
+    def undo(self, fields: Tensor) -> Tensor:
+        """Back to the units of the file; shapes as in `apply`."""
+        mean, std = self._columns(fields)
+        return fields * std + mean
+
+    def _columns(self, fields: Tensor) -> tuple[Tensor, Tensor]:
+        frames, rest = divmod(fields.shape[1], max(len(self.mean), 1))
+        if rest:
+            wanted = f"a multiple of {len(self.mean)} channels"
+            raise ValueError(expected(wanted, f"a field {tuple(fields.shape)}", "the scaling of this set"))
+        shape = [-1, *[1] * (fields.dim() - 2)]
+        mean, std = (
+            torch.tensor(values, dtype=fields.dtype, device=fields.device).repeat(frames).reshape(shape)
+            for values in (self.mean, self.std)
+        )
+        return mean, std
