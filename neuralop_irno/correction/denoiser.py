@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -58,7 +59,12 @@ class Denoiser(Correction):
 
 @CORRECTIONS.register("denoiser")
 def denoiser(
-    in_channels: int, out_channels: int, dim: int | None = None, correction: Any = "unet", levels: int = 3
+    in_channels: int,
+    out_channels: int,
+    dim: int | None = None,
+    correction: Any = "unet",
+    levels: int = 3,
+    padding: str | Sequence[str] | None = None,
 ) -> Denoiser:
     """`Denoiser` by name.
 
@@ -68,7 +74,13 @@ def denoiser(
         dim: spatial dimensions, where the correction asks.
         correction: the network, by name or config.
         levels: of noise; K.
+        padding: of the network, where it has one and its config leaves it open.
     """
-    sizes = {"in_channels": in_channels + levels, "out_channels": out_channels}
-    sizes |= {} if dim is None else {"dim": dim}
-    return Denoiser(CORRECTIONS.build(correction, **sizes), levels)
+    known = {
+        "in_channels": in_channels + levels,
+        "out_channels": out_channels,
+        "dim": dim,
+        "padding": padding,
+    }
+    given = {name: value for name, value in known.items() if value is not None}
+    return Denoiser(CORRECTIONS.build(correction, **given), levels)

@@ -160,7 +160,12 @@ def as_known(part: Correction | Callable[[Tensor, Tensor], Tensor]) -> Correctio
 
 @CORRECTIONS.register("untied")
 def untied(
-    in_channels: int, out_channels: int, dim: int | None = None, correction: Any = "unet", stages: int = 4
+    in_channels: int,
+    out_channels: int,
+    dim: int | None = None,
+    correction: Any = "unet",
+    stages: int = 4,
+    padding: str | Sequence[str] | None = None,
 ) -> Untied:
     """`Untied` by name: so many corrections of one kind.
 
@@ -170,10 +175,8 @@ def untied(
         dim: spatial dimensions, where the correction asks.
         correction: of each stage, by name or config.
         stages: how many; K.
+        padding: of the stages, where they have one and their config leaves it open.
     """
-    sizes = {
-        "in_channels": in_channels,
-        "out_channels": out_channels,
-        **({} if dim is None else {"dim": dim}),
-    }
-    return Untied([CORRECTIONS.build(correction, **sizes) for _ in range(stages)])
+    known = {"in_channels": in_channels, "out_channels": out_channels, "dim": dim, "padding": padding}
+    given = {name: value for name, value in known.items() if value is not None}
+    return Untied([CORRECTIONS.build(correction, **given) for _ in range(stages)])

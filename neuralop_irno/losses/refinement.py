@@ -10,6 +10,7 @@ from torch import Tensor
 
 from neuralop_irno.errors import expected
 from neuralop_irno.losses.contraction import ContractionLoss
+from neuralop_irno.losses.denoising import DenoisingLoss
 from neuralop_irno.losses.fixed_point import FixedPointLoss
 from neuralop_irno.losses.loss import Loss
 from neuralop_irno.losses.sobolev import SobolevLoss
@@ -45,6 +46,7 @@ class RefinementLoss(Loss):
         contraction_direction: ``power``, ``random`` or ``error``.
         sobolev: beta_h; see `SobolevLoss`.
         sobolev_order: s.
+        denoising: of the noise that a step from the truth left; see `DenoisingLoss`.
         warmup: training batches over which all weights but w rise linearly from zero.
         reduction: over the samples, ``sum`` (neuraloperator's convention) or ``mean``.
 
@@ -77,6 +79,7 @@ class RefinementLoss(Loss):
         contraction_direction: str = "power",
         sobolev: float = 0.0,
         sobolev_order: float = -1.0,
+        denoising: float = 0.0,
         warmup: int = 0,
         reduction: str = "sum",
     ) -> None:
@@ -87,6 +90,7 @@ class RefinementLoss(Loss):
             "fixed_point": fixed_point,
             "contraction": contraction,
             "sobolev": sobolev,
+            "denoising": denoising,
         }
         for name, weight in self.weights.items():
             if not weight >= 0:
@@ -103,6 +107,7 @@ class RefinementLoss(Loss):
             "fixed_point": FixedPointLoss(),
             "contraction": ContractionLoss(contraction_target, contraction_direction),
             "sobolev": SobolevLoss(sobolev_order, spectrum=spectrum),
+            "denoising": DenoisingLoss(),
         }
         self.parts: dict[str, Tensor] = {}
         self.register_buffer("updates", torch.zeros((), dtype=torch.long))

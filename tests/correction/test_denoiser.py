@@ -6,11 +6,13 @@ from conftest import identity, zero
 from torch import Tensor, nn
 
 from neuralop_irno import IterativeRefiner, RefinementLoss
+from neuralop_irno.config import experiment
 from neuralop_irno.correction.correction import Correction, FunctionCorrection
 from neuralop_irno.correction.denoiser import Denoiser
 from neuralop_irno.data.dataset import FieldDataset
 from neuralop_irno.domain.grid import GridDomain
 from neuralop_irno.losses.denoising import DenoisingLoss
+from neuralop_irno.models import DeepONet
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.solver.denoising import Denoising
 from neuralop_irno.training.trainer import Trainer
@@ -114,6 +116,22 @@ def test_by_words_alone_it_trains_in_the_same_harness_and_improves_on_its_base()
     with torch.no_grad():
         errors = [(h - y).square().mean().item() for h in model.eval().iterates(x)]
     assert errors[-1] < 0.5 * errors[0]
+
+
+def test_a_config_says_it_all() -> None:
+    content = {
+        "data": {"name": "turbulence"},
+        "model": {"base": {"model_arch": "deeponet"}, **WORDS},
+        "loss": {"spatial": 0.0, "denoising": 1.0},
+    }
+    words = experiment(content)
+    model = words.build_refiner(DeepONet(1, 1, sensors=4, width=8), padding=["circular", "replicate"]).train()
+    assert model.correction.periodic == (True, False)  # the data's boundaries reach the network inside
+    y = torch.randn(2, 1, 8, 8)
+    torch.manual_seed(0)
+    loss = words.build_loss()(model(y, y=y), y)
+    torch.manual_seed(0)
+    assert loss.item() == DenoisingLoss()(model(y, y=y), y).item()
 
 
 def test_with_any_other_solver_the_rule_teaches_rest() -> None:

@@ -101,6 +101,8 @@ def test_by_name_a_stack_has_k_times_the_parameters_and_starts_as_no_change() ->
 
     assert count(many) == 3 * count(one)
     assert many.correction.periodic == one.correction.periodic
+    walled = IterativeRefiner(identity, {**words, "padding": ["circular", "zero"]}, steps=3, **sizes)
+    assert [stage.periodic for stage in walled.correction.parts] == [(True, False)] * 3
     x = torch.randn(2, 2, 7, 6)
     assert torch.equal(many(x), x)
 
