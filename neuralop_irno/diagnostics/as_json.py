@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 
@@ -12,10 +11,11 @@ def as_json(values: Tensor) -> Any:
     """Numbers for JSON, which knows no infinity: what is not finite becomes null.
 
     Example:
+        >>> import torch
         >>> as_json(torch.tensor([[1.0, float("nan")], [float("inf"), 0.5]]))
         [[1.0, None], [None, 0.5]]
     """
-    if values.dtype == torch.bool:
+    if not values.is_floating_point():
         return values.tolist()
     listed: Any = values.double().tolist()
 
