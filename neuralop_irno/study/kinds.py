@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,9 +16,10 @@ from neuralop_irno.diagnostics.spectral_error import band_energy
 from neuralop_irno.errors import did_you_mean, expected
 from neuralop_irno.metrics import summarise
 from neuralop_irno.refiner import IterativeRefiner
-from neuralop_irno.registry import METRICS, call_with_options
+from neuralop_irno.registry import METRICS, check_options
 from neuralop_irno.spectrum.of_domain import spectrum_of
 from neuralop_irno.study.cost import megaflops
+from neuralop_irno.study.noise import Noisy
 from neuralop_irno.study.plan import Problem, Run, Study
 from neuralop_irno.training.batches import Sample, load_all, to_device
 from neuralop_irno.training.evaluation import scores_per_step
@@ -79,8 +81,8 @@ def transfer(trained: Trained) -> Measured:
         return {}
     found = {}
     for name, base in trained.bases.items():
-        before, *_, after = trained.errors(trained.model.with_base(base).to(trained.device))
-        found[f"on {name}"] = {"error": after, "of the base's": after / before}
+        errors = trained.errors(trained.model.with_base(base).to(trained.device))
+        found[f"on {name}"] = {"error": errors[-1], "of the base's": errors[-1] / errors[0]}
     return found
 
 
@@ -173,42 +175,6 @@ def robustness(
     return found
 
 
-class Noisy(Dataset[Any]):
-    """A data set with white noise on its inputs, the same whenever a sample is asked for.
-
-    Args:
-        data: of dicts or graphs with x.
-        size: in units of each channel's standard deviation.
-    """
-
-    def __init__(self, data: Dataset[Sample], size: float) -> None:
-        self.data, self.size = data, size
-        self.spread = self._spread()
-
-    def __len__(self) -> int:
-        return len(self.data)  # type: ignore[arg-type]
-
-    def __getitem__(self, index: int) -> Any:
-        sample: Any = self.data[index]
-        x: Tensor = sample["x"]
-        noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(index))
-        changed = sample.copy() if isinstance(sample, dict) else sample.clone()
-        changed["x"] = x + self.size * self._laid_out(self.spread, sample) * noise
-        return changed
-
-    def _spread(self) -> Tensor:
-        channels = []
-        for index in range(len(self)):
-            sample = self.data[index]
-            # Graphs keep channels last, grids first.
-            x = sample["x"] if isinstance(sample, dict) else sample["x"].T
-            channels.append(x.flatten(1))
-        return torch.cat(channels, 1).std(1)
-
-    def _laid_out(self, spread: Tensor, sample: Any) -> Tensor:
-        return spread.reshape(-1, *[1] * (sample["x"].dim() - 1)) if isinstance(sample, dict) else spread
-
-
 def _looks(trained: int, last: int) -> list[int]:
     """The steps worth a row: all up to K, then its multiples."""
     return [k for k in range(last + 1) if k <= trained or k % trained == 0]
@@ -233,13 +199,9 @@ def check_kind(study: Study) -> None:
     """Refuse a kind that there is not, and an option that it does not have."""
     if study.kind not in KINDS:
         raise ValueError(expected("a kind of study", repr(study.kind), did_you_mean(str(study.kind), KINDS)))
-    if "trained" in study.options:
-        raise ValueError(expected(f"an option of {study.kind}", "'trained'", "another one"))
+    check_options(partial(KINDS[study.kind], None), study.options, f"the study kind '{study.kind}'")
 
 
 def measure(study: Study, trained: Trained) -> Measured:
     """What the study's kind measures of a model."""
-    found: Measured = call_with_options(
-        KINDS[study.kind], {"trained": trained, **study.options}, f"the study kind '{study.kind}'"
-    )
-    return found
+    return KINDS[study.kind](trained, **study.options)

@@ -11,7 +11,7 @@ from neuralop_irno.data.dataset import FieldDataset
 from neuralop_irno.data.mesh_fields import heat_in_wind
 from neuralop_irno.study.controls import widened
 from neuralop_irno.study.cost import forget_peak, megaflops, peak_mib
-from neuralop_irno.study.kinds import Noisy
+from neuralop_irno.study.noise import Noisy
 from neuralop_irno.study.table import mean_of
 
 
