@@ -1,0 +1,72 @@
+"""The one-shot control of any refiner: as many parameters, or as much arithmetic, in a single evaluation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch.utils.data import Dataset
+
+from neuralop_irno.errors import did_you_mean, expected
+from neuralop_irno.refiner import IterativeRefiner
+from neuralop_irno.registry import CORRECTIONS, parameters_of
+from neuralop_irno.study.controls import one_shot, widened
+from neuralop_irno.study.cost import megaflops
+from neuralop_irno.training.batches import Sample
+
+WIDTHS = ("width", "hidden_channels")
+"""What corrections call their width."""
+
+
+def one_shot_like(refiner: IterativeRefiner, match: str, data: Dataset[Sample]) -> IterativeRefiner:
+    """y = T(x) + Phi(x, T(x)), untrained, around the same base.
+
+    A gain by refinement counts where it is one over both: the same correction asked once, and a wider one
+    whose single evaluation costs what the refiner's K cost together.
+
+    Args:
+        refiner: whose correction was given by name.
+        match: ``parameters`` or ``compute``.
+        data: of whose first sample the arithmetic is counted.
+
+    Example:
+        >>> import torch
+        >>> from neuralop_irno.data.dataset import FieldDataset
+        >>> data = FieldDataset(torch.zeros(1, 1, 8, 8), torch.zeros(1, 1, 8, 8))
+        >>> unet = {"name": "unet", "width": 4, "depth": 1}
+        >>> refiner = IterativeRefiner(torch.nn.Conv2d(1, 1, 3, padding=1), unet, steps=4)
+        >>> one_shot_like(refiner, "compute", data).config["correction"]
+        {'name': 'unet', 'width': 8, 'depth': 1}
+    """
+    if match not in ("parameters", "compute"):
+        hint = did_you_mean(match, ("parameters", "compute"))
+        raise ValueError(expected("what to match", repr(match), hint))
+    words = {**refiner.config, "correction": _words_of_correction(refiner)}
+    if match == "compute":
+        target = megaflops(refiner, data)
+
+        def cost(correction: dict[str, Any]) -> float:
+            return megaflops(_once(refiner, {**words, "correction": correction}), data)
+
+        option = next((name for name in WIDTHS if name in words["correction"]), WIDTHS[0])
+        words["correction"] = widened(words["correction"], option, target, cost)
+    return _once(refiner, words)
+
+
+def _once(refiner: IterativeRefiner, words: dict[str, Any]) -> IterativeRefiner:
+    control = IterativeRefiner(**{**one_shot(words), "base": refiner.base.module})
+    # The base is the same, and so are the words that build it again.
+    control.config["base"] = refiner.config["base"]
+    return control
+
+
+def _words_of_correction(refiner: IterativeRefiner) -> dict[str, Any]:
+    """The correction's config, with the width that it has by default where it says none."""
+    words = refiner.config["correction"]
+    words = {"name": words} if isinstance(words, str) else dict(words)
+    if "name" not in words:
+        raise ValueError(expected("a correction given by name", words, "correction='unet'"))
+    defaults = parameters_of(CORRECTIONS.lookup(words["name"]))
+    for option in WIDTHS:
+        if option in defaults and isinstance(defaults[option].default, int):
+            words.setdefault(option, defaults[option].default)
+    return words

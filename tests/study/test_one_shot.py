@@ -1,0 +1,83 @@
+"""A control has the refiner's parameters, or its arithmetic, and is asked once."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from neuralop_irno import IterativeRefiner, UNet
+from neuralop_irno.data.dataset import FieldDataset
+from neuralop_irno.study.cost import megaflops
+from neuralop_irno.study.one_shot import one_shot_like
+
+DATA = FieldDataset(torch.randn(2, 2, 16, 16), torch.randn(2, 1, 16, 16))
+CORRECTIONS: list[Any] = [
+    {"name": "unet", "width": 8, "depth": 2},
+    {"name": "unet", "depth": 1},
+    {"name": "mgno", "width": 8, "layers": 2},
+    {"name": "fno", "n_modes": [4, 4], "hidden_channels": 8},
+    {"name": "deeponet", "width": 24, "functions": 8},
+]
+
+
+def refiner(correction: Any, steps: int = 4) -> IterativeRefiner:
+    base = nn.Conv2d(2, 1, 3, padding=1)
+    return IterativeRefiner(base, correction, steps=steps, alpha=0.5, solver="anderson")
+
+
+def parameters(model: IterativeRefiner) -> int:
+    return sum(p.numel() for p in model.correction.parameters())
+
+
+@pytest.mark.parametrize("correction", CORRECTIONS)
+def test_it_has_the_same_parameters_around_the_same_base_and_is_asked_once(correction: Any) -> None:
+    model = refiner(correction)
+    control = one_shot_like(model, "parameters", DATA).eval()
+    assert parameters(control) == parameters(model)
+    assert control.base.module is model.base.module
+    nn.init.normal_(next(iter(control.correction.parameters())))
+    x = DATA.x
+    solution = control.solve(x)
+    assert solution.steps.tolist() == [1, 1]
+    phi = control.correction.bind(x, control.problem((x,), {}).domain)
+    torch.testing.assert_close(control(x), control.base(x) + phi(control.base(x)))
+
+
+@pytest.mark.parametrize("steps", [2, 5])
+@pytest.mark.parametrize("correction", CORRECTIONS)
+def test_widened_it_costs_as_nearly_what_k_calls_cost_as_a_width_can(correction: Any, steps: int) -> None:
+    model = refiner(correction, steps)
+    control = one_shot_like(model, "compute", DATA)
+    words = control.config["correction"]
+    option = "hidden_channels" if "hidden_channels" in words else "width"
+    target, found = megaflops(model, DATA), megaflops(control, DATA)
+    neighbours = [
+        megaflops(one_shot_like(refiner({**words, option: words[option] + more}), "parameters", DATA), DATA)
+        for more in (-1, 1)
+    ]
+    assert all(abs(found - target) <= abs(cost - target) for cost in neighbours)
+    assert parameters(control) > parameters(model)
+
+
+def test_untrained_it_answers_what_the_base_answers_and_its_gradient_is_whole() -> None:
+    control = one_shot_like(refiner(CORRECTIONS[0]), "compute", DATA)
+    assert torch.equal(control.eval()(DATA.x), control.base(DATA.x))
+    trajectory = control.train()(DATA.x, y=DATA.y)
+    assert len(trajectory.iterates) == 1
+    trajectory.last.sum().backward()
+    assert control.correction.correction.last.weight.grad.abs().max() > 0
+
+
+def test_what_cannot_be_matched_teaches() -> None:
+    untied = refiner({"name": "untied", "correction": "unet", "stages": 4})
+    cases = {
+        r"^expected what to match, got 'flops'; try": (refiner("unet"), "flops"),
+        r"^expected a correction given by name, got .*UNet.*; try correction='unet'": (
+            refiner(UNet(2, 1, width=4, depth=1)), "parameters",
+        ),
+        r"^expected a correction with a width to widen, got .*untied": (untied, "compute"),
+    }  # fmt: skip
+    for message, (model, match) in cases.items():
+        with pytest.raises(ValueError, match=message):
+            one_shot_like(model, match, DATA)
