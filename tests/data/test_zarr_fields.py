@@ -1,6 +1,7 @@
 """Trajectories in a Zarr store: the frames that were written, chunk by chunk, by name from a config."""
 
 import pickle
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,19 @@ def test_splits_by_name_in_any_dimension(dim: int, tmp_path: Path) -> None:
     assert splits["train"].metric == "relative_l2"
     scaled = load_splits({**words, "mean": [1.0, 1.0], "std": [2.0, 2.0]})["train"][0]["y"]
     assert np.array_equal(scaled, (frames[0, 2] - 1) / 2)
+
+
+def test_nothing_is_read_that_is_not_asked_for(tmp_path: Path) -> None:
+    path = str(tmp_path / "large.zarr")  # 21 GB, if anybody looked
+    zarr.open_group(path, mode="w").create_array(
+        "frames", shape=(200, 50, 2, 512, 512), chunks=(1, 1, 1, 512, 512), dtype="float32", fill_value=0.5
+    )
+    tracemalloc.start()
+    pairs = FrameWindows(ZarrFields(path))
+    assert (pairs[-1]["y"] == 0.5).all()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4 * 2 * 2 * 512 * 512 * 4
 
 
 def test_workers_open_stores_of_their_own(tmp_path: Path) -> None:

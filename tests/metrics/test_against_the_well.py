@@ -17,7 +17,7 @@ def the_well(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Its metrics, without its models, which want other packages."""
     pytest.importorskip("the_well", reason="the-well is not installed")
     models = ModuleType("the_well.benchmark.models")
-    models.__path__ = []  # type: ignore[attr-defined]
+    models.__path__ = []
     monkeypatch.setitem(sys.modules, models.__name__, models)
     from the_well.benchmark import metrics
 
