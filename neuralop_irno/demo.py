@@ -207,7 +207,7 @@ class Demo:
         return Row(
             name,
             parameters,
-            megaflops(model, self._data["test"], self.device),
+            megaflops(model, self._data["test"]),
             history[-1]["update"],
             summarise(scores).mean,
             seconds,

@@ -16,7 +16,8 @@ from neuralop_irno.recipe import Recipe
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.registry import call_with_options
 from neuralop_irno.study import controls
-from neuralop_irno.study.cost import megaflops
+from neuralop_irno.study.cost import device_of
+from neuralop_irno.study.one_shot import one_shot_like
 from neuralop_irno.study.plan import Variant
 
 
@@ -30,7 +31,6 @@ class Setting:
         base: trained; None while the base itself is the contender.
         splits: the data.
         seed: of its weights.
-        device: where arithmetic is counted.
     """
 
     experiment: Experiment
@@ -38,7 +38,6 @@ class Setting:
     base: nn.Module | None
     splits: Any
     seed: int
-    device: str = "cpu"
 
 
 class Contender(NamedTuple):
@@ -74,29 +73,20 @@ def _refined(setting: Setting) -> Contender:
 
 
 def _same_parameters(setting: Setting) -> Contender:
-    words = setting.experiment
-    model = _refiner(setting, controls.one_shot(words.model))
-    recipe = controls.asked_once(words.build_recipe())
-    return Contender(model, model.correction, recipe, _loss_of_the_last_step(words))
+    recipe = controls.asked_once(setting.experiment.build_recipe())
+    return _control(setting, _refiner(setting), "parameters", recipe)
 
 
 def _same_compute(setting: Setting) -> Contender:
-    words = setting.experiment
-    correction = words.model.get("correction", {"name": "unet"})
+    refiner = _refiner(setting)
+    recipe = controls.with_compute_shared(setting.experiment.build_recipe(), refiner.steps)
+    return _control(setting, refiner, "compute", recipe)
 
-    def cost(model: dict[str, Any]) -> float:
-        refiner = _refiner(setting, model).to(setting.device)
-        return megaflops(refiner, setting.splits["train"], setting.device)
 
-    def wide(words_of_phi: dict[str, Any]) -> dict[str, Any]:
-        return controls.one_shot({**words.model, "correction": words_of_phi})
-
-    target, steps = cost(words.model), _refiner(setting).steps
-    found = controls.widened(correction, setting.variant.widen, target, lambda phi: cost(wide(phi)))
-    torch.manual_seed(setting.seed)
-    model = _refiner(setting, wide(found))
-    recipe = controls.with_compute_shared(words.build_recipe(), steps)
-    return Contender(model, model.correction, recipe, _loss_of_the_last_step(words))
+def _control(setting: Setting, refiner: IterativeRefiner, match: str, recipe: Recipe) -> Contender:
+    torch.manual_seed(setting.seed)  # the weights that the refiner starts from, where they are as many
+    model = one_shot_like(refiner, match, setting.splits["train"])
+    return Contender(model, model.correction, recipe, _loss_of_the_last_step(setting.experiment))
 
 
 def _last_layer(setting: Setting) -> Contender:
@@ -117,11 +107,11 @@ def _alone(setting: Setting) -> Contender:
     return Contender(model, model, recipe, _loss_of_the_last_step(words))
 
 
-def _refiner(setting: Setting, model: dict[str, Any] | None = None) -> IterativeRefiner:
-    """The refiner of the words, or of changed ones, around the trained base."""
+def _refiner(setting: Setting) -> IterativeRefiner:
+    """The refiner of the words around the trained base, where that is."""
     assert setting.base is not None
-    words = setting.experiment if model is None else replace(setting.experiment, model=model)
-    return words.build_refiner(setting.base, getattr(setting.splits["train"], "padding", None))
+    padding = getattr(setting.splits["train"], "padding", None)
+    return setting.experiment.build_refiner(setting.base, padding).to(device_of(setting.base))
 
 
 def _loss_of_the_last_step(words: Experiment) -> RefinementLoss:

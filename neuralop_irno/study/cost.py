@@ -27,8 +27,13 @@ def answer(model: nn.Module, sample: Sample) -> Any:
     return call(**sample)
 
 
+def device_of(model: nn.Module) -> torch.device:
+    """Where a model is."""
+    return next(model.parameters(), torch.zeros(())).device
+
+
 @torch.no_grad()
-def megaflops(model: nn.Module, data: Dataset[Sample], device: str = "cpu") -> float:
+def megaflops(model: nn.Module, data: Dataset[Sample]) -> float:
     """The arithmetic of one answer to one sample; of a refiner, that on top of its base.
 
     Torch counts matrix products and convolutions. Fourier transforms and pointwise work are free.
@@ -41,7 +46,7 @@ def megaflops(model: nn.Module, data: Dataset[Sample], device: str = "cpu") -> f
     training = model.training
     model.eval()
     _, sample = next(load_all(data, 1))
-    sample = to_device(sample, torch.device(device))
+    sample = to_device(sample, device_of(model))
     sample.pop("y")
     total = _count(model, sample)
     if isinstance(model, IterativeRefiner):

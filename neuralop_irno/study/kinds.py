@@ -144,7 +144,7 @@ def ablations(trained: Trained, times: int = 3) -> Measured:
 
 def pareto(trained: Trained) -> Measured:
     """The error and the arithmetic of every number of steps up to K; of other models of their one answer."""
-    cost = megaflops(trained.model, trained.test, trained.device)
+    cost = megaflops(trained.model, trained.test)
     errors = trained.errors()
     if not isinstance(trained.model, IterativeRefiner):
         return {"": {"error": errors[-1], "MFLOP": cost}}

@@ -10,7 +10,7 @@ from neuralop_irno.errors import did_you_mean, expected
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.registry import CORRECTIONS, parameters_of
 from neuralop_irno.study.controls import one_shot, widened
-from neuralop_irno.study.cost import megaflops
+from neuralop_irno.study.cost import device_of, megaflops
 from neuralop_irno.training.batches import Sample
 
 WIDTHS = ("width", "hidden_channels")
@@ -56,7 +56,7 @@ def _once(refiner: IterativeRefiner, words: dict[str, Any]) -> IterativeRefiner:
     control = IterativeRefiner(**{**one_shot(words), "base": refiner.base.module})
     # The base is the same, and so are the words that build it again.
     control.config["base"] = refiner.config["base"]
-    return control
+    return control.to(device_of(refiner))
 
 
 def _words_of_correction(refiner: IterativeRefiner) -> dict[str, Any]:

@@ -39,7 +39,6 @@ class Variant:
         role: what is trained: ``refined``; ``same_parameters`` and ``same_compute``, networks that are asked
             once; ``last_layer`` of the base, in a Sobolev norm; ``alone``, a rival from x to y.
         network: of a rival, in the words of ``neuralop.get_model``: any registered name.
-        widen: the option of the correction that ``same_compute`` enlarges.
         model: changes to the words of the refiner.
         loss: to the loss.
         training: to the recipe.
@@ -47,7 +46,6 @@ class Variant:
 
     role: str = "refined"
     network: dict[str, Any] = field(default_factory=dict)
-    widen: str = "width"
     model: dict[str, Any] = field(default_factory=dict)
     loss: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)

@@ -89,7 +89,7 @@ class StudyRunner:
             **run._asdict(),
             measured=records.finite(found),
             parameters=sum(weight.numel() for weight in built.counted.parameters()),
-            megaflops=megaflops(built.model, splits["test"], self.device),
+            megaflops=megaflops(built.model, splits["test"]),
             updates=updates,
             notes=notes,
             seconds=seconds,
@@ -136,7 +136,7 @@ class StudyRunner:
     def _setting(self, run: Run, base: nn.Module | None) -> Setting:
         variant = self.study.variants[run.variant]
         words = self.study.problems[run.problem].experiment(run.base, variant, run.seed)
-        return Setting(words, variant, base, self._data(run.problem), run.seed, self.device)
+        return Setting(words, variant, base, self._data(run.problem), run.seed)
 
     def _data(self, problem: str) -> Any:
         """The data of a problem; those of the last one are forgotten."""
