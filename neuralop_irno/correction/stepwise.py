@@ -58,7 +58,7 @@ class Stepwise(Correction):
 
     def forward(self, x: Prepared, h: Tensor, taken: Tensor | None = None) -> Tensor:
         domain = x.domain
-        choice = self.choice(taken, domain.samples)
+        choice = self.choice(taken, domain.samples).to(h.device)
         update = torch.zeros_like(h)
         for place in choice.unique().tolist():
             keep = (choice == place).nonzero()[:, 0]
