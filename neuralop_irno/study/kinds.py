@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
@@ -167,12 +168,19 @@ def robustness(
     cases: dict[str, Any] = {"as trained": trained.test}
     cases |= {f"noise {size:g}": Noisy(trained.test, size) for size in noise}
     for name, changes in ((others or {}).get(trained.run.problem) or {}).items():
-        cases[name] = load_splits({**trained.problem.data, **changes})["test"]
+        cases[name] = _test_set(json.dumps({**trained.problem.data, **changes}))
     found = {}
     for name, data in cases.items():
         error, before = trained.errors(data=data)[-1], trained.errors(trained.base, data=data)[-1]
         found[name] = {"error": error, "of the base's": error / before}
     return found
+
+
+@lru_cache(maxsize=4)
+def _test_set(words: str) -> Dataset[Sample]:
+    """The test set that a config in JSON names; every model of a study is measured on the same one."""
+    test: Dataset[Sample] = load_splits(json.loads(words))["test"]
+    return test
 
 
 def _looks(trained: int, last: int) -> list[int]:
