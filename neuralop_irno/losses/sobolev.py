@@ -10,15 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neuralop_irno.domain.domain import Domain
-from neuralop_irno.domain.graph import GraphDomain
-from neuralop_irno.domain.grid import GridDomain
 from neuralop_irno.errors import expected
 from neuralop_irno.losses.loss import Loss
 from neuralop_irno.registry import call_with_options
 from neuralop_irno.solution import Trajectory
-from neuralop_irno.spectrum.choice import SpectrumChoice, dimension_of
-from neuralop_irno.spectrum.of_domain import spectrum_of
+from neuralop_irno.spectrum.choice import SpectrumChoice
+from neuralop_irno.spectrum.of_domain import spectrum_of, waves_at_nyquist
 
 
 class SobolevLoss(Loss):
@@ -73,23 +70,3 @@ class SobolevLoss(Loss):
         norms = [squared_norm(h - y) for h in trajectory.iterates]
         loss = sum(norms[1:], norms[0]) / len(norms)
         return loss / squared_norm(y).clamp(min=torch.finfo(loss.dtype).tiny) if self.relative else loss
-
-
-def waves_at_nyquist(domain: Domain) -> Tensor:
-    r"""How many waves of the highest frequency fit along a side of each sample's domain, ``(samples,)``.
-
-    .. math:: \tfrac12 N^{1/d}
-
-    for N points in d dimensions: half of n where every axis has n.
-
-    Example:
-        >>> waves_at_nyquist(GridDomain(samples=2, shape=(32, 32)))
-        tensor([16., 16.])
-    """
-    if isinstance(domain, GraphDomain):
-        points = domain.batch.bincount(minlength=domain.samples).double()
-        return (points ** (1 / dimension_of(domain)) / 2).float()
-    if isinstance(domain, GridDomain):
-        side = math.prod(domain.shape) ** (1 / len(domain.shape))
-        return torch.full((domain.samples,), side / 2)
-    raise ValueError(expected("a grid or a graph for a Sobolev loss", type(domain).__name__, "SpatialLoss"))
