@@ -17,8 +17,9 @@ from neuralop_irno import IterativeRefiner, RefinementLoss, SpectralLoss, UNet
 from neuralop_irno.config import experiment, read_experiment
 from neuralop_irno.data.dataset import load_splits
 from neuralop_irno.errors import did_you_mean, expected
+from neuralop_irno.metrics import METRICS
 from neuralop_irno.recipe import Recipe
-from neuralop_irno.registry import METRICS, Registry
+from neuralop_irno.registry import Registry
 
 PACKAGE = Path(neuralop_irno.__file__).parent
 ONE_SENTENCE = r"^expected [^\n]+, got [^\n]+; try [^\n]+$"

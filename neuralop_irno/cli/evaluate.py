@@ -33,7 +33,7 @@ def add_to(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run it."""
-    from neuralop_irno.registry import METRICS
+    from neuralop_irno.metrics import METRICS
     from neuralop_irno.training.run import read_run
 
     metric = METRICS.lookup(options.metric)

@@ -1,4 +1,4 @@
-"""Scores of a prediction. Importing this room puts those that are errors into the registry."""
+"""Scores of a prediction. Those that are errors are in the registry, which is to be asked for here."""
 
 from neuralop_irno.metrics.correlation import acc as acc
 from neuralop_irno.metrics.correlation import latitude_weights as latitude_weights
@@ -13,3 +13,4 @@ from neuralop_irno.metrics.pointwise import vrmse as vrmse
 from neuralop_irno.metrics.spectral import spectral_errors as spectral_errors
 from neuralop_irno.metrics.summary import Summary as Summary
 from neuralop_irno.metrics.summary import summarise as summarise
+from neuralop_irno.registry import METRICS as METRICS

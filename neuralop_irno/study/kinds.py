@@ -15,9 +15,9 @@ from torch.utils.data import Dataset
 from neuralop_irno.data.dataset import load_splits
 from neuralop_irno.diagnostics.spectral_error import band_energy
 from neuralop_irno.errors import did_you_mean, expected
-from neuralop_irno.metrics import summarise
+from neuralop_irno.metrics import METRICS, summarise
 from neuralop_irno.refiner import IterativeRefiner
-from neuralop_irno.registry import METRICS, check_options
+from neuralop_irno.registry import check_options
 from neuralop_irno.spectrum.of_domain import spectrum_of
 from neuralop_irno.study.cost import megaflops
 from neuralop_irno.study.noise import Noisy

@@ -15,8 +15,8 @@ from torch.utils.data import Dataset
 from neuralop_irno.checkpoint import SUFFIX, write_bytes
 from neuralop_irno.config import Experiment, read_experiment, read_yaml
 from neuralop_irno.errors import expected
+from neuralop_irno.metrics import METRICS
 from neuralop_irno.refiner import IterativeRefiner
-from neuralop_irno.registry import METRICS
 from neuralop_irno.training.batches import Sample, load_all
 from neuralop_irno.training.distributed import Peers
 from neuralop_irno.training.trainer import History, Trainer

@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 
 from neuralop_irno.diagnostics.spectral_error import band_errors
-from neuralop_irno.metrics import relative_l1, relative_l2, rmse, vrmse
-from neuralop_irno.registry import METRICS
+from neuralop_irno.metrics import METRICS, relative_l1, relative_l2, rmse, vrmse
 
 METRIC_NAMES = ["vrmse", "relative_l2", "relative_l1", "rmse", "rfne"]
 
