@@ -44,7 +44,7 @@ class Trainer:
         folder: where the best model, the history and the snapshots go; None keeps nothing.
         metric: prediction and target to ``(B, ...)``; the score is its mean at the last step.
         device: where to train.
-        show: whether to draw a progress bar.
+        show: whether to draw a progress bar, if standard error is a terminal.
 
     Example:
         >>> from neuralop_irno.data.dataset import FieldDataset
@@ -270,5 +270,6 @@ class Trainer:
         checkpoint.write_bytes(self.folder / "history.json", history)
 
     def _bar(self, updates: int, done: int) -> Any:
-        hidden = not (self.show and self.peers.first)
+        # None hides it where stderr is no terminal: a study's bars would make its log megabytes long.
+        hidden = None if self.show and self.peers.first else True
         return tqdm(total=updates, initial=done, disable=hidden, desc="training", unit="update")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -171,3 +173,13 @@ def test_random_numbers_of_steps_serve_any_k() -> None:
     lengths = {len(model(data.x, y=data.y).iterates) for _ in range(60)}
     assert lengths == {2, 3, 4, 5}
     assert model.eval().solve(data.x).steps.tolist() == [5, 5]
+
+
+@pytest.mark.parametrize("watched", [True, False], ids=["a terminal", "a log"])
+def test_progress_is_drawn_for_eyes_and_not_for_logs(watched: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    stderr = io.StringIO()
+    monkeypatch.setattr(stderr, "isatty", lambda: watched, raising=False)
+    monkeypatch.setattr(sys, "stderr", stderr)
+    Trainer(refiner(), Recipe(epochs=1)).fit(problem())
+    assert ("training: 100%" in stderr.getvalue()) is watched
+    assert watched or not stderr.getvalue()
