@@ -37,7 +37,8 @@ class StudyRunner:
     """One study in one folder.
 
     The folder gets ``study.yaml``; ``runs/``, one JSON for each run; ``work/``, a folder of the `Trainer`
-    for each, to go on from; and ``table.txt``, ``table.md`` and ``table.json``, new after every run.
+    for each, to go on from; ``table.txt``, ``table.md`` and ``table.json``, new after every run; and at the
+    end ``picture.png``, where the kind of study has one.
 
     Args:
         study: what to do.
@@ -65,7 +66,9 @@ class StudyRunner:
             self.say(f"[{place}/{len(runs)}] {run.problem}, {run.base}, {run.variant}, seed {run.seed}")
             records.write(self._file(run), self._do(run))
             self._write_table(runs)
-        return self._write_table(runs)
+        table = self._write_table(runs)
+        self._draw(table)
+        return table
 
     def _do(self, run: Run) -> Record:
         """Train one model, or go on training it, and measure it."""
@@ -177,6 +180,14 @@ class StudyRunner:
         write_bytes(self.folder / "table.md", table.markdown().encode())
         write_bytes(self.folder / "table.json", json.dumps(table.to_plain(), indent=1).encode())
         return table
+
+    def _draw(self, table: Table) -> None:
+        # Not before all is measured: matplotlib would be part of the memory that the table states.
+        from neuralop_irno.diagnostics.plots import save
+        from neuralop_irno.study.pictures import PICTURES
+
+        if self.study.kind in PICTURES and table.results:
+            save(PICTURES[self.study.kind](self.study, table), self.folder / "picture.png")
 
 
 def _words(study: Study) -> dict[str, Any]:
