@@ -20,9 +20,11 @@ from neuralop_irno.base.operator import (
     unwrapped,
 )
 from neuralop_irno.base.pyg import OnGraphs, is_graph_network
+from neuralop_irno.base.super_resolution import SuperResolution
 from neuralop_irno.domain.graph import GraphDomain, interpolate
 from neuralop_irno.errors import expected
 from neuralop_irno.host import FNOGNO, GINO, UQNO, BaseModel
+from neuralop_irno.models import WDSR, HiNOTE, SuperResolutionFNO
 
 
 class NeuralOperator(BaseOperator):
@@ -146,6 +148,8 @@ def wrap_operator(
         return OnPoints(model, frozen, channels)
     if isinstance(inner, UQNO):
         return WithBand(model, frozen, channels)
+    if isinstance(inner, (WDSR, SuperResolutionFNO, HiNOTE)):
+        return SuperResolution(model, frozen, channels)
     ancestors = [c for c in type(inner).__mro__ if c is not BaseModel]
     if any(c.__module__.startswith("neuralop.models.") for c in ancestors):
         return NeuralOperator(model, frozen, channels)

@@ -146,13 +146,17 @@ class BaseOperator(nn.Module):
                 )
             )
         if x.shape[2:] != h.shape[2:]:
-            x = resample(x, h.shape[2:], periodic or [False] * (h.dim() - 2))
+            x = self.carried(x, h.shape[2:], periodic)
 
         def as_answer(refined: Tensor) -> Any:
             restored = refined if self.channels == "first" else refined.movedim(1, -1)
             return restored if rest is None else (restored, *rest)
 
         return Problem(x, at_least_float32(h), GridDomain.of(h), self.as_field, as_answer)
+
+    def carried(self, x: Tensor, shape: Sequence[int], periodic: Sequence[bool] | None) -> Tensor:
+        """x, where it lives on another grid than the answer, on the answer's."""
+        return resample(x, shape, periodic or [False] * len(shape))
 
     def as_field(self, tensor: Tensor) -> Tensor:
         """Channels first."""
