@@ -29,6 +29,11 @@ def add_to(commands: Any) -> None:
         "--scale", default="small", help="small, for 2 CPU cores, or medium, for a GPU (default: small)"
     )
     command.add_argument("--folder", type=Path, help="where it goes (default: runs/NAME-SCALE)")
+    command.add_argument(
+        "--trained",
+        type=Path,
+        help="where trained models are kept, for other studies too (default: FOLDER/trained)",
+    )
     add_common(command)
     command.set_defaults(run=run)
 
@@ -46,7 +51,8 @@ def run(options: argparse.Namespace) -> None:
         raise ValueError(expected("the name of a study", "none", "irno study --list"))
     study = read_study(options.name, options.scale)
     folder = options.folder or Path("runs") / study.name
-    table = StudyRunner(study, folder, options.device, say, show=not options.json).run()
+    runner = StudyRunner(study, folder, options.device, say, not options.json, options.trained)
+    table = runner.run()
     result(options, table.to_plain(), f"{table}\nThe table is in {folder}.")
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, replace
+import hashlib
+import json
+from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -38,6 +40,18 @@ class Setting:
     base: nn.Module | None
     splits: Any
     seed: int
+
+
+def digest(setting: Setting) -> str:
+    """What a contender is trained from, in twelve letters: the same ones in every study that trains it."""
+    words = asdict(setting.experiment)
+    if setting.variant.role == "base":  # what will stand on a base is nothing to it
+        words = {"data": words["data"], "base": words["model"]["base"], "training": words["base_training"]}
+    variant = setting.variant
+    told = {"role": variant.role, "network": variant.network, "words": words, "seed": setting.seed}
+    if variant.role == "last_layer":  # its loss is the variant's alone
+        told["loss"] = variant.loss
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
 
 
 class Contender(NamedTuple):

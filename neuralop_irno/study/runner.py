@@ -18,7 +18,7 @@ from neuralop_irno.config import read_yaml
 from neuralop_irno.diagnostics.base_check import check_base
 from neuralop_irno.errors import expected
 from neuralop_irno.study import record as records
-from neuralop_irno.study.contenders import Contender, Setting, contender
+from neuralop_irno.study.contenders import Contender, Setting, contender, digest
 from neuralop_irno.study.cost import answer, forget_peak, machine, megaflops, peak_mib
 from neuralop_irno.study.kinds import Trained, check_kind, measure, metric_of
 from neuralop_irno.study.plan import BASE, Run, Study
@@ -36,9 +36,8 @@ Say = Callable[[str], None]
 class StudyRunner:
     """One study in one folder.
 
-    The folder gets ``study.yaml``; ``runs/``, one JSON for each run; ``work/``, a folder of the `Trainer`
-    for each, to go on from; ``table.txt``, ``table.md`` and ``table.json``, new after every run; and at the
-    end ``picture.png``, where the kind of study has one.
+    The folder gets ``study.yaml``; ``runs/``, one JSON for each run; ``table.txt``, ``table.md`` and
+    ``table.json``, new after every run; and at the end ``picture.png``, where the kind of study has one.
 
     Args:
         study: what to do.
@@ -46,10 +45,21 @@ class StudyRunner:
         device: where to train.
         say: takes lines of text for the user.
         show: whether to draw progress bars.
+        trained: gets a folder of the `Trainer` for each model, to go on from. Studies that are given the
+            same one, one after the other, train no model twice. Its own ``trained/`` by default.
     """
 
-    def __init__(self, study: Study, folder: Path, device: str, say: Say, show: bool) -> None:
+    def __init__(
+        self,
+        study: Study,
+        folder: Path,
+        device: str,
+        say: Say,
+        show: bool,
+        trained: Path | None = None,
+    ) -> None:
         check_kind(study)
+        self.trained = trained or folder / "trained"
         self.study, self.folder, self.device = study, folder, device
         self.say, self.show = say, show
         self._problem = ""
@@ -74,9 +84,10 @@ class StudyRunner:
         """Train one model, or go on training it, and measure it."""
         splits = self._data(run.problem)
         bases = self._bases_of(run)
-        built = contender(self._setting(run, bases.get(run.base)))
+        setting = self._setting(run, bases.get(run.base))
+        built = contender(setting)
         forget_peak(self.device)
-        updates, seconds, notes = self._train(run, built)
+        updates, seconds, notes = self._train(built, self._work(run, setting))
         training_mib = peak_mib(self.device)
         if run.variant == BASE:
             validation = (batch for _, batch in load_all(splits["valid"], batch_size=16))
@@ -101,14 +112,17 @@ class StudyRunner:
             machine=machine(self.device),
         )
 
-    def _train(self, run: Run, built: Contender) -> tuple[int, float | None, list[str]]:
-        """Train; returns the updates, the seconds they took unless they were interrupted, and notes."""
+    def _work(self, run: Run, setting: Setting) -> Path:
+        """Where a model is trained; named for the reader, and told apart by all that it depends on."""
+        return self.trained / f"{run.problem}.{run.base}.{setting.variant.role}.seed{run.seed}.{digest(setting)}"
+
+    def _train(self, built: Contender, work: Path) -> tuple[int, float | None, list[str]]:
+        """Train on the problem at hand; returns the updates, the seconds unless interrupted, and notes."""
         built.model.to(self.device)
         if built.recipe is None:
             return 0, None, []
-        work = self.folder / "work" / run.name
         begun = snapshot.main_file(work).exists()
-        splits = self._data(run.problem)
+        splits = self._splits
         metric = metric_of(splits["test"])
         trainer = Trainer(built.model, built.recipe, built.loss, work, metric, self.device, self.show)
         start = time.perf_counter()
@@ -130,8 +144,9 @@ class StudyRunner:
             key = (run.problem, name, run.seed)
             if key not in self._bases:  # trained before this process began: its folder holds it
                 own = Run(run.problem, name, BASE, run.seed)
-                built = contender(self._setting(own, None))
-                self._train(own, built)
+                setting = self._setting(own, None)
+                built = contender(setting)
+                self._train(built, self._work(own, setting))
                 self._bases[key] = built.model
             found[name] = self._bases[key]
         return found

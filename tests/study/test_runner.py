@@ -20,10 +20,10 @@ from neuralop_irno.study.runner import StudyRunner
 Capsys = pytest.CaptureFixture[str]
 
 
-def ran(folder: Path, **changes: Any) -> dict[str, Any]:
+def ran(folder: Path, trained: Path | None = None, **changes: Any) -> dict[str, Any]:
     """The table of a study in a folder of its own."""
     study = study_from({"name": "tiny", **words(**changes)})
-    return StudyRunner(study, folder, "cpu", lambda text: None, show=False).run().to_plain()
+    return StudyRunner(study, folder, "cpu", lambda text: None, False, trained).run().to_plain()
 
 
 def row(table: dict[str, Any], part: str = "results", **key: str) -> dict[str, Any]:
@@ -115,6 +115,29 @@ def test_the_same_seed_gives_the_same_table(mains: dict[str, Any], tmp_path: Pat
     assert other["results"] != kept
 
 
+def test_studies_that_share_a_folder_train_no_model_twice(tmp_path: Path) -> None:
+    """A base and a refiner are the same ones in every study, whatever the variant is called there."""
+    trained = tmp_path / "trained"
+    once = {"role": "same_parameters"}
+    problems = one_base()
+    first = ran(tmp_path / "a", trained, problems=problems, variants={"refined": {}, "once": once})
+    models = {path.parent.name for path in trained.glob("*/model.safetensors")}
+    assert len(models) == 2 * 3
+    as_it_is = {"model": {"correction": {"width": 4}}}
+    variants = {"as it is": as_it_is, "once": once, "longer": {"training": {"epochs": 3}}}
+    second = ran(tmp_path / "b", trained, problems=problems, variants=variants)
+    after = {path.parent.name for path in trained.glob("*/model.safetensors")}
+    assert models <= after
+    assert len(after) == len(models) + 2  # the longer training alone, by two seeds
+    assert row(second, variant="as it is")["error"] == row(first, variant="refined")["error"]
+    assert row(second, variant="longer")["error"] != row(first, variant="refined")["error"]
+    assert row(second, "costs", variant="as it is")["seconds"] == ""
+    other = json.loads(json.dumps(problems))
+    other["burgers"]["data"]["frames"] = 5
+    ran(tmp_path / "c", trained, problems=other, variants={"refined": {}}, seeds=(0,))
+    assert len(list(trained.glob("*/model.safetensors"))) == len(after) + 2
+
+
 def test_every_kind_runs_on_graphs(tmp_path: Path) -> None:
     rigno = {
         "model_arch": "rigno", "in_channels": 4, "out_channels": 1, "width": 8, "steps": 1, "levels": 1,
@@ -192,9 +215,9 @@ def test_killed_and_started_again_it_ends_with_the_same_table(tmp_path: Path) ->
     content = words(seeds=(0,), problems=one_base(), variants={"refined": {"training": {"epochs": 40}}})
     file = written(tmp_path, content)
     whole, victim = started(file, tmp_path / "whole"), started(file, tmp_path / "killed")
-    snapshot = tmp_path / "killed/work/burgers.fno.refined.seed0/snapshot.safetensors"
+    snapshot = "killed/trained/burgers.fno.refined.seed0.*/snapshot.safetensors"
     deadline = time.monotonic() + 120
-    while not snapshot.exists():
+    while not list(tmp_path.glob(snapshot)):
         assert victim.poll() is None, "it ended before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.005)
