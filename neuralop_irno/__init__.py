@@ -20,6 +20,7 @@ from neuralop_irno.losses.refinement import RefinementLoss as RefinementLoss
 from neuralop_irno.losses.sobolev import SobolevLoss as SobolevLoss
 from neuralop_irno.losses.spatial import SpatialLoss as SpatialLoss
 from neuralop_irno.losses.spectral import SpectralLoss as SpectralLoss
+from neuralop_irno.picard.network import PicardNetwork as PicardNetwork
 from neuralop_irno.refiner import IterativeRefiner as IterativeRefiner
 from neuralop_irno.rollout.rollout import rollout as rollout
 from neuralop_irno.solution import Outcome as Outcome

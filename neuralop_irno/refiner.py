@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Self
 
 import torch
@@ -21,8 +22,7 @@ from neuralop_irno.registry import plain
 from neuralop_irno.solution import Solution, Trajectory
 from neuralop_irno.solver.gradient import gradient_rule
 from neuralop_irno.solver.iterate import iterate
-from neuralop_irno.solver.picard import step_size_of
-from neuralop_irno.solver.solve import LegRunner, no_steps, solve
+from neuralop_irno.solver.solve import LegRunner, no_steps, solve, trajectory_of
 from neuralop_irno.solver.solver import Solver, SolverState
 from neuralop_irno.solver.stopping import Limits
 
@@ -197,30 +197,11 @@ class IterativeRefiner(Persistent, BaseModel, name="irno"):
             physics = FunctionCorrection(residual_fn).bind(problem.x, problem.domain)
         phi = self.correction.bind(problem.x, problem.domain, physics)
         chosen = other_solver(solver, self.solver)
-        account, accuracy = solve(phi, problem.start, chosen, self.steps, limits)
-        domain = problem.domain
-        predictors = {
-            "moved": domain.norm(account.value - problem.start),
-            "residual": account.last,
-            "bound": accuracy.bound,
-        }
-        solution = Solution(
-            value=problem.as_answer(account.value),
-            outcomes=tuple(account.outcomes),
-            steps=account.taken,
-            residuals=account.residuals(),
-            contraction=accuracy.contraction,
-            error_bound=accuracy.bound,
-            bound_holds=accuracy.holds,
-            error_estimate=self.calibration.estimate(predictors) if self.calibration else None,
-            best=problem.as_answer(accuracy.best),
-            predictors=predictors,
-            evaluations=account.evaluations,
-        )
-        if throw and not solution.good.all():
-            bad = (~solution.good).nonzero()[:, 0].tolist()
-            raise RuntimeError(f"samples {bad} ended badly. {solution}")
-        return solution
+        solution = solve(phi, problem.start, chosen, self.steps, limits, problem.as_answer)
+        if self.calibration:
+            estimate = self.calibration.estimate(solution.predictors)
+            solution = replace(solution, error_estimate=estimate)
+        return solution.or_raise() if throw else solution
 
     @torch.no_grad()
     def iterates(
@@ -284,11 +265,7 @@ class IterativeRefiner(Persistent, BaseModel, name="irno"):
             leg = self.gradient(run, start, no_steps(phi, start), steps)
         else:
             leg = run(problem.start, 0)
-        iterates = leg.iterates or (leg.value,)
-        behind = leg.taken or (leg.state.taken,)
-        progress = tuple(((k - 1) / max(steps - 1, 1)).clamp(0, 1) for k in behind)
-        alpha = step_size_of(self.solver, behind[-1] - 1)
-        return Trajectory(iterates, progress, problem.domain, phi, alpha, problem.as_field, problem.as_answer)
+        return trajectory_of(leg, steps, phi, self.solver, problem.as_field, problem.as_answer)
 
     def _draw_steps(self) -> int:
         if self._fewest_steps == self.steps or not self.training:

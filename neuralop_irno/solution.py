@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -72,6 +72,13 @@ class Solution:
     def good(self) -> Tensor:
         """For each sample, whether its answer is what was asked for, ``(samples,)``."""
         return torch.tensor([outcome.good for outcome in self.outcomes])
+
+    def or_raise(self) -> Self:
+        """Itself, if every sample ended well; an error that names the others."""
+        if not self.good.all():
+            bad = (~self.good).nonzero()[:, 0].tolist()
+            raise RuntimeError(f"samples {bad} ended badly. {self}")
+        return self
 
     def __str__(self) -> str:
         counts = Counter(self.outcomes)

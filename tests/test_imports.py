@@ -20,7 +20,7 @@ RANKS = (
     ("solution", "spectrum", "metrics", "persistence", "data", "models"),
     ("base", "correction", "solver", "losses"),
     ("parts",),
-    ("refiner",),
+    ("refiner", "picard"),
     ("diagnostics", "rollout"),
     ("config", "graphgym"),
     ("training",),
@@ -34,7 +34,7 @@ RANKS = (
 NEURALOPERATOR = ("host.py",)
 PYG = (
     "domain/graph.py", "base/pyg.py", "spectrum/", "correction/graph.py", "models/", "registry.py", "data/",
-    "graphgym/",
+    "graphgym/", "picard/",
 )  # fmt: skip
 LONGEST = 320
 

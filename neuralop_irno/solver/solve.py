@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from neuralop_irno.domain.domain import Domain
+from neuralop_irno.solution import Solution, Trajectory
 from neuralop_irno.solver.accuracy import Accuracy
 from neuralop_irno.solver.gradient import Leg, Step
 from neuralop_irno.solver.iterate import iterate
+from neuralop_irno.solver.picard import step_size_of
 from neuralop_irno.solver.solver import Phi, Solver, SolverState
 from neuralop_irno.solver.stopping import Limits, Stopping
 
@@ -97,14 +100,71 @@ def iterate_each(phi: Phi, start: Tensor, state: SolverState, solver: Solver, st
     iterate(phi, start, state, solver, stopping.longest, stopping)
 
 
-def solve(phi: Phi, start: Tensor, solver: Solver, usual: int, limits: Limits) -> tuple[Stopping, Accuracy]:
-    """Iterate every sample until it has converged, failed, or spent its steps: ``usual`` ones, by default."""
+def solve(
+    phi: Phi,
+    start: Tensor,
+    solver: Solver,
+    usual: int,
+    limits: Limits,
+    as_answer: Callable[[Tensor], Any],
+) -> Solution:
+    """Iterate every sample until it has converged, failed, or spent its steps.
+
+    Args:
+        phi: the correction, bound to x.
+        start: the state to start from.
+        solver: takes the steps.
+        usual: how many, where the limits do not say.
+        limits: when to stop.
+        as_answer: lays a state out as the caller wants it.
+    """
     taken = no_steps(phi, start)
     accuracy = Accuracy(phi.domain, start)
     budgets = limits.budgets(usual, taken)
     stopping = Stopping(phi, start, budgets, solver.answer, limits, accuracy)
     iterate_each(phi, start, solver.init(start, taken), solver, stopping)
-    return stopping, accuracy
+    return Solution(
+        value=as_answer(stopping.value),
+        outcomes=tuple(stopping.outcomes),
+        steps=stopping.taken,
+        residuals=stopping.residuals(),
+        contraction=accuracy.contraction,
+        error_bound=accuracy.bound,
+        bound_holds=accuracy.holds,
+        error_estimate=None,
+        best=as_answer(accuracy.best),
+        predictors={
+            "moved": phi.domain.norm(stopping.value - start),
+            "residual": stopping.last,
+            "bound": accuracy.bound,
+        },
+        evaluations=stopping.evaluations,
+    )
+
+
+def trajectory_of(
+    leg: Leg,
+    steps: int,
+    phi: Phi,
+    solver: Solver,
+    as_field: Callable[[Tensor], Tensor],
+    as_answer: Callable[[Tensor], Any],
+) -> Trajectory:
+    """The supervised stretch of an iteration, as losses read it.
+
+    Args:
+        leg: what a gradient rule returned.
+        steps: K, of the whole iteration.
+        phi: the correction, bound to x.
+        solver: that took the steps.
+        as_field: lays a target out like the states.
+        as_answer: the way back.
+    """
+    iterates = leg.iterates or (leg.value,)
+    behind = leg.taken or (leg.state.taken,)
+    progress = tuple(((k - 1) / max(steps - 1, 1)).clamp(0, 1) for k in behind)
+    alpha = step_size_of(solver, behind[-1] - 1)
+    return Trajectory(iterates, progress, phi.domain, phi, alpha, as_field, as_answer)
 
 
 def no_steps(phi: Phi, start: Tensor) -> Tensor:

@@ -114,7 +114,9 @@ class StudyRunner:
 
     def _work(self, run: Run, setting: Setting) -> Path:
         """Where a model is trained; named for the reader, and told apart by all that it depends on."""
-        return self.trained / f"{run.problem}.{run.base}.{setting.variant.role}.seed{run.seed}.{digest(setting)}"
+        return (
+            self.trained / f"{run.problem}.{run.base}.{setting.variant.role}.seed{run.seed}.{digest(setting)}"
+        )
 
     def _train(self, built: Contender, work: Path) -> tuple[int, float | None, list[str]]:
         """Train on the problem at hand; returns the updates, the seconds unless interrupted, and notes."""

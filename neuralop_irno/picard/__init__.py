@@ -1,0 +1,1 @@
+"""Picard iteration inside a network: blocks that are iterated until they rest."""
