@@ -13,10 +13,10 @@ from torch import nn
 
 from neuralop_irno.base.fine_tuning import last_spectral_layer, train_only
 from neuralop_irno.config import Experiment
-from neuralop_irno.losses.refinement import RefinementLoss
+from neuralop_irno.losses.refinement import RefinementLoss, loss_for
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.refiner import IterativeRefiner
-from neuralop_irno.registry import call_with_options
+from neuralop_irno.registry import MODELS, accepts, call_with_options, plain
 from neuralop_irno.study import controls
 from neuralop_irno.study.cost import device_of
 from neuralop_irno.study.one_shot import one_shot_like
@@ -78,7 +78,7 @@ def contender(setting: Setting) -> Contender:
 
 def _base(setting: Setting) -> Contender:
     model = setting.experiment.build_base(setting.splits)
-    return Contender(model, model, setting.experiment.build_base_recipe(), RefinementLoss())
+    return Contender(model, model, setting.experiment.build_base_recipe(), loss_for(setting.splits["train"]))
 
 
 def _refined(setting: Setting) -> Contender:
@@ -121,6 +121,39 @@ def _alone(setting: Setting) -> Contender:
     return Contender(model, model, recipe, _loss_of_the_last_step(words))
 
 
+def _rebuilt(setting: Setting) -> Contender:
+    assert setting.base is not None
+    words = controls.widened(
+        {**_in_the_place_of_the_base(setting), "width": 1},
+        "width",
+        _size(setting.base),
+        lambda words: _size(_built(setting, words)),
+    )
+    torch.manual_seed(setting.seed)  # the search has drawn weights
+    model = _built(setting, words)
+    given = {**(setting.experiment.base_training or {}), **setting.variant.training}
+    recipe: Recipe = call_with_options(Recipe, given, "the base's training")
+    return Contender(model, model, recipe, loss_for(setting.splits["train"]))
+
+
+def _in_the_place_of_the_base(setting: Setting) -> dict[str, Any]:
+    """The words of a variant's network, and of the base's own those that such a network takes."""
+    network = setting.variant.network
+    constructor = MODELS.lookup(str(network["model_arch"]).lower())
+    base = plain(setting.experiment.model["base"])
+    own = base if isinstance(base, dict) else {}
+    return {**{name: word for name, word in own.items() if accepts(constructor, name)}, **network}
+
+
+def _built(setting: Setting, words: dict[str, Any]) -> nn.Module:
+    return replace(setting.experiment, model={"base": words}).build_base(setting.splits)
+
+
+def _size(model: nn.Module) -> int:
+    """How many parameters a network has."""
+    return sum(weight.numel() for weight in model.parameters())
+
+
 def _refiner(setting: Setting) -> IterativeRefiner:
     """The refiner of the words around the trained base, where that is."""
     assert setting.base is not None
@@ -143,4 +176,5 @@ BUILDERS = {
     "same_compute": _same_compute,
     "last_layer": _last_layer,
     "alone": _alone,
+    "rebuilt": _rebuilt,
 }

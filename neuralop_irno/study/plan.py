@@ -13,7 +13,10 @@ from neuralop_irno.registry import MODELS, call_with_options, plain
 BASE = "base"
 """The variant that every study has: the base by itself, which all the others but rivals stand on."""
 
-ROLES = ("base", "refined", "same_parameters", "same_compute", "last_layer", "alone")
+ROLES = ("base", "refined", "same_parameters", "same_compute", "last_layer", "alone", "rebuilt")
+
+NETWORKS = ("alone", "rebuilt")
+"""The roles that are about another network than the base."""
 
 
 class Run(NamedTuple):
@@ -37,11 +40,13 @@ class Variant:
 
     Attributes:
         role: what is trained: ``refined``; ``same_parameters`` and ``same_compute``, networks that are asked
-            once; ``last_layer`` of the base, in a Sobolev norm; ``alone``, a rival from x to y.
+            once; ``last_layer`` of the base, in a Sobolev norm; ``alone``, a rival from x to y; ``rebuilt``,
+            the base's own words with those of another network, at a width that has as many parameters,
+            trained as the base is.
         network: of a rival, in the words of ``neuralop.get_model``: any registered name.
         model: changes to the words of the refiner.
         loss: to the loss.
-        training: to the recipe.
+        training: to the recipe; of a network that is rebuilt, to the base's.
     """
 
     role: str = "refined"
@@ -53,11 +58,10 @@ class Variant:
     def __post_init__(self) -> None:
         if self.role not in ROLES:
             raise ValueError(expected("a role", repr(self.role), did_you_mean(str(self.role), ROLES)))
-        if (self.role == "alone") is not bool(self.network):
+        if (self.role in NETWORKS) is not bool(self.network):
             got = f"role {self.role} and network {self.network}"
-            raise ValueError(
-                expected("a network for the role 'alone', and for no other", got, "both or none")
-            )
+            wanted = f"a network for the role {' or '.join(map(repr, NETWORKS))}, and for no other"
+            raise ValueError(expected(wanted, got, "both or none"))
         if self.network:
             MODELS.lookup(str(self.network.get("model_arch")).lower())
 

@@ -15,6 +15,7 @@ from torch import nn
 
 from neuralop_irno.checkpoint import write_bytes
 from neuralop_irno.config import read_yaml
+from neuralop_irno.data.node_classes import NodeClasses
 from neuralop_irno.diagnostics.base_check import check_base
 from neuralop_irno.errors import expected
 from neuralop_irno.study import record as records
@@ -89,9 +90,11 @@ class StudyRunner:
         forget_peak(self.device)
         updates, seconds, notes = self._train(built, self._work(run, setting))
         training_mib = peak_mib(self.device)
-        if run.variant == BASE:
+        of_fields = not isinstance(splits["valid"], NodeClasses)
+        if run.variant == BASE and of_fields:
             validation = (batch for _, batch in load_all(splits["valid"], batch_size=16))
             notes += check_base(built.model, validation).problems
+        if run.variant == BASE:
             bases = {run.base: built.model}
             self._bases[run.problem, run.base, run.seed] = built.model
         problem = self.study.problems[run.problem]
