@@ -14,7 +14,11 @@ from neuralop_irno.diagnostics.base_check import check_base as check_base
 from neuralop_irno.diagnostics.calibration import calibrate as calibrate
 from neuralop_irno.diagnostics.report import Diagnosis as Diagnosis
 from neuralop_irno.diagnostics.report import diagnose as diagnose
+from neuralop_irno.lipschitz import lipschitz_bound as lipschitz_bound
+from neuralop_irno.lipschitz import spectrally_normalised as spectrally_normalised
 from neuralop_irno.losses.contraction import ContractionLoss as ContractionLoss
+from neuralop_irno.losses.contraction import FrechetLoss as FrechetLoss
+from neuralop_irno.losses.contraction import JacobianLoss as JacobianLoss
 from neuralop_irno.losses.fixed_point import FixedPointLoss as FixedPointLoss
 from neuralop_irno.losses.refinement import RefinementLoss as RefinementLoss
 from neuralop_irno.losses.sobolev import SobolevLoss as SobolevLoss

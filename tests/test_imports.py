@@ -17,7 +17,7 @@ RANKS = (
     ("errors", "version"),
     ("domain", "registry", "checkpoint", "calibration", "recipe", "stepping"),
     ("host",),
-    ("solution", "spectrum", "metrics", "persistence", "data", "models"),
+    ("solution", "spectrum", "metrics", "persistence", "data", "models", "lipschitz"),
     ("base", "correction", "solver", "losses"),
     ("parts",),
     ("refiner", "picard"),
@@ -34,7 +34,7 @@ RANKS = (
 NEURALOPERATOR = ("host.py",)
 PYG = (
     "domain/graph.py", "base/pyg.py", "spectrum/", "correction/graph.py", "models/", "registry.py", "data/",
-    "graphgym/", "picard/",
+    "graphgym/", "picard/", "lipschitz/",
 )  # fmt: skip
 LONGEST = 320
 

@@ -3,6 +3,7 @@
 Importing this room puts its corrections into the registry.
 """
 
+from neuralop_irno.correction import bounded as bounded
 from neuralop_irno.correction import denoiser as denoiser
 from neuralop_irno.correction import equivariant as equivariant
 from neuralop_irno.correction import graph as graph

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ from neuralop_irno.correction.padding import pad, padding_modes
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.grid import GridDomain
 from neuralop_irno.errors import did_you_mean, expected
+from neuralop_irno.lipschitz.norms import OperatorNorm, copies_in_padding, operator_norm_of
 
 CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 CONVOLVE = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
@@ -191,6 +193,12 @@ class _Convolution(nn.Module):
         if set(self.modes) == {"zero"}:  # the one mode that a convolution has built in
             return convolve(field, weight, bias, padding=1)
         return convolve(pad(field, self.modes), weight, bias)
+
+
+@operator_norm_of.register
+def _(layer: _Convolution) -> OperatorNorm:
+    modes = ["zeros" if mode == "zero" else mode for mode in layer.modes]
+    return OperatorNorm(copies=math.prod(copies_in_padding(mode, added=2, reach=2) for mode in modes))
 
 
 class _LayerNorm(nn.LayerNorm):

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import math
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from neuralop_irno.base.operator import at_least_float32, check_finite, signature_of
-from neuralop_irno.correction.correction import BoundCorrection, Correction
-from neuralop_irno.domain.domain import Domain
-from neuralop_irno.domain.graph import GraphDomain
-from neuralop_irno.domain.grid import GridDomain
-from neuralop_irno.errors import did_you_mean, expected
+from neuralop_irno.base.operator import at_least_float32, check_finite
+from neuralop_irno.correction.correction import BoundCorrection
+from neuralop_irno.errors import expected
 from neuralop_irno.parts import build_solver, other_solver
 from neuralop_irno.picard.bounds import PicardSolution
+from neuralop_irno.picard.call import FixedPointMap, arguments, laid_out
 from neuralop_irno.solution import Trajectory
 from neuralop_irno.solver.gradient import gradient_rule
-from neuralop_irno.solver.picard import Picard
+from neuralop_irno.solver.picard import Picard, step_size_of
 from neuralop_irno.solver.solve import LegRunner, no_steps, solve, trajectory_of
+from neuralop_irno.solver.solver import Solver
+from neuralop_irno.solver.step_size import Constant
 from neuralop_irno.solver.stopping import Limits
-
-OF_GRAPHS = ("edge_index", "batch", "pos")
-EDGE_WORDS = ("edge_attr", "edge_weight")
-"""Networks of PyTorch Geometric say one or the other."""
 
 
 class PicardNetwork(nn.Module):
@@ -33,7 +31,8 @@ class PicardNetwork(nn.Module):
 
     It is called as the block is, with whatever else the block takes: on grids and sequences
     ``network(x)``, on graphs ``network(x, edge_index, edge_attr=..., batch=...)``. Every grid and every
-    graph of a batch is iterated on its own account.
+    graph of a batch is iterated on its own account; ``batch`` is for that, whether the block asks for it or
+    not.
 
     Args:
         block: T, any module whose answer is shaped like its first input.
@@ -77,8 +76,12 @@ class PicardNetwork(nn.Module):
             raise TypeError(expected("a block that is a module", type(block).__name__, "an nn.Module"))
         if not isinstance(smoothing, (int, float)) or not 0 <= smoothing < 1:
             raise ValueError(expected("smoothing at least 0 and below 1", repr(smoothing), "smoothing=0.5"))
+        if not isinstance(weight, (int, float)) or not math.isfinite(weight):
+            raise ValueError(expected("a finite weight", repr(weight), "weight=1.0"))
         if not isinstance(inject, (bool, nn.Module)):
             raise TypeError(expected("inject as a bool or a module", repr(inject), "inject=True"))
+        if steps is None:
+            raise ValueError(expected("steps >= 0", None, "steps=8"))
         self._usual = Limits(steps) if tol is None else Limits(rtol=tol, max_steps=steps)
         self.steps, self.tol, self.smoothing, self.weight = steps, tol, smoothing, weight
         self.block = block
@@ -106,11 +109,16 @@ class PicardNetwork(nn.Module):
         """The iterates that carry a gradient, as losses on an iteration read them.
 
         `ContractionLoss` reads it: ``loss(network.trajectory(x), x)``, and ``trajectory.last`` is the answer.
+
+        Args:
+            x: the state to start from.
+            args: what else the block takes by position.
+            kwargs: what else it takes by keyword.
         """
         phi, start = self._problem(x, args, kwargs)
-        leg = self.gradient.for_answers()(
-            LegRunner(phi, self.solver), start, no_steps(phi, start), max(self.steps, 1)
-        )
+        run, taken = LegRunner(phi, self.solver), no_steps(phi, start)
+        rule = self.gradient.for_answers()
+        leg = rule(run, start, taken, self.steps) if self.steps else run(start, 0, taken=taken)
         return trajectory_of(leg, self.steps, phi, self.solver, _as_it_is, _as_it_is)
 
     @torch.no_grad()
@@ -124,7 +132,7 @@ class PicardNetwork(nn.Module):
         max_evaluations: int | None = None,
         atol: float = 0.0,
         rtol: float | Tensor = 0.0,
-        lipschitz: float | None = None,
+        lipschitz: float | Tensor | None = None,
         throw: bool = False,
         **kwargs: Any,
     ) -> PicardSolution:
@@ -133,120 +141,60 @@ class PicardNetwork(nn.Module):
         Args:
             x: the state to start from.
             args: what else the block takes by position.
-            solver: another solver than the network's own. Banach's bounds are those of plain Picard steps:
-                with any other they are inf, and ``error_bound`` is what there is.
+            solver: another solver than the network's own. It evaluates the block once more than it takes
+                steps: the bound on its answer comes from the plain step that would follow.
             steps: take so many, without a tolerance; by default the network's own way to stop.
             max_steps: with a tolerance, how many at most.
-            max_evaluations: of the block, counted in samples over the whole batch.
+            max_evaluations: of the block in steps, counted in samples over the whole batch.
             atol: a sample has converged when its step is smaller than ``atol + rtol |u|``.
             rtol: see atol.
-            lipschitz: a bound on the Lipschitz constant of T, where it is known: the bounds hold then.
-                Otherwise they rest on the contraction that was observed.
+            lipschitz: a bound on the Lipschitz constant of T, where it is known, for all samples or for each
+                of them: the bounds hold then. Otherwise they rest on the contraction that was observed.
             throw: raise if a sample ended badly, rather than mark it.
             kwargs: what else the block takes by keyword.
         """
-        if lipschitz is not None and not lipschitz >= 0:
+        known = None if lipschitz is None else torch.as_tensor(lipschitz, dtype=torch.float64)
+        if known is not None and not bool((known >= 0).all()):
             raise ValueError(expected("lipschitz >= 0", lipschitz, "lipschitz_bound(block)"))
         limits = Limits(steps, max_steps, max_evaluations, atol, rtol)
         if steps is None and not limits.tolerance:
             limits = self._usual
         phi, start = self._problem(x, args, kwargs)
+        if known is not None and known.dim() and known.shape != (phi.domain.samples,):
+            wanted = f"lipschitz once, or for each of {phi.domain.samples} samples"
+            raise ValueError(expected(wanted, tuple(known.shape), "lipschitz_bound(block)"))
         chosen = other_solver(solver, self.solver)
         solution = solve(phi, start, chosen, self.steps, limits, _as_it_is)
-        factor = None if lipschitz is None else self.factor(lipschitz)
-        plain = type(chosen) is Picard
-        bounded = PicardSolution.of(solution, factor if plain else torch.inf)
+        alpha = step_size_of(chosen, solution.steps)
+        coming = None
+        if not _takes_plain_steps(chosen):
+            coming = alpha.abs() * phi.domain.norm(phi(solution.value))
+            solution = replace(solution, evaluations=solution.evaluations + phi.domain.samples)
+        factor = None if known is None else self._factor(known.to(alpha.device), alpha.double())
+        bounded = PicardSolution.of(solution, factor, coming)
         return bounded.or_raise() if throw else bounded
 
     def factor(self, lipschitz: float) -> float:
         """By how much a step shrinks distances where T has this Lipschitz constant."""
-        return self.smoothing + (1 - self.smoothing) * abs(self.weight) * lipschitz
+        return float(self._factor(torch.tensor(lipschitz), torch.tensor(1 - self.smoothing)))
+
+    def _factor(self, lipschitz: Tensor, alpha: Tensor) -> Tensor:
+        return (1 - alpha).abs() + alpha.abs() * abs(self.weight) * lipschitz
 
     def _problem(
         self, x: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[BoundCorrection, Tensor]:
         """One call, laid out for the iteration: u -> lambda T(u) + f - u, and where it starts."""
-        given = self._arguments(x, args, kwargs)
+        check_finite(x, "x")
         start = at_least_float32(x)
-        check_finite(start, "x")
-        domain: Domain = GridDomain.of(start)
-        edge_words = [name for name in EDGE_WORDS if given.get(name) is not None]
-        if "edge_index" in given or "batch" in given:
-            known = {**given, "edge_attr": given[edge_words[0]] if edge_words else None}
-            domain = GraphDomain.of(start, known)
         free = self.inject(start) if isinstance(self.inject, nn.Module) else start if self.inject else None
-        others = {name: value for name, value in given.items() if name not in (*OF_GRAPHS, *EDGE_WORDS)}
-        graph_words = tuple(name for name in given if name in (*OF_GRAPHS, *edge_words))
-        call = _Call(free, domain, graph_words, tuple(others), tuple(others.values()))
-        return BoundCorrection(_FixedPointMap(self.block, self.weight), call, domain), start
-
-    def _arguments(self, x: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-        """What the block is given besides its state, by name."""
-        parameters = signature_of(self.block).parameters.values()
-        named = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.POSITIONAL_ONLY)][1:]
-        if len(args) > len(named):
-            got = f"{len(args)} without names"
-            raise TypeError(expected(f"at most {len(named)} arguments after x", got, "name=value"))
-        known = [p.name for p in parameters if p.kind is not p.VAR_POSITIONAL]
-        takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
-        for name in kwargs:
-            if not takes_any and name not in known[1:]:
-                what = f"an argument of {type(self.block).__name__}"
-                raise TypeError(expected(what, repr(name), did_you_mean(name, known[1:])))
-        return {**dict(zip(named, args, strict=False)), **kwargs}
+        call = laid_out(self.block, start, free, arguments(self.block, args, kwargs))
+        return BoundCorrection(FixedPointMap(self.block, self.weight), call, call.domain), start
 
 
-class _Call(NamedTuple):
-    """What the block is told in one call.
-
-    Attributes:
-        free: f, or None.
-        domain: where the state lives.
-        graph_words: what of the domain it is told, under which names.
-        names: of what else it is told.
-        values: the same, in this order.
-    """
-
-    free: Tensor | None
-    domain: Domain
-    graph_words: tuple[str, ...]
-    names: tuple[str, ...]
-    values: tuple[Any, ...]
-
-    def words(self) -> dict[str, Any]:
-        """Everything, by name."""
-        found = dict(zip(self.names, self.values, strict=True))
-        domain = self.domain
-        if isinstance(domain, GraphDomain):
-            own = {"batch": domain.batch, "pos": domain.pos}
-            if "edge_index" in self.graph_words:
-                own["edge_index"] = domain.edges.index
-                own |= dict.fromkeys(EDGE_WORDS, domain.edges.attr)
-            found |= {name: own[name] for name in self.graph_words}
-        return found
-
-
-class _FixedPointMap(Correction):
-    r"""What a solver drives to zero: :math:`\lambda T(u) + f - u`.
-
-    Args:
-        block: T.
-        weight: lambda.
-    """
-
-    def __init__(self, block: nn.Module, weight: float) -> None:
-        super().__init__()
-        self.block, self.weight = block, weight
-
-    def forward(self, x: _Call, h: Tensor) -> Tensor:
-        image = self.block(h, **x.words())
-        if not isinstance(image, Tensor) or image.shape != h.shape:
-            got = tuple(image.shape) if isinstance(image, Tensor) else type(image).__name__
-            wanted = f"a block whose answer is shaped like its input {tuple(h.shape)}"
-            raise ValueError(expected(wanted, got, "an encoder before it and a decoder behind"))
-        free = 0 if x.free is None else x.free
-        update: Tensor = self.weight * image + free - h
-        return update
+def _takes_plain_steps(solver: Solver) -> bool:
+    """Whether Banach's bounds speak of the steps that a solver takes: Picard's, all of one size."""
+    return type(solver) is Picard and isinstance(solver.alpha, Constant)
 
 
 def _as_it_is(field: Tensor) -> Tensor:

@@ -1,0 +1,40 @@
+"""Any correction by name, with its linear layers held to a norm."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from neuralop_irno.correction.correction import Correction
+from neuralop_irno.correction.join import as_correction
+from neuralop_irno.lipschitz.normalisation import spectrally_normalised
+from neuralop_irno.registry import CORRECTIONS
+
+
+@CORRECTIONS.register("bounded")
+def bounded(
+    in_channels: int,
+    out_channels: int,
+    dim: int | None = None,
+    correction: Any = "unet",
+    bound: float = 1.0,
+    padding: str | Sequence[str] | None = None,
+) -> Correction:
+    """`spectrally_normalised` in a config, where it is saved with the refiner.
+
+    Args:
+        in_channels: channels of x.
+        out_channels: channels of h.
+        dim: spatial dimensions, where the correction asks.
+        correction: by name or config.
+        bound: the norm of each of its linear layers, at most.
+        padding: of the correction, where it has one and its config leaves it open.
+
+    Example:
+        >>> phi = CORRECTIONS.build({"name": "bounded", "bound": 0.5}, in_channels=2, out_channels=1, dim=2)
+        >>> phi.in_channels, phi.out_channels
+        (2, 1)
+    """
+    known = {"in_channels": in_channels, "out_channels": out_channels, "dim": dim, "padding": padding}
+    given = {name: value for name, value in known.items() if value is not None}
+    return spectrally_normalised(as_correction(CORRECTIONS.build(correction, **given)), bound)

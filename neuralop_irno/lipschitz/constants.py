@@ -1,0 +1,113 @@
+"""What each kind of layer can stretch: the table behind `lipschitz_bound`."""
+
+from __future__ import annotations
+
+import math
+from functools import singledispatch
+
+from torch import nn
+
+from neuralop_irno.errors import expected
+from neuralop_irno.lipschitz.graph import Graph
+from neuralop_irno.lipschitz.layers import MaxMin, Residual
+from neuralop_irno.lipschitz.norms import operator_norm_of
+
+
+@singledispatch
+def constant_of(module: nn.Module, graph: Graph | None) -> float:
+    """The bound of one kind of module; `lipschitz_bound` is the way in.
+
+    Args:
+        module: the layer.
+        graph: where graph convolutions work; to be handed on to what the module holds.
+    """
+    kind = type(module)
+    constant = CONSTANTS.get(kind)
+    if constant is not None:
+        return constant
+    norm = operator_norm_of(module)
+    if norm is not None:
+        return float(norm.of(module))
+    raise TypeError(
+        expected(
+            "layers whose Lipschitz constant is known",
+            kind.__name__,
+            "@constant_of.register for your own, or solve(x) without lipschitz=..., which observes it",
+        )
+    )
+
+
+CONSTANTS: dict[type[nn.Module], float] = {
+    **dict.fromkeys(
+        (
+            nn.Identity, nn.Flatten, nn.Unflatten, nn.ReLU, nn.ReLU6, nn.Tanh, nn.Hardtanh, nn.Softplus,
+            nn.Softsign, nn.Softshrink, nn.Hardshrink, nn.Tanhshrink, nn.LogSigmoid, nn.CELU, MaxMin,
+        ),
+        1.0,
+    ),
+    nn.Sigmoid: 0.25,
+    nn.Hardsigmoid: 1 / 6,
+    nn.GELU: 1.1291,  # at sqrt(2), the exact form; the one by tanh stays below
+    nn.SiLU: 1.0999,  # at 2.3994
+    nn.Mish: 1.0885,  # at 1.5
+    nn.Hardswish: 1.5,
+    nn.SELU: 1.7581,  # its scale times its alpha, just below zero
+}  # fmt: skip
+"""The steepest slope of each activation, rounded up; of what only moves values about, 1."""
+
+
+@constant_of.register
+def _(module: nn.Sequential, graph: Graph | None) -> float:
+    return math.prod(constant_of(part, graph) for part in module)
+
+
+@constant_of.register
+def _(module: Residual, graph: Graph | None) -> float:
+    return 1 + constant_of(module.branch, graph)
+
+
+@constant_of.register
+def _(module: nn.LeakyReLU, graph: Graph | None) -> float:
+    return max(1.0, abs(module.negative_slope))
+
+
+@constant_of.register
+def _(module: nn.PReLU, graph: Graph | None) -> float:
+    return max(1.0, float(module.weight.abs().max()))
+
+
+@constant_of.register
+def _(module: nn.ELU, graph: Graph | None) -> float:
+    return max(1.0, abs(module.alpha))
+
+
+@constant_of.register
+def _(module: nn.Dropout | nn.Dropout1d | nn.Dropout2d | nn.Dropout3d, graph: Graph | None) -> float:
+    if module.training and module.p == 1:
+        return 0.0
+    return 1 / (1 - module.p) if module.training else 1.0
+
+
+@constant_of.register
+def _(module: nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d, graph: Graph | None) -> float:
+    if module.training or module.running_var is None:
+        raise ValueError(
+            expected("batch norm by running statistics", "by those of each batch", "block.eval()")
+        )
+    scale = (module.running_var + module.eps).rsqrt()
+    return float((scale if module.weight is None else scale * module.weight.abs()).max())
+
+
+@constant_of.register
+def _(module: nn.AvgPool1d | nn.AvgPool2d | nn.AvgPool3d, graph: Graph | None) -> float:
+    # The square of a mean is below the mean of squares, and a cell is in so many windows at most.
+    sizes, strides = module.kernel_size, module.stride
+    axes = {nn.AvgPool1d: 1, nn.AvgPool2d: 2, nn.AvgPool3d: 3}[type(module)]
+    each_size = sizes if isinstance(sizes, tuple) else (sizes,) * axes
+    each_stride = strides if isinstance(strides, tuple) else (strides,) * axes
+    windows = math.prod(math.ceil(k / s) for k, s in zip(each_size, each_stride, strict=True))
+    padded = any(module.padding) if isinstance(module.padding, tuple) else module.padding
+    cut = module.ceil_mode or (padded and not module.count_include_pad)  # windows of fewer cells at the ends
+    if getattr(module, "divisor_override", None) is not None:
+        raise ValueError(expected("an average", "another divisor", "divisor_override=None"))
+    return math.sqrt(windows if cut else windows / math.prod(each_size))

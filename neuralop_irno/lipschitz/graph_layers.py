@@ -1,0 +1,105 @@
+"""What graph convolutions of PyTorch Geometric can stretch, on a given graph."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import torch
+from torch import nn
+
+from neuralop_irno.errors import expected
+from neuralop_irno.lipschitz.constants import constant_of
+from neuralop_irno.lipschitz.graph import Graph, adjacency_norm
+from neuralop_irno.lipschitz.norms import OperatorNorm, operator_norm_of
+
+
+@cache
+def know_graph_layers() -> None:
+    """Tell `lipschitz_bound` and `spectrally_normalised` of layers that only exist with PyTorch Geometric."""
+    from torch_geometric import nn as pyg
+
+    operator_norm_of.register(pyg.Linear, _as_matrix)
+    constant_of.register(pyg.GCNConv, _gcn)
+    constant_of.register(pyg.GraphConv, _graph_conv)
+    constant_of.register(pyg.SAGEConv, _sage)
+    constant_of.register(pyg.GINConv, _gin)
+
+
+def aggregation_norm(conv: Any, graph: Graph | None, own: float = 0.0) -> float:
+    r"""The norm of a sum, a mean or a maximum over neighbours, with each node's own value added.
+
+    A maximum stretches no difference further than the largest of its neighbours, so that a node counts once
+    for each that reads it: :math:`\max_j \sqrt{\sum_i w_{ij}^2}`.
+
+    Args:
+        conv: whose aggregation it is.
+        graph: the graph.
+        own: the weight of the own value.
+    """
+    graph = _known(conv, graph)
+    source, target = _ends(conv, graph.edge_index)
+    weights, nodes = graph.weights, graph.size
+    if conv.aggr == "mean":
+        degree = weights.new_zeros(nodes).index_add(0, target, torch.ones_like(weights))
+        weights = weights / degree[target]
+    if conv.aggr in ("add", "sum", "mean"):
+        loops = torch.arange(nodes, device=source.device)
+        weights = torch.cat([weights, weights.new_full((nodes,), own)])
+        return adjacency_norm(torch.cat([source, loops]), torch.cat([target, loops]), weights, nodes)
+    if conv.aggr in ("max", "min"):
+        readers = weights.new_zeros(nodes).index_add(0, source, weights.square())
+        return abs(own) + float(readers.amax().sqrt())
+    raise TypeError(expected("an aggregation by sum, mean or maximum", repr(conv.aggr), "aggr='mean'"))
+
+
+def _gcn(conv: Any, graph: Graph | None) -> float:
+    from torch_geometric.nn.conv.gcn_conv import gcn_norm
+
+    graph = _known(conv, graph)
+    if conv.normalize:
+        loops = conv.add_self_loops
+        index, weights = gcn_norm(
+            graph.edge_index, graph.weights, graph.size, conv.improved, loops, conv.flow, graph.weights.dtype
+        )
+        graph = Graph(index, weights, graph.size)
+    return aggregation_norm(conv, graph) * constant_of(conv.lin, None)
+
+
+def _graph_conv(conv: Any, graph: Graph | None) -> float:
+    around = aggregation_norm(conv, graph) * constant_of(conv.lin_rel, None)
+    return around + constant_of(conv.lin_root, None)
+
+
+def _sage(conv: Any, graph: Graph | None) -> float:
+    if conv.normalize:
+        raise ValueError(
+            expected("a SAGEConv that keeps lengths", "one that divides by them", "normalize=False")
+        )
+    # It reads no edge weights.
+    unweighted = Graph(_known(conv, graph).edge_index, None, _known(conv, graph).size)
+    around = aggregation_norm(conv, unweighted) * constant_of(conv.lin_l, None)
+    projected = constant_of(conv.lin, None) if conv.project else 1.0
+    return around * projected + (constant_of(conv.lin_r, None) if conv.root_weight else 0.0)
+
+
+def _gin(conv: Any, graph: Graph | None) -> float:
+    unweighted = Graph(_known(conv, graph).edge_index, None, _known(conv, graph).size)
+    return aggregation_norm(conv, unweighted, own=1 + float(conv.eps)) * constant_of(conv.nn, graph)
+
+
+def _known(conv: nn.Module, graph: Graph | None) -> Graph:
+    if graph is None:
+        name = type(conv).__name__
+        raise ValueError(expected(f"the graph on which a {name} works", "none", "edge_index=edge_index"))
+    return graph
+
+
+def _ends(conv: Any, edge_index: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """From where to where messages go."""
+    first, second = edge_index.unbind()
+    return (first, second) if conv.flow == "source_to_target" else (second, first)
+
+
+def _as_matrix(layer: nn.Module) -> OperatorNorm:
+    return OperatorNorm()

@@ -1,0 +1,107 @@
+"""Spectral normalisation: every linear layer of a module held to a norm."""
+
+from __future__ import annotations
+
+import math
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+from torch.nn.utils.parametrize import register_parametrization
+
+from neuralop_irno.errors import expected
+from neuralop_irno.lipschitz.known import know_other_packages
+from neuralop_irno.lipschitz.norms import OperatorNorm, operator_norm_of
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def spectrally_normalised(module: Module, bound: float = 1.0) -> Module:
+    r"""Hold every linear layer and every convolution in a module to an operator norm, in place.
+
+    .. math:: W \leftarrow W \, \min\left(1, \; \frac{b}{|W|} \right)
+
+    The norm is that of the layer as an *operator on fields*, on every grid, whatever its padding; see
+    `neuralop_irno.lipschitz.norms`. A layer within the bound is left as it is, so that one that starts at
+    zero stays there. What has no matrix (activations, normalisations, attention) is not touched:
+    `lipschitz_bound` says what the whole can do.
+
+    Args:
+        module: a block, a correction, anything; PyTorch Geometric's linear layers inside convolutions too.
+        bound: b, for each layer; n layers in a row stretch by b^n at most.
+
+    Example:
+        >>> block = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 8))
+        >>> _ = nn.init.normal_(block[0].weight)
+        >>> block = spectrally_normalised(block, bound=0.9)
+        >>> largest = block[0].weight.svd().S.max().item()
+        >>> 0.89 < largest < 0.9001
+        True
+    """
+    if not 0 < bound < math.inf:
+        raise ValueError(expected("a bound above 0 and finite", bound, "bound=1.0"))
+    know_other_packages()
+    held = 0
+    for layer in list(module.modules()):
+        norm = operator_norm_of(layer)
+        if norm is None:
+            continue
+        if any(is_lazy(parameter) for parameter in layer.parameters()):
+            raise ValueError(
+                expected(
+                    "layers that know their sizes", f"a lazy {type(layer).__name__}", "one forward pass first"
+                )
+            )
+        register_parametrization(layer, "weight", _Within(norm, bound))
+        layer.register_state_dict_post_hook(_without_product)
+        held += 1
+    if not held:
+        raise ValueError(
+            expected("a module with linear layers", type(module).__name__, "operator_norm_of.register(...)")
+        )
+    return module
+
+
+class _Within(nn.Module):
+    """A weight, made smaller where its layer would stretch further than a bound.
+
+    The steps of an iteration ask for the same weight, one after the other: its norm and the norm's gradient
+    are computed once, and kept for as long as the weight is the same to the last bit.
+    """
+
+    def __init__(self, norm: OperatorNorm, bound: float) -> None:
+        super().__init__()
+        self.norm, self.bound = norm, bound
+        self._last: tuple[Tensor, Tensor, Tensor] | None = None
+
+    def forward(self, weight: Tensor) -> Tensor:
+        norm = self.norm(weight) if torch.compiler.is_compiling() else self._kept(weight)
+        return weight * (self.bound / norm.clamp(min=self.bound)).to(weight.dtype)
+
+    def _kept(self, weight: Tensor) -> Tensor:
+        """The norm, with its gradient to first order."""
+        if self._last is None or not _same(self._last[0], weight):
+            with torch.inference_mode(False), torch.enable_grad():
+                at = weight.detach().clone().requires_grad_()
+                norm = self.norm(at)
+                (slope,) = torch.autograd.grad(norm, at)
+            self._last = at.detach(), norm.detach(), slope
+        at, norm, slope = self._last
+        return norm + ((weight - at) * slope).sum()
+
+    def right_inverse(self, weight: Tensor) -> Tensor:
+        """What is assigned becomes the weight before the bound."""
+        return weight
+
+
+def _same(kept: Tensor, weight: Tensor) -> bool:
+    alike = kept.device == weight.device and kept.dtype == weight.dtype
+    return alike and torch.equal(kept, weight.detach())
+
+
+def _without_product(
+    layer: nn.Module, state: dict[str, Tensor], prefix: str, metadata: dict[str, object]
+) -> None:
+    """PyTorch Geometric's linear layers save the weight that is in use beside the one it is made from."""
+    state.pop(f"{prefix}weight", None)

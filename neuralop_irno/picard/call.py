@@ -1,0 +1,135 @@
+"""One call of an iterated block: what it is told besides its state, and where the state lives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+
+from neuralop_irno.base.operator import signature_of
+from neuralop_irno.correction.correction import Correction
+from neuralop_irno.domain.domain import Domain
+from neuralop_irno.domain.graph import GraphDomain
+from neuralop_irno.domain.grid import GridDomain
+from neuralop_irno.errors import did_you_mean, expected
+
+OF_GRAPHS = ("edge_index", "batch", "pos")
+EDGE_WORDS = ("edge_attr", "edge_weight")
+"""Networks of PyTorch Geometric say one or the other."""
+
+
+class Call(NamedTuple):
+    """What the block is told in one call.
+
+    Attributes:
+        free: f, or None.
+        domain: where the state lives.
+        graph_words: what of the domain it is told, under which names.
+        names: of what else it is told.
+        values: the same, in this order.
+    """
+
+    free: Tensor | None
+    domain: Domain
+    graph_words: tuple[str, ...]
+    names: tuple[str, ...]
+    values: tuple[Any, ...]
+
+    def words(self) -> dict[str, Any]:
+        """Everything, by name."""
+        found = dict(zip(self.names, self.values, strict=True))
+        domain = self.domain
+        if isinstance(domain, GraphDomain):
+            own = {"batch": domain.batch, "pos": domain.pos}
+            if "edge_index" in self.graph_words:
+                own["edge_index"] = domain.edges.index
+                own |= dict.fromkeys(EDGE_WORDS, domain.edges.attr)
+            found |= {name: own[name] for name in self.graph_words}
+        return found
+
+
+class FixedPointMap(Correction):
+    r"""What a solver drives to zero: :math:`\lambda T(u) + f - u`.
+
+    Args:
+        block: T.
+        weight: lambda.
+    """
+
+    def __init__(self, block: nn.Module, weight: float) -> None:
+        super().__init__()
+        self.block, self.weight = block, weight
+
+    def forward(self, x: Call, h: Tensor) -> Tensor:
+        image = self.block(h, **x.words())
+        if not isinstance(image, Tensor) or image.shape != h.shape:
+            got = tuple(image.shape) if isinstance(image, Tensor) else type(image).__name__
+            wanted = f"a block whose answer is shaped like its input {tuple(h.shape)}"
+            raise ValueError(expected(wanted, got, "an encoder before it and a decoder behind"))
+        free = 0 if x.free is None else x.free
+        update: Tensor = self.weight * image + free - h
+        return update
+
+
+def laid_out(block: nn.Module, start: Tensor, free: Tensor | None, given: Mapping[str, Any]) -> Call:
+    """A call of the block, from what `arguments` found.
+
+    Args:
+        block: T.
+        start: the state that the iteration starts from.
+        free: f.
+        given: what the block is told, by name. ``batch`` says which graph a node belongs to: it decides who
+            is a sample of its own, and the block hears of it only if it asks.
+    """
+    if start.dim() < 2:
+        raise ValueError(expected("x of shape (B, *S) or (N, C)", tuple(start.shape), "x[None]"))
+    if free is not None and free.shape != start.shape:
+        wanted = f"a free function f shaped like x {tuple(start.shape)}"
+        raise ValueError(expected(wanted, tuple(free.shape), "a module that keeps the shape"))
+    edge_words = [name for name in EDGE_WORDS if given.get(name) is not None]
+    if len(edge_words) > 1:
+        raise ValueError(expected("edge_attr or edge_weight", "both", "one of the two"))
+    domain: Domain = GridDomain.of(start)
+    if "edge_index" in given or "batch" in given:
+        known = {**given, "edge_attr": given[edge_words[0]] if edge_words else None}
+        domain = GraphDomain.of(start, known)
+    others = {name: value for name, value in given.items() if name not in (*OF_GRAPHS, *EDGE_WORDS)}
+    for name, value in others.items():
+        if isinstance(value, Tensor) and (not value.dim() or len(value) != len(start)):
+            wanted = f"{name} with {len(start)} rows, like x, so that samples can stop one by one"
+            raise ValueError(expected(wanted, tuple(value.shape), f"{name}.expand({len(start)}, ...)"))
+    asked = signature_of(block).parameters
+    graph_words = tuple(
+        name for name in given if name in ("edge_index", *edge_words) or (name in OF_GRAPHS and name in asked)
+    )
+    return Call(free, domain, graph_words, tuple(others), tuple(others.values()))
+
+
+def arguments(block: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """What a block is given besides its state, by name; names that it does not know are refused.
+
+    Args:
+        block: T.
+        args: by position, after the state.
+        kwargs: by keyword. ``batch`` is read in any case.
+
+    Example:
+        >>> arguments(nn.Bilinear(2, 2, 2), (1.0,), {"batch": None})
+        {'input2': 1.0, 'batch': None}
+    """
+    parameters = signature_of(block).parameters.values()
+    named = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.POSITIONAL_ONLY)][1:]
+    if len(args) > len(named):
+        got = f"{len(args)} without names"
+        raise TypeError(expected(f"at most {len(named)} arguments after x", got, "name=value"))
+    if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+        known = [*named, *(p.name for p in parameters if p.kind is p.KEYWORD_ONLY), "batch"]
+        for name in kwargs:
+            if name not in known:
+                what = f"an argument of {type(block).__name__}"
+                raise TypeError(expected(what, repr(name), did_you_mean(name, known)))
+    for name in kwargs:
+        if name in named[: len(args)]:
+            raise TypeError(expected(f"{name} once", "by position and by name", f"{name}=..."))
+    return {**dict(zip(named, args, strict=False)), **kwargs}
