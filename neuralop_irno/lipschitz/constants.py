@@ -41,7 +41,7 @@ CONSTANTS: dict[type[nn.Module], float] = {
     **dict.fromkeys(
         (
             nn.Identity, nn.Flatten, nn.Unflatten, nn.ReLU, nn.ReLU6, nn.Tanh, nn.Hardtanh, nn.Softplus,
-            nn.Softsign, nn.Softshrink, nn.Hardshrink, nn.Tanhshrink, nn.LogSigmoid, nn.CELU, MaxMin,
+            nn.Softsign, nn.Softshrink, nn.Tanhshrink, nn.LogSigmoid, nn.CELU, MaxMin,
         ),
         1.0,
     ),

@@ -58,10 +58,9 @@ def _gcn(conv: Any, graph: Graph | None) -> float:
 
     graph = _known(conv, graph)
     if conv.normalize:
-        loops = conv.add_self_loops
-        index, weights = gcn_norm(
-            graph.edge_index, graph.weights, graph.size, conv.improved, loops, conv.flow, graph.weights.dtype
-        )
+        given = None if graph.edge_weight is None else graph.weights  # loops weigh less where none are given
+        options = (graph.size, conv.improved, conv.add_self_loops, conv.flow, torch.float64)
+        index, weights = gcn_norm(graph.edge_index, given, *options)
         graph = Graph(index, weights, graph.size)
     return aggregation_norm(conv, graph) * constant_of(conv.lin, None)
 

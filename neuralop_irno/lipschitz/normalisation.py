@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.parameter import is_lazy
 from torch.nn.utils.parametrize import register_parametrization
 
@@ -80,9 +81,9 @@ class _Within(nn.Module):
         return weight * (self.bound / norm.clamp(min=self.bound)).to(weight.dtype)
 
     def _kept(self, weight: Tensor) -> Tensor:
-        """The norm, with its gradient to first order."""
+        """The norm, with its gradient to first order; unseen by checkpoints, which count what is saved."""
         if self._last is None or not _same(self._last[0], weight):
-            with torch.inference_mode(False), torch.enable_grad():
+            with torch.inference_mode(False), torch.enable_grad(), saved_tensors_hooks(_as_it_is, _as_it_is):
                 at = weight.detach().clone().requires_grad_()
                 norm = self.norm(at)
                 (slope,) = torch.autograd.grad(norm, at)
@@ -93,6 +94,10 @@ class _Within(nn.Module):
     def right_inverse(self, weight: Tensor) -> Tensor:
         """What is assigned becomes the weight before the bound."""
         return weight
+
+
+def _as_it_is(tensor: Tensor) -> Tensor:
+    return tensor
 
 
 def _same(kept: Tensor, weight: Tensor) -> bool:

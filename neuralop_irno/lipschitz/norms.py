@@ -39,6 +39,8 @@ def matrix_norm(matrices: Tensor) -> Tensor:
         >>> matrix_norm(torch.diag(torch.tensor([3.0, -4.0]))).item()
         4.0
     """
+    unit = matrices.detach().abs().amax().clamp(min=torch.finfo(matrices.dtype).tiny)
+    matrices = matrices / unit
     tall = matrices.shape[-2] >= matrices.shape[-1]
     gram = matrices.mH @ matrices if tall else matrices @ matrices.mH
     exponent = torch.zeros_like(gram[..., 0, 0].real)
@@ -47,7 +49,7 @@ def matrix_norm(matrices: Tensor) -> Tensor:
         size = _root_of_squares(gram).clamp(min=torch.finfo(exponent.dtype).tiny)
         exponent = exponent + size.log() / 2 ** (squared + 1)
         gram = gram / size[..., None, None]  # or a number to the power 1024 would leave every range
-    return exponent.exp()
+    return unit * exponent.exp()
 
 
 def kernel_norm(weight: Tensor) -> Tensor:
@@ -79,7 +81,7 @@ def kernel_norm(weight: Tensor) -> Tensor:
         with torch.no_grad():  # a maximum has the gradient of the one that attains it
             largest = matrix_norm(weight).argmax()
         weight = weight.index_select(0, largest[None])[0]
-    return matrix_norm(weight) / OPEN ** sum(cells > 0 for cells in reach)
+    return matrix_norm(weight.flatten(1)) / OPEN ** sum(cells > 0 for cells in reach)
 
 
 def _root_of_squares(matrices: Tensor) -> Tensor:
