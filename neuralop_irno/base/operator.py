@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -221,10 +222,18 @@ def unwrapped(module: nn.Module) -> nn.Module:
 def signature_of(module: nn.Module) -> inspect.Signature:
     """The signature of the model itself."""
     module = unwrapped(module)
+    call = module.function if isinstance(module, _Function) else module.forward
     try:
-        return inspect.signature(module.function if isinstance(module, _Function) else module.forward)
+        method = inspect.ismethod(call) and call.__self__ is module
+        return _signature_of_method(call.__func__) if method else inspect.signature(call)
     except ValueError:  # functions and modules that are no Python (torch.sin, a traced model) have none
         return inspect.signature(lambda *args: args)
+
+
+@lru_cache(maxsize=256)  # a rollout asks at every step, and this would be a fifth of all that it does there
+def _signature_of_method(method: Callable[..., Any]) -> inspect.Signature:
+    signature = inspect.signature(method)
+    return signature.replace(parameters=list(signature.parameters.values())[1:])
 
 
 def stated_sizes(module: nn.Module) -> Sizes:
