@@ -74,8 +74,9 @@ class Experiment:
             options["folder"] = options.pop("checkpoint")
             model = call_with_options(load_base, options, "the base's files")
         else:
-            sample = splits["train"][0]
-            model = build_model(options, len(sample["x"]), len(sample["y"]))
+            sample: Any = splits["train"][0]
+            axis = 0 if isinstance(sample, dict) else 1  # graphs keep channels last
+            model = build_model(options, sample["x"].shape[axis], sample["y"].shape[axis])
         return model
 
     def build_refiner(self, base: nn.Module, padding: Sequence[str] | None = None) -> IterativeRefiner:

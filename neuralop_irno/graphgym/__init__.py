@@ -1,6 +1,6 @@
-"""GraphGym's main loop trains a refiner: ``cfg.model.type = "irno"``.
+"""GraphGym's main loop trains a refiner, ``cfg.model.type = "irno"``, and iterated graph networks.
 
-Importing this room registers a network, a loss and a group of the config with GraphGym, now or as soon as
+Importing this room registers networks, a loss and groups of the config with GraphGym, now or as soon as
 GraphGym is imported.
 """
 

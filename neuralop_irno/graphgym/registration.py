@@ -1,15 +1,16 @@
-"""The name ``irno`` in GraphGym's registers, whichever of the two packages is imported first.
+"""Our names in GraphGym's registers, whichever of the two packages is imported first.
 
 GraphGym has no entry points: its registers are dictionaries in a module of PyTorch Geometric, which takes
 seconds to import. Importing it from here would charge them to everybody who refines fields on grids. So a
-GraphGym that is there gets the name at once, and one that comes later gets it while it is imported. That
+GraphGym that is there gets the names at once, and one that comes later gets it while it is imported. That
 is also before GraphGym fills its config, so that the group is there from the start.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -17,38 +18,40 @@ from typing import Any
 
 from neuralop_irno.graphgym.loss import refinement_loss
 from neuralop_irno.graphgym.network import RefinedNetwork
-from neuralop_irno.graphgym.words import NAME
+from neuralop_irno.graphgym.picard import NodeNetwork
+from neuralop_irno.graphgym.words import NAME, NAMES
 
 REGISTERS = "torch_geometric.graphgym.register"
 CONFIG = "torch_geometric.graphgym.config"
 
 
 def register(registers: ModuleType) -> None:
-    """Put the network, the loss and the config group into GraphGym's registers.
+    """Put the networks, the loss and the groups of the config into GraphGym's registers.
 
     Args:
         registers: the module ``torch_geometric.graphgym.register``.
     """
-    entries = {
-        "network": RefinedNetwork,
-        "loss": refinement_loss,
-        "config": add_group,
+    entries: dict[str, dict[str, Callable[..., Any]]] = {
+        "network": {NAME: RefinedNetwork, **{name: partial(NodeNetwork, name) for name in NAMES}},
+        "loss": {NAME: refinement_loss},
+        "config": {name: partial(add_group, name) for name in (NAME, *NAMES)},
     }
-    for family, entry in entries.items():
-        # GraphGym refuses a name that is taken, and here a reloaded package would come a second time.
-        if NAME not in getattr(registers, f"{family}_dict"):
-            getattr(registers, f"register_{family}")(NAME, entry)
+    for family, named in entries.items():
+        for name, entry in named.items():
+            # GraphGym refuses a name that is taken, and here a reloaded package would come a second time.
+            if name not in getattr(registers, f"{family}_dict"):
+                getattr(registers, f"register_{family}")(name, entry)
 
 
-def add_group(cfg: Any) -> None:
-    """The group ``cfg.irno``, empty: the defaults are the refiner's own.
+def add_group(name: str, cfg: Any) -> None:
+    """A group of the config, empty: the defaults are those of what it describes.
 
     A default here would also fix a type. To yacs a value is of its default's type for ever, and a name
     (``correction: meshgraph``) could not become a mapping (``correction: {name: meshgraph, width: 64}``).
     """
     from yacs.config import CfgNode
 
-    cfg.irno = CfgNode(new_allowed=True)
+    cfg[name] = CfgNode(new_allowed=True)
 
 
 def register_with_graphgym() -> None:
@@ -59,8 +62,10 @@ def register_with_graphgym() -> None:
     register(sys.modules[REGISTERS])
     # A config that is filled already is not filled again; there is none without yacs.
     cfg = getattr(sys.modules.get(CONFIG), "cfg", None)
-    if cfg is not None and NAME not in cfg and not cfg.is_frozen():
-        add_group(cfg)
+    if cfg is not None and not cfg.is_frozen():
+        for name in (NAME, *NAMES):
+            if name not in cfg:
+                add_group(name, cfg)
 
 
 class _Watch(MetaPathFinder):

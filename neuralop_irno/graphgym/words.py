@@ -16,7 +16,10 @@ from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.registry import MODELS, call_with_options, plain
 
 NAME = "irno"
-"""What the network, the loss and the config group are called in GraphGym."""
+"""What the network, the loss and the config group of a refiner are called in GraphGym."""
+
+NAMES = ("pign", "itergnn")
+"""The same of other networks, whose losses are GraphGym's own."""
 
 OURS = "model."
 """Where GraphGym's Lightning module keeps its network."""
@@ -73,8 +76,8 @@ def base_from(words: Mapping[str, Any], dim_in: int, dim_out: int, frozen: bool)
     """
     from torch_geometric.graphgym.register import network_dict
 
-    # The refiner's own name stands for the model here: as a network it would ask cfg.irno for its base again.
-    networks = {name: network for name, network in network_dict.items() if name != NAME}
+    # Our own names stand for the models here: the refiner as a network would ask cfg.irno for its base again.
+    networks = {name: network for name, network in network_dict.items() if name not in (NAME, *NAMES)}
     options = dict(words)
     name, checkpoint = options.pop("model_arch"), options.pop("checkpoint", None)
     if name not in networks:

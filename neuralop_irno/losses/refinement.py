@@ -10,6 +10,7 @@ from torch import Tensor
 
 from neuralop_irno.errors import expected
 from neuralop_irno.losses.contraction import ContractionLoss
+from neuralop_irno.losses.cross_entropy import CrossEntropyLoss
 from neuralop_irno.losses.denoising import DenoisingLoss
 from neuralop_irno.losses.fixed_point import FixedPointLoss
 from neuralop_irno.losses.loss import Loss
@@ -47,6 +48,7 @@ class RefinementLoss(Loss):
         sobolev: beta_h; see `SobolevLoss`.
         sobolev_order: s.
         denoising: of the noise that a step from the truth left; see `DenoisingLoss`.
+        cross_entropy: of answers that tell classes apart; see `CrossEntropyLoss`.
         warmup: training batches over which all weights but w rise linearly from zero.
         reduction: over the samples, ``sum`` (neuraloperator's convention) or ``mean``.
 
@@ -80,6 +82,7 @@ class RefinementLoss(Loss):
         sobolev: float = 0.0,
         sobolev_order: float = -1.0,
         denoising: float = 0.0,
+        cross_entropy: float = 0.0,
         warmup: int = 0,
         reduction: str = "sum",
     ) -> None:
@@ -91,6 +94,7 @@ class RefinementLoss(Loss):
             "contraction": contraction,
             "sobolev": sobolev,
             "denoising": denoising,
+            "cross_entropy": cross_entropy,
         }
         for name, weight in self.weights.items():
             if not weight >= 0:
@@ -108,6 +112,7 @@ class RefinementLoss(Loss):
             "contraction": ContractionLoss(contraction_target, contraction_direction),
             "sobolev": SobolevLoss(sobolev_order, spectrum=spectrum),
             "denoising": DenoisingLoss(),
+            "cross_entropy": CrossEntropyLoss(),
         }
         self.parts: dict[str, Tensor] = {}
         self.register_buffer("updates", torch.zeros((), dtype=torch.long))
@@ -130,3 +135,8 @@ class RefinementLoss(Loss):
         if self.training and trajectory.phi is not None:
             self.updates += 1
         return total
+
+
+def loss_for(data: object) -> RefinementLoss:
+    """What networks are trained on where nobody says: square errors, unless the data say otherwise."""
+    return RefinementLoss(**getattr(data, "loss", {}))

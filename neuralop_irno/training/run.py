@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 from neuralop_irno.checkpoint import SUFFIX, write_bytes
 from neuralop_irno.config import Experiment, read_experiment, read_yaml
 from neuralop_irno.errors import expected
+from neuralop_irno.losses.refinement import loss_for
 from neuralop_irno.metrics import METRICS
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.training.batches import Sample, load_all
@@ -59,7 +60,8 @@ def train_experiment(
         write_bytes(folder / CONFIG, yaml.safe_dump(asdict(experiment), sort_keys=False).encode())
     if base_recipe is not None:
         tell("training the base")
-        trainer = Trainer(base, base_recipe, None, folder / "base", metric, device, show)
+        own = loss_for(splits["train"])
+        trainer = Trainer(base, base_recipe, own, folder / "base", metric, device, show)
         trainer.fit(splits["train"], splits["valid"], resume)
     torch.manual_seed(recipe.seed)
     refiner = experiment.build_refiner(base, getattr(splits["train"], "padding", None))

@@ -18,7 +18,11 @@ with warnings.catch_warnings():  # what torch says of Lightning as it is importe
     from torch_geometric.graphgym.model_builder import GraphGymModule
     from torch_geometric.graphgym.train import GraphGymDataModule
 
+from neuralop_irno.data.citations import citation_graph
+
 SPLITS = {"train": 24, "val": 8, "test": 8}
+PAPERS = (143, 7)
+"""Words and classes."""
 
 
 def ring(n: int, seed: int) -> Data:
@@ -55,6 +59,19 @@ def rings(format: str, name: str, folder: str) -> Rings | None:  # noqa: A002
     return Rings(cfg.dataset.task) if format == "rings" else None
 
 
+class Papers(InMemoryDataset):
+    """Papers that cite each other, split node by node."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._data, self.slices = self.collate([citation_graph(scale=0.1, labels=10)])
+
+
+@register.register_loader("papers")
+def papers(format: str, name: str, folder: str) -> Papers | None:  # noqa: A002
+    return Papers() if format == "papers" else None
+
+
 def configure(task: str = "graph", **groups: Any) -> None:
     """A config as from a file, over GraphGym's defaults."""
     folder = cfg.out_dir
@@ -69,10 +86,12 @@ def configure(task: str = "graph", **groups: Any) -> None:
         "optim": {"max_epoch": 12, "weight_decay": 0.0},
     }
     for name, group in groups.items():
-        words[name] |= group
+        words.setdefault(name, {}).update(group)
     cfg.merge_from_other_cfg(type(cfg)(words))
     assert_cfg(cfg)
     cfg.share.dim_in = cfg.share.dim_out = 1
+    if cfg.dataset.format == "papers":
+        cfg.share.dim_in, cfg.share.dim_out = PAPERS
 
 
 def train(name: str = "run", **groups: Any) -> GraphGymModule:

@@ -99,7 +99,8 @@ import importlib, neuralop_irno.graphgym.registration
 from torch_geometric.graphgym import cfg, register, set_cfg
 for again in range(2):
     assert all("irno" in d for d in (register.network_dict, register.loss_dict, register.config_dict))
-    assert cfg is None if "yacs" in blocked else cfg.irno == {}
+    assert all({"pign", "itergnn"} <= d.keys() for d in (register.network_dict, register.config_dict))
+    assert cfg is None if "yacs" in blocked else cfg.irno == cfg.pign == cfg.itergnn == {}
     importlib.reload(neuralop_irno.graphgym.registration)
     set_cfg(cfg)
 assert "register_base" in __import__("inspect").getsource(register)

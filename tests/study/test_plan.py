@@ -54,7 +54,7 @@ def test_a_variant_changes_the_words_of_its_problem_and_nothing_else() -> None:
         ({"variants": {"base": {}}}, "other variants than the base, got 'base'"),
         ({"variants": {"a": {"role": "refind"}}}, "a role, got 'refind'; try 'refined'"),
         ({"variants": {"a": {"modle": {}}}}, "an option of the variant 'a', got 'modle'; try 'model'"),
-        ({"variants": {"a": {"role": "alone"}}}, "a network for the role 'alone', and for no other"),
+        ({"variants": {"a": {"role": "alone"}}}, "a network for the role 'alone' or 'rebuilt', and for no other"),
         ({"variants": {"a": {"training": {"epoch": 1}}}}, "an option of the training, got 'epoch'"),
         ({"variants": {"a": {"loss": {"spectrall": 1}}}}, "an option of the loss, got 'spectrall'"),
         (
