@@ -33,6 +33,7 @@ class ResUNetHFS(nn.Module):
         features: channels of each level, the finest first.
         bottleneck: channels of the coarsest grid.
         padding: ``zero`` (as published), ``circular``, ``replicate`` or ``reflect``.
+        scaling: False leaves the high-frequency scaling out, for the network that it is compared with.
 
     Shapes:
         - x: ``(B, in_channels, H, W)``, H and W multiples of ``2 ** len(features)``
@@ -50,6 +51,7 @@ class ResUNetHFS(nn.Module):
         features: Sequence[int] = (32, 64, 64, 128, 128),
         bottleneck: int = 256,
         padding: str = "zero",
+        scaling: bool = True,
     ) -> None:
         super().__init__()
         if padding not in PADDINGS:
@@ -61,19 +63,23 @@ class ResUNetHFS(nn.Module):
         patches = [self.stride // 2**level for level in range(1, len(features) + 1)]
         inputs = [in_channels, *features[:-1]]
         above = [*features[1:], bottleneck]
+
+        def scaled(block: nn.Module, channels: int, patch: int) -> nn.Module:
+            return nn.Sequential(block, HighFrequencyScaling(channels, patch)) if scaling else block
+
         self.encoders = nn.ModuleList(
-            _scaled(_ResidualBlock(i, o, padding, nn.GroupNorm(1, o), nn.GroupNorm(1, o)), o, patch)
+            scaled(_ResidualBlock(i, o, padding, nn.GroupNorm(1, o), nn.GroupNorm(1, o)), o, patch)
             for i, o, patch in zip(inputs, features, patches, strict=True)
         )
         middle = _ResidualBlock(
             features[-1], bottleneck, padding, nn.GroupNorm(1, bottleneck), nn.GroupNorm(1, bottleneck)
         )
-        self.bottleneck = _scaled(middle, bottleneck, 1)
+        self.bottleneck = scaled(middle, bottleneck, 1)
         self.refine = nn.ModuleList(
             nn.ConvTranspose2d(coarse, o, 2, stride=2) for coarse, o in zip(above, features, strict=True)
         )
         self.decoders = nn.ModuleList(
-            _scaled(_ResidualBlock(2 * o, o, padding, nn.BatchNorm2d(o), nn.BatchNorm2d(o)), o, patch)
+            scaled(_ResidualBlock(2 * o, o, padding, nn.BatchNorm2d(o), nn.BatchNorm2d(o)), o, patch)
             for o, patch in zip(features, patches, strict=True)
         )
         self.last = nn.Conv2d(features[0], out_channels, 1)
@@ -114,7 +120,3 @@ class _ResidualBlock(nn.Module):
     def forward(self, field: Tensor) -> Tensor:
         result: Tensor = self.body(field) + self.around(field)
         return result
-
-
-def _scaled(block: nn.Module, channels: int, patch: int) -> nn.Module:
-    return nn.Sequential(block, HighFrequencyScaling(channels, patch))
