@@ -1,0 +1,167 @@
+"""Fields as tokens: patches of a grid, each with its place and its share of the domain."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from neuralop_irno.errors import expected
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """Where tokens stand: the nodes of a quadrature rule over the unit box.
+
+    Attributes:
+        places: of the nodes, from 0 to 1 along each axis, ``(N, d)``.
+        measure: the share of the box that each stands for, ``(N,)``; None where all shares are equal.
+        closed: for each axis, whether it closes on itself.
+    """
+
+    places: Tensor
+    measure: Tensor | None
+    closed: tuple[bool, ...]
+
+    def angles(self, waves: int) -> Tensor:
+        """The phases of so many waves at the nodes, ``(N, waves)``.
+
+        They take the axes in turn, 1, 2, .. waves along each; along an open axis half waves, so that its
+        two ends differ.
+        """
+        dim = len(self.closed)
+        numbers = torch.zeros(dim, waves, device=self.places.device, dtype=self.places.dtype)
+        for wave in range(waves):
+            axis = wave % dim
+            numbers[axis, wave] = (wave // dim + 1) * (2 * math.pi if self.closed[axis] else math.pi)
+        return self.places @ numbers
+
+
+def lattice(sizes: Sequence[int], patch: Sequence[int], closed: Sequence[bool], like: Tensor) -> Nodes:
+    """The centres of the patches of a grid, in the order of `to_patches`.
+
+    The points of a closed axis are i/n and weigh the same; those of an open axis are i/(n-1), and weigh
+    what the trapezoidal rule says. A patch weighs what its points weigh.
+
+    Args:
+        sizes: points along each axis.
+        patch: points of a patch along each axis.
+        closed: for each axis, whether it closes on itself.
+        like: a tensor whose device the nodes take, and its precision, if that is float32 or better.
+
+    Example:
+        >>> nodes = lattice([5], [1], [False], like=torch.zeros(1))
+        >>> nodes.places[:, 0].tolist(), nodes.measure.tolist()
+        ([0.0, 0.25, 0.5, 0.75, 1.0], [0.125, 0.25, 0.25, 0.25, 0.125])
+    """
+    precision = torch.promote_types(like.dtype, torch.float32)
+    places, weights = [], []
+    for points, width, periodic in zip(sizes, patch, closed, strict=True):
+        intervals = points if periodic else max(points - 1, 1)
+        place = torch.arange(points, device=like.device, dtype=precision) / intervals
+        weight = torch.full_like(place, 1 / intervals)
+        if not periodic and points > 1:
+            weight[[0, -1]] /= 2
+        places.append(place.unflatten(0, (-1, width)).mean(1))
+        weights.append(weight.unflatten(0, (-1, width)).sum(1))
+    grid = torch.stack(torch.meshgrid(*places, indexing="ij"), -1).flatten(0, -2)
+    shares = torch.stack(torch.meshgrid(*weights, indexing="ij"), -1).prod(-1).flatten()
+    return Nodes(grid, None if all(closed) else shares, tuple(closed))
+
+
+def to_patches(field: Tensor, patch: Sequence[int]) -> Tensor:
+    """A field cut into patches, one row each.
+
+    Args:
+        field: ``(B, C, *S)``.
+        patch: points of a patch along each axis.
+
+    Shapes:
+        - returns: ``(B, patches, C * points of a patch)``
+
+    Example:
+        >>> to_patches(torch.arange(4.0).reshape(1, 1, 4), [2])
+        tensor([[[0., 1.],
+                 [2., 3.]]])
+    """
+    sizes = field.shape[2:]
+    if len(sizes) != len(patch):
+        raise ValueError(expected(f"a field (B, C, *S) on {len(patch)} axes", tuple(field.shape), "dim=..."))
+    if any(size % width for size, width in zip(sizes, patch, strict=True)):
+        multiple = f"a grid whose sides are multiples of the patch {tuple(patch)}"
+        raise ValueError(expected(multiple, tuple(sizes), "another patch, or a grid to which it fits"))
+    for axis, width in enumerate(patch):
+        field = field.unflatten(2 + 2 * axis, (-1, width))
+    dim = len(patch)
+    outer, inner = range(2, 2 + 2 * dim, 2), range(3, 3 + 2 * dim, 2)
+    return field.permute(0, *outer, 1, *inner).flatten(1 + dim).flatten(1, dim)
+
+
+def from_patches(rows: Tensor, patch: Sequence[int], sizes: Sequence[int]) -> Tensor:
+    """The way back: a field from its patches.
+
+    Args:
+        rows: ``(B, patches, C * points of a patch)``.
+        patch: points of a patch along each axis.
+        sizes: of the grid.
+
+    Shapes:
+        - returns: ``(B, C, *sizes)``
+
+    Example:
+        >>> field = torch.randn(2, 3, 4, 6)
+        >>> torch.equal(from_patches(to_patches(field, [2, 3]), [2, 3], [4, 6]), field)
+        True
+    """
+    dim = len(patch)
+    counts = [size // width for size, width in zip(sizes, patch, strict=True)]
+    field = rows.unflatten(2, (-1, *patch)).unflatten(1, counts)
+    pairs = [axis for place in range(dim) for axis in (1 + place, 2 + dim + place)]
+    field = field.permute(0, 1 + dim, *pairs)
+    for axis in range(dim):
+        field = field.flatten(2 + axis, 3 + axis)
+    return field
+
+
+class PlaceEncoding(nn.Module):
+    """What tokens are told of their places: a few waves along every axis, mixed.
+
+    Args:
+        dim: axes.
+        width: channels of a token.
+
+    Shapes:
+        - returns: ``(N, width)``
+    """
+
+    waves = 4
+
+    def __init__(self, dim: int, width: int) -> None:
+        super().__init__()
+        self.mix = nn.Linear(2 * self.waves * dim, width)
+
+    def forward(self, nodes: Nodes) -> Tensor:
+        angles = nodes.angles(self.waves * len(nodes.closed))
+        told: Tensor = self.mix(torch.cat([angles.cos(), angles.sin()], -1))
+        return told
+
+
+def per_axis(name: str, given: Any, dim: int) -> tuple[Any, ...]:
+    """An option that is one word for all axes, or one for each."""
+    each = tuple(given) if isinstance(given, Sequence) else (given,) * dim
+    if dim < 1 or len(each) != dim:
+        wanted = f"{name} in one word, or in one for each of {dim} axes"
+        raise ValueError(expected(wanted, given, "as many words as axes"))
+    return each
+
+
+def patch_sides(patch: int | Sequence[int], dim: int) -> tuple[int, ...]:
+    """Points of a patch along each axis."""
+    sides = per_axis("patch", patch, dim)
+    if min(sides) < 1:
+        raise ValueError(expected("a patch of at least one point", patch, "patch=4"))
+    return sides
