@@ -58,11 +58,11 @@ def adjacency_norm(source: Tensor, target: Tensor, weights: Tensor, nodes: int) 
     """
     weights = weights.double().abs()
     q = weights.new_ones(nodes)
-    bound = weights.new_tensor(torch.inf)
+    bound, tiny = weights.new_tensor(torch.inf), torch.finfo(q.dtype).tiny
     for _ in range(SWEEPS):
         gathered = weights.new_zeros(nodes).index_add(0, target, weights * q[source])
         image = weights.new_zeros(nodes).index_add(0, source, weights * gathered[target])
         bound = torch.minimum(bound, (image / q).amax())
         # Nodes whose component matters little must not reach zero: any q above zero will do.
-        q = (image / image.amax().clamp(min=torch.finfo(q.dtype).tiny)).clamp(min=1e-100)
+        q = (image / image.amax().clamp(min=tiny)).clamp(min=1e-100)
     return float(bound.sqrt())
