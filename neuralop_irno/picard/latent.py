@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from neuralop_irno.picard.attention import IntegralOperator
@@ -61,6 +62,7 @@ class IteratedTokens(nn.Module, ABC):
         free, nodes = self.encode(x)
         return self.decode(self.network(free, nodes=nodes), x)
 
+    @torch.no_grad()
     def solve(self, x: Tensor, **options: Any) -> PicardSolution:
         """The same, with an account of each sample.
 

@@ -127,6 +127,7 @@ def test_a_solve_ends_at_the_solution_within_its_bound(name: str) -> None:
     solution, exact = model.solve(x, rtol=1e-4, max_steps=200), model.solve(x, steps=400)
     assert isinstance(solution, PicardSolution)
     assert solution.good.all()
+    assert not solution.value.requires_grad
     assert solution.value.shape == exact.value.shape == (3, 2, 4, 4)
     torch.testing.assert_close(solution.value, exact.value, rtol=1e-2, atol=1e-3)
     free, nodes = model.encode(x)
