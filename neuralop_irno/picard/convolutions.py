@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neuralop_irno.errors import did_you_mean, expected
+from neuralop_irno.lipschitz.constants import constant_of
+from neuralop_irno.lipschitz.graph import Graph
 from neuralop_irno.registry import call_with_options, parameters_of, plain
 
 SHORT = {"gcn": "GCNConv", "gat": "GATConv", "sage": "SAGEConv", "gin": "GINConv", "pna": "PNAConv"}
@@ -85,6 +87,13 @@ class GraphBlock(nn.Module):
         if self.norm is not None:
             messages = self.norm(messages, batch)
         return F.dropout(F.relu(messages), self.dropout, self.training)
+
+
+@constant_of.register
+def _(module: GraphBlock, graph: Graph | None) -> float:
+    normed = 1.0 if module.norm is None else constant_of(module.norm, graph)  # an error: norms have none
+    left_out = 1 / (1 - module.dropout) if module.training else 1.0
+    return constant_of(module.conv, graph) * normed * left_out
 
 
 def _norm(name: str | None, width: int) -> nn.Module | None:

@@ -15,6 +15,7 @@ from neuralop_irno import lipschitz_bound
 from neuralop_irno.lipschitz import MaxMin, Residual, orthogonal, spectrally_normalised
 from neuralop_irno.lipschitz.constants import CONSTANTS, constant_of
 from neuralop_irno.lipschitz.graph import Graph
+from neuralop_irno.picard.convolutions import GraphBlock
 
 ONE_SENTENCE = r"^expected [^\n]+, got [^\n]+; try [^\n]+$"
 
@@ -209,3 +210,14 @@ def test_what_is_not_known_is_said_and_can_be_made_known() -> None:
         return 3 * constant_of(module.inner, graph)
 
     assert lipschitz_bound(nn.Sequential(Scaled(nn.Tanh()), nn.ReLU())) == 3.0
+
+
+def test_the_block_of_a_picard_graph_network_has_a_bound_where_it_has_no_norm() -> None:
+    edge_index = random_graph(9, 30)
+    block = GraphBlock("sage", 4, norm=None, dropout=0.5).double().eval()
+    bound = lipschitz_bound(block, edge_index, nodes=9)
+    each = [stretch(block, torch.randn(9, 4, dtype=torch.float64), edge_index) for _ in range(5)]
+    assert max(each) <= bound
+    assert lipschitz_bound(block.train(), edge_index, nodes=9) == pytest.approx(2 * bound)
+    with pytest.raises(TypeError, match=ONE_SENTENCE):
+        lipschitz_bound(GraphBlock("sage", 4), edge_index)
