@@ -54,7 +54,7 @@ def test_a_variant_changes_the_words_of_its_problem_and_nothing_else() -> None:
         ({"variants": {"base": {}}}, "other variants than the base, got 'base'"),
         ({"variants": {"a": {"role": "refind"}}}, "a role, got 'refind'; try 'refined'"),
         ({"variants": {"a": {"modle": {}}}}, "an option of the variant 'a', got 'modle'; try 'model'"),
-        ({"variants": {"a": {"role": "alone"}}}, "a network for the role 'alone' or 'rebuilt', and for no other"),
+        ({"variants": {"a": {"role": "alone"}}}, "a network for the role 'alone' or 'rebuilt', and for no"),
         ({"variants": {"a": {"training": {"epoch": 1}}}}, "an option of the training, got 'epoch'"),
         ({"variants": {"a": {"loss": {"spectrall": 1}}}}, "an option of the loss, got 'spectrall'"),
         (
@@ -84,6 +84,7 @@ def test_studies_of_the_package_are_whole(name: str, scale: str) -> None:
     assert found.about.endswith(".")
     assert len(found.seeds) >= 3
     channels = {"turbulence": (2, 4), "burgers": (1, 1), "heat": (4, 1), "waves": (2, 1)}
+    channels |= {"patches": (2, 4), "space_time": (2, 4)}
     for problem_name, problem in found.problems.items():
         assert problem.bases
         for variant in found.variants.values():
