@@ -77,7 +77,9 @@ class _Within(nn.Module):
         self._last: tuple[Tensor, Tensor, Tensor] | None = None
 
     def forward(self, weight: Tensor) -> Tensor:
-        norm = self.norm(weight) if torch.compiler.is_compiling() else self._kept(weight)
+        # The compiler and torch.func follow what is computed, and cannot follow what is kept.
+        followed = torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
+        norm = self.norm(weight) if followed else self._kept(weight)
         return weight * (self.bound / norm.clamp(min=self.bound)).to(weight.dtype)
 
     def _kept(self, weight: Tensor) -> Tensor:

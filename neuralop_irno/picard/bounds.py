@@ -76,7 +76,7 @@ class PicardSolution(Solution):
     Attributes:
         factor: k, by which a Picard step shrinks distances at least: from the bound of the layers where it
             was given, and otherwise the largest that was observed, nan where there was none. ``(samples,)``
-        factor_known: whether it was given. The bounds hold then, up to rounding; otherwise they are estimates.
+        factor_known: whether it was given. The bounds hold then, to rounding; otherwise they are estimates.
         a_priori: from the first step, ``(samples,)``; inf where k is not below 1 or not known, and for
             solvers that take other steps than Picard's.
         a_posteriori: from the last one; for other solvers from the Picard step that would come next.

@@ -126,6 +126,23 @@ def test_a_compiled_layer_answers_the_same() -> None:
     torch.testing.assert_close(compiled(x), layer(x))
 
 
+def test_transforms_of_functions_see_through_it() -> None:
+    layer = spectrally_normalised(convolution())
+    parameters = {name: 1.1 * p.detach() for name, p in layer.named_parameters()}
+    x = torch.randn(2, 3, 6, dtype=torch.float64)
+
+    def answer(given: dict[str, Tensor], x: Tensor) -> Tensor:
+        return torch.func.functional_call(layer, given, (x,)).square().sum()
+
+    transformed = torch.func.grad(answer)(parameters, x)
+    each = torch.func.vmap(torch.func.grad(answer), (None, 0))(parameters, x[:, None])
+    leaves = {name: p.requires_grad_() for name, p in parameters.items()}
+    usual = torch.autograd.grad(answer(leaves, x), list(leaves.values()))
+    for name, expected in zip(leaves, usual, strict=True):
+        torch.testing.assert_close(transformed[name], expected)
+        torch.testing.assert_close(each[name].sum(0), expected)
+
+
 def test_every_step_of_an_iteration_uses_one_norm() -> None:
     block = wide(spectrally_normalised(nn.Linear(4, 4), 0.5))
     counted: list[int] = []
