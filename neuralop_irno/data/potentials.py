@@ -35,7 +35,8 @@ def potentials(
     Args:
         samples: graphs for training, validation and test.
         nodes: the fewest and the most of a ring.
-        held: nodes at a value of their own, drawn from a normal distribution.
+        held: nodes at a value of their own, drawn from a normal distribution and brought to mean 0 and
+            deviation 1.
         chords: for each node of the ring so many edges more, each over two or three nodes.
         seed: of rings and values.
     """
@@ -59,7 +60,9 @@ def _held_ring(n: int, held: int, chords: int, rng: np.random.Generator) -> Any:
     edges = _ring(n, chords, rng)
     known = np.zeros(n, dtype=bool)
     known[rng.choice(n, held, replace=False)] = True
-    given = np.where(known, rng.standard_normal(n), 0.0)
+    values = rng.standard_normal(held)
+    given = np.zeros(n)
+    given[known] = (values - values.mean()) / values.std()  # alike in size, so that no ring outvotes others
     u = potential(edges, known, given)
     return Data(
         x=torch.from_numpy(np.stack([given, known], 1)).float(),

@@ -23,6 +23,7 @@ def test_free_nodes_are_the_mean_of_their_neighbours(chords: float) -> None:
         torch.testing.assert_close(u[known], given[known])
         torch.testing.assert_close(u[~known], mean[~known], atol=1e-5, rtol=1e-5)
         assert not given[~known].any()
+        torch.testing.assert_close(given[known].std(correction=0), torch.ones(()))
 
 
 def test_values_are_far_away() -> None:
