@@ -51,7 +51,8 @@ class UNet(Correction):
         norm: ``layer`` (over the channels of each cell), ``group`` (groups of up to 8 channels),
             ``instance`` or ``none``.
         spectral_norm: hold every convolution's kernel, as a matrix, to a norm of 1. Between norms of fields
-            this bounds no contraction, but it keeps weights from growing.
+            this bounds no contraction, but it keeps weights from growing. The correction ``bounded`` holds
+            each convolution as an operator on fields.
 
     Shapes:
         - x: ``(B, in_channels, *S)``
