@@ -19,7 +19,7 @@ from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.registry import MODELS, accepts, call_with_options, plain
 from neuralop_irno.study import controls
 from neuralop_irno.study.cost import device_of
-from neuralop_irno.study.one_shot import one_shot_like
+from neuralop_irno.study.one_shot import WIDTHS, one_shot_like
 from neuralop_irno.study.plan import Variant
 
 
@@ -123,11 +123,9 @@ def _alone(setting: Setting) -> Contender:
 
 def _rebuilt(setting: Setting) -> Contender:
     assert setting.base is not None
+    words, option = _in_the_place_of_the_base(setting)
     words = controls.widened(
-        {**_in_the_place_of_the_base(setting), "width": 1},
-        "width",
-        _size(setting.base),
-        lambda words: _size(_built(setting, words)),
+        {**words, option: 1}, option, _size(setting.base), lambda wide: _size(_built(setting, wide))
     )
     torch.manual_seed(setting.seed)  # the search has drawn weights
     model = _built(setting, words)
@@ -136,13 +134,14 @@ def _rebuilt(setting: Setting) -> Contender:
     return Contender(model, model, recipe, loss_for(setting.splits["train"]))
 
 
-def _in_the_place_of_the_base(setting: Setting) -> dict[str, Any]:
-    """The words of a variant's network, and of the base's own those that such a network takes."""
+def _in_the_place_of_the_base(setting: Setting) -> tuple[dict[str, Any], str]:
+    """The words of a variant's network, with those of the base that such a network takes; and its width's."""
     network = setting.variant.network
     constructor = MODELS.lookup(str(network["model_arch"]).lower())
     base = plain(setting.experiment.model["base"])
     own = base if isinstance(base, dict) else {}
-    return {**{name: word for name, word in own.items() if accepts(constructor, name)}, **network}
+    words = {**{name: word for name, word in own.items() if accepts(constructor, name)}, **network}
+    return words, next((name for name in WIDTHS if accepts(constructor, name)), WIDTHS[0])
 
 
 def _built(setting: Setting, words: dict[str, Any]) -> nn.Module:

@@ -74,6 +74,20 @@ def test_it_has_the_words_of_the_base_that_it_takes_and_its_own() -> None:
     assert not pign.loss.weights["spatial"]
 
 
+def test_a_network_of_neuraloperators_is_as_wide_as_the_base_allows() -> None:
+    fno = {"model_arch": "fno", "n_modes": [4], "hidden_channels": 8, "n_layers": 2}
+    waves = {
+        "data": {"name": "burgers", "trajectories": [1, 1, 1], "frames": 2, "size": 8},
+        "bases": {"fno": fno},
+    }
+    deeper = {"role": "rebuilt", "network": {"model_arch": "fno", "n_layers": 4}}
+    changes = {"problems": {"waves": {**waves, "model": {}}}, "variants": {"deeper": deeper}}
+    found = contenders(study_from({"name": "tiny", **words(**changes)}), "waves")
+    model = found["fno", "deeper"].model
+    assert model.n_layers == 4
+    assert 4 <= model.hidden_channels < 8
+
+
 def test_a_seed_is_a_network() -> None:
     study = study_from({"name": "tiny", **words()})
     twins = [contenders(study, "papers")["sage", "pign"].model.state_dict() for _ in range(2)]
