@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from functools import singledispatch
+from typing import Any
 
 from torch import nn
 
@@ -26,15 +28,28 @@ def constant_of(module: nn.Module, graph: Graph | None) -> float:
     if constant is not None:
         return constant
     norm = operator_norm_of(module)
-    if norm is not None:
-        return float(norm.of(module))
-    raise TypeError(
-        expected(
-            "layers whose Lipschitz constant is known",
-            kind.__name__,
-            "@constant_of.register for your own, or solve(x) without lipschitz=..., which observes it",
-        )
-    )
+    if norm is None:
+        raise _unknown(kind.__name__)
+    check_unaltered(module, operator_norm_of.registry)
+    return float(norm.of(module))
+
+
+def check_unaltered(module: nn.Module, known: Mapping[Any, object]) -> None:
+    """Refuse a class of somebody's that is known by the class it comes from, and calls itself differently.
+
+    Args:
+        module: the layer.
+        known: the classes with a rule.
+    """
+    kind = type(module)
+    ancestor: Any = next(ancestor for ancestor in kind.__mro__ if ancestor in known)
+    if kind.forward is not ancestor.forward:
+        raise _unknown(f"{kind.__name__}, a {ancestor.__name__} with a forward of its own")
+
+
+def _unknown(got: str) -> TypeError:
+    hint = "@constant_of.register for your own, or solve(x) without lipschitz=..., which observes it"
+    return TypeError(expected("layers whose Lipschitz constant is known", got, hint))
 
 
 CONSTANTS: dict[type[nn.Module], float] = {
@@ -58,11 +73,13 @@ CONSTANTS: dict[type[nn.Module], float] = {
 
 @constant_of.register
 def _(module: nn.Sequential, graph: Graph | None) -> float:
+    check_unaltered(module, constant_of.registry)
     return math.prod(constant_of(part, graph) for part in module)
 
 
 @constant_of.register
 def _(module: Residual, graph: Graph | None) -> float:
+    check_unaltered(module, constant_of.registry)
     return 1 + constant_of(module.branch, graph)
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from neuralop_irno.errors import expected
-from neuralop_irno.lipschitz.constants import constant_of
+from neuralop_irno.lipschitz.constants import check_unaltered, constant_of
 from neuralop_irno.lipschitz.graph import Graph, adjacency_norm
 from neuralop_irno.lipschitz.norms import OperatorNorm, operator_norm_of
 
@@ -88,6 +88,7 @@ def _gin(conv: Any, graph: Graph | None) -> float:
 
 
 def _known(conv: nn.Module, graph: Graph | None) -> Graph:
+    check_unaltered(conv, constant_of.registry)
     if graph is None:
         name = type(conv).__name__
         raise ValueError(expected(f"the graph on which a {name} works", "none", "edge_index=edge_index"))

@@ -179,10 +179,22 @@ class Scaled(nn.Module):
         return 3 * self.inner(x)
 
 
+class Altered(nn.Sequential):
+    def forward(self, x: Tensor) -> Tensor:
+        return x + super().forward(x)
+
+
+class Doubled(nn.Linear):
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * super().forward(x)
+
+
 def test_what_is_not_known_is_said_and_can_be_made_known() -> None:
     mistakes = [
         lambda: lipschitz_bound(Scaled(nn.Tanh())),
         lambda: lipschitz_bound(nn.LayerNorm(3)),
+        lambda: lipschitz_bound(Altered(nn.Tanh())),
+        lambda: lipschitz_bound(Doubled(2, 2)),
         lambda: lipschitz_bound(GATConv(2, 2), random_graph(4, 4)),
         lambda: lipschitz_bound(SAGEConv(2, 2, aggr="median"), random_graph(4, 4)),
     ]
