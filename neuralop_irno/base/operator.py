@@ -9,6 +9,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from types import MethodType
 from typing import Any
 
 import torch
@@ -224,8 +225,9 @@ def signature_of(module: nn.Module) -> inspect.Signature:
     module = unwrapped(module)
     call = module.function if isinstance(module, _Function) else module.forward
     try:
-        method = inspect.ismethod(call) and call.__self__ is module
-        return _signature_of_method(call.__func__) if method else inspect.signature(call)
+        if isinstance(call, MethodType) and call.__self__ is module:
+            return _signature_of_method(call.__func__)
+        return inspect.signature(call)
     except ValueError:  # functions and modules that are no Python (torch.sin, a traced model) have none
         return inspect.signature(lambda *args: args)
 
