@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,7 +18,7 @@ from neuralop_irno.picard.network import PicardNetwork
 from neuralop_irno.registry import MODELS
 
 
-class GraphNetwork(nn.Module):
+class GraphNetwork(nn.Module, ABC):
     """What the networks here share: a linear encoder, messages between, a linear decoder.
 
     Called with a graph, ``network(data)``, or with its parts, ``network(x, edge_index, ...)``. Subclasses
@@ -40,6 +41,7 @@ class GraphNetwork(nn.Module):
         self.encoder = nn.Linear(in_channels, width)
         self.decoder = nn.Linear(width, out_channels)
 
+    @abstractmethod
     def process(self, h: Tensor, graph: Mapping[str, Tensor]) -> Tensor:
         """From nodes to nodes, ``(N, width)``.
 
@@ -47,7 +49,6 @@ class GraphNetwork(nn.Module):
             h: encoded.
             graph: what is known of it, by PyTorch Geometric's names.
         """
-        raise NotImplementedError(f"{type(self).__name__} does not define process(h, graph)")
 
     def forward(
         self,
