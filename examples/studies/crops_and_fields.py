@@ -1,4 +1,4 @@
-"""Trained on crops, asked for whole fields: `python examples/studies/crops_and_fields.py` (four minutes).
+"""Trained on crops, asked for whole fields: `python examples/studies/crops_and_fields.py` (six minutes).
 
 Networks for super-resolution are trained on crops of the weather, and their tables are made on whole fields.
 A network that is not local is another function there. If a refiner around it then gains much, has it refined,
@@ -12,7 +12,8 @@ The answers of `crops` and `stitched` are the same, but norms and peaks are thos
 `stitched` and `whole` are scored alike, but the model is given more at once: that difference is the mismatch.
 
 Beside bicubic interpolation stand the networks of SuperBench, trained on crops, and around each of the three
-the same correction, trained on crops and trained on whole fields, with as many points in every update.
+the same correction, iterated and asked once, trained on crops and on whole fields, with as many points in
+every update.
 
 With `--scale era5 --folder FOLDER` data, networks and their epochs are SuperBench's. At small scale stand-ins
 are written in its layout first: a turbulent flow, closed along the second axis as longitude is, and cut open
@@ -44,6 +45,7 @@ from neuralop_irno.data.turbulence import Turbulence
 from neuralop_irno.host import build_model
 from neuralop_irno.metrics import acc, psnr, relative_l2, ssim, summarise
 from neuralop_irno.recipe import Recipe
+from neuralop_irno.study import controls
 from neuralop_irno.training.trainer import Trainer
 
 WAYS = ("crops", "stitched", "whole")
@@ -100,7 +102,7 @@ SCALES = {
 def write_stand_ins(folder: Path, seed: int) -> None:
     """Flows in the layout of SuperBench, a file in each folder."""
     for place, (part, flows) in enumerate({"train": 6, "valid_1": 1, "valid_2": 1, "test_1": 3}.items()):
-        flow = Turbulence(resolution=128, dt=0.01)
+        flow = Turbulence(resolution=128)
         vorticity = flow.run(flows, frames=12, frame=0.5, seed=10 * seed + place, warmup=3.0).flatten(0, 1)
         (folder / part).mkdir(parents=True)
         with h5py.File(folder / part / "2008.h5", "w") as file:
@@ -157,14 +159,19 @@ class Study:
         trainer = Trainer(model, recipe, RefinementLoss(), None, relative_l2, self.device, show=False)
         trainer.fit(self.pairs(("train",), view), self.pairs(VALID, view))
 
-    def refined(self, base: SuperResolution, view: View) -> IterativeRefiner:
-        """A trained correction around a base."""
+    def refined(self, base: SuperResolution, view: View, once: bool = False) -> IterativeRefiner:
+        """A trained correction around a base, iterated, or asked once: its control of equal parameters."""
         torch.manual_seed(self.seed)
-        words = {"name": "unet", "padding": "replicate", **self.scale.unet}
-        refiner = IterativeRefiner(
-            base, words, steps=self.scale.steps, alpha=1.0, in_channels=3, out_channels=3
-        )
-        self.train(refiner, self.scale.training, view)
+        words: dict[str, Any] = {
+            "correction": {"name": "unet", "padding": "replicate", **self.scale.unet},
+            "steps": self.scale.steps,
+            "alpha": 1.0,
+        }
+        recipe = self.scale.training
+        if once:
+            words, recipe = controls.one_shot(words), controls.asked_once(recipe)
+        refiner = IterativeRefiner(base, **words, in_channels=3, out_channels=3)
+        self.train(refiner, recipe, view)
         return refiner
 
     def scores(self, model: nn.Module) -> dict[str, dict[str, Any]]:
@@ -260,6 +267,7 @@ def rows(options: Any, written: Path) -> dict[str, Any]:
         told(name, base)
         for view, where in ((crops, "crops"), (Whole(), "whole fields")):
             told(f"{name}, refined on {where}", study.refined(base, view))
+            told(f"{name}, one-shot on {where}", study.refined(base, view, once=True))
     return table
 
 

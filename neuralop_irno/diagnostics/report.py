@@ -154,7 +154,7 @@ def diagnose(
         samples: how many to measure m, M and q for; the rest of the report reads all of them.
         steps: how far to follow the errors; 10 K by default.
         iterations: Lanczos steps for each of the three numbers.
-        show: whether to draw a progress bar.
+        show: whether to draw a progress bar, if standard error is a terminal.
 
     Example:
         >>> from torch.utils.data import DataLoader
@@ -178,7 +178,7 @@ def diagnose(
     measured: list[Contraction] = []
     errors, residuals, ratios = [], [], []
     frequency = torch.zeros(0)
-    for batch in tqdm(loaded, desc="diagnosing", unit="batch", disable=not show):
+    for batch in tqdm(loaded, desc="diagnosing", unit="batch", disable=None if show else True):
         sample: dict[str, Any] = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in batch.items()}
         y = sample.pop("y")
         problem = model.problem((), sample)

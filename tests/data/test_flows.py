@@ -219,6 +219,13 @@ def test_the_splits_are_different_flows_and_so_are_those_of_the_next_seed() -> N
     assert alike.abs().max() < 0.9
 
 
+def test_from_64_points_on_the_finest_wave_moves_as_far_in_a_step_on_every_grid() -> None:
+    moved = [flow.dt * flow.grid.size for flow in map(Turbulence, (64, 96, 128, 256))]
+    assert moved == pytest.approx([1.28] * 4)
+    assert Turbulence(32).dt == 0.02
+    assert Turbulence(128, dt=0.03).dt == 0.03
+
+
 def test_a_run_that_blows_up_and_grids_that_cannot_be_teach() -> None:
     with pytest.raises(RuntimeError, match=r"^expected a stable Turbulence run, got values that are not fin"):
         Turbulence(16, dt=5.0).run(samples=1, frames=8, frame=5.0)
