@@ -22,21 +22,27 @@ class Denoising(Damped):
     is drawn anew at every step from torch's generator, so that answers are samples: there is no fixed point,
     and an untrained correction leaves the noise where it is.
 
+    As published it has no base: a step before these sees h = 0 and predicts, :math:`h_0 = -\Phi_0(x, 0)`.
+    That is ``from_nothing``.
+
     Args:
-        levels: K. Later steps add as much noise as the last of them.
+        levels: how many steps, K, or K + 1 with that first one. Later steps add as much noise as the last.
         least: sigma_K, in units of the fields, which should have a standard deviation of about one.
+        from_nothing: forget what the base answered, and predict first.
 
     Example:
         >>> Denoising(levels=2, least=0.01).alpha(torch.tensor([0, 1, 5]))
         tensor([0.1000, 0.0100, 0.0100])
     """
 
-    def __init__(self, levels: int = 3, least: float = 1e-3) -> None:
-        if levels < 1 or not 0 < least < 1:
-            raise ValueError(
-                expected("levels >= 1 and 0 < least < 1", f"{levels} and {least}", "levels=3, least=1e-3")
-            )
-        super().__init__([least ** (k / levels) for k in range(1, levels + 1)])
+    def __init__(self, levels: int = 3, least: float = 1e-3, from_nothing: bool = False) -> None:
+        noisy = levels - from_nothing
+        if noisy < 1 or not 0 < least < 1:
+            limits = f"levels >= {1 + from_nothing} and 0 < least < 1"
+            raise ValueError(expected(limits, f"{levels} and {least}", "levels=3, least=1e-3"))
+        # The prediction is a step of size one, so that its loss is the mean square error.
+        super().__init__([1.0] * from_nothing + [least ** (k / noisy) for k in range(1, noisy + 1)])
+        self.from_nothing = from_nothing
 
     def init(self, h: Tensor, taken: Tensor) -> SolverState:
         return SolverState(taken, h, torch.zeros_like(h))
@@ -44,5 +50,8 @@ class Denoising(Damped):
     def step(self, phi: Phi, h: Tensor, state: SolverState) -> tuple[Tensor, SolverState]:
         sigma = phi.domain.spread(self.alpha(state.taken).to(h.dtype), h)
         noisy = h + sigma * torch.randn_like(h)
+        if self.from_nothing:
+            begun = phi.domain.spread((state.taken > 0).to(h.dtype), h).bool()
+            noisy = torch.where(begun, noisy, 0.0)
         clean = noisy - self.residual(phi, noisy, state)
         return clean, SolverState(state.taken + 1, h, clean - h)

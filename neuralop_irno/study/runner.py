@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ class StudyRunner:
 
     Args:
         study: what to do.
-        folder: where; a folder that another study was started in is refused.
+        folder: where; a folder that another study was started in is refused. Seeds may be added to a study.
         device: where to train.
         say: takes lines of text for the user.
         show: whether to draw progress bars.
@@ -183,12 +183,11 @@ class StudyRunner:
 
     def _claim_folder(self) -> None:
         file, own = self.folder / STUDY, _words(self.study)
-        if not file.exists():
-            write_bytes(file, yaml.safe_dump(own, sort_keys=False).encode())
-        elif read_yaml(file) != own:
+        if file.exists() and _of_a_run(read_yaml(file)) != _of_a_run(own):
             raise ValueError(
                 expected(f"the study that {self.folder} was started with", "another one", "another --folder")
             )
+        write_bytes(file, yaml.safe_dump(own, sort_keys=False).encode())
 
     def _file(self, run: Run) -> Path:
         return self.folder / "runs" / f"{run.name}.json"
@@ -214,3 +213,8 @@ def _words(study: Study) -> dict[str, Any]:
     """A study as YAML keeps it."""
     content: dict[str, Any] = json.loads(json.dumps(asdict(study)))
     return content
+
+
+def _of_a_run(words: Mapping[str, Any]) -> dict[str, Any]:
+    """Those words that a single run depends on: more seeds do not make another study."""
+    return {name: word for name, word in words.items() if name not in ("seeds", "about", "needs", "minutes")}

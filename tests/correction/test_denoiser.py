@@ -1,5 +1,7 @@
 """PDE-Refiner out of the package's own parts: a denoiser, its solver, and training from the truth."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from conftest import identity, zero
@@ -65,6 +67,38 @@ def test_who_sees_none_adds_noise_of_every_level() -> None:
     one = model(torch.zeros(1, 1, 8))
     torch.manual_seed(1)
     assert torch.equal(model(torch.zeros(1, 1, 8)), one)  # drawn from torch's generator
+
+
+@pytest.mark.parametrize("base", [zero, identity, lambda x: x / 0])
+def test_from_nothing_the_first_step_predicts_without_a_base(base: Callable[[Tensor], Tensor]) -> None:
+    x = torch.randn(4, 1, 8)
+    sigmas = torch.tensor([1.0, LEAST**0.5, LEAST])
+    seen: list[Tensor] = []
+
+    class Predicts(Oracle):
+        def forward(self, x: Tensor, h: Tensor, taken: Tensor | None = None) -> Tensor:
+            assert taken is not None
+            seen.append(h)
+            return (h - self.truth) / sigmas[taken].reshape(-1, 1, 1)
+
+    solver = {"name": "denoising", "levels": 3, "least": LEAST, "from_nothing": True}
+    model = IterativeRefiner(base, Predicts(2 * x), steps=3, solver=solver).eval()
+    torch.testing.assert_close(model.iterates(x)[-1], 2 * x, rtol=0, atol=1e-5)
+    assert seen[0].count_nonzero() == 0
+    spread = [(h - 2 * x).std().item() for h in seen[1:]]
+    assert spread == pytest.approx(sigmas[1:].tolist(), rel=0.5)
+
+
+def test_from_nothing_its_loss_begins_with_the_mean_square_error_of_a_prediction() -> None:
+    asleep = FunctionCorrection(lambda x, h: 0 * h)
+    solver = {"name": "denoising", "levels": 2, "least": 0.5, "from_nothing": True}
+    model = IterativeRefiner(zero, asleep, solver=solver, gradient="from_truth", steps=2).train()
+    y = 3 * torch.randn(64, 1, 128)
+    trajectory = model(y, y=y)
+    losses, first = DenoisingLoss().per_sample(trajectory, y), trajectory.alpha == 1
+    assert 0 < first.sum() < 64
+    torch.testing.assert_close(losses[first], y[first].square().mean((1, 2)))
+    torch.testing.assert_close(losses[~first], torch.ones(int((~first).sum())), rtol=0.5, atol=0)
 
 
 def test_every_sample_is_told_its_own_level_by_a_channel() -> None:
@@ -151,6 +185,7 @@ def test_what_makes_no_sense_teaches() -> None:
     cases = {
         r"^expected levels >= 1, got 0; try levels=3": lambda: Denoiser(phi, levels=0),
         r"^expected levels >= 1 and 0 < least < 1, got 3 and 1.0; try": lambda: Denoising(3, 1.0),
+        r"^expected levels >= 2 and 0 < least < 1, got 1 and 0.5": lambda: Denoising(1, 0.5, True),
         r"^expected the level at which a denoiser is asked, got none; try fixed_point=0": lambda: phi.bind(
             x, GridDomain.of(x)
         )(x),

@@ -115,6 +115,16 @@ def test_the_same_seed_gives_the_same_table(mains: dict[str, Any], tmp_path: Pat
     assert other["results"] != kept
 
 
+def test_seeds_that_are_added_are_all_that_is_trained(mains: dict[str, Any], tmp_path: Path) -> None:
+    few: dict[str, Any] = {"variants": {"refined": {}}, "problems": one_base()}
+    ran(tmp_path, seeds=(0,), **few)
+    first = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").iterdir()}
+    grown = ran(tmp_path, seeds=(0, 1), about="Said better.", **few)
+    assert {path: path.stat().st_mtime_ns for path in first} == first
+    kept = [r for r in mains["results"] if r["base"] == "fno" and r["variant"] in ("base", "refined")]
+    assert grown["results"] == kept
+
+
 def test_studies_that_share_a_folder_train_no_model_twice(tmp_path: Path) -> None:
     """A base and a refiner are the same ones in every study, whatever the variant is called there."""
     trained = tmp_path / "trained"
@@ -188,7 +198,7 @@ def test_the_command_and_that_nothing_is_done_twice(tmp_path: Path, capsys: Caps
     assert main([*command, "--json"]) == 0
     again = json.loads(capsys.readouterr().out)
     assert timeless(again) == timeless(table)
-    other = written(tmp_path, words(seeds=(1,)))
+    other = written(tmp_path, words(seeds=(0,), variants={"refined": {"model": {"steps": 3}}}))
     assert main(["study", str(other), "--folder", str(folder)]) == 2
     assert "expected the study that" in capsys.readouterr().err
 
