@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import Any
 
 import torch
@@ -96,7 +97,8 @@ def check_base(model: nn.Module, batches: Iterable[Mapping[str, Any]]) -> BaseCh
 
     Args:
         model: the base; any model that `IterativeRefiner` takes.
-        batches: held-out dicts with x, y and whatever else the base takes: a loader.
+        batches: held-out dicts with x, y and whatever else the base takes: a loader. Only the first, at
+            which the probes look, is kept; the data may be larger than the memory.
 
     Example:
         >>> from torch.utils.data import DataLoader
@@ -109,19 +111,20 @@ def check_base(model: nn.Module, batches: Iterable[Mapping[str, Any]]) -> BaseCh
         >>> found.problems[1:]
         ['It ignores input channel 1.', 'A point of the answer sees the input at that point only.']
     """
-    loaded = [dict(batch) for batch in batches]
-    if not loaded or not isinstance(loaded[0].get("x"), Tensor) or "y" not in loaded[0]:
-        got = sorted(map(str, loaded[0])) if loaded else "no batch"
+    rest = iter(batches)
+    first = dict(next(rest, {}))
+    if not isinstance(first.get("x"), Tensor) or "y" not in first:
+        got = sorted(map(str, first)) or "no batch"
         raise ValueError(expected("batches with the fields x and y", got, "a loader with samples"))
     base, training = wrap_operator(model, frozen=False), model.training
     model.eval()
     device = next(model.parameters(), torch.zeros(())).device
-    loaded = [
-        {k: v.to(device) if isinstance(v, Tensor) else v for k, v in sample.items()} for sample in loaded
-    ]
+    first = _on(device, first)
+    score, persistence, samples, not_finite = _scores(
+        _squares(base, _on(device, batch)) for batch in chain([first], rest)
+    )
+    sample = {key: value for key, value in first.items() if key != "y"}  # the probes look at one batch
     generator = torch.Generator().manual_seed(0)
-    score, persistence, samples, not_finite = _scores(base, loaded)
-    sample = {key: value for key, value in loaded[0].items() if key != "y"}  # the probes look at one batch
     found = BaseCheck(
         score,
         persistence,
@@ -135,27 +138,41 @@ def check_base(model: nn.Module, batches: Iterable[Mapping[str, Any]]) -> BaseCh
     return found
 
 
-@torch.no_grad()
-def _scores(base: BaseOperator, loaded: list[dict[str, Any]]) -> tuple[float, float, int, int]:
+def _on(device: torch.device, batch: Mapping[str, Any]) -> dict[str, Any]:
+    """A batch on a device; what is no tensor stays."""
+    return {key: value.to(device) if isinstance(value, Tensor) else value for key, value in batch.items()}
+
+
+def _scores(squares: Iterable[tuple[Tensor, Tensor, Tensor]]) -> tuple[float, float, int, int]:
     """The scores of the base and of its input, the samples, and how many answers are not finite."""
-    errors, repeats, spreads = [], [], []
-    for batch in loaded:
-        sample = dict(batch)
-        y = sample.pop("y")
-        problem = base.problem((), sample)
-        truth, domain = problem.as_field(y).to(problem.start.dtype), problem.domain
-        errors.append(_by_channel(domain, problem.start - truth))
-        centred = [part - domain.spread(domain.mean(part), part) for part in truth.split(1, 1)]
-        spreads.append(_by_channel(domain, torch.cat(centred, 1)))
-        known = [_by_channel(domain, channel - truth) for channel in problem.x.split(1, 1)]
-        repeats.append(torch.stack(known, 1))
-    error, spread, repeat = torch.cat(errors), torch.cat(spreads), torch.cat(repeats)
+    error, spread, repeat = (torch.cat(parts) for parts in zip(*squares, strict=True))
     closest = repeat.sum(0).argmin(0)  # for every field of y, one channel of x for all samples
     persistence = repeat.gather(1, closest.expand(len(repeat), 1, -1))[:, 0]
     finite = error.isfinite().all(1)
     unit = spread[finite].sum()
     score, own = ((e[finite].sum() / unit).sqrt().item() for e in (error, persistence))
     return score, own, len(finite), int((~finite).sum())
+
+
+@torch.no_grad()
+def _squares(base: BaseOperator, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
+    """All that is kept of a batch: mean squares over space, of each sample and field of y.
+
+    Shapes:
+        - returns: of the base's error and of the truth's deviation, ``(samples, C)``; of what is wrong with
+          each of the X channels of x as an answer, ``(samples, X, C)``
+    """
+    sample = dict(batch)
+    y = sample.pop("y")
+    problem = base.problem((), sample)
+    truth, domain = problem.as_field(y).to(problem.start.dtype), problem.domain
+    centred = [part - domain.spread(domain.mean(part), part) for part in truth.split(1, 1)]
+    known = [_by_channel(domain, channel - truth) for channel in problem.x.split(1, 1)]
+    return (
+        _by_channel(domain, problem.start - truth),
+        _by_channel(domain, torch.cat(centred, 1)),
+        torch.stack(known, 1),
+    )
 
 
 def _by_channel(domain: Domain, field: Tensor) -> Tensor:

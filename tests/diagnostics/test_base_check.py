@@ -1,7 +1,8 @@
 """A base that is broken on purpose is found out, and one that is not is left in peace."""
 
 import json
-from collections.abc import Iterable
+import weakref
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +154,25 @@ def test_networks_on_meshes() -> None:
     assert 0 < near.sight.reach < 0.5
     assert near.samples == 3
     assert near.dead == ()
+
+
+def test_batches_pass_by_one_at_a_time(trained: FNO, flows: dict[str, FieldDataset]) -> None:
+    """While a batch is drawn, the one before may still be looked at; of others only the first is there."""
+    drawn: list[weakref.ref[torch.Tensor]] = []
+    alive = []
+
+    def passing() -> Iterator[dict[str, torch.Tensor]]:
+        for start in range(0, len(flows["train"]), 8):
+            alive.append([place for place, batch in enumerate(drawn) if batch() is not None])
+            x, y = (field[start : start + 8].clone() for field in (flows["train"].x, flows["train"].y))
+            drawn.append(weakref.ref(x))
+            yield {"x": x, "y": y}
+            del x, y
+
+    found = check_base(trained, passing())
+    assert len(alive) > 4
+    assert all({*places} <= {0, now - 1} for now, places in enumerate(alive))
+    assert found == check_base(trained, list(passing()))
 
 
 def test_no_data_to_look_at() -> None:
