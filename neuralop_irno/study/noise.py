@@ -46,8 +46,14 @@ class Noisy(Dataset[Any]):
 
     def _spread(self) -> Tensor:
         """The standard deviation of each channel over all samples, ``(C,)``."""
-        channels = []
-        for index in range(len(self)):
+        count, mean, squares = 0, torch.zeros(()).double(), torch.zeros(()).double()
+        for index in range(len(self)):  # one sample at a time, for those that stream
             sample: Any = self.data[index]
-            channels.append((sample["x"] if isinstance(sample, dict) else sample["x"].T).flatten(1))
-        return torch.cat(channels, 1).std(1)
+            x = (sample["x"] if isinstance(sample, dict) else sample["x"].T).flatten(1).double()
+            points, own = x.shape[1], x.mean(1)
+            weight = points / (count + points)
+            # About the mean of each part: sums of plain squares would lose a small deviation beside it.
+            squares = squares + (x - own[:, None]).square().sum(1) + count * weight * (own - mean).square()
+            mean = mean + weight * (own - mean)
+            count += points
+        return (squares / (count - 1)).sqrt().float()
