@@ -22,7 +22,7 @@ def add_to(commands: Any) -> None:
     )
     command.add_argument("folder", type=Path, help="a run folder that `irno train` wrote")
     command.add_argument("--steps", type=count, help="how many steps to look at (default: the model's K)")
-    command.add_argument("--metric", default="vrmse", help="see `irno list metrics` (default: vrmse)")
+    command.add_argument("--metric", help="see `irno list metrics` (default: the data's own)")
     command.add_argument("--solver", help="another solver than the model's; see `irno list solvers`")
     command.add_argument("--rtol", type=number, default=0.0, help="stop each sample at this tolerance")
     command.add_argument("--max-steps", type=count, help="with --rtol: steps at most (default: 100)")
@@ -33,41 +33,43 @@ def add_to(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run it."""
-    from neuralop_irno.metrics import METRICS
+    from neuralop_irno.metrics import METRICS, own_metric
     from neuralop_irno.training.run import read_run
 
-    metric = METRICS.lookup(options.metric)
+    if options.metric is not None:
+        METRICS.lookup(options.metric)  # a wrong name is refused before data are read or made
     experiment, model = read_run(options.folder, options.device)
     data = experiment.splits()[options.split]
+    metric = options.metric or own_metric(data)
     step_by_step = options.solver is None and not options.rtol and options.max_steps is None
     content, text = (_per_step if step_by_step else _solved)(options, model, data, metric)
-    result(options, {"metric": options.metric, **content}, text)
+    result(options, {"metric": metric, **content}, text)
 
 
-def _per_step(options: argparse.Namespace, model: Any, data: Any, metric: Any) -> tuple[dict[str, Any], str]:
-    from neuralop_irno.metrics import summarise
+def _per_step(options: argparse.Namespace, model: Any, data: Any, metric: str) -> tuple[dict[str, Any], str]:
+    from neuralop_irno.metrics import METRICS, summarise
     from neuralop_irno.training.evaluation import scores_per_step
 
-    scores = scores_per_step(model, data, options.steps, metric, device=options.device)
+    scores = scores_per_step(model, data, options.steps, METRICS.lookup(metric), device=options.device)
     summaries = [summarise(step) for step in scores]
     content = {
         "per_step": [summary.mean for summary in summaries],
         "samples": scores.shape[1],
         "not_finite": [summary.not_finite for summary in summaries],
     }
-    lines = [f"{options.metric} on {scores.shape[1]} samples"]
+    lines = [f"{metric} on {scores.shape[1]} samples"]
     lines += [f"  k = {k:2}  {summary}" for k, summary in enumerate(summaries)]
     return content, "\n".join(lines)
 
 
-def _solved(options: argparse.Namespace, model: Any, data: Any, metric: Any) -> tuple[dict[str, Any], str]:
-    from neuralop_irno.metrics import summarise
+def _solved(options: argparse.Namespace, model: Any, data: Any, metric: str) -> tuple[dict[str, Any], str]:
+    from neuralop_irno.metrics import METRICS, summarise
     from neuralop_irno.training.evaluation import scores_of_solutions
 
     solved = scores_of_solutions(
         model,
         data,
-        metric,
+        METRICS.lookup(metric),
         device=options.device,
         solver=options.solver,
         rtol=options.rtol,
@@ -84,7 +86,7 @@ def _solved(options: argparse.Namespace, model: Any, data: Any, metric: Any) -> 
         "steps": {"mean": steps.mean().item(), "most": int(steps.max())},
         "outcomes": {outcome.name.lower(): n for outcome, n in solved.outcomes.items()},
     }
-    lines = [f"{options.metric} on {summary.count} samples: {summary}"]
+    lines = [f"{metric} on {summary.count} samples: {summary}"]
     lines.append(f"  evaluations of Phi a sample: mean {steps.mean():.1f}, most {int(steps.max())}")
     lines += [f"  {n} samples: {outcome.value}" for outcome, n in solved.outcomes.items()]
     return content, "\n".join(lines)

@@ -1,5 +1,6 @@
 """Scores of a prediction. Those that are errors are in the registry, which is to be asked for here."""
 
+from neuralop_irno.metrics.choice import own_metric as own_metric
 from neuralop_irno.metrics.classes import error_rate as error_rate
 from neuralop_irno.metrics.correlation import acc as acc
 from neuralop_irno.metrics.correlation import latitude_weights as latitude_weights
