@@ -121,12 +121,17 @@ class FramePairs(Dataset[Any]):
         trajectories: where the frames come from; a graph is made when it is asked for.
         leads: frames between x and y.
 
+    Attributes:
+        metric: VRMSE, since fields are in physical units, whose zero a relative error would depend on.
+
     Example:
         >>> data = PointTrajectories(torch.randn(2, 5, 9, 1), PointCloud(torch.rand(9, 2)), torch.arange(5.0))
         >>> pairs = FramePairs(data, leads=(1, 2))
         >>> len(pairs), pairs[-1].t.item(), pairs[-1].tau.item()  # 2 samples, 4 + 3 pairs of each
         (14, 2.0, 2.0)
     """
+
+    metric = "vrmse"
 
     def __init__(self, trajectories: Trajectories, leads: Sequence[int] = (1,)) -> None:
         last = len(trajectories.times) - 1
@@ -148,7 +153,12 @@ class Solutions(Dataset[Any]):
 
     Args:
         trajectories: with coefficients, and one time.
+
+    Attributes:
+        metric: VRMSE, as of `FramePairs`.
     """
+
+    metric = "vrmse"
 
     def __init__(self, trajectories: Trajectories) -> None:
         self.trajectories = trajectories

@@ -15,6 +15,7 @@ from neuralop_irno.data.dataset import load_splits
 from neuralop_irno.data.published import PUBLISHED, Facts
 from neuralop_irno.data.rigno_files import RignoFile
 from neuralop_irno.data.trajectories import FramePairs, Solutions
+from neuralop_irno.metrics import METRICS, own_metric, relative_l1
 from neuralop_irno.models.rigno import RIGNO, Statistics, TimeStepper
 
 RNG = np.random.default_rng(0)
@@ -150,6 +151,25 @@ def test_splits_are_the_first_the_next_and_the_last_samples(tmp_path: Path) -> N
     model = TimeStepper(network, Statistics.of(u, train.times, train.facts.span)).eval()
     batch = Batch.from_data_list([splits["test"][i] for i in (0, 5, 20)])
     assert model(batch.x, batch.pos, batch.batch, batch.t, batch.tau).shape == batch.y.shape
+
+
+@pytest.mark.parametrize(("name", "kind"), [("CE-Gauss", FramePairs), ("AF", Solutions)])
+def test_the_metric_of_raw_fields_is_that_of_normalised_ones(name: str, kind: Any, tmp_path: Path) -> None:
+    """RIGNO's errors are of normalised fields. Its relative error of raw ones would be another number."""
+    facts = PUBLISHED[name]
+    mean, std = (torch.tensor(values)[:, None] for values in (facts.mean, facts.std))
+    u = mean + std * torch.randn(3, 2, len(facts.mean), 30)
+    arrays = {"u": u.mT.numpy()[:, : 1 if facts.span is None else 2], "x": numbers(1, 1, 30, 2)}
+    path = written(tmp_path / f"{name}.nc", {**arrays, "c": numbers(3, 1, 30, 1)})
+    data = kind(RignoFile(path))
+    truth = torch.stack([data[sample].y.T for sample in range(3)])
+    answer = truth + 0.3 * std * torch.randn_like(truth)
+    own = METRICS.lookup(own_metric(data))
+    normalised = ((answer - mean) / std, (truth - mean) / std)
+    torch.testing.assert_close(own(answer, truth), own(*normalised), rtol=1e-4, atol=0)
+    offset = (mean / std)[:, 0] > 2  # of densities and pressures
+    assert offset.any()
+    assert (relative_l1(answer, truth) < 0.5 * relative_l1(*normalised))[:, offset].all()
 
 
 def test_what_is_known_of_the_published_sets_is_of_one_size() -> None:
