@@ -187,7 +187,7 @@ class Demo:
         wide = {**correction, "width": round(scale.width * scale.steps**0.5)}
         wide_one_shot = self._one_shot(base, wide)
         # As much arithmetic in training too.
-        share = controls.with_compute_shared(recipe, scale.steps)
+        share = controls.with_compute_shared(recipe, refiner.gradient, scale.steps)
         same_compute = self._train("one-shot, same compute", wide_one_shot, wide_one_shot.correction, share)
         return self._report(refiner, (base_row, refined, same_parameters, same_compute))
 

@@ -31,12 +31,12 @@ def run(options: argparse.Namespace) -> None:
     """Run it."""
     from neuralop_irno.checkpoint import write_bytes
     from neuralop_irno.diagnostics.base_check import check_base
-    from neuralop_irno.training.batches import load_all
+    from neuralop_irno.training.batches import at_a_time, load_all
     from neuralop_irno.training.run import read_run
 
     experiment, model = read_run(options.folder, options.device)
     data = experiment.splits()[options.split]
-    found = check_base(model.base, (batch for _, batch in load_all(data, batch_size=16)))
+    found = check_base(model.base, (batch for _, batch in load_all(data, at_a_time(data, most=16))))
     content = json.dumps(found.to_plain(), indent=1).encode()
     write_bytes(options.folder / "base_check.json", content)
     result(options, found.to_plain(), str(found))

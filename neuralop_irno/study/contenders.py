@@ -93,7 +93,7 @@ def _same_parameters(setting: Setting) -> Contender:
 
 def _same_compute(setting: Setting) -> Contender:
     refiner = _refiner(setting)
-    recipe = controls.with_compute_shared(setting.experiment.build_recipe(), refiner.steps)
+    recipe = controls.with_compute_shared(setting.experiment.build_recipe(), refiner.gradient, refiner.steps)
     return _control(setting, refiner, "compute", recipe)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from neuralop_irno.errors import expected
 from neuralop_irno.recipe import Recipe
+from neuralop_irno.solver.gradient import Detached, FromTruth, GradientRule
 
 
 def one_shot(words: Mapping[str, Any]) -> dict[str, Any]:
@@ -26,16 +27,24 @@ def asked_once(recipe: Recipe) -> Recipe:
     return replace(recipe, replay=0.0)
 
 
-def with_compute_shared(recipe: Recipe, steps: int) -> Recipe:
-    """As much arithmetic in training as a network that costs a K-th of it gets by this recipe.
+def with_compute_shared(recipe: Recipe, gradient: GradientRule, steps: int) -> Recipe:
+    """As much arithmetic in training as a refiner gets, for a network that costs K of its steps.
 
-    At the narrow network's learning rate the wide one diverges; half of it is the best that was found.
+    On replayed states an update of the refiner costs one step, so that the network is trained for a K-th
+    of the epochs; where it unrolls its steps, for all of them. At the narrow network's learning rate the
+    wide one diverges; half of it is the best that was found.
 
     Args:
-        recipe: of the narrow network.
+        recipe: of the refiner.
+        gradient: its rule.
         steps: K.
     """
-    epochs = max(1, round(recipe.epochs / steps))
+    evaluations: float = 1 if recipe.replay else steps
+    if not recipe.replay and isinstance(gradient, Detached):
+        evaluations = 1 + (steps - 1) / 2  # k is drawn from 0 .. K-1
+    elif isinstance(gradient, FromTruth):
+        evaluations = 1
+    epochs = max(1, round(recipe.epochs * evaluations / steps))
     return replace(asked_once(recipe), epochs=epochs, learning_rate=recipe.learning_rate / 2)
 
 

@@ -1,24 +1,26 @@
-"""What a model costs: arithmetic, memory, and the machine that it was measured on."""
+"""What a model costs in arithmetic and memory, and the machine that it was measured on."""
 
 from __future__ import annotations
 
-import contextlib
+import copy
 import os
 import platform
-import resource
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Sized
+from dataclasses import replace
+from typing import Any, cast
 
 import torch
-from torch import nn
-from torch.utils.data import Dataset
-from torch.utils.flop_counter import FlopCounterMode
+from torch import Tensor, nn
+from torch.utils.data import Dataset, Subset
+from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from neuralop_irno.base.neuraloperator import wrap_operator
+from neuralop_irno.losses.refinement import RefinementLoss
+from neuralop_irno.recipe import Recipe
 from neuralop_irno.refiner import IterativeRefiner
+from neuralop_irno.study.memory import peak_mib
 from neuralop_irno.training.batches import Sample, load_all, to_device
-
-MIB = 2**20
+from neuralop_irno.training.trainer import Trainer
 
 
 def answer(model: nn.Module, sample: Sample) -> Any:
@@ -36,18 +38,16 @@ def device_of(model: nn.Module) -> torch.device:
 def megaflops(model: nn.Module, data: Dataset[Sample]) -> float:
     """The arithmetic of one answer to one sample; of a refiner, that on top of its base.
 
-    Torch counts matrix products and convolutions. Fourier transforms and pointwise work are free.
+    Torch counts matrix products and convolutions; those of complex numbers count four times here, since
+    that is how many real products each of theirs is. Fourier transforms and pointwise work are free.
 
     Example:
         >>> from neuralop_irno.data.dataset import FieldDataset
         >>> megaflops(nn.Conv1d(1, 1, 1), FieldDataset(torch.zeros(1, 1, 500), torch.zeros(1, 1, 500)))
         0.001
     """
-    training = model.training
+    training, sample = model.training, _first(model, data)
     model.eval()
-    _, sample = next(load_all(data, 1))
-    sample = to_device(sample, device_of(model))
-    sample.pop("y")
     total = _count(model, sample)
     if isinstance(model, IterativeRefiner):
         total -= _count(model.base, sample)
@@ -55,30 +55,48 @@ def megaflops(model: nn.Module, data: Dataset[Sample]) -> float:
     return total / 1e6
 
 
+@torch.no_grad()
+def answer_mib(model: nn.Module, data: Dataset[Sample]) -> float:
+    """The memory that one answer to one sample takes, weights and the sample aside."""
+    training, sample = model.training, _first(model, data)
+    model.eval()
+    most = peak_mib(lambda: answer(model, sample), str(device_of(model)))
+    model.train(training)
+    return most
+
+
+def training_mib(model: nn.Module, recipe: Recipe, loss: RefinementLoss, data: Dataset[Sample]) -> float:
+    """The memory that training takes, weights aside: of its first update, gradients and optimizer with it."""
+    model, device = copy.deepcopy(model), str(device_of(model))
+    batch = Subset(data, range(min(recipe.batch_size, len(cast(Sized, data)))))
+    trainer = Trainer(model, replace(recipe, epochs=1), copy.deepcopy(loss), device=device, show=False)
+    return peak_mib(lambda: trainer.fit(batch), device)
+
+
+def _first(model: nn.Module, data: Dataset[Sample]) -> Sample:
+    """The first sample without its y, where the model is."""
+    _, sample = next(load_all(data, 1))
+    return {name: part for name, part in to_device(sample, device_of(model)).items() if name != "y"}
+
+
 def _count(model: nn.Module, sample: Sample) -> int:
-    with FlopCounterMode(display=False) as counter:
+    with FlopCounterMode(display=False, custom_mapping=_REAL_PRODUCTS) as counter:
         answer(model, sample)
     return counter.get_total_flops()
 
 
-def forget_peak(device: str = "cpu") -> None:
-    """Let `peak_mib` start anew, as far as the system can."""
-    if torch.device(device).type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-        return
-    with contextlib.suppress(OSError):  # other systems, and containers that forbid it
-        Path("/proc/self/clear_refs").write_text("5")  # Linux forgets the largest resident set
+def _in_real_products(count: Callable[..., int]) -> Callable[..., int]:
+    """Torch's count of an operation, four times that where its operands are complex."""
+
+    def counted(*args: Any, out_val: Any = None, **kwargs: Any) -> int:
+        flops = count(*args, out_val=out_val, **kwargs)
+        return 4 * flops if isinstance(out_val, Tensor) and out_val.is_complex() else flops
+
+    counted._get_raw = True  # type: ignore[attr-defined]
+    return counted
 
 
-def peak_mib(device: str = "cpu") -> float:
-    """The most memory since `forget_peak`, in MiB: a GPU's tensors, or the resident set of this process."""
-    if torch.device(device).type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / MIB
-    status = Path("/proc/self/status")
-    for line in status.read_text().splitlines() if status.exists() else ():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+_REAL_PRODUCTS = {operation: _in_real_products(count) for operation, count in flop_registry.items()}
 
 
 def machine(device: str = "cpu") -> dict[str, str | int]:

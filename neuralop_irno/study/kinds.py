@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Any
 
@@ -42,6 +43,7 @@ class Trained:
         problem: in words.
         test: held-out samples.
         device: where the model is.
+        notes: what came up while it was measured.
     """
 
     run: Run
@@ -50,6 +52,7 @@ class Trained:
     problem: Problem
     test: Dataset[Sample]
     device: str
+    notes: list[str] = field(default_factory=list)
 
     @property
     def base(self) -> nn.Module:
@@ -59,10 +62,17 @@ class Trained:
     def errors(
         self, model: nn.Module | None = None, steps: int | None = None, data: Dataset[Sample] | None = None
     ) -> list[float]:
-        """The mean error after 0, 1, .. steps, by the data's own metric; of other models their one error."""
+        """The mean error after 0, 1, .. steps, by the data's own metric; of other models their one error.
+
+        Where the score of a sample is not finite, neither is the mean, and a note says of how many.
+        """
         metric = metric_of(self.test)
         scores = scores_per_step(model or self.model, data or self.test, steps, metric, device=self.device)
-        return [summarise(step).mean for step in scores]
+        summaries = [summarise(step) for step in scores]
+        lost = max(summary.not_finite for summary in summaries)
+        if lost:
+            self.notes.append(f"{lost} of {scores.shape[1]} errors are not finite.")
+        return [math.nan if summary.not_finite else summary.mean for summary in summaries]
 
 
 def metric_of(data: Dataset[Sample]) -> Callable[[Tensor, Tensor], Tensor]:
@@ -101,7 +111,7 @@ def dynamics(trained: Trained, times: int = 3) -> Measured:
     model.eval()
     steps = times * model.steps
     energies = torch.zeros(steps + 1, len(BANDS))
-    for _, batch in load_all(trained.test, 32):
+    for _, batch in load_all(trained.test):
         sample = to_device(batch, torch.device(trained.device))
         y = sample.pop("y")
         problem = model.problem((), sample)

@@ -72,7 +72,9 @@ def pareto(study: Study, table: Table) -> Figure:
         _costs(line[0], {name: _arithmetic(study, variants, name) for name in variants})
         for axes, column in zip(line[1:], ("training MiB", "answer MiB"), strict=True):
             last = {name: _mean(own[-1], "error") for name, own in variants.items()}
-            _costs(axes, {name: [(costs[*place, name][0][column], last[name])] for name in variants})
+            # A base that came trained has no memory of training.
+            known = {name: costs[*place, name][0][column] for name in variants}
+            _costs(axes, {name: [(cost, last[name])] for name, cost in known.items() if cost != ""})
             axes.set(xlabel=column)
         line[1].set_title(", ".join(place))
         line[2].legend(fontsize=8)

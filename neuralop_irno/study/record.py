@@ -27,8 +27,8 @@ class Record:
         updates: of the optimizer.
         notes: what whoever reads the table has to know: a base that is broken, a training that diverged.
         seconds: of training; None where it was interrupted, or loaded.
-        training_mib: the most memory while training, that of the whole process on a CPU.
-        answer_mib: the same, while answering.
+        training_mib: the memory of an update; None where nothing was trained.
+        answer_mib: that of one answer to one sample.
         machine: which it ran on.
     """
 
@@ -42,7 +42,7 @@ class Record:
     updates: int
     notes: list[str]
     seconds: float | None
-    training_mib: float
+    training_mib: float | None
     answer_mib: float
     machine: dict[str, Any]
 

@@ -20,13 +20,13 @@ from neuralop_irno.diagnostics.base_check import check_base
 from neuralop_irno.errors import expected
 from neuralop_irno.study import record as records
 from neuralop_irno.study.contenders import Contender, Setting, contender, digest
-from neuralop_irno.study.cost import answer, forget_peak, machine, megaflops, peak_mib
+from neuralop_irno.study.cost import answer_mib, machine, megaflops, training_mib
 from neuralop_irno.study.kinds import Trained, check_kind, measure, metric_of
 from neuralop_irno.study.plan import BASE, Run, Study
 from neuralop_irno.study.record import Record
 from neuralop_irno.study.table import Table, table_of
 from neuralop_irno.training import snapshot
-from neuralop_irno.training.batches import load_all, to_device
+from neuralop_irno.training.batches import at_a_time, load_all
 from neuralop_irno.training.trainer import Trainer
 
 STUDY = "study.yaml"
@@ -87,31 +87,30 @@ class StudyRunner:
         bases = self._bases_of(run)
         setting = self._setting(run, bases.get(run.base))
         built = contender(setting)
-        forget_peak(self.device)
         updates, seconds, notes = self._train(built, self._work(run, setting))
-        training_mib = peak_mib(self.device)
         of_fields = not isinstance(splits["valid"], NodeClasses)
         if run.variant == BASE and of_fields:
-            validation = (batch for _, batch in load_all(splits["valid"], batch_size=16))
+            size = at_a_time(splits["valid"], most=16)
+            validation = (batch for _, batch in load_all(splits["valid"], size))
             notes += check_base(built.model, validation).problems
         if run.variant == BASE:
             bases = {run.base: built.model}
             self._bases[run.problem, run.base, run.seed] = built.model
-        problem = self.study.problems[run.problem]
-        forget_peak(self.device)
-        self._answer(built.model, splits["test"])
-        answer_mib = peak_mib(self.device)
-        found = measure(self.study, Trained(run, built.model, bases, problem, splits["test"], self.device))
+        trained = Trained(
+            run, built.model, bases, self.study.problems[run.problem], splits["test"], self.device
+        )
+        torch.manual_seed(run.seed)  # some answers are samples, and the model may have come trained
+        found = records.finite(measure(self.study, trained))
         return Record(
             **run._asdict(),
-            measured=records.finite(found),
+            measured=found,
             parameters=sum(weight.numel() for weight in built.counted.parameters()),
             megaflops=megaflops(built.model, splits["test"]),
             updates=updates,
-            notes=notes,
+            notes=list(dict.fromkeys(notes + trained.notes)),
             seconds=seconds,
-            training_mib=training_mib,
-            answer_mib=answer_mib,
+            training_mib=self._memory_of_training(built) if updates else None,
+            answer_mib=answer_mib(built.model, splits["test"]),
             machine=machine(self.device),
         )
 
@@ -172,14 +171,10 @@ class StudyRunner:
             self._bases = {}
         return self._splits
 
-    @torch.no_grad()
-    def _answer(self, model: nn.Module, data: Any) -> None:
-        """One batch of answers, for its memory."""
-        model.eval()
-        _, batch = next(load_all(data, 16))
-        sample = to_device(batch, torch.device(self.device))
-        sample.pop("y")
-        answer(model, sample)
+    def _memory_of_training(self, built: Contender) -> float | None:
+        if built.recipe is None:
+            return None
+        return training_mib(built.model, built.recipe, built.loss, self._splits["train"])
 
     def _claim_folder(self) -> None:
         file, own = self.folder / STUDY, _words(self.study)
@@ -201,8 +196,7 @@ class StudyRunner:
         return table
 
     def _draw(self, table: Table) -> None:
-        # Not before all is measured: matplotlib would be part of the memory that the table states.
-        from neuralop_irno.diagnostics.plots import save
+        from neuralop_irno.diagnostics.plots import save  # matplotlib is slow to import
         from neuralop_irno.study.pictures import PICTURES
 
         if self.study.kind in PICTURES and table.results:

@@ -114,8 +114,8 @@ def table_of(study: Study, records: Iterable[Record]) -> Table:
             "MFLOP": first.megaflops,
             "updates": first.updates,
             "seconds": seconds,
-            "training MiB": round(max(record.training_mib for record in group)),
-            "answer MiB": round(max(record.answer_mib for record in group)),
+            "training MiB": _largest(record.training_mib for record in group),
+            "answer MiB": _largest(record.answer_mib for record in group),
         }
         costs.append({**key, **figures})
     notes = [f"{r.problem}, {r.base}, {r.variant}, seed {r.seed}: {note}" for r in known for note in r.notes]
@@ -136,6 +136,12 @@ def _mean(values: Sequence[float | None]) -> Mean | str:
     if len(numbers) < len(values):
         return f"{len(values) - len(numbers)} of {len(values)} not finite"
     return mean_of(numbers) if numbers else ""
+
+
+def _largest(values: Iterable[float | None]) -> float | str:
+    """The largest over the seeds, which differ in their graphs alone; nothing where nothing was measured."""
+    known = [value for value in values if value is not None]
+    return max(known) if known else ""
 
 
 def _cells(rows: list[dict[str, Any]]) -> list[list[str]]:

@@ -13,6 +13,9 @@ from neuralop_irno.base.pyg import collate_graphs, graph_among
 
 Sample = dict[str, Any]
 
+NUMBERS = 2**22
+"""The most in one batch of samples that are answered and not learnt from."""
+
 
 class Numbered(Dataset[tuple[int, Sample]]):
     """A dataset whose samples know their place."""
@@ -45,9 +48,23 @@ def load(dataset: Dataset[Sample], order: Sequence[Tensor]) -> Iterator[tuple[Te
     )
 
 
-def load_all(dataset: Dataset[Sample], batch_size: int) -> Iterator[tuple[Tensor, Sample]]:
-    """Every sample once, in the order of their numbers."""
-    return load(dataset, torch.arange(len(cast(Sized, dataset))).split(batch_size))
+def load_all(dataset: Dataset[Sample], batch_size: int | None = None) -> Iterator[tuple[Tensor, Sample]]:
+    """Every sample once, in the order of their numbers; as many `at_a_time` where nobody says how many."""
+    size = at_a_time(dataset) if batch_size is None else batch_size
+    return load(dataset, torch.arange(len(cast(Sized, dataset))).split(size))
+
+
+def at_a_time(dataset: Dataset[Sample], most: int = 64) -> int:
+    """How many samples to answer together: fewer where they are large, since no recipe says what fits.
+
+    Example:
+        >>> at_a_time([{"x": torch.zeros(3, 32, 32)}]), at_a_time([{"x": torch.zeros(3, 720, 1440)}])
+        (64, 1)
+    """
+    sample: Any = dataset[0]
+    fields = sample.values() if isinstance(sample, dict) else sample.to_dict().values()
+    numbers = sum(field.numel() for field in fields if isinstance(field, Tensor))
+    return max(1, min(most, NUMBERS // max(numbers, 1)))
 
 
 def _collate(pairs: list[tuple[int, Sample]]) -> tuple[Tensor, Sample]:

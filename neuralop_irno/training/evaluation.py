@@ -46,7 +46,7 @@ def scores_per_step(
     dataset: Dataset[Sample],
     steps: int | None = None,
     metric: Callable[[Tensor, Tensor], Tensor] = vrmse,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     device: torch.device | str = "cpu",
     starts: States | None = None,
 ) -> Tensor:
@@ -57,7 +57,7 @@ def scores_per_step(
         dataset: of dicts with x and y.
         steps: the last step; K by default.
         metric: prediction and target to ``(B, ...)``; what follows the batch is averaged.
-        batch_size: samples at a time.
+        batch_size: samples at a time; as many as `at_a_time` finds by default.
         device: where the model is.
         starts: the base's answers to the whole data set, where they are known already.
 
@@ -101,7 +101,7 @@ def scores_of_solutions(
     model: IterativeRefiner,
     dataset: Dataset[Sample],
     metric: Callable[[Tensor, Tensor], Tensor] = vrmse,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     device: torch.device | str = "cpu",
     **options: Any,
 ) -> Solved:
@@ -111,7 +111,7 @@ def scores_of_solutions(
         model: put into evaluation mode, and back.
         dataset: of dicts with x and y.
         metric: prediction and target to ``(B, ...)``; what follows the batch is averaged.
-        batch_size: samples at a time.
+        batch_size: samples at a time; as many as `at_a_time` finds by default.
         device: where the model is.
         options: of `IterativeRefiner.solve`.
     """

@@ -51,7 +51,7 @@ class Trainable(nn.Module):
         return self.model.correction.periodic if isinstance(self.model, IterativeRefiner) else None
 
     @torch.no_grad()
-    def starts(self, dataset: Dataset[Sample], device: torch.device, batch_size: int = 64) -> States:
+    def starts(self, dataset: Dataset[Sample], device: torch.device, batch_size: int | None = None) -> States:
         """The base's answer to every sample of a data set."""
         refiner: Any = self.model
         answers, sizes = [], []

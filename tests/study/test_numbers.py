@@ -1,16 +1,22 @@
 """Intervals, noise and costs are what they say."""
 
+import copy
 import math
 
 import pytest
 import torch
 from scipy import stats
-from torch import nn
+from torch import Tensor, nn
 
+from neuralop_irno import IterativeRefiner, RefinementLoss
+from neuralop_irno.correction.correction import FunctionCorrection
 from neuralop_irno.data.dataset import FieldDataset
 from neuralop_irno.data.mesh_fields import heat_in_wind
-from neuralop_irno.study.controls import widened
-from neuralop_irno.study.cost import forget_peak, megaflops, peak_mib
+from neuralop_irno.recipe import Recipe
+from neuralop_irno.solver.gradient import gradient_rule
+from neuralop_irno.study.controls import widened, with_compute_shared
+from neuralop_irno.study.cost import answer_mib, megaflops, training_mib
+from neuralop_irno.study.memory import peak_mib
 from neuralop_irno.study.noise import Noisy
 from neuralop_irno.study.table import mean_of
 
@@ -66,9 +72,86 @@ def test_arithmetic_is_counted_by_hand() -> None:
     assert megaflops(model, data) == pytest.approx(2 * 2 * 3 * 9 * 100 / 1e6)
 
 
-def test_the_peak_of_memory_is_seen_and_forgotten() -> None:
-    forget_peak()
-    before = peak_mib()
-    held = torch.ones(64 * 2**20 // 4)
-    assert peak_mib() > before + 50
-    del held
+@pytest.mark.parametrize(
+    ("gradient", "replay", "epochs"),
+    [("detached", 16.0, 30), ("detached", 0.0, 75), ("unrolled", 0.0, 120), ("from_truth", 0.0, 30)],
+)
+def test_a_network_as_dear_as_all_steps_trains_for_as_much_arithmetic(
+    gradient: str, replay: float, epochs: int
+) -> None:
+    """Phi is counted as it is evaluated: K of the refiner's evaluations are one of the network's."""
+    recipe = Recipe(epochs=120, replay=replay)
+    shared = with_compute_shared(recipe, gradient_rule(gradient), 4)
+    assert (shared.epochs, shared.replay) == (epochs, 0)
+    if replay:
+        return
+    seen = 0
+
+    def count(x: Tensor, h: Tensor) -> Tensor:
+        nonlocal seen
+        seen += len(h)
+        return 0 * h
+
+    x = torch.zeros(4000, 1, 2)
+    model = IterativeRefiner(lambda x: x, FunctionCorrection(count), steps=4, gradient=gradient).train()
+    model(x, y=x)
+    assert 120 * seen / len(x) / 4 == pytest.approx(epochs, rel=0.03)
+
+
+@pytest.mark.parametrize("layers", [1, 5])
+def test_complex_products_are_four_real_ones(layers: int) -> None:
+    x = torch.zeros(1, 2, 6)
+
+    class Products(nn.Module):
+        def __init__(self, dtype: torch.dtype) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(2, 2, dtype=dtype))
+
+        def forward(self, x: Tensor) -> Tensor:
+            h = x.to(self.weight.dtype)
+            for _ in range(layers):
+                h = torch.einsum("oi,bix->box", self.weight, h)
+            return h.real
+
+    real, complex_ = (megaflops(Products(d), FieldDataset(x, x)) for d in (torch.float32, torch.complex64))
+    assert real == pytest.approx(layers * 2 * 2 * 2 * 6 / 1e6)
+    assert complex_ == pytest.approx(4 * real)
+
+
+def test_the_peak_of_memory_is_what_is_held_at_once() -> None:
+    x = torch.zeros(2**18)  # one MiB
+
+    def one_after_another() -> None:
+        h = x
+        for _ in range(10):
+            h = h + 1
+
+    assert peak_mib(one_after_another) == 2  # the next while the last is still there
+    assert peak_mib(lambda: [x + k for k in range(10)]) == 10
+    assert peak_mib(lambda: x.view(2, -1).add_(1)) == 0
+    y = x.clone().requires_grad_()
+    assert peak_mib(lambda: (y.sin().cos().exp() * 2).sum().backward()) >= 3  # kept for the way back
+
+
+def test_memory_depends_on_nothing_that_was_done_before() -> None:
+    """Of unrolled steps it grows by every step; of replayed ones it does not; and always the same."""
+    torch.manual_seed(0)
+    data = FieldDataset(torch.randn(8, 1, 32, 32), torch.randn(8, 1, 32, 32))
+    base = nn.Conv2d(1, 1, 1)
+
+    def taken(gradient: str, steps: int, batch: int = 4) -> float:
+        model = IterativeRefiner(
+            base, {"name": "unet", "width": 4, "depth": 1}, steps=steps, gradient=gradient
+        )
+        before = copy.deepcopy(model.state_dict())
+        found = training_mib(model, Recipe(epochs=5, batch_size=batch), RefinementLoss(), data)
+        assert all(torch.equal(model.state_dict()[name], kept) for name, kept in before.items())
+        return found
+
+    one, two, three = (taken("unrolled", steps) for steps in (1, 2, 3))
+    assert three - two == pytest.approx(two - one, rel=0.2)
+    assert taken("unrolled", 2) == two
+    assert taken("unrolled", 2, batch=8) > 1.5 * two
+    assert taken("detached", 6) < 1.1 * one
+    model = IterativeRefiner(base, {"name": "unet", "width": 4}, steps=2)
+    assert answer_mib(model, data) == answer_mib(model, data) < one

@@ -1,6 +1,7 @@
 """A study by its real command: what it measures, that it goes on after a kill, and always finds the same."""
 
 import json
+import math
 import signal
 import subprocess
 import sys
@@ -9,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from tiny import one_base, timeless, words, written
 
 from neuralop_irno.cli.main import main
+from neuralop_irno.data.dataset import load_splits
 from neuralop_irno.study import catalogue
-from neuralop_irno.study.kinds import KINDS
+from neuralop_irno.study.kinds import KINDS, Trained
 from neuralop_irno.study.plan import study_from
 from neuralop_irno.study.runner import StudyRunner
 
@@ -175,6 +178,20 @@ def test_a_training_that_diverges_is_a_note_and_not_the_end(tmp_path: Path) -> N
     assert any("loud, seed 0: training diverged" in note for note in table["notes"])
     assert row(table, base="fno", variant="refined")["error"]["mean"] > 0
     assert row(table, base="fno", variant="loud")["error"] == "1 of 1 not finite"
+
+
+def test_samples_that_blow_up_are_counted_and_not_averaged_away() -> None:
+    study = study_from({"name": "tiny", **words(seeds=(0,), problems=one_base())})
+
+    class Breaks(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.where(x == x[:1], math.inf, x)  # the first sample of a batch
+
+    problem = study.problems["burgers"]
+    test = load_splits(problem.data)["test"]
+    trained = Trained(study.runs()[0], Breaks(), {"fno": torch.nn.Identity()}, problem, test, "cpu")
+    assert math.isnan(KINDS["main"](trained)[""]["error"])
+    assert trained.notes == [f"1 of {len(test)} errors are not finite."]
 
 
 def test_the_command_and_that_nothing_is_done_twice(tmp_path: Path, capsys: Capsys) -> None:
