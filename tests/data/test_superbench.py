@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 
 from neuralop_irno.data.dataset import load_splits
 from neuralop_irno.data.patches import Crops, Tiles, Whole
+from neuralop_irno.data.scaling import Scaling
 from neuralop_irno.data.superbench import ERA5, SuperBench, coarse, fine
 
 
@@ -64,6 +65,23 @@ def test_coarse_fields(low: str, tmp_path: Path) -> None:
     assert torch.equal(again, x)  # noise too
     if noise:
         assert not torch.equal(data[0]["x"] - data[0]["y"][:, ::4, ::4], x - y[:, ::4, ::4])
+
+
+RESIZED = [
+    [6.74618, 6.65244, 6.48686, 6.61661],
+    [10.32905, 10.55602, 10.55974, 10.29798],
+    [14.30215, 14.38966, 14.41384, 14.53294],
+]
+"""What ``Resize((3, 4), BICUBIC, antialias=True)`` of torchvision 0.28 gave for the field below."""
+
+
+def test_coarse_fields_are_those_of_superbenchs_resize(tmp_path: Path) -> None:
+    row, column = torch.meshgrid(torch.arange(13.0), torch.arange(16.0), indexing="ij")
+    (tmp_path / "train").mkdir()
+    with h5py.File(tmp_path / "train/2008.h5", "w") as file:
+        file["fields"] = ((7 * row + 3 * column) % 11 + row)[None, None].numpy()
+    data = SuperBench(tmp_path, factor=4, upsample=False, scaling=Scaling.none(1), fields=["wind"])
+    torch.testing.assert_close(data[0]["x"], torch.tensor([RESIZED]), rtol=0, atol=1e-5)
 
 
 def test_upsampled_x_is_the_bicubic_baseline(tmp_path: Path) -> None:
