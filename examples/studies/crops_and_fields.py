@@ -18,6 +18,8 @@ every update.
 With `--scale era5 --folder FOLDER` data, networks and their epochs are SuperBench's. At small scale stand-ins
 are written in its layout first: a turbulent flow, closed along the second axis as longitude is, and cut open
 along the first; its speed, streamfunction and vorticity are the three fields.
+
+With `--work FOLDER` every model has a folder there, and a study that was killed goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -132,7 +134,7 @@ class Study:
         folder: in the layout of SuperBench.
         scaling: of its fields.
         fields: their names.
-        options: seed and device.
+        options: seed, device, and where models are kept.
     """
 
     def __init__(
@@ -140,6 +142,8 @@ class Study:
     ) -> None:
         self.scale, self.folder, self.scaling, self.fields = scale, folder, scaling, fields
         self.seed, self.device = options.seed, options.device
+        # Of other scales and seeds are other models.
+        self.work = options.work and options.work / f"{options.scale}, seed {options.seed}"
         self.tiles = Tiles(scale.crop)
         whole = self.pairs(("test_1",), Whole())
         self.grid, self.count = whole.grid, min(scale.test, len(whole))
@@ -151,15 +155,16 @@ class Study:
             fields=self.fields,
         )  # fmt: skip
 
-    def train(self, model: nn.Module, recipe: Recipe, view: View) -> None:
+    def train(self, name: str, model: nn.Module, recipe: Recipe, view: View) -> None:
         """On crops, or on whole fields, as many fewer of these in a batch as they are larger."""
         if view == Whole():
             crops = math.prod(self.grid) // self.scale.crop**2
             recipe = replace(recipe, batch_size=max(1, recipe.batch_size // crops))
-        trainer = Trainer(model, recipe, RefinementLoss(), None, relative_l2, self.device, show=False)
-        trainer.fit(self.pairs(("train",), view), self.pairs(VALID, view))
+        folder = self.work and self.work / name
+        trainer = Trainer(model, recipe, RefinementLoss(), folder, relative_l2, self.device, show=False)
+        trainer.fit(self.pairs(("train",), view), self.pairs(VALID, view), resume=folder is not None)
 
-    def refined(self, base: SuperResolution, view: View, once: bool = False) -> IterativeRefiner:
+    def refined(self, name: str, base: SuperResolution, view: View, once: bool = False) -> IterativeRefiner:
         """A trained correction around a base, iterated, or asked once: its control of equal parameters."""
         torch.manual_seed(self.seed)
         words: dict[str, Any] = {
@@ -171,7 +176,7 @@ class Study:
         if once:
             words, recipe = controls.one_shot(words), controls.asked_once(recipe)
         refiner = IterativeRefiner(base, **words, in_channels=3, out_channels=3)
-        self.train(refiner, recipe, view)
+        self.train(name, refiner, recipe, view)
         return refiner
 
     def scores(self, model: nn.Module) -> dict[str, dict[str, Any]]:
@@ -221,6 +226,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     arguments.add_argument("--scale", choices=SCALES, default="small")
     arguments.add_argument("--folder", type=Path, help="of ERA5 as SuperBench publishes it; scale era5 only")
+    arguments.add_argument("--work", type=Path, help="keep all models there, and go on with those that are")
     arguments.add_argument("--seed", type=int, default=0)
     arguments.add_argument("--threads", type=int, default=1)
     arguments.add_argument("--device", default="cpu")
@@ -261,13 +267,14 @@ def rows(options: Any, written: Path) -> dict[str, Any]:
     for name, (words, recipe) in scale.bases.items():
         torch.manual_seed(options.seed)
         network = build_model({"model_arch": name, "factor": scale.factor, **words}, 3, 3)
-        study.train(network, recipe, crops)
+        study.train(name, network, recipe, crops)
         bases[name] = SuperResolution(network)
     for name, base in bases.items():
         told(name, base)
         for view, where in ((crops, "crops"), (Whole(), "whole fields")):
-            told(f"{name}, refined on {where}", study.refined(base, view))
-            told(f"{name}, one-shot on {where}", study.refined(base, view, once=True))
+            for way, once in (("refined", False), ("one-shot", True)):
+                full = f"{name}, {way} on {where}"
+                told(full, study.refined(full, base, view, once))
     return table
 
 
