@@ -10,13 +10,14 @@ from functools import lru_cache, partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import Dataset
 
 from neuralop_irno.data.dataset import load_splits
 from neuralop_irno.diagnostics.spectral_error import band_energy
 from neuralop_irno.errors import did_you_mean, expected
 from neuralop_irno.metrics import METRICS, summarise
+from neuralop_irno.metrics.choice import own_metric
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.registry import check_options
 from neuralop_irno.spectrum.of_domain import spectrum_of
@@ -66,18 +67,13 @@ class Trained:
 
         Where the score of a sample is not finite, neither is the mean, and a note says of how many.
         """
-        metric = metric_of(self.test)
+        metric = METRICS.lookup(own_metric(self.test))
         scores = scores_per_step(model or self.model, data or self.test, steps, metric, device=self.device)
         summaries = [summarise(step) for step in scores]
         lost = max(summary.not_finite for summary in summaries)
         if lost:
             self.notes.append(f"{lost} of {scores.shape[1]} errors are not finite.")
         return [math.nan if summary.not_finite else summary.mean for summary in summaries]
-
-
-def metric_of(data: Dataset[Sample]) -> Callable[[Tensor, Tensor], Tensor]:
-    """What errors on these data are measured in: VRMSE, unless they say otherwise."""
-    return METRICS.lookup(getattr(data, "metric", "vrmse"))
 
 
 def main(trained: Trained) -> Measured:

@@ -18,10 +18,12 @@ from neuralop_irno.config import read_yaml
 from neuralop_irno.data.node_classes import NodeClasses
 from neuralop_irno.diagnostics.base_check import check_base
 from neuralop_irno.errors import expected
+from neuralop_irno.metrics import METRICS
+from neuralop_irno.metrics.choice import own_metric
 from neuralop_irno.study import record as records
 from neuralop_irno.study.contenders import Contender, Setting, contender, digest
 from neuralop_irno.study.cost import answer_mib, machine, megaflops, training_mib
-from neuralop_irno.study.kinds import Trained, check_kind, measure, metric_of
+from neuralop_irno.study.kinds import Trained, check_kind, measure
 from neuralop_irno.study.plan import BASE, Run, Study
 from neuralop_irno.study.record import Record
 from neuralop_irno.study.table import Table, table_of
@@ -127,7 +129,7 @@ class StudyRunner:
             return 0, None, []
         begun = snapshot.main_file(work).exists()
         splits = self._splits
-        metric = metric_of(splits["test"])
+        metric = METRICS.lookup(own_metric(splits["test"]))
         trainer = Trainer(built.model, built.recipe, built.loss, work, metric, self.device, self.show)
         start = time.perf_counter()
         try:

@@ -17,6 +17,7 @@ from neuralop_irno.config import Experiment, read_experiment, read_yaml
 from neuralop_irno.errors import expected
 from neuralop_irno.losses.refinement import loss_for
 from neuralop_irno.metrics import METRICS
+from neuralop_irno.metrics.choice import own_metric
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.training.batches import Sample, load_all
 from neuralop_irno.training.distributed import Peers
@@ -52,7 +53,7 @@ def train_experiment(
     tell = say if peers.first else _silently
     tell("preparing the data")
     splits = experiment.splits()
-    metric = METRICS.lookup(getattr(splits["train"], "metric", "vrmse"))
+    metric = METRICS.lookup(own_metric(splits["train"]))
     torch.manual_seed(recipe.seed)
     base = experiment.build_base(splits)
     _rehearse(experiment, base, splits["train"])
