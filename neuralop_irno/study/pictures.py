@@ -8,6 +8,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from neuralop_irno.diagnostics.plots import COLOURS
 from neuralop_irno.study.kinds import BANDS
@@ -69,6 +70,11 @@ def pareto(study: Study, table: Table) -> Figure:
     for line, (place, rows) in zip(grid, places.items(), strict=True):
         variants = {variant: own for (variant,), own in _by(rows, "variant").items()}
         line[0].set(ylabel="error", xlabel="MFLOP of an answer, base included", xscale="log")
+        line[0].xaxis.set(
+            major_locator=LogLocator(subs=(1, 2, 5)),
+            major_formatter=StrMethodFormatter("{x:g}"),
+            minor_formatter=NullFormatter(),
+        )
         _costs(line[0], {name: _arithmetic(study, variants, name) for name in variants})
         for axes, column in zip(line[1:], ("training MiB", "answer MiB"), strict=True):
             last = {name: _mean(own[-1], "error") for name, own in variants.items()}
@@ -77,7 +83,7 @@ def pareto(study: Study, table: Table) -> Figure:
             _costs(axes, {name: [(cost, last[name])] for name, cost in known.items() if cost != ""})
             axes.set(xlabel=column)
         line[1].set_title(", ".join(place))
-        line[2].legend(fontsize=8)
+        line[2].legend(fontsize=8, loc="lower left")
     return figure
 
 
