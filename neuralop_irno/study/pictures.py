@@ -83,7 +83,7 @@ def pareto(study: Study, table: Table) -> Figure:
             _costs(axes, {name: [(cost, last[name])] for name, cost in known.items() if cost != ""})
             axes.set(xlabel=column)
         line[1].set_title(", ".join(place))
-        line[2].legend(fontsize=8, loc="upper right")
+        line[2].legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     return figure
 
 
