@@ -1,6 +1,6 @@
 """Tensors and a JSON config in one safetensors file: written whole or not at all, never unpickled.
 
-The config travels in the file's own header, so that the two cannot drift apart.
+The config is stored in the file's own header, with a SHA-256 digest of both that every reading checks.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from neuralop_irno import digest
 from neuralop_irno.errors import expected
 
-FORMAT = 1
-"""Raised when a file can no longer be read by older versions of the package."""
+FORMAT = 2
+"""Raised when a file can no longer be read by older versions of the package. Format 1 had no digest."""
 
 SUFFIX = ".safetensors"
 
@@ -36,17 +37,18 @@ def write(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], config: M
     Returns:
         the path that was written.
     """
-    header = {"neuralop_irno": json.dumps({"format": FORMAT, "config": config})}
     # Rows of one storage (a view, a channels-last weight) are written as tensors of their own.
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    content = {"format": FORMAT, "config": config}
+    header = {"neuralop_irno": json.dumps({**content, "digest": _digest(plain, content)})}
     return write_bytes(path, save(plain, metadata=header))
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> Path:
     """Put bytes in a file so that a reader sees either the old file or the whole new one."""
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    # Not by tempfile, whose files nobody but their owner may read.
+    _make_folder(target.parent)
+    # Not by tempfile, whose files only their owner may read.
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
     try:
         with temporary.open("xb") as file:
@@ -57,7 +59,27 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> Path:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    sync_folder(target.parent)
     return target
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable: without this a loss of power may undo a rename."""
+    if os.name == "nt":  # Windows cannot open a folder
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _make_folder(folder: Path) -> None:
+    if folder.exists():
+        return
+    _make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    sync_folder(folder.parent)
 
 
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -94,7 +116,7 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any
                 "a file that this package wrote", f"{source.name} without its header", "safetensors.torch"
             )
         )
-    content = json.loads(header)
+    content = _content(header, source)
     if content["format"] > FORMAT:
         raise ValueError(
             expected(
@@ -103,14 +125,52 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any
                 "a newer neuralop_irno",
             )
         )
+    stored = content.pop("digest", None)
+    if stored != (_digest(tensors, content) if content["format"] > 1 or stored else None):
+        raise ValueError(
+            expected(
+                f"the content that {source.name} was written with",
+                "another SHA-256 digest: the file is damaged or was changed",
+                "an earlier file, or a copy",
+            )
+        )
     return tensors, content["config"]
 
 
+def _content(header: str, source: Path) -> dict[str, Any]:
+    """What the package stored in a header; damage to it is named."""
+    try:
+        content = json.loads(header)
+    except ValueError as error:
+        raise ValueError(
+            expected(f"JSON in the header of {source.name}", error, "an earlier file")
+        ) from error
+    if (
+        not isinstance(content, dict)
+        or type(content.get("format")) is not int
+        or not isinstance(content.get("config"), dict)
+    ):
+        raise ValueError(
+            expected(f"a format and a config in {source.name}", "a damaged header", "an earlier file")
+        )
+    return content
+
+
+def _digest(tensors: Mapping[str, Tensor], content: Mapping[str, Any]) -> str:
+    return digest.of_json({"tensors": digest.of_tensors(tensors), "content": content})
+
+
 def is_pickle(path: Path) -> bool:
-    """Whether a file is one that torch.save or pickle wrote."""
+    """Whether a file is one that torch.save or pickle wrote.
+
+    A safetensors file starts with the length of its header, whose low bytes may be any; it is told by the
+    brace that opens the header after them.
+    """
     with path.open("rb") as file:
-        start = file.read(4)
-    return start[:2] == b"PK" or (start[:1] == b"\x80" and start[1:2] in b"\x02\x03\x04\x05")
+        start = file.read(9)
+    if start[8:] == b"{":
+        return False
+    return start[:4] == b"PK\x03\x04" or (start[:1] == b"\x80" and start[1:2] in b"\x02\x03\x04\x05")
 
 
 def tensors_only(state: Mapping[str, Any], prefix: str = "") -> dict[str, Tensor]:

@@ -14,8 +14,8 @@ REPOSITORY = PACKAGE.parent
 NAME = PACKAGE.name
 
 RANKS = (
-    ("errors", "version"),
-    ("domain", "registry", "checkpoint", "calibration", "recipe", "stepping"),
+    ("errors", "version", "digest"),
+    ("domain", "registry", "checkpoint", "claim", "calibration", "recipe", "stepping"),
     ("host",),
     ("solution", "spectrum", "metrics", "persistence", "data", "models", "lipschitz"),
     ("base", "correction", "solver", "losses"),

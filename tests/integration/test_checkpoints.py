@@ -16,7 +16,7 @@ from neuralop.models import FNO, TFNO
 from safetensors.torch import load_file, save, save_file
 from torch import nn
 
-from neuralop_irno import IterativeRefiner, Picard
+from neuralop_irno import IterativeRefiner, Picard, checkpoint
 from neuralop_irno.checkpoint import FORMAT
 from neuralop_irno.solver.step_size import Learned
 
@@ -168,7 +168,7 @@ DAMAGED: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "somebody else's": (lambda path: save_file(load_file(path), path), "a file that this package wrote"),
     "no refiner's": (
-        lambda path: header(path, config={"notes": {}}),
+        lambda path: checkpoint.write(path, load_file(path), {"notes": {}}),
         "a refiner's checkpoint, got one of something else",
     ),
     "missing": (lambda path: path.unlink(), "a checkpoint file, got no file at"),
