@@ -12,12 +12,15 @@ def operator(kind: type[FNO] = FNO) -> nn.Module:
     model = kind(
         n_modes=(4, 4), in_channels=1, out_channels=1, hidden_channels=4, n_layers=1, norm="group_norm"
     )
-    return nn.Sequential(model, nn.BatchNorm2d(1))  # a base with buffers that would like to move
+    # A base with buffers that training would move. The batch norm comes first: behind a layer it would
+    # subtract what the layer's bias adds, and that bias would have no gradient but rounding.
+    return nn.Sequential(nn.BatchNorm2d(1), model)
 
 
 CORRECTIONS = [
     {"name": "unet", "width": 4, "depth": 2},
-    {"name": "unet", "width": 4, "depth": 1, "norm": "group", "padding": ["circular", "reflect"]},
+    # Groups of two channels: a norm of one channel subtracts the bias before it, as a batch norm does.
+    {"name": "unet", "width": 12, "depth": 1, "norm": "group", "padding": ["circular", "reflect"]},
     {"name": "fno", "n_modes": [4, 4], "hidden_channels": 4, "n_layers": 1},
 ]
 
