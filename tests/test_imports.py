@@ -14,7 +14,7 @@ REPOSITORY = PACKAGE.parent
 NAME = PACKAGE.name
 
 RANKS = (
-    ("errors", "version", "digest"),
+    ("errors", "version", "digest", "modes"),
     ("domain", "registry", "checkpoint", "claim", "calibration", "recipe", "stepping"),
     ("host",),
     ("solution", "spectrum", "metrics", "persistence", "data", "models", "lipschitz"),
