@@ -1,6 +1,7 @@
-"""The numbers of the theory, measured: m, M, q and |b| of a trained correction, sample by sample.
+"""The numbers of the theory, measured: m, M, q, |b| and c of a trained correction, sample by sample.
 
-Near the truth y the correction is Phi(x, h) = b + A (y - h) + .., with b = Phi(x, y) and A = -dPhi/dh there.
+Near the truth y, with e = y - h, the correction is Phi(x, h) = b + A e + R(e), where b = Phi(x, y),
+A = -dPhi/dh at y, and R is what is not linear. So |e_{k+1}| <= q |e_k| + c |e_k|^2 + alpha |b|.
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ class Contraction:
         alpha: the step size in use.
         monotonicity: m, the smallest eigenvalue of the symmetric part of A.
         norm: M, the largest singular value of A.
-        factor: q = |I - alpha A|: distances shrink by it in one step.
-        offset: |b| = |Phi(x, y)|: how far the truth is from being at rest.
-        distance: |h_0 - y|, where the iteration starts.
+        factor: q = |I - alpha A|: the largest factor by which the linear part of a step stretches a distance.
+        offset: |b| = |Phi(x, y)|, the residual at the truth over alpha.
+        distance: |e_0| = |h_0 - y|, where the iteration starts.
+        curvature: c = alpha |R(e_0)| / |e_0|^2, the part of a step that is not linear, at the start. It is an
+            estimate from that one point: elsewhere in the ball of radius |e_0| the ratio can be larger.
     """
 
     alpha: Tensor
@@ -33,47 +36,69 @@ class Contraction:
     factor: Tensor
     offset: Tensor
     distance: Tensor
+    curvature: Tensor
 
     @property
     def admissible(self) -> Tensor:
-        """2 m / M^2: every smaller alpha contracts; not positive where A is not monotone."""
-        return 2 * self.monotonicity / self.norm.square()
+        """2 m / M^2: every smaller alpha contracts; 0 where A is not monotone and no alpha is admissible."""
+        tiny = torch.finfo(self.norm.dtype).tiny
+        return 2 * self.monotonicity.clamp(min=0) / self.norm.square().clamp(min=tiny)
 
     @property
     def best_alpha(self) -> Tensor:
-        """m / M^2, the alpha for which the theory's bound on q is smallest."""
+        """m / M^2, the alpha for which the theory's bound on q is smallest; 0 where none is admissible."""
         return self.admissible / 2
 
     @property
     def floor(self) -> Tensor:
-        """alpha |b| / (1 - q), the error at which the iteration stops at the latest; inf where q >= 1."""
-        floor = self.alpha * self.offset / (1 - self.factor)
-        return torch.where(self.factor < 1, floor, torch.inf)
+        r"""The smaller root of :math:`c r^2 - (1 - q) r + \alpha |b| = 0`, or inf where there is none.
+
+        Iterates that start in an invariant ball come as close to the truth as this; without a non-linear
+        part it is alpha |b| / (1 - q).
+        """
+        gap, pull = 1 - self.factor, self.alpha * self.offset
+        root = gap.square() - 4 * self.curvature * pull
+        # This form of the smaller root has no cancellation, and c = 0 is no special case.
+        floor = 2 * pull / (gap + root.clamp(min=0).sqrt())
+        return torch.where((gap > 0) & (root >= 0), floor, torch.inf)
 
     def steps_to(self, error: Tensor) -> Tensor:
-        """How many steps it takes at most until the error is below a level above the floor; else inf."""
-        over_start, over_end = self.distance - self.floor, error - self.floor
-        steps = (torch.log(over_end / over_start) / torch.log(self.factor)).ceil().clamp(min=0)
-        reachable = (self.factor < 1) & (over_end > 0)
+        """The number of steps after which the error is below a level above the floor, at most; else inf.
+
+        Between the floor r and |e_0| the distance to the floor shrinks by q + c (|e_0| + r) a step, or more.
+        """
+        floor = self.floor
+        over_start, over_end = self.distance - floor, error - floor
+        factor = self.factor + self.curvature * (self.distance + floor)
+        steps = (torch.log(over_end / over_start) / torch.log(factor)).ceil().clamp(min=0)
+        reachable = (factor < 1) & (over_end > 0)
         return torch.where(reachable, torch.where(over_start > 0, steps, 0.0), torch.inf)
 
     def assumptions(self) -> dict[str, Tensor]:
         """For each assumption of the theory, the samples where it holds.
 
-        ``invariant ball``: the ball around the truth in which the iteration starts is mapped into itself,
-        q |e_0| + alpha |b| <= |e_0|.
+        The third one, the invariant ball, in two parts: the start lies within (1 - q) / (2 c), and there is a
+        radius r up to there with alpha |b| < r (1 - q - c r). With c from one point this is a check of the
+        theory at the measured points and not a proof.
         """
+        gap = 1 - self.factor
         return {
             "A is strongly monotone, m > 0": self.monotonicity > 0,
             "alpha is admissible, alpha < 2 m / M^2": self.alpha < self.admissible,
-            "the step contracts, q < 1": self.factor < 1,
-            "the ball it starts in is invariant": self.factor * self.distance + self.alpha * self.offset
-            <= self.distance,
+            "the step contracts, q < 1": gap > 0,
+            "the start is near, |e_0| < (1 - q) / (2 c)": 2 * self.curvature * self.distance < gap,
+            "the bias is small, alpha |b| < (1 - q)^2 / (4 c)": (gap > 0)
+            & (4 * self.curvature * self.alpha * self.offset < gap.square()),
         }
+
+    @property
+    def holds(self) -> Tensor:
+        """Whether all assumptions hold, ``(samples,)``."""
+        return torch.stack(list(self.assumptions().values())).all(0)
 
 
 def measure(phi: Phi, start: Tensor, truth: Tensor, alpha: Tensor, iterations: int = 30) -> Contraction:
-    """Measure a correction at the truth.
+    """Measure a correction at the truth, and at the start for what is not linear.
 
     Args:
         phi: bound to x.
@@ -103,11 +128,16 @@ def measure(phi: Phi, start: Tensor, truth: Tensor, alpha: Tensor, iterations: i
     low, _ = extreme_eigenvalues(lambda v: (a(v) + a_transposed(v)) / 2, domain, probe, iterations)
     _, high = extreme_eigenvalues(lambda v: a_transposed(a(v)), domain, probe, iterations)
     _, slow = extreme_eigenvalues(lambda v: step_transposed(step(v)), domain, probe, iterations)
+    error = truth - start
+    distance = domain.norm(error)
+    with torch.no_grad():
+        remainder = domain.norm(phi(start) - linear.value - a(error))
     return Contraction(
         alpha=alpha,
         monotonicity=low,
         norm=high.clamp(min=0).sqrt(),
         factor=slow.clamp(min=0).sqrt(),
         offset=domain.norm(linear.value),
-        distance=domain.norm(start - truth),
+        distance=distance,
+        curvature=alpha * remainder / distance.square().clamp(min=torch.finfo(distance.dtype).tiny),
     )

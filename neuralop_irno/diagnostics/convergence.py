@@ -1,4 +1,4 @@
-"""What a refinement did on a data set: errors step by step, and where the iteration came to rest."""
+"""What a refinement did on a data set: errors step by step, and where the iteration ended."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ class Convergence:
 
     Attributes:
         errors: ``(steps + 1, samples)``.
-        residuals: |alpha Phi| at h_0 .. h_{steps-1}, ``(steps, samples)``.
+        changes: |h_{k+1} - h_k|, ``(steps, samples)``. Under Picard's iteration these are the residuals
+            alpha |Phi|; other solvers step otherwise.
         trained: K.
     """
 
     errors: Tensor
-    residuals: Tensor
+    changes: Tensor
     trained: int
 
     @property

@@ -33,7 +33,7 @@ class Diagnosis:
     """What `diagnose` found.
 
     Attributes:
-        contraction: m, M, q, |b| and what follows, for the samples that were measured.
+        contraction: m, M, q, |b|, c and what follows, for the samples that were measured.
         convergence: the errors of all samples, step by step.
         evidence: what solves knew, and what was true.
         frequency: the middle of each radial band, relative to the Nyquist frequency.
@@ -61,8 +61,9 @@ class Diagnosis:
             "predicted_floor": as_json(contraction.floor),
             "observed_floor": as_json(convergence.floor),
             "assumptions": {name: as_json(holds) for name, holds in contraction.assumptions().items()},
+            "assumptions_hold": as_json(contraction.holds),
             "errors": as_json(convergence.errors),
-            "residuals": as_json(convergence.residuals),
+            "changes": as_json(convergence.changes),
             "K": convergence.trained,
             "frequency": as_json(self.frequency),
             "median_band_ratio": as_json(self.bands.nanmedian(1).values),
@@ -92,12 +93,13 @@ class Diagnosis:
             "m, monotonicity of A": found.monotonicity,
             "M, norm of A": found.norm,
             "alpha in use": found.alpha,
-            "largest admissible alpha, 2m/M^2": found.admissible,
-            "best alpha, m/M^2": found.best_alpha,
+            "admissible alpha, below 2m/M^2 (0: no)": found.admissible,
+            "best alpha, m/M^2 (0: none)": found.best_alpha,
             "q = |I - alpha A|": found.factor,
             "|b| = |Phi(x, y)|": found.offset,
             "|e_0|, the base's error": found.distance,
-            "predicted floor, alpha |b| / (1 - q)": found.floor,
+            "c = alpha |R(e_0)| / |e_0|^2": found.curvature,
+            "predicted floor": found.floor,
             "observed floor": observed,
             "predicted steps to 1.1 x that": found.steps_to(level),
             "observed steps": self.convergence.steps_to(torch.cat([level, self.convergence.floor[count:]]))[
@@ -109,8 +111,9 @@ class Diagnosis:
             low, middle, high = values.min(), values.median(), values.max()
             lines.append(f"{name:38} {low:10.4g} {middle:10.4g} {high:10.4g}")
         lines += ["", "share of samples where"]
-        for name, holds in found.assumptions().items():
-            lines.append(f"  {name:44} {holds.double().mean():6.0%}")
+        assumptions = {**found.assumptions(), "all of them hold where they were measured": found.holds}
+        for name, holds in assumptions.items():
+            lines.append(f"  {name:48} {holds.double().mean():6.0%}")
         return lines
 
     def _steps(self) -> list[str]:
@@ -176,7 +179,7 @@ def diagnose(
     model.eval()
     device = next(model.parameters(), torch.zeros(())).device
     measured: list[Contraction] = []
-    errors, residuals, ratios = [], [], []
+    errors, changes, ratios = [], [], []
     frequency = torch.zeros(0)
     for batch in tqdm(loaded, desc="diagnosing", unit="batch", disable=None if show else True):
         sample: dict[str, Any] = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in batch.items()}
@@ -193,7 +196,7 @@ def diagnose(
             measured.append(measure(phi, starts, truths, alpha, iterations))
         answers = [problem.as_field(answer) for answer in model.iterates(**sample, steps=last)]
         errors.append(torch.stack([domain.norm(h - truth) for h in answers]).cpu())
-        residuals.append(torch.stack([domain.norm(b - a) for a, b in pairwise(answers)]).cpu())
+        changes.append(torch.stack([domain.norm(b - a) for a, b in pairwise(answers)]).cpu())
         spectrum = spectrum_of(domain, device)
         frequency = band_middles(spectrum, BANDS).cpu()
         ratios.append(band_ratios(answers, truth, spectrum, BANDS).cpu())
@@ -201,7 +204,7 @@ def diagnose(
     model.train(training)
     return Diagnosis(
         _joined(measured),
-        Convergence(torch.cat(errors, 1), torch.cat(residuals, 1), model.steps),
+        Convergence(torch.cat(errors, 1), torch.cat(changes, 1), model.steps),
         evidence,
         frequency,
         torch.cat(ratios, 1),

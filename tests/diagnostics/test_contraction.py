@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 from neuralop_irno import IterativeRefiner, UNet
 from neuralop_irno.correction.correction import FunctionCorrection
 from neuralop_irno.data.dataset import FieldDataset
-from neuralop_irno.diagnostics.contraction import measure
+from neuralop_irno.diagnostics.contraction import Contraction, measure
 from neuralop_irno.diagnostics.linearisation import Linearisation
 from neuralop_irno.diagnostics.report import diagnose
 from neuralop_irno.domain.grid import GridDomain
@@ -80,6 +80,56 @@ def test_inside_the_admissible_range_the_step_contracts_and_the_floor_is_above_w
     assert (errors <= level).int().argmax() <= found.steps_to(level)
     for name, holds in found.assumptions().items():
         assert bool(holds.all()), name
+
+
+@pytest.mark.parametrize(
+    ("distance", "holds"), [(0.05, True), (0.4, True), (1.1, False), (1.5, False), (2.5, False)]
+)
+def test_the_ball_is_invariant_only_where_what_is_not_linear_is_small(distance: float, holds: bool) -> None:
+    """Phi = e - e|e| with alpha 1/2 converges for |e_0| < 1 alone; its linear part contracts everywhere."""
+    phi = FunctionCorrection(lambda x, h: (x - h) * (1 - (x - h).abs()))
+    y = torch.zeros(1, 1, 8, dtype=torch.float64)
+    model = IterativeRefiner(lambda x: x + distance, phi, steps=2, alpha=0.5)
+    report = diagnose(model, DataLoader(FieldDataset(y, y)), show=False)
+    assert report.contraction.factor.item() == pytest.approx(0.5)
+    assert report.contraction.curvature.item() == pytest.approx(0.5)
+    assert bool(report.contraction.holds) == holds
+    (line,) = (line for line in str(report).splitlines() if "all of them hold" in line)
+    assert line.endswith("100%" if holds else " 0%")
+    end = model.eval().iterates(y, steps=200)[-1].abs().max().nan_to_num(torch.inf)
+    assert (end.item() < 1e-6) == (distance < 1)
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.01, 0.05])
+@pytest.mark.parametrize("bend", [0.0, 0.2, 1.0])
+def test_the_floor_is_where_the_majorant_ends(offset: float, bend: float) -> None:
+    alpha, factor, distance = 0.5, 0.6, 0.15
+
+    def one(value: float) -> Tensor:
+        return torch.full((1,), value, dtype=torch.float64)
+
+    found = Contraction(
+        *map(one, (alpha, (1 - factor) / alpha, (1 - factor) / alpha, factor, offset, distance, bend))
+    )
+    error, errors = distance, []
+    for _ in range(500):
+        errors.append(error)
+        error = factor * error + bend * error**2 + alpha * offset
+    assert bool(found.holds)
+    assert error == pytest.approx(found.floor.item(), abs=1e-12)
+    level = found.floor + 0.01
+    first = next(k for k, e in enumerate(errors) if e <= level)
+    assert first <= found.steps_to(level) <= first + 25
+
+
+def test_no_admissible_alpha_is_zero_and_never_negative() -> None:
+    a = torch.tensor([[-1.0, 0.0], [0.0, 2.0]], dtype=torch.float64)
+    y = torch.zeros(1, 1, 2, dtype=torch.float64)
+    phi = Linear(a, torch.zeros(2, dtype=torch.float64)).bind(y, GridDomain.of(y))
+    found = measure(phi, y + 1, y, torch.ones(1).double(), iterations=4)
+    assert found.monotonicity.item() == pytest.approx(-1)
+    assert (found.admissible.item(), found.best_alpha.item()) == (0, 0)
+    assert not found.holds
 
 
 def test_products_with_a_network_are_its_derivatives() -> None:
