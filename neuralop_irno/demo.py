@@ -136,13 +136,13 @@ def base_recipe(scale: Scale, seed: int) -> Recipe:
 
 
 def refiner_recipe(scale: Scale, seed: int) -> Recipe:
-    """How the refiner is trained: replayed states, and half precision inside the correction."""
+    """How the refiner is trained: replayed states, and bfloat16 in the correction where hardware has it."""
     return Recipe(
         epochs=scale.epochs,
         batch_size=scale.batch_size,
         learning_rate=6e-3,
         weight_decay=0.1,
-        precision="bfloat16",
+        precision="auto",
         replay=24.0,
         seed=seed,
     )

@@ -9,7 +9,8 @@ import torch
 
 from neuralop_irno.errors import did_you_mean, expected
 
-PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
+PRECISIONS = {"auto": None, "float32": None, "bfloat16": torch.bfloat16}
+"""What autocast computes in, None without it. A run replaces ``auto`` at its start."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,9 @@ class Recipe:
         warmup: the share of all updates in which it rises.
         weight_decay: AdamW's.
         clip: the largest norm of a gradient; larger ones are scaled down.
-        precision: ``float32``, or ``bfloat16`` for autocast. The state stays in float32 either way.
+        precision: ``auto`` for autocast in ``bfloat16`` where the hardware has units for it and
+            ``float32`` elsewhere, or one of these two. The state stays in float32 either way. What
+            ``auto`` was at a run's start is kept when the run is resumed on other hardware.
         replay: how many steps a training state lives on average, one update each, before its sample
             starts again from the base. 0 turns replay off; see `neuralop_irno.training.replay`.
         shifts: roll every batch by a random amount along the periodic axes: for problems that are the
@@ -40,7 +43,7 @@ class Recipe:
     warmup: float = 0.2
     weight_decay: float = 1e-2
     clip: float = 1.0
-    precision: str = "float32"
+    precision: str = "auto"
     replay: float = 0.0
     shifts: bool = False
     cache_base: bool = True

@@ -46,13 +46,23 @@ class Progress:
 
 @dataclass
 class Run:
-    """The parts of a training run that change as it goes on."""
+    """What a training run has to keep: the parts that change as it goes on, and its precision.
+
+    Attributes:
+        model: in training.
+        optimizer: of its parameters.
+        loss: in training too: its weights may rise with the updates.
+        replay: the states of the training set, if they are replayed.
+        progress: how far it has come.
+        precision: ``float32`` or ``bfloat16``, as it was settled when the run began.
+    """
 
     model: nn.Module
     optimizer: Optimizer
     loss: nn.Module
     replay: Replay | None
     progress: Progress
+    precision: str
 
 
 def save(folder: Path, run: Run, recipe: Recipe, peers: Peers) -> None:
@@ -72,6 +82,7 @@ def save(folder: Path, run: Run, recipe: Recipe, peers: Peers) -> None:
         content = {
             "progress": asdict(run.progress),
             "recipe": asdict(recipe),
+            "precision": run.precision,
             "groups": groups,
             "world": peers.world,
         }
@@ -95,6 +106,7 @@ def load(folder: Path, run: Run, recipe: Recipe, peers: Peers) -> None:
             )
         )
     run.progress = Progress(**content["progress"])
+    run.precision = content.get("precision", saved.precision)  # older snapshots have no auto
     run.model.load_state_dict(tensors_only(tensors, "model."))
     run.loss.load_state_dict(tensors_only(tensors, "loss."))
     _restore(run.optimizer, tensors, content["groups"])

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence, Sized
+from contextlib import closing
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
-from tqdm import tqdm
 
 from neuralop_irno import checkpoint
 from neuralop_irno.errors import expected
@@ -23,6 +23,8 @@ from neuralop_irno.training import snapshot
 from neuralop_irno.training.batches import Sample, draw_roll, epoch_order, load, of_graphs, roll, to_device
 from neuralop_irno.training.distributed import Peers
 from neuralop_irno.training.evaluation import scores_per_step
+from neuralop_irno.training.precision import resolve
+from neuralop_irno.training.progress import Display, display
 from neuralop_irno.training.replay import Replay
 from neuralop_irno.training.snapshot import Progress, Run
 from neuralop_irno.training.states import States
@@ -44,7 +46,8 @@ class Trainer:
         folder: where the best model, the history and the snapshots go; None keeps nothing.
         metric: prediction and target to ``(B, ...)``; the score is its mean at the last step.
         device: where to train.
-        show: whether to draw a progress bar, if standard error is a terminal.
+        show: whether to show progress on standard error: a bar on a terminal, elsewhere a line every 30
+            seconds at most.
 
     Example:
         >>> from neuralop_irno.data.dataset import FieldDataset
@@ -102,14 +105,20 @@ class Trainer:
         torch.manual_seed(recipe.seed)
         starts = self._starts(train)
         replay = Replay(starts, recipe.replay) if recipe.replay and starts is not None else None
-        run = Run(self.model, optimizer_for(self.model, recipe), self.loss, replay, Progress())
+        precision, about_precision = resolve(recipe.precision, self.device, self._called_in_updates())
+        run = Run(self.model, optimizer_for(self.model, recipe), self.loss, replay, Progress(), precision)
         if resume:
             self._resume(run)
+            if run.precision != precision:
+                about_precision = f"precision: {run.precision} (as the run was started)"
         valid_starts = None if valid is None else self._starts(valid)
         call = self.peers.together(self._trainable)
         samples = len(cast(Sized, train))
         updates = -(-samples // recipe.batch_size) * recipe.epochs
-        with self._bar(updates, run.progress.update) as bar:
+        show = self.show and self.peers.first
+        with closing(display(updates, run.progress.update, show)) as bar:
+            if about_precision:
+                bar.say(about_precision)
             while run.progress.epoch < recipe.epochs and not self._patience_is_over(run.progress):
                 order = epoch_order(samples, recipe.batch_size, recipe.seed, run.progress.epoch)
                 self._train_epoch(run, call, train, order, starts, updates, bar)
@@ -127,7 +136,7 @@ class Trainer:
         order: Sequence[Tensor],
         starts: States | None,
         updates: int,
-        bar: Any,
+        bar: Display,
     ) -> None:
         self.model.train()
         self.loss.train()
@@ -140,12 +149,13 @@ class Trainer:
             total += self._update(run, call, index, sample, starts, rate, len(whole))
             progress.batch, progress.update = progress.batch + 1, progress.update + 1
             progress.loss_count += len(index)
-            bar.update()
+            loss = None
             save_now = bool(self.recipe.save_every) and progress.update % self.recipe.save_every == 0
             if progress.update % LOOK_EVERY == 0 or progress.batch == len(order) or save_now:
                 progress.loss_sum = total.item()
                 self._refuse_divergence(progress)
-                bar.set_postfix(loss=f"{progress.loss_sum / max(progress.loss_count, 1):.4g}")
+                loss = progress.loss_sum / max(progress.loss_count, 1)
+            bar.update(loss)
             if save_now:
                 self._snapshot(run)
 
@@ -170,7 +180,7 @@ class Trainer:
         moved = draw_roll(fields["x"], self._trainable.periodic or ()) if self.recipe.shifts else []
         fields = {name: roll(field, moved) for name, field in fields.items()}
 
-        precision = PRECISIONS[self.recipe.precision]
+        precision = PRECISIONS[run.precision]
         with torch.autocast(self.device.type, dtype=precision, enabled=precision is not None):
             trajectory = call({"x": fields["x"], **sample}, fields["y"], fields.get("start"), taken)
         losses = self.loss.per_sample(trajectory, matching(trajectory, fields["y"]))
@@ -224,6 +234,13 @@ class Trainer:
             return self._trainable.starts(dataset, self.device)
         return None
 
+    def _called_in_updates(self) -> nn.Module:
+        """What every update computes anew: not a frozen base whose answers are cached."""
+        cached = self.recipe.cache_base or self.recipe.replay
+        if isinstance(self.model, IterativeRefiner) and self._trainable.has_frozen_base and cached:
+            return self.model.correction
+        return self.model
+
     def _patience_is_over(self, progress: Progress) -> bool:
         return self.recipe.patience is not None and progress.waited > self.recipe.patience
 
@@ -268,8 +285,3 @@ class Trainer:
             checkpoint.write(path, checkpoint.tensors_only(self.model.state_dict()), {"notes": notes})
         history = json.dumps(progress.history, indent=1).encode()
         checkpoint.write_bytes(self.folder / "history.json", history)
-
-    def _bar(self, updates: int, done: int) -> Any:
-        # None hides it where stderr is no terminal: a study's bars would make its log megabytes long.
-        hidden = None if self.show and self.peers.first else True
-        return tqdm(total=updates, initial=done, disable=hidden, desc="training", unit="update")

@@ -42,7 +42,7 @@ def digest(model: torch.nn.Module) -> str:
 
 def main(folder: str, *words: str) -> None:
     options = {"gradient": None, "freeze_base": True, "resume": False, "seed": 0}
-    recipe = {"epochs": 3, "batch_size": 4, "learning_rate": 3e-3, "save_every": 2}
+    recipe = {"epochs": 3, "batch_size": 4, "learning_rate": 3e-3, "save_every": 2, "precision": "float32"}
     for word in words:
         key, value = word.split("=")
         (options if key in options else recipe)[key] = json.loads(value)

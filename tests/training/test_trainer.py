@@ -37,7 +37,8 @@ def refiner(**options: object) -> IterativeRefiner:
 
 
 def fit(model: nn.Module, folder: Path | None = None, **options: object) -> list[dict[str, object]]:
-    recipe = Recipe(**{"epochs": 6, "batch_size": 4, "learning_rate": 1e-2, **options})
+    small = {"epochs": 6, "batch_size": 4, "learning_rate": 1e-2, "precision": "float32"}
+    recipe = Recipe(**{**small, **options})
     return Trainer(model, recipe, folder=folder, show=False).fit(problem(), problem(6))
 
 
@@ -176,10 +177,15 @@ def test_random_numbers_of_steps_serve_any_k() -> None:
 
 
 @pytest.mark.parametrize("watched", [True, False], ids=["a terminal", "a log"])
-def test_progress_is_drawn_for_eyes_and_not_for_logs(watched: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("show", [True, False])
+def test_progress_is_a_bar_on_a_terminal_and_lines_in_a_log(
+    watched: bool, show: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stderr = io.StringIO()
     monkeypatch.setattr(stderr, "isatty", lambda: watched, raising=False)
     monkeypatch.setattr(sys, "stderr", stderr)
-    Trainer(refiner(), Recipe(epochs=1)).fit(problem())
-    assert ("training: 100%" in stderr.getvalue()) is watched
-    assert watched or not stderr.getvalue()
+    Trainer(refiner(), Recipe(epochs=1, batch_size=4), show=show).fit(problem())
+    shown = stderr.getvalue()
+    assert ("training: 100%" in shown) is (show and watched)
+    assert ("training: update 4 of 4, loss " in shown) is (show and not watched)
+    assert show or not shown
