@@ -53,17 +53,21 @@ def read_car(folder: str | os.PathLike[str], name: str) -> Any:
         folder: of the data set.
         name: of the car, as in ``train.txt``.
     """
-    root = Path(folder) / "data"
-    home = (
-        root / "data" / name if (root / "data").is_dir() else root / name
-    )  # the whole set has one level more
-    mesh = read_mesh(home / "tri_mesh.ply")
+    surface, values = _files(folder, name)
+    mesh = read_mesh(surface)
     if mesh.pos.shape[1] != 3 or mesh.cells.shape[1] != 3:
         got = f"cells of {mesh.cells.shape[1]} corners in {mesh.pos.shape[1]} dimensions"
         raise ValueError(expected(f"triangles in space for car {name}", got, "another export"))
-    pressure = _pressure(home / "press.npy", len(mesh.pos))
+    pressure = _pressure(values, len(mesh.pos))
     normal = vertex_normals(mesh.pos, mesh.cells)
     return replace(mesh, fields={"normal": normal, "pressure": pressure}).graph(["normal"], ["pressure"])
+
+
+def _files(folder: str | os.PathLike[str], name: str) -> tuple[Path, Path]:
+    """The surface of a car and the pressure on it; the whole set has one level of folders more."""
+    root = Path(folder) / "data"
+    home = root / "data" / name if (root / "data").is_dir() else root / name
+    return home / "tri_mesh.ply", home / "press.npy"
 
 
 def _pressure(path: Path, nodes: int) -> Tensor:
@@ -101,7 +105,10 @@ def car_cfd(folder: str, valid: int = 1) -> dict[str, GraphDataset]:
     for car in (car for part in cars.values() for car in part):
         car.x = torch.cat([(car.pos - low) / (high - low), car.x], 1)
         car.y = (car.y - mean) / std
-    return {split: GraphDataset(part) for split, part in cars.items()}
+    return {
+        split: GraphDataset(part, tuple(path for name in names[split] for path in _files(folder, name)))
+        for split, part in cars.items()
+    }
 
 
 def _names(folder: str | os.PathLike[str], split: str) -> list[str]:

@@ -29,6 +29,7 @@ class FieldDataset(Dataset[dict[str, Tensor]]):
     Args:
         x: inputs, ``(n, in_channels, *S)``.
         y: targets, ``(n, out_channels, *S)``.
+        files: that the fields were read from.
 
     Example:
         >>> data = FieldDataset(torch.zeros(3, 2, 8), torch.zeros(3, 1, 8))
@@ -36,10 +37,10 @@ class FieldDataset(Dataset[dict[str, Tensor]]):
         (['x', 'y'], 3)
     """
 
-    def __init__(self, x: Tensor, y: Tensor) -> None:
+    def __init__(self, x: Tensor, y: Tensor, files: tuple[Path, ...] = ()) -> None:
         if len(x) != len(y):
             raise ValueError(expected("as many targets as inputs", f"{len(x)} x, {len(y)} y", "one y per x"))
-        self.x, self.y = x, y
+        self.x, self.y, self.files = x, y, files
 
     def __len__(self) -> int:
         return len(self.x)
@@ -220,7 +221,7 @@ def read_fields(path: str | os.PathLike[str]) -> FieldDataset:
         raise ValueError(
             expected(f"arrays of numbers in {source.name}", str(error), "np.savez(path, x=x, y=y)")
         ) from error
-    return FieldDataset(_field(arrays, "x", source), _field(arrays, "y", source))
+    return FieldDataset(_field(arrays, "x", source), _field(arrays, "y", source), (source,))
 
 
 def _read_npz(source: Path) -> dict[str, Tensor]:

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -23,12 +24,14 @@ class GridPairs(Dataset[dict[str, Tensor]], ABC):
         padding: how the grid goes on beyond each of its axes, in the words of the corrections.
         metric: the name of the score in which results on such data are told.
         scaling: from the units of the file to those of y.
+        files: that the pairs are read from.
     """
 
     fields: tuple[str, ...]
     padding: tuple[str, ...]
     metric: str
     scaling: Scaling
+    files: tuple[Path, ...] = ()
 
     @abstractmethod
     def __len__(self) -> int:
@@ -48,6 +51,7 @@ class Frames(ABC):
         metric: the name of the score in which results on such data are told.
         scaling: from the units of the file to those of the frames.
         lengths: how many frames each trajectory has.
+        files: that the frames are read from.
     """
 
     fields: tuple[str, ...]
@@ -55,6 +59,7 @@ class Frames(ABC):
     metric: str
     scaling: Scaling
     lengths: Sequence[int]
+    files: tuple[Path, ...] = ()
 
     @abstractmethod
     def read(self, trajectory: int, places: range) -> Tensor:
@@ -100,7 +105,7 @@ class FrameWindows(GridPairs):
                 raise ValueError(expected(f"{name} >= 1", value, f"{name}=1"))
         self.frames, self.inputs, self.outputs, self.stride, self.step = frames, inputs, outputs, stride, step
         self.fields, self.padding, self.metric = frames.fields, frames.padding, frames.metric
-        self.scaling = frames.scaling
+        self.scaling, self.files = frames.scaling, frames.files
         span = step * (inputs + outputs - 1) + 1
         if min(frames.lengths, default=0) < span:
             got = f"one of {min(frames.lengths, default=0)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,10 +22,11 @@ class GraphDataset(Dataset[Any]):
 
     Args:
         graphs: each with x, y, edge_index, pos and measure.
+        files: that the graphs were read from.
     """
 
-    def __init__(self, graphs: Sequence[Any]) -> None:
-        self.graphs = list(graphs)
+    def __init__(self, graphs: Sequence[Any], files: tuple[Path, ...] = ()) -> None:
+        self.graphs, self.files = list(graphs), files
 
     def __len__(self) -> int:
         return len(self.graphs)

@@ -74,7 +74,7 @@ class TensorFile(GridPairs):
         samples: range | None = None,
         scaling: tuple[Scaling, Scaling] | None = None,
     ) -> None:
-        self.path, self.problem = str(path), problem
+        self.path, self.problem, self.files = str(path), problem, (Path(path),)
         x, y = self._arrays()
         if len(x) != len(y) or y.dim() != 1 + len(problem.padding) or x.shape[1:] != y.shape[-x.dim() + 1 :]:
             wanted = f"x and y of one grid with {len(problem.padding)} axes in {Path(path).name}"

@@ -52,18 +52,19 @@ def told_in(y: Tensor, nodes: Tensor, classes: int) -> Tensor:
     return torch.where(nodes[:, None], told, torch.nan)
 
 
-def by_mask(graph: Any) -> dict[str, NodeClasses]:
+def by_mask(graph: Any, files: tuple[Path, ...] = ()) -> dict[str, NodeClasses]:
     """The three data sets of a graph with PyTorch Geometric's masks; each sees all of x, and its own y alone.
 
     Args:
         graph: with x, edge_index, the class of each node as y, and train_mask, val_mask, test_mask.
+        files: that the graph was read from.
     """
     from torch_geometric.data import Data
 
     classes = int(graph.y.max()) + 1
     return {
         split: NodeClasses(
-            [Data(x=graph.x, edge_index=graph.edge_index, y=told_in(graph.y, graph[mask], classes))]
+            [Data(x=graph.x, edge_index=graph.edge_index, y=told_in(graph.y, graph[mask], classes))], files
         )
         for split, mask in MASKS.items()
     }
@@ -117,7 +118,8 @@ def planetoid(folder: str, name: str = "Cora", noise: float = 0.0) -> dict[str, 
         noise: the share of the features that is raised by one; see `drop_in_noise`.
     """
     raw = Path(folder) / name / "raw"
-    missing = [part for part in PLANETOID if not (raw / f"ind.{name.lower()}.{part}").is_file()]
+    files = tuple(raw / f"ind.{name.lower()}.{part}" for part in PLANETOID)
+    missing = [part for part, path in zip(PLANETOID, files, strict=True) if not path.is_file()]
     if missing:
         wanted = f"the files ind.{name.lower()}.* in {raw}"
         hint = f"torch_geometric.datasets.Planetoid({folder!r}, {name!r}), which downloads them"
@@ -126,4 +128,4 @@ def planetoid(folder: str, name: str = "Cora", noise: float = 0.0) -> dict[str, 
 
     graph = Planetoid(folder, name)[0]
     graph.x = drop_in_noise(row_normalised(graph.x), noise)
-    return by_mask(graph)
+    return by_mask(graph, files)

@@ -43,7 +43,7 @@ class RignoFile(Trajectories):
         samples: range | None = None,
         frames: range | None = None,
     ) -> None:
-        self.path = Path(path)
+        self.path, self.files = Path(path), (Path(path),)
         if not self.path.is_file():
             raise FileNotFoundError(expected("a data file", f"no file at {self.path}", "another path"))
         if facts is None and self.path.stem not in PUBLISHED:

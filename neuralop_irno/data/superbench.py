@@ -106,8 +106,8 @@ class SuperBench(GridPairs):
             raise ValueError(expected("factor >= 1", factor, "factor=8"))
         self.factor, self.low, self.noise, self.upsample, self.seed = factor, low, noise, upsample, seed
         self.scaling, self.fields, self.view = scaling, tuple(fields), view or Whole()
-        self._files = [path for part in parts for path in files_in(Path(folder) / part)]
-        shapes = [self._shape(path) for path in self._files]
+        self.files = tuple(path for part in parts for path in files_in(Path(folder) / part))
+        shapes = [self._shape(path) for path in self.files]
         self._first = [0, *accumulate(count for count, _ in shapes)]
         if len({grid for _, grid in shapes}) > 1:
             found = sorted({grid for _, grid in shapes})
@@ -137,7 +137,7 @@ class SuperBench(GridPairs):
         number = bisect_right(self._first, field) - 1
         row, column = self.view.corner(self.grid, field, place)
         height, width = self.view.shape(self.grid)
-        array = opened(self._files[number])["fields"]
+        array = opened(self.files[number])["fields"]
         patch = array[field - self._first[number], :, row : row + height, column : column + width]
         return torch.from_numpy(np.asarray(patch, dtype=np.float32))
 

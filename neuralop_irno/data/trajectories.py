@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,9 +20,11 @@ class Trajectories(ABC):
 
     Attributes:
         times: of the frames, ascending, ``(T,)``.
+        files: that the frames are read from.
     """
 
     times: Tensor
+    files: tuple[Path, ...] = ()
 
     @abstractmethod
     def __len__(self) -> int:
@@ -137,7 +140,7 @@ class FramePairs(Dataset[Any]):
         last = len(trajectories.times) - 1
         if not leads or not all(1 <= lead <= last for lead in leads):
             raise ValueError(expected(f"leads of 1 to {last} frames", list(leads), "leads=[1]"))
-        self.trajectories = trajectories
+        self.trajectories, self.files = trajectories, trajectories.files
         self.places = [(start, start + lead) for lead in leads for start in range(last + 1 - lead)]
 
     def __len__(self) -> int:
@@ -161,7 +164,7 @@ class Solutions(Dataset[Any]):
     metric = "vrmse"
 
     def __init__(self, trajectories: Trajectories) -> None:
-        self.trajectories = trajectories
+        self.trajectories, self.files = trajectories, trajectories.files
 
     def __len__(self) -> int:
         return len(self.trajectories)

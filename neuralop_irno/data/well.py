@@ -53,10 +53,10 @@ class Well(Frames):
     ) -> None:
         if scaling not in SCALINGS:
             raise ValueError(expected("a scaling", repr(scaling), did_you_mean(str(scaling), SCALINGS)))
-        self.files = [WellFile(path) for path in files_in(Path(folder) / "data" / split)]
+        self._parts = [WellFile(path) for path in files_in(Path(folder) / "data" / split)]
         self.scalars = scalars
-        first = self.files[0]
-        for file in self.files[1:]:
+        first = self._parts[0]
+        for file in self._parts[1:]:
             for what in ("grid", "fields", "constant", "boundary"):
                 ours, theirs = getattr(first, what), getattr(file, what)
                 if ours != theirs:
@@ -68,8 +68,10 @@ class Well(Frames):
             _scaling(Path(folder) / "stats.yaml", scaling, variables)
             for variables in (first.varying, first.constant)
         )
-        self.lengths = [file.frames for file in self.files for _ in range(file.trajectories)]
-        self._first = [0, *accumulate(file.trajectories for file in self.files)]
+        self.lengths = [file.frames for file in self._parts for _ in range(file.trajectories)]
+        statistics = [Path(folder) / "stats.yaml"] if scaling != "none" else []
+        self.files = (*statistics, *(file.path for file in self._parts))
+        self._first = [0, *accumulate(file.trajectories for file in self._parts)]
 
     def read(self, trajectory: int, places: range) -> Tensor:
         file, own = self._where(trajectory)
@@ -86,7 +88,7 @@ class Well(Frames):
     def _where(self, trajectory: int) -> tuple[WellFile, int]:
         """The file of a trajectory, and its number in there."""
         place = bisect_right(self._first, trajectory) - 1
-        return self.files[place], trajectory - self._first[place]
+        return self._parts[place], trajectory - self._first[place]
 
 
 def _padding(low: str, high: str) -> str:

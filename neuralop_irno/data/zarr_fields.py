@@ -61,6 +61,7 @@ class ZarrFields(Frames):
             if len(words) != size:
                 raise ValueError(expected(f"{size} words for {name}", list(words), f"{name}=[...]"))
         self.scaling = scaling or Scaling.none(channels)
+        self.files = tuple(sorted(p for p in Path(path).rglob("*") if p.is_file())) or (Path(path),)
 
     def read(self, trajectory: int, places: range) -> Tensor:
         when = slice(places.start, places.stop, places.step)

@@ -1,13 +1,21 @@
 """Writers of the formats that are read: small files of noise, laid out as the published ones."""
 
-from collections.abc import Sequence
+import pickle
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import h5py
+import meshio
 import numpy as np
 import torch
 import yaml
+import zarr
+from safetensors.torch import save_file
+from scipy.sparse import csr_matrix
+from torch import Tensor
+
+from neuralop_irno.data.citations import citation_graph
 
 VARYING = {"sample_varying": True, "time_varying": True}
 CONSTANT = {"sample_varying": False, "time_varying": False}
@@ -15,6 +23,10 @@ CONSTANT = {"sample_varying": False, "time_varying": False}
 
 def numbers(*shape: int, seed: int = 0) -> Any:
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def positions(*shape: int) -> Any:
+    return np.random.default_rng(1).random(shape).astype(np.float32)
 
 
 def add(group: h5py.Group, name: str, values: Any, **attributes: Any) -> None:
@@ -130,3 +142,141 @@ def write_tensors(folder: Path, prefix: str, n: int, x: Sequence[int], y: Sequen
         content = {name: torch.from_numpy(array) for name, array in arrays.items()}
         torch.save(content, folder / f"{prefix}_{split}_{n}.pt")
     return folder
+
+
+def ball(rings: int = 8, around: int = 12) -> tuple[Any, Any]:
+    """The unit sphere as triangles, seen from outside counter-clockwise."""
+    height, turn = np.meshgrid(
+        np.pi * np.arange(1, rings) / rings, 2 * np.pi * np.arange(around) / around, indexing="ij"
+    )
+    belt = np.stack(
+        [np.sin(height) * np.cos(turn), np.sin(height) * np.sin(turn), np.cos(height)], -1
+    ).reshape(-1, 3)
+    pos = np.concatenate([belt, [[0, 0, 1], [0, 0, -1]]])
+    top, bottom = len(belt), len(belt) + 1
+    cells = []
+    for column in range(around):
+        right = (column + 1) % around
+        cells += [(top, column, right), (bottom, top - around + right, top - around + column)]
+        for row in range(rings - 2):
+            a, b = row * around + column, row * around + right
+            cells += [(a, a + around, b), (b, a + around, b + around)]
+    return pos, np.array(cells)
+
+
+def folder_of_balls(folder: Path, extra: int = 96) -> Path:
+    """Balls of several sizes in a wind: the pressure at a node is that of potential flow."""
+    pos, cells = ball()
+    for number, size in enumerate((1.0, 1.5, 0.5, 2.0), start=1):
+        home = folder / "data" / f"{number:03}"
+        home.mkdir(parents=True)
+        meshio.Mesh(size * pos, [("triangle", cells)]).write(home / "tri_mesh.ply")
+        pressure = 1 - 2.25 * (1 - pos[:, 0] ** 2)
+        np.save(home / "press.npy", np.insert(pressure, [16] * extra, 1e6).astype(np.float32))
+    (folder / "train.txt").write_text("001,002,003")
+    (folder / "test.txt").write_text("004,")
+    return folder
+
+
+def planetoid_files(folder: Path, graph: Any) -> Tensor:
+    """The files of a graph as Planetoid lays them out; returns the order of the nodes."""
+    train, test = graph.train_mask.nonzero()[:, 0], graph.test_mask.nonzero()[:, 0]
+    other = (~(graph.train_mask | graph.test_mask)).nonzero()[:, 0]
+    order = torch.cat([train, other, test])
+    place = torch.empty_like(order)
+    place[order] = torch.arange(len(order))
+    x, y = graph.x[order].numpy(), torch.nn.functional.one_hot(graph.y)[order].numpy()
+    known, seen = len(train), len(train) + len(other)
+    neighbours: dict[int, list[int]] = {i: [] for i in range(len(order))}
+    for a, b in place[graph.edge_index].T.tolist():
+        neighbours[a].append(b)
+    parts = {"x": x[:known], "tx": x[seen:], "allx": x[:seen]}
+    content = {name: csr_matrix(part) for name, part in parts.items()}
+    content |= {"y": y[:known], "ty": y[seen:], "ally": y[:seen], "graph": neighbours}
+    raw = folder / "Cora" / "raw"
+    raw.mkdir(parents=True)
+    for name, part in content.items():
+        (raw / f"ind.cora.{name}").write_bytes(pickle.dumps(part))
+    np.savetxt(raw / "ind.cora.test.index", np.arange(seen, len(order)), fmt="%d")
+    return order
+
+
+def write_zarr(folder: Path, frames: Any = None, **attributes: Any) -> str:
+    """A store with the array ``frames``, a chunk for each frame."""
+    frames = numbers(4, 5, 2, 6, 4) if frames is None else frames
+    path = str(folder / "flows.zarr")
+    array = zarr.open_group(path, mode="w").create_array(
+        "frames", shape=frames.shape, chunks=(1, 1, *frames.shape[2:]), dtype=frames.dtype
+    )
+    array[...] = frames
+    array.attrs.update(attributes)
+    return path
+
+
+def write_arrays(path: Path, **arrays: Any) -> Path:
+    """A file of HDF5, as RIGNO's are."""
+    with h5py.File(path, "w") as file:
+        for name, array in arrays.items():
+            file[name] = array
+    return path
+
+
+def _npz(folder: Path) -> dict[str, Any]:
+    np.savez(folder / "a.npz", x=numbers(3, 1, 8), y=numbers(3, 1, 8))
+    return {"name": "files", "train": str(folder / "a.npz"), "valid": str(folder / "a.npz")}
+
+
+def _safetensors(folder: Path) -> dict[str, Any]:
+    path = folder / "a.safetensors"
+    save_file({name: torch.from_numpy(numbers(3, 1, 8)) for name in "xy"}, path)
+    return {"name": "files", "train": str(path), "valid": str(path)}
+
+
+def _well(folder: Path) -> dict[str, Any]:
+    return {"name": "the_well", "folder": str(write_well(folder)), "inputs": 2, "scalars": True}
+
+
+def _superbench(folder: Path) -> dict[str, Any]:
+    return {
+        "name": "superbench",
+        "folder": str(write_superbench(folder, (9, 8), (2,))),
+        "factor": 2,
+        "crop": 8,
+    }
+
+
+def _zarr(folder: Path) -> dict[str, Any]:
+    return {"name": "zarr", "path": write_zarr(folder), "trajectories": [2, 1, 1]}
+
+
+def _tensors(folder: Path) -> dict[str, Any]:
+    write_tensors(folder, "darcy", 6, (6, 6), (6, 6))
+    words = {"name": "neuraloperator_file", "problem": "darcy", "resolution": 6, "samples": [6, 2, 4]}
+    return {**words, "folder": str(folder)}
+
+
+def _points(folder: Path) -> dict[str, Any]:
+    path = write_arrays(folder / "CE-Gauss.nc", u=numbers(4, 5, 30, 5), x=positions(1, 1, 30, 2))
+    return {"name": "rigno_file", "path": str(path), "samples": [2, 1, 1]}
+
+
+def _grids(folder: Path) -> dict[str, Any]:
+    path = write_arrays(folder / "Poisson-Gauss.nc", solution=numbers(4, 6, 5), source=numbers(4, 6, 5))
+    return {"name": "rigno_file", "path": str(path), "samples": [2, 1, 1]}
+
+
+def _cars(folder: Path) -> dict[str, Any]:
+    return {"name": "car_cfd", "folder": str(folder_of_balls(folder))}
+
+
+def _papers(folder: Path) -> dict[str, Any]:
+    planetoid_files(folder, citation_graph(scale=0.35, labels=5))
+    return {"name": "planetoid", "folder": str(folder)}
+
+
+SMALL: dict[str, Callable[[Path], dict[str, Any]]] = {
+    "npz": _npz, "safetensors": _safetensors, "the_well": _well, "superbench": _superbench, "zarr": _zarr,
+    "neuraloperator_file": _tensors, "rigno points": _points, "rigno grid": _grids, "car_cfd": _cars,
+    "planetoid": _papers,
+}  # fmt: skip
+"""Writers of the smallest data of each format: each returns the options that read it."""

@@ -3,12 +3,11 @@
 import runpy
 import sys
 from pathlib import Path
-from typing import Any
 
-import meshio
 import numpy as np
 import pytest
 import torch
+from layouts import ball, folder_of_balls
 from torch_geometric.data import Batch
 from torch_geometric.nn import GraphSAGE
 
@@ -16,40 +15,6 @@ from neuralop_irno import IterativeRefiner
 from neuralop_irno.data.car_cfd import car_cfd, read_car, vertex_normals
 from neuralop_irno.data.dataset import load_splits
 from neuralop_irno.data.mesh_files import read_mesh
-
-
-def ball(rings: int = 8, around: int = 12) -> tuple[Any, Any]:
-    """The unit sphere as triangles, seen from outside counter-clockwise."""
-    height, turn = np.meshgrid(
-        np.pi * np.arange(1, rings) / rings, 2 * np.pi * np.arange(around) / around, indexing="ij"
-    )
-    belt = np.stack(
-        [np.sin(height) * np.cos(turn), np.sin(height) * np.sin(turn), np.cos(height)], -1
-    ).reshape(-1, 3)
-    pos = np.concatenate([belt, [[0, 0, 1], [0, 0, -1]]])
-    top, bottom = len(belt), len(belt) + 1
-    cells = []
-    for column in range(around):
-        right = (column + 1) % around
-        cells += [(top, column, right), (bottom, top - around + right, top - around + column)]
-        for row in range(rings - 2):
-            a, b = row * around + column, row * around + right
-            cells += [(a, a + around, b), (b, a + around, b + around)]
-    return pos, np.array(cells)
-
-
-def folder_of_balls(folder: Path, extra: int = 96) -> Path:
-    """Balls of several sizes in a wind: the pressure at a node is that of potential flow."""
-    pos, cells = ball()
-    for number, size in enumerate((1.0, 1.5, 0.5, 2.0), start=1):
-        home = folder / "data" / f"{number:03}"
-        home.mkdir(parents=True)
-        meshio.Mesh(size * pos, [("triangle", cells)]).write(home / "tri_mesh.ply")
-        pressure = 1 - 2.25 * (1 - pos[:, 0] ** 2)
-        np.save(home / "press.npy", np.insert(pressure, [16] * extra, 1e6).astype(np.float32))
-    (folder / "train.txt").write_text("001,002,003")
-    (folder / "test.txt").write_text("004,")
-    return folder
 
 
 def test_normals_of_a_ball_point_away_from_its_middle() -> None:

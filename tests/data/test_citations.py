@@ -1,14 +1,11 @@
 """Papers that cite each other: the statistics that are asked for, the noise, and splits that do not leak."""
 
-import pickle
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from scipy.sparse import csr_matrix
-from torch import Tensor
+from layouts import planetoid_files
 from torch_geometric.data import Data
 from torch_geometric.utils import degree, is_undirected
 
@@ -105,29 +102,6 @@ def test_row_normalised_features_are_those_of_pyg() -> None:
     x = (torch.rand(20, 9) < 0.2).float()
     theirs = NormalizeFeatures()(Data(x=x.clone())).x
     torch.testing.assert_close(row_normalised(x), theirs)
-
-
-def planetoid_files(folder: Path, graph: Any) -> Tensor:
-    """The files of a graph as Planetoid lays them out; returns the order of the nodes."""
-    train, test = graph.train_mask.nonzero()[:, 0], graph.test_mask.nonzero()[:, 0]
-    other = (~(graph.train_mask | graph.test_mask)).nonzero()[:, 0]
-    order = torch.cat([train, other, test])
-    place = torch.empty_like(order)
-    place[order] = torch.arange(len(order))
-    x, y = graph.x[order].numpy(), torch.nn.functional.one_hot(graph.y)[order].numpy()
-    known, seen = len(train), len(train) + len(other)
-    neighbours: dict[int, list[int]] = {i: [] for i in range(len(order))}
-    for a, b in place[graph.edge_index].T.tolist():
-        neighbours[a].append(b)
-    parts = {"x": x[:known], "tx": x[seen:], "allx": x[:seen]}
-    content = {name: csr_matrix(part) for name, part in parts.items()}
-    content |= {"y": y[:known], "ty": y[seen:], "ally": y[:seen], "graph": neighbours}
-    raw = folder / "Cora" / "raw"
-    raw.mkdir(parents=True)
-    for name, part in content.items():
-        (raw / f"ind.cora.{name}").write_bytes(pickle.dumps(part))
-    np.savetxt(raw / "ind.cora.test.index", np.arange(seen, len(order)), fmt="%d")
-    return order
 
 
 @pytest.mark.filterwarnings("ignore:.*`scipy.sparse.csr` name.*")

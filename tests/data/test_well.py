@@ -83,7 +83,7 @@ def test_an_axis_that_a_field_does_not_vary_along_may_be_left_out(tmp_path: Path
 def test_boundaries_are_the_padding_of_each_axis(boundary: Any, padding: Any, tmp_path: Path) -> None:
     data = Well(write_well(tmp_path, boundary=boundary), scaling="none")
     assert data.padding == padding
-    assert data.files[0].boundary == tuple((kind.lower(), kind.lower()) for kind in boundary)
+    assert data._parts[0].boundary == tuple((kind.lower(), kind.lower()) for kind in boundary)
 
 
 def test_ends_that_differ_and_walls_that_have_a_gap(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_ends_that_differ_and_walls_that_have_a_gap(tmp_path: Path) -> None:
         mask[0], mask[-1, :2] = True, True
         wall["mask"] = mask
     data = Well(tmp_path, scaling="none")
-    assert data.files[0].boundary == (("wall", "open"), ("open", "open"))
+    assert data._parts[0].boundary == (("wall", "open"), ("open", "open"))
     assert data.padding == ("replicate", "replicate")
 
 
@@ -107,13 +107,13 @@ def test_windows_run_through_files_by_name_and_trajectories(
     inputs: int, outputs: int, stride: int, step: int, tmp_path: Path
 ) -> None:
     data = Well(write_well(tmp_path), scaling="none")
-    assert [file.path.name for file in data.files] == ["a.hdf5", "b.hdf5"]
+    assert [file.path.name for file in data._parts] == ["a.hdf5", "b.hdf5"]
     pairs = FrameWindows(data, inputs, outputs, stride, step)
     starts = range(0, 6 - step * (inputs + outputs - 1), stride)
     assert len(pairs) == 4 * len(starts)
     for number in range(len(pairs)):
         trajectory, place = divmod(number, len(starts))
-        file, own = data.files[trajectory // 2], trajectory % 2
+        file, own = data._parts[trajectory // 2], trajectory % 2
         start, end = starts[place], starts[place] + step * (inputs + outputs - 1) + 1
         frames = file.frames_at(own, range(start, end, step))
         constants = file.constants_of(own)
@@ -129,7 +129,7 @@ def test_scalars_are_channels_of_one_value_at_the_times_of_x(tmp_path: Path) -> 
     scalars = x[-4:]
     assert x.shape == (2 * 8 + 3 + 2 + 2, 6, 5)
     assert torch.equal(scalars, scalars[:, :1, :1].expand_as(scalars))
-    file = data.files[0]
+    file = data._parts[0]
     wanted = torch.cat([file.parameters_of(1), file.signals_at(1, range(2, 4))[:, 0]])
     assert torch.equal(scalars[:, 0, 0], wanted)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import zarr
-from layouts import numbers
+from layouts import numbers, write_zarr
 from torch.utils.data import DataLoader
 
 from neuralop_irno.data.dataset import load_splits
@@ -20,18 +20,8 @@ from neuralop_irno.data.zarr_fields import ZarrFields
 FRAMES = numbers(5, 7, 2, 6, 4)
 
 
-def store(folder: Path, frames: Any = FRAMES, **attributes: Any) -> str:
-    path = str(folder / "flows.zarr")
-    array = zarr.open_group(path, mode="w").create_array(
-        "frames", shape=frames.shape, chunks=(1, 1, *frames.shape[2:]), dtype=frames.dtype
-    )
-    array[...] = frames
-    array.attrs.update(attributes)
-    return path
-
-
 def test_frames_come_back_as_they_were_written(tmp_path: Path) -> None:
-    data = ZarrFields(store(tmp_path))
+    data = ZarrFields(write_zarr(tmp_path, FRAMES))
     assert np.array_equal(data.read(3, range(1, 6, 2)), FRAMES[3, 1:6:2])
     assert data.fields == ("field 0", "field 1")
     assert data.padding == ("replicate", "replicate")
@@ -41,7 +31,7 @@ def test_frames_come_back_as_they_were_written(tmp_path: Path) -> None:
 
 
 def test_the_store_says_what_it_holds(tmp_path: Path) -> None:
-    path = store(tmp_path, fields=["u", "v"], padding=["circular", "zero"])
+    path = write_zarr(tmp_path, fields=["u", "v"], padding=["circular", "zero"])
     data = ZarrFields(path)
     assert (data.fields, data.padding) == (("u", "v"), ("circular", "zero"))
     assert ZarrFields(path, padding=["circular"] * 2).padding == ("circular", "circular")
@@ -50,7 +40,7 @@ def test_the_store_says_what_it_holds(tmp_path: Path) -> None:
 @pytest.mark.parametrize("dim", [1, 2, 3])
 def test_splits_by_name_in_any_dimension(dim: int, tmp_path: Path) -> None:
     frames = numbers(5, 7, 2, *[4, 3, 5][:dim])
-    words = {"name": "zarr", "path": store(tmp_path, frames), "trajectories": [2, 1, 1], "inputs": 2}
+    words = {"name": "zarr", "path": write_zarr(tmp_path, frames), "trajectories": [2, 1, 1], "inputs": 2}
     splits = load_splits({**words, "step": 2, "metric": "relative_l2"})
     assert {split: len(data) for split, data in splits.items()} == {"train": 6, "valid": 3, "test": 3}
     pair = splits["test"][1]
@@ -75,7 +65,7 @@ def test_nothing_is_read_that_is_not_asked_for(tmp_path: Path) -> None:
 
 
 def test_workers_open_stores_of_their_own(tmp_path: Path) -> None:
-    pairs = FrameWindows(ZarrFields(store(tmp_path)))
+    pairs = FrameWindows(ZarrFields(write_zarr(tmp_path, FRAMES)))
     here = torch.stack([pairs[i]["y"] for i in range(len(pairs))])
     assert torch.equal(pickle.loads(pickle.dumps(pairs))[3]["y"], here[3])
     loader = DataLoader(pairs, batch_size=8, num_workers=2)
@@ -94,7 +84,7 @@ def test_workers_open_stores_of_their_own(tmp_path: Path) -> None:
     ],
 )
 def test_options_that_do_not_fit_teach(change: dict[str, Any], message: str, tmp_path: Path) -> None:
-    words = {"name": "zarr", "path": store(tmp_path), "trajectories": [3, 1, 1]}
+    words = {"name": "zarr", "path": write_zarr(tmp_path, FRAMES), "trajectories": [3, 1, 1]}
     with pytest.raises(ValueError, match=f"^expected {message}"):
         load_splits({**words, **change})
 
@@ -108,4 +98,4 @@ def test_what_is_no_store_teaches(tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match=r"^expected frames \(trajectories, T, C, \*S\) in .*, got \(2, 3, 4"
     ):
-        ZarrFields(store(tmp_path, numbers(2, 3, 4)))
+        ZarrFields(write_zarr(tmp_path, numbers(2, 3, 4)))
