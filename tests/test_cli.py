@@ -10,6 +10,7 @@ from pathlib import Path
 from subprocess import PIPE
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
@@ -236,9 +237,20 @@ def test_diagnose_writes_a_report_and_stores_the_calibration(run_folder: Path, c
     assert all(after[name] == content for name, content in before.items())
     assert main(["diagnose", str(run_folder), "--calibrate", "--coverage", "0.5"]) == 0
     assert "share of samples where" in capsys.readouterr().out
-    assert read_run(run_folder)[1].calibration.coverage == 0.5
+    refiner = read_run(run_folder)[1]
+    assert (refiner.calibration.coverage, refiner.calibration.samples) == (0.5, 2)  # half of the test set
     message = refused(capsys, "diagnose", run_folder, "--calibrate", "--coverage", "0.9")
-    assert "expected at least 9 samples for a coverage of 0.9, got 2; try more samples" in message
+    assert "expected at least 9 trajectories for a coverage of 0.9, got 1; try more trajectories" in message
+
+
+def test_no_calibration_on_the_data_that_chose_the_model(tmp_path: Path, capsys: Capsys) -> None:
+    np.savez(tmp_path / "data.npz", x=np.ones((6, 1, 8)), y=np.ones((6, 1, 8)))
+    files = {"name": "files", "train": str(tmp_path / "data.npz"), "valid": str(tmp_path / "data.npz")}
+    config = {**CONFIG, "data": files, "training": {"epochs": 0}, "base_training": None}
+    assert main(["train", str(written(tmp_path / "c.yaml", config)), "--folder", str(tmp_path / "run")]) == 0
+    capsys.readouterr()
+    message = refused(capsys, "diagnose", tmp_path / "run", "--calibrate", "--coverage", "0.5")
+    assert "expected held-out samples, got a test set that is the validation set" in message
 
 
 def test_evaluating_what_is_no_run_or_no_metric(run_folder: Path, tmp_path: Path, capsys: Capsys) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from neuralop_irno.cli.options import add_common, add_split, count, result, share
+from neuralop_irno.errors import expected
 
 
 def add_to(commands: Any) -> None:
@@ -18,8 +19,9 @@ def add_to(commands: Any) -> None:
             "Measures m, M, q and |b| at the truth, predicted against observed floors and steps, errors by "
             "step and by frequency, and how well the error estimate covers the true error. Writes "
             "diagnosis.json, diagnosis.txt and pictures to the folder diagnosis of the run. With "
-            "--calibrate the validation set's errors are stored with the model first, so that solve() "
-            "returns an error_estimate."
+            "--calibrate an error estimate is first measured on every other trajectory of the test set, and "
+            "stored with the model, so that solve() returns an error_estimate; the report on the test set "
+            "then reads the other half."
         ),
     )
     command.add_argument("folder", type=Path, help="a run folder that irno train wrote")
@@ -29,7 +31,7 @@ def add_to(commands: Any) -> None:
     )
     command.add_argument("--steps", type=count, help="how far to follow the errors (default: 10 K)")
     command.add_argument("--iterations", type=count, default=30, help="Lanczos steps a number (default: 30)")
-    command.add_argument("--calibrate", action="store_true", help="calibrate on the validation set first")
+    command.add_argument("--calibrate", action="store_true", help="calibrate on half of the test set first")
     command.add_argument("--coverage", type=share, default=0.9, help="of the calibration (default: 0.9)")
     add_common(command)
     command.set_defaults(run=run)
@@ -37,20 +39,31 @@ def add_to(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run it."""
-    from torch.utils.data import DataLoader
-
-    from neuralop_irno.diagnostics.calibration import calibrate
+    from neuralop_irno.diagnostics.calibration import Part, calibrate, halves, same_samples
     from neuralop_irno.diagnostics.report import diagnose
+    from neuralop_irno.training.batches import load_all
     from neuralop_irno.training.run import MODEL, read_run
 
     experiment, refiner = read_run(options.folder, options.device)
     splits = experiment.splits()
+    part = Part.of(splits[options.split])
     if options.calibrate:
-        calibrate(refiner, DataLoader(splits["valid"], batch_size=32), options.coverage)
+        if same_samples(splits["test"], splits["valid"]):
+            got = "a test set that is the validation set, which chose the model"
+            raise ValueError(expected("held-out samples", got, "another test set in the config"))
+        first, second = halves(splits["test"])
+        batches = (sample for _, sample in load_all(first.data))
+        calibrate(refiner, batches, options.coverage, first.groups)
         refiner.save(options.folder / MODEL)
-    loader = DataLoader(splits[options.split], batch_size=16)
+        part = second if options.split == "test" else part
     report = diagnose(
-        refiner, loader, options.samples, options.steps, options.iterations, show=not options.json
+        refiner,
+        (sample for _, sample in load_all(part.data)),
+        options.samples,
+        options.steps,
+        options.iterations,
+        show=not options.json,
+        groups=part.groups,
     )
     folder = report.write(options.folder / "diagnosis")
     result(options, report.to_plain(), f"{report}\nThe report is in {folder}.")

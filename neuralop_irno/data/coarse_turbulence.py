@@ -45,5 +45,7 @@ def coarse_turbulence(
     flows = turbulence(
         trajectories, frames, frame, size, resolution, 1, stride, viscosity, seed=seed, device=device
     )
-    fine = {split: flow.y for split, flow in flows.items()}
-    return {split: FieldDataset(F.avg_pool2d(y, factor), y) for split, y in fine.items()}
+    return {
+        split: FieldDataset(F.avg_pool2d(flow.y, factor), flow.y, flow.groups)
+        for split, flow in flows.items()
+    }

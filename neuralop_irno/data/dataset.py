@@ -30,6 +30,7 @@ class FieldDataset(Dataset[dict[str, Tensor]]):
         x: inputs, ``(n, in_channels, *S)``.
         y: targets, ``(n, out_channels, *S)``.
         files: that the fields were read from.
+        groups: the trajectory of each pair, ``(n,)``; None where every pair is independent of the others.
 
     Example:
         >>> data = FieldDataset(torch.zeros(3, 2, 8), torch.zeros(3, 1, 8))
@@ -37,10 +38,12 @@ class FieldDataset(Dataset[dict[str, Tensor]]):
         (['x', 'y'], 3)
     """
 
-    def __init__(self, x: Tensor, y: Tensor, files: tuple[Path, ...] = ()) -> None:
+    def __init__(
+        self, x: Tensor, y: Tensor, files: tuple[Path, ...] = (), groups: Tensor | None = None
+    ) -> None:
         if len(x) != len(y):
             raise ValueError(expected("as many targets as inputs", f"{len(x)} x, {len(y)} y", "one y per x"))
-        self.x, self.y, self.files = x, y, files
+        self.x, self.y, self.files, self.groups = x, y, files, groups
 
     def __len__(self) -> int:
         return len(self.x)
@@ -82,7 +85,8 @@ def windows(
     x, y = cut[:, :inputs], cut[:, inputs:]
     if static is not None:
         x = torch.cat([x, static.expand(len(x), 1, *static.shape)], 1)
-    return FieldDataset(x.contiguous(), y.contiguous())
+    groups = torch.arange(len(frames)).repeat_interleave(len(starts))
+    return FieldDataset(x.contiguous(), y.contiguous(), groups=groups)
 
 
 Splits = dict[str, FieldDataset]

@@ -116,6 +116,12 @@ class FrameWindows(GridPairs):
     def __len__(self) -> int:
         return self._first[-1]
 
+    @property
+    def groups(self) -> Tensor:
+        """The trajectory of each pair, ``(pairs,)``."""
+        first = torch.tensor(self._first)
+        return torch.arange(len(first) - 1).repeat_interleave(first.diff())
+
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         place = range(len(self))[index]
         trajectory = bisect_right(self._first, place) - 1

@@ -146,6 +146,11 @@ class FramePairs(Dataset[Any]):
     def __len__(self) -> int:
         return len(self.trajectories) * len(self.places)
 
+    @property
+    def groups(self) -> Tensor:
+        """The trajectory of each pair, ``(pairs,)``."""
+        return torch.arange(len(self.trajectories)).repeat_interleave(len(self.places))
+
     def __getitem__(self, index: int) -> Any:
         sample, place = divmod(range(len(self))[index], len(self.places))
         return self.trajectories.graph(sample, *self.places[place])

@@ -21,6 +21,7 @@ from neuralop_irno.diagnostics.sight import Sight, sight_of
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.grid import GridDomain
 from neuralop_irno.errors import expected
+from neuralop_irno.modes import evaluating
 
 NOTHING = 1e-6
 """A change of the answer by less than this part of it is rounding."""
@@ -116,26 +117,24 @@ def check_base(model: nn.Module, batches: Iterable[Mapping[str, Any]]) -> BaseCh
     if not isinstance(first.get("x"), Tensor) or "y" not in first:
         got = sorted(map(str, first)) or "no batch"
         raise ValueError(expected("batches with the fields x and y", got, "a loader with samples"))
-    base, training = wrap_operator(model, frozen=False), model.training
-    model.eval()
+    base = wrap_operator(model, frozen=False)
     device = next(model.parameters(), torch.zeros(())).device
     first = _on(device, first)
-    score, persistence, samples, not_finite = _scores(
-        _squares(base, _on(device, batch)) for batch in chain([first], rest)
-    )
-    sample = {key: value for key, value in first.items() if key != "y"}  # the probes look at one batch
-    generator = torch.Generator().manual_seed(0)
-    found = BaseCheck(
-        score,
-        persistence,
-        samples,
-        not_finite,
-        sight_of(base, sample, generator),
-        _channels(base, sample, generator),
-        _dead(base, sample, generator),
-    )
-    model.train(training)
-    return found
+    with evaluating(model):
+        score, persistence, samples, not_finite = _scores(
+            _squares(base, _on(device, batch)) for batch in chain([first], rest)
+        )
+        sample = {key: value for key, value in first.items() if key != "y"}  # the probes look at one batch
+        generator = torch.Generator().manual_seed(0)
+        return BaseCheck(
+            score,
+            persistence,
+            samples,
+            not_finite,
+            sight_of(base, sample, generator),
+            _channels(base, sample, generator),
+            _dead(base, sample, generator),
+        )
 
 
 def _on(device: torch.device, batch: Mapping[str, Any]) -> dict[str, Any]:

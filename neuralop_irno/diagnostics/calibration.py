@@ -1,16 +1,18 @@
-"""How well what a solve knows predicts how far its answer is from the truth, on held-out data."""
+"""How well what a solve gives predicts the distance of its answer from the truth, on held-out data."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.utils.data import Subset
 
 from neuralop_irno.calibration import Calibration
 from neuralop_irno.errors import expected
+from neuralop_irno.modes import evaluating
 from neuralop_irno.refiner import IterativeRefiner
 
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
@@ -18,74 +20,156 @@ LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 
 @dataclass(frozen=True)
 class Evidence:
-    """What solves knew, and what was true.
+    """Predicted and true errors of solves.
 
     Attributes:
         errors: |answer - y| in the domain's norm, ``(samples,)``.
         predictors: by name, each ``(samples,)``; see `neuralop_irno.calibration.PREDICTORS`.
+        groups: the trajectory of each sample, ``(samples,)``; None where each sample is its own.
     """
 
     errors: Tensor
     predictors: dict[str, Tensor]
+    groups: Tensor | None = None
 
     def take(self, keep: Any) -> Evidence:
         """Some of the samples."""
-        return Evidence(self.errors[keep], {name: values[keep] for name, values in self.predictors.items()})
+        return Evidence(
+            self.errors[keep],
+            {name: values[keep] for name, values in self.predictors.items()},
+            None if self.groups is None else self.groups[keep],
+        )
+
+    def fit(self, coverage: float) -> Calibration:
+        """The calibration by all of the samples."""
+        return Calibration.fit(self.predictors, self.errors, coverage, self.groups)
 
     def coverage(self, calibration: Calibration) -> float:
         """The share of the samples whose error lies below the estimate."""
         return (self.errors <= calibration.estimate(self.predictors)).double().mean().item()
 
     def reliability(self) -> list[tuple[float, float]]:
-        """Stated against observed coverage: calibrated on every other sample, observed on the rest."""
-        known, held_out = self.take(slice(0, None, 2)), self.take(slice(1, None, 2))
-        curve = []
-        for level in LEVELS:
-            if (len(known.errors) + 1) * level <= len(known.errors):
-                fitted = Calibration.fit(known.predictors, known.errors, level)
-                curve.append((level, held_out.coverage(fitted)))
-        return curve
+        """Stated against observed coverage: calibrated on every other trajectory, observed on the rest."""
+        first = first_half(torch.arange(len(self.errors)) if self.groups is None else self.groups)
+        known, held_out = self.take(first), self.take(~first)
+        if not len(held_out.errors):
+            return []
+        number = len(known.errors) if known.groups is None else len(known.groups.unique())
+        levels = [level for level in LEVELS if (number + 1) * level <= number]
+        return [(level, held_out.coverage(known.fit(level))) for level in levels]
 
 
-def gather(model: IterativeRefiner, batches: Iterable[Mapping[str, Any]], **options: Any) -> Evidence:
+def first_half(groups: Tensor) -> Tensor:
+    """A mask of the samples in every other group, ``(samples,)``, beginning with the first.
+
+    Example:
+        >>> first_half(torch.tensor([4, 4, 7, 9]))
+        tensor([ True,  True, False,  True])
+    """
+    return groups.unique(return_inverse=True)[1] % 2 == 0
+
+
+class Part(NamedTuple):
+    """A data set, or part of one.
+
+    Attributes:
+        data: the samples.
+        groups: the trajectory of each, ``(samples,)``; None where each sample is its own.
+    """
+
+    data: Any
+    groups: Tensor | None
+
+    @classmethod
+    def of(cls, data: Any) -> Part:
+        """A whole data set, with its own ``groups`` where it has some."""
+        return cls(data, getattr(data, "groups", None))
+
+
+def halves(data: Any) -> tuple[Part, Part]:
+    """Every other trajectory of a data set, and the rest.
+
+    Example:
+        >>> from neuralop_irno.data.dataset import windows
+        >>> first, second = halves(windows(torch.randn(4, 5, 8)))
+        >>> len(first.data), second.groups.tolist()
+        (8, [1, 1, 1, 1, 3, 3, 3, 3])
+    """
+    groups = Part.of(data).groups
+    first = first_half(torch.arange(len(data)) if groups is None else groups)
+    if first.all():
+        raise ValueError(expected("at least two trajectories to divide", "one", "more test data"))
+    one, other = (
+        Part(Subset(data, mask.nonzero()[:, 0].tolist()), None if groups is None else groups[mask])
+        for mask in (first, ~first)
+    )
+    return one, other
+
+
+def same_samples(one: Any, other: Any) -> bool:
+    """Whether two data sets agree in their number of samples and in the y of the first and the last."""
+    if len(one) != len(other) or not len(one):
+        return len(one) == len(other)
+    return all(torch.equal(one[place]["y"], other[place]["y"]) for place in (0, len(one) - 1))
+
+
+def gather(
+    model: IterativeRefiner,
+    batches: Iterable[Mapping[str, Any]],
+    groups: Tensor | Sequence[int] | None = None,
+    **options: Any,
+) -> Evidence:
     """Solve every batch and compare with its y.
 
     Args:
         model: in evaluation mode while this lasts.
         batches: dicts with y and what the base takes.
-        options: of `IterativeRefiner.solve`: the same as the answers to come will be asked for with.
+        groups: the trajectory of each sample, in the order of the batches, ``(samples,)``.
+        options: of `IterativeRefiner.solve`: the same as in later calls of it.
     """
-    training = model.training
-    model.eval()
     errors, known = [], []
     device = next(model.parameters(), torch.zeros(())).device
-    for batch in batches:
-        sample: dict[str, Any] = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in batch.items()}
-        y = sample.pop("y")
-        solution = model.solve(**sample, **options)
-        problem = model.problem((), sample, start=solution.value)
-        errors.append(problem.domain.norm(problem.start - problem.as_field(y)).cpu())
-        known.append({name: values.cpu() for name, values in solution.predictors.items()})
-    model.train(training)
+    with evaluating(model):
+        for batch in batches:
+            sample: dict[str, Any] = {
+                k: v.to(device) if isinstance(v, Tensor) else v for k, v in batch.items()
+            }
+            y = sample.pop("y")
+            solution = model.solve(**sample, **options)
+            problem = model.problem((), sample, start=solution.value)
+            errors.append(problem.domain.norm(problem.start - problem.as_field(y)).cpu())
+            known.append({name: values.cpu() for name, values in solution.predictors.items()})
     if not errors:
         raise ValueError(expected("at least one batch", "none", "a loader with samples"))
-    return Evidence(torch.cat(errors), {name: torch.cat([k[name] for k in known]) for name in known[0]})
+    found = torch.cat(errors)
+    belongs = None if groups is None else torch.as_tensor(groups).cpu()
+    if belongs is not None and belongs.shape != found.shape:
+        got = f"groups of shape {tuple(belongs.shape)}"
+        hint = "one number for each sample, in the order of the batches"
+        raise ValueError(expected(f"the groups of {len(found)} samples", got, hint))
+    return Evidence(found, {name: torch.cat([k[name] for k in known]) for name in known[0]}, belongs)
 
 
 def calibrate(
-    model: IterativeRefiner, batches: Iterable[Mapping[str, Any]], coverage: float = 0.9, **options: Any
+    model: IterativeRefiner,
+    batches: Iterable[Mapping[str, Any]],
+    coverage: float = 0.9,
+    groups: Tensor | Sequence[int] | None = None,
+    **options: Any,
 ) -> Calibration:
-    """Give a model the means to say how far its answers are from the truth.
+    """Measure an error estimate of a model on held-out data, and store it with the model.
 
     Afterwards `IterativeRefiner.solve` fills ``error_estimate``, and `IterativeRefiner.save` stores the
-    calibration with the weights.
+    calibration with the weights. The stated coverage holds for samples that are exchangeable with those of
+    the batches: from other trajectories than the model was trained and chosen on, of the same distribution.
 
     Args:
         model: gets the calibration.
-        batches: held-out dicts with y and what the base takes; from other trajectories than the model was
-            trained on, and like those that it will be asked about.
+        batches: held-out dicts with y and what the base takes. Not the validation set that chose the model.
         coverage: the share of samples whose error the estimate should cover.
-        options: of `IterativeRefiner.solve`: the same as the answers to come will be asked for with.
+        groups: the trajectory of each sample, in the order of the batches, ``(samples,)``. Windows of one
+            trajectory are not exchangeable; without groups each sample counts as a trajectory of its own.
+        options: of `IterativeRefiner.solve`: the same as in later calls of it.
 
     Example:
         >>> from torch.utils.data import DataLoader
@@ -98,6 +182,5 @@ def calibrate(
         >>> model.solve(x).error_estimate.shape
         torch.Size([32])
     """
-    evidence = gather(model, batches, **options)
-    model.calibration = Calibration.fit(evidence.predictors, evidence.errors, coverage)
+    model.calibration = gather(model, batches, groups, **options).fit(coverage)
     return model.calibration

@@ -21,6 +21,7 @@ from neuralop_irno.diagnostics.contraction import Contraction, measure
 from neuralop_irno.diagnostics.convergence import Convergence
 from neuralop_irno.diagnostics.spectral_error import band_middles, band_ratios
 from neuralop_irno.errors import expected
+from neuralop_irno.modes import evaluating
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.solver.picard import step_size_of
 from neuralop_irno.spectrum.of_domain import spectrum_of
@@ -131,7 +132,7 @@ class Diagnosis:
 
     def _trust(self) -> list[str]:
         curve = self.evidence.reliability()
-        lines = ["error_estimate, calibrated on every other sample and tried on the rest"]
+        lines = ["error_estimate, calibrated on every other trajectory and tried on the rest"]
         lines += [f"  stated {stated:4.0%}  observed {seen:4.0%}" for stated, seen in curve]
         if self.calibration is not None:
             seen = self.evidence.coverage(self.calibration)
@@ -148,6 +149,7 @@ def diagnose(
     steps: int | None = None,
     iterations: int = 30,
     show: bool = True,
+    groups: Tensor | None = None,
 ) -> Diagnosis:
     """Measure how a trained refiner converges, and what its own account of that is worth.
 
@@ -158,6 +160,8 @@ def diagnose(
         steps: how far to follow the errors; 10 K by default.
         iterations: Lanczos steps for each of the three numbers.
         show: whether to draw a progress bar, if standard error is a terminal.
+        groups: the trajectory of each sample, in the order of the batches, ``(samples,)``; for the
+            reliability of error estimates. By default each sample is its own.
 
     Example:
         >>> from torch.utils.data import DataLoader
@@ -175,33 +179,33 @@ def diagnose(
     if not loaded:
         raise ValueError(expected("at least one batch", "none", "a loader with samples"))
     last = 10 * model.steps if steps is None else steps
-    training = model.training
-    model.eval()
     device = next(model.parameters(), torch.zeros(())).device
     measured: list[Contraction] = []
     errors, changes, ratios = [], [], []
     frequency = torch.zeros(0)
-    for batch in tqdm(loaded, desc="diagnosing", unit="batch", disable=None if show else True):
-        sample: dict[str, Any] = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in batch.items()}
-        y = sample.pop("y")
-        problem = model.problem((), sample)
-        truth, domain = problem.as_field(y).to(problem.start.dtype), problem.domain
-        missing = samples - sum(len(part.alpha) for part in measured)
-        if missing > 0:
-            keep = torch.arange(min(missing, domain.samples), device=device)
-            phi = model.correction.bind(problem.x, domain).select(keep)
-            # At the first step: a step size that decays says nothing about the correction.
-            alpha = step_size_of(model.solver, torch.zeros_like(keep)).detach().to(truth.dtype)
-            starts, truths = domain.take(problem.start, keep), domain.take(truth, keep)
-            measured.append(measure(phi, starts, truths, alpha, iterations))
-        answers = [problem.as_field(answer) for answer in model.iterates(**sample, steps=last)]
-        errors.append(torch.stack([domain.norm(h - truth) for h in answers]).cpu())
-        changes.append(torch.stack([domain.norm(b - a) for a, b in pairwise(answers)]).cpu())
-        spectrum = spectrum_of(domain, device)
-        frequency = band_middles(spectrum, BANDS).cpu()
-        ratios.append(band_ratios(answers, truth, spectrum, BANDS).cpu())
-    evidence = gather(model, loaded)
-    model.train(training)
+    with evaluating(model):
+        for batch in tqdm(loaded, desc="diagnosing", unit="batch", disable=None if show else True):
+            sample: dict[str, Any] = {
+                k: v.to(device) if isinstance(v, Tensor) else v for k, v in batch.items()
+            }
+            y = sample.pop("y")
+            problem = model.problem((), sample)
+            truth, domain = problem.as_field(y).to(problem.start.dtype), problem.domain
+            missing = samples - sum(len(part.alpha) for part in measured)
+            if missing > 0:
+                keep = torch.arange(min(missing, domain.samples), device=device)
+                phi = model.correction.bind(problem.x, domain).select(keep)
+                # At the first step: a step size that decays says nothing about the correction.
+                alpha = step_size_of(model.solver, torch.zeros_like(keep)).detach().to(truth.dtype)
+                starts, truths = domain.take(problem.start, keep), domain.take(truth, keep)
+                measured.append(measure(phi, starts, truths, alpha, iterations))
+            answers = [problem.as_field(answer) for answer in model.iterates(**sample, steps=last)]
+            errors.append(torch.stack([domain.norm(h - truth) for h in answers]).cpu())
+            changes.append(torch.stack([domain.norm(b - a) for a, b in pairwise(answers)]).cpu())
+            spectrum = spectrum_of(domain, device)
+            frequency = band_middles(spectrum, BANDS).cpu()
+            ratios.append(band_ratios(answers, truth, spectrum, BANDS).cpu())
+        evidence = gather(model, loaded, groups)
     return Diagnosis(
         _joined(measured),
         Convergence(torch.cat(errors, 1), torch.cat(changes, 1), model.steps),

@@ -6,9 +6,11 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from neuralop_irno import IterativeRefiner
-from neuralop_irno.calibration import Calibration
-from neuralop_irno.data.dataset import FieldDataset
-from neuralop_irno.diagnostics.calibration import calibrate, gather
+from neuralop_irno.calibration import PREDICTORS, Calibration
+from neuralop_irno.data.dataset import FieldDataset, windows
+from neuralop_irno.diagnostics.base_check import check_base
+from neuralop_irno.diagnostics.calibration import calibrate, gather, halves, same_samples
+from neuralop_irno.diagnostics.report import diagnose
 
 
 def test_the_factor_is_the_conformal_quantile() -> None:
@@ -18,15 +20,59 @@ def test_the_factor_is_the_conformal_quantile() -> None:
     assert found.estimate({"moved": torch.tensor([2.0])}).item() == 36.0
 
 
-@pytest.mark.parametrize("coverage", [0.5, 0.8, 0.9])
-def test_coverage_on_fresh_samples_is_what_is_stated(coverage: float) -> None:
+@pytest.mark.parametrize("count", [9, 19, 50])
+@pytest.mark.parametrize("names", [PREDICTORS[:1], PREDICTORS])
+def test_fresh_samples_are_covered_as_often_as_is_stated(count: int, names: tuple[str, ...]) -> None:
+    """With several predictors too: the samples that chose one must not give its factor."""
+    generator = torch.Generator().manual_seed(count)
     shares = []
     for _ in range(300):
-        predictor = torch.rand(160) + 0.5
-        errors = predictor * torch.randn(160).abs()
-        found = Calibration.fit({"moved": predictor[:60]}, errors[:60], coverage)
-        shares.append((errors[60:] <= found.estimate({"moved": predictor[60:]})).double().mean())
-    assert torch.stack(shares).mean().item() == pytest.approx(coverage + 0.5 / 61, abs=0.02)
+        errors = torch.randn(count + 200, generator=generator).exp()
+        known = {
+            name: errors * torch.randn(count + 200, generator=generator).mul(0.7).exp() for name in names
+        }
+        before = {name: values[:count] for name, values in known.items()}
+        after = {name: values[count:] for name, values in known.items()}
+        found = Calibration.fit(before, errors[:count], 0.9)
+        shares.append((errors[count:] <= found.estimate(after)).double().mean())
+    measured = torch.stack(shares)
+    assert measured.mean() >= 0.9 - 3 * measured.std() / 300**0.5
+    assert measured.mean() < 0.95  # and not by estimates that are far too large
+
+
+def test_samples_of_fresh_trajectories_are_covered_as_often_as_is_stated() -> None:
+    """Windows of one trajectory resemble each other; as if they were independent they cover too little."""
+    generator = torch.Generator().manual_seed(0)
+    by_trajectory, by_window = [], []
+    for _ in range(300):
+        sizes = torch.randint(1, 30, (20,), generator=generator)
+        groups = torch.arange(20).repeat_interleave(sizes)
+        scale = torch.randn(220, generator=generator).exp()
+        errors = scale[groups] * torch.rand(len(groups), generator=generator)
+        known = {"moved": torch.ones(len(errors))}
+        fresh = scale[20:] * torch.rand(200, generator=generator)
+        for shares, given in ((by_trajectory, groups), (by_window, None)):
+            found = Calibration.fit(known, errors, 0.9, given)
+            shares.append((fresh <= found.factor).double().mean())
+    measured = torch.stack(by_trajectory)
+    assert measured.mean() >= 0.9 - 3 * measured.std() / 300**0.5
+    assert torch.stack(by_window).mean() < measured.mean()
+    with pytest.raises(ValueError, match=r"expected at least 9 trajectories for a coverage of 0.9, got 8"):
+        Calibration.fit({"moved": torch.ones(80)}, torch.ones(80), 0.9, torch.arange(8).repeat(10))
+
+
+def test_groups_of_one_are_no_groups() -> None:
+    errors, known = torch.rand(40), {"moved": torch.rand(40) + 0.1, "residual": torch.rand(40) + 0.1}
+    assert Calibration.fit(known, errors, 0.8, torch.arange(40)) == Calibration.fit(known, errors, 0.8)
+
+
+def test_the_mode_is_restored_after_an_exception() -> None:
+    model = IterativeRefiner(nn.Conv1d(1, 1, 3, padding=1), {"name": "unet", "width": 4, "depth": 1}).train()
+    broken = [{"x": torch.zeros(2, 1, 16), "y": torch.zeros(2, 1, 15)}]
+    for measuring in (gather, diagnose, check_base):
+        with pytest.raises((ValueError, RuntimeError)):
+            measuring(model, broken)
+        assert model.training
 
 
 def test_the_sharper_predictor_is_chosen() -> None:
@@ -51,7 +97,6 @@ def test_it_travels_with_the_checkpoint(tmp_path) -> None:
     assert model.solve(x).error_estimate is None
     calibration = calibrate(model, loader, coverage=0.8)
     evidence = gather(model, loader)
-    assert evidence.coverage(calibration) >= 0.8
     estimate = model.solve(x).error_estimate
     torch.testing.assert_close(estimate, calibration.estimate(evidence.predictors))
     path = model.save(tmp_path / "model.safetensors")
@@ -59,3 +104,15 @@ def test_it_travels_with_the_checkpoint(tmp_path) -> None:
     assert again.calibration == calibration
     torch.testing.assert_close(again.eval().solve(x).error_estimate, estimate)
     assert model.with_base(nn.Conv1d(1, 1, 3, padding=1)).calibration is None
+
+
+def test_halves_share_no_trajectory() -> None:
+    data = windows(torch.randn(5, 7, 8))
+    first, second = halves(data)
+    assert len(first.data) + len(second.data) == len(data)
+    assert not set(first.groups.tolist()) & set(second.groups.tolist())
+    assert torch.equal(data.y[data.groups == 3], torch.stack([second.data[i]["y"] for i in range(6, 12)]))
+    assert not same_samples(data, windows(torch.randn(5, 7, 8)))
+    assert same_samples(data, data)
+    with pytest.raises(ValueError, match="expected at least two trajectories to divide, got one"):
+        halves(windows(torch.randn(1, 7, 8)))
