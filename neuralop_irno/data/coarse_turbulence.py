@@ -46,6 +46,6 @@ def coarse_turbulence(
         trajectories, frames, frame, size, resolution, 1, stride, viscosity, seed=seed, device=device
     )
     return {
-        split: FieldDataset(F.avg_pool2d(flow.y, factor), flow.y, flow.groups)
+        split: FieldDataset(F.avg_pool2d(flow.y, factor), flow.y, groups=flow.groups)
         for split, flow in flows.items()
     }

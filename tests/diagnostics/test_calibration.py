@@ -11,6 +11,7 @@ from neuralop_irno.data.dataset import FieldDataset, windows
 from neuralop_irno.diagnostics.base_check import check_base
 from neuralop_irno.diagnostics.calibration import calibrate, gather, halves, same_samples
 from neuralop_irno.diagnostics.report import diagnose
+from neuralop_irno.registry import DATASETS
 
 
 def test_the_factor_is_the_conformal_quantile() -> None:
@@ -116,3 +117,12 @@ def test_halves_share_no_trajectory() -> None:
     assert same_samples(data, data)
     with pytest.raises(ValueError, match="expected at least two trajectories to divide, got one"):
         halves(windows(torch.randn(1, 7, 8)))
+
+
+@pytest.mark.parametrize("name", ["burgers", "turbulence", "coarse_turbulence"])
+def test_data_of_flows_name_the_flow_of_each_sample(name: str) -> None:
+    size = {"size": 8} if name == "burgers" else {"size": 8, "resolution": 8, "viscosity": 0.1}
+    data = DATASETS.build({"name": name, "trajectories": [1, 1, 2], "frames": 9, **size})["test"]
+    assert len(data.groups) == len(data)
+    assert data.groups.unique().tolist() == [0, 1]
+    assert data.files == ()
