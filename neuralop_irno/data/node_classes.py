@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from neuralop_irno.data.mesh_fields import GraphDataset
+from neuralop_irno.data.planetoid import planetoid_files, read_planetoid
 from neuralop_irno.errors import expected
 from neuralop_irno.registry import DATASETS
 
@@ -102,30 +103,19 @@ def drop_in_noise(x: Tensor, rate: float) -> Tensor:
     return x + raised.reshape(x.shape)
 
 
-PLANETOID = ("x", "tx", "allx", "y", "ty", "ally", "graph", "test.index")
-
-
 @DATASETS.register("planetoid")
 def planetoid(folder: str, name: str = "Cora", noise: float = 0.0) -> dict[str, NodeClasses]:
-    """Cora, CiteSeer or PubMed from files that are there already, read by PyTorch Geometric.
+    """Cora, CiteSeer or PubMed from files that are there already.
 
-    Nothing is downloaded. ``Planetoid(folder, name)`` of PyTorch Geometric, called once by the user, is what
-    puts the files there. They are pickles: take them from nobody you would not run a program of.
+    Nothing is downloaded: ``Planetoid(folder, name)`` of PyTorch Geometric, called once by the user, puts
+    the files there. They are pickles, of which numbers are read and nothing is run; what PyTorch Geometric
+    made of them, in ``folder/name/processed``, is not read.
 
     Args:
         folder: PyTorch Geometric's root: the files are in ``folder/name/raw``.
         name: of the graph.
         noise: the share of the features that is raised by one; see `drop_in_noise`.
     """
-    raw = Path(folder) / name / "raw"
-    files = tuple(raw / f"ind.{name.lower()}.{part}" for part in PLANETOID)
-    missing = [part for part, path in zip(PLANETOID, files, strict=True) if not path.is_file()]
-    if missing:
-        wanted = f"the files ind.{name.lower()}.* in {raw}"
-        hint = f"torch_geometric.datasets.Planetoid({folder!r}, {name!r}), which downloads them"
-        raise FileNotFoundError(expected(wanted, f"none for {', '.join(missing)}", hint))
-    from torch_geometric.datasets import Planetoid
-
-    graph = Planetoid(folder, name)[0]
+    graph = read_planetoid(folder, name)
     graph.x = drop_in_noise(row_normalised(graph.x), noise)
-    return by_mask(graph, files)
+    return by_mask(graph, planetoid_files(folder, name))

@@ -1,0 +1,161 @@
+"""Numbers from pickles without running code: every name in the file stands for one of four containers.
+
+Unpickling calls whatever function the file names. Here only the names that arrays, sparse matrices and
+dicts are stored under are admitted, and each is replaced by a container that holds what was stored.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neuralop_irno.errors import expected
+
+LARGEST = 2**28
+"""Entries of a dense matrix: about 20 times those of PubMed's features. A small file can name any shape."""
+
+
+class _Stored:
+    """What was stored of an object: the arguments that it is made with, and its state."""
+
+    def __init__(self, *arguments: Any) -> None:
+        self.arguments = arguments
+        self.state: Any = None
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+
+class _Dtype(_Stored):
+    pass
+
+
+class _Array(_Stored):
+    pass
+
+
+class _Sparse(_Stored):
+    pass
+
+
+def _default_dict(*factory: Any) -> dict[Any, Any]:
+    return {}
+
+
+def _latin1(text: str, encoding: str = "latin1") -> bytes:
+    return text.encode("latin1")
+
+
+ADMITTED = {
+    ("numpy", "ndarray"): _Array,
+    ("numpy", "dtype"): _Dtype,
+    ("collections", "defaultdict"): _default_dict,
+    ("_codecs", "encode"): _latin1,
+    **{(module, "bytes"): bytes for module in ("builtins", "__builtin__")},  # how Python 3 stores b""
+    **{(module, "list"): _Stored for module in ("builtins", "__builtin__")},
+    **{(f"numpy.{core}.multiarray", "_reconstruct"): _Array for core in ("core", "_core")},
+    **{(f"scipy.sparse.{module}", "csr_matrix"): _Sparse for module in ("csr", "_csr")},
+}
+"""By module and name, in the spellings of Python 2 and 3."""
+
+
+# In Python rather than in C: the latter reserves memory for any index that a file names.
+class _Unpickler(pickle._Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in ADMITTED:
+            raise pickle.UnpicklingError(f"a pickle that names {module}.{name}, which could run code")
+        return ADMITTED[module, name]
+
+    def persistent_load(self, pid: Any) -> Any:
+        raise pickle.UnpicklingError("a reference to another file")
+
+
+def read_matrix(path: Path) -> NDArray[np.float32]:
+    """A matrix of numbers, stored as an array of numpy or as a sparse one of scipy.
+
+    Raises:
+        ValueError: the file holds something else, is damaged, or names functions.
+    """
+    try:
+        content = _read(path)
+        return (_dense(content) if isinstance(content, _Sparse) else _array(content)).astype(np.float32)
+    except _DAMAGE as error:
+        raise _named(path, "a matrix of numbers", error) from error
+
+
+def read_neighbours(path: Path) -> NDArray[np.int64]:
+    """The pairs (node, neighbour) of a dict of lists, ``(2, pairs)``.
+
+    Raises:
+        ValueError: as of `read_matrix`.
+    """
+    try:
+        content = _read(path)
+        if not isinstance(content, dict):
+            raise TypeError(f"a {type(content).__name__}")
+        # Lists can be stored once and named often: what is new takes a byte of the file at least.
+        if sum(len(neighbours) for neighbours in content.values()) > path.stat().st_size:
+            raise ValueError("more neighbours than the file has bytes")
+        rows = [node for node, neighbours in content.items() for _ in neighbours]
+        columns = [other for neighbours in content.values() for other in neighbours]
+        if not all(type(node) is int for node in [*rows, *columns]):
+            raise TypeError("nodes that are not whole numbers")
+        return np.array([rows, columns], dtype=np.int64)
+    except _DAMAGE as error:
+        raise _named(path, "lists of neighbours", error) from error
+
+
+_DAMAGE = (
+    pickle.UnpicklingError, EOFError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError,
+    MemoryError, RecursionError, AssertionError,
+)  # fmt: skip
+"""What the bytes of a damaged pickle raise."""
+
+
+def _read(path: Path) -> Any:
+    return _Unpickler(io.BytesIO(path.read_bytes()), encoding="latin1").load()
+
+
+def _named(path: Path, wanted: str, error: BaseException) -> ValueError:
+    problem = " ".join(str(error).split()) or type(error).__name__
+    return ValueError(expected(f"{wanted} in {path.name}", problem, "downloading it again"))
+
+
+def _array(stored: Any) -> NDArray[Any]:
+    """The array that ``_reconstruct`` would make: (version, shape, dtype, Fortran's order, bytes)."""
+    if not isinstance(stored, _Array):
+        raise TypeError(f"a {type(stored).__name__.strip('_')}")
+    _, shape, kind, fortran, content = stored.state
+    content = _latin1(content) if isinstance(content, str) else content
+    word = kind.arguments[0]
+    order = kind.state[1] if kind.state else "|"
+    dtype = np.dtype(f"{order if order in '<>' else ''}{word}")
+    if not isinstance(kind, _Dtype) or dtype.kind not in "biuf" or any(type(n) is not int for n in shape):
+        raise TypeError(f"entries of the kind {word!r}")
+    if len(content) != prod(shape) * dtype.itemsize:
+        raise ValueError(f"{len(content)} bytes for an array {tuple(shape)} of {word}")
+    return np.frombuffer(content, dtype).reshape(shape, order="F" if fortran else "C")
+
+
+def _dense(stored: _Sparse) -> NDArray[np.float32]:
+    """Rows of a compressed sparse matrix: row i has data[indptr[i] : indptr[i + 1]] at these indices."""
+    state = stored.state
+    rows, columns = (int(n) for n in state.get("_shape", state.get("shape")))
+    starts, places, values = (_array(state[name]) for name in ("indptr", "indices", "data"))
+    whole = starts.dtype.kind in "iu" and places.dtype.kind in "iu" and len(starts) == rows + 1
+    if not whole or not 0 < rows * columns <= LARGEST or len(places) != len(values):
+        raise ValueError(f"a sparse matrix {(rows, columns)} with {len(values)} entries")
+    lengths = np.diff(starts.astype(np.int64))
+    if starts[0] != 0 or starts[-1] != len(values) or (lengths < 0).any():
+        raise ValueError("rows of a sparse matrix that overlap")
+    if len(places) and not 0 <= places.min() <= places.max() < columns:
+        raise ValueError(f"a place outside {columns} columns")
+    dense = np.zeros((rows, columns), dtype=np.float32)
+    np.add.at(dense, (np.repeat(np.arange(rows), lengths.tolist()), places), values)
+    return dense
