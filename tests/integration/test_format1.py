@@ -1,0 +1,129 @@
+"""Files that commit 590be8b wrote are read, and give the numbers that they gave then."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from neuralop_irno import IterativeRefiner, checkpoint
+from neuralop_irno.base.files import load_base
+from neuralop_irno.cli.main import main
+from neuralop_irno.data.ce_gauss import ce_gauss
+from neuralop_irno.models.rigno import store
+from neuralop_irno.rollout.files import HDF5, Zarr
+from neuralop_irno.study import record
+
+FIXTURES = Path(__file__).parents[1] / "fixtures" / "format1"
+SOURCES = sorted(path.relative_to(FIXTURES) for path in FIXTURES.rglob("*") if path.is_file())
+CHECKPOINTS = [
+    path for path in SOURCES if path.suffix == ".safetensors" and path.name != "answer.safetensors"
+]
+
+Capsys = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    """A copy of the fixtures, which some readers write beside."""
+    return Path(shutil.copytree(FIXTURES, tmp_path / "format1"))
+
+
+def close(found: Tensor, stored: Tensor) -> None:
+    torch.testing.assert_close(found, stored, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("path", CHECKPOINTS, ids=str)
+def test_every_checkpoint_snapshot_and_cache_is_read(path: Path) -> None:
+    tensors, content = checkpoint.read(FIXTURES / path)
+    assert isinstance(content, dict)
+    stored = load_file(FIXTURES / path)
+    assert tensors.keys() == stored.keys()
+    assert all(torch.equal(tensors[name], stored[name]) for name in stored)
+
+
+@pytest.mark.parametrize("folder", ["on_grids", "on_files", "on_graphs"])
+def test_a_refiner_gives_its_answers(folder: str) -> None:
+    model = IterativeRefiner.from_checkpoint(FIXTURES / folder / "model.safetensors").eval()
+    answer = load_file(FIXTURES / folder / "answer.safetensors")
+    y = answer.pop("y")
+    with torch.no_grad():
+        close(model(**answer), y)
+
+
+def test_a_calibration_is_kept() -> None:
+    found = IterativeRefiner.from_checkpoint(FIXTURES / "on_grids" / "model.safetensors").calibration
+    assert found is not None
+    assert (found.predictor, found.factor, found.coverage, found.samples) == ("residual", 2.5, 0.9, 40)
+
+
+def test_neuraloperators_files_are_the_base_of_the_checkpoint_beside_them() -> None:
+    place = FIXTURES / "on_files"
+    model = IterativeRefiner.from_checkpoint(place / "model.safetensors")
+    base = load_base(place, "base")
+    own = model.base.module.state_dict()
+    assert {k: v.shape for k, v in base.state_dict().items() if isinstance(v, Tensor)} == {
+        k: v.shape for k, v in own.items() if isinstance(v, Tensor)
+    }
+
+
+def test_cached_graphs_and_flows_are_not_made_again(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = load_file(files / "on_graphs" / "answer.safetensors")
+    model = IterativeRefiner.from_checkpoint(files / "on_graphs" / "model.safetensors")
+    monkeypatch.setattr(store, "build_region_graph", None)
+    kept = store.GraphStore(model.base.module.graphs.options, files / "on_graphs" / "cache")
+    assert kept.graph_of(answer["pos"]).tensors()
+
+    monkeypatch.setattr("neuralop_irno.data.ce_gauss.euler_trajectories", None)
+    place = files / "flows"
+    splits = ce_gauss((1, 1, 1), points=8, resolution=16, frames=2, time=0.1, folder=str(place / "cache"))
+    stored = load_file(place / "answer.safetensors")
+    assert all(torch.equal(splits[name].trajectories.u, u) for name, u in stored.items())
+
+
+def test_a_finished_run_is_evaluated(files: Path, capsys: Capsys) -> None:
+    run = files / "runs" / "finished"
+    assert main(["evaluate", str(run), "--split", "valid", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["per_step"]
+    best = min(epoch["valid"][-1] for epoch in json.loads((run / "history.json").read_text()))
+    assert found[-1] == pytest.approx(best, rel=1e-4)
+    answer = load_file(files / "runs" / "answer.safetensors")
+    close(IterativeRefiner.from_checkpoint(run / "model.safetensors").eval()(answer["x"]), answer["y"])
+
+
+def test_an_unfinished_run_is_resumed_to_the_end_of_the_finished_one(files: Path, capsys: Capsys) -> None:
+    run, finished = files / "runs" / "unfinished", files / "runs" / "finished"
+    assert main(["train", str(run / "config.yaml"), "--folder", str(run), "--resume"]) == 0, (
+        capsys.readouterr()
+    )
+    ours = checkpoint.read(run / "model.safetensors")[0]
+    for name, tensor in checkpoint.read(finished / "model.safetensors")[0].items():
+        close(ours[name], tensor)
+
+
+@pytest.mark.parametrize("steps", [3, 6])
+@pytest.mark.parametrize("sink", [HDF5, Zarr])
+def test_a_rollout_is_read(sink: type[HDF5 | Zarr], steps: int) -> None:
+    name = f"{'finished' if steps == 6 else 'unfinished'}.{'h5' if sink is HDF5 else 'zarr'}"
+    found = sink(FIXTURES / "rollouts" / name).read()
+    stored = load_file(FIXTURES / "rollouts" / "answer.safetensors")["frames"]
+    assert found.frames.shape[1] == steps
+    close(found.frames, stored[:, :steps])
+
+
+def test_study_records_are_read() -> None:
+    folder = FIXTURES / "study" / "folder"
+    records = [record.read(path) for path in sorted((folder / "runs").glob("*.json"))]
+    assert [found.variant for found in records] == ["base", "refined"]
+    shown = {
+        row["variant"]: row["error"]["mean"]
+        for row in json.loads((folder / "table.json").read_text())["results"]
+    }
+    for found in records:
+        (values,) = found.measured.values()
+        assert shown[found.variant] in [pytest.approx(value) for value in values.values()]
