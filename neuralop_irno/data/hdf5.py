@@ -1,23 +1,31 @@
-"""HDF5 files that stay open: one handle for each file in each process."""
+"""HDF5 files that stay open, one handle for each file in each process, and arrays that are wholly in them."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
+from math import prod
 from pathlib import Path
+from typing import Any
 
 import h5py
+import numpy as np
 
-from neuralop_irno.errors import expected
+from neuralop_irno.errors import did_you_mean, expected
 
 OPEN_FILES = 128
-"""So many are kept open; beyond that, the one that was not used for longest is closed."""
+"""The most that are kept open; beyond that, the one that was not used for longest is closed."""
+
+LARGEST_CHUNK = 2**30
+"""Bytes of a compressed block: all of it is unpacked for any frame in it, and a few kB can unpack to GBs."""
 
 
 def opened(path: str | os.PathLike[str]) -> h5py.File:
-    """The file, open for reading. Whoever asks again in the same process gets the same handle.
+    """The file, open for reading; one handle for all calls in the same process.
 
-    A reader that keeps the path and asks for the handle holds no handle itself: it can be handed to the
+    A reader that keeps the path and calls this for the handle holds no handle itself: it can be handed to the
     workers of a ``DataLoader``, each of which opens files of its own.
     """
     return _opened(str(path), os.getpid())
@@ -28,11 +36,8 @@ def _opened(path: str, process: int) -> h5py.File:
     source = Path(path)
     if not source.is_file():
         raise FileNotFoundError(expected("a data file", f"no file at {source}", "another path"))
-    try:
+    with named_damage(source):
         return h5py.File(source, "r")
-    except OSError as error:
-        got = str(error).partition("\n")[0]
-        raise ValueError(expected(f"HDF5 in {source.name}", got, "downloading it again")) from error
 
 
 def files_in(folder: str | os.PathLike[str]) -> list[Path]:
@@ -41,3 +46,84 @@ def files_in(folder: str | os.PathLike[str]) -> list[Path]:
     if not found:
         raise FileNotFoundError(expected(f"HDF5 files in {folder}", "none", "another folder"))
     return found
+
+
+@contextmanager
+def named_damage(source: Path) -> Iterator[None]:
+    """Errors of h5py on damaged files as a ValueError that names the file."""
+    try:
+        yield
+    except (OSError, RuntimeError, MemoryError, OverflowError, UnicodeDecodeError, KeyError) as error:
+        got = " ".join(str(error).partition("\n")[0].split()) or type(error).__name__
+        raise ValueError(expected(f"HDF5 in {source.name}", got, "downloading it again")) from error
+
+
+def member(group: h5py.Group, path: str) -> Any:
+    """A group or an array in a group, by a path, each part of which is in this very file.
+
+    Raises:
+        ValueError: it is not there, or a link leads to it from elsewhere.
+    """
+    for name in path.strip("/").split("/"):
+        file = Path(group.file.filename).name
+        with named_damage(Path(file)):
+            link = group.get(name, getlink=True) if isinstance(group, h5py.Group) else None
+            if link is None:
+                names = list(group) if isinstance(group, h5py.Group) else []
+                raise ValueError(expected(f"{path} in {file}", f"no {name}", did_you_mean(name, names)))
+            if not isinstance(link, h5py.HardLink):
+                # A link to another file could read whatever this user may read.
+                got = f"a {type(link).__name__} to {link.path!r}"
+                raise ValueError(expected(f"{path} in {file} itself", got, "copying it into the file"))
+            group = group[name]
+    return group
+
+
+def array(group: h5py.Group, path: str) -> h5py.Dataset:
+    """An array of numbers all of which are stored in this very file.
+
+    Of a virtual array, parts whose source is missing are read as zeros; so are the blocks of an array that
+    were never written. Both are refused.
+
+    Raises:
+        ValueError: it is no array of numbers, its numbers are in another file, or not all of them are stored.
+    """
+    found = member(group, path)
+    file = Path(group.file.filename)
+    with named_damage(file):
+        problem = _problem(found)
+    if problem:
+        wanted = f"an array of numbers, all stored in the file, at {path} of {file.name}"
+        raise ValueError(expected(wanted, *problem))
+    return found
+
+
+def _problem(found: Any) -> tuple[str, str] | None:
+    """What is wrong with an array, and what to do about it."""
+    again, copied = "downloading the file again", "copying the array: file['new'] = file['old'][...]"
+    if not isinstance(found, h5py.Dataset):
+        return "a group", again
+    if found.dtype.kind not in "biuf":
+        return f"entries of the kind {found.dtype}", again
+    size = prod(found.shape) if found.shape is not None else 0
+    if not size:
+        return f"no numbers, shape {found.shape}", again
+    if found.is_virtual:
+        return "a virtual array", copied
+    if found.external:
+        return f"numbers in the file {found.external[0][0]!r}", copied
+    if found.chunks is None:
+        stored = found.id.get_storage_size()
+        whole = stored >= size * found.dtype.itemsize
+        return None if whole else (f"{stored} bytes for {found.shape}", again)
+    if prod(found.chunks) * found.dtype.itemsize > LARGEST_CHUNK:
+        return f"blocks of {found.chunks}, above {LARGEST_CHUNK} bytes", "chunks=True"
+    blocks = prod(-(-n // block) for n, block in zip(found.shape, found.chunks, strict=True))
+    stored = found.id.get_num_chunks()
+    return None if stored == blocks else (f"{stored} of {blocks} blocks, the others not written", again)
+
+
+def numbers(dataset: h5py.Dataset, place: Any = ()) -> Any:
+    """A part of an array in single precision."""
+    with named_damage(Path(dataset.file.filename)):
+        return np.asarray(dataset[place], dtype=np.float32)

@@ -11,6 +11,7 @@ import h5py
 import torch
 from torch import Tensor
 
+from neuralop_irno.data.hdf5 import named_damage
 from neuralop_irno.data.point_clouds import PointCloud
 from neuralop_irno.data.published import PUBLISHED, Facts
 from neuralop_irno.data.rigno_layouts import layout_of
@@ -87,11 +88,8 @@ class RignoFile(Trajectories):
             return PointCloud(self._layout.points(file, sample), self.facts.period)
 
     def _open(self) -> h5py.File:
-        try:
+        with named_damage(self.path):
             return h5py.File(self.path, "r")
-        except OSError as error:
-            got = str(error).partition("\n")[0]
-            raise ValueError(expected(f"HDF5 in {self.path.name}", got, "downloading it again")) from error
 
 
 def _within(places: range | None, count: int, name: str) -> range:

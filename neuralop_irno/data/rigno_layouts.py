@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from neuralop_irno.data.hdf5 import array, numbers
 from neuralop_irno.data.published import Facts
 from neuralop_irno.errors import expected
 
@@ -62,7 +63,7 @@ class PointLayout(Layout):
     """Fields on points, which all samples share or not."""
 
     def __init__(self, file: Any, facts: Facts, name: str) -> None:
-        u, x = file["u"].shape, file["x"].shape
+        u, x = array(file, "u").shape, array(file, "x").shape
         self.variables = len(facts.groups)
         if len(u) != 4 or u[3] < self.variables:
             wanted = f"u (samples, T, N, {self.variables} or more) in {name}"
@@ -75,22 +76,22 @@ class PointLayout(Layout):
             raise ValueError(expected(wanted, x, "facts=Facts(...) of this set"))
         self.known = "c" in file
         if self.known:
-            c = file["c"].shape
+            c = array(file, "c").shape
             if len(c) != 4 or c[0] != self.samples or c[1] not in (1, self.frames) or c[2] != count:
                 wanted = f"c ({self.samples}, 1 or {self.frames}, {count}, C) in {name}"
                 raise ValueError(expected(wanted, c, "a file without c"))
 
     def fields(self, file: Any, sample: int, places: slice) -> Tensor:
-        return _tensor(file["u"][sample, places, :, : self.variables])
+        return _tensor(file["u"], (sample, places, slice(None), slice(self.variables)))
 
     def coefficients(self, file: Any, sample: int, place: int) -> Tensor | None:
         if not self.known:
             return None
         c = file["c"]
-        return _tensor(c[sample, min(place, c.shape[1] - 1)])
+        return _tensor(c, (sample, min(place, c.shape[1] - 1)))
 
     def points(self, file: Any, sample: int) -> Tensor:
-        return _tensor(file["x"][0 if self.fixed else sample, 0])
+        return _tensor(file["x"], (0 if self.fixed else sample, 0))
 
 
 class GridLayout(Layout):
@@ -99,7 +100,7 @@ class GridLayout(Layout):
     fixed = True
 
     def __init__(self, file: Any, grid: str, facts: Facts, name: str) -> None:
-        shape = file[grid].shape
+        shape = array(file, grid).shape
         self.grid, self.facts, self.variables = grid, facts, len(facts.groups)
         self.in_time = facts.span is not None
         self.many = len(shape) == 4 + self.in_time
@@ -111,17 +112,17 @@ class GridLayout(Layout):
         self.samples, self.frames = shape[0], shape[1] if self.in_time else 1
         self.height, self.width = shape[-2:]
         self.known = next((known for known in ("c", "source") if known in file), None)
-        if self.known and file[self.known].shape != (shape[0], *shape[-2:]):
+        if self.known and array(file, self.known).shape != (shape[0], *shape[-2:]):
             wanted = f"{self.known} {(shape[0], *shape[-2:])} in {name}"
             raise ValueError(expected(wanted, file[self.known].shape, "a file without it"))
 
     def fields(self, file: Any, sample: int, places: slice) -> Tensor:
         place = [sample, *[places] * self.in_time, *[slice(self.variables)] * self.many]
-        values = _tensor(file[self.grid][tuple(place)])
+        values = _tensor(file[self.grid], tuple(place))
         return values.reshape(-1, self.variables, self.height * self.width).transpose(1, 2).contiguous()
 
     def coefficients(self, file: Any, sample: int, place: int) -> Tensor | None:
-        return None if self.known is None else _tensor(file[self.known][sample]).reshape(-1, 1)
+        return None if self.known is None else _tensor(file[self.known], sample).reshape(-1, 1)
 
     def points(self, file: Any, sample: int) -> Tensor:
         # A side that closes on itself has its last point one step before its first.
@@ -131,8 +132,8 @@ class GridLayout(Layout):
                 self.facts.low, self.facts.high, (self.width, self.height), strict=True
             )
         )
-        return _tensor(np.stack(np.meshgrid(x, y), -1)).reshape(-1, 2)
+        return torch.from_numpy(np.stack(np.meshgrid(x, y), -1)).float().reshape(-1, 2)
 
 
-def _tensor(values: Any) -> Tensor:
-    return torch.from_numpy(np.asarray(values, dtype=np.float32))
+def _tensor(stored: Any, place: Any) -> Tensor:
+    return torch.from_numpy(numbers(stored, place))

@@ -14,13 +14,12 @@ from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from neuralop_irno.data.frames import GridPairs
-from neuralop_irno.data.hdf5 import files_in, opened
+from neuralop_irno.data.hdf5 import array, files_in, numbers, opened
 from neuralop_irno.data.patches import Crops, Tiles, View, Whole
 from neuralop_irno.data.scaling import Scaling
 from neuralop_irno.errors import did_you_mean, expected
@@ -137,14 +136,13 @@ class SuperBench(GridPairs):
         number = bisect_right(self._first, field) - 1
         row, column = self.view.corner(self.grid, field, place)
         height, width = self.view.shape(self.grid)
-        array = opened(self.files[number])["fields"]
-        patch = array[field - self._first[number], :, row : row + height, column : column + width]
-        return torch.from_numpy(np.asarray(patch, dtype=np.float32))
+        square = (slice(row, row + height), slice(column, column + width))
+        stored = opened(self.files[number])["fields"]
+        return torch.from_numpy(numbers(stored, (field - self._first[number], slice(None), *square)))
 
     def _shape(self, path: Path) -> tuple[int, tuple[int, int]]:
-        file = opened(path)
-        shape = file["fields"].shape if "fields" in file else sorted(file)
-        if "fields" not in file or len(shape) != 4 or shape[1] != len(self.fields):
+        shape = array(opened(path), "fields").shape
+        if len(shape) != 4 or shape[1] != len(self.fields):
             wanted = f"an array 'fields' (N, {len(self.fields)}, H, W) in {path.name}"
             raise ValueError(expected(wanted, shape, "fields=[...] with a name for each channel"))
         return shape[0], (shape[2], shape[3])

@@ -15,7 +15,6 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from itertools import product
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neuralop_irno.data.hdf5 import opened
+from neuralop_irno.data.hdf5 import array, member, numbers, opened
 from neuralop_irno.errors import did_you_mean, expected
 
 ORDERS = ("t0_fields", "t1_fields", "t2_fields")
@@ -78,7 +77,7 @@ class WellFile:
         file = opened(self.path)
         try:
             self._describe(file)
-        except (KeyError, AttributeError) as error:
+        except (KeyError, AttributeError, TypeError) as error:  # of attributes that are missing, or others
             problem = str(error).strip("'\"")
             raise ValueError(
                 expected(f"the layout of The Well in {self.path.name}", problem, "docs/data.md")
@@ -110,59 +109,96 @@ class WellFile:
 
     def _describe(self, file: Any) -> None:
         self.name = str(file.attrs["dataset_name"])
-        self.trajectories = int(file.attrs["n_trajectories"])
-        axes = [str(axis) for axis in file["dimensions"].attrs["spatial_dims"]]
-        self.grid = tuple(int(file["dimensions"][axis].shape[-1]) for axis in axes)
-        self.frames = int(file["dimensions"]["time"].shape[-1])
-        fields = [v for order, group in enumerate(ORDERS) for v in self._fields(file[group], axes, order)]
+        axes = _words(member(file, "dimensions"), "spatial_dims")
+        if not 1 <= len(axes) == len(set(axes)) <= 3:
+            raise ValueError(expected(f"1 to 3 axes in {self.path.name}", axes, "downloading it again"))
+        self.grid = tuple(int(array(file, f"dimensions/{axis}").shape[-1]) for axis in axes)
+        self.frames = self._times(array(file, "dimensions/time"))
+        self.trajectories = self._count(file.attrs["n_trajectories"])
+        fields = [v for order in range(len(ORDERS)) for v in self._fields(file, axes, order)]
         self.varying = tuple(v for v in fields if v.in_time)
         self.constant = tuple(v for v in fields if not v.in_time)
-        scalars = [self._scalar(file["scalars"], name) for name in file["scalars"].attrs["field_names"]]
+        # What one field stores bounds the sizes that the attributes name; a field that is constant along an
+        # axis would be repeated as often as they say.
+        if not any(all(v.along) and (v.of_sample or self.trajectories == 1) for v in self.varying):
+            wanted = f"a field in {self.path.name} that varies along every axis, with time and trajectory"
+            raise ValueError(expected(wanted, [v.name for v in fields], "downloading it again"))
+        scalars = [self._scalar(file, name) for name in _words(member(file, "scalars"), "field_names")]
         self.parameters = tuple(v for v in scalars if not v.in_time)
         self.signals = tuple(v for v in scalars if v.in_time)
-        self.boundary = self._boundary(file["boundary_conditions"], axes)
+        self.boundary = self._boundary(member(file, "boundary_conditions"), axes)
 
-    def _fields(self, group: Any, axes: list[str], order: int) -> list[Variable]:
+    def _times(self, times: Any) -> int:
+        """How many frames there are: one for each time, which have to ascend."""
+        values = numbers(times)
+        ascending = values.ndim == 1 and np.isfinite(values).all() and (np.diff(values) > 0).all()
+        if not ascending:
+            got = "NaN or inf" if not np.isfinite(values).all() else f"unsorted ones, shape {values.shape}"
+            raise ValueError(expected(f"ascending times in {self.path.name}", got, "downloading it again"))
+        return len(values)
+
+    def _count(self, value: Any) -> int:
+        if not isinstance(value, (int, np.integer)) or value < 1:
+            wanted = f"n_trajectories >= 1 in {self.path.name}"
+            raise ValueError(expected(wanted, repr(value), "downloading it again"))
+        return int(value)
+
+    def _fields(self, file: Any, axes: list[str], order: int) -> list[Variable]:
         found = []
-        for name in group.attrs["field_names"]:
-            array, path = group[name], f"{group.name}/{name}"
+        for name in _words(member(file, ORDERS[order]), "field_names"):
+            path = f"{ORDERS[order]}/{name}"
+            stored = array(file, path)
             tails = ["".join(tail) for tail in product(axes, repeat=order)]
             components = tuple(f"{name}_{tail}" if tail else str(name) for tail in tails)
-            along = tuple(bool(varies) for varies in array.attrs["dim_varying"])
-            sample, time = bool(array.attrs["sample_varying"]), bool(array.attrs["time_varying"])
-            shape = [n for n, varies in zip(self.grid, along, strict=True) if varies]
-            size = prod([self.trajectories] * sample + [self.frames] * time + shape) * len(tails)
-            if array.size != size:
-                wanted = f"{path} in {self.path.name} with {size} numbers, as its attributes say"
-                raise ValueError(expected(wanted, array.shape, "downloading it again"))
-            found.append(Variable(path, components, sample, time, along))
+            along = tuple(bool(varies) for varies in np.atleast_1d(stored.attrs["dim_varying"]))
+            variable = Variable(path, components, *_varies(stored), along)
+            lead, tail = self._lead(variable), (len(axes),) * order
+            space = stored.shape[len(lead) : len(stored.shape) - order]
+            held = tuple(n for n, varies in zip(self.grid, along, strict=False) if varies and n > 1)
+            fits = len(along) == len(axes) and stored.shape == (*lead, *space, *tail)
+            if not fits or held != tuple(n for n in space if n > 1):
+                wanted = f"{path} in {self.path.name} of shape {(*lead, *held, *tail)}, by its attributes"
+                raise ValueError(expected(wanted, stored.shape, "downloading it again"))
+            found.append(variable)
         return found
 
-    def _scalar(self, group: Any, name: str) -> Variable:
-        attrs = group[name].attrs
-        return Variable(f"{group.name}/{name}", (name,), attrs["sample_varying"], attrs["time_varying"])
+    def _lead(self, variable: Variable) -> tuple[int, ...]:
+        """The axes of an array before those of space."""
+        return (self.trajectories,) * variable.of_sample + (self.frames,) * variable.in_time
+
+    def _scalar(self, file: Any, name: str) -> Variable:
+        stored = array(file, f"scalars/{name}")
+        variable = Variable(f"scalars/{name}", (name,), *_varies(stored))
+        if stored.shape != self._lead(variable):
+            wanted = f"scalars/{name} in {self.path.name} of shape {self._lead(variable)}"
+            raise ValueError(expected(wanted, stored.shape, "downloading it again"))
+        return variable
 
     def _boundary(self, group: Any, axes: list[str]) -> tuple[tuple[str, str], ...]:
         """Open, unless a condition says otherwise; a wall has to be one all along."""
         ends = {axis: ["open", "open"] for axis in axes}
-        for condition in group.values():
+        for name in group:
+            condition = member(group, name)
             kind = str(condition.attrs["bc_type"]).lower()
             if kind not in PADDING:
                 wanted = f"a boundary condition in {self.path.name}"
                 raise ValueError(expected(wanted, repr(kind), did_you_mean(kind, PADDING)))
-            mask = np.asarray(condition["mask"])
-            for place, axis in enumerate(condition.attrs["associated_dims"]):
+            mask, along = numbers(array(condition, "mask")) != 0, _words(condition, "associated_dims")
+            if len(along) != mask.ndim or not ends.keys() >= set(along):
+                wanted = f"axes of the mask {name} in {self.path.name}, {mask.ndim} of {axes}"
+                raise ValueError(expected(wanted, along, "downloading it again"))
+            for place, axis in enumerate(along):
                 for end, cell in enumerate((0, -1)):
                     edge = mask.take(cell, axis=place)
                     if edge.all() if kind == "wall" else edge.any():
-                        ends[str(axis)][end] = kind
+                        ends[axis][end] = kind
         return tuple((low, high) for low, high in ends.values())
 
     def _values(self, variable: Variable, trajectory: int, places: range) -> Any:
         index: tuple[int | slice, ...] = (trajectory,) if variable.of_sample else ()
         if variable.in_time:
             index += (slice(places.start, places.stop, places.step),)
-        return np.asarray(opened(self.path)[variable.path][index], dtype=np.float32)
+        return numbers(opened(self.path)[variable.path], index)
 
     def _field(self, variable: Variable, trajectory: int, places: range) -> Tensor:
         values = torch.from_numpy(self._values(variable, trajectory, places))
@@ -170,3 +206,13 @@ class WellFile:
         sizes = [n if varies else 1 for n, varies in zip(self.grid, variable.along, strict=True)]
         values = values.reshape(times, *sizes, len(variable.components))
         return values.expand(times, *self.grid, -1).movedim(-1, 1)
+
+
+def _words(holder: Any, attribute: str) -> list[str]:
+    """The words in an attribute."""
+    return [str(word) for word in np.atleast_1d(holder.attrs[attribute])]
+
+
+def _varies(stored: Any) -> tuple[bool, bool]:
+    """Whether an array is of each trajectory, and of each time."""
+    return bool(stored.attrs["sample_varying"]), bool(stored.attrs["time_varying"])

@@ -1,7 +1,9 @@
 """Writers of the formats that are read: small files of noise, laid out as the published ones."""
 
 import pickle
+import zlib
 from collections.abc import Callable, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,15 @@ def positions(*shape: int) -> Any:
 def add(group: h5py.Group, name: str, values: Any, **attributes: Any) -> None:
     dataset = group.create_dataset(name, data=values)
     dataset.attrs.update(attributes)
+
+
+def add_blocks(group: Any, name: str, shape: Sequence[int], chunks: Sequence[int], value: float) -> Any:
+    """An array of one value that is large in memory and small on the disk: all blocks are the same bytes."""
+    block = zlib.compress(np.full(chunks, value, np.float32).tobytes())
+    dataset = group.create_dataset(name, tuple(shape), np.float32, chunks=tuple(chunks), compression="gzip")
+    for place in product(*[range(0, n, size) for n, size in zip(shape, chunks, strict=True)]):
+        dataset.id.write_direct_chunk(place, block)
+    return dataset
 
 
 def write_well_file(

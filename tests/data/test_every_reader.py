@@ -1,7 +1,11 @@
 """Laws that all readers of files share, each on the smallest data of its format."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import h5py
+import numpy as np
 import pytest
 from layouts import SMALL
 
@@ -16,3 +20,91 @@ def test_a_data_set_names_the_files_that_it_reads(kind: str, tmp_path: Path) -> 
     # Of the cars' lists of names, and of ERA5's second test set, no pair is read.
     unread = {p for p in written if p.name in ("train.txt", "test.txt") or p.parent.name == "test_2"}
     assert named == written - unread
+
+
+ARRAYS = {
+    "the_well": ("data/valid/a.hdf5", "t1_fields/velocity"),
+    "superbench": ("valid_1/2008.h5", "fields"),
+    "rigno points": ("CE-Gauss.nc", "u"),
+    "rigno grid": ("Poisson-Gauss.nc", "solution"),
+}
+"""An array that is read, for each format that is HDF5."""
+
+
+def elsewhere(path: Path, array: Any) -> None:
+    with h5py.File(path, "w") as file:
+        file["array"] = array
+
+
+def linked(file: h5py.File, name: str, array: Any, outside: Path) -> None:
+    elsewhere(outside, array)
+    file[name] = h5py.ExternalLink(str(outside), "/array")
+
+
+def renamed(file: h5py.File, name: str, array: Any, outside: Path) -> None:
+    linked(file, "elsewhere", array, outside)
+    file[name] = h5py.SoftLink("/elsewhere")
+
+
+def virtual(file: h5py.File, name: str, array: Any, outside: Path) -> None:
+    elsewhere(outside, array)
+    layout = h5py.VirtualLayout(array.shape, array.dtype)
+    layout[...] = h5py.VirtualSource(str(outside), "array", array.shape)
+    file.create_virtual_dataset(name, layout)
+
+
+def without_its_source(file: h5py.File, name: str, array: Any, outside: Path) -> None:
+    virtual(file, name, array, outside)
+    outside.unlink()  # the array is read as zeros
+
+
+def raw(file: h5py.File, name: str, array: Any, outside: Path) -> None:
+    outside.write_bytes(array.tobytes())
+    file.create_dataset(name, array.shape, array.dtype, external=[(str(outside), 0, array.nbytes)])
+
+
+def never_written(file: h5py.File, name: str, array: Any, outside: Path) -> None:
+    file.create_dataset(name, array.shape, array.dtype)
+
+
+def written_in_part(file: h5py.File, name: str, array: Any, outside: Path) -> None:
+    file.create_dataset(name, array.shape, array.dtype, chunks=(1, *array.shape[1:]))[0] = array[0]
+
+
+def of_any_size(file: h5py.File, name: str, array: Any, outside: Path) -> None:
+    file.create_dataset(name, (10**12, *array.shape[1:]), array.dtype, chunks=(1, *array.shape[1:]))
+
+
+def of_words(file: h5py.File, name: str, array: Any, outside: Path) -> None:
+    file[name] = np.full(array.shape, b"word")
+
+
+def without_numbers(file: h5py.File, name: str, array: Any, outside: Path) -> None:
+    file[name] = array[:0]
+
+
+@pytest.mark.parametrize("kind", ARRAYS)
+@pytest.mark.parametrize(
+    ("replace", "problem"),
+    [
+        (linked, "got a ExternalLink to"), (renamed, "got a SoftLink to"), (virtual, "got a virtual array"),
+        (without_its_source, "got a virtual array"), (raw, "got numbers in the file"),
+        (never_written, "got 0 bytes"), (written_in_part, "blocks, the others not written"),
+        (of_any_size, "blocks, the others not written"), (of_words, "got entries of the kind"),
+        (without_numbers, "got no numbers"),
+    ],
+)  # fmt: skip
+def test_numbers_that_are_not_in_the_file_are_refused(
+    kind: str, replace: Callable[..., None], problem: str, tmp_path: Path
+) -> None:
+    (tmp_path / "in").mkdir()
+    data = SMALL[kind](tmp_path / "in")
+    path, name = ARRAYS[kind]
+    with h5py.File(tmp_path / "in" / path, "a") as file:
+        array, attributes = file[name][...], dict(file[name].attrs)
+        del file[name]
+        replace(file, name, array, tmp_path / "outside")
+        if not isinstance(file.get(name, getlink=True), (h5py.ExternalLink, h5py.SoftLink)):
+            file[name].attrs.update(attributes)
+    with pytest.raises(ValueError, match=f"^expected .*{Path(path).name}.*{problem}.*; try"):
+        load_splits(data)
