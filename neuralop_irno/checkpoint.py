@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -45,13 +46,18 @@ def write(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], config: M
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> Path:
-    """Put bytes in a file so that a reader sees either the old file or the whole new one."""
+    """Put bytes in a file so that a reader sees either the old file or the whole new one.
+
+    A file that is replaced keeps its permissions; a new one gets those of the umask.
+    """
     target = Path(path)
     _make_folder(target.parent)
     # Not by tempfile, whose files only their owner may read.
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
     try:
         with temporary.open("xb") as file:
+            if target.is_file():
+                temporary.chmod(stat.S_IMODE(target.stat().st_mode))
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -87,7 +93,7 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is cut short, was written by a newer version, is somebody else's
+        ValueError: the file is cut short, damaged, was written by a newer version, is another program's
             safetensors file, or is a pickle.
     """
     source = Path(path)
@@ -141,7 +147,7 @@ def _content(header: str, source: Path) -> dict[str, Any]:
     """What the package stored in a header; damage to it is named."""
     try:
         content = json.loads(header)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(
             expected(f"JSON in the header of {source.name}", error, "an earlier file")
         ) from error
@@ -163,8 +169,8 @@ def _digest(tensors: Mapping[str, Tensor], content: Mapping[str, Any]) -> str:
 def is_pickle(path: Path) -> bool:
     """Whether a file is one that torch.save or pickle wrote.
 
-    A safetensors file starts with the length of its header, whose low bytes may be any; it is told by the
-    brace that opens the header after them.
+    A safetensors file starts with the length of its header, whose low bytes may be any, a pickle's first
+    ones among them. It differs from a pickle in the brace that opens the header after these 8 bytes.
     """
     with path.open("rb") as file:
         start = file.read(9)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import warnings
 from collections import OrderedDict
@@ -20,6 +21,10 @@ from neuralop_irno.registry import check_options
 
 METADATA = "_metadata"
 """The key under which neuraloperator's models put something that is no tensor into a state dict."""
+
+
+CACHE = "cache"
+"""The option of models that names a folder to write to."""
 
 
 class _TensorState(OrderedDict[str, Any]):
@@ -48,6 +53,33 @@ def _objects_in(config: Any) -> Iterator[str]:
         config = list(config.values())
     for value in config if isinstance(config, list) else ():
         yield from _objects_in(value)
+
+
+def _kind(tensor: Tensor) -> str:
+    if tensor.is_complex():
+        return "complex"
+    return "real" if tensor.is_floating_point() else "whole"
+
+
+def _described(tensor: Tensor | None) -> str:
+    """The dtype and the shape of a tensor, for a message."""
+    if tensor is None:
+        return "none"
+    return f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"
+
+
+def without_caches(config: Any) -> Any:
+    """A model's config without its cache folders: where caches go belongs to a machine, not to a model.
+
+    Example:
+        >>> without_caches({"base": {"model_arch": "rigno", "width": 8, "cache": "graphs"}, "steps": 4})
+        {'base': {'model_arch': 'rigno', 'width': 8}, 'steps': 4}
+    """
+    if isinstance(config, list):
+        return [without_caches(value) for value in config]
+    if not isinstance(config, Mapping):
+        return config
+    return {key: without_caches(value) for key, value in config.items() if key != CACHE or value is None}
 
 
 class Persistent(nn.Module):
@@ -94,20 +126,23 @@ class Persistent(nn.Module):
     def save(self, path: str | os.PathLike[str], notes: Mapping[str, Any] | None = None) -> Path:
         """Write weights and config to one safetensors file, whole or not at all.
 
+        Cache folders (``cache`` of `RIGNO`) are left out: a checkpoint that is loaded writes nowhere.
+
         Args:
             path: the file.
             notes: plain data to keep beside the config (scores, the training recipe).
         """
-        content = {"model": self.config, "notes": dict(notes or {})}
+        content = {"model": without_caches(self.config), "notes": dict(notes or {})}
         if self.calibration is not None:
             content["calibration"] = self.calibration.to_plain()
         return checkpoint.write(path, self.state_dict(), content)
 
     def save_checkpoint(self, save_folder: str | os.PathLike[str], save_name: str) -> None:
-        """neuraloperator's call: ``<name>.safetensors``, which `from_checkpoint` reads.
+        """neuraloperator's call: ``<name>.safetensors``, which `from_checkpoint` and `load_checkpoint` read.
 
-        Beside it stands ``<name>_state_dict.pt``, tensors only, for neuraloperator's own Trainer: that
-        is the file from which it resumes.
+        Beside it stands ``<name>_state_dict.pt``, a pickle of the same tensors. This package writes it and
+        never reads it: neuraloperator's Trainer finds the run to resume by that name, and reads it by
+        ``torch.load``, which admits tensors and plain data only.
         """
         folder = Path(save_folder)
         self.save(folder / f"{save_name}{checkpoint.SUFFIX}")
@@ -118,7 +153,12 @@ class Persistent(nn.Module):
     def load_checkpoint(
         self, save_folder: str | os.PathLike[str], save_name: str, map_location: Any = None
     ) -> None:
-        """Load the weights that `save_checkpoint` wrote into this model."""
+        """Load the weights that `save_checkpoint` wrote into this model.
+
+        Raises:
+            ValueError: the file is damaged, or of a model with other names, shapes or dtypes of tensors,
+                or with weights that are not finite. The model is then left as it is.
+        """
         tensors, _ = checkpoint.read(Path(save_folder) / f"{save_name}{checkpoint.SUFFIX}")
         self._load_tensors(tensors)
 
@@ -138,6 +178,9 @@ class Persistent(nn.Module):
             map_location: the device to put the model on.
             parts: ``base``, ``correction``, ``solver``, ``alpha`` or ``gradient``, where these were
                 given as objects of which no config is known.
+
+        Raises:
+            ValueError: as `load_checkpoint`; or a part is missing that was given as an object.
         """
         path = Path(save_folder)
         if save_name is not None:
@@ -147,7 +190,10 @@ class Persistent(nn.Module):
             raise ValueError(
                 expected("a refiner's checkpoint", f"one of something else in {path.name}", "another file")
             )
-        config = dict(content["model"])
+        config = without_caches(content["model"])
+        if config != content["model"]:
+            given = expected(f"no {CACHE} folder in {path.name}", "one, which is not used", "base=...")
+            warnings.warn(given, stacklevel=2)
         for name in parts:
             if name not in config:
                 raise ValueError(expected("a part of the model", repr(name), "base=, correction= or solver="))
@@ -161,27 +207,44 @@ class Persistent(nn.Module):
                     )
                 )
         model = cls(**{**config, **parts})
+        model._take_precision(tensors)
         model._load_tensors(tensors)
         if "calibration" in content:
             model.calibration = Calibration(**content["calibration"])
         return model if map_location is None else model.to(map_location)
+
+    def _take_precision(self, tensors: Mapping[str, Tensor]) -> None:
+        """Give each weight the precision that it was saved in: a model in float64 comes back in float64."""
+        for name, own in itertools.chain(self.named_parameters(), self.named_buffers()):
+            saved = tensors.get(name)
+            if saved is not None and _kind(saved) == _kind(own) != "whole":
+                own.data = own.data.to(saved.dtype)
 
     def _load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
         own = self.state_dict()
         wrong = [
             name
             for name in sorted(own.keys() | tensors.keys())
-            if name not in own or name not in tensors or own[name].shape != tensors[name].shape
+            if name not in own
+            or name not in tensors
+            or own[name].shape != tensors[name].shape
+            or own[name].dtype != tensors[name].dtype
         ]
         if wrong:
             part = wrong[0].split(".")[0]
             raise ValueError(
                 expected(
                     f"a checkpoint of the same {part}",
-                    f"one that differs in {len(wrong)} tensors, {wrong[0]} among them",
+                    f"one that differs in {len(wrong)} tensors, {wrong[0]} among them"
+                    f" ({_described(tensors.get(wrong[0]))} for {_described(own.get(wrong[0]))})",
                     f"the {part} that it was trained with",
                 )
             )
+        for name, _ in self.named_parameters():
+            if name in tensors and not tensors[name].isfinite().all():
+                raise ValueError(
+                    expected("finite weights", f"NaN or infinity in {name}", "a checkpoint from before")
+                )
         self.load_state_dict(tensors)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:

@@ -16,7 +16,7 @@ NAME = PACKAGE.name
 RANKS = (
     ("errors", "version", "digest", "modes"),
     ("domain", "registry", "checkpoint", "claim", "calibration", "recipe", "stepping"),
-    ("host",),
+    ("host", "cache"),
     ("solution", "spectrum", "metrics", "persistence", "data", "models", "lipschitz"),
     ("base", "correction", "solver", "losses"),
     ("parts",),

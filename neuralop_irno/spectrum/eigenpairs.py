@@ -15,7 +15,8 @@ import scipy.sparse.linalg as spla
 import torch
 from numpy.typing import NDArray
 
-from neuralop_irno.checkpoint import SUFFIX, read, write
+from neuralop_irno.cache import keep
+from neuralop_irno.checkpoint import SUFFIX, read
 from neuralop_irno.errors import expected
 from neuralop_irno.spectrum.lanczos import nearest
 from neuralop_irno.spectrum.laplacian import Laplacian
@@ -92,12 +93,12 @@ def eigenpairs(
     if cache is not None:
         name = hashlib.sha256(f"{VERSION} {laplacian.digest} {low} {high}".encode()).hexdigest()
         path = Path(cache) / f"{name}{SUFFIX}"
-    stored = None if path is None else _recall(path)
+    stored = None if path is None else _recall(path, count)
     if stored is None:
         values, vectors, below = _solve(laplacian, low, high)
         if path is not None:
             tensors = {"values": torch.from_numpy(values), "vectors": torch.from_numpy(vectors)}
-            write(path, tensors, {"low": below})
+            keep(path, tensors, {"low": below})
     else:
         values, vectors, below = stored
     left = count - len(values)
@@ -106,13 +107,15 @@ def eigenpairs(
     return Eigenpairs(values, vectors, laplacian.mass, laplacian.nyquist, rest, below)
 
 
-def _recall(path: Path) -> tuple[Array, Array, int] | None:
-    """What a cached file holds, or None where there is none that can be read."""
+def _recall(path: Path, nodes: int) -> tuple[Array, Array, int] | None:
+    """What a cached file holds, or None where there is none that can be read: the modes can be had again."""
     try:
         tensors, config = read(path)
-        return tensors["values"].numpy(), tensors["vectors"].numpy(), int(config["low"])
-    except (FileNotFoundError, ValueError, KeyError):
-        return None  # a file that somebody cut short is no reason to stop: the modes can be had again
+        values, vectors, low = tensors["values"], tensors["vectors"], config["low"]
+    except (OSError, ValueError, KeyError):
+        return None
+    whole = values.dim() == 1 and vectors.shape == (nodes, len(values)) and type(low) is int
+    return (values.numpy(), vectors.numpy(), low) if whole and 0 <= low <= len(values) else None
 
 
 def _solve(laplacian: Laplacian, low: int, high: int) -> tuple[Array, Array, int]:

@@ -7,13 +7,17 @@ import json
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import fields
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from neuralop_irno import checkpoint
+from neuralop_irno import cache, checkpoint
+from neuralop_irno.models.rigno.collate import SENDERS_AND_RECEIVERS
 from neuralop_irno.models.rigno.region_graph import RegionGraph, build_region_graph
 
 FORMAT = 1
@@ -26,7 +30,8 @@ class GraphStore:
     Args:
         options: what `build_region_graph` is told besides the points.
         folder: where graphs are kept between processes; nowhere by default. A file is written whole or
-            not at all, and one that cannot be read is built again.
+            not at all; in place of one that is damaged, or of another mesh, the graph is built again, with
+            a warning.
         remembered: how many graphs stay in memory, the latest ones.
 
     Example:
@@ -61,28 +66,55 @@ class GraphStore:
 
     def _graph_of(self, pos: Tensor) -> RegionGraph:
         key = self._digest(pos), str(pos.device)
-        if key not in self._known:
-            self._known[key] = self._load_or_build(key[0], pos).to(pos.device)
-            if len(self._known) > self.remembered:
+        # Taken out and put back as the latest one, so that threads need no lock: at worst both build a graph.
+        graph = self._known.pop(key, None) or self._load_or_build(key[0], pos).to(pos.device)
+        self._known[key] = graph
+        if len(self._known) > self.remembered:
+            with suppress(KeyError):
                 self._known.popitem(last=False)
-        self._known.move_to_end(key)
-        return self._known[key]
+        return graph
 
     def _load_or_build(self, digest: str, pos: Tensor) -> RegionGraph:
-        path = None if self.folder is None else self.folder / f"{digest}{checkpoint.SUFFIX}"
-        if path is not None and path.is_file():
-            try:
-                kept, _ = checkpoint.read(path)
-                # Where a tensor starts in memory sways the last digit of what is made of it.
-                return RegionGraph(**{name: tensor.clone() for name, tensor in kept.items()})
-            except (ValueError, TypeError):
-                pass  # cut short or of another make: what it should hold is known
+        if self.folder is None:
+            return build_region_graph(pos, **self.options)
+        path = self.folder / f"{digest}{checkpoint.SUFFIX}"
+        owner = {**self.options, "points": digest}
+        kept = cache.recall(path, owner)
+        if kept is not None and fits(kept, len(pos)):
+            # Where a tensor starts in memory sways the last digit of what is made of it.
+            return RegionGraph(**{name: tensor.clone() for name, tensor in kept.items()})
         graph = build_region_graph(pos, **self.options)
-        if path is not None:
-            checkpoint.write(path, graph.tensors(), self.options)
+        cache.keep(path, graph.tensors(), owner)
         return graph
 
     def _digest(self, pos: Tensor) -> str:
         content = pos.detach().float().cpu().contiguous()
         words = json.dumps([FORMAT, list(content.shape), self.options], sort_keys=True)
         return hashlib.sha256(words.encode() + content.numpy().tobytes()).hexdigest()
+
+
+def fits(tensors: Mapping[str, Tensor], points: int) -> bool:
+    """Whether tensors make a graph of so many points: their names, kinds and shapes, and where edges end.
+
+    Example:
+        >>> graph = build_region_graph(torch.rand(32, 2))
+        >>> fits(graph.tensors(), 32), fits(graph.tensors(), 31), fits({}, 32)
+        (True, False, False)
+    """
+    if tensors.keys() != {field.name for field in fields(RegionGraph)}:
+        return False
+    if any(tensor.dim() != 2 for tensor in tensors.values()):
+        return False
+    nodes = {"point": len(tensors["point_features"]), "region": len(tensors["region_features"])}
+    whole = nodes["point"] == points and tensors["r2r_copies"].shape == tensors["r2r"].shape
+    for name, ends in SENDERS_AND_RECEIVERS.items():
+        edges, features = tensors[name], tensors[f"{name}_features"]
+        whole &= edges.dtype == torch.int64 and edges.shape == (2, len(features))
+        whole &= all(_within(row, nodes[end]) for row, end in zip(edges, ends, strict=False))
+    return whole and all(
+        bool(tensor.isfinite().all()) for name, tensor in tensors.items() if name.endswith("_features")
+    )
+
+
+def _within(row: Tensor, count: int) -> bool:
+    return row.numel() == 0 or (int(row.min()) >= 0 and int(row.max()) < count)
