@@ -86,10 +86,6 @@ class Experiment:
         for given_elsewhere in ("model_arch", "base", "data_channels"):
             words.pop(given_elsewhere, None)
         refiner: IterativeRefiner = call_with_options(IterativeRefiner, {"base": base, **words}, "the model")
-        base_words = plain(self.model.get("base"))
-        if "object" in refiner.config["base"] and "checkpoint" not in base_words:
-            # neuraloperator does not record how it was built, but this config says.
-            refiner.config["base"] = base_words
         return refiner
 
     def build_loss(self) -> RefinementLoss:

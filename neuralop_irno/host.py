@@ -7,12 +7,12 @@ that the package needs comes through here, so that the user's filters stay what 
 from __future__ import annotations
 
 import copy
-import json
 import warnings
 from collections.abc import Mapping
 from typing import Any
 
 from neuralop_irno.errors import expected
+from neuralop_irno.functions import described_function
 from neuralop_irno.registry import MODELS, accepts, call_with_options, is_config, parameters_of, plain
 
 with warnings.catch_warnings():
@@ -23,7 +23,7 @@ with warnings.catch_warnings():
 
 __all__ = [
     "CODANO", "FNO", "FNOGNO", "GINO", "TFNO", "UNO", "UQNO", "BaseModel", "BaseSpectralConv", "Trainer",
-    "build_model",
+    "build_model", "described",
 ]  # fmt: skip
 
 # neuraloperator's own registry is read on every look-up; these two it forgot to register.
@@ -31,9 +31,15 @@ MODELS.also_from(lambda: BaseModel._models)
 MODELS.register("uno", UNO)
 MODELS.register("codano", CODANO)
 
+BUILT_FROM = "_built_from"
+"""The attribute of a model in which `build_model` leaves the config that builds it again."""
+
 
 def build_model(spec: Any, in_channels: int | None = None, out_channels: int | None = None) -> Any:
     """A model from a config in neuraloperator's words; anything but a config passes through.
+
+    What was built is remembered with the model, channels included, so that `described` returns a config
+    that needs no data to be built again.
 
     Args:
         spec: ``{"model_arch": "fno", "n_modes": [16, 16], ...}``.
@@ -64,14 +70,16 @@ def build_model(spec: Any, in_channels: int | None = None, out_channels: int | N
             options[key] = value
     if is_config(options.get("base_model")):  # UQNO holds a model of its own
         options["base_model"] = build_model(options["base_model"], **sizes)
-    return call_with_options(constructor, options, f"model '{arch}'")
+    config = {"model_arch": arch, **described(options)}  # before the constructor changes its arguments
+    model = call_with_options(constructor, options, f"model '{arch}'")
+    setattr(model, BUILT_FROM, config)
+    return model
 
 
 def recorded_config(model: object) -> dict[str, Any] | None:
     """The config that builds a neuraloperator model again, from what its base class recorded.
 
-    None for models that it does not record (UNO, CODANO), and for those built with an option that is
-    no plain data.
+    None for models that it does not record (UNO, CODANO).
 
     Example:
         >>> config = recorded_config(FNO((4, 4), 2, 1, 8, n_layers=1))
@@ -83,25 +91,24 @@ def recorded_config(model: object) -> dict[str, Any] | None:
     recorded = dict(model._init_kwargs)
     parameters = parameters_of(type(model))
     arguments = dict(zip(parameters, recorded.pop("args", ()), strict=False))
-    config: dict[str, Any] = {"model_arch": model._name.lower()}
     # neuraloperator records the default over an argument that was passed by position.
-    for name, value in {**recorded, **arguments}.items():
-        if name in parameters and value is not parameters[name].default:
-            config[name] = plain(value)
-    try:
-        json.dumps(config)
-    except TypeError:
-        return None
-    return config
+    given = {
+        name: value
+        for name, value in {**recorded, **arguments}.items()
+        if name in parameters and value is not parameters[name].default
+    }
+    return {"model_arch": model._name.lower(), **described(given)}
 
 
 def described(part: Any) -> Any:
-    """A part of a model as plain data; an object that cannot be, as its class name.
+    """A part of a model as plain data: what it was built from; other objects by their class name.
 
     Example:
         >>> from torch import nn
         >>> described({"name": "fno", "n_modes": (4, 4), "non_linearity": nn.ReLU()})
         {'name': 'fno', 'n_modes': [4, 4], 'non_linearity': {'object': 'ReLU'}}
+        >>> described(build_model({"model_arch": "deeponet", "width": 4}, 2, 1))
+        {'model_arch': 'deeponet', 'width': 4, 'in_channels': 2, 'out_channels': 1}
     """
     part = plain(part)
     if isinstance(part, Mapping):
@@ -110,4 +117,7 @@ def described(part: Any) -> Any:
         return [described(value) for value in part]
     if part is None or isinstance(part, (str, int, float)):
         return part
-    return recorded_config(part) or {"object": type(part).__name__}
+    config = recorded_config(part) or described_function(part)
+    if config is None and hasattr(part, BUILT_FROM):
+        config = described(getattr(part, BUILT_FROM))
+    return config or {"object": type(part).__name__}

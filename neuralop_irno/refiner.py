@@ -88,6 +88,7 @@ class IterativeRefiner(Persistent, BaseModel, name="irno"):
                 expected("train_output 'trajectory' or 'field'", repr(train_output), "'trajectory'")
             )
         gradient = ("detached" if freeze_base else "unrolled") if gradient is None else gradient
+        base = build_model(base, in_channels, out_channels)
         self.config = {
             "base": described(base),
             "correction": described(correction),
@@ -114,9 +115,7 @@ class IterativeRefiner(Persistent, BaseModel, name="irno"):
                     "gradient='unrolled' or 'checkpointed', or freeze_base=True",
                 )
             )
-        self.base: BaseOperator = wrap_operator(
-            build_model(base, in_channels, out_channels), freeze_base, channels
-        )
+        self.base: BaseOperator = wrap_operator(base, freeze_base, channels)
         self.sizes = agreed_sizes(Sizes(in_channels, out_channels), self.base.sizes())
         self.correction: Correction = as_correction(build_correction(correction, self.sizes))
         self.solver: Solver = build_solver(solver, alpha)
@@ -241,7 +240,7 @@ class IterativeRefiner(Persistent, BaseModel, name="irno"):
         }
         other = type(self)(**{**self.config, **parts})
         # What the errors of another base are, its own held-out samples have to say.
-        other.config = other._init_kwargs = {**self.config, "base": described(base)}
+        other.config = other._init_kwargs = {**self.config, "base": other.config["base"]}
         return other.train(self.training)
 
     def _trajectory(self, problem: Problem, y: Tensor, taken: Tensor | None) -> Trajectory:

@@ -15,6 +15,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from neuralop_irno.errors import did_you_mean, expected
+from neuralop_irno.functions import with_functions
 
 BOOKKEEPING_KEYS = frozenset({"_config_name"})
 """What zencfg 1.0 writes into every level of a config it turns into a mapping."""
@@ -173,7 +174,7 @@ def call_with_options(constructor: Callable[..., Any], options: Mapping[str, Any
         raise ValueError(
             expected(f"the option '{missing[0]}' of {what}", sorted(options), f"{missing[0]}=...")
         )
-    return constructor(**options)
+    return constructor(**with_functions(options))
 
 
 def is_config(part: Any) -> bool:

@@ -15,6 +15,7 @@ NAME = PACKAGE.name
 
 RANKS = (
     ("errors", "version", "digest", "modes"),
+    ("functions",),
     ("domain", "registry", "checkpoint", "claim", "calibration", "recipe", "stepping"),
     ("host", "cache"),
     ("solution", "spectrum", "metrics", "persistence", "data", "models", "lipschitz"),
