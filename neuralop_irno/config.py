@@ -14,7 +14,7 @@ from torch import nn
 from neuralop_irno.base.files import load_base
 from neuralop_irno.data.dataset import Splits, load_splits
 from neuralop_irno.errors import expected
-from neuralop_irno.host import build_model
+from neuralop_irno.host import UQNO, build_model
 from neuralop_irno.losses.refinement import RefinementLoss
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.refiner import IterativeRefiner
@@ -77,6 +77,11 @@ class Experiment:
             sample: Any = splits["train"][0]
             axis = 0 if isinstance(sample, dict) else 1  # graphs keep channels last
             model = build_model(options, sample["x"].shape[axis], sample["y"].shape[axis])
+        if isinstance(model, UQNO):
+            hint = "its base_model as the base, or IterativeRefiner(UQNO(...)) in Python"
+            raise ValueError(
+                expected("a base that answers with one field", "a UQNO, which adds a band", hint)
+            )
         return model
 
     def build_refiner(self, base: nn.Module, padding: Sequence[str] | None = None) -> IterativeRefiner:

@@ -7,12 +7,13 @@ that the package needs comes through here, so that the user's filters stay what 
 from __future__ import annotations
 
 import copy
+import inspect
 import warnings
 from collections.abc import Mapping
 from typing import Any
 
 from neuralop_irno.errors import expected
-from neuralop_irno.functions import described_function
+from neuralop_irno.functions import described_function, with_functions
 from neuralop_irno.registry import MODELS, accepts, call_with_options, is_config, parameters_of, plain
 
 with warnings.catch_warnings():
@@ -55,7 +56,7 @@ def build_model(spec: Any, in_channels: int | None = None, out_channels: int | N
         spec = {"model_arch": spec}
     if not is_config(spec):
         return spec
-    options = copy.deepcopy(plain(spec))  # CODANO changes the lists that it is given
+    options = with_functions(copy.deepcopy(plain(spec)))  # CODANO changes the lists that it is given
     arch = options.pop("model_arch", None)
     if not isinstance(arch, str):
         raise ValueError(expected("'model_arch' in a model config", sorted(options), "model_arch: fno"))
@@ -71,7 +72,11 @@ def build_model(spec: Any, in_channels: int | None = None, out_channels: int | N
     if is_config(options.get("base_model")):  # UQNO holds a model of its own
         options["base_model"] = build_model(options["base_model"], **sizes)
     config = {"model_arch": arch, **described(options)}  # before the constructor changes its arguments
-    model = call_with_options(constructor, options, f"model '{arch}'")
+    try:
+        model = call_with_options(constructor, options, f"model '{arch}'")
+    except (AssertionError, AttributeError, IndexError, KeyError, RuntimeError, ZeroDivisionError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(expected(f"options that build model '{arch}'", reason, "other options")) from error
     setattr(model, BUILT_FROM, config)
     return model
 
@@ -91,11 +96,13 @@ def recorded_config(model: object) -> dict[str, Any] | None:
     recorded = dict(model._init_kwargs)
     parameters = parameters_of(type(model))
     arguments = dict(zip(parameters, recorded.pop("args", ()), strict=False))
+    # Only the class's own defaults go without saying: TFNO's are others than those of FNO, its parent.
+    own = {name: described(p.default) for name, p in inspect.signature(type(model)).parameters.items()}
     # neuraloperator records the default over an argument that was passed by position.
     given = {
         name: value
         for name, value in {**recorded, **arguments}.items()
-        if name in parameters and value is not parameters[name].default
+        if name in parameters and not (name in own and described(value) == own[name])
     }
     return {"model_arch": model._name.lower(), **described(given)}
 

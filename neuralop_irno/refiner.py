@@ -117,6 +117,8 @@ class IterativeRefiner(Persistent, BaseModel, name="irno"):
             )
         self.base: BaseOperator = wrap_operator(base, freeze_base, channels)
         self.sizes = agreed_sizes(Sizes(in_channels, out_channels), self.base.sizes())
+        # What was built, not what was said: a base that is built again from this has to be told.
+        self.config |= {"in_channels": self.sizes.in_channels, "out_channels": self.sizes.out_channels}
         self.correction: Correction = as_correction(build_correction(correction, self.sizes))
         self.solver: Solver = build_solver(solver, alpha)
 
@@ -232,13 +234,16 @@ class IterativeRefiner(Persistent, BaseModel, name="irno"):
             base: a module, a callable or a config, with the same channels.
         """
         parts = {
-            "base": base,
+            "base": build_model(base, self.sizes.in_channels, self.sizes.out_channels),
             "correction": copy.deepcopy(self.correction),
             "solver": copy.deepcopy(self.solver),
             "alpha": None,
             "gradient": self.gradient,
+            "in_channels": None,  # the correction has them, and refuses a base with others
+            "out_channels": None,
         }
         other = type(self)(**{**self.config, **parts})
+        other.sizes = agreed_sizes(self.sizes, other.base.sizes())
         # What the errors of another base are, its own held-out samples have to say.
         other.config = other._init_kwargs = {**self.config, "base": other.config["base"]}
         return other.train(self.training)

@@ -91,7 +91,7 @@ class Registry:
             spec = {"name": spec}
         if not is_config(spec):
             return spec
-        options = plain(spec)
+        options = with_functions(plain(spec))
         name = options.pop("name", None)
         if not isinstance(name, str):
             raise ValueError(
@@ -174,7 +174,7 @@ def call_with_options(constructor: Callable[..., Any], options: Mapping[str, Any
         raise ValueError(
             expected(f"the option '{missing[0]}' of {what}", sorted(options), f"{missing[0]}=...")
         )
-    return constructor(**with_functions(options))
+    return constructor(**options)
 
 
 def is_config(part: Any) -> bool:

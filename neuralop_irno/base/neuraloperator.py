@@ -98,7 +98,7 @@ class OnPoints(NeuralOperator):
 
     def _geometry(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
         """Input values ``(.., C)``, the points they sit on ``(n, d)``, and the output points ``(q, d)``."""
-        call = signature_of(self.module).bind(*args, **self.accepted(kwargs)).arguments
+        call = self._bound(args, kwargs)
         if isinstance(unwrapped(self.module), GINO):
             values, source, target = call.get("x"), call["input_geom"], call["output_queries"]
         else:
@@ -113,6 +113,23 @@ class OnPoints(NeuralOperator):
             )
         dim = target.shape[-1]
         return values, source.reshape(-1, dim), target.reshape(-1, dim)
+
+    def _bound(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The arguments by name; an error where the geometry is not among them."""
+        signature = signature_of(self.module)
+        call = signature.bind_partial(*args, **self.accepted(kwargs)).arguments
+        needed = [
+            p.name
+            for p in signature.parameters.values()
+            if p.default is p.empty and p.kind is not p.VAR_KEYWORD
+        ]
+        missing = [name for name in needed if name not in call]
+        if missing:
+            wanted = f"a call with {', '.join(needed)}, as {type(unwrapped(self.module)).__name__} takes them"
+            raise TypeError(
+                expected(wanted, f"one without {', '.join(missing)}", "model_arch: rigno for data on points")
+            )
+        return call
 
 
 def sizes_of(module: nn.Module) -> Sizes:

@@ -241,6 +241,9 @@ def _signature_of_method(method: Callable[..., Any]) -> inspect.Signature:
 def stated_sizes(module: nn.Module) -> Sizes:
     """Channels and dimensions, as far as a module carries them as attributes."""
     module = unwrapped(module)
+    own = getattr(module, "sizes", None)
+    if isinstance(own, Sizes):  # a refiner, whose base and user agreed on them
+        return own
 
     def number(name: str) -> int | None:
         value = getattr(module, name, None)

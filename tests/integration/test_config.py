@@ -257,3 +257,10 @@ def test_a_base_with_other_channels_is_refused(correction: Any) -> None:
         model.with_base(build_model({"model_arch": "fno", **BASES["fno"]}, 3, 1))
     with pytest.raises(ValueError, match="a correction with out_channels=2, like the base"):
         model.with_base(build_model({"model_arch": "fno", **BASES["fno"]}, 2, 2))
+
+
+def test_another_base_by_name_takes_the_channels_of_the_first() -> None:
+    model = IterativeRefiner(build_model({"model_arch": "fno", **BASES["fno"]}, 2, 1), "unet")
+    other = model.with_base({"model_arch": "uno", **copy.deepcopy(BASES["uno"])})
+    assert other.config["base"]["in_channels"] == 2
+    assert other(torch.randn(1, 2, 8, 8)).shape == (1, 1, 8, 8)
