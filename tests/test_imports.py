@@ -17,7 +17,7 @@ RANKS = (
     ("errors", "version", "digest", "modes"),
     ("functions",),
     ("domain", "registry", "checkpoint", "claim", "calibration", "recipe", "stepping"),
-    ("host", "cache"),
+    ("host", "cache", "sealed"),
     ("solution", "spectrum", "metrics", "persistence", "data", "models", "lipschitz"),
     ("base", "correction", "solver", "losses"),
     ("parts",),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from neuralop_irno.checkpoint import write_bytes
+from neuralop_irno import sealed
+from neuralop_irno.errors import expected
 
 
 @dataclass(frozen=True)
@@ -48,13 +48,22 @@ class Record:
 
 
 def write(path: Path, record: Record) -> None:
-    """Write a record; a reader sees all of it or nothing."""
-    write_bytes(path, json.dumps(asdict(record), indent=1).encode())
+    """Write a record, with its format and digest; a reader sees all of it or nothing."""
+    sealed.write_json(path, asdict(record))
 
 
 def read(path: Path) -> Record:
-    """A record that `write` wrote."""
-    return Record(**json.loads(path.read_text()))
+    """A record that `write` wrote.
+
+    Raises:
+        ValueError: the file is damaged, or holds something else; the error names it.
+    """
+    content = sealed.read_json(path)
+    names = [field.name for field in fields(Record)]
+    if content.keys() != set(names) or not isinstance(content["measured"], dict):
+        got = f"the keys {', '.join(sorted(content)) or 'none'}"
+        raise ValueError(expected(f"the record of a run in {path.name}", got, "removing it: it is run again"))
+    return Record(**content)
 
 
 def finite(measured: dict[str, dict[str, float]]) -> dict[str, dict[str, float | None]]:

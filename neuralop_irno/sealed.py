@@ -1,0 +1,92 @@
+"""JSON and YAML files that carry a format version and a SHA-256 digest of their content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from neuralop_irno import digest
+from neuralop_irno.checkpoint import write_bytes
+from neuralop_irno.errors import expected
+
+FORMAT = 2
+"""Raised when a file can no longer be read by older versions of the package. Format 1 had no digest."""
+
+FIRST_LINE = f"# irno format {FORMAT}\n".encode()
+LAST_LINE = re.compile(rb"(.*\n)# sha256 ([0-9a-f]{64})\n", re.DOTALL)
+
+
+def write_json(path: str | os.PathLike[str], content: Mapping[str, Any]) -> Path:
+    """Write a mapping as JSON, whole or not at all, with the keys ``format`` and ``digest`` added."""
+    whole = {"format": FORMAT, **content}
+    return write_bytes(path, json.dumps({**whole, "digest": digest.of_json(whole)}, indent=1).encode())
+
+
+def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The mapping that `write_json` wrote; a file of format 1, which has no digest, is read as it is.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is damaged, or was written by a newer version; the error names it.
+    """
+    source = Path(path)
+    if not source.is_file():
+        raise FileNotFoundError(expected("a JSON file", f"no file at {source}", "another path"))
+    try:
+        content = json.loads(source.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(expected(f"JSON in {source.name}", error, "an earlier file, or a copy")) from error
+    if not isinstance(content, dict):
+        got = type(content).__name__
+        raise ValueError(expected(f"a mapping in {source.name}", got, "an earlier file, or a copy"))
+    version = content.get("format", 1)
+    if type(version) is not int or version > FORMAT:
+        got = f"format {version} in {source.name}"
+        raise ValueError(expected(f"format {FORMAT} or older", got, "a newer neuralop_irno"))
+    stored = content.pop("digest", None)
+    if (version > 1 or stored is not None) and stored != digest.of_json(content):
+        raise ValueError(changed(source.name))
+    content.pop("format", None)
+    return content
+
+
+def seal(text: bytes) -> bytes:
+    """YAML with comments that hold its format and its digest.
+
+    Example:
+        >>> sealed = seal(b"steps: 4")
+        >>> sealed.splitlines()[:2]
+        [b'# irno format 2', b'steps: 4']
+        >>> is_sealed(sealed)
+        True
+    """
+    above = FIRST_LINE + text.rstrip(b"\n") + b"\n"
+    return above + b"# sha256 " + hashlib.sha256(above).hexdigest().encode() + b"\n"
+
+
+def is_sealed(text: bytes) -> bool:
+    """Whether YAML is what `seal` made; False for YAML of format 1, which has no digest.
+
+    Raises:
+        ValueError: it was changed since.
+    """
+    found = LAST_LINE.fullmatch(text)
+    if found is None and not text.startswith(FIRST_LINE):
+        return False
+    if found is None or hashlib.sha256(found[1]).hexdigest().encode() != found[2]:
+        raise ValueError(changed("the file"))
+    return True
+
+
+def changed(name: str) -> str:
+    """What is wrong with a file of another digest."""
+    return expected(
+        f"the content that {name} was written with",
+        "another SHA-256 digest: the file is damaged or was changed",
+        "an earlier file, or a copy",
+    )
