@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from neuralop_irno.data.frames import Frames, FrameWindows
 from neuralop_irno.data.scaling import Scaling
-from neuralop_irno.errors import did_you_mean, expected
+from neuralop_irno.data.zarr_store import files_of, opened_array, read_part
+from neuralop_irno.errors import expected
 from neuralop_irno.registry import DATASETS
 
 
@@ -45,7 +44,7 @@ class ZarrFields(Frames):
         scaling: Scaling | None = None,
     ) -> None:
         self.path, self.array, self.metric = str(path), array, metric
-        stored = self._stored()
+        stored = opened_array(self.path, array)
         if len(stored.shape) < 4:
             wanted = f"{array} (trajectories, T, C, *S) in {Path(path).name}"
             raise ValueError(expected(wanted, stored.shape, "an axis of channels"))
@@ -55,44 +54,25 @@ class ZarrFields(Frames):
             raise ValueError(expected(f"trajectories from 0 to {count - 1}", self.places, f"range({count})"))
         self.lengths = [frames] * len(self.places)
         axes = len(stored.shape) - 3
-        self.fields = tuple(fields or stored.attrs.get("fields") or (f"field {c}" for c in range(channels)))
-        self.padding = tuple(padding or stored.attrs.get("padding") or ["replicate"] * axes)
-        for name, words, size in (("fields", self.fields, channels), ("padding", self.padding, axes)):
-            if len(words) != size:
-                raise ValueError(expected(f"{size} words for {name}", list(words), f"{name}=[...]"))
+        self.fields = _words("fields", fields, stored, [f"field {c}" for c in range(channels)])
+        self.padding = _words("padding", padding, stored, ["replicate"] * axes)
         self.scaling = scaling or Scaling.none(channels)
-        self.files = tuple(sorted(p for p in Path(path).rglob("*") if p.is_file())) or (Path(path),)
+        self.files = files_of(self.path)
 
     def read(self, trajectory: int, places: range) -> Tensor:
         when = slice(places.start, places.stop, places.step)
-        frames = np.asarray(self._stored()[self.places[trajectory], when], dtype=np.float32)
+        frames = read_part(self.path, self.array, (self.places[trajectory], when))
         return self.scaling.apply(torch.from_numpy(frames))
 
-    def _stored(self) -> Any:
-        return _opened(self.path, self.array, os.getpid())
 
-
-@lru_cache(maxsize=128)
-def _opened(path: str, array: str, process: int) -> Any:
-    """An array of a store, opened once in each process."""
-    try:
-        import zarr
-    except ImportError as error:
-        raise ImportError(
-            expected("zarr for Zarr stores", "none", "pip install neuralop_irno[zarr]")
-        ) from error
-    source = Path(path)
-    if not source.exists():
-        raise FileNotFoundError(expected("a Zarr store", f"nothing at {source}", "another path"))
-    try:
-        store = zarr.open_group(path, mode="r")
-    except (OSError, ValueError) as error:
-        problem = " ".join(str(error).split())
-        raise ValueError(expected(f"a Zarr group in {source.name}", problem, "zarr.open_group")) from error
-    if array not in store:
-        names = sorted(store.array_keys())
-        raise ValueError(expected(f"an array of {source.name}", repr(array), did_you_mean(array, names)))
-    return store[array]
+def _words(name: str, given: Sequence[str] | None, stored: Any, default: Sequence[str]) -> tuple[str, ...]:
+    """One word for each field or axis: as given, as the array says, or by default."""
+    words = given or stored.attrs.get(name) or default
+    listed = isinstance(words, (list, tuple)) and all(isinstance(word, str) for word in words)
+    if not listed or len(words) != len(default):
+        got = list(words) if listed else repr(words)
+        raise ValueError(expected(f"{len(default)} words for {name}", got, f"{name}=[...]"))
+    return tuple(words)
 
 
 @DATASETS.register("zarr")

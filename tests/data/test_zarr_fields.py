@@ -1,9 +1,11 @@
 """Trajectories in a Zarr store: the frames that were written, chunk by chunk, by name from a config."""
 
 import pickle
+import shutil
 import tracemalloc
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -52,16 +54,72 @@ def test_splits_by_name_in_any_dimension(dim: int, tmp_path: Path) -> None:
 
 
 def test_nothing_is_read_that_is_not_asked_for(tmp_path: Path) -> None:
-    path = str(tmp_path / "large.zarr")  # 21 GB, if anybody looked
-    zarr.open_group(path, mode="w").create_array(
-        "frames", shape=(200, 50, 2, 512, 512), chunks=(1, 1, 1, 512, 512), dtype="float32", fill_value=0.5
+    path = str(tmp_path / "large.zarr")  # 400 MB when it is unpacked
+    array = zarr.open_group(path, mode="w", zarr_format=2).create_array(
+        "frames", shape=(4, 50, 2, 512, 512), chunks=(1, 1, 1, 512, 512), dtype="float32"
     )
+    array[0, 0, 0] = 0.5
+    chunk = (tmp_path / "large.zarr/frames/0.0.0.0.0").read_bytes()
+    for place in product(range(4), range(50), range(2)):
+        (tmp_path / "large.zarr/frames" / ".".join(map(str, (*place, 0, 0)))).write_bytes(chunk)
     tracemalloc.start()
     pairs = FrameWindows(ZarrFields(path))
     assert (pairs[-1]["y"] == 0.5).all()
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 4 * 2 * 2 * 512 * 512 * 4
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("shards", [None, (2, 2, 2, 6, 4)])
+def test_a_chunk_that_is_missing_is_not_read_as_zeros(
+    shards: tuple[int, ...] | None, zarr_format: Literal[2, 3], tmp_path: Path
+) -> None:
+    if shards and zarr_format == 2:
+        pytest.skip("shards came with format 3")
+    path = str(tmp_path / "s.zarr")
+    group = zarr.open_group(path, mode="w", zarr_format=zarr_format)
+    array = group.create_array(
+        "frames", shape=(4, 4, 2, 6, 4), chunks=(1, 1, 2, 6, 4), shards=shards, dtype="f4"
+    )
+    array[...] = FRAMES[:4, :4]
+    assert np.array_equal(ZarrFields(path).read(1, range(2)), FRAMES[1, :2])
+    zeroed, moved = tmp_path / "zeroed.zarr", tmp_path / "moved.zarr"
+    shutil.copytree(path, zeroed)
+    zarr.open_group(str(zeroed), mode="a")["frames"][3, 2] = 0.0  # no chunk is written for zeros
+    shutil.copytree(path, moved)
+    chunk = max(file for file in (moved / "frames").rglob("*") if file.name[0].isdigit() and file.is_file())
+    chunk.rename(chunk.with_name("stray"))
+    for store in (zeroed, moved):
+        with pytest.raises(ValueError, match=rf"^expected all .* of {store.name}, got 1 missing; try"):
+            ZarrFields(store)
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_a_shape_that_no_file_holds_is_refused_at_once(zarr_format: Literal[2, 3], tmp_path: Path) -> None:
+    path = str(tmp_path / "s.zarr")
+    group = zarr.open_group(path, mode="w", zarr_format=zarr_format)
+    group.create_array("frames", shape=(10**12, 5, 2, 6), chunks=(1, 1, 2, 6), dtype="f4")
+    group.create_array("one", shape=(10**12, 5, 2, 6), chunks=(10**12, 5, 2, 6), dtype="f4")
+    group.create_array("none", shape=(0, 5, 2, 6), chunks=(1, 5, 2, 6), dtype="f4")
+    group.create_array("complex", shape=(1, 5, 2, 6), chunks=(1, 5, 2, 6), dtype="c8")
+    cases = {
+        "frames": "all 5000000000000 chunks of frames of s.zarr, got",
+        "one": "chunks of one of s.zarr of at most",
+        "none": "numbers in none of s.zarr, got",
+        "complex": "complex of s.zarr as numbers, got entries of the kind",
+    }
+    for name, message in cases.items():
+        with pytest.raises(ValueError, match=f"^expected {message}"):
+            ZarrFields(path, name)
+
+
+@pytest.mark.parametrize(
+    "attribute", [{"fields": "uv"}, {"fields": [1, 2]}, {"padding": ["zero"]}, {"padding": 3}]
+)
+def test_attributes_that_are_no_words_are_refused(attribute: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=f"^expected 2 words for {next(iter(attribute))}, got"):
+        ZarrFields(write_zarr(tmp_path, FRAMES, **attribute))
 
 
 def test_workers_open_stores_of_their_own(tmp_path: Path) -> None:
