@@ -30,13 +30,13 @@ OFFICIAL_CPU_SECONDS = {"forward": 0.200, "training step": 0.491}
 class Case:
     """A model and a batch, and what is timed: with the model itself, or with its compiled twin."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: str = "cpu") -> None:
         torch.manual_seed(0)
-        self.model = RIGNO(VARIABLES, VARIABLES, periodic=True, domain=(0.0, 1.0), steps=STEPS)
-        self.graph = self.model.graphs.graph_of(torch.rand(POINTS, 2))
-        self.x, self.y = torch.randn(2, SAMPLES * POINTS, VARIABLES)
-        self.batch = torch.arange(SAMPLES).repeat_interleave(POINTS)
-        self.t, self.tau = torch.tensor([0.1, 0.2]), torch.tensor([0.1, 0.3])
+        self.model = RIGNO(VARIABLES, VARIABLES, periodic=True, domain=(0.0, 1.0), steps=STEPS).to(device)
+        self.graph = self.model.graphs.graph_of(torch.rand(POINTS, 2)).to(device)
+        self.x, self.y = torch.randn(2, SAMPLES * POINTS, VARIABLES).to(device)
+        self.batch = torch.arange(SAMPLES, device=device).repeat_interleave(POINTS)
+        self.t, self.tau = torch.tensor([0.1, 0.2], device=device), torch.tensor([0.1, 0.3], device=device)
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
         # A rate of zero keeps the weights what they are, step after step.
         self.optimizer = torch.optim.AdamW(self.parameters, lr=0.0, fused=True)
