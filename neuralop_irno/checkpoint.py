@@ -26,6 +26,9 @@ FORMAT = 2
 
 SUFFIX = ".safetensors"
 
+HEADER = "neuralop_irno"
+"""The key of the safetensors header that holds the format, the config and the digest, as JSON."""
+
 
 def write(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> Path:
     """Write a checkpoint under a temporary name and rename it into place.
@@ -41,7 +44,7 @@ def write(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], config: M
     # Rows of one storage (a view, a channels-last weight) are written as tensors of their own.
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     content = {"format": FORMAT, "config": config}
-    header = {"neuralop_irno": json.dumps({**content, "digest": _digest(plain, content)})}
+    header = {HEADER: json.dumps({**content, "digest": _digest(plain, content)})}
     return write_bytes(path, save(plain, metadata=header))
 
 
@@ -96,7 +99,29 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any
         ValueError: the file is cut short, damaged, was written by a newer version, is another program's
             safetensors file, or is a pickle.
     """
-    source = Path(path)
+    tensors, content = _whole(Path(path))
+    return tensors, content["config"]
+
+
+def format_of(path: str | os.PathLike[str]) -> int:
+    """The format of a checkpoint, all of which is read and checked.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read`.
+    """
+    return int(_whole(Path(path))[1]["format"])
+
+
+def is_ours(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is a safetensors file that this package wrote; it is not read whole."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return HEADER in (file.metadata() or {})
+    except (SafetensorError, OSError, ValueError):
+        return False
+
+
+def _whole(source: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if not source.is_file():
         raise FileNotFoundError(expected("a checkpoint file", f"no file at {source}", "another path"))
     if is_pickle(source):
@@ -109,7 +134,7 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any
         )
     try:
         with safe_open(source, framework="pt") as file:
-            header = (file.metadata() or {}).get("neuralop_irno")
+            header = (file.metadata() or {}).get(HEADER)
             names: list[str] = list(file.keys())
             tensors = {name: file.get_tensor(name) for name in names}
     except (SafetensorError, OSError, ValueError) as error:
@@ -140,7 +165,7 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any
                 "an earlier file, or a copy",
             )
         )
-    return tensors, content["config"]
+    return tensors, content
 
 
 def _content(header: str, source: Path) -> dict[str, Any]:

@@ -26,7 +26,7 @@ RANKS = (
     ("config", "graphgym"),
     ("training",),
     ("study",),
-    ("demo",),
+    ("demo", "verify"),
     ("cli",),
     ("__init__", "__main__"),
 )

@@ -6,10 +6,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from neuralop_irno.cli import check, demo, diagnose, evaluate, listing, rollout, study, train
+from neuralop_irno.cli import check, demo, diagnose, evaluate, listing, rollout, study, train, verify
 from neuralop_irno.version import VERSION
 
-COMMANDS = (demo, train, check, evaluate, rollout, diagnose, study, listing)
+COMMANDS = (demo, train, check, evaluate, rollout, diagnose, study, verify, listing)
 
 BAD_INPUT = 2
 FAILED = 1

@@ -1,0 +1,48 @@
+"""``irno verify``: whether the files of a run, a rollout or a study are as they were written."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from neuralop_irno.cli.options import result
+
+
+def add_to(commands: Any) -> None:
+    """Add the command."""
+    command = commands.add_parser(
+        "verify",
+        help="check the files of a run, a rollout or a study for damage",
+        description=(
+            "Reads every file of a folder, or one rollout or checkpoint, and compares its content with the "
+            "SHA-256 digests stored in it. Prints one line for each file: ok, damaged and why, or unknown "
+            "for what other programs wrote. Exits with 1 if a file is damaged."
+        ),
+    )
+    command.add_argument("folder", type=Path, help="a run, rollout or study, or a folder of several")
+    command.add_argument(
+        "--data",
+        action="store_true",
+        help="check the data files of a run folder too, all of their bytes; the first time stores their "
+        "digests in the folder's data.json",
+    )
+    command.add_argument("--json", action="store_true", help="print the result as JSON, and nothing else")
+    command.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run it."""
+    from neuralop_irno.verify import DAMAGED, OK, UNKNOWN, verify, verify_data
+
+    found = verify(options.folder)
+    if options.data:
+        found += verify_data(options.folder)
+    counts = {state: sum(each.state == state for each in found) for state in (OK, DAMAGED, UNKNOWN)}
+    summary = f"{len(found)} files: " + ", ".join(f"{count} {state}" for state, count in counts.items())
+    lines = [*map(str, found), summary]
+    content = {"folder": str(options.folder), **counts, "files": [asdict(each) for each in found]}
+    result(options, content, "\n".join(lines))
+    if counts[DAMAGED]:
+        raise RuntimeError(f"{counts[DAMAGED]} of {len(found)} files are damaged")

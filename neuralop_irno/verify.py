@@ -1,0 +1,230 @@
+"""Checks whether the files of a run, a rollout or a study are as they were written."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from neuralop_irno import checkpoint, digest, sealed
+from neuralop_irno.claim import LOCK, TEMPORARY
+from neuralop_irno.config import read_experiment
+from neuralop_irno.errors import expected
+from neuralop_irno.rollout.files import SUFFIXES
+from neuralop_irno.study import record
+from neuralop_irno.training import snapshot
+from neuralop_irno.training.run import CONFIG, MODEL
+
+OK, DAMAGED, UNKNOWN = "ok", "damaged", "unknown"
+
+DATA = "data.json"
+"""The file of a run folder that holds the digests of whole data files, from the first `verify_data` on."""
+
+DIGESTS = "digests.json"
+NO_DIGEST = "format 1, which has no digest"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is known of one file.
+
+    Attributes:
+        file: its path, relative to the folder that was checked.
+        state: ``ok``, ``damaged``, or ``unknown`` for a file that this package did not write or cannot check.
+        why: what is wrong, or what could not be checked.
+    """
+
+    file: str
+    state: str
+    why: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.state:7}  {self.file}" + (f": {self.why}" if self.why else "")
+
+
+def verify(place: str | os.PathLike[str]) -> list[Finding]:
+    """Read every file of a folder, and check its digests; nothing is written.
+
+    Checkpoints, snapshots of all processes, caches, rollouts and the records of studies are compared with the
+    digests in them; histories and ``digests.json`` with the snapshot beside them.
+
+    Args:
+        place: a run folder, a study folder, any folder that holds such, or one rollout or checkpoint.
+
+    Returns:
+        a finding for each file, by name; a Zarr folder counts as one file.
+
+    Raises:
+        FileNotFoundError: there is nothing at that place.
+        ValueError: nothing there is a file of this package.
+    """
+    root = Path(place)
+    if not root.exists():
+        raise FileNotFoundError(expected("a folder of files", f"none at {root}", "another path"))
+    found = {item: _checked(item) for item in _items(root)}
+    for folder in sorted({item.parent for item in found}):
+        for item, why in _disagreements(folder):
+            if found.get(item, (OK, ""))[0] != DAMAGED:
+                found[item] = DAMAGED, why
+    if all(state == UNKNOWN for state, _ in found.values()):
+        raise ValueError(
+            expected("the folder of a run, a rollout or a study", f"{root}, which has none", "another path")
+        )
+    above = root if root.is_dir() and root not in found else root.parent
+    return [Finding(item.relative_to(above).as_posix(), *found[item]) for item in sorted(found)]
+
+
+def verify_data(folder: str | os.PathLike[str]) -> list[Finding]:
+    """Compare the data files of a run with what they were when it began, and all bytes with the last check.
+
+    A run stores the size and the digest of the first and last MiB of each data file. The digests of whole
+    files are stored by the first call of this function, in ``data.json`` of the run folder.
+
+    Args:
+        folder: of a run, whose ``config.yaml`` names the data.
+
+    Returns:
+        a finding for each data file; none where the data are computed.
+    """
+    place = Path(folder)
+    splits = read_experiment(place / CONFIG).splits()
+    known = json.loads((place / DIGESTS).read_text())["data"] if (place / DIGESTS).is_file() else {}
+    before = sealed.read_json(place / DATA) if (place / DATA).is_file() else {}
+    found: dict[str, Finding] = {}
+    whole: dict[str, Any] = {}
+    for split, data in splits.items():
+        begun = known.get(split, {}).get("files", {})
+        for file in getattr(data, "files", ()):
+            ends, all_of_it = digest.of_file(file), digest.of_file(file, whole=True)
+            then = begun.get(ends.pop("name"))
+            whole[str(file)] = all_of_it
+            if then is not None and then != ends:
+                found[str(file)] = Finding(str(file), DAMAGED, f"not the file that split {split} began with")
+            elif before.get(str(file), all_of_it) != all_of_it:
+                found[str(file)] = Finding(str(file), DAMAGED, f"not the file whose digest is in {DATA}")
+            else:
+                why = "" if then is not None else "no digest from the beginning of the run"
+                found.setdefault(str(file), Finding(str(file), OK, why))
+    if whole and not before and not any(each.state == DAMAGED for each in found.values()):
+        sealed.write_json(place / DATA, whole)
+    return [found[name] for name in sorted(found)]
+
+
+def _items(root: Path) -> Iterator[Path]:
+    """The files below a folder, in which no link is followed; a rollout in a folder is one item."""
+    if root.is_symlink() or not root.is_dir() or root.suffix in SUFFIXES:
+        yield root
+        return
+    for inside in sorted(root.iterdir()):
+        if inside.name != LOCK:
+            yield from _items(inside)
+
+
+def _checked(item: Path) -> tuple[str, str]:
+    if item.is_symlink():
+        return UNKNOWN, "a link, which is not followed"
+    if TEMPORARY.fullmatch(item.name):
+        return UNKNOWN, "left by a writer that was killed"
+    check = next((each for pattern, each in CHECKS.items() if re.fullmatch(pattern, item.name)), None)
+    if check is None:
+        return UNKNOWN, ""
+    try:
+        return OK, check(item)
+    except _ForeignError:
+        return UNKNOWN, "a file of another program"
+    except (ValueError, OSError) as error:
+        return DAMAGED, str(error)
+
+
+class _ForeignError(Exception):
+    """A file that this package did not write."""
+
+
+def _checkpoint(path: Path) -> str:
+    return NO_DIGEST if checkpoint.format_of(path) == 1 else ""
+
+
+def _tensors(path: Path) -> str:
+    if not checkpoint.is_ours(path) and not checkpoint.is_pickle(path):
+        raise _ForeignError
+    return _checkpoint(path)
+
+
+def _rollout(path: Path) -> str:
+    SUFFIXES[path.suffix](path).read()
+    return ""
+
+
+def _yaml(path: Path) -> str:
+    return "" if sealed.is_sealed(path.read_bytes()) else NO_DIGEST
+
+
+def _json(path: Path) -> str:
+    """JSON of this package is a mapping with a digest, or without one as reports are."""
+    content = json.loads(path.read_bytes())
+    if isinstance(content, dict) and {"format", "digest"} & content.keys():
+        sealed.read_json(path)
+        return ""
+    return "no digest"
+
+
+def _record(path: Path) -> str:
+    record.read(path)
+    return _json(path)
+
+
+def _run_record(path: Path) -> str:
+    """Records are the JSON files of a study's folder ``runs``."""
+    return _record(path) if path.parent.name == "runs" else _json(path)
+
+
+CHECKS: Mapping[str, Callable[[Path], str]] = {
+    r"(model|snapshot(\.\w+)?|\.snapshot-.*|[0-9a-f]{64}|ce_gauss-[0-9a-f]+)\.safetensors": _checkpoint,
+    r".*\.safetensors": _tensors,
+    r".*\.(h5|hdf5|zarr)": _rollout,
+    r"(config|study)\.yaml": _yaml,
+    r".*\.json": _run_record,
+}
+"""How files are checked, by their names; the first pattern that fits."""
+
+
+def _disagreements(folder: Path) -> Iterator[tuple[Path, str]]:
+    """Files of a run folder that are missing, or not what the snapshot beside them says."""
+    main = snapshot.main_file(folder)
+    try:
+        content = checkpoint.read(main)[1]
+        progress = content["progress"]
+        yield from ((file, "missing") for file in _needed(folder, content) if not file.is_file())
+    except (FileNotFoundError, ValueError, KeyError):
+        return
+    stored = _plain(folder / "history.json")
+    length = min(len(stored), len(progress["history"])) if isinstance(stored, list) else 0
+    if isinstance(stored, list) and stored[:length] != progress["history"][:length]:
+        yield folder / "history.json", f"another history than in {main.name}"
+    shown, own = _plain(folder / DIGESTS), content.get("identity")
+    if isinstance(shown, dict) and isinstance(own, dict):
+        short = {**own, "model": digest.of_json(own["model"]), "loss": digest.of_json(own["loss"])}
+        if shown != short:
+            yield folder / DIGESTS, f"other digests than in {main.name}"
+
+
+def _needed(folder: Path, content: Mapping[str, Any]) -> Iterator[Path]:
+    """The files that a snapshot needs beside its main one."""
+    progress, own = content["progress"], content.get("identity")
+    processes = content["world"] if own is None else own["processes"]
+    stage = progress["update"] if own is None else f"{progress['epoch']}-{progress['update']}"
+    for rank in range(processes):
+        yield folder / f".snapshot-{stage}.rank{rank}{checkpoint.SUFFIX}"
+    if progress["history"]:
+        yield folder / MODEL
+
+
+def _plain(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
