@@ -7,6 +7,7 @@ import pytest
 import yaml
 from layouts import write_superbench, write_well
 
+from neuralop_irno.host import build_model
 from neuralop_irno.study.plan import study_from
 from neuralop_irno.study.runner import StudyRunner
 
@@ -23,6 +24,8 @@ def test_it_runs_on_files_in_the_layout(name: str, parameters: dict[str, int], t
     data = problem["data"]
     if data["name"] == "the_well":
         folder = write_well(tmp_path / "data", grid=(16, 16), trajectories=1)
+        for base in problem["bases"].values():  # their sizes are tested below
+            base |= {"modes": 4, "width": 8}
     else:
         folder = write_superbench(tmp_path / "data", (33, 32), (1,))
         data |= {"crop": 32, "crops": 1}
@@ -35,3 +38,20 @@ def test_it_runs_on_files_in_the_layout(name: str, parameters: dict[str, int], t
     assert all(row["error"].mean > 0 for row in table.results)
     counted = {row["base"]: row["parameters"] for row in table.costs if row["variant"] == "base"}
     assert parameters.items() <= counted.items()
+
+
+@pytest.mark.parametrize(
+    ("name", "base", "parameters"),
+    [
+        ("active_matter", "fno", 19_020_683),
+        ("radiative_layer", "fno", None),
+        ("radiative_layer", "tfno", None),
+    ],
+)
+def test_the_bases_are_of_the_size_that_is_stated(name: str, base: str, parameters: int | None) -> None:
+    content = yaml.safe_load((STUDIES / f"{name}.yaml").read_text())
+    words = content["problems"][name]["bases"][base]
+    assert words == {"model_arch": f"well_{base}"}
+    if parameters is not None:  # 11 fields, of which 4 frames are known
+        model = build_model(words, 44, 11)
+        assert sum(p.numel() * (1 + p.is_complex()) for p in model.parameters()) == parameters
