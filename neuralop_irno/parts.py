@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 from neuralop_irno.base.operator import Sizes
 from neuralop_irno.correction.correction import Correction
 from neuralop_irno.errors import expected
 from neuralop_irno.registry import CORRECTIONS, SOLVERS
+from neuralop_irno.solver.denoising import Denoising
 from neuralop_irno.solver.picard import Damped
 from neuralop_irno.solver.solver import Solver
 
@@ -20,11 +22,14 @@ def step_range(steps: int | Sequence[int]) -> tuple[int, int]:
         >>> step_range(6), step_range([2, 8])
         ((6, 6), (2, 8))
     """
-    pair = tuple(steps) if isinstance(steps, (list, tuple)) else (steps, steps)
-    whole = all(isinstance(count, int) and not isinstance(count, bool) for count in pair)
+    several = isinstance(steps, Sequence) and not isinstance(steps, str)
+    pair: tuple[Any, ...] = tuple(steps) if several else (steps, steps)  # type: ignore[arg-type]
+    whole = all(isinstance(count, Integral) and not isinstance(count, bool) for count in pair)
     if len(pair) != 2 or not whole or not 0 <= pair[0] <= pair[1]:
         raise ValueError(expected("steps >= 0, or a pair [low, high]", steps, "steps=6 or steps=[2, 8]"))
-    return pair[0], pair[1]
+    if not pair[0] and pair[1]:  # a draw of 0 would leave nothing to train
+        raise ValueError(expected("low >= 1 in steps=[low, high]", steps, f"steps=[1, {pair[1]}]"))
+    return int(pair[0]), int(pair[1])
 
 
 def agreed_sizes(told: Sizes, stated: Sizes) -> Sizes:
@@ -81,9 +86,20 @@ def other_solver(solver: Any, own: Solver) -> Solver:
     if solver is None:
         return own
     if isinstance(solver, (str, Mapping)) and not has_alpha(solver):
-        alphas = [part.alpha for part in own.modules() if isinstance(part, Damped)]
-        solver = with_alpha(solver, alphas[0]) if alphas else solver
+        # The alpha of `Denoising` is its noise, which is no step size.
+        damped = [part for part in own.modules() if isinstance(part, Damped)]
+        alphas = [part.alpha for part in damped if not isinstance(part, Denoising)]
+        solver = with_alpha(solver, alphas[0]) if alphas and takes_alpha(solver) else solver
     return build_solver(solver, None)
+
+
+def takes_alpha(words: Any) -> bool:
+    """Whether the words for a solver, or for the one inside it, may say what alpha is."""
+    words = {"name": words} if isinstance(words, str) else words
+    inner = words.get("solver", "picard")
+    if SOLVERS.takes(words, "solver"):
+        return isinstance(inner, (str, Mapping)) and takes_alpha(inner)
+    return SOLVERS.takes(words, "alpha")
 
 
 def has_alpha(words: Any) -> bool:

@@ -87,11 +87,11 @@ class Persistent(nn.Module):
 
     Attributes:
         config: plain data that builds the same model again. Parts that were given as objects stand
-            there as ``{"object": class name}``, and have to be given again.
+            there as ``{"object": class name}``, and have to be given again. It is made from the parts that
+            the model has when it is read: a part that was replaced stands there too.
         calibration: how far its answers are from the truth, where that was measured.
     """
 
-    config: dict[str, Any]
     calibration: Calibration | None = None
 
     def __new__(cls, *args: Any, **options: Any) -> Self:
@@ -254,6 +254,14 @@ class Persistent(nn.Module):
                     "a move that keeps complex weights complex",
                     "one to a real dtype, which would drop their imaginary parts",
                     ".to(device) without a dtype, or autocast",
+                )
+            )
+        if fn(torch.zeros(1)).dtype in (torch.bfloat16, torch.float16):
+            raise ValueError(
+                expected(
+                    "a move that keeps weights in float32 or better",
+                    f"one to {fn(torch.zeros(1)).dtype}, while the state of the iteration stays in float32",
+                    "torch.autocast around the call",
                 )
             )
         super()._apply(fn, recurse)

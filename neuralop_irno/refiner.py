@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 from typing import Any, Self
 
 import torch
 from torch import Tensor
 
+from neuralop_irno.base.checks import check_finite
 from neuralop_irno.base.neuraloperator import wrap_operator
-from neuralop_irno.base.operator import BaseOperator, Problem, Sizes, check_finite
+from neuralop_irno.base.operator import BaseOperator, Problem, Sizes
 from neuralop_irno.correction.correction import Correction, FunctionCorrection
 from neuralop_irno.correction.join import as_correction
-from neuralop_irno.errors import expected
-from neuralop_irno.host import BaseModel, build_model, described
+from neuralop_irno.description import Described
+from neuralop_irno.errors import did_you_mean, expected
+from neuralop_irno.host import BaseModel, build_model
 from neuralop_irno.parts import agreed_sizes, build_correction, build_solver, other_solver, step_range
 from neuralop_irno.persistence import Persistent
 from neuralop_irno.registry import plain
 from neuralop_irno.solution import Solution, Trajectory
 from neuralop_irno.solver.gradient import gradient_rule
-from neuralop_irno.solver.iterate import iterate
 from neuralop_irno.solver.solve import LegRunner, no_steps, solve, trajectory_of
-from neuralop_irno.solver.solver import Solver, SolverState
+from neuralop_irno.solver.solver import Solver
 from neuralop_irno.solver.stopping import Limits
 
 
-class IterativeRefiner(Persistent, BaseModel, name="irno"):
+class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
     r"""A base operator refined by an iterated correction.
 
     .. math:: h_0 = \text{base}(x) \qquad h_{k+1} = h_k + \alpha \, \Phi(x, h_k)
@@ -52,6 +55,9 @@ class IterativeRefiner(Persistent, BaseModel, name="irno"):
         in_channels: channels of x, where the base does not say.
         out_channels: channels of h, where the base does not say.
         train_output: ``trajectory``, or ``field`` for wrappers that want a tensor in training too.
+        ignore: names of keyword arguments that a call may have although neither the base nor the refiner
+            reads them: other keys of a data set's samples, which neuraloperator's ``Trainer`` passes on. Any
+            other argument that is not read is a TypeError.
 
     Shapes:
         - on grids x is ``(B, in_channels, *S)`` and the answer ``(B, out_channels, *S)``
@@ -79,6 +85,7 @@ class IterativeRefiner(Persistent, BaseModel, name="irno"):
         in_channels: int | None = None,
         out_channels: int | None = None,
         train_output: str = "trajectory",
+        ignore: Sequence[str] = (),
         _config_name: str | None = None,
     ) -> None:
         super().__init__()
@@ -89,23 +96,9 @@ class IterativeRefiner(Persistent, BaseModel, name="irno"):
             )
         gradient = ("detached" if freeze_base else "unrolled") if gradient is None else gradient
         base = build_model(base, in_channels, out_channels)
-        self.config = {
-            "base": described(base),
-            "correction": described(correction),
-            "solver": described(solver),
-            "steps": plain(steps),
-            "alpha": described(alpha),
-            "gradient": described(gradient),
-            "freeze_base": freeze_base,
-            "channels": channels,
-            "in_channels": in_channels,
-            "out_channels": out_channels,
-            "train_output": train_output,
-        }
-        # neuraloperator records the arguments themselves, modules included; plain data will do.
-        self._init_kwargs = self.config
         self.train_output = train_output
-        self._fewest_steps, self.steps = step_range(steps)
+        self.ignore = tuple(ignore)
+        self.steps = steps
         self.gradient = gradient_rule(gradient)
         if not (freeze_base or self.gradient.reaches_start):
             raise ValueError(
@@ -117,10 +110,25 @@ class IterativeRefiner(Persistent, BaseModel, name="irno"):
             )
         self.base: BaseOperator = wrap_operator(base, freeze_base, channels)
         self.sizes = agreed_sizes(Sizes(in_channels, out_channels), self.base.sizes())
-        # What was built, not what was said: a base that is built again from this has to be told.
-        self.config |= {"in_channels": self.sizes.in_channels, "out_channels": self.sizes.out_channels}
         self.correction: Correction = as_correction(build_correction(correction, self.sizes))
         self.solver: Solver = build_solver(solver, alpha)
+        self._remember(
+            {"base": base, "correction": correction, "solver": solver, "alpha": alpha, "gradient": gradient},
+            {"freeze_base": freeze_base, "channels": channels},
+        )
+
+    @property
+    def steps(self) -> int:
+        """K, the steps of an answer. Set it to a number, or to a pair for training, as in the constructor."""
+        return self._steps[1]
+
+    @steps.setter
+    def steps(self, steps: int | Sequence[int]) -> None:
+        self._steps = step_range(steps)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # A module in place of the correction is made one, and refused where it cannot be.
+        super().__setattr__(name, as_correction(value) if name == "correction" else value)
 
     def forward(
         self,
@@ -138,17 +146,21 @@ class IterativeRefiner(Persistent, BaseModel, name="irno"):
             start: an answer to start from, in place of the base's own, which is then not computed.
             taken: in training, the steps that each sample's ``start`` has behind it, ``(samples,)``:
                 the one next step is supervised.
-            kwargs: what the base takes by keyword; the rest is not passed on.
+            kwargs: what the base takes by keyword. In training, where y is given, other keys of the sample
+                are left out, unless they look like a misspelt argument; anything else is a TypeError.
         """
-        problem = self.problem(args, kwargs, start)
+        sample = self.training and y is not None
+        if taken is not None and not sample:
+            raise ValueError(expected("taken in training, beside y", "taken", "model.train()(x, y=y, ..)"))
+        problem = self._problem(IterativeRefiner.forward, args, kwargs, start, sample)
         if self.training and y is not None and self.train_output == "trajectory":
             return self._trajectory(problem, y, taken)
-        run = LegRunner(self.correction.bind(problem.x, problem.domain), self.solver)
-        none_taken = no_steps(run.phi, problem.start)
+        run = self._run(problem)
         if self.training and self.steps:
+            none_taken = no_steps(run.phi, problem.start)
             leg = self.gradient.for_answers()(run, problem.start, none_taken, self._draw_steps())
         else:
-            leg = run(problem.start, self.steps, taken=none_taken)
+            leg = run(problem.start, self.steps)
         return problem.as_answer(leg.value)
 
     @torch.no_grad()
@@ -170,7 +182,7 @@ class IterativeRefiner(Persistent, BaseModel, name="irno"):
         """The refined answer, with an account of how each sample got there.
 
         A sample has converged when its residual, alpha * Phi(x, h), is smaller than ``atol + rtol |h|``.
-        Samples that are done cost nothing more, and nobody's answer depends on who else is in the batch.
+        Samples that are done cost nothing more, and no sample's answer depends on the others in its batch.
 
         Args:
             args: what the base takes by position.
@@ -182,17 +194,17 @@ class IterativeRefiner(Persistent, BaseModel, name="irno"):
             atol: see above.
             rtol: see above; one for all, or one per sample, ``(samples,)``.
             residual_fn: (x, h) -> the residual of the equation, both and it laid out channels first. It
-                then decides who has converged, and weighs Anderson's steps; a sample at rest where the
-                equation is not solved ends as a false fixed point.
+                then decides which samples have converged, and weighs Anderson's steps; a fixed point at which
+                the equation is not solved is an outcome of its own.
             residual_tol: the norm of that residual below which the equation is solved.
             start: an answer to start from, in place of the base's own.
             throw: raise if a sample ended badly, rather than mark it.
-            kwargs: what the base takes by keyword.
+            kwargs: what the base takes by keyword; an argument that is not read is a TypeError.
         """
         if (residual_fn is None) is not (residual_tol is None):
             raise ValueError(expected("residual_fn and residual_tol together", "one of them", "both"))
         limits = Limits(steps, max_steps, max_evaluations, atol, rtol, residual_tol)
-        problem = self.problem(args, kwargs, start)
+        problem = self._problem(IterativeRefiner.solve, args, kwargs, start)
         physics = None
         if residual_fn is not None:
             physics = FunctionCorrection(residual_fn).bind(problem.x, problem.domain)
@@ -209,23 +221,43 @@ class IterativeRefiner(Persistent, BaseModel, name="irno"):
         self, *args: Any, steps: int | None = None, start: Tensor | None = None, **kwargs: Any
     ) -> list[Any]:
         """The answers after 0, 1, .. steps: what `forward` returns for every K at once."""
-        problem = self.problem(args, kwargs, start)
-        phi = self.correction.bind(problem.x, problem.domain)
-        answers = [problem.as_answer(problem.start)]
-
-        def collect(h: Tensor, state: SolverState) -> None:
-            answers.append(problem.as_answer(h))
-
-        state = self.solver.init(problem.start, no_steps(phi, problem.start))
+        problem = self._problem(IterativeRefiner.iterates, args, kwargs, start)
         count = Limits(steps).budget(self.steps)
-        iterate(phi, problem.start, state, self.solver, count, collect)
-        return answers
+        return [problem.as_answer(h) for h in self._run(problem).answers(problem.start, count)]
+
+    def arguments(self, sample: Mapping[str, Any]) -> dict[str, Any]:
+        """The part of a data set's sample that a call takes by keyword: neither y nor what is not read."""
+        unknown = {"y", *self.base.unknown((), sample)}
+        return {name: value for name, value in sample.items() if name not in unknown}
 
     def problem(
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any], start: Tensor | None = None
     ) -> Problem:
-        """One call of the base, laid out for the iteration."""
+        """One call of the base, laid out for the iteration; keys of a sample that it does not take pass."""
         return self.base.problem(args, kwargs, start, self.correction.periodic)
+
+    def _problem(
+        self,
+        method: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        start: Tensor | None,
+        sample: bool = False,
+    ) -> Problem:
+        """The problem of a call of one of our methods, whose keyword arguments are all read."""
+        for key in self.base.unknown(args, kwargs):
+            if key in self.ignore:
+                continue
+            own = [p.name for p in inspect.signature(method).parameters.values() if p.kind is p.KEYWORD_ONLY]
+            names = [*self.base.names(), *own]
+            if sample and not get_close_matches(key, names, n=1, cutoff=0.8):
+                continue
+            hint = f"{did_you_mean(key, names)}, or IterativeRefiner(..., ignore=[{key!r}])"
+            raise TypeError(expected(f"an argument of {method.__name__}", repr(key), hint))
+        return self.problem(args, kwargs, start)
+
+    def _run(self, problem: Problem) -> LegRunner:
+        return LegRunner(self.correction.bind(problem.x, problem.domain), self.solver)
 
     def with_base(self, base: Any) -> Self:
         """A copy of this refiner around another base; the trained correction comes along.
@@ -242,10 +274,10 @@ class IterativeRefiner(Persistent, BaseModel, name="irno"):
             "in_channels": None,  # the correction has them, and refuses a base with others
             "out_channels": None,
         }
-        other = type(self)(**{**self.config, **parts})
+        config = self.config
+        other = type(self)(**{**config, **parts})
         other.sizes = agreed_sizes(self.sizes, other.base.sizes())
-        # What the errors of another base are, its own held-out samples have to say.
-        other.config = other._init_kwargs = {**self.config, "base": other.config["base"]}
+        other.describe(**{name: config[name] for name in parts if name != "base"})
         return other.train(self.training)
 
     def _trajectory(self, problem: Problem, y: Tensor, taken: Tensor | None) -> Trajectory:
@@ -259,19 +291,17 @@ class IterativeRefiner(Persistent, BaseModel, name="irno"):
                     "a base and targets on one grid, with the same channels",
                 )
             )
-        phi = self.correction.bind(problem.x, problem.domain)
-        run = LegRunner(phi, self.solver)
+        run = self._run(problem)
         steps = self._draw_steps()
         if taken is not None:
             leg = run(problem.start, 1, taken=taken)
         elif steps:
             start = truth.to(problem.start.dtype) if self.gradient.starts_at_truth else problem.start
-            leg = self.gradient(run, start, no_steps(phi, start), steps)
+            leg = self.gradient(run, start, no_steps(run.phi, start), steps)
         else:
             leg = run(problem.start, 0)
-        return trajectory_of(leg, steps, phi, self.solver, problem.as_field, problem.as_answer)
+        return trajectory_of(leg, steps, run.phi, self.solver, problem.as_field, problem.as_answer)
 
     def _draw_steps(self) -> int:
-        if self._fewest_steps == self.steps or not self.training:
-            return self.steps
-        return int(torch.randint(self._fewest_steps, self.steps + 1, ()))
+        fewest, most = self._steps
+        return most if fewest == most else int(torch.randint(fewest, most + 1, ()))

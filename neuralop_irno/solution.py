@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from neuralop_irno.domain.domain import Domain
+from neuralop_irno.errors import expected
 
 
 class Outcome(Enum):
@@ -19,11 +20,13 @@ class Outcome(Enum):
 
     COMPLETED = "took the number of steps that was asked for, with no tolerance to meet"
     CONVERGED = "the residual met the tolerance"
-    OUT_OF_STEPS = "the steps ran out before the tolerance was met; try more max_steps, or a looser rtol"
+    OUT_OF_STEPS = (
+        "the steps or the evaluations ran out first; try more max_steps or max_evaluations, or a looser rtol"
+    )
     GROWING = "the residual grew instead of shrinking; try a smaller alpha, or solver='backtracking'"
     STALLED = "the residual stopped shrinking above the tolerance; try another solver or a looser rtol"
     FALSE_FIXED_POINT = (
-        "the iteration came to rest where the equation is not solved; try another base or start"
+        "the iteration converged to a point where the equation is not solved; try another base or start"
     )
     NOT_FINITE = "the iterate is not finite; look at the input, or try a smaller alpha"
 
@@ -101,9 +104,11 @@ class Trajectory:
         domain: where the iterates live.
         phi: h -> Phi(x, h) for this x; the fixed-point loss evaluates it at the truth. None for a
             plain prediction.
-        alpha: the step size that led to the last iterate, a scalar or ``(samples,)``.
+        alpha: the step size that led to the last iterate, a scalar or ``(samples,)``; None where the solver
+            has no such number.
         as_field: lays a target out like the iterates.
         as_answer: the way back.
+        residual: h -> alpha * Phi(x, h) as the solver computes it, where alpha is None.
     """
 
     iterates: tuple[Tensor, ...]
@@ -113,6 +118,24 @@ class Trajectory:
     alpha: Tensor | None = None
     as_field: Callable[[Tensor], Tensor] = _as_it_is
     as_answer: Callable[[Tensor], Any] = _as_it_is
+    residual: Callable[[Tensor], Tensor] | None = None
+
+    @property
+    def steps_on(self) -> bool:
+        """Whether there is a step that could follow; a plain prediction has none."""
+        return self.residual is not None or (self.phi is not None and self.alpha is not None)
+
+    def step(self, h: Tensor) -> Tensor:
+        """h + alpha Phi(x, h), the plain step from a state, with alpha as a constant."""
+        if self.residual is not None:
+            return h + self.residual(h)
+        if self.phi is None or self.alpha is None:
+            raise ValueError(
+                expected(
+                    "a trajectory of steps", "a plain prediction", "the refiner's own output in training"
+                )
+            )
+        return h + self.domain.spread(self.alpha.detach().to(h.dtype), h) * self.phi(h)
 
     @property
     def last(self) -> Tensor:

@@ -20,7 +20,7 @@ RANKS = (
     ("host", "cache", "sealed"),
     ("solution", "spectrum", "metrics", "persistence", "data", "models", "lipschitz"),
     ("base", "correction", "solver", "losses"),
-    ("parts",),
+    ("parts", "description"),
     ("refiner", "picard"),
     ("diagnostics", "rollout"),
     ("config", "graphgym"),

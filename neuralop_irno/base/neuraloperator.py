@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from neuralop_irno.base.checks import check_finite
 from neuralop_irno.base.operator import (
     BaseOperator,
     Problem,
     Sizes,
     at_least_float32,
-    check_finite,
     signature_of,
     stated_sizes,
     unwrapped,
@@ -77,7 +77,12 @@ class OnPoints(NeuralOperator):
     ) -> Problem:
         values, source, target = self._geometry(args, kwargs)
         check_finite(values, "x")
+        if start is not None:
+            check_finite(start, "start")
         answer = self(*args, **kwargs) if start is None else start
+        if answer.dim() not in (2, 3) or answer.shape[-2] != len(target):
+            wanted = f"an answer of shape (B, {len(target)}, C), a row for each output point"
+            raise ValueError(expected(wanted, tuple(answer.shape), "a start laid out like the answer"))
         batched = answer.dim() == 3
         field = answer if batched else answer[None]
         samples, points, _ = field.shape

@@ -10,11 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MethodType
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from neuralop_irno.base.checks import CONVOLUTIONS, check_finite, refuse_points
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.grid import GridDomain, resample
 from neuralop_irno.errors import expected
@@ -62,6 +63,9 @@ class BaseOperator(nn.Module):
         frozen: no gradients, and evaluation mode whatever `train` says.
         channels: ``first`` for ``(B, C, *S)``, ``last`` for ``(B, *S, C)``; both for x and the answer.
     """
+
+    READS: ClassVar[frozenset[str]] = frozenset()
+    """Keyword arguments that the adapter itself reads, besides those of the module."""
 
     def __init__(
         self,
@@ -116,6 +120,18 @@ class BaseOperator(nn.Module):
         names = {p.name for p in parameters}
         return {key: value for key, value in kwargs.items() if key in names}
 
+    def unknown(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[str]:
+        """The names of the keyword arguments that neither the module nor the adapter reads."""
+        read = self._call(tuple(args), kwargs)[1].keys() | self.READS
+        # A module of torch's whose first parameter has another name is given x by position.
+        return [key for key in kwargs if key not in read and not (key == "x" and not args)]
+
+    def names(self) -> set[str]:
+        """The names of the keyword arguments that the module or the adapter reads."""
+        parameters = signature_of(self.module).parameters.values()
+        catch_all = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        return {p.name for p in parameters if p.kind not in catch_all} | self.READS
+
     def problem(
         self,
         args: tuple[Any, ...],
@@ -139,6 +155,7 @@ class BaseOperator(nn.Module):
             check_finite(start, "start")
         h = self.as_field(field)
         x = self.as_field(x)
+        refuse_points(self.module, x, h, self.channels, [*args, *kwargs.values()])
         if x.shape[0] != h.shape[0] or x.dim() != h.dim():
             raise ValueError(
                 expected(
@@ -260,20 +277,6 @@ def _dimension(module: nn.Module) -> int | None:
     return next(iter([*stated, *kernels]), None)
 
 
-CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-
-
 def at_least_float32(field: Tensor) -> Tensor:
     """The state of the iteration is kept in float32 or better, whatever the base computes in."""
     return field.to(torch.promote_types(field.dtype, torch.float32))
-
-
-def check_finite(field: Tensor, name: str) -> None:
-    """An input with holes is an error of the caller; an iterate that blows up is an outcome."""
-    if not isinstance(field, Tensor):
-        raise TypeError(expected(f"{name} as a tensor", type(field).__name__, f"torch.as_tensor({name})"))
-    if not torch.isfinite(field).all():
-        bad = int((~torch.isfinite(field)).sum())
-        raise ValueError(
-            expected(f"{name} to be finite", f"{bad} values that are NaN or infinite", "cleaning the data")
-        )

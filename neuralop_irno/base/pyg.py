@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from neuralop_irno.base.checks import check_finite
 from neuralop_irno.base.operator import (
     BaseOperator,
     Problem,
     at_least_float32,
-    check_finite,
     signature_of,
     unwrapped,
 )
+from neuralop_irno.domain.check import PARTS
 from neuralop_irno.domain.graph import GraphDomain
 from neuralop_irno.errors import expected
 
@@ -33,6 +34,8 @@ class OnGraphs(BaseOperator):
     Shapes:
         - the answer: ``(N, C)``, N counting the nodes of all graphs
     """
+
+    READS: ClassVar[frozenset[str]] = frozenset({"x", *PARTS})
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         graph = graph_among(args, kwargs)

@@ -7,8 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from neuralop_irno.domain.domain import Domain
+from neuralop_irno.errors import expected
 
 
 class Correction(nn.Module):
@@ -106,12 +108,20 @@ class FunctionCorrection(Correction):
 
 
 def part_of(prepared: Any, domain: Domain, keep: Tensor) -> Any:
-    """The kept samples' part of whatever a correction prepared: fields, the domain, and tuples of them."""
-    if isinstance(prepared, Tensor):
-        return domain.take(prepared, keep)
-    if isinstance(prepared, Domain):
-        return prepared.select(keep)
-    if isinstance(prepared, tuple):
-        parts = [part_of(part, domain, keep) for part in prepared]
-        return type(prepared)(*parts) if hasattr(prepared, "_fields") else tuple(parts)
-    return prepared
+    """The kept samples' part of whatever a correction prepared: fields, domains, and containers of them.
+
+    Containers are those of ``torch.utils._pytree``: tuples, named tuples, lists, dicts. Numbers, strings and
+    None belong to all samples. Anything else cannot be divided, and is a TypeError.
+    """
+
+    def part(leaf: Any) -> Any:
+        if isinstance(leaf, Tensor):
+            return domain.take(leaf, keep)
+        if isinstance(leaf, Domain):
+            return leaf.select(keep)
+        if leaf is None or isinstance(leaf, (bool, int, float, str)):
+            return leaf
+        wanted = "what `prepare` returns as fields, a domain, or tuples, lists and dicts of them"
+        raise TypeError(expected(wanted, type(leaf).__name__, "a tuple of tensors"))
+
+    return tree_map(part, prepared)

@@ -129,7 +129,7 @@ class UNet(Correction):
                 expected(
                     f"{name} of shape (B, {channels}, {', '.join('n' * self.dim)})",
                     tuple(field.shape),
-                    "in_channels, out_channels and dim that fit the data",
+                    "in_channels and out_channels that fit the data, dim of its grid, or a graph for points",
                 )
             )
 

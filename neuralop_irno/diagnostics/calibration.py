@@ -135,7 +135,7 @@ def gather(
                 k: v.to(device) if isinstance(v, Tensor) else v for k, v in batch.items()
             }
             y = sample.pop("y")
-            solution = model.solve(**sample, **options)
+            solution = model.solve(**model.arguments(sample), **options)
             problem = model.problem((), sample, start=solution.value)
             errors.append(problem.domain.norm(problem.start - problem.as_field(y)).cpu())
             known.append({name: values.cpu() for name, values in solution.predictors.items()})

@@ -23,7 +23,7 @@ from neuralop_irno.diagnostics.spectral_error import band_middles, band_ratios
 from neuralop_irno.errors import expected
 from neuralop_irno.modes import evaluating
 from neuralop_irno.refiner import IterativeRefiner
-from neuralop_irno.solver.picard import step_size_of
+from neuralop_irno.solver.plain_step import plain_step
 from neuralop_irno.spectrum.of_domain import spectrum_of
 
 BANDS = 16
@@ -194,12 +194,14 @@ def diagnose(
             missing = samples - sum(len(part.alpha) for part in measured)
             if missing > 0:
                 keep = torch.arange(min(missing, domain.samples), device=device)
-                phi = model.correction.bind(problem.x, domain).select(keep)
+                bound = model.correction.bind(problem.x, domain).select(keep)
                 # At the first step: a step size that decays says nothing about the correction.
-                alpha = step_size_of(model.solver, torch.zeros_like(keep)).detach().to(truth.dtype)
+                phi, alpha = plain_step(bound, model.solver, torch.zeros_like(keep))
                 starts, truths = domain.take(problem.start, keep), domain.take(truth, keep)
-                measured.append(measure(phi, starts, truths, alpha, iterations))
-            answers = [problem.as_field(answer) for answer in model.iterates(**sample, steps=last)]
+                measured.append(measure(phi, starts, truths, alpha.detach().to(truth.dtype), iterations))
+            answers = [
+                problem.as_field(answer) for answer in model.iterates(**model.arguments(sample), steps=last)
+            ]
             errors.append(torch.stack([domain.norm(h - truth) for h in answers]).cpu())
             changes.append(torch.stack([domain.norm(b - a) for a, b in pairwise(answers)]).cpu())
             spectrum = spectrum_of(domain, device)

@@ -22,7 +22,7 @@ class StepLoss(Loss):
     """
 
     def per_sample(self, trajectory: Trajectory, y: Tensor) -> Tensor:
-        if trajectory.phi is None or trajectory.alpha is None:
+        if not trajectory.steps_on:
             return trajectory.domain.mean(trajectory.last.detach() * 0)
         with torch.enable_grad():  # derivatives are what it is about, in evaluation too
             return self.of_step(StepJacobian(trajectory), y)
@@ -117,13 +117,10 @@ class StepJacobian:
     """
 
     def __init__(self, trajectory: Trajectory) -> None:
-        assert trajectory.phi is not None
-        assert trajectory.alpha is not None
         self.domain = trajectory.domain
         self._at = trajectory.last.detach().requires_grad_()
         self._dual = torch.zeros_like(self._at, requires_grad=True)
-        alpha = self.domain.spread(trajectory.alpha.detach().to(self._at.dtype), self._at)
-        self._image = self._at + alpha * trajectory.phi(self._at)
+        self._image = trajectory.step(self._at)
         # J^T u is linear in u: its own derivative is J.
         (self._pulled,) = torch.autograd.grad(self._image, self._at, self._dual, create_graph=True)
 

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from neuralop_irno.base.operator import at_least_float32, check_finite
+from neuralop_irno.base.checks import check_finite
+from neuralop_irno.base.operator import at_least_float32
 from neuralop_irno.correction.correction import BoundCorrection
 from neuralop_irno.errors import expected
 from neuralop_irno.parts import build_solver, other_solver
@@ -17,7 +18,8 @@ from neuralop_irno.picard.bounds import PicardSolution
 from neuralop_irno.picard.call import FixedPointMap, arguments, laid_out
 from neuralop_irno.solution import Trajectory
 from neuralop_irno.solver.gradient import gradient_rule
-from neuralop_irno.solver.picard import Picard, step_size_of
+from neuralop_irno.solver.picard import Picard
+from neuralop_irno.solver.plain_step import plain_step
 from neuralop_irno.solver.solve import LegRunner, no_steps, solve, trajectory_of
 from neuralop_irno.solver.solver import Solver
 from neuralop_irno.solver.step_size import Constant
@@ -165,10 +167,10 @@ class PicardNetwork(nn.Module):
             raise ValueError(expected(wanted, tuple(known.shape), "lipschitz_bound(block)"))
         chosen = other_solver(solver, self.solver)
         solution = solve(phi, start, chosen, self.steps, limits, _as_it_is)
-        alpha = step_size_of(chosen, solution.steps)
+        step, alpha = plain_step(phi, chosen, solution.steps)
         coming = None
         if not _takes_plain_steps(chosen):
-            coming = alpha.abs() * phi.domain.norm(phi(solution.value))
+            coming = alpha.abs() * phi.domain.norm(step(solution.value))
             solution = replace(solution, evaluations=solution.evaluations + phi.domain.samples)
         factor = None if known is None else self._factor(known.to(alpha.device), alpha.double())
         bounded = PicardSolution.of(solution, factor, coming)

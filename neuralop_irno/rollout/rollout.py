@@ -17,7 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neuralop_irno.base.operator import at_least_float32, check_finite
+from neuralop_irno.base.checks import check_finite
+from neuralop_irno.base.operator import at_least_float32
 from neuralop_irno.base.pyg import graph_among
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.graph import GraphDomain

@@ -11,7 +11,7 @@ over calls, and `RefinementLoss` supervises the refinement of each.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -256,16 +256,22 @@ def joined(calls: Sequence[Trajectory], as_field: Any) -> Trajectory:
     Where they stand at different places of the iteration (under implicit rules), the mean place counts.
     """
     last = calls[-1]
-    phis = [call.phi for call in calls if call.phi is not None]
 
-    def phi(h: Tensor) -> Tensor:
-        return torch.cat([one(part) for one, part in zip(phis, h.chunk(len(phis), 1), strict=True)], 1)
+    def each(functions: Sequence[Callable[[Tensor], Tensor] | None]) -> Callable[[Tensor], Tensor] | None:
+        """Each function on its own part of the channels."""
+        known = [function for function in functions if function is not None]
+
+        def joint(h: Tensor) -> Tensor:
+            return torch.cat([one(part) for one, part in zip(known, h.chunk(len(known), 1), strict=True)], 1)
+
+        return joint if known else None
 
     return Trajectory(
         tuple(torch.cat(parts, 1) for parts in zip(*(call.iterates for call in calls), strict=True)),
         tuple(torch.stack(parts).mean(0) for parts in zip(*(call.progress for call in calls), strict=True)),
         last.domain,
-        phi if phis else None,
+        each([call.phi for call in calls]),
         last.alpha,
         as_field,
+        residual=each([call.residual for call in calls]),
     )

@@ -57,3 +57,6 @@ class BestSoFar(Solver):
 
     def answer(self, h: Tensor, state: Best) -> Tensor:
         return state.best
+
+    def step_size(self, taken: Tensor) -> Tensor | None:
+        return self.solver.step_size(taken)

@@ -42,7 +42,7 @@ class Denoising(Damped):
             raise ValueError(expected(limits, f"{levels} and {least}", "levels=3, least=1e-3"))
         # The prediction is a step of size one, so that its loss is the mean square error.
         super().__init__([1.0] * from_nothing + [least ** (k / noisy) for k in range(1, noisy + 1)])
-        self.from_nothing = from_nothing
+        self.levels, self.least, self.from_nothing = levels, least, from_nothing
 
     def init(self, h: Tensor, taken: Tensor) -> SolverState:
         return SolverState(taken, h, torch.zeros_like(h))

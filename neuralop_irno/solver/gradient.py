@@ -1,16 +1,16 @@
 """How gradients cross the loop. A rule is handed the loop as a function; it never imports it.
 
-=============  ======================================  =====================  ======================
+=============  ======================================  =====================  ==============================
 rule           supervised states                       memory                 Phi evaluations
-=============  ======================================  =====================  ======================
+=============  ======================================  =====================  ==============================
 unrolled       h_1 .. h_K                              K steps                K
 checkpointed   h_1 .. h_K, the same gradient           one step + K states    2 K
 last           the last n                              n steps                K
 detached       one per sample, from a drawn h_k        one step               1 + (K - 1) / 2, mean
 from_truth     one per sample, from y itself           one step               1
-implicit       the fixed point                         one step               to rest, and back again
-neumann        the fixed point, n terms of the above   one step               to rest, and n - 1
-=============  ======================================  =====================  ======================
+implicit       the fixed point                         one step               to converge, for h and for u
+neumann        the fixed point, n terms of the above   one step               to converge, and n - 1 for u
+=============  ======================================  =====================  ==============================
 """
 
 from __future__ import annotations
@@ -72,12 +72,12 @@ class Run(Protocol):
         """
 
     def settle(self, start: Tensor, taken: Tensor, limits: Limits) -> tuple[Tensor, Tensor]:
-        """Where each sample comes to rest, and the steps that it then has behind it."""
+        """Where each sample has converged, and the steps that it then has behind it."""
 
     def adjoint(
         self, pull: Callable[[Tensor], Tensor], grad: Tensor, solver: Solver, limits: Limits
     ) -> Tensor:
-        """The u with u = grad + pull(u), by a solver."""
+        """The u with u = grad + pull(u), by a solver; grad itself for samples where it finds none."""
 
 
 class GradientRule(ABC):
@@ -187,43 +187,49 @@ class FromTruth(GradientRule):
 class Implicit(GradientRule):
     r"""The gradient of the fixed point itself, by the implicit function theorem.
 
-    At rest h* = G(h*, w), and with the Jacobian J of G in h
+    At the fixed point h* = G(h*, w), with G(h) = h + alpha Phi(x, h) whatever the solver is, and with the
+    Jacobian J of G in h
 
     .. math:: \frac{\partial L}{\partial w} = u^T \frac{\partial G}{\partial w}, \qquad
               u = \frac{\partial L}{\partial h^*} + J^T u
 
-    so that one step is all that has to be kept, however many it took to come to rest. The equation for u is
-    a fixed-point problem of its own, and solved by the same solvers.
+    so that one step is all that has to be kept, however many it took to converge. The equation for u is
+    a fixed-point problem of its own, and solved by the same solvers. It has no solution where J has the
+    eigenvalue 1, as with an untrained correction, which is zero: samples whose equation is not solved get the
+    gradient of one step (u = dL/dh*), with a warning, until it is.
 
     Args:
-        rtol: how nearly at rest the state has to be; K limits the steps.
+        rtol: how close to the fixed point the state has to be; K limits the steps. The default leaves the
+            gradient within about 1e-5 of that of a long unroll.
         backward: the solver for u.
-        backward_rtol: its tolerance.
+        backward_rtol: its tolerance, in units of dL/dh*.
         backward_steps: its steps, at most.
     """
 
     def __init__(
         self,
-        rtol: float = 1e-4,
+        rtol: float = 1e-5,
         backward: Any = "anderson",
-        backward_rtol: float = 1e-4,
+        backward_rtol: float = 1e-5,
         backward_steps: int = 50,
     ) -> None:
-        self.forward_rtol = rtol
+        self.rtol, self.backward_rtol, self.backward_steps = rtol, backward_rtol, backward_steps
         self.backward: Solver = SOLVERS.build(backward)
         self.limits = Limits(rtol=backward_rtol, max_steps=backward_steps)
 
     def __call__(self, run: Run, start: Tensor, taken: Tensor, steps: int) -> Leg:
-        limits = Limits(rtol=self.forward_rtol, max_steps=max(steps - 1, 0))
+        limits = Limits(rtol=self.rtol, max_steps=max(steps - 1, 0))
         with torch.no_grad():
             rest, taken = run.settle(start, taken, limits)
         rest = rest.detach().requires_grad_()
         leg = run(rest, 1, taken=taken)
+        # The plain step: what a solver makes of it (its best iterate, say) need not depend on the weights.
+        image = rest + leg.state.residual
 
         def pull(u: Tensor) -> Tensor:
-            return torch.autograd.grad(leg.value, rest, u, retain_graph=True)[0]
+            return torch.autograd.grad(image, rest, u, retain_graph=True)[0]
 
-        value: Tensor = _Adjoint.apply(leg.value, lambda grad: self.solve(run, pull, grad))
+        value: Tensor = _Adjoint.apply(image, lambda grad: self.solve(run, pull, grad))
         return Leg(value, leg.state, (value,), leg.taken)
 
     def solve(self, run: Run, pull: Callable[[Tensor], Tensor], grad: Tensor) -> Tensor:
@@ -240,10 +246,10 @@ class Neumann(Implicit):
 
     Args:
         terms: n.
-        rtol: how nearly at rest the state has to be; K limits the steps.
+        rtol: how close to the fixed point the state has to be; K limits the steps.
     """
 
-    def __init__(self, terms: int = 1, rtol: float = 1e-4) -> None:
+    def __init__(self, terms: int = 1, rtol: float = 1e-5) -> None:
         super().__init__(rtol)
         if terms < 1:
             raise ValueError(expected("at least one term", f"terms={terms}", "terms=1"))
@@ -257,7 +263,7 @@ class Neumann(Implicit):
 
 
 @GRADIENTS.register("one_step")
-def one_step(rtol: float = 1e-4) -> Neumann:
+def one_step(rtol: float = 1e-5) -> Neumann:
     """`Neumann` with a single term."""
     return Neumann(1, rtol)
 

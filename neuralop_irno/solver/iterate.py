@@ -51,7 +51,8 @@ def iterate(
         def step(h: Tensor, state: SolverState, phi: Phi = phi) -> tuple[Tensor, SolverState]:
             return solver.step(phi, h, state)
 
-        h, state = around(step, h, state) if around else step(h, state)
+        if phi.domain.samples:  # an empty batch is not evaluated: most layers refuse one
+            h, state = around(step, h, state) if around else step(h, state)
         going_on = watch(h, state) if watch else None
         if going_on is None:
             continue

@@ -30,6 +30,10 @@ class Damped(Solver):
             alpha = phi.domain.spread(alpha, h)
         return alpha * phi(h, state.taken)
 
+    def step_size(self, taken: Tensor) -> Tensor | None:
+        alpha: Tensor = self.alpha(taken.clamp(min=0))
+        return alpha.expand(taken.shape)
+
 
 @SOLVERS.register("picard")
 class Picard(Damped):
@@ -61,11 +65,3 @@ class Picard(Damped):
     def step(self, phi: Phi, h: Tensor, state: SolverState) -> tuple[Tensor, SolverState]:
         update = self.residual(phi, h, state)
         return h + update, SolverState(state.taken + 1, h, update)
-
-
-def step_size_of(solver: Solver, taken: Tensor) -> Tensor:
-    """The alpha of a solver, or of the one inside it, for samples that have taken so many steps."""
-    for part in solver.modules():
-        if isinstance(part, Damped):
-            return part.alpha(taken.clamp(min=0)).expand(taken.shape)
-    return torch.ones_like(taken, dtype=torch.float32)

@@ -30,6 +30,7 @@ class Guarded(SolverState):
     inner: SolverState
 
 
+@SOLVERS.register("safeguarded")
 class Safeguarded(Solver):
     """A solver whose step is taken back, sample by sample, where the residual grew.
 
@@ -42,7 +43,7 @@ class Safeguarded(Solver):
         growth: how much larger the residual may become in one step.
     """
 
-    def __init__(self, solver: Any, growth: float = 1.0) -> None:
+    def __init__(self, solver: Any = "picard", growth: float = 1.0) -> None:
         super().__init__()
         if not growth > 0:
             raise ValueError(expected("growth > 0", growth, "growth=1.0"))
@@ -71,8 +72,5 @@ class Safeguarded(Solver):
     def answer(self, h: Tensor, state: Guarded) -> Tensor:
         return self.solver.answer(h, state.inner)
 
-
-@SOLVERS.register("safeguarded")
-def safeguarded(solver: Any = "picard", growth: float = 1.0) -> Safeguarded:
-    """`Safeguarded` around a solver that is named: ``{"name": "safeguarded", "solver": "aitken"}``."""
-    return Safeguarded(solver, growth)
+    def step_size(self, taken: Tensor) -> Tensor | None:
+        return self.solver.step_size(taken)

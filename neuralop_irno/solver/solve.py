@@ -1,7 +1,8 @@
-"""The loop with its company: for training (legs of a trajectory), and for answers (per-sample ends)."""
+"""Drivers around `iterate`: one for training and for a number of steps, one for solving to a tolerance."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -12,10 +13,13 @@ from neuralop_irno.domain.domain import Domain
 from neuralop_irno.solution import Solution, Trajectory
 from neuralop_irno.solver.accuracy import Accuracy
 from neuralop_irno.solver.gradient import Leg, Step
-from neuralop_irno.solver.iterate import iterate
-from neuralop_irno.solver.picard import step_size_of
+from neuralop_irno.solver.iterate import Watch, iterate
+from neuralop_irno.solver.plain_step import plain_step
 from neuralop_irno.solver.solver import Phi, Solver, SolverState
 from neuralop_irno.solver.stopping import Limits, Stopping
+
+USABLE = 0.01
+"""An adjoint that missed its tolerance is used if what is left is below this share of the gradient."""
 
 
 class LegRunner:
@@ -32,6 +36,7 @@ class LegRunner:
         state: SolverState | None = None,
         taken: Tensor | None = None,
         around: Callable[[Step, Tensor, SolverState], tuple[Tensor, SolverState]] | None = None,
+        watch: Watch | None = None,
     ) -> Leg:
         if state is None:
             behind = no_steps(self.phi, start) if taken is None else taken
@@ -47,12 +52,23 @@ class LegRunner:
             iterates.append(h)
             behind_each.append(state.taken)
 
-        watch = collect if torch.is_grad_enabled() else None
+        if watch is None and torch.is_grad_enabled():
+            watch = collect
         value, state = iterate(self.phi, start, state, self.solver, steps, watch, around)
         return Leg(self.solver.answer(value, state), state, tuple(iterates), tuple(behind_each))
 
+    def answers(self, start: Tensor, steps: int) -> list[Tensor]:
+        """The values of the legs of 0, 1, .. steps from a state, in one pass."""
+        found = [start]
+
+        def keep(h: Tensor, state: SolverState) -> None:
+            found.append(self.solver.answer(h, state))
+
+        self(start, steps, watch=keep)
+        return found
+
     def settle(self, start: Tensor, taken: Tensor, limits: Limits) -> tuple[Tensor, Tensor]:
-        """Where each sample comes to rest, and the steps that it then has behind it."""
+        """Where each sample has converged, and the steps that it then has behind it."""
         budget = torch.full_like(taken, limits.budget(0))
         stopping = Stopping(self.phi, start, budget, self.solver.answer, limits)
         iterate_each(self.phi, start, self.solver.init(start, taken), self.solver, stopping)
@@ -61,23 +77,38 @@ class LegRunner:
     def adjoint(
         self, pull: Callable[[Tensor], Tensor], grad: Tensor, solver: Solver, limits: Limits
     ) -> Tensor:
-        """The u with u = grad + pull(u), by a solver."""
-        whole = _WholeBatch(lambda u: grad + pull(u) - u, self.phi.domain)
-        reached: list[Tensor] = []
+        """The u with u = grad + pull(u), by a solver; grad itself for samples where it finds none.
 
-        def until_all_are_there(h: Tensor, state: SolverState) -> Tensor | None:
-            reached[:] = [h]
-            size, scale = whole.domain.norm(state.residual), whole.domain.norm(h)
-            done = bool((limits.scaled(size, scale) < 1).all())
-            return state.taken.new_zeros(0) if done else None
+        It is judged by the residual in units of grad: u itself may grow without bound where the equation has
+        no solution, as with a correction that is zero, whose step is the identity.
+        """
+        whole = _WholeBatch(lambda u: grad + pull(u) - u, self.phi.domain)
+        norm, spread = whole.domain.norm, whole.domain.spread
+        scale = norm(grad)
+        best, left = grad, torch.full_like(scale, torch.inf)
+
+        def until_all_have_converged(h: Tensor, state: SolverState) -> Tensor | None:
+            nonlocal best, left
+            # A sample whose gradient is zero has its u already.
+            share = torch.where(scale > 0, norm(state.residual) / scale, 0.0)
+            closer = share < left
+            best, left = torch.where(spread(closer, h), state.at, best), torch.where(closer, share, left)
+            return state.taken.new_zeros(0) if bool((left < limits.rtol).all()) else None
 
         state = solver.init(grad, no_steps(whole, grad))
-        iterate(whole, grad, state, solver, limits.budget(0), until_all_are_there)
-        return reached[0] if reached else grad
+        iterate(whole, grad, state, solver, limits.budget(0), until_all_have_converged)
+        found = left < USABLE
+        if not bool(found.all()):
+            warnings.warn(
+                "implicit gradient: the adjoint equation of some samples was not solved; their gradient is "
+                "that of one step, as by gradient='one_step'",
+                stacklevel=2,
+            )
+        return torch.where(spread(found, grad), best, grad)
 
 
 class _WholeBatch:
-    """A function of all samples at once as a `Phi`; nobody can leave it early."""
+    """A function of all samples at once as a `Phi`; no sample can leave it early."""
 
     physics = None
 
@@ -94,6 +125,8 @@ class _WholeBatch:
 def iterate_each(phi: Phi, start: Tensor, state: SolverState, solver: Solver, stopping: Stopping) -> None:
     """Run every sample to its own end; the watch holds all that happened."""
     starters = stopping.starters()
+    if not len(starters):
+        return
     if len(starters) < phi.domain.samples:
         start, state = phi.domain.take(start, starters), state.select(phi.domain, starters)
         phi = phi.select(starters)
@@ -163,8 +196,10 @@ def trajectory_of(
     iterates = leg.iterates or (leg.value,)
     behind = leg.taken or (leg.state.taken,)
     progress = tuple(((k - 1) / max(steps - 1, 1)).clamp(0, 1) for k in behind)
-    alpha = step_size_of(solver, behind[-1] - 1)
-    return Trajectory(iterates, progress, phi.domain, phi, alpha, as_field, as_answer)
+    before = (behind[-1] - 1).clamp(min=0)
+    alpha = solver.step_size(before)
+    residual = plain_step(phi, solver, before)[0] if alpha is None else None
+    return Trajectory(iterates, progress, phi.domain, phi, alpha, as_field, as_answer, residual)
 
 
 def no_steps(phi: Phi, start: Tensor) -> Tensor:

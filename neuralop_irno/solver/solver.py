@@ -87,3 +87,11 @@ class Solver(nn.Module):
     def answer(self, h: Tensor, state: Any) -> Tensor:
         """What to return for an iteration that ends here: by default, where it ends."""
         return h
+
+    def step_size(self, taken: Tensor) -> Tensor | None:
+        """alpha of each sample after ``taken`` steps, ``(samples,)``.
+
+        None, the default, says that the solver has no such number. Losses and diagnostics then read
+        alpha * Phi off the ``residual`` of its states: see `neuralop_irno.solver.plain_step`.
+        """
+        return None

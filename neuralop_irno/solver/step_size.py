@@ -109,6 +109,7 @@ class Learned(StepSize):
         super().__init__()
         if steps < 1:
             raise ValueError(expected("at least one learned step size", f"steps={steps}", "steps=1"))
+        self.value, self.steps = value, steps
         self.values = nn.Parameter(torch.full((steps,), _finite(value)))
 
     def forward(self, taken: Tensor) -> Tensor:

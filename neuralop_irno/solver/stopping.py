@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -34,28 +35,28 @@ class Limits:
         steps: how many to take, where there is no tolerance; None leaves it to the model.
         max_steps: how many to take at most, where there is one; one for all, or one per sample,
             ``(samples,)``.
-        evaluations: of Phi, counted in samples over the whole batch; None sets no limit.
+        max_evaluations: of Phi, counted in samples over the whole batch; None sets no limit.
         atol: with rtol, converged means that the residual is below ``atol + rtol |h|``.
         rtol: see atol; one for all, or one per sample, ``(samples,)``. With both at 0 no tolerance was
             asked for.
-        physics_tol: the norm of the equation's own residual below which it is solved; None where that
+        residual_tol: the norm of the equation's own residual below which it is solved; None where that
             residual is not known.
     """
 
     steps: int | None = None
     max_steps: int | Tensor | None = None
-    evaluations: int | None = None
+    max_evaluations: int | None = None
     atol: float = 0.0
     rtol: float | Tensor = 0.0
-    physics_tol: float | None = None
+    residual_tol: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("steps", "max_steps", "evaluations"):
+        for name in ("steps", "max_steps", "max_evaluations"):
             value = getattr(self, name)
             counts = [] if value is None else numbers(value)
-            if not all(isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in counts):
+            if not all(isinstance(n, Integral) and not isinstance(n, bool) and int(n) >= 0 for n in counts):
                 raise ValueError(expected(f"{name} >= 0", repr(value), f"{name}=6"))
-        for name in ("atol", "rtol", "physics_tol"):
+        for name in ("atol", "rtol", "residual_tol"):
             value = getattr(self, name)
             if value is not None and not all(0 <= v < math.inf for v in numbers(value)):
                 raise ValueError(expected(f"{name} >= 0 and finite", value, "rtol=1e-3"))
@@ -67,7 +68,7 @@ class Limits:
     @property
     def tolerance(self) -> bool:
         """Whether there is anything to converge to."""
-        return self.atol > 0 or max(numbers(self.rtol), default=0) > 0 or self.physics_tol is not None
+        return self.atol > 0 or max(numbers(self.rtol), default=0) > 0 or self.residual_tol is not None
 
     def budget(self, usual: int) -> int:
         """How many steps a sample may take at most, of a model that takes ``usual`` ones."""
@@ -77,8 +78,13 @@ class Limits:
 
     def budgets(self, usual: int, taken: Tensor) -> Tensor:
         """How many steps each sample may take, laid out like the steps that it has taken."""
+        for name in ("max_steps", "rtol"):
+            value = getattr(self, name)
+            if isinstance(value, Tensor) and value.dim() and value.shape != taken.shape:
+                wanted = f"{name} once, or for each of {len(taken)} samples"
+                raise ValueError(expected(wanted, tuple(value.shape), f"{name} of shape ({len(taken)},)"))
         if isinstance(self.max_steps, Tensor):
-            return self.max_steps.to(taken)
+            return self.max_steps.to(taken).expand_as(taken)
         return torch.full_like(taken, self.budget(usual))
 
     def scaled(self, residual: Tensor, h: Tensor, samples: Tensor | None = None) -> Tensor:
@@ -90,8 +96,9 @@ class Limits:
             samples: whose they are; by default everybody's.
         """
         rtol = self.rtol
-        if isinstance(rtol, Tensor) and samples is not None:
-            rtol = rtol[samples]
+        if isinstance(rtol, Tensor):
+            rtol = rtol.to(h.device)
+            rtol = rtol[samples] if rtol.dim() and samples is not None else rtol
         # A state of zero that stays there is at rest, although rtol allows it nothing.
         return residual / (self.atol + rtol * h).clamp(min=torch.finfo(h.dtype).tiny)
 
@@ -142,7 +149,9 @@ class Stopping:
         self.accuracy = accuracy
         self.value = start
         self.taken = torch.zeros_like(budget)
-        self.outcomes = [Outcome.COMPLETED] * domain.samples
+        # Without a tolerance a sample that may take no step has taken all that were asked for.
+        nothing = Outcome.OUT_OF_STEPS if self._limits.tolerance else Outcome.COMPLETED
+        self.outcomes = [Outcome.OUT_OF_STEPS if steps else nothing for steps in budget.tolist()]
         self.evaluations = 0
 
     @property
@@ -201,7 +210,7 @@ class Stopping:
 
     def _room(self, samples: int) -> bool:
         """Whether the batch may take one more step."""
-        limit = self._limits.evaluations
+        limit = self._limits.max_evaluations
         return limit is None or self.evaluations + samples <= limit
 
     def _ends(self, active: Tensor, h: Tensor, size: Tensor) -> dict[Outcome, Tensor]:
@@ -210,14 +219,15 @@ class Stopping:
         smallest = torch.minimum(self._smallest[active], size)
         self._smallest[active] = torch.where(progress, size, self._smallest[active])
         self._waited[active] = torch.where(progress, 0, self._waited[active] + 1)
-        spent = (self.taken[active] >= self._budget[active]) | (not self._room(len(active)))
+        enough = self.taken[active] >= self._budget[active]
+        spent = enough | (not self._room(len(active)))
         reached = self._here.norm(h)
         ends = {Outcome.NOT_FINITE: ~(size.isfinite() & reached.isfinite())}
         if not self._limits.tolerance:
-            return {**ends, Outcome.COMPLETED: spent}
+            return {**ends, Outcome.COMPLETED: enough, Outcome.OUT_OF_STEPS: spent}
         at_rest = self._limits.scaled(size, reached, active) < 1
-        if self._physics is not None and self._limits.physics_tol is not None:
-            solved = self._here.norm(self._physics(h)) < self._limits.physics_tol
+        if self._physics is not None and self._limits.residual_tol is not None:
+            solved = self._here.norm(self._physics(h)) < self._limits.residual_tol
             ends |= {Outcome.CONVERGED: solved, Outcome.FALSE_FIXED_POINT: at_rest & ~solved}
         else:
             ends |= {Outcome.CONVERGED: at_rest}

@@ -25,8 +25,9 @@ from neuralop_irno.training.trainer import Trainer
 
 def answer(model: nn.Module, sample: Sample) -> Any:
     """The answer to a sample without its y, of which a model gets what it takes."""
-    call = model if isinstance(model, IterativeRefiner) else wrap_operator(model, frozen=False)
-    return call(**sample)
+    if isinstance(model, IterativeRefiner):
+        return model(**model.arguments(sample))
+    return wrap_operator(model, frozen=False)(**sample)
 
 
 def device_of(model: nn.Module) -> torch.device:

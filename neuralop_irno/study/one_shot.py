@@ -55,7 +55,7 @@ def one_shot_like(refiner: IterativeRefiner, match: str, data: Dataset[Sample]) 
 def _once(refiner: IterativeRefiner, words: dict[str, Any]) -> IterativeRefiner:
     control = IterativeRefiner(**{**one_shot(words), "base": refiner.base.module})
     # The base is the same, and so are the words that build it again.
-    control.config["base"] = refiner.config["base"]
+    control.describe(base=refiner.config["base"])
     return control.to(device_of(refiner))
 
 

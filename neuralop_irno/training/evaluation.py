@@ -72,7 +72,7 @@ def scores_per_step(
         y = sample.pop("y")
         if isinstance(model, IterativeRefiner):
             known = None if starts is None else starts[index]
-            answers = model.iterates(**sample, steps=steps, start=known)
+            answers = model.iterates(**model.arguments(sample), steps=steps, start=known)
         else:
             answers = [wrap_operator(model, frozen=False)(**sample)]
         owner = sample.get("batch")
@@ -121,7 +121,7 @@ def scores_of_solutions(
     for _, batch in load_all(dataset, batch_size):
         sample: dict[str, Any] = to_device(batch, torch.device(device))
         y = sample.pop("y")
-        solution = model.solve(**sample, **options)
+        solution = model.solve(**model.arguments(sample), **options)
         scores.append(score(metric, solution.value, y, sample.get("batch")).cpu())
         steps.append(solution.steps.cpu())
         outcomes.update(solution.outcomes)

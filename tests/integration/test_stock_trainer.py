@@ -35,7 +35,8 @@ class Smoothing(Dataset[dict[str, Any]]):
 def refiner(seed: int = 2) -> IterativeRefiner:
     torch.manual_seed(seed)
     base = FNO((4, 4), in_channels=1, out_channels=1, hidden_channels=4, n_layers=1)
-    return IterativeRefiner(base, {"name": "unet", "width": 4, "depth": 1}, steps=2, alpha=0.5)
+    words = {"name": "unet", "width": 4, "depth": 1}
+    return IterativeRefiner(base, words, steps=2, alpha=0.5, ignore=["name"])
 
 
 def loader(samples: int = 8, seed: int = 1) -> DataLoader[dict[str, Any]]:
