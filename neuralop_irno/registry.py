@@ -10,11 +10,15 @@ Other packages add parts through the entry-point group ``neuralop_irno.<family>`
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
-from importlib.metadata import entry_points
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from neuralop_irno.errors import did_you_mean, expected
+import numpy as np
+
+from neuralop_irno.annotations import described, fits, hint_of
+from neuralop_irno.errors import at_key, did_you_mean, expected, in_grammar, shown
 from neuralop_irno.functions import with_functions
 
 BOOKKEEPING_KEYS = frozenset({"_config_name"})
@@ -45,6 +49,7 @@ class Registry:
         self._also: Callable[[], Mapping[str, Callable[..., Any]]] | None = None
         self._prefixes: dict[str, Callable[[str], Callable[..., Any]]] = {}
         self._plugins_loaded = False
+        self._broken: dict[str, Exception] = {}
 
     def register_prefix(self, prefix: str, find: Callable[[str], Callable[..., Any]]) -> None:
         """Let ``prefix:word`` name whatever a function finds for the word."""
@@ -75,9 +80,11 @@ class Registry:
         if colon and prefix in self._prefixes:
             return self._prefixes[prefix](word)
         known = self._known()
-        if name not in known:
-            raise ValueError(expected(f"the name of a {self.family}", repr(name), did_you_mean(name, known)))
-        return known[name]
+        if name in known:
+            return known[name]
+        if name in self._broken:
+            raise ValueError(_not_loaded(self.family, name, self._broken[name])) from self._broken[name]
+        raise ValueError(expected(f"the name of a {self.family}", shown(name), did_you_mean(name, known)))
 
     def build(self, spec: Any, **context: Any) -> Any:
         """Turn a name or a mapping into an object; anything else passes through unchanged.
@@ -120,8 +127,23 @@ class Registry:
         if not self._plugins_loaded:
             self._plugins_loaded = True
             for plugin in entry_points(group=f"neuralop_irno.{self.family.replace(' ', '_')}s"):
-                self.register(plugin.name, plugin.load())
+                self._load(plugin)
         return {**(self._also() if self._also else {}), **self._entries}
+
+    def _load(self, plugin: EntryPoint) -> None:
+        """Register what another package adds; if that fails, warn, and keep the error for each look-up."""
+        try:
+            self.register(plugin.name, plugin.load())
+        except Exception as error:  # whatever the plugin's module raises; the others load all the same
+            self._broken[plugin.name] = error
+            warnings.warn(_not_loaded(self.family, plugin.name, error), stacklevel=5)
+
+
+def _not_loaded(family: str, name: str, error: Exception) -> str:
+    problem = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return expected(
+        f"the plugin {family} '{name}' to load", problem, "repairing or uninstalling the package that adds it"
+    )
 
 
 def accepts(constructor: Callable[..., Any], key: str) -> bool:
@@ -131,36 +153,55 @@ def accepts(constructor: Callable[..., Any], key: str) -> bool:
 
 def parameters_of(constructor: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
     """The parameters of a constructor; a class that hands all it gets to its parent has the parent's."""
+    return inspect.signature(_owner_of(constructor)).parameters
+
+
+def _owner_of(constructor: Callable[..., Any]) -> Callable[..., Any]:
+    """The function or class whose signature a constructor has."""
     catch_all = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     for ancestor in constructor.__mro__ if isinstance(constructor, type) else ():
-        parameters = inspect.signature(ancestor).parameters
-        if any(p.kind not in catch_all for p in parameters.values()):
-            return parameters
-    return inspect.signature(constructor).parameters
+        if any(p.kind not in catch_all for p in inspect.signature(ancestor).parameters.values()):
+            return ancestor
+    return constructor
 
 
 def check_options(constructor: Callable[..., Any], options: Mapping[str, Any], what: str) -> None:
-    """Refuse a key that a constructor does not take, with a hint at the one that was meant."""
+    """Refuse options that a constructor does not take, and plain values that do not fit their annotation.
+
+    Raises:
+        ValueError: for an unknown option, with a hint at the one that was meant.
+        TypeError: for a value of another type.
+    """
     parameters = parameters_of(constructor)
-    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        return
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     for key in options:
-        if key not in parameters:
+        if key not in parameters and not open_ended:
             hint = did_you_mean(key, parameters.keys() - BOOKKEEPING_KEYS)
-            raise ValueError(expected(f"an option of {what}", repr(key), hint))
+            raise ValueError(expected(f"an option of {what}", shown(key), hint))
     for key, value in options.items():
-        kinds = PLAIN_TYPES.get(str(parameters[key].annotation))
-        if kinds and (not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds)):
-            wanted = f"{key} of {what} as {parameters[key].annotation}"
-            raise TypeError(expected(wanted, repr(value), "another value"))
-
-
-PLAIN_TYPES = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}
-"""The annotations that a value from a config file is checked against, and what they admit."""
+        if key not in parameters or value is parameters[key].default:
+            continue
+        hint_at = hint_of(_owner_of(constructor), parameters[key])
+        if not fits(value, hint_at):
+            wanted, default = f"{key} of {what} as {described(hint_at)}", parameters[key].default
+            with at_key(key):
+                raise TypeError(
+                    expected(
+                        wanted,
+                        shown(value),
+                        "another value" if default is parameters[key].empty else f"{key}={default!r}",
+                    )
+                )
 
 
 def call_with_options(constructor: Callable[..., Any], options: Mapping[str, Any], what: str) -> Any:
-    """Call a constructor with options; a key too many and one too few are errors with a hint."""
+    """Call a constructor with options.
+
+    Raises:
+        ValueError: for an option too many or too few, with a hint; for an error of another package that the
+            constructor runs into, which is quoted.
+        TypeError: for a value that does not fit the annotation of its parameter.
+    """
     check_options(constructor, options, what)
     parameters = parameters_of(constructor)
     missing = [
@@ -174,7 +215,8 @@ def call_with_options(constructor: Callable[..., Any], options: Mapping[str, Any
         raise ValueError(
             expected(f"the option '{missing[0]}' of {what}", sorted(options), f"{missing[0]}=...")
         )
-    return constructor(**options)
+    with in_grammar(f"{what} that can be built with these options", "other options"):
+        return constructor(**options)
 
 
 def is_config(part: Any) -> bool:
@@ -186,22 +228,22 @@ def is_config(part: Any) -> bool:
 
 
 def plain(config: Any) -> Any:
-    """A deep copy of a config in plain dicts and lists, without other packages' bookkeeping keys.
+    """A deep copy of a config in plain dicts, lists and numbers, without other packages' bookkeeping keys.
 
-    Takes mappings and objects that say how to become one (``to_dict``); the caller's config is
-    never changed, and neither is anything that it holds.
+    Takes mappings, sequences (OmegaConf's too), numpy's numbers, and objects that say how to become a mapping
+    (``to_dict``); the caller's config is never changed, and neither is anything that it holds.
 
     Example:
-        >>> plain({"model_arch": "fno", "_config_name": "Fno", "n_modes": (8, 8)})
+        >>> plain({"model_arch": "fno", "_config_name": "Fno", "n_modes": (8, np.int64(8))})
         {'model_arch': 'fno', 'n_modes': [8, 8]}
     """
     if is_config(config) and not isinstance(config, Mapping):
         config = config.to_dict()
     if isinstance(config, Mapping):
         return {str(k): plain(v) for k, v in config.items() if k not in BOOKKEEPING_KEYS}
-    if isinstance(config, (list, tuple)):
+    if isinstance(config, Sequence) and not isinstance(config, (str, bytes)):
         return [plain(value) for value in config]
-    return config
+    return config.item() if isinstance(config, np.generic) else config
 
 
 MODELS = Registry("model")

@@ -14,9 +14,9 @@ REPOSITORY = PACKAGE.parent
 NAME = PACKAGE.name
 
 RANKS = (
-    ("errors", "version", "digest", "modes"),
+    ("errors", "version", "digest", "modes", "annotations"),
     ("functions",),
-    ("domain", "registry", "checkpoint", "claim", "calibration", "recipe", "stepping"),
+    ("domain", "registry", "yaml_files", "budget", "checkpoint", "claim", "calibration", "recipe", "stepping"),
     ("host", "cache", "sealed"),
     ("solution", "spectrum", "metrics", "persistence", "data", "models", "lipschitz"),
     ("base", "correction", "solver", "losses"),

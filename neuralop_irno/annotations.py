@@ -1,0 +1,122 @@
+"""Whether a value fits the annotation of the parameter that it is given to."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import os
+import sys
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from numbers import Number
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+LARGEST = 2**63 - 1
+"""The largest whole number that a tensor holds. A larger one fits no option: torch overflows at it."""
+
+SEQUENCES = (list, tuple, set, frozenset, Sequence, Collection, Iterable)
+
+
+def hint_of(owner: Callable[..., Any], parameter: inspect.Parameter) -> Any:
+    """The annotation of a parameter as a type; ``Any`` where there is none, or none that can be resolved.
+
+    Args:
+        owner: the function or class whose parameter it is; text is looked up in its module.
+        parameter: one of its signature.
+    """
+    hint = parameter.annotation
+    if hint is parameter.empty:
+        return Any
+    if not isinstance(hint, str):
+        return hint
+    try:
+        return eval(hint, dict(_globals_of(owner)))
+    except Exception:  # a name that is imported for type checkers only
+        return Any
+
+
+def _globals_of(owner: Any) -> Mapping[str, Any]:
+    """The names at the place where the signature of a function or class was written."""
+    for ancestor in owner.__mro__ if isinstance(owner, type) else ():
+        own = vars(ancestor)
+        if "__init__" in own or "__new__" in own:
+            return vars(sys.modules.get(ancestor.__module__, object))
+    return getattr(inspect.unwrap(owner), "__globals__", {})
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Whether a value may be given to a parameter with this annotation.
+
+    Plain data are checked to any depth: numbers (never NaN, and no bool for a number), text, sequences and
+    mappings. A list fits wherever a tuple does, since YAML and JSON have no tuples. Other objects come from
+    Python code and fit everything: their constructor checks them.
+
+    Example:
+        >>> fits(1, float), fits(True, int), fits("1", int | None), fits([1, 2], tuple[int, int])
+        (True, False, False, True)
+    """
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return fits(value, arguments[0])
+    if origin in (Union, UnionType):
+        return any(fits(value, choice) for choice in arguments)
+    if origin is Literal:
+        return any(type(value) is type(choice) for choice in arguments)
+    if hint is None or hint is NoneType:
+        return value is None
+    if not _is_plain(value):
+        return True
+    kind = origin or hint
+    if kind in (float, complex, Number):
+        return _is_number(value)
+    if kind is int:
+        return _is_number(value) and isinstance(value, int)
+    if kind is str:
+        return isinstance(value, str)
+    if kind in SEQUENCES:
+        return isinstance(value, (list, tuple)) and _elements_fit(value, kind, arguments)
+    if isinstance(kind, type) and issubclass(kind, Mapping):
+        return isinstance(value, Mapping) and (
+            not arguments or all(fits(element, arguments[1]) for element in value.values())
+        )
+    if isinstance(kind, type) and issubclass(kind, os.PathLike):
+        return isinstance(value, str)
+    return _is_instance(value, kind)
+
+
+def described(hint: Any) -> str:
+    """An annotation in text, without the names of modules.
+
+    Example:
+        >>> described(int | None), described(Sequence[str])
+        ('int | None', 'Sequence[str]')
+    """
+    if isinstance(hint, type) and not get_args(hint):
+        return hint.__name__
+    text = str(hint)
+    for prefix in ("typing.", "collections.abc.", "pathlib.", "os.", "numbers."):
+        text = text.replace(prefix, "")
+    return text
+
+
+def _is_plain(value: Any) -> bool:
+    return value is None or isinstance(value, (bool, int, float, str, list, tuple, Mapping))
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return abs(value) <= LARGEST if isinstance(value, int) else not math.isnan(value)
+
+
+def _elements_fit(value: Sequence[Any], kind: Any, arguments: tuple[Any, ...]) -> bool:
+    if kind is tuple and arguments and arguments[-1] is not Ellipsis:
+        return len(value) == len(arguments) and all(map(fits, value, arguments))
+    return not arguments or all(fits(element, arguments[0]) for element in value)
+
+
+def _is_instance(value: Any, kind: Any) -> bool:
+    try:
+        return isinstance(value, kind)
+    except TypeError:  # TypeVar, Protocol, ..: nothing that can be checked
+        return True
