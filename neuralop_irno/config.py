@@ -5,20 +5,21 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import partial
 from typing import Any
 
-import yaml
 from torch import nn
 
 from neuralop_irno.base.files import load_base
+from neuralop_irno.budget import within_budget
 from neuralop_irno.data.dataset import Splits, load_splits
-from neuralop_irno.errors import expected
+from neuralop_irno.errors import at_key, expected, shown
 from neuralop_irno.host import UQNO, build_model
 from neuralop_irno.losses.refinement import RefinementLoss
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.registry import CORRECTIONS, call_with_options, plain
+from neuralop_irno.yaml_files import read_yaml
 
 SECTIONS = {
     "data": "{name: turbulence}",
@@ -52,27 +53,34 @@ class Experiment:
     folder: str = "runs/irno"
 
     def __post_init__(self) -> None:
-        for name, example in SECTIONS.items():
-            value = getattr(self, name)
-            left_out = value is None and name == "base_training"
-            if not (isinstance(value, Mapping) or left_out):
-                raise TypeError(expected(f"{name} as a mapping", repr(value), f"{name}: {example}"))
+        _check_sections(vars(self))
+        _refuse_trust(vars(self))
 
     def splits(self) -> Splits:
         """The data sets."""
-        return load_splits(self.data)
+        with at_key("data"):
+            return load_splits(self.data)
 
-    def build_base(self, splits: Splits) -> nn.Module:
-        """The base: built from its config, or read from neuraloperator's files."""
+    def build_base(self, splits: Splits, trusted: bool = False) -> nn.Module:
+        """The base: built from its config, or read from neuraloperator's files.
+
+        Args:
+            splits: the data sets, which say how many channels there are.
+            trusted: unpickle whatever neuraloperator's files hold. No config can grant this.
+        """
+        with at_key("model.base"), within_budget():
+            return self._base(splits, trusted)
+
+    def _base(self, splits: Splits, trusted: bool) -> nn.Module:
         options = plain(self.model.get("base"))
         if isinstance(options, str):
             options = {"model_arch": options}
         if not isinstance(options, dict):
-            raise TypeError(expected("a base in the model", repr(options), f"model: {SECTIONS['model']}"))
+            raise TypeError(expected("a base in the model", shown(options), f"model: {SECTIONS['model']}"))
         model: nn.Module
         if "checkpoint" in options:
             options["folder"] = options.pop("checkpoint")
-            model = call_with_options(load_base, options, "the base's files")
+            model = call_with_options(partial(load_base, trusted=trusted), options, "the base's files")
         else:
             sample: Any = splits["train"][0]
             axis = 0 if isinstance(sample, dict) else 1  # graphs keep channels last
@@ -90,24 +98,30 @@ class Experiment:
         words["correction"] = _padded(words.get("correction", "unet"), padding)
         for given_elsewhere in ("model_arch", "base", "data_channels"):
             words.pop(given_elsewhere, None)
-        refiner: IterativeRefiner = call_with_options(IterativeRefiner, {"base": base, **words}, "the model")
+        with at_key("model"), within_budget():
+            refiner: IterativeRefiner = call_with_options(
+                IterativeRefiner, {"base": base, **words}, "the model"
+            )
         return refiner
 
     def build_loss(self) -> RefinementLoss:
         """The training loss."""
-        loss: RefinementLoss = call_with_options(RefinementLoss, self.loss, "the loss")
+        with at_key("loss"):
+            loss: RefinementLoss = call_with_options(RefinementLoss, self.loss, "the loss")
         return loss
 
     def build_recipe(self) -> Recipe:
         """The recipe of the refiner."""
-        recipe: Recipe = call_with_options(Recipe, self.training, "the training")
+        with at_key("training"):
+            recipe: Recipe = call_with_options(Recipe, self.training, "the training")
         return recipe
 
     def build_base_recipe(self) -> Recipe | None:
         """The recipe of the base, if it is trained here."""
         if self.base_training is None:
             return None
-        recipe: Recipe = call_with_options(Recipe, self.base_training, "the base's training")
+        with at_key("base_training"):
+            recipe: Recipe = call_with_options(Recipe, self.base_training, "the base's training")
         return recipe
 
 
@@ -120,10 +134,15 @@ def _padded(correction: Any, padding: Sequence[str] | None) -> Any:
 
 
 def experiment(config: Any) -> Experiment:
-    """An experiment from a mapping, or from a zencfg config."""
+    """An experiment from a mapping, or from a zencfg config.
+
+    Its sections are checked here; what is in them when they are built: loss and training first, since they
+    cost nothing, then data, base and model.
+    """
     content = plain(config)
     if not isinstance(content, Mapping):
         raise TypeError(expected("a config as a mapping", type(config).__name__, "data: ..., model: ..."))
+    _check_sections(content)
     result: Experiment = call_with_options(Experiment, content, "the config")
     return result
 
@@ -133,17 +152,28 @@ def read_experiment(path: str | os.PathLike[str]) -> Experiment:
     return experiment(read_yaml(path))
 
 
-def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The mapping in a YAML file."""
-    source = Path(path)
-    if not source.is_file():
-        raise FileNotFoundError(expected("a config file", f"no file at {source}", "examples/configs/*.yaml"))
-    try:
-        content = yaml.safe_load(source.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        problem = " ".join(str(error).split())
-        raise ValueError(expected(f"YAML in {source.name}", problem, "examples/configs/*.yaml")) from error
-    if not isinstance(content, dict) or not content:
-        got = type(content).__name__ if content else "nothing"
-        raise ValueError(expected(f"a mapping in {source.name}", got, "data: ..., model: ..."))
-    return content
+def _check_sections(content: Mapping[str, Any]) -> None:
+    for name, example in SECTIONS.items():
+        value = content.get(name, {})
+        left_out = value is None and name == "base_training"
+        if not (isinstance(value, Mapping) or left_out):
+            raise TypeError(expected(f"{name} as a mapping", shown(value), f"{name}: {example}"))
+
+
+def _refuse_trust(content: Any) -> None:
+    """Refuse a config that grants itself the right to run code: that right is the caller's to give."""
+    if isinstance(content, Mapping):
+        if "trusted" in content:
+            raise ValueError(
+                expected(
+                    "trust from the command line, or from the caller",
+                    "the key 'trusted' in a config",
+                    "irno train --trust-base, if you know where the files of the base come from",
+                )
+            )
+        for key, value in content.items():
+            with at_key(str(key)):
+                _refuse_trust(value)
+    elif isinstance(content, list):
+        for value in content:
+            _refuse_trust(value)

@@ -87,10 +87,10 @@ def in_grammar(wanted: str, hint: str) -> Iterator[None]:
         hint: what the user can do if it did not.
 
     Example:
-        >>> with in_grammar("a model that can be built", "other options"):
+        >>> with in_grammar("a model that can be built", "..."):
         ...     [][0]
         Traceback (most recent call last):
-        ValueError: expected a model that can be built, got IndexError: list index out of range; try other options
+        ValueError: expected a model that can be built, got IndexError: list index out of range; try ...
     """
     try:
         yield

@@ -8,15 +8,18 @@ from typing import Any
 
 from neuralop_irno.base.operator import Sizes
 from neuralop_irno.correction.correction import Correction
-from neuralop_irno.errors import expected
+from neuralop_irno.errors import expected, shown
 from neuralop_irno.registry import CORRECTIONS, SOLVERS
 from neuralop_irno.solver.denoising import Denoising
 from neuralop_irno.solver.picard import Damped
 from neuralop_irno.solver.solver import Solver
 
+MOST_STEPS = 10_000
+"""The largest K; `IterativeRefiner.solve` takes more."""
+
 
 def step_range(steps: int | Sequence[int]) -> tuple[int, int]:
-    """The fewest and the most steps that a number or a pair stands for.
+    """The fewest and the most steps that a number or a pair stands for: at most 10,000.
 
     Example:
         >>> step_range(6), step_range([2, 8])
@@ -25,8 +28,10 @@ def step_range(steps: int | Sequence[int]) -> tuple[int, int]:
     several = isinstance(steps, Sequence) and not isinstance(steps, str)
     pair: tuple[Any, ...] = tuple(steps) if several else (steps, steps)  # type: ignore[arg-type]
     whole = all(isinstance(count, Integral) and not isinstance(count, bool) for count in pair)
-    if len(pair) != 2 or not whole or not 0 <= pair[0] <= pair[1]:
-        raise ValueError(expected("steps >= 0, or a pair [low, high]", steps, "steps=6 or steps=[2, 8]"))
+    if len(pair) != 2 or not whole or not 0 <= pair[0] <= pair[1] <= MOST_STEPS:
+        raise ValueError(
+            expected("steps >= 0, or a pair [low, high]", shown(steps), "steps=6 or steps=[2, 8]")
+        )
     if not pair[0] and pair[1]:  # a draw of 0 would leave nothing to train
         raise ValueError(expected("low >= 1 in steps=[low, high]", steps, f"steps=[1, {pair[1]}]"))
     return int(pair[0]), int(pair[1])

@@ -49,7 +49,7 @@ class Registry:
         self._also: Callable[[], Mapping[str, Callable[..., Any]]] | None = None
         self._prefixes: dict[str, Callable[[str], Callable[..., Any]]] = {}
         self._plugins_loaded = False
-        self._broken: dict[str, Exception] = {}
+        self._broken: dict[str, tuple[str, Exception]] = {}
 
     def register_prefix(self, prefix: str, find: Callable[[str], Callable[..., Any]]) -> None:
         """Let ``prefix:word`` name whatever a function finds for the word."""
@@ -83,7 +83,8 @@ class Registry:
         if name in known:
             return known[name]
         if name in self._broken:
-            raise ValueError(_not_loaded(self.family, name, self._broken[name])) from self._broken[name]
+            message, cause = self._broken[name]
+            raise ValueError(message) from cause
         raise ValueError(expected(f"the name of a {self.family}", shown(name), did_you_mean(name, known)))
 
     def build(self, spec: Any, **context: Any) -> Any:
@@ -135,15 +136,14 @@ class Registry:
         try:
             self.register(plugin.name, plugin.load())
         except Exception as error:  # whatever the plugin's module raises; the others load all the same
-            self._broken[plugin.name] = error
-            warnings.warn(_not_loaded(self.family, plugin.name, error), stacklevel=5)
-
-
-def _not_loaded(family: str, name: str, error: Exception) -> str:
-    problem = f"{type(error).__name__}: {' '.join(str(error).split())}"
-    return expected(
-        f"the plugin {family} '{name}' to load", problem, "repairing or uninstalling the package that adds it"
-    )
+            problem = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            message = expected(
+                f"the {self.family} '{plugin.name}' of {plugin.value} to load",
+                problem,
+                "repairing or uninstalling the package that adds it",
+            )
+            self._broken[plugin.name] = message, error
+            warnings.warn(message, stacklevel=5)
 
 
 def accepts(constructor: Callable[..., Any], key: str) -> bool:

@@ -61,7 +61,7 @@ class _Loader(yaml.SafeLoader):
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes what `_Loader`, and every reader of YAML 1.1, reads back: text that looks like more is quoted."""
+    """Writes what `_Loader`, and every reader of YAML 1.1, reads back: ambiguous text is quoted."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
@@ -112,18 +112,18 @@ def parsed(text: str) -> Any:
             return None
         count = _values(node, {}, ())
         if count > MOST:
-            raise ValueError(f"{count} values, of which at most {MOST} are read")
+            raise yaml.YAMLError(f"{count} values, of which at most {MOST} are read")
         return _plain(loader.construct_document(node))
     finally:
         loader.dispose()
 
 
 def written(content: Any) -> bytes:
-    """Plain data as YAML, which `read_yaml` reads back as they were.
+    r"""Plain data as YAML, which `read_yaml` reads back as they were.
 
     Example:
         >>> written({"name": "1e-3", "rate": 1e-3})
-        b"name: '1e-3'\\nrate: 0.001\\n"
+        b"name: '1e-3'\nrate: 0.001\n"
     """
     return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True).encode()
 
@@ -131,7 +131,7 @@ def written(content: Any) -> bytes:
 def _values(node: yaml.Node, known: dict[int, int], above: tuple[int, ...]) -> int:
     """How many values a node stands for, with every alias counted as what it stands for."""
     if id(node) in above:
-        raise ValueError("an alias that holds itself")
+        raise yaml.YAMLError("an alias that holds itself")
     if id(node) not in known:
         inside = (*above, id(node))
         pairs = node.value if isinstance(node, yaml.CollectionNode) else ()
@@ -145,10 +145,10 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         for key in value:
             if not isinstance(key, (str, int, float)):
-                raise ValueError(f"the key {key!r}, which is no text")
+                raise yaml.YAMLError(f"the key {key!r}, which is no text")
         return {key: _plain(part) for key, part in value.items()}
     if isinstance(value, list):
         return [_plain(part) for part in value]
     if value is None or isinstance(value, (str, int, float)):
         return value
-    raise ValueError(f"a {type(value).__name__}, which is neither text, number, list nor mapping")
+    raise yaml.YAMLError(f"a {type(value).__name__}, which is neither text, number, list nor mapping")

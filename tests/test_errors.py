@@ -22,7 +22,7 @@ from neuralop_irno.recipe import Recipe
 from neuralop_irno.registry import Registry
 
 PACKAGE = Path(neuralop_irno.__file__).parent
-ONE_SENTENCE = r"^expected [^\n]+, got [^\n]+; try [^\n]+$"
+ONE_SENTENCE = r"^expected [^\n]+, got [^\n]+; try [^\n]+(\nin the config at [^\n]+)?$"
 
 X, Y = torch.zeros(2, 2, 8, 6), torch.zeros(2, 1, 8, 6)
 
@@ -109,10 +109,18 @@ def test_holes_in_x_or_y(hole: float) -> None:
     })  # fmt: skip
 
 
-@pytest.mark.parametrize("steps", [-1, [3, 2], [-1, 4], [1, 2, 3], 2.5, "4", True, None])
+@pytest.mark.parametrize(
+    "steps", [-1, 10**12, 10**30, [3, 2], [-1, 4], [1, 2, 3], [1, 10**9], 2.5, "4", True, None]
+)
 def test_numbers_of_steps_that_are_none(steps: Any) -> None:
-    words = f"steps >= 0, or a pair [low, high], got {steps}; try steps=6 or steps=[2, 8]"
-    check({words: lambda: refiner(steps=steps)})
+    if isinstance(steps, list) or (type(steps) is int and steps < 2**63):
+        words = f"steps >= 0, or a pair [low, high], got {steps}; try steps=6 or steps=[2, 8]"
+        check({words: lambda: refiner(steps=steps)})
+    else:
+        words = f"steps of the refiner as int | Sequence[int], got {steps!r}; try steps=4"
+        check({words: lambda: refiner(steps=steps)}, TypeError)
+    if isinstance(steps, int) and steps > 9:
+        return  # `solve` and `iterates` take as many as they are called with
     if steps is not None:  # where K is meant
         words = f"steps >= 0, got {steps!r}; try steps=6"
         check({words: lambda: refiner().solve(X, steps=steps)})

@@ -16,7 +16,10 @@ NAME = PACKAGE.name
 RANKS = (
     ("errors", "version", "digest", "modes", "annotations"),
     ("functions",),
-    ("domain", "registry", "yaml_files", "budget", "checkpoint", "claim", "calibration", "recipe", "stepping"),
+    (
+        "domain", "registry", "yaml_files", "budget", "checkpoint", "claim", "calibration", "recipe",
+        "stepping",
+    ),
     ("host", "cache", "sealed"),
     ("solution", "spectrum", "metrics", "persistence", "data", "models", "lipschitz"),
     ("base", "correction", "solver", "losses"),
@@ -29,7 +32,7 @@ RANKS = (
     ("demo", "verify"),
     ("cli",),
     ("__init__", "__main__"),
-)
+)  # fmt: skip
 """A room imports itself and rooms of lower ranks, never a neighbour of its own rank."""
 
 NEURALOPERATOR = ("host.py",)

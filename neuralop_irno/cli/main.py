@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from neuralop_irno.cli import check, demo, diagnose, evaluate, listing, rollout, study, train, verify
+from neuralop_irno.errors import one_line
 from neuralop_irno.version import VERSION
 
 COMMANDS = (demo, train, check, evaluate, rollout, diagnose, study, verify, listing)
@@ -46,6 +47,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _end(reason: object, code: int) -> int:
     """Say in one line why it ended."""
-    line = " ".join(str(reason).split()) or type(reason).__name__
+    line = one_line(reason) if isinstance(reason, BaseException) else reason
     print(f"irno: {line}", file=sys.stderr)
     return code

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from neuralop_irno.config import read_yaml
 from neuralop_irno.errors import did_you_mean, expected
 from neuralop_irno.study.plan import Study, study_from
+from neuralop_irno.yaml_files import read_yaml
 
 FILES = Path(__file__).parent / "files"
 SCALES = ("small", "medium")

@@ -10,11 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch import nn
 
 from neuralop_irno.checkpoint import write_bytes
-from neuralop_irno.config import read_yaml
 from neuralop_irno.data.node_classes import NodeClasses
 from neuralop_irno.diagnostics.base_check import check_base
 from neuralop_irno.errors import expected
@@ -30,6 +28,7 @@ from neuralop_irno.study.table import Table, table_of
 from neuralop_irno.training import snapshot
 from neuralop_irno.training.batches import at_a_time, load_all
 from neuralop_irno.training.trainer import Trainer
+from neuralop_irno.yaml_files import read_yaml, written
 
 STUDY = "study.yaml"
 
@@ -184,7 +183,7 @@ class StudyRunner:
             raise ValueError(
                 expected(f"the study that {self.folder} was started with", "another one", "another --folder")
             )
-        write_bytes(file, yaml.safe_dump(own, sort_keys=False).encode())
+        write_bytes(file, written(own))
 
     def _file(self, run: Run) -> Path:
         return self.folder / "runs" / f"{run.name}.json"

@@ -8,13 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-import yaml
 from torch import nn
 from torch.utils.data import Dataset
 
 from neuralop_irno.checkpoint import SUFFIX, write_bytes
-from neuralop_irno.config import Experiment, read_experiment, read_yaml
-from neuralop_irno.errors import expected
+from neuralop_irno.config import Experiment, read_experiment
+from neuralop_irno.errors import expected, in_grammar
 from neuralop_irno.losses.refinement import loss_for
 from neuralop_irno.metrics import METRICS
 from neuralop_irno.metrics.choice import own_metric
@@ -22,6 +21,7 @@ from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.training.batches import Sample, load_all
 from neuralop_irno.training.distributed import Peers
 from neuralop_irno.training.trainer import History, Trainer
+from neuralop_irno.yaml_files import read_yaml, written
 
 CONFIG = "config.yaml"
 MODEL = f"model{SUFFIX}"
@@ -58,7 +58,7 @@ def train_experiment(
     base = experiment.build_base(splits)
     _rehearse(experiment, base, splits["train"])
     if peers.first:
-        write_bytes(folder / CONFIG, yaml.safe_dump(asdict(experiment), sort_keys=False).encode())
+        write_bytes(folder / CONFIG, written(asdict(experiment)))
     if base_recipe is not None:
         tell("training the base")
         own = loss_for(splits["train"])
@@ -88,8 +88,12 @@ def _rehearse(experiment: Experiment, base: nn.Module, data: Dataset[Sample]) ->
     loss = experiment.build_loss()
     Trainer(refiner, experiment.build_recipe(), loss)
     _, sample = next(load_all(data, batch_size=2))
-    with torch.no_grad():
-        loss(refiner.train()(**sample), sample["y"])
+    with torch.no_grad(), in_grammar("data, base, correction and loss that fit each other", "other options"):
+        value = loss(refiner.train()(**sample), sample["y"])
+    if not value.isfinite():
+        raise ValueError(
+            expected("a finite loss before training", value.item(), "finite data, a smaller alpha or weights")
+        )
 
 
 def _refuse(folder: Path, experiment: Experiment, resume: bool) -> None:

@@ -1,0 +1,69 @@
+"""A bound on the size of models that are built from a config, checked while they are built."""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch.nn.modules.module import (
+    register_module_module_registration_hook,
+    register_module_parameter_registration_hook,
+)
+
+from neuralop_irno.errors import expected
+
+MOST_MODULES = 10_000
+"""Of one model. The largest that the package offers has some hundreds; each takes a millisecond to build."""
+
+
+def memory() -> int:
+    """Bytes that this process may take: of the machine, or of its limit where that is lower.
+
+    Example:
+        >>> memory() > 2**20
+        True
+    """
+    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return whole if limit == resource.RLIM_INFINITY else min(whole, limit)
+
+
+@contextmanager
+def within_budget() -> Iterator[None]:
+    """While this lasts, refuse models of too many modules and models whose weights do not fit in memory.
+
+    Example:
+        >>> from torch import nn
+        >>> with within_budget():
+        ...     _ = nn.ModuleList(nn.ReLU() for _ in range(100_000))
+        Traceback (most recent call last):
+        ValueError: expected a model of at most 10000 modules, got more; try fewer layers
+    """
+    modules, taken, most = 0, 0, memory()
+
+    def count_module(parent: Any, name: str, module: Any) -> None:
+        nonlocal modules
+        modules += 1
+        if modules > MOST_MODULES:
+            raise ValueError(expected(f"a model of at most {MOST_MODULES} modules", "more", "fewer layers"))
+
+    def count_weights(module: Any, name: str, weight: Any) -> None:
+        nonlocal taken
+        # None, and weights without a shape as yet, take nothing.
+        taken += weight.numel() * weight.element_size() if hasattr(weight, "untyped_storage") else 0
+        if taken > most:
+            wanted, got = f"weights of at most {most / 2**30:.0f} GiB", f"{taken / 2**30:.0f} GiB or more"
+            raise ValueError(expected(wanted, got, "fewer channels"))
+
+    hooks = (
+        register_module_module_registration_hook(count_module),
+        register_module_parameter_registration_hook(count_weights),
+    )
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
