@@ -12,6 +12,9 @@ from neuralop_irno.errors import did_you_mean, expected
 PRECISIONS = {"auto": None, "float32": None, "bfloat16": torch.bfloat16}
 """What autocast computes in, None without it. A run replaces ``auto`` at its start."""
 
+OPTIMIZERS = ("adamw", "muon")
+"""Names of optimizers."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -24,6 +27,8 @@ class Recipe:
         warmup: the share of all updates in which it rises.
         weight_decay: AdamW's.
         clip: the largest norm of a gradient; larger ones are scaled down.
+        optimizer: ``adamw``, or ``muon``, whose updates of weight matrices are orthogonal, with AdamW for
+            all else; a learning rate of 0.02 suits it.
         precision: ``auto`` for autocast in ``bfloat16`` where the hardware has units for it and
             ``float32`` elsewhere, or one of these two. The state stays in float32 either way. What
             ``auto`` was at a run's start is kept when the run is resumed on other hardware.
@@ -43,6 +48,7 @@ class Recipe:
     warmup: float = 0.2
     weight_decay: float = 1e-2
     clip: float = 1.0
+    optimizer: str = "adamw"
     precision: str = "auto"
     replay: float = 0.0
     shifts: bool = False
@@ -57,6 +63,10 @@ class Recipe:
             value = getattr(self, name)
             if not bound <= value < math.inf:
                 raise ValueError(expected(f"{name} >= {bound}", value, f"{name}={getattr(Recipe, name)}"))
+        if self.optimizer not in OPTIMIZERS:
+            raise ValueError(
+                expected("an optimizer", repr(self.optimizer), did_you_mean(str(self.optimizer), OPTIMIZERS))
+            )
         if self.precision not in PRECISIONS:
             raise ValueError(
                 expected("a precision", repr(self.precision), did_you_mean(self.precision, PRECISIONS))

@@ -133,7 +133,7 @@ def main() -> None:
     arguments.add_argument(
         "--label", default="", help="a word for the line, such as the issue that it closes"
     )
-    arguments.add_argument("--pairs", type=int, default=11)
+    arguments.add_argument("--pairs", type=int, default=11, help="at least 2")
     options = arguments.parse_args()
     names = options.only or list(PROBLEMS)
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:

@@ -16,6 +16,7 @@ from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.rollout.training import InTime
 from neuralop_irno.solution import Trajectory
 from neuralop_irno.training.batches import Sample, load_all, to_device
+from neuralop_irno.training.muon import Muon
 from neuralop_irno.training.states import States
 
 
@@ -73,8 +74,10 @@ a fifth higher, and depended on the seed far more."""
 
 
 def optimizer_for(model: nn.Module, recipe: Recipe) -> Optimizer:
-    """AdamW over the parameters that train; fused where no weight is complex."""
+    """The recipe's optimizer over the parameters that train; AdamW is fused where no weight is complex."""
     parameters = [p for p in model.parameters() if p.requires_grad]
+    if recipe.optimizer == "muon":
+        return Muon(parameters, recipe.learning_rate, recipe.weight_decay, BETAS)
     return AdamW(
         parameters,
         lr=recipe.learning_rate,
