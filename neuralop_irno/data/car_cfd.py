@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from neuralop_irno.data.arrays import read_numbers
 from neuralop_irno.data.mesh_fields import GraphDataset
 from neuralop_irno.data.mesh_files import read_mesh
 from neuralop_irno.errors import expected
@@ -73,13 +74,15 @@ def _files(folder: str | os.PathLike[str], name: str) -> tuple[Path, Path]:
 def _pressure(path: Path, nodes: int) -> Tensor:
     if not path.is_file():
         raise FileNotFoundError(expected("the pressure on a car", f"no file at {path}", "another folder"))
-    values = np.load(path, allow_pickle=False).astype(np.float64).reshape(-1)
+    values = read_numbers(path)
     if len(values) == nodes + UNUSED.stop - UNUSED.start:
         values = np.delete(values, UNUSED)
     if len(values) != nodes:
         raise ValueError(
             expected(f"{nodes} pressures in {path.name}, one a node", len(values), "another file")
         )
+    if not np.isfinite(values).all():
+        raise ValueError(expected(f"finite pressures in {path.name}", "NaN or inf", "another file"))
     return torch.from_numpy(values)[:, None]
 
 
@@ -116,7 +119,11 @@ def _names(folder: str | os.PathLike[str], split: str) -> list[str]:
     if not path.is_file():
         hint = "CarCFDDataset of neuraloperator, which downloads the data"
         raise FileNotFoundError(expected("the folder of Car-CFD", f"no {path.name} in {folder}", hint))
-    names = [name.strip() for name in path.read_text().split(",") if name.strip()]
-    if not names:
-        raise ValueError(expected(f"names of cars in {path.name}", "none", "001,002"))
+    try:
+        names = [name.strip() for name in path.read_text().split(",") if name.strip()]
+    except UnicodeDecodeError as error:
+        raise ValueError(expected(f"names of cars in {path.name}", str(error), "001,002")) from error
+    outside = [name for name in names if name in (".", "..") or set(name) & set("/\\\0")]
+    if not names or outside:
+        raise ValueError(expected(f"names of cars in {path.name}", outside or "none", "001,002"))
     return names

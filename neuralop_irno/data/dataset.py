@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile, is_zipfile
 
-import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from neuralop_irno.data.arrays import read_arrays
 from neuralop_irno.data.burgers import Burgers
 from neuralop_irno.data.flow import PeriodicFlow
 from neuralop_irno.data.kuramoto_sivashinsky import KuramotoSivashinsky
@@ -215,27 +212,13 @@ def files(train: str, valid: str, test: str | None = None) -> Splits:
 def read_fields(path: str | os.PathLike[str]) -> FieldDataset:
     """The arrays x and y of an ``.npz`` or ``.safetensors`` file; nothing is unpickled."""
     source = Path(path)
-    if not source.is_file():
-        raise FileNotFoundError(expected("a data file", f"no file at {source}", "another path"))
-    if source.suffix not in READERS:
-        raise ValueError(expected("an .npz or .safetensors file", source.name, "np.savez(path, x=x, y=y)"))
-    try:
-        arrays = READERS[source.suffix](source)
-    except (BadZipFile, SafetensorError, EOFError, OSError, TypeError, ValueError) as error:
-        raise ValueError(
-            expected(f"arrays of numbers in {source.name}", str(error), "np.savez(path, x=x, y=y)")
-        ) from error
-    return FieldDataset(_field(arrays, "x", source), _field(arrays, "y", source), (source,))
-
-
-def _read_npz(source: Path) -> dict[str, Tensor]:
-    if not is_zipfile(source):
-        raise BadZipFile("no zip archive")  # which numpy would take for a pickle
-    with source.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-        return {name: torch.from_numpy(archive[name]) for name in archive.files}
-
-
-READERS: dict[str, Callable[[Path], dict[str, Tensor]]] = {".npz": _read_npz, ".safetensors": load_file}
+    arrays = read_arrays(source)
+    x, y = _field(arrays, "x", source), _field(arrays, "y", source)
+    extra = sorted(arrays.keys() - {"x", "y"})
+    if extra:  # positions, say: then x is no field on a grid
+        hint = "a graph data set for fields on points, or a file of x and y"
+        raise ValueError(expected(f"the arrays x and y alone in {source.name}", f"also {extra}", hint))
+    return FieldDataset(x, y, (source,))
 
 
 def _field(arrays: Mapping[str, Tensor], name: str, source: Path) -> Tensor:
@@ -244,7 +227,7 @@ def _field(arrays: Mapping[str, Tensor], name: str, source: Path) -> Tensor:
             expected(f"an array '{name}' in {source.name}", sorted(arrays), did_you_mean(name, arrays))
         )
     field = arrays[name]
-    if field.is_complex() or field.dim() < 3:
+    if field.is_complex() or field.dim() < 3 or not field.numel():
         got = f"{'complex' if field.is_complex() else 'real'} {tuple(field.shape)}"
         raise ValueError(
             expected(f"{name} in {source.name} as real (n, C, *S)", got, "an axis of channels, parts apart")
@@ -261,6 +244,10 @@ def _field(arrays: Mapping[str, Tensor], name: str, source: Path) -> Tensor:
 def load_splits(config: Mapping[str, Any]) -> Splits:
     """The data sets that a config names: ``{"name": "turbulence", "size": 32}``."""
     splits: Splits = DATASETS.build(config)
+    for split, data in splits.items():
+        if not len(data):
+            name = config if isinstance(config, str) else config.get("name")
+            raise ValueError(expected(f"samples to {split} on in '{name}'", "none", "a larger data set"))
     return splits
 
 

@@ -14,12 +14,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from neuralop_irno.data.deadline import within
 from neuralop_irno.data.mesh import edges_of
 from neuralop_irno.domain.graph import lumped_measure
 from neuralop_irno.errors import did_you_mean, expected
 
 CORNERS = {"triangle": 3, "quad": 4, "tetra": 4}
 """The kinds of cells that are read, by meshio's names."""
+
+SECONDS, SECONDS_PER_MB = 3.0, 5.0
+"""Processor time that a file may take: some of meshio's readers do not end on files that are cut short."""
+
+TAGS = frozenset({"gmsh:physical", "medit:ref", "cell_tags", "obj:group_ids"})
+"""Numbers of groups, as meshio names them."""
+
+OF_GENERATORS = frozenset({"gmsh:geometrical"})
+"""Numbers that a mesh generator keeps for itself."""
 
 BELOW = frozenset({"vertex", "line", "line3"})
 """Kinds that mark boundaries, and are left out."""
@@ -69,23 +79,38 @@ class Mesh:
                     expected("a field of this mesh", repr(name), did_you_mean(name, self.fields))
                 )
         if not names:
-            raise ValueError(expected("at least one field", list(names), f"one of {sorted(self.fields)}"))
+            hint = f"one of {sorted(self.fields)}" if self.fields else "a file with fields at its nodes"
+            raise ValueError(expected("at least one field", list(names), hint))
         return torch.cat([self.fields[name] for name in names], 1).float()
 
 
-def read_mesh(path: str | os.PathLike[str]) -> Mesh:
+def read_mesh(path: str | os.PathLike[str], without: Sequence[str] = ()) -> Mesh:
     """A mesh from a file in any format that meshio reads.
 
     Quadrilaterals are cut into two triangles. Where there are tetrahedra they are the cells, and triangles
     only mark the surface. A mesh in the plane z = 0 has two coordinates.
 
+    Fields at the nodes are read. Values of cells, named sets and physical groups are not: a file that has
+    some is refused, unless the caller lists them.
+
     Args:
         path: of the file; its ending says the format.
+        without: names of cell data, sets and groups that are to be left out.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: meshio cannot read it, or not within the time that is usual for its size; it holds cells
+            of other kinds, or what would be left out.
     """
     source = Path(path)
     if not source.is_file():
         raise FileNotFoundError(expected("a mesh file", f"no file at {source}", "another path"))
     found = _read(source)
+    left_out = _left_out(found) - set(without)
+    if left_out:
+        hint = f"read_mesh(path, without={sorted(left_out)}), or moving values from cells to nodes"
+        wanted = f"fields at the nodes alone in {source.name}"
+        raise ValueError(expected(wanted, f"cell data or groups {sorted(left_out)}", hint))
     kinds = {block.type for block in found.cells} - BELOW
     if not kinds or not kinds <= CORNERS.keys():
         wanted = f"cells of the kinds {', '.join(CORNERS)} in {source.name}"
@@ -102,8 +127,7 @@ def read_mesh(path: str | os.PathLike[str]) -> Mesh:
         pos = pos[:, :2]
     numbers, cells = np.unique(cells, return_inverse=True)
     fields = {
-        name: torch.from_numpy(np.asarray(values, dtype=np.float64)[numbers].reshape(len(numbers), -1))
-        for name, values in found.point_data.items()
+        name: _field(name, values, len(pos), source)[numbers] for name, values in found.point_data.items()
     }
     return Mesh(
         torch.from_numpy(pos[numbers]),
@@ -111,6 +135,32 @@ def read_mesh(path: str | os.PathLike[str]) -> Mesh:
         fields,
         torch.from_numpy(numbers.astype(np.int64)),
     )
+
+
+def _left_out(found: Any) -> set[str]:
+    """Names of what a file holds besides nodes, cells and fields at the nodes.
+
+    Tags that are the same for all cells say nothing; the numbers of Gmsh's elementary entities are its own.
+    """
+    names = {*found.cell_sets, *found.point_sets}
+    for name, blocks in found.cell_data.items():
+        tags = np.concatenate([np.ravel(block) for block in blocks]) if blocks else np.zeros(0)
+        if name not in OF_GENERATORS and not (name in TAGS and len(np.unique(tags)) <= 1):
+            names.add(name)
+    return names
+
+
+def _field(name: str, values: Any, nodes: int, source: Path) -> Tensor:
+    """A field at all nodes, ``(nodes, C)``."""
+    try:
+        array = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        wanted = f"numbers in {name} of {source.name}"
+        raise ValueError(expected(wanted, str(error), "another export")) from error
+    if array.ndim < 1 or len(array) != nodes or not array.size:
+        wanted = f"{name} of {source.name} of shape ({nodes}, C)"
+        raise ValueError(expected(wanted, array.shape, "another export"))
+    return torch.from_numpy(array.reshape(nodes, -1))
 
 
 def write_fields(path: str | os.PathLike[str], graph: Any, fields: Mapping[str, Tensor]) -> Path:
@@ -126,7 +176,10 @@ def write_fields(path: str | os.PathLike[str], graph: Any, fields: Mapping[str, 
         raise ValueError(expected("a graph with cells", "points", "a graph whose face holds their corners"))
     nodes = len(graph.pos)
     for name, values in fields.items():
-        if len(values) != nodes or values.dim() > 2:
+        if values.is_complex():
+            hint = "its real and imaginary parts"
+            raise ValueError(expected(f"{name} as real numbers", str(values.dtype), hint))
+        if not values.dim() or len(values) != nodes or values.dim() > 2:
             raise ValueError(expected(f"{name} of shape ({nodes}, C)", tuple(values.shape), "one row a node"))
     kind = "triangle" if len(graph.face) == 3 else "tetra"
     columns = {name: _columns(values) for name, values in fields.items()}
@@ -141,8 +194,14 @@ def write_fields(path: str | os.PathLike[str], graph: Any, fields: Mapping[str, 
 
 
 def _columns(values: Tensor) -> Any:
-    """Numbers as ParaView wants them: a scalar has no axis, a vector three components."""
-    array = values.detach().cpu().numpy()
+    """Numbers as ParaView wants them: a scalar has no axis, a vector three components.
+
+    Truth values become 0 and 1, and half precision single: files have no kinds for them.
+    """
+    values = values.detach().cpu()
+    if values.dtype == torch.bool:
+        values = values.to(torch.uint8)
+    array = (values.float() if values.dtype in (torch.float16, torch.bfloat16) else values).numpy()
     if array.ndim == 2 and array.shape[1] == 1:
         return array[:, 0]
     return np.pad(array, ((0, 0), (0, 1))) if array.ndim == 2 and array.shape[1] == 2 else array
@@ -158,7 +217,8 @@ def _read(source: Path) -> Any:
     # Where it cannot read, meshio prints and ends the program; on damaged files its readers fail as they may.
     with contextlib.redirect_stdout(io.StringIO()) as said, contextlib.redirect_stderr(said):
         try:
-            return meshio.read(source)
+            seconds = SECONDS + SECONDS_PER_MB * source.stat().st_size / 1e6
+            return within(seconds, lambda: meshio.read(source))
         except (Exception, SystemExit) as error:
             reason = " ".join((said.getvalue() or str(error) or type(error).__name__).split())
             wanted = f"a mesh that meshio reads in {source.name}"

@@ -115,7 +115,7 @@ def test_nothing_is_unpickled(tmp_path: Path) -> None:
     np.savez(tmp_path / "object.npz", x=objects, y=objects)
     (tmp_path / "plain.npz").write_bytes(pickle.dumps(Bomb(mark)))
     (tmp_path / "plain.safetensors").write_bytes(pickle.dumps(Bomb(mark)))
-    reasons = {"object.npz": "Object arrays", "plain.npz": "no zip archive", "plain.safetensors": "header"}
+    reasons = {"object.npz": "kind object", "plain.npz": "no zip archive", "plain.safetensors": "header"}
     for name, reason in reasons.items():
         with pytest.raises(ValueError, match=rf"^expected arrays of numbers in {name}, got .*{reason}"):
             read_fields(tmp_path / name)
@@ -148,7 +148,7 @@ def test_arrays_that_are_no_pairs_of_fields_teach(tmp_path: Path) -> None:
         r"x in f\.npz as real \(n, C, \*S\), got real \(3, 2\); try": {**good, "x": good["x"][:, :, 0, 0]},
         r"x in f\.npz as real .*got complex \(3, 2, 4, 5\); try": {**good, "x": good["x"] * 1j},
         r"y in f\.npz to be finite, got 2 NaN or inf; try cleaning the data": {**good, "y": holes},
-        r"arrays of numbers in f\.npz, got .*numpy\.str_": {**good, "x": np.array(["a word"])},
+        r"arrays of numbers in f\.npz, got .*entries of the kind": {**good, "x": np.array(["a word"])},
     }
     for message, content in cases.items():
         with pytest.raises(ValueError, match=rf"^expected {message}"):

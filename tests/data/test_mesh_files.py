@@ -1,6 +1,7 @@
 """Meshes in real files of several formats, and fields written for ParaView."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,36 @@ def test_fields_on_tetrahedra_are_written_too(tmp_path: Path) -> None:
     assert again.fields["u"].flatten().tolist() == CUBE[:, 0].tolist()
 
 
+def test_cell_data_and_groups_are_not_dropped_in_silence(tmp_path: Path) -> None:
+    cells = [("triangle", SURFACE), ("line", np.array([[0, 1], [1, 2]]))]
+    known = meshio.Mesh(CUBE, cells, cell_data={"flux": [[1.0, 2.0], [3.0, 4.0]]})
+    known.write(tmp_path / "flux.vtu")
+    with pytest.raises(ValueError, match=r"^expected fields at the nodes .* groups \['flux'\]"):
+        read_mesh(tmp_path / "flux.vtu")
+    assert len(read_mesh(tmp_path / "flux.vtu", without=["flux"]).cells) == 2
+    for walls, wrong in (([1, 1], False), ([2, 3], True)):
+        tags = {name: [np.array([1, 1]), np.array(walls)] for name in ("gmsh:physical", "gmsh:geometrical")}
+        meshio.Mesh(CUBE, cells, cell_data=tags).write(tmp_path / "g.msh", file_format="gmsh22")
+        if not wrong:
+            assert len(read_mesh(tmp_path / "g.msh").cells) == 2
+            continue
+        with pytest.raises(ValueError, match=r"got cell data or groups \['gmsh:physical'\]; try read_mesh"):
+            read_mesh(tmp_path / "g.msh")
+    known = meshio.Mesh(CUBE, cells[:1], point_sets={"inlet": np.array([0, 1])})
+    known.write(tmp_path / "s.inp")
+    with pytest.raises(ValueError, match=r"got cell data or groups \['inlet'\]"):
+        read_mesh(tmp_path / "s.inp")
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.float16, torch.bfloat16, torch.int64, torch.float64])
+def test_fields_of_every_kind_are_written(dtype: torch.dtype, tmp_path: Path) -> None:
+    graph = read_mesh(saved(tmp_path / "c.vtk", CUBE, [("tetra", TETRAHEDRA)], u=CUBE[:, 0])).graph(x=["u"])
+    again = read_mesh(write_fields(tmp_path / "out.vtu", graph, {"u": graph.x.to(dtype)}))
+    assert torch.equal(again.fields["u"], graph.x.double())
+    with pytest.raises(ValueError, match=r"^expected u as real numbers, got torch.complex64"):
+        write_fields(tmp_path / "out.vtu", graph, {"u": graph.x + 1j})
+
+
 def test_files_that_are_no_meshes_teach(tmp_path: Path) -> None:
     with pytest.raises(
         FileNotFoundError, match=r"^expected a mesh file, got no file at .*; try another path"
@@ -127,7 +158,7 @@ def test_files_that_are_no_meshes_teach(tmp_path: Path) -> None:
     half = whole[: len(whole) // 2]
     for name, content in {
         "a.xyz": b"1 2 3", "empty.vtu": b"", "words.vtk": b"these are words", "cut.vtu": half,
-        "words.msh": b"$Mesh", "bytes.ply": bytes(range(256)),
+        "words.msh": b"$Mesh", "bytes.ply": bytes(range(256)), "endless.ply": b"ply\nformat ascii 1.0\n",
     }.items():  # fmt: skip
         (tmp_path / name).write_bytes(content)
         with pytest.raises(ValueError, match=rf"^expected a mesh that meshio reads in {name}, got .+;"):
@@ -163,6 +194,8 @@ def test_fields_that_do_not_fit_teach(tmp_path: Path) -> None:
     for message, mistake in mistakes.items():
         with pytest.raises(ValueError, match=f"^expected {message}"):
             mistake()
+    with pytest.raises(ValueError, match=r"got \[\]; try a file with fields at its nodes"):
+        replace(mesh, fields={}).graph(x=[])
     del graph.face
     with pytest.raises(ValueError, match=r"^expected a graph with cells, got points; try"):
         write_fields(tmp_path / "o.vtu", graph, {})

@@ -1,0 +1,94 @@
+"""Arrays from .npz, .npy and .safetensors files: nothing is unpickled, and sizes are those of the files."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from math import prod
+from pathlib import Path
+from typing import IO, Any
+from zipfile import BadZipFile, ZipFile, is_zipfile
+
+import numpy as np
+import torch
+from numpy.lib import format as npy
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from neuralop_irno.errors import expected
+
+DEFLATE = 1100
+"""A bound on the ratio by which zip files compress: what unpacks to more was made to fill the memory."""
+
+DAMAGE = (
+    BadZipFile, SafetensorError, EOFError, OSError, TypeError, ValueError, KeyError, MemoryError,
+    OverflowError, RuntimeError, SyntaxError, zlib.error,
+)  # fmt: skip
+"""What readers of damaged files raise."""
+
+
+def read_arrays(source: Path) -> dict[str, Tensor]:
+    """The arrays of an ``.npz`` or ``.safetensors`` file, by name.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it has another ending, is damaged, or holds anything but numbers.
+    """
+    if not source.is_file():
+        raise FileNotFoundError(expected("a data file", f"no file at {source}", "another path"))
+    if source.suffix not in READERS:
+        raise ValueError(expected("an .npz or .safetensors file", source.name, "np.savez(path, x=x, y=y)"))
+    try:
+        return READERS[source.suffix](source)
+    except DAMAGE as error:
+        problem = " ".join(str(error).split()) or type(error).__name__
+        hint = "np.savez(path, x=x, y=y)"
+        raise ValueError(expected(f"arrays of numbers in {source.name}", problem, hint)) from error
+
+
+def read_numbers(source: Path) -> Any:
+    """The numbers of an ``.npy`` file, in double precision, ``(n,)``.
+
+    Raises:
+        ValueError: as of `read_arrays`.
+    """
+    try:
+        with source.open("rb") as file:
+            return _array(file, source.stat().st_size).astype(np.float64).reshape(-1)
+    except DAMAGE as error:
+        problem = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(expected(f"numbers in {source.name}", problem, "np.save(path, values)")) from error
+
+
+def _read_npz(source: Path) -> dict[str, Tensor]:
+    if not is_zipfile(source):
+        raise BadZipFile("no zip archive")  # which numpy would take for a pickle
+    found = {}
+    with ZipFile(source) as archive:
+        for entry in archive.infolist():
+            if entry.file_size > DEFLATE * entry.compress_size:
+                raise ValueError(f"{entry.file_size} bytes packed in {entry.compress_size}")
+            with archive.open(entry) as file:
+                name = entry.filename.removesuffix(".npy")
+                found[name] = torch.from_numpy(_array(file, entry.file_size))
+    return found
+
+
+def _array(file: IO[bytes], size: int) -> Any:
+    """The array in an open file of so many bytes; numpy would reserve whatever the header says."""
+    version = npy.read_magic(file)
+    if version not in ((1, 0), (2, 0)):
+        raise ValueError(f"a header of version {version}")
+    header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+    shape, fortran, dtype = header(file)
+    if dtype.kind not in "biufc" or min(shape, default=0) < 0:
+        raise ValueError(f"entries of the kind {dtype}, shape {shape}")
+    count = prod(shape) * dtype.itemsize
+    if file.tell() + count != size:
+        raise ValueError(f"a header for {shape} of {dtype}, {count} bytes, in {size}")
+    content = np.frombuffer(file.read(count), dtype=dtype).reshape(shape, order="F" if fortran else "C")
+    return np.array(content, dtype=dtype.newbyteorder("="), order="C")
+
+
+READERS: dict[str, Callable[[Path], dict[str, Tensor]]] = {".npz": _read_npz, ".safetensors": load_file}
