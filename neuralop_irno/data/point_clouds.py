@@ -58,7 +58,8 @@ class PointCloud:
     @cached_property
     def neighbourhood(self) -> Neighbourhood | None:
         """None on an open domain: only a mesh knows where that ends, and what holes it has."""
-        return None if self.period is None else torus_neighbourhood(self.pos, self.period)
+        with torch.inference_mode(False):  # what is kept serves training too
+            return None if self.period is None else torus_neighbourhood(self.pos, self.period)
 
 
 def torus_neighbourhood(pos: Tensor, period: Sequence[float]) -> Neighbourhood:

@@ -81,7 +81,8 @@ class RignoFile(Trajectories):
 
     @cached_property
     def _shared_cloud(self) -> PointCloud:
-        return self._read_cloud(0)
+        with torch.inference_mode(False):  # what is kept serves training too
+            return self._read_cloud(0)
 
     def _read_cloud(self, sample: int) -> PointCloud:
         with self._open() as file:

@@ -64,6 +64,7 @@ class GraphDomain(Domain):
         cells: Tensor | None = None,
     ) -> None:
         self.batch, self.samples, self.pos, self.cells = batch, samples, pos, cells
+        self._given_measure = measure
         if measure is None and pos is not None and cells is not None:
             measure = lumped_measure(pos, cells)
         self.measure = measure
@@ -87,6 +88,14 @@ class GraphDomain(Domain):
         check_graphs(len(field), samples, {**known, "batch": batch})
         edges = None if edge_index is None else Edges(edge_index, known.get("edge_attr"))
         return cls(batch, samples, known.get("pos"), known.get("measure"), edges, known.get("face"))
+
+    @property
+    def given(self) -> tuple[Tensor, ...]:
+        """The tensors that, with its numbers of nodes and samples, determine the domain."""
+        edges = None if self._edges is None else self._edges.index
+        batch = self.batch if self.samples != 1 else None  # of one sample it is zero throughout
+        parts = (batch, self.pos, self._given_measure, edges, self.cells)
+        return tuple(part for part in parts if part is not None)
 
     @property
     def edges(self) -> Edges:

@@ -25,5 +25,5 @@ class DenoisingLoss(Loss):
 
     def per_sample(self, trajectory: Trajectory, y: Tensor) -> Tensor:
         error = mean_square(trajectory.last - y, trajectory.domain)
-        sigma = torch.ones_like(error) if trajectory.alpha is None else trajectory.alpha.to(error.dtype)
+        sigma = torch.ones_like(error) if trajectory.alpha is None else trajectory.alpha.to(error)
         return error / sigma.square()

@@ -103,6 +103,8 @@ class SpectralLoss(Loss):
         truth = None if self.compare == "complex" else spectrum.energies(y)
         losses = []
         for h, progress in zip(trajectory.iterates, trajectory.progress, strict=True):
+            # Counted where the sampler of the states lives, which need not be their device.
+            progress = progress.to(y.device)
             sharpness = self.lambda_start + (self.lambda_end - self.lambda_start) * progress
             parts = spectrum.energies(h - y) if truth is None else root_difference(h, truth, spectrum)
             losses.append(spectral_error(parts, spectrum, sharpness))

@@ -18,9 +18,15 @@ from neuralop_irno.spectrum.laplacian import (
     knn_laplacian,
     mesh_laplacian,
     robust_laplacian,
+    softened,
 )
 
 NEIGHBOURS = 8
+
+STIFFEST = 2.0
+"""The most that one cell or edge adds to the eigenvalues, in units of the squared Nyquist frequency: regular
+cells add about 0.2. Frequencies far above it belong to slivers. They would stretch the spectrum so that
+polynomials cannot resolve its low end, and would set the mean of what a few modes leave out."""
 
 
 @dataclass(frozen=True)
@@ -113,17 +119,17 @@ def _points(graph: GraphDomain, name: str) -> Tensor:
 def _mesh(graph: GraphDomain, choice: SpectrumChoice) -> Laplacian:
     if graph.cells is None:
         raise ValueError(expected("cells for laplacian='mesh'", "none", "face=..., or laplacian='knn'"))
-    return mesh_laplacian(_points(graph, "mesh"), graph.cells)
+    return mesh_laplacian(_points(graph, "mesh"), graph.cells, STIFFEST)
 
 
 def _robust(graph: GraphDomain, choice: SpectrumChoice) -> Laplacian:
     cells = graph.cells if graph.cells is not None and len(graph.cells) == 3 else None
-    return robust_laplacian(_points(graph, "robust"), cells)
+    return softened(robust_laplacian(_points(graph, "robust"), cells), STIFFEST)
 
 
 def _knn(graph: GraphDomain, choice: SpectrumChoice) -> Laplacian:
     period = None if choice.period is None else torch.tensor(choice.period)
-    return knn_laplacian(_points(graph, "knn"), NEIGHBOURS, graph.measure, period)
+    return softened(knn_laplacian(_points(graph, "knn"), NEIGHBOURS, graph.measure, period), STIFFEST)
 
 
 def _edges(graph: GraphDomain, choice: SpectrumChoice) -> Laplacian:

@@ -98,7 +98,8 @@ class LaplacianEigenbasis(Spectrum):
     def _in(self, dtype: torch.dtype) -> list[tuple[Tensor, Tensor]]:
         if dtype not in self._cast:
             pairs = zip(self._precise, self._root, strict=True)
-            self._cast[dtype] = [(basis.to(dtype), root.to(dtype)) for basis, root in pairs]
+            with torch.inference_mode(False):  # what is kept serves training too
+                self._cast[dtype] = [(basis.to(dtype), root.to(dtype)) for basis, root in pairs]
         return self._cast[dtype]
 
 

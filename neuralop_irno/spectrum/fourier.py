@@ -72,4 +72,5 @@ class FourierSpectrum(Spectrum):
 @lru_cache(maxsize=16)
 def fourier_spectrum(shape: tuple[int, ...], device: torch.device) -> FourierSpectrum:
     """The spectrum of a grid, built once for each shape and device."""
-    return FourierSpectrum(shape, device)
+    with torch.inference_mode(False):  # what is kept serves training too
+        return FourierSpectrum(shape, device)

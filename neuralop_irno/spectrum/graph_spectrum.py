@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
-from collections import OrderedDict
+import weakref
 from typing import NamedTuple
 
 import torch
@@ -19,6 +19,7 @@ from neuralop_irno.spectrum.choice import SpectrumChoice, dimension_of, laplacia
 from neuralop_irno.spectrum.eigenbasis import LaplacianEigenbasis
 from neuralop_irno.spectrum.eigenpairs import eigenpairs, highest
 from neuralop_irno.spectrum.laplacian import Laplacian
+from neuralop_irno.spectrum.remembered import Remembered
 from neuralop_irno.spectrum.spectrum import Spectrum
 
 ALL_MODES = 600
@@ -32,6 +33,9 @@ SHARP = 5
 
 KEPT = 2 * 2**30
 """Bytes of spectra that are kept in memory: a training set meets each of its meshes in every epoch."""
+
+BATCHES = 256
+"""Batches whose keys are kept: a batch that is analysed again is not hashed again."""
 
 log = logging.getLogger("neuralop_irno")
 
@@ -50,7 +54,23 @@ class Known(NamedTuple):
     size: int
 
 
-_known: OrderedDict[str, Known] = OrderedDict()
+class Met(NamedTuple):
+    """A batch of graphs that was seen.
+
+    Attributes:
+        tensors: weak references: an address alone could belong to another tensor by now.
+        keys: of each of its graphs in `_known`.
+    """
+
+    tensors: tuple[weakref.ref[Tensor], ...]
+    keys: list[str]
+
+
+_known: Remembered[Known] = Remembered(KEPT)
+"""Spectra by the content of their graphs."""
+
+_met: Remembered[Met] = Remembered(BATCHES)
+"""The keys in `_known` of batches that were seen, by the identity of their tensors."""
 
 
 class GraphSpectrum(Spectrum):
@@ -73,7 +93,7 @@ class GraphSpectrum(Spectrum):
     """
 
     def __init__(self, domain: GraphDomain, device: torch.device, choice: SpectrumChoice) -> None:
-        known = [_spectrum_of(domain, place, device, choice) for place in range(domain.samples)]
+        known = _spectra_of(domain, device, choice)
         sizes = torch.bincount(domain.batch, minlength=domain.samples).tolist()
         self.rows = members(domain.batch, sizes, device)
         self.spectra = [each.spectrum for each in known]
@@ -99,23 +119,42 @@ class GraphSpectrum(Spectrum):
         return torch.cat(each) if each else exponent.new_zeros(0)
 
 
-def _spectrum_of(domain: GraphDomain, place: int, device: torch.device, choice: SpectrumChoice) -> Known:
-    """The spectrum of one graph of a batch."""
-    graph = domain.select(torch.tensor([place], device=domain.batch.device))
-    shape = graph.cells if graph.pos is not None and graph.cells is not None else None
-    edges = graph.edges.index if choice.name_for(graph) == "edges" else None
-    key = _digest([len(graph.batch), graph.measure, graph.pos, shape, edges], [device, choice])
-    if key in _known:
-        _known.move_to_end(key)
-        return _known[key]
-    laplacian = laplacian_of(graph, choice)
-    spectrum, what, size = _best_for(laplacian, device, choice)
+def _spectra_of(domain: GraphDomain, device: torch.device, choice: SpectrumChoice) -> list[Known]:
+    """The spectrum of each graph of a batch."""
+    tensors = domain.given
+    # Inference tensors have no version, and may have changed since.
+    tracked = not any(tensor.is_inference() for tensor in tensors)
+    identity = (
+        *((id(tensor), tensor._version) for tensor in tensors if tracked),
+        *(domain.samples, len(domain.batch), device, repr(choice)),
+    )
+    met = _met.get(identity) if tracked else None
+    if met is not None and all(ref() is tensor for ref, tensor in zip(met.tensors, tensors, strict=True)):
+        found = [_known.get(key) for key in met.keys]
+        if all(found):
+            return [each for each in found if each is not None]
+    graphs = [
+        domain.select(torch.tensor([place], device=domain.batch.device)) for place in range(domain.samples)
+    ]
+    keys = [_digest(graph, device, choice) for graph in graphs]
+    if tracked:
+        _met.put(identity, Met(tuple(map(weakref.ref, tensors)), keys), 1)
+    return [
+        _known.get(key) or _made(graph, key, device, choice) for graph, key in zip(graphs, keys, strict=True)
+    ]
+
+
+def _made(graph: GraphDomain, key: str, device: torch.device, choice: SpectrumChoice) -> Known:
+    """The spectrum of one graph, made and kept."""
+    # What is kept serves training too, which cannot use tensors made in inference mode.
+    with torch.inference_mode(False):
+        laplacian = laplacian_of(graph, choice)
+        spectrum, what, size = _best_for(laplacian, device, choice)
     words = f"{what} of the {choice.name_for(graph)} Laplacian"
     log.info("a graph of %d nodes: %s", laplacian.nodes, words)
-    _known[key] = Known(spectrum, words, size)
-    while len(_known) > 1 and sum(each.size for each in _known.values()) > KEPT:
-        _known.popitem(last=False)
-    return _known[key]
+    known = Known(spectrum, words, size)
+    _known.put(key, known, size)
+    return known
 
 
 def _best_for(
@@ -147,13 +186,15 @@ def _best_for(
     return LaplacianEigenbasis([pairs], device=device), f"{pairs.low} modes, and the rest as one,", size
 
 
-def _digest(tensors: list[Tensor | int | None], others: list[object]) -> str:
-    """A word for the content of a graph, and what is asked of it."""
-    seen = hashlib.sha256(repr(others).encode())
-    for part in tensors:
-        if isinstance(part, Tensor):
+def _digest(graph: GraphDomain, device: torch.device, choice: SpectrumChoice) -> str:
+    """A key for the content of a graph, its device, and the choice."""
+    cells = graph.cells if graph.pos is not None else None
+    edges = graph.edges.index if choice.name_for(graph) == "edges" else None
+    seen = hashlib.sha256(repr((len(graph.batch), device, choice)).encode())
+    for part in (graph.measure, graph.pos, cells, edges):
+        if part is None:
+            seen.update(b"None")
+        else:
             seen.update(f"{part.dtype}{tuple(part.shape)}".encode())
             seen.update(part.detach().cpu().contiguous().numpy().data)
-        else:
-            seen.update(repr(part).encode())
     return seen.hexdigest()

@@ -61,7 +61,7 @@ class Laplacian:
         return content.hexdigest()
 
 
-def mesh_laplacian(pos: Tensor, cells: Tensor) -> Laplacian:
+def mesh_laplacian(pos: Tensor, cells: Tensor, stiffest: float = math.inf) -> Laplacian:
     r"""Linear finite elements: on triangles the cotangent Laplacian, on tetrahedra its 3-D kin.
 
     .. math:: L_{ij} = \sum_T |T| \, \nabla \phi_i \cdot \nabla \phi_j \qquad
@@ -69,10 +69,16 @@ def mesh_laplacian(pos: Tensor, cells: Tensor) -> Laplacian:
 
     Exact on linear functions. Surfaces in space and polylines work too: gradients are taken within a cell.
 
+    A cell of no width (a sliver) couples its corners without bound. With ``stiffest`` such a cell is scaled
+    down as a whole, which keeps the matrix positive semidefinite, and changes slowly varying modes by no more
+    than the cell's share of the domain.
+
     Args:
         pos: coordinates, ``(N, D)``.
         cells: the corners of each cell, as PyG's ``data.face``, ``(d + 1, cells)``: 3 rows for triangles,
             4 for tetrahedra, 2 for segments.
+        stiffest: the most that one cell may add to the eigenvalues, in units of the squared Nyquist
+            frequency; no bound by default.
 
     Example:
         >>> import torch
@@ -117,9 +123,31 @@ def mesh_laplacian(pos: Tensor, cells: Tensor) -> Laplacian:
         raise ValueError(
             expected("nodes that belong to a cell", f"{bare} in none", "leaving those nodes out")
         )
+    nyquist = _nyquist(mass, dim)
+    trace = (np.einsum("cii->ci", local) / mass[corners.T]).sum(1)
+    local = local * np.minimum(1, stiffest * nyquist**2 / trace)[:, None, None]
     off = rows != columns
     weights = sp.coo_array((-local.ravel()[off], (rows[off], columns[off])), (count, count)).tocsr()
-    return Laplacian(_stiffness(weights), mass, _nyquist(mass, dim))
+    return Laplacian(_stiffness(weights), mass, nyquist)
+
+
+def softened(laplacian: Laplacian, stiffest: float) -> Laplacian:
+    """A Laplacian of weights that are not negative, each bounded like the cells of `mesh_laplacian`.
+
+    Example:
+        >>> import torch
+        >>> near = knn_laplacian(torch.tensor([[0.0], [1e-6], [1.0], [2.0]]), 2, torch.ones(4))
+        >>> soft = softened(near, 2.0)
+        >>> bool(near.stiffness.max() > 1e11), float(soft.stiffness.max() / near.nyquist**2) < 1.5
+        (True, True)
+    """
+    weights = sp.coo_array(-laplacian.stiffness)
+    off = weights.row != weights.col
+    ends, values = np.stack([weights.row, weights.col])[:, off], weights.data[off]
+    most = stiffest * laplacian.nyquist**2 / (1 / laplacian.mass)[ends].sum(0)
+    shape = laplacian.stiffness.shape
+    bounded = sp.coo_array((np.minimum(values, most), (ends[0], ends[1])), shape).tocsr()
+    return Laplacian(_stiffness(bounded), laplacian.mass, laplacian.nyquist)
 
 
 def graph_laplacian(edge_index: Tensor, nodes: int, weight: Tensor | None = None) -> Laplacian:

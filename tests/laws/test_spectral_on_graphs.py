@@ -5,8 +5,10 @@ import math
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from scipy.spatial import Delaunay
 from torch import Tensor
 from torch_geometric.data import Batch, Data
 from torch_geometric.nn import GraphSAGE
@@ -24,6 +26,8 @@ from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.graph import Edges, GraphDomain
 from neuralop_irno.spectrum import graph_spectrum
 from neuralop_irno.spectrum.chebyshev import ChebyshevBands
+from neuralop_irno.spectrum.laplacian import mesh_laplacian
+from neuralop_irno.spectrum.remembered import Remembered
 
 sys.path.append(str(Path(__file__).parents[1] / "spectrum"))
 from meshes import cube, grid_eigenvalues, periodic_grid, square
@@ -65,7 +69,7 @@ def test_equal_weights_make_it_the_spatial_loss(
 ) -> None:
     if large:  # as if these were too large for all their modes
         monkeypatch.setattr(graph_spectrum, "ALL_MODES", 5)
-        monkeypatch.setattr(graph_spectrum, "_known", type(graph_spectrum._known)())
+        graph_spectrum._known.clear()
     where = domain(kind)
     h, y = torch.randn(2, len(where.batch), 2, dtype=torch.float64)
     flat = SpectralLoss(compare="complex", lambda_start=0.0, lambda_end=0.0)
@@ -128,7 +132,7 @@ def test_bands_by_polynomials_come_near_to_all_modes(monkeypatch: pytest.MonkeyP
     losses = []
     for most in (600, 5):
         monkeypatch.setattr(graph_spectrum, "ALL_MODES", most)
-        monkeypatch.setattr(graph_spectrum, "_known", type(graph_spectrum._known)())
+        graph_spectrum._known.clear()
         loss = SpectralLoss(lambda_start=2.0, lambda_end=2.0)
         losses.append(loss.per_sample(trajectory(h, where), y).item())
     assert losses[1] == pytest.approx(losses[0], rel=2e-3)
@@ -168,7 +172,7 @@ def test_law_6_a_finer_mesh_does_not_change_the_losses_of_smooth_fields(
 @pytest.mark.parametrize("compare", ["complex", "bands"])
 def test_gradients_through_polynomials(compare: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(graph_spectrum, "ALL_MODES", 5)
-    monkeypatch.setattr(graph_spectrum, "_known", type(graph_spectrum._known)())
+    graph_spectrum._known.clear()
     where, guess, truth = pair(5)
     loss = SpectralLoss(compare=compare, spectrum={"bands": 4})
     assert torch.autograd.gradcheck(
@@ -177,14 +181,51 @@ def test_gradients_through_polynomials(compare: str, monkeypatch: pytest.MonkeyP
     assert "bands of the mesh" in loss.took
 
 
-def test_slivers_hand_the_low_end_over_to_eigenvectors() -> None:
-    pos, cells = square(30)
-    pos[455] = pos[456] * (1 - 1e-4) + pos[455] * 1e-4  # a node next to its neighbour: cells of no width
-    where = GraphDomain(torch.zeros(900).long(), 1, pos, cells=cells)
+def test_narrow_bands_hand_the_low_end_over_to_eigenvectors() -> None:
+    where, _, _ = pair(30)
     y = torch.randn(900, 1, dtype=torch.float64)
-    loss = SpectralLoss(spectrum={"modes": 100})
+    loss = SpectralLoss(spectrum={"modes": 100, "bands": 64})
     assert loss.per_sample(trajectory(0.5 * y, where), y).isfinite().all()
     assert "modes, and" in loss.took
+
+
+@pytest.mark.parametrize("side", [20, 30])  # all modes, and bands
+@pytest.mark.parametrize("name", ["mesh", "robust", "knn"])
+@pytest.mark.parametrize("compare", ["complex", "bands"])
+def test_law_6_slivers_change_the_losses_by_less_than_5_percent(side: int, name: str, compare: str) -> None:
+    if name == "robust":
+        pytest.importorskip("robust_laplacian")
+    pos, cells = square(side)
+    middle = side * side // 2 + side // 2
+    moved = pos.clone()
+    for place, gap in ((middle, 1e-6), (middle - 3 * side, 1e-5), (middle + 5, 1e-4)):
+        moved[place] = pos[place + 1] * (1 - gap) + pos[place] * gap  # a node next to its neighbour
+    values = []
+    for points in (pos, moved):
+        where = GraphDomain(torch.zeros(len(pos)).long(), 1, points, cells=cells)
+        x = math.pi * points[:, :1]
+        truth = torch.cos(2 * x)
+        guesses = [truth + 0.3 * torch.cos(share * side * x) for share in (0.1, 0.6, 0.75, 0.9)]
+        loss = SpectralLoss(compare, 1.0, 2.0, {"laplacian": name})
+        values.append([loss.per_sample(trajectory(guess, where), truth).item() for guess in guesses])
+        assert ("bands" in loss.took) == (side == 30)
+    whole, with_slivers = torch.tensor(values)
+    assert (with_slivers / whole - 1).abs().max() < 0.05
+
+
+def test_a_bounded_stiffness_is_still_that_of_a_laplacian() -> None:
+    generator = torch.Generator().manual_seed(0)
+    pos = torch.rand(200, 3, generator=generator, dtype=torch.float64)
+    for dim in (2, 3):
+        points = pos[:, :dim]
+        cells = torch.from_numpy(Delaunay(points.numpy()).simplices.T)
+        free, bounded = mesh_laplacian(points, cells), mesh_laplacian(points, cells, 2.0)
+        top = np.linalg.eigvalsh(bounded.symmetric.toarray())
+        assert top[0] > -1e-9 * top[-1]
+        assert abs(bounded.stiffness.sum(1)).max() < 1e-9 * top[-1]
+        assert top[-1] < 0.5 * np.linalg.eigvalsh(free.symmetric.toarray())[-1]
+        linear = points[:, 0].numpy()
+        assert linear @ bounded.stiffness @ linear == pytest.approx(linear @ free.stiffness @ linear, rel=0.1)
 
 
 def test_the_choice_is_the_users() -> None:
@@ -203,13 +244,13 @@ def test_eigenvectors_are_kept_on_disk(tmp_path: Path, monkeypatch: pytest.Monke
     loss = SpectralLoss(spectrum={"cache": str(tmp_path)})
     first = loss.per_sample(trajectory(guess, where), truth)
     assert len(list(tmp_path.iterdir())) == 1
-    monkeypatch.setattr(graph_spectrum, "_known", type(graph_spectrum._known)())
+    graph_spectrum._known.clear()
     assert (loss.per_sample(trajectory(guess, where), truth) == first).all()
     assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_spectra_in_memory_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(graph_spectrum, "KEPT", 300_000)
+    monkeypatch.setattr(graph_spectrum, "_known", Remembered(300_000))
     for side in range(4, 12):
         where, guess, truth = pair(side)
         SpectralLoss().per_sample(trajectory(guess, where), truth)
