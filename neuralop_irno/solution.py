@@ -135,7 +135,7 @@ class Trajectory:
                     "a trajectory of steps", "a plain prediction", "the refiner's own output in training"
                 )
             )
-        return h + self.domain.spread(self.alpha.detach().to(h.dtype), h) * self.phi(h)
+        return h + self.domain.spread(self.alpha.detach().to(h), h) * self.phi(h)
 
     @property
     def last(self) -> Tensor:
