@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from neuralop_irno.errors import expected
-from neuralop_irno.rollout.frame_file import FrameFile, Mode
+from neuralop_irno.rollout.frame_file import FrameFile
 from neuralop_irno.rollout.sink import Callback, Memory, Sink
+from neuralop_irno.rollout.storage import HDF5Storage, ZarrStorage
 
 
 class HDF5(FrameFile):
@@ -28,49 +27,13 @@ class HDF5(FrameFile):
         tensor([0.5000, 0.2500, 0.1250])
     """
 
-    def _open(self, path: Path, mode: Mode) -> Any:
-        import h5py
-
-        try:
-            return h5py.File(path, mode)
-        except OSError as error:
-            raise ValueError(expected(f"an HDF5 file in {path.name}", str(error), "another path")) from error
-
-    def _add(self, group: Any, name: str, values: np.ndarray[Any, Any], rows: int) -> None:
-        # One block, all of it taken by the first row: later rows change no bookkeeping of the file's.
-        group.create_dataset(name, (rows, *values.shape), values.dtype)[0] = values
-
-    def _flush(self) -> None:
-        self._file.flush()
-
-    def _close(self, file: Any) -> None:
-        file.close()
+    storage = HDF5Storage()
 
 
 class Zarr(FrameFile):
     """A rollout in a Zarr folder, one compressed chunk a frame."""
 
-    def _open(self, path: Path, mode: Mode) -> Any:
-        try:
-            import zarr
-        except ImportError as error:
-            raise ImportError(
-                expected("zarr for Zarr files", "none", "pip install neuralop_irno[zarr]")
-            ) from error
-        try:
-            return zarr.open_group(str(path), mode=mode)
-        except (OSError, ValueError) as error:
-            raise ValueError(expected(f"a Zarr group in {path.name}", str(error), "another path")) from error
-
-    def _add(self, group: Any, name: str, values: np.ndarray[Any, Any], rows: int) -> None:
-        shape, chunks = (rows, *values.shape), (1, *values.shape)
-        group.create_array(name, shape=shape, chunks=chunks, dtype=values.dtype)[0] = values
-
-    def _flush(self) -> None:
-        """Every chunk is a file of its own, which appears when it is whole."""
-
-    def _close(self, file: Any) -> None:
-        file.store.close()
+    storage = ZarrStorage()
 
 
 SUFFIXES: Mapping[str, type[FrameFile]] = {".h5": HDF5, ".hdf5": HDF5, ".zarr": Zarr}
@@ -91,3 +54,24 @@ def sink_of(to: Any) -> Sink:
     if callable(to):
         return Callback(to)
     raise TypeError(expected("a path, a function or a sink", type(to).__name__, "to='run.h5'"))
+
+
+def check_file(path: str | os.PathLike[str]) -> list[str]:
+    """What is wrong with a rollout file; empty if it is sound. Nothing is executed, and nothing written.
+
+    Every number is compared with its SHA-256 digest; files of format 1 have none, and only what cannot be is
+    found in them. A rollout that is not finished is sound.
+
+    Args:
+        path: an HDF5 file or a Zarr folder.
+
+    Returns:
+        a sentence for each problem.
+    """
+    source = Path(path)
+    file = (Zarr if source.is_dir() else HDF5)(source)
+    try:
+        with file.contents() as contents:
+            return contents.problems()
+    except (ValueError, FileNotFoundError) as error:
+        return [str(error)]

@@ -1,228 +1,252 @@
-"""How a rollout lies in a file: readable at any moment, and to be continued.
+"""How a rollout lies in a file: readable at any moment, checked as it is read, and to be continued.
 
-    frames      (steps, B, C, *S) or (steps, N, C); those from ``complete`` on hold nothing yet
-    complete    how many frames are there, written after the frame itself
+    frames      (steps, B, C, *S) or (steps, N, C)
+    digests     (steps, 32): SHA-256 of each frame, with which samples had left by then
+    complete    frames that a loss of power cannot take any more
     start       the frames that the rollout began with
     times       of the frames, where there is a clock
     lasted      for each sample, how many of its frames can be used
-    endings     for each sample, how it left, by its place in `Ending`
-    carry/      what refinement hands on from call to call: two slots, written in turns
-    attributes  format, steps, block, samples
+    endings     for each sample, how it left, by its place in `contents.ENDINGS`
+    carry/      what refinement hands on from call to call, in three slots
+    seals       (slots, 5): for each slot the frames before it, and its SHA-256
+    attributes  kind, format, steps, block, samples, digest (of start, times and attributes), and belongs:
+                digests of the model and of all options, see `identity`
 
-All room is taken before the file gets its name, and nothing but numbers is written afterwards: a process that
-is killed leaves every frame up to ``complete``. A run that continues computes the last, unfinished block of
-frames again, from what is stored in full precision, and so gets the same bits.
+All space is taken before the file gets its name, and nothing but numbers is written afterwards. A frame is
+there when its digest matches, in whatever order the system wrote the two: a process that is killed leaves
+every frame that it wrote. Every `recording.SAVE_EVERY` seconds, and at the end, all is synchronised with the
+disk, and ``complete`` is written after that; frames up to there have to match, and later ones that do not are
+computed again. A run that continues computes the last, unfinished block of frames again, from what is stored
+in full precision, and so gets the same bits. No slot is overwritten that the last synchronised state needs.
+
+Format 1 had no digests, two slots, and ``complete`` after each frame. Its files are read; one that is not
+finished cannot be continued, since it does not say what it belongs to.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
-import uuid
-from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from neuralop_irno.errors import did_you_mean, expected
-from neuralop_irno.rollout.outcome import Ending, Rollout
+from neuralop_irno.rollout.contents import ENDINGS, Contents, recognised, tensor
+from neuralop_irno.rollout.hold import Hold, remove
+from neuralop_irno.rollout.identity import digests
+from neuralop_irno.rollout.outcome import Rollout
+from neuralop_irno.rollout.recording import Recording, as_array
 from neuralop_irno.rollout.sink import Plan, Saved, Step
+from neuralop_irno.rollout.storage import Array, Storage
 
-FORMAT = 1
 EXISTING = ("refuse", "continue", "overwrite")
-ENDINGS = tuple(Ending)
-Mode = Literal["r", "r+", "w"]
 
 
-class FrameFile(ABC):
+class FrameFile:
     """A rollout in a file.
 
     Args:
         path: where to.
         existing: what to do where there is a file already: ``refuse`` it, ``continue`` the rollout that it
-            holds, or ``overwrite`` it. Nothing is written before the first frame is there.
+            holds, or ``overwrite`` it, when the first new frame is there. Only a rollout is ever overwritten.
+            A rollout is continued by the call that began it, with the same model and options; ``steps`` may
+            be larger than before.
     """
+
+    storage: Storage
 
     def __init__(self, path: str | os.PathLike[str], existing: str = "refuse") -> None:
         if existing not in EXISTING:
             hint = did_you_mean(str(existing), EXISTING)
             raise ValueError(expected("a word for an existing file", repr(existing), hint))
         self._path, self._existing = Path(path), existing
-        self._file: Any = None
-
-    @abstractmethod
-    def _open(self, path: Path, mode: Mode) -> Any:
-        """The file as a group of arrays."""
-
-    @abstractmethod
-    def _add(self, group: Any, name: str, values: np.ndarray[Any, Any], rows: int) -> None:
-        """A new array of so many rows, the first of which holds the values."""
-
-    @abstractmethod
-    def _flush(self) -> None:
-        """Hand over to the system what is written so far."""
-
-    @abstractmethod
-    def _close(self, file: Any) -> None:
-        """Let go of the file."""
+        self._hold: Hold | None = None
+        self._recording: Recording | None = None
 
     def begin(self, plan: Plan) -> Saved | None:
-        self._plan = plan
-        if not self._path.exists() or self._existing == "overwrite":
-            return None
-        if self._existing == "refuse":
-            raise FileExistsError(
-                expected(
-                    "a new file", f"{self._path.name}, which exists", "existing='continue' or 'overwrite'"
-                )
-            )
-        file = self._open(self._path, "r+")
+        self._plan, self._hold = plan, Hold(self._path)
+        self._replaces = os.path.lexists(self._path)
         try:
-            self._recognise(file)
-            self._check(file)
+            if not self._replaces:
+                return None
+            if self._existing == "refuse":
+                hint = "existing='continue' or 'overwrite'"
+                raise FileExistsError(expected("a new file", f"{self._path.name}, which exists", hint))
+            if self._existing == "continue":
+                return self._continued()
+            self._check_ours()
         except BaseException:
-            self._close(file)
+            self.finish()
             raise
-        self._file = file
-        return self._saved()
+        return None
 
     def write(self, step: Step) -> None:
-        if self._file is None:
-            self._create(step)
+        if self._recording is not None:
+            self._recording.write(step)
             return
-        file = self._file
-        file["frames"][step.index] = as_array(step.frame)
-        self._write_roster(step)
-        if (step.index + 1) % self._plan.block == 0:
-            slot = (step.index + 1) // self._plan.block % 2
-            for name, value in step.carry.items():
-                file["carry"][name][slot] = as_array(value)
-        self._flush()
-        file["complete"][0] = step.index + 1
-        self._flush()
+        carry = {name: as_array(value) for name, value in step.carry.items()}
+        with self._new(as_array(step.frame), carry) as recording:
+            recording.write(step)
+        self._recording = recording
 
     def finish(self) -> None:
-        if self._file is not None:
-            self._close(self._file)
-            self._file = None
+        recording, self._recording = self._recording, None
+        hold, self._hold = self._hold, None
+        try:
+            if recording is not None:
+                recording.close()
+        finally:
+            if hold is not None:
+                hold.release()
 
     def read(self) -> Rollout:
-        """The frames that are there, and what is known of the samples."""
+        """The frames that are there, and what is known of the samples.
+
+        Raises:
+            FileNotFoundError: there is no file.
+            ValueError: it is not a rollout, or is damaged.
+        """
+        with self.contents() as contents:
+            count = 0
+            for frame in contents.frames():
+                if not count:
+                    whole = np.empty((len(frame), contents.steps, *frame.shape[1:]), frame.dtype)
+                whole[:, count] = frame
+                count += 1
+            left = contents.lasted < count
+            return Rollout(
+                torch.from_numpy(whole[:, :count]),
+                None if contents.times is None else tensor(contents.times[..., :count]),
+                tuple(ENDINGS[code] for code in np.where(left, contents.codes, 0).tolist()),
+                tensor(np.where(left, contents.lasted, count)),
+                None,
+                None,
+            )
+
+    def frame(self, index: int) -> Tensor:
+        """One frame, ``(B, C, *S)`` or ``(N, C)``; no other is read or checked."""
+        with self.contents() as contents:
+            if not 0 <= index < contents.steps:
+                raise IndexError(expected(f"0 <= index < {contents.steps}", index, "index=0"))
+            return tensor(contents.frame(index))
+
+    @contextmanager
+    def contents(self) -> Iterator[Contents]:
+        """The file, open for reading."""
         if not self._path.exists():
             raise FileNotFoundError(
                 expected("a file with a rollout", f"none at {self._path}", "another path")
             )
-        file = self._open(self._path, "r")
+        group = self.storage.open(self._path, "r")
         try:
-            self._recognise(file)
-            complete = int(file["complete"][0])
-            frames = torch.from_numpy(np.asarray(file["frames"][:complete])).movedim(0, 1)
-            times = (
-                torch.from_numpy(np.asarray(file["times"][0]))[..., :complete] if "times" in file else None
-            )
-            lasted = torch.from_numpy(np.asarray(file["lasted"][0]))
-            whole = complete == file.attrs["steps"]
-            codes = np.asarray(file["endings"][0]).tolist()
+            yield Contents(self.storage, group, self._path.name)
         finally:
-            self._close(file)
-        endings = tuple(ENDINGS[code] for code in codes)
-        return Rollout(frames, times, endings, lasted if whole else lasted.clamp(max=complete), None, None)
+            self.storage.close(group)
 
-    def _create(self, step: Step) -> None:
-        """A file with the first frame in it, which gets its name when it is whole."""
-        plan = self._plan
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self._path.with_name(f".{uuid.uuid4().hex}.{self._path.name}")
+    @contextmanager
+    def _new(self, frame: Array, carry: Mapping[str, Array]) -> Iterator[Recording]:
+        """A new file to write the first frames to, which then gets its name."""
+        assert self._hold is not None
+        temporary = self._hold.temporary()
         try:
-            file = self._open(temporary, "w")
-            file.attrs.update(
-                {"format": FORMAT, "steps": plan.steps, "block": plan.block, "samples": plan.samples}
-            )
-            self._add(file, "frames", as_array(step.frame), plan.steps)
-            self._add(file, "start", as_array(plan.start), 1)
-            self._add(file, "lasted", as_array(step.lasted), 1)
-            self._add(file, "endings", codes_of(step), 1)
-            self._add(file, "complete", np.asarray(1), 1)
-            if plan.times is not None:
-                self._add(file, "times", as_array(plan.times), 1)
-            carry = file.create_group("carry")
-            for name, value in step.carry.items():
-                self._add(carry, name, as_array(value), 2)
-                carry[name][1 // plan.block % 2] = as_array(value)
-            self._close(file)
-            remove(self._path)
-            temporary.replace(self._path)
+            recording = Recording.new(self.storage, temporary, self._plan, frame, carry)
+            try:
+                yield recording
+                recording.save(whole=True)
+            finally:
+                recording.close()
+            if self._replaces:
+                self._check_ours()
+                self._hold.replace(temporary)
+            else:
+                self._hold.place(temporary)
         except BaseException:
             remove(temporary)
             raise
-        self._file = self._open(self._path, "r+")
-        self._left = step.lasted.clone()
+        recording.reopen(self._path)
 
-    def _write_roster(self, step: Step) -> None:
-        if not torch.equal(step.lasted, self._left):
-            self._file["lasted"][0] = as_array(step.lasted)
-            self._file["endings"][0] = codes_of(step)
-            self._left = step.lasted.clone()
-
-    def _recognise(self, file: Any) -> None:
-        """Refuse a file of something else."""
-        found = file.attrs.get("format")
-        if found != FORMAT or "complete" not in file:
-            got = f"{self._path.name} with format {found}"
-            raise ValueError(expected(f"a rollout of format {FORMAT}", got, "another path"))
-
-    def _check(self, file: Any) -> None:
-        """Refuse to continue another rollout."""
-        plan, attributes = self._plan, dict(file.attrs)
-        for name in ("steps", "block", "samples"):
-            theirs, ours = attributes.get(name), getattr(plan, name)
-            if theirs != ours:
-                raise ValueError(
-                    expected(
-                        f"a file of a rollout with {name}={ours}", f"{name}={theirs}", "a file of its own"
-                    )
-                )
-        start = np.asarray(file["start"][0])
-        if not np.array_equal(start, as_array(plan.start)):
-            raise ValueError(
-                expected("a file of a rollout from this start", "one from another", "a file of its own")
-            )
-
-    def _saved(self) -> Saved:
-        file, plan = self._file, self._plan
-        complete = int(file["complete"][0])
-        first = complete if complete == plan.steps else complete // plan.block * plan.block
-        seen = plan.start.shape[1]
-        after = np.asarray(file["frames"][max(0, first - seen) : first])
-        history = torch.from_numpy(after).movedim(0, 1).to(plan.start.device)
-        self._left = torch.from_numpy(np.asarray(file["lasted"][0]))
-        slot = first // plan.block % 2
-        carry = {name: torch.from_numpy(np.asarray(file["carry"][name][slot])) for name in file["carry"]}
+    def _continued(self) -> Saved | None:
+        """What the file holds, which may be what this rollout was started with and nothing else."""
+        plan, seen = self._plan, self._plan.start.shape[1]
+        with self.contents() as contents:
+            self._check(contents)
+            count = sum(1 for _ in contents.frames())
+            if contents.format == 1:  # finished
+                first, slot = count, 0
+                carry: dict[str, Array] = {}
+            else:
+                first, carry, slot = contents.carry(count)
+            if plan.steps > contents.steps:
+                if not first:  # not one block: begin again
+                    return None
+                self._extend(contents, first, carry)
+                return self._continued()
+            first = count if count == plan.steps else first
+            frames = [tensor(contents.frame(index)) for index in range(max(0, first - seen), first)]
+        if contents.format > 1:
+            group = self.storage.open(self._path, "r+")
+            self._recording = Recording.on(self.storage, group, self._path, contents, slot)
+        device = plan.start.device
+        history = [plan.start, *(frame.unsqueeze(1).to(device) for frame in frames)]
+        left = contents.lasted < first
         return Saved(
             first,
-            torch.cat([plan.start, history], 1)[:, -seen:],
-            self._left.clone(),
-            tuple(ENDINGS[code] for code in np.asarray(file["endings"][0]).tolist()),
-            {name: value.to(plan.start.device) for name, value in carry.items()},
+            torch.cat(history, 1)[:, -seen:],
+            tensor(np.where(left, contents.lasted, plan.steps)),
+            tuple(ENDINGS[code] for code in np.where(left, contents.codes, 0).tolist()),
+            {name: tensor(values).to(device) for name, values in carry.items()},
         )
 
+    def _extend(self, contents: Contents, after: int, carry: Mapping[str, Array]) -> None:
+        """Copy a rollout to a file with space for more frames, which takes its place."""
+        lasted = np.where(contents.lasted < contents.steps, contents.lasted, self._plan.steps)
+        with self._new(contents.frame(0), carry) as recording:
+            for index, frame in enumerate(contents.frames()):
+                recording.frame(index, frame, lasted, contents.codes)
+            recording.hand_on(after, carry)
+        recording.close()
 
-def as_array(tensor: Tensor) -> np.ndarray[Any, Any]:
-    """A tensor as numpy sees it."""
-    return tensor.detach().cpu().numpy()
+    def _check(self, contents: Contents) -> None:
+        """Refuse to continue another rollout."""
+        plan, name = self._plan, self._path.name
+        if plan.steps < contents.steps:
+            raise ValueError(
+                expected(f"the steps of {name}, {contents.steps}, or more", plan.steps, "another path")
+            )
+        if contents.format == 1:
+            finished = contents.complete == contents.steps == plan.steps
+            if not finished or not np.array_equal(contents.start, as_array(plan.start)):
+                raise ValueError(
+                    expected(
+                        f"a rollout of format 2 in {name}, which says what it was started with",
+                        "format 1, which does not",
+                        "start= with the last frames of read(), and another path",
+                    )
+                )
+            return
+        ours = digests(plan.parts(contents.steps))
+        other = [part for part in ours if ours[part] != contents.belongs.get(part)]
+        if other:
+            raise ValueError(
+                expected(
+                    f"the call that {name} was started with",
+                    f"another {', '.join(other)}",
+                    "the same call, or another path",
+                )
+            )
 
-
-def codes_of(step: Step) -> np.ndarray[Any, Any]:
-    """How each sample left, as numbers."""
-    return np.asarray([ENDINGS.index(ending) for ending in step.endings], dtype=np.int8)
-
-
-def remove(path: Path) -> None:
-    """Remove a file or a folder, if it is there."""
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+    def _check_ours(self) -> None:
+        """Refuse to remove what is not a rollout and nothing else."""
+        group = self.storage.open(self._path, "r")
+        try:
+            recognised(group, self._path.name)
+            foreign = self.storage.foreign(group, self._path)
+        finally:
+            self.storage.close(group)
+        if foreign:
+            got = f"{self._path} with {foreign} in it"
+            raise ValueError(expected("a rollout and nothing else, to overwrite", got, "another path"))

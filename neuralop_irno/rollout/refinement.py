@@ -114,7 +114,9 @@ class Refine:
             return solution, replace(carry, spent=carry.spent + solution.steps)
         base = call.base_answer()
         start = base if carry.correction is None else base + carry.correction
-        solution = call.solve(**words, start=start)
+        whole = start.isfinite()  # a base that blows up in one sample must not end the others
+        solution = call.solve(**words, start=start.where(whole, 0))
+        solution = replace(solution, value=solution.value.where(whole, torch.nan))
         spent = carry.spent + solution.steps
         return solution, replace(carry, spent=spent, correction=solution.value - base)
 

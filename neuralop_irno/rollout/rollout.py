@@ -30,7 +30,7 @@ from neuralop_irno.rollout.files import sink_of
 from neuralop_irno.rollout.known import Amendment
 from neuralop_irno.rollout.outcome import Rollout, Roster
 from neuralop_irno.rollout.propagator import Propagator
-from neuralop_irno.rollout.refinement import Carry, Refinement
+from neuralop_irno.rollout.refinement import Adaptive, Carry, Refinement
 from neuralop_irno.rollout.series import Frames, Series, on_mesh
 from neuralop_irno.rollout.sink import Plan, Sink, Step
 from neuralop_irno.rollout.stepper import Stepper
@@ -110,22 +110,35 @@ def rollout(
     window, stepper = window or Window(), stepper or Stepper()
     stepper.check(last)
     _check_refinement(refinement, limit, on_untrusted, grad)
+    bundle = window.outputs
+
+    def whole(count: int) -> int:
+        """Frames of the bundles that so many frames come in."""
+        return -(-count // bundle) * bundle
+
     way = Propagator(
         Caller(model, domain, graph, given, autocast),
         window,
         stepper,
         clock,
         None if static is None else on_mesh("static fields", static, last),
-        None
-        if forcing is None
-        else Series("forcing", forcing, last, -(-steps // window.outputs) * window.outputs),
+        None if forcing is None else Series("forcing", forcing, last, whole(steps)),
         refinement,
         None if limit is None else Trust(limit, on_untrusted),
     )
     amendments = list(amend) if isinstance(amend, Sequence) else [amend]
     changes = [each.bind(last, domain, steps) for each in amendments]
     times = None if clock is None else clock.times(steps)
-    plan = Plan(history, domain.samples, steps, way.block, times)
+    needed = {"model": model, "start": history, "graph": graph, "window": window, "stepper": stepper}
+    needed |= {"clock": clock, "static": static, "amend": amendments, "given": given, "autocast": autocast}
+    needed |= {"refinement": refinement, "limit": limit, "on_untrusted": on_untrusted}
+
+    def parts(count: int) -> dict[str, Any]:
+        budget = steps if isinstance(refinement, Adaptive) else None  # it is shared by all calls
+        seen = forcing[:, : whole(count)] if isinstance(forcing, Tensor) else forcing
+        return {**needed, "forcing": seen, "number of steps": budget}
+
+    plan = Plan(history, domain.samples, steps, way.block, times, parts)
     roster = Roster(domain.samples, steps)
     with torch.set_grad_enabled(grad and torch.is_grad_enabled()):
         frames = _run(way, plan, roster, changes, sink_of(to))
@@ -172,16 +185,16 @@ def march(
 def _run(way: Propagator, plan: Plan, roster: Roster, changes: Sequence[Change], sink: Sink) -> Tensor | None:
     """March from the start, or from where an earlier run stopped, and hand every frame over."""
     saved = sink.begin(plan)
-    carry = Carry(torch.zeros(plan.samples, dtype=torch.long, device=plan.start.device))
-    first, history = 0, plan.start
-    if saved is not None:
-        first, history = saved.first, saved.history
-        carry = Carry(**saved.carry) if saved.first else carry
-        for sample, (lasted, ending) in enumerate(zip(saved.lasted.tolist(), saved.endings, strict=True)):
-            if lasted < first:
-                roster.leave(torch.tensor([sample]), lasted, ending)
-    way.begin(plan.steps, carry)
     try:
+        carry = Carry(torch.zeros(plan.samples, dtype=torch.long, device=plan.start.device))
+        first, history = 0, plan.start
+        if saved is not None:
+            first, history = saved.first, saved.history
+            carry = Carry(**saved.carry) if saved.carry else carry
+            for sample, (lasted, ending) in enumerate(zip(saved.lasted.tolist(), saved.endings, strict=True)):
+                if lasted < first:
+                    roster.leave(torch.tensor([sample]), lasted, ending)
+        way.begin(plan.steps, carry)
         for step in march(way, history, plan.steps, roster, changes, first):
             sink.write(step)
     finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -43,6 +43,7 @@ class Plan:
         steps: frames to predict.
         block: frames that come from one history; a rollout is taken up again at a multiple of it.
         times: of the frames, ``(T,)`` or ``(samples, T)``; None without a clock.
+        parts: what the first frames depend on, by name: (number of frames) -> the model and all options.
     """
 
     start: Tensor
@@ -50,6 +51,7 @@ class Plan:
     steps: int
     block: int
     times: Tensor | None
+    parts: Callable[[int], Mapping[str, Any]]
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@ from neuralop.models import FNO
 from torch import Tensor, nn
 from torch_geometric.data import Batch, Data
 
+from neuralop_irno.rollout.sink import Plan, Saved, Sink, Step
+
 SIZES = (7, 4, 9)
 
 
@@ -43,3 +45,25 @@ def graph(n: int, channels: int = 1, times: int | None = None) -> Data:
 
 def graphs(channels: int = 1, times: int | None = None) -> Batch:
     return Batch.from_data_list([graph(n, channels, times) for n in SIZES])
+
+
+class Interrupted(Exception):  # noqa: N818 - it is no error
+    """Stands for whatever ends a run early."""
+
+
+class Breaking:
+    """A sink that ends the run before it takes a frame."""
+
+    def __init__(self, sink: Sink, frame: int) -> None:
+        self.sink, self.frame = sink, frame
+
+    def begin(self, plan: Plan) -> Saved | None:
+        return self.sink.begin(plan)
+
+    def write(self, step: Step) -> None:
+        if step.index == self.frame:
+            raise Interrupted
+        self.sink.write(step)
+
+    def finish(self) -> Tensor | None:
+        return self.sink.finish()

@@ -1,19 +1,15 @@
 """Streaming to files: the same bits as in memory, and on from where a process was killed."""
 
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
-from cases import graphs, point_model
+from cases import Breaking, Interrupted, graphs, point_model
 from conftest import Contracting
 from torch_geometric.nn import GCN
 
 from neuralop_irno import IterativeRefiner, rollout
-from neuralop_irno.rollout import HDF5, Adaptive, Clock, Ending, Known, Refine, Rollout, Window, Zarr
+from neuralop_irno.rollout import HDF5, Adaptive, Clock, Ending, Rollout, Window, Zarr
 
 KINDS = {"h5": HDF5, "zarr": Zarr}
 START = torch.randn(3, 3, 2, 5, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
@@ -53,27 +49,10 @@ def test_a_budget_goes_on_where_it_was(kind: str, frame: int, tmp_path: Path) ->
     file = KINDS[kind](tmp_path / f"run.{kind}", existing="continue")
     words = {"refinement": Adaptive(2.2, most=5)}
     with pytest.raises(Interrupted):
-        rollout(model, start, 9, **words, to=file, amend=breaking_at(frame))
+        rollout(model, start, 9, **words, to=Breaking(file, frame))
     again, whole = rollout(model, start, 9, **words, to=file), rollout(model, start, 9, **words)
     assert torch.equal(file.read().frames, whole.frames)
     assert torch.equal(again.account.evaluations[frame:], whole.account.evaluations[frame:])
-
-
-class Interrupted(Exception):  # noqa: N818 - it is no error
-    """Stands for whatever ends a run early."""
-
-
-def breaking_at(frame: int) -> object:
-    class Break:
-        def bind(self, last: torch.Tensor, domain: object, steps: int) -> object:
-            def change(index: int, state: torch.Tensor) -> torch.Tensor:
-                if index == frame:
-                    raise Interrupted
-                return state
-
-            return change
-
-    return Break()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -82,7 +61,7 @@ def test_an_interrupted_rollout_goes_on_to_the_same_bits(kind: str, frame: int, 
     """In the middle of a bundle and at its end, with a history that reaches back into the start."""
     file = KINDS[kind](tmp_path / f"run.{kind}", existing="continue")
     with pytest.raises(Interrupted):
-        run(to=file, amend=breaking_at(frame))
+        run(to=Breaking(file, frame))
     half, whole = file.read(), run()
     assert torch.equal(half.frames, whole.frames[:, :frame])
     assert half.lasted.tolist() == [frame] * 3
@@ -103,7 +82,7 @@ def test_a_sample_that_blew_up_before_the_interruption_stays_out(kind: str, tmp_
     start = torch.tensor([0.5, 1e10, 0.9, 1e3])[:, None, None].expand(4, 1, 6).contiguous()
     file = KINDS[kind](tmp_path / f"run.{kind}", existing="continue")
     with pytest.raises(Interrupted):
-        rollout(square, start, 6, to=file, amend=breaking_at(2))
+        rollout(square, start, 6, to=Breaking(file, 2))
     seen.clear()
     again, whole = rollout(square, start, 6, to=file), rollout(square, start, 6)
     assert seen[:4] == [3, 3, 2, 2]
@@ -111,52 +90,3 @@ def test_a_sample_that_blew_up_before_the_interruption_stays_out(kind: str, tmp_
     assert again.endings[1] is Ending.NOT_FINITE
     assert torch.equal(again.lasted, whole.lasted)
     torch.testing.assert_close(file.read().frames, whole.frames, rtol=0, atol=0, equal_nan=True)
-
-
-SCRIPT = """
-import sys, time
-sys.path[:0] = {paths!r}
-import warnings
-warnings.simplefilter("ignore")
-import torch
-torch.set_num_threads(1)
-from test_frame_files import KINDS, refined_run
-kind, path, pause = sys.argv[1], sys.argv[2], float(sys.argv[3])
-refined_run(KINDS[kind](path, existing="continue"), pause)
-"""
-
-
-def refined_run(to: object, pause: float = 0.0) -> Rollout:
-    """Forty frames, each from a warm start: what is carried over has to be stored as well."""
-    torch.manual_seed(0)
-
-    def base(x: torch.Tensor) -> torch.Tensor:
-        time.sleep(pause)
-        sys.stdout.write("called\n")
-        sys.stdout.flush()
-        return 0.9 * x
-
-    model = IterativeRefiner(base, Contracting(), steps=2, alpha=0.7).eval()
-    start = torch.linspace(-2, 2, 3 * 64, dtype=torch.float64).reshape(3, 1, 64)
-    wall = torch.arange(64) < 2
-    return rollout(model, start, 40, refinement=Refine(warm_start=True), amend=Known(wall), to=to)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_killed_process_leaves_a_readable_file_and_continues_to_the_same_bits(
-    kind: str, tmp_path: Path
-) -> None:
-    here = Path(__file__).parent
-    script = SCRIPT.format(paths=[str(here), str(here.parent)])
-    path, whole = tmp_path / f"run.{kind}", refined_run(None).frames
-    command = [sys.executable, "-c", script, kind, str(path), "0.005"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        for _ in range(17):
-            process.stdout.readline()
-        process.send_signal(signal.SIGKILL)
-    assert process.returncode == -signal.SIGKILL
-    complete = KINDS[kind](path).read().frames
-    assert 10 < complete.shape[1] < 40
-    assert torch.equal(complete, whole[:, : complete.shape[1]])
-    refined_run(KINDS[kind](path, existing="continue"))
-    assert torch.equal(KINDS[kind](path).read().frames, whole)

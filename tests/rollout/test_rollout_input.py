@@ -135,9 +135,9 @@ def test_an_existing_file_is_not_written_over_unless_that_is_wanted(kind: Any, t
         rollout(never, start, 4, to=kind(path))
     with pytest.raises(AssertionError):  # the model fails before there is a frame to write
         rollout(never, 2 * start, 4, to=kind(path, existing="overwrite"))
-    for other, words in ((2 * start, "from this start"), (start, "with steps=4"), (start[:1], "samples=1")):
+    for other, steps, words in ((2 * start, 3, "another start"), (start, 2, "steps of run.file, 3, or more")):
         with pytest.raises(ValueError, match=words):
-            rollout(never, other, 4 if words == "with steps=4" else 3, to=kind(path, existing="continue"))
+            rollout(model, other, steps, to=kind(path, existing="continue"))
     assert torch.equal(kind(path).read().frames, before)
     rollout(model, 2 * start, 4, to=kind(path, existing="overwrite"))
     assert kind(path).read().frames.shape[1] == 4
@@ -152,11 +152,11 @@ def test_files_of_something_else_are_left_alone(kind: Any, tmp_path: Path) -> No
             go(to=kind(path, existing=existing))
     assert path.read_text() == "not a rollout"
     other = kind(tmp_path / "other", existing="continue")
-    file = other._open(tmp_path / "other", "w")
+    file = other.storage.open(tmp_path / "other", "w")
     file.attrs["format"] = "of somebody else"
-    other._close(file)
+    other.storage.close(file)
     for mistake in (other.read, lambda: go(to=other)):
-        with pytest.raises(ValueError, match=r"a rollout of format 1, got other with format of somebody"):
+        with pytest.raises(ValueError, match=r"a rollout of format 2, got other with format of somebody"):
             mistake()
     with pytest.raises(FileNotFoundError, match=ONE_SENTENCE):
         kind(tmp_path / "none").read()

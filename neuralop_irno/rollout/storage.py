@@ -1,0 +1,243 @@
+"""Named arrays on a disk, in an HDF5 file or a Zarr folder: what `frame_file` needs of the two libraries."""
+
+from __future__ import annotations
+
+import os
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from neuralop_irno.checkpoint import sync_folder
+from neuralop_irno.errors import expected
+
+Mode = Literal["r", "r+", "w"]
+Array = np.ndarray[Any, Any]
+Rows = set[tuple[str, int]]
+"""(name of an array, row)."""
+
+CARRIED = ("spent", "correction", "residuals")
+ARRAYS = ("frames", "digests", "complete", "start", "times", "lasted", "endings", "seals")
+NAMES = frozenset([*ARRAYS, "carry", *(f"carry/{name}" for name in CARRIED)])
+"""All that a rollout file may hold."""
+
+
+class Storage(ABC):
+    """Opens files, and says what in them is not as we write it."""
+
+    @abstractmethod
+    def open(self, path: Path, mode: Mode) -> Any:
+        """The file as a group of arrays.
+
+        Raises:
+            ValueError: it is another kind of file, or damaged.
+        """
+
+    @abstractmethod
+    def close(self, group: Any) -> None:
+        """Let go of the file."""
+
+    @abstractmethod
+    def add(self, group: Any, name: str, values: Array, rows: int) -> None:
+        """A new array of so many rows, the first of which holds the values."""
+
+    @abstractmethod
+    def array(self, group: Any, name: str) -> Any:
+        """An array, to write rows to."""
+
+    @abstractmethod
+    def flush(self, group: Any) -> None:
+        """Hand over to the system what is written so far."""
+
+    @abstractmethod
+    def sync(self, group: Any, path: Path, rows: Rows | None) -> None:
+        """Put rows of arrays on the disk; by default the whole file."""
+
+    @abstractmethod
+    def fault(self, group: Any, name: str) -> str:
+        """Why an array, or the group ``carry``, is not one that we wrote; empty where it is."""
+
+    @abstractmethod
+    def missing(self, array: Any, row: int) -> bool:
+        """Whether a row of an array is not there."""
+
+    @abstractmethod
+    def foreign(self, group: Any, path: Path) -> str:
+        """The name of something in the file that is not part of a rollout; empty where all is."""
+
+
+class HDF5Storage(Storage):
+    """One file."""
+
+    def open(self, path: Path, mode: Mode) -> Any:
+        import h5py
+
+        try:
+            # Our own lock keeps other writers out. Readers need none, since no bookkeeping changes.
+            return h5py.File(path, mode, locking=False)
+        except OSError as error:
+            got = first_line(error)
+            raise ValueError(expected(f"an HDF5 file in {path.name}", got, "another path")) from error
+
+    def close(self, group: Any) -> None:
+        group.close()
+
+    def add(self, group: Any, name: str, values: Array, rows: int) -> None:
+        # One block, all of it taken by the first row: later rows change no bookkeeping of the file's.
+        group.create_dataset(name, (rows, *values.shape), values.dtype)[0] = values
+
+    def array(self, group: Any, name: str) -> Any:
+        return group[name]
+
+    def flush(self, group: Any) -> None:
+        group.flush()
+
+    def sync(self, group: Any, path: Path, rows: Rows | None) -> None:
+        group.flush()
+        sync_file(path)
+
+    def fault(self, group: Any, name: str) -> str:
+        import h5py
+
+        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+            return "a link to another place"
+        item = group[name]
+        if isinstance(item, h5py.Group):
+            return "" if name == "carry" else "a group"
+        if item.is_virtual or item.external:
+            return "an array that lies in another file"
+        if item.dtype.kind not in "biufc":
+            return f"an array of {item.dtype}"
+        # Space that was never taken is read as zeros.
+        if item.chunks is not None or item.id.get_storage_size() != item.nbytes:
+            return "an array that is not in one piece"
+        return ""
+
+    def missing(self, array: Any, row: int) -> bool:
+        return False
+
+    def foreign(self, group: Any, path: Path) -> str:
+        names = [*group, *(f"carry/{name}" for name in group.get("carry", ()))]
+        return next((name for name in names if name not in NAMES), "")
+
+
+class ZarrStorage(Storage):
+    """A folder, with a compressed file for each row of an array."""
+
+    def open(self, path: Path, mode: Mode) -> Any:
+        try:
+            import zarr
+        except ImportError as error:
+            raise ImportError(
+                expected("zarr for Zarr files", "none", "pip install neuralop_irno[zarr]")
+            ) from error
+        try:
+            return zarr.open_group(str(path), mode=mode, use_consolidated=False)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            got = first_line(error)
+            raise ValueError(expected(f"a Zarr group in {path.name}", got, "another path")) from error
+
+    def close(self, group: Any) -> None:
+        group.store.close()
+
+    def add(self, group: Any, name: str, values: Array, rows: int) -> None:
+        group.create_array(
+            name,
+            shape=(rows, *values.shape),
+            chunks=(1, *values.shape),
+            dtype=values.dtype,
+            # Files side by side in one folder: a frame does not need a folder for each of its axes.
+            chunk_key_encoding={"name": "default", "separator": "."},
+            # A row of zeros is written like any other, so that a missing one is known to be missing.
+            config={"write_empty_chunks": True},
+        )[0] = values
+
+    def array(self, group: Any, name: str) -> Any:
+        import zarr
+
+        with zarr.config.set({"array.write_empty_chunks": True}):
+            return group[name]
+
+    def flush(self, group: Any) -> None:
+        """Every chunk is a file of its own, which appears when it is whole."""
+
+    def sync(self, group: Any, path: Path, rows: Rows | None) -> None:
+        if rows is None:
+            files = [file for file in path.rglob("*") if file.is_file()]
+        else:
+            arrays = {name: group[name] for name in {name for name, _ in rows}}
+            files = [self._chunk(arrays[name], row) for name, row in sorted(rows)]
+        for file in files:
+            sync_file(file)
+        for folder in sorted({file.parent for file in files}):
+            sync_folder(folder)
+
+    def fault(self, group: Any, name: str) -> str:
+        import zarr
+
+        folder = Path(group.store.root) / name
+        if any(place.is_symlink() for place in (folder, *folder.iterdir())):
+            return "a link to another place"
+        item = group[name]
+        if isinstance(item, zarr.Group):
+            return "" if name == "carry" else "a group"
+        kinds = {type(codec).__name__ for codec in getattr(item.metadata, "codecs", ())}
+        if item.metadata.zarr_format != 3 or not {"BytesCodec"} <= kinds <= {"BytesCodec", "ZstdCodec"}:
+            return "an array with other codecs"
+        if item.dtype.kind not in "biufc":
+            return f"an array of {item.dtype}"
+        if tuple(item.chunks) != (1, *item.shape[1:]):
+            return "an array that is not stored row by row"
+        return ""
+
+    def missing(self, array: Any, row: int) -> bool:
+        return not self._chunk(array, row).is_file()
+
+    def foreign(self, group: Any, path: Path) -> str:
+        for place in path.rglob("*"):
+            inside = place.relative_to(path)
+            name = CHUNK.sub("", inside.as_posix())
+            if place.is_symlink() or (name and name not in NAMES):
+                return inside.as_posix()
+        return ""
+
+    def _chunk(self, array: Any, row: int) -> Path:
+        key = array.metadata.encode_chunk_key((row, *[0] * (len(array.shape) - 1)))
+        return Path(array.store.root, array.path, key)
+
+
+CHUNK = re.compile(r"(^|/)(zarr\.json|c([./]\d+)*)$")
+"""Files in the folder of an array: its description, and chunks side by side (or in folders, in format 1)."""
+
+
+def sync_file(path: Path) -> None:
+    """Put what was written to a file on the disk."""
+    handle = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def readable(what: str) -> Iterator[None]:
+    """Turn what the libraries raise on damaged files into one error.
+
+    Raises:
+        ValueError: the file cannot be read.
+    """
+    try:
+        yield
+    except (OSError, KeyError, IndexError, TypeError, AttributeError, RuntimeError, OverflowError) as error:
+        raise ValueError(
+            expected(f"{what} to be readable", first_line(error), "a copy of the file")
+        ) from error
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, in one line."""
+    return [*str(error).splitlines(), type(error).__name__][0]
