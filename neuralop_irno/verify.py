@@ -17,7 +17,8 @@ from neuralop_irno.errors import expected
 from neuralop_irno.rollout.files import SUFFIXES
 from neuralop_irno.study import record
 from neuralop_irno.training import snapshot
-from neuralop_irno.training.run import CONFIG, MODEL
+from neuralop_irno.training.folder import MODEL
+from neuralop_irno.training.run import CONFIG
 
 OK, DAMAGED, UNKNOWN = "ok", "damaged", "unknown"
 

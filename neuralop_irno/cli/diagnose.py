@@ -42,7 +42,8 @@ def run(options: argparse.Namespace) -> None:
     from neuralop_irno.diagnostics.calibration import Part, calibrate, halves, same_samples
     from neuralop_irno.diagnostics.report import diagnose
     from neuralop_irno.training.batches import load_all
-    from neuralop_irno.training.run import MODEL, read_run
+    from neuralop_irno.training.folder import MODEL
+    from neuralop_irno.training.run import read_run
 
     experiment, refiner = read_run(options.folder, options.device)
     splits = experiment.splits()

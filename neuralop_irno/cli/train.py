@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from neuralop_irno.cli.options import add_common, result, say
+from neuralop_irno.errors import expected
 
 
 def add_to(commands: Any) -> None:
@@ -19,7 +19,8 @@ def add_to(commands: Any) -> None:
         description=(
             "Trains the base first, where the config has base_training, then the refiner. The run folder "
             "gets model.safetensors (the best by validation), history.json, config.yaml and snapshots; "
-            "a run that was killed goes on with --resume, to the same bits. Several processes: "
+            "a run that was killed goes on with --resume, to the same bits, and SIGTERM ends one after a "
+            "snapshot, with the exit code 143. Several processes: "
             "torchrun --nproc-per-node 2 -m neuralop_irno train config.yaml"
         ),
     )
@@ -33,15 +34,22 @@ def add_to(commands: Any) -> None:
 def run(options: argparse.Namespace) -> None:
     """Run it."""
     from neuralop_irno.config import read_experiment
-    from neuralop_irno.training.distributed import Peers
+    from neuralop_irno.training.distributed import Peers, local_device
     from neuralop_irno.training.run import train_experiment
 
     experiment = read_experiment(options.config)
     folder = options.folder or Path(experiment.folder)
     history = train_experiment(experiment, folder, options.device, options.resume, say, show=not options.json)
-    if not Peers.join(torch.device(options.device)).first:
+    if not Peers.join(local_device(options.device)).first:
         return
     last = history[-1] if history else {}
-    score = min((record["valid"][-1] for record in history if "valid" in record), default=float("nan"))
+    scores = [record["valid"][-1] for record in history if "valid" in record]
+    score = min(filter(math.isfinite, scores), default=float("nan"))
+    if scores and not math.isfinite(score):
+        raise RuntimeError(
+            expected("a finite validation score", f"none in {len(history)} epochs", "a smaller learning_rate")
+        )
     text = f"{len(history)} epochs, best validation score {score:.4f}; the model is in {folder}"
+    if skipped := sum(record["skipped"] for record in history):
+        text += f"; {skipped} updates were skipped, since their gradients were not finite"
     result(options, {"folder": str(folder), "epochs": len(history), "best": score, "last": last}, text)

@@ -3,12 +3,50 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
+
+from neuralop_irno.errors import expected
+
+
+def local_device(device: torch.device | str) -> torch.device:
+    """The device of this process: under torchrun, which sets LOCAL_RANK, each process gets its own GPU.
+
+    Args:
+        device: where to train. ``cuda`` without an index means one GPU for each process.
+
+    Raises:
+        ValueError: there are more processes than GPUs, or all of them would share one.
+
+    Example:
+        >>> local_device("cpu")
+        device(type='cpu')
+    """
+    device = torch.device(device)
+    rank, processes = (int(os.environ.get(f"LOCAL_{word}", default)) for word, default in _LOCAL.items())
+    if device.type != "cuda" or "LOCAL_RANK" not in os.environ:
+        return device
+    if device.index is not None and processes > 1:
+        raise ValueError(
+            expected("one GPU for each process", f"{device} for all {processes}", "the device cuda")
+        )
+    if processes > torch.cuda.device_count():
+        raise ValueError(
+            expected(
+                "at most as many processes as GPUs",
+                f"{processes} processes and {torch.cuda.device_count()} GPUs",
+                f"torchrun --nproc-per-node {torch.cuda.device_count()}",
+            )
+        )
+    return device if device.index is not None else torch.device("cuda", rank)
+
+
+_LOCAL = {"RANK": "0", "WORLD_SIZE": "1"}
 
 
 @dataclass(frozen=True)
@@ -25,9 +63,15 @@ class Peers:
 
     @classmethod
     def join(cls, device: torch.device) -> Peers:
-        """Join the processes that torchrun started; alone without it."""
+        """Join the processes that torchrun started; alone without it.
+
+        Args:
+            device: of this process; see `local_device`.
+        """
         if "RANK" not in os.environ or not dist.is_available():
             return cls()
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
         if not dist.is_initialized():
             dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
         return cls(dist.get_rank(), dist.get_world_size())
@@ -37,13 +81,14 @@ class Peers:
         """Whether this process is the one that writes files and shows progress."""
         return self.rank == 0
 
-    def together(self, model: nn.Module) -> nn.Module:
-        """The model with its gradients averaged over the processes."""
-        return DistributedDataParallel(model) if self.world > 1 else model
+    def share(self, index: Tensor) -> tuple[Tensor, float]:
+        """This process's part of a batch of sample numbers, and the weight that it counts with.
 
-    def share(self, index: Tensor) -> Tensor:
-        """This process's part of a batch of sample numbers."""
-        return index[self.rank :: self.world]
+        A process for which none is left takes the first sample with weight 0: it has to take part in every
+        update, since the others wait for its gradients.
+        """
+        own = index[self.rank :: self.world]
+        return (own, 1.0) if len(own) else (index[:1], 0.0)
 
     def total(self, value: Tensor) -> Tensor:
         """The sum of a value over all processes."""
@@ -52,7 +97,47 @@ class Peers:
             dist.all_reduce(value)
         return value
 
+    def add_gradients(self, parameters: Sequence[nn.Parameter], numbers: Tensor) -> Tensor:
+        """Sum gradients over all processes, in place, and return the sums of some numbers.
+
+        A parameter without a gradient in one process counts as zero there (one that belongs to a step which
+        only another process took); without a gradient in all of them it stays without one.
+
+        Args:
+            parameters: in the same order in all processes.
+            numbers: ``(n,)``, float64.
+        """
+        if self.world == 1:
+            return numbers
+        has = torch.tensor([float(p.grad is not None) for p in parameters]).to(numbers)
+        sums = self.total(torch.cat([numbers, has]))
+        used = [p for p, count in zip(parameters, sums[len(numbers) :].tolist(), strict=True) if count]
+        for parameter in used:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        _flat([p.grad for p in used if p.grad is not None], dist.all_reduce)
+        return sums[: len(numbers)]
+
+    def share_out(self, tensors: Iterable[Tensor]) -> None:
+        """Overwrite tensors of all processes by those of the first one, in place."""
+        if self.world > 1:
+            _flat([tensor.detach() for tensor in tensors], lambda flat: dist.broadcast(flat, 0))
+
     def wait(self) -> None:
         """Go on when all processes have come here."""
         if self.world > 1:
             dist.barrier()
+
+
+def _flat(tensors: Iterable[Tensor], act: Callable[[Tensor], object]) -> None:
+    """Let a collective act on tensors in place, on one flat tensor for each dtype: few large messages."""
+    groups: defaultdict[torch.dtype, list[Tensor]] = defaultdict(list)
+    for tensor in tensors:
+        real = torch.view_as_real(tensor) if tensor.is_complex() else tensor
+        plain = real.view(torch.uint8) if real.dtype == torch.bool else real
+        groups[plain.dtype].append(plain)
+    for group in groups.values():
+        flat = torch.cat([tensor.reshape(-1) for tensor in group])
+        act(flat)
+        for tensor, part in zip(group, flat.split([t.numel() for t in group]), strict=True):
+            tensor.copy_(part.view(tensor.shape))

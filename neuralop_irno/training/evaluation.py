@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 
 from neuralop_irno.base.neuraloperator import wrap_operator
 from neuralop_irno.metrics import vrmse
+from neuralop_irno.modes import evaluating
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.solution import Outcome
 from neuralop_irno.training.batches import Sample, load_all, to_device
@@ -64,20 +65,18 @@ def scores_per_step(
     Shapes:
         - returns: ``(steps + 1, n)``, or ``(1, n)``
     """
-    training = model.training
-    model.eval()
     columns: list[Tensor] = []
-    for index, batch in load_all(dataset, batch_size):
-        sample = to_device(batch, torch.device(device))
-        y = sample.pop("y")
-        if isinstance(model, IterativeRefiner):
-            known = None if starts is None else starts[index]
-            answers = model.iterates(**model.arguments(sample), steps=steps, start=known)
-        else:
-            answers = [wrap_operator(model, frozen=False)(**sample)]
-        owner = sample.get("batch")
-        columns.append(torch.stack([score(metric, answer, y, owner) for answer in answers]).cpu())
-    model.train(training)
+    with evaluating(model):
+        for index, batch in load_all(dataset, batch_size):
+            sample = to_device(batch, torch.device(device))
+            y = sample.pop("y")
+            if isinstance(model, IterativeRefiner):
+                known = None if starts is None else starts[index]
+                answers = model.iterates(**model.arguments(sample), steps=steps, start=known)
+            else:
+                answers = [wrap_operator(model, frozen=False)(**sample)]
+            owner = sample.get("batch")
+            columns.append(torch.stack([score(metric, answer, y, owner) for answer in answers]).cpu())
     return torch.cat(columns, 1)
 
 
@@ -115,15 +114,13 @@ def scores_of_solutions(
         device: where the model is.
         options: of `IterativeRefiner.solve`.
     """
-    training = model.training
-    model.eval()
     scores, steps, outcomes = [], [], Counter[Outcome]()
-    for _, batch in load_all(dataset, batch_size):
-        sample: dict[str, Any] = to_device(batch, torch.device(device))
-        y = sample.pop("y")
-        solution = model.solve(**model.arguments(sample), **options)
-        scores.append(score(metric, solution.value, y, sample.get("batch")).cpu())
-        steps.append(solution.steps.cpu())
-        outcomes.update(solution.outcomes)
-    model.train(training)
+    with evaluating(model):
+        for _, batch in load_all(dataset, batch_size):
+            sample: dict[str, Any] = to_device(batch, torch.device(device))
+            y = sample.pop("y")
+            solution = model.solve(**model.arguments(sample), **options)
+            scores.append(score(metric, solution.value, y, sample.get("batch")).cpu())
+            steps.append(solution.steps.cpu())
+            outcomes.update(solution.outcomes)
     return Solved(torch.cat(scores), torch.cat(steps), outcomes)

@@ -89,7 +89,7 @@ class Lines:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.updates, self.done = updates, done
-        self.say = write or _to_stderr
+        self.say = write or to_stderr
         self._clock = clock
         self._start = self._last = clock()
         self._loss = ""
@@ -125,6 +125,7 @@ def display(updates: int, done: int, show: bool) -> Display:
     return Bar(updates, done) if sys.stderr.isatty() else Lines(updates, done)
 
 
-def _to_stderr(text: str) -> None:
+def to_stderr(text: str) -> None:
+    """Write a line for the user."""
     sys.stderr.write(f"{text}\n")
     sys.stderr.flush()

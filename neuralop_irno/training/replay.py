@@ -26,14 +26,19 @@ class Replay:
 
     Attributes:
         states: where each sample stands.
-        taken: the steps that it has behind it, ``(n,)``.
+        taken: the steps that it has behind it, ``(n,)``, on the device of the states.
     """
 
     def __init__(self, starts: States, life: float) -> None:
         self.starts = starts
         self.life = life
         self.states = starts.copy()
-        self.taken = torch.zeros(len(starts), dtype=torch.long)
+        self.taken = torch.zeros(len(starts), dtype=torch.long, device=starts.values.device)
+
+    def restore(self, states: Tensor, taken: Tensor) -> None:
+        """Go on from stored states, on the device of the starts."""
+        device = self.starts.values.device
+        self.states.values, self.taken = states.to(device), taken.to(device)
 
     def take(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """The states of some samples, and how many steps they have behind them."""
@@ -50,4 +55,4 @@ class Replay:
         ended[lost] = True
         shaped = ended[owner].reshape(-1, *[1] * (states.dim() - 1)).to(states.device)
         self.states[index] = torch.where(shaped, self.starts[index], states)
-        self.taken[index] = torch.where(ended, 0, self.taken[index] + 1)
+        self.taken[index] = torch.where(ended.to(self.taken.device), 0, self.taken[index] + 1)

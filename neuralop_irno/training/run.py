@@ -11,20 +11,22 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
-from neuralop_irno.checkpoint import SUFFIX, write_bytes
+from neuralop_irno.checkpoint import write_bytes
+from neuralop_irno.claim import claim
 from neuralop_irno.config import Experiment, read_experiment
 from neuralop_irno.errors import expected, in_grammar
 from neuralop_irno.losses.refinement import loss_for
 from neuralop_irno.metrics import METRICS
 from neuralop_irno.metrics.choice import own_metric
 from neuralop_irno.refiner import IterativeRefiner
+from neuralop_irno.sealed import seal
 from neuralop_irno.training.batches import Sample, load_all
-from neuralop_irno.training.distributed import Peers
+from neuralop_irno.training.distributed import Peers, local_device
+from neuralop_irno.training.folder import MODEL
 from neuralop_irno.training.trainer import History, Trainer
 from neuralop_irno.yaml_files import read_yaml, written
 
 CONFIG = "config.yaml"
-MODEL = f"model{SUFFIX}"
 
 
 def train_experiment(
@@ -48,8 +50,9 @@ def train_experiment(
     """
     recipe, base_recipe = experiment.build_recipe(), experiment.build_base_recipe()
     loss = experiment.build_loss()
-    _refuse(folder, experiment, resume)
-    peers = Peers.join(torch.device(device))
+    peers = Peers.join(local_device(device))
+    if peers.first:
+        _refuse(folder, experiment, resume)
     tell = say if peers.first else _silently
     tell("preparing the data")
     splits = experiment.splits()
@@ -58,7 +61,10 @@ def train_experiment(
     base = experiment.build_base(splits)
     _rehearse(experiment, base, splits["train"])
     if peers.first:
-        write_bytes(folder / CONFIG, written(asdict(experiment)))
+        # Again, and held: another run may have begun in the folder meanwhile.
+        with claim(folder):
+            _refuse(folder, experiment, resume)
+            write_bytes(folder / CONFIG, seal(written(asdict(experiment))))
     if base_recipe is not None:
         tell("training the base")
         own = loss_for(splits["train"])

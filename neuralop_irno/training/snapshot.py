@@ -1,8 +1,11 @@
-"""Everything that a run needs to go on as if it had never stopped, in files that are whole or absent."""
+"""Everything that a run needs to go on as if it had never stopped, in files that are whole or absent.
+
+The last two snapshots are kept. Where the newer one is damaged the run goes on from the older.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,11 +15,15 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from neuralop_irno import checkpoint
-from neuralop_irno.checkpoint import tensors_only
+from neuralop_irno.checkpoint import SUFFIX, tensors_only
 from neuralop_irno.errors import expected
-from neuralop_irno.recipe import Recipe
+from neuralop_irno.losses.loss import Loss
+from neuralop_irno.training import identity
 from neuralop_irno.training.distributed import Peers
+from neuralop_irno.training.identity import Identity
 from neuralop_irno.training.replay import Replay
+
+Content = tuple[dict[str, Tensor], dict[str, Any]]
 
 
 @dataclass
@@ -26,9 +33,10 @@ class Progress:
     Attributes:
         epoch: epochs finished.
         batch: batches of the current epoch that are done.
-        update: updates made.
-        loss_sum: of the current epoch, over its samples.
+        update: updates made, the skipped ones included.
+        loss_sum: of the current epoch, over its samples in all processes.
         loss_count: those samples.
+        skipped: updates of the current epoch that were skipped: their gradients were not finite.
         best: the best validation score.
         waited: epochs since then.
         history: one record for each finished epoch.
@@ -39,9 +47,27 @@ class Progress:
     update: int = 0
     loss_sum: float = 0.0
     loss_count: int = 0
+    skipped: int = 0
     best: float = float("inf")
     waited: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def loss(self) -> float:
+        """The mean loss of the current epoch so far."""
+        return self.loss_sum / self.loss_count
+
+    def add(self, loss: float, samples: int, skipped: bool) -> None:
+        """One more update is done."""
+        self.batch, self.update = self.batch + 1, self.update + 1
+        self.loss_sum, self.loss_count = self.loss_sum + loss, self.loss_count + samples
+        self.skipped += skipped
+
+    def finish_epoch(self, record: dict[str, Any]) -> None:
+        """One more epoch is done."""
+        self.history.append(record)
+        self.epoch, self.batch, self.skipped = self.epoch + 1, 0, 0
+        self.loss_sum, self.loss_count = 0.0, 0
 
 
 @dataclass
@@ -59,21 +85,41 @@ class Run:
 
     model: nn.Module
     optimizer: Optimizer
-    loss: nn.Module
+    loss: Loss
     replay: Replay | None
     progress: Progress
     precision: str
 
 
-def save(folder: Path, run: Run, recipe: Recipe, peers: Peers) -> None:
-    """Write the snapshot of this process; the first process's file, written last, makes it count."""
-    own = _own_file(folder, peers.rank, run.progress.update)
+def exists(folder: Path) -> bool:
+    """Whether there is something to resume."""
+    return main_file(folder).exists() or previous_file(folder).exists()
+
+
+def main_file(folder: Path) -> Path:
+    """The last snapshot; it counts from the moment that this file is there."""
+    return folder / f"snapshot{SUFFIX}"
+
+
+def previous_file(folder: Path) -> Path:
+    """The snapshot before the last."""
+    return folder / f"snapshot.previous{SUFFIX}"
+
+
+def save(folder: Path, run: Run, own: Identity, peers: Peers) -> None:
+    """Write the snapshot of this process; the first process's file, written last, makes it count.
+
+    Raises:
+        RuntimeError: a weight is not finite; the snapshots before are left as they are.
+    """
+    refuse_not_finite(run.model)
+    stage = _stage(run.progress)
     tensors = {"random.cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
         tensors["random.cuda"] = torch.cuda.get_rng_state()
     if run.replay is not None:
         tensors |= {"replay.states": run.replay.states.values, "replay.taken": run.replay.taken}
-    checkpoint.write(own, tensors, {"rank": peers.rank})
+    checkpoint.write(_own_file(folder, peers.rank, stage), tensors, {"rank": peers.rank})
     peers.wait()
     if peers.first:
         state, groups = _flat(run.optimizer)
@@ -81,50 +127,128 @@ def save(folder: Path, run: Run, recipe: Recipe, peers: Peers) -> None:
         tensors |= {f"loss.{k}": v for k, v in tensors_only(run.loss.state_dict()).items()}
         content = {
             "progress": asdict(run.progress),
-            "recipe": asdict(recipe),
             "precision": run.precision,
             "groups": groups,
-            "world": peers.world,
+            "identity": own,
         }
+        if main_file(folder).exists():
+            main_file(folder).replace(previous_file(folder))
         checkpoint.write(main_file(folder), {**tensors, **state}, content)
     peers.wait()
-    for old in folder.glob(f".snapshot-*.rank{peers.rank}{checkpoint.SUFFIX}"):
-        if old != own:
-            old.unlink()
+    for old in sorted(_own_files(folder, peers.rank), key=_stage_of)[:-2]:
+        old.unlink()
 
 
-def load(folder: Path, run: Run, recipe: Recipe, peers: Peers) -> None:
-    """Put a run into the state of its last snapshot."""
-    tensors, content = checkpoint.read(main_file(folder))
-    saved = Recipe(**content["recipe"])
-    if (saved, content["world"]) != (recipe, peers.world):
+def load(folder: Path, run: Run, own: Identity, peers: Peers, say: Callable[[str], object]) -> None:
+    """Put a run into the state of its last snapshot, or where that one is damaged, of the one before.
+
+    Args:
+        folder: of the run.
+        run: that takes the state.
+        own: what the run belongs to.
+        peers: its processes.
+        say: takes a line about a damaged file.
+
+    Raises:
+        ValueError: the run was started with something else, or no snapshot can be read.
+    """
+    damage = ""
+    for file in filter(Path.exists, (main_file(folder), previous_file(folder))):
+        random, main, error = None, *_read(file)
+        if main is not None:
+            _check(main[1], own, folder)
+            stage = _stage(Progress(**main[1]["progress"]))
+            random, error = _read(_own_file(folder, peers.rank, stage))
+        here = main is not None and random is not None
+        if main and random and not peers.total(torch.tensor(float(not here), device=_device_of(run))):
+            if damage:
+                say(f"{damage}: going on from {file.name}")
+            _restore(run, *main, random[0])
+            _forget_later(folder, peers.rank, stage)
+            return
+        damage = f"{file.name} is damaged ({error or 'in another process'})"
+        if file == main_file(folder) and peers.first:
+            # Out of the way: the next snapshot makes the last one the one before.
+            file.replace(folder / f"snapshot.damaged{SUFFIX}")
+    raise ValueError(
+        expected(f"a whole snapshot in {folder}", damage, "a copy, or another folder for a new run")
+    )
+
+
+def refuse_not_finite(model: nn.Module) -> None:
+    """Refuse to store weights that are not finite: neither an answer nor a resumed run could use them."""
+    for name, weight in model.named_parameters():
+        if weight.requires_grad and not weight.isfinite().all():
+            raise RuntimeError(
+                expected(
+                    "finite weights to store",
+                    f"{name} with NaN or infinity",
+                    "a smaller learning_rate; the files that were written before are intact",
+                )
+            )
+
+
+def _read(file: Path) -> tuple[Content | None, str]:
+    """The content of a file, or what is wrong with it."""
+    try:
+        return checkpoint.read(file), ""
+    except (ValueError, FileNotFoundError) as error:
+        return None, str(error)
+
+
+def _check(content: Mapping[str, Any], own: Identity, folder: Path) -> None:
+    if "identity" not in content:
         raise ValueError(
             expected(
-                "the recipe and the number of processes of the run to resume",
-                f"{recipe} on {peers.world}, not {saved} on {content['world']}",
+                f"a snapshot in {folder} that names what it belongs to",
+                "one of an older version",
                 "another folder for a new run",
             )
         )
+    identity.check(own, content["identity"], folder)
+
+
+def _restore(
+    run: Run, tensors: dict[str, Tensor], content: dict[str, Any], random: dict[str, Tensor]
+) -> None:
     run.progress = Progress(**content["progress"])
-    run.precision = content.get("precision", saved.precision)  # older snapshots have no auto
+    run.precision = content["precision"]
     run.model.load_state_dict(tensors_only(tensors, "model."))
     run.loss.load_state_dict(tensors_only(tensors, "loss."))
-    _restore(run.optimizer, tensors, content["groups"])
-    own, _ = checkpoint.read(_own_file(folder, peers.rank, run.progress.update))
-    torch.set_rng_state(own["random.cpu"])
-    if "random.cuda" in own:
-        torch.cuda.set_rng_state(own["random.cuda"])
+    _restore_optimizer(run.optimizer, tensors, content["groups"])
+    torch.set_rng_state(random["random.cpu"])
+    if "random.cuda" in random and torch.cuda.is_available():
+        torch.cuda.set_rng_state(random["random.cuda"])
     if run.replay is not None:
-        run.replay.states.values, run.replay.taken = own["replay.states"], own["replay.taken"]
+        run.replay.restore(random["replay.states"], random["replay.taken"])
 
 
-def main_file(folder: Path) -> Path:
-    """The file whose presence means that there is something to resume."""
-    return folder / f"snapshot{checkpoint.SUFFIX}"
+def _device_of(run: Run) -> torch.device:
+    return next(run.model.parameters(), torch.zeros(())).device
 
 
-def _own_file(folder: Path, rank: int, update: int) -> Path:
-    return folder / f".snapshot-{update}.rank{rank}{checkpoint.SUFFIX}"
+def _stage(progress: Progress) -> tuple[int, int]:
+    """Where a snapshot was taken. The end of an epoch is another stage than its last update."""
+    return progress.epoch, progress.update
+
+
+def _own_file(folder: Path, rank: int, stage: tuple[int, int]) -> Path:
+    return folder / f".snapshot-{stage[0]}-{stage[1]}.rank{rank}{SUFFIX}"
+
+
+def _own_files(folder: Path, rank: int) -> list[Path]:
+    return list(folder.glob(f".snapshot-*.rank{rank}{SUFFIX}"))
+
+
+def _forget_later(folder: Path, rank: int, stage: tuple[int, int]) -> None:
+    """Remove what was written after a stage that a run goes on from: it would pass for the newest."""
+    for file in _own_files(folder, rank):
+        if _stage_of(file) > stage:
+            file.unlink()
+
+
+def _stage_of(file: Path) -> tuple[int, ...]:
+    return tuple(int(word) for word in file.name.split(".")[1].split("-")[1:])
 
 
 def _flat(optimizer: Optimizer) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
@@ -137,7 +261,9 @@ def _flat(optimizer: Optimizer) -> tuple[dict[str, Tensor], list[dict[str, Any]]
     return tensors, content["param_groups"]
 
 
-def _restore(optimizer: Optimizer, tensors: Mapping[str, Tensor], groups: list[dict[str, Any]]) -> None:
+def _restore_optimizer(
+    optimizer: Optimizer, tensors: Mapping[str, Tensor], groups: list[dict[str, Any]]
+) -> None:
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors_only(tensors, "optimizer.").items():
         place, key = name.split(".", 1)

@@ -72,7 +72,7 @@ def test_the_best_weights_are_kept(tmp_path: Path) -> None:
 
 def test_patience_ends_a_run_that_no_longer_improves() -> None:
     history = fit(refiner(), learning_rate=0.0, epochs=50, patience=2)
-    assert len(history) == 4  # the best is the first; three more are not better
+    assert len(history) == 3  # the best is the first; two more are not better
 
 
 def test_gradients_are_clipped() -> None:

@@ -1,0 +1,128 @@
+"""What a model or a loss was built from, as plain data: two that train alike have equal descriptions."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from neuralop_irno import digest
+
+PACKAGE = __name__.partition(".")[0]
+
+LEFT_OUT = {"training", "took", "parts", "cache"}
+"""Attributes that a call sets, and folders of caches: another value of them does not make another object."""
+
+FEW = 16
+"""Numbers that are written out; more of them are digested."""
+
+
+def described(thing: Any) -> Any:
+    """Types, options, fixed numbers and the shapes of weights, recursively; not the weights themselves.
+
+    Of a module these are its public attributes, its submodules, its weights as ``[dtype, shape]``, and the
+    values of buffers that no state dict holds (a constant alpha, say).
+
+    Example:
+        >>> described(nn.Dropout(p=0.25))["p"]
+        0.25
+    """
+    return _described(thing, ())
+
+
+def differences(own: Any, stored: Any, path: str = "") -> Iterator[str]:
+    """Where two descriptions differ, as ``path (own, not stored)``.
+
+    Example:
+        >>> list(differences({"steps": 3, "alpha": 1.0}, {"steps": 4, "alpha": 1.0}, "model"))
+        ['model.steps (3, not 4)']
+    """
+    if isinstance(own, Mapping) and isinstance(stored, Mapping) and own.get("type") == stored.get("type"):
+        if own.get("config") != stored.get("config"):  # it names best what was built differently
+            yield from differences(own.get("config"), stored.get("config"), path)
+            return
+        for key in dict.fromkeys([*own, *stored]):
+            name = key.lstrip("_")
+            yield from differences(own.get(key), stored.get(key), f"{path}.{name}" if path else name)
+    elif own != stored and not (own != own and stored != stored):  # NaN is the same as NaN
+        yield f"{path} ({_short(own)}, not {_short(stored)})"
+
+
+def _described(thing: Any, above: tuple[int, ...]) -> Any:
+    if thing is None or isinstance(thing, (bool, int, float, str)):
+        return thing
+    if id(thing) in above:  # a part that points back to its whole
+        return type(thing).__qualname__
+    above = (*above, id(thing))
+    if isinstance(thing, (list, tuple)):
+        return [_described(entry, above) for entry in thing]
+    if isinstance(thing, (set, frozenset)):
+        return sorted(str(entry) for entry in thing)
+    if isinstance(thing, Mapping):
+        return {str(key): _described(value, above) for key, value in thing.items()}
+    if isinstance(thing, torch.dtype):
+        return str(thing)
+    if isinstance(thing, Enum):
+        return thing.name
+    if isinstance(thing, Tensor):
+        return _numbers(thing)
+    if isinstance(thing, (type, types.FunctionType, types.BuiltinFunctionType, types.MethodType)):
+        return f"{thing.__module__}.{thing.__qualname__}"
+    name = f"{type(thing).__module__}.{type(thing).__qualname__}"
+    return {"type": name, **_attributes(thing, above), **_weights(thing)}
+
+
+def _attributes(thing: Any, above: tuple[int, ...]) -> dict[str, Any]:
+    """The options of an object, and its parts; of another package's what is public and plain."""
+    found = {}
+    own = type(thing).__module__.partition(".")[0] == PACKAGE
+    content = {**getattr(thing, "__dict__", {}), **getattr(thing, "_modules", {})}
+    for key, value in content.items():
+        private = key.startswith("_") and not (own and _plain(value))
+        if key in LEFT_OUT or key in _OF_MODULES or (private and not _holds_modules(value)):
+            continue
+        if own or _plain(value) or _holds_modules(value) or callable(value):
+            found[key] = _described(value, above)
+    return found
+
+
+def _weights(thing: Any) -> dict[str, Any]:
+    """The weights of a module by dtype and shape, and its fixed buffers by value."""
+    if not isinstance(thing, nn.Module):
+        return {}
+    found: dict[str, Any] = {}
+    for key, value in [*thing.named_parameters(recurse=False), *thing.named_buffers(recurse=False)]:
+        fixed = key in thing._non_persistent_buffers_set
+        found[key] = _numbers(value) if fixed else [str(value.dtype), list(value.shape)]
+    return found
+
+
+_OF_MODULES = frozenset(vars(nn.Module()))
+"""What torch itself keeps in a module; its submodules and weights are read on their own."""
+
+
+def _plain(value: Any) -> bool:
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return all(_plain(entry) for entry in value)
+    return value is None or isinstance(value, (bool, int, float, str, torch.dtype, Enum))
+
+
+def _holds_modules(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return any(isinstance(entry, nn.Module) for entry in value.values())
+    if isinstance(value, (list, tuple)):
+        return any(isinstance(entry, nn.Module) for entry in value)
+    return isinstance(value, nn.Module)
+
+
+def _numbers(tensor: Tensor) -> Any:
+    return tensor.tolist() if tensor.numel() <= FEW else digest.of_tensors({"": tensor})
+
+
+def _short(value: Any) -> str:
+    word = value["type"] if isinstance(value, Mapping) and "type" in value else str(value)
+    return word if len(word) <= 60 else f"{word[:57]}..."

@@ -1,0 +1,144 @@
+"""What a training belongs to: digests of its data and its frozen weights, and how all else was built.
+
+They stand in every snapshot. A run is resumed only with the same ones, and an error names what differs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sized
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from neuralop_irno import checkpoint, digest
+from neuralop_irno.data.dataset import FieldDataset
+from neuralop_irno.errors import expected
+from neuralop_irno.recipe import Recipe
+from neuralop_irno.refiner import IterativeRefiner
+from neuralop_irno.training.batches import Sample
+from neuralop_irno.training.described import described, differences
+
+DIGESTS = "digests.json"
+"""The file of a run folder that holds the digests in short."""
+
+NAMED = 5
+"""How many differences an error names."""
+
+Identity = dict[str, Any]
+
+
+def identify(
+    model: nn.Module,
+    loss: nn.Module,
+    recipe: Recipe,
+    metric: Callable[[Tensor, Tensor], Tensor],
+    train: Dataset[Sample],
+    valid: Dataset[Sample] | None,
+    processes: int,
+) -> Identity:
+    """Everything that two halves of one run have in common, as plain data.
+
+    Returns:
+        ``{"data": {split: ..}, "base": .., "model": .., "loss": .., "metric": .., "recipe": ..,
+        "processes": ..}``, where ``base`` is the digest of all weights that do not train.
+    """
+    splits = {"train": train} if valid is None else {"train": train, "valid": valid}
+    return {
+        "data": {name: of_data(data) for name, data in splits.items()},
+        "base": digest.of_tensors(frozen(model)),
+        "model": described(model),
+        "loss": described(loss),
+        "metric": described(metric),
+        "recipe": asdict(recipe),
+        "processes": processes,
+    }
+
+
+def of_data(dataset: Dataset[Sample]) -> dict[str, Any]:
+    """The digests of a data set.
+
+    Returns:
+        ``{"length": .., "files": {name: {"size": .., "ends": ..}}, "content": ..}``. The content is that of
+        all tensors of a `FieldDataset`, and of any other data set that of its first, middle and last
+        samples, or None where a sample that is read twice differs.
+    """
+    length = len(cast(Sized, dataset))
+    files = {str(path): digest.of_file(path) for path in getattr(dataset, "files", ())}
+    content: str | None
+    if isinstance(dataset, FieldDataset):
+        content = digest.of_tensors({k: v for k, v in vars(dataset).items() if isinstance(v, Tensor)})
+    else:
+        places = sorted({0, length // 2, length - 1})
+        content, again = (_of_samples(dataset, places) for _ in range(2))
+        content = content if content == again else None
+    return {"length": length, "files": _by_name(files), "content": content}
+
+
+def frozen(model: nn.Module) -> dict[str, Tensor]:
+    """The weights of a model that do not train, and the buffers of frozen bases."""
+    found: dict[str, Tensor] = {
+        name: weight for name, weight in model.named_parameters() if not weight.requires_grad
+    }
+    for name, part in model.named_modules():
+        if isinstance(part, IterativeRefiner) and part.base.frozen:
+            found |= {f"{name}.base.{key}": buffer for key, buffer in part.base.named_buffers()}
+    return found
+
+
+def check(own: Identity, stored: Mapping[str, Any], folder: Path) -> None:
+    """Refuse to go on with anything else than a run was started with.
+
+    Raises:
+        ValueError: something differs; the error names it.
+    """
+    # Through JSON, as the stored one went: tuples are lists there.
+    different = list(dict.fromkeys(differences(json.loads(json.dumps(own)), stored)))
+    if different:
+        more = f" and {len(different) - NAMED} more" if len(different) > NAMED else ""
+        raise ValueError(
+            expected(
+                f"what the run in {folder} was started with",
+                f"other {', '.join(islice(different, NAMED))}{more}",
+                "the same data, model, loss and recipe, or another folder for a new run",
+            )
+        )
+
+
+def write(own: Identity, folder: Path) -> None:
+    """Write ``digests.json``: data and recipe as they are, one digest each for the base, model and loss."""
+    short = {**own, "model": digest.of_json(own["model"]), "loss": digest.of_json(own["loss"])}
+    checkpoint.write_bytes(folder / DIGESTS, json.dumps(short, indent=1).encode())
+
+
+def _of_samples(dataset: Dataset[Sample], places: list[int]) -> str:
+    with torch.random.fork_rng(devices=[]):
+        return digest.of_tensors(
+            {
+                f"{place}.{key}": value
+                for place in places
+                for key, value in _fields(dataset[place]).items()
+                if isinstance(value, Tensor)
+            }
+        )
+
+
+def _fields(sample: Any) -> Mapping[str, Any]:
+    fields: Mapping[str, Any] = sample if isinstance(sample, Mapping) else sample.to_dict()
+    return fields
+
+
+def _by_name(files: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """Without the folders, which may be others where a run goes on; files of one name are numbered."""
+    found: dict[str, Any] = {}
+    for place, entry in enumerate(files.values()):
+        name = entry["name"]
+        found[name if name not in found else f"{name} ({place})"] = {
+            key: value for key, value in entry.items() if key != "name"
+        }
+    return found

@@ -1,0 +1,138 @@
+"""One update of the weights, in one process or in many."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from neuralop_irno.errors import expected
+from neuralop_irno.losses.loss import matching
+from neuralop_irno.recipe import PRECISIONS, Recipe
+from neuralop_irno.training.batches import Sample, draw_roll, roll, to_device
+from neuralop_irno.training.distributed import Peers
+from neuralop_irno.training.snapshot import Run
+from neuralop_irno.training.states import States
+from neuralop_irno.training.trainable import Trainable
+
+
+class DivergenceError(RuntimeError):
+    """A training whose loss or whose gradients are no longer finite."""
+
+
+@dataclass(frozen=True)
+class Update:
+    """What came of one update.
+
+    Attributes:
+        loss: summed over the samples of the batch, in all processes.
+        skipped: whether the weights were left as they are, because a gradient was not finite.
+        stop: whether a process was asked to stop.
+    """
+
+    loss: float
+    skipped: bool
+    stop: bool
+
+
+class Updater:
+    """Makes updates: the call, the loss, the gradients of all processes, and the optimizer.
+
+    Args:
+        run: that is moved on; its progress is the caller's.
+        trainable: the run's model behind one call.
+        recipe: how.
+        peers: the processes that train together.
+        device: of this process.
+        starts: the base's answers to the training set, where they are cached.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        trainable: Trainable,
+        recipe: Recipe,
+        peers: Peers,
+        device: torch.device,
+        starts: States | None,
+    ) -> None:
+        self.run, self.trainable, self.recipe = run, trainable, recipe
+        self.peers, self.device, self.starts = peers, device, starts
+        self.parameters = [p for group in run.optimizer.param_groups for p in group["params"]]
+        peers.share_out([*trainable.parameters(), *trainable.buffers(), *run.loss.buffers()])
+
+    def __call__(self, whole: Tensor, sample: Sample, rate: float, stop: bool) -> Update:
+        """One update.
+
+        Args:
+            whole: the sample numbers of the batch.
+            sample: this process's share of it, collated.
+            rate: the learning rate.
+            stop: whether this process was asked to stop.
+
+        Raises:
+            DivergenceError: the loss is not finite, in any process; the weights are left as they are.
+        """
+        index, weight = self.peers.share(whole)
+        sample = to_device(sample, self.device)
+        fields, taken, moved = self._fields(index, sample)
+        precision = PRECISIONS[self.run.precision]
+        with torch.autocast(self.device.type, dtype=precision, enabled=precision is not None):
+            rest = {name: value for name, value in sample.items() if name not in ("x", "y")}
+            trajectory = self.trainable({"x": fields["x"], **rest}, fields["y"], fields.get("start"), taken)
+        losses = weight * self.run.loss.per_sample(trajectory, matching(trajectory, fields["y"])).sum()
+        self.run.optimizer.zero_grad(set_to_none=True)
+        (losses / len(whole)).backward()
+        loss, stops = self._add_up(losses.detach(), stop)
+        skipped = not self._step(rate)
+        if self.run.replay is not None and weight:
+            reached = trajectory.as_answer(trajectory.last.detach())
+            self.run.replay.put(index, roll(reached, [-amount for amount in moved]))
+        return Update(loss, skipped, stops)
+
+    def _fields(
+        self, index: Tensor, sample: Mapping[str, Any]
+    ) -> tuple[dict[str, Tensor], Tensor | None, list[int]]:
+        """x, y and the start, moved together; the steps behind the start; and how far they were moved."""
+        fields, taken = {"x": sample["x"], "y": sample["y"]}, None
+        if self.run.replay is not None:
+            fields["start"], taken = self.run.replay.take(index)
+        elif self.starts is not None:
+            fields["start"] = self.starts[index]
+        moved = draw_roll(fields["x"], self.trainable.periodic or ()) if self.recipe.shifts else []
+        return {name: roll(field, moved) for name, field in fields.items()}, taken, moved
+
+    def _add_up(self, loss: Tensor, stop: bool) -> tuple[float, bool]:
+        """The loss and the requests to stop of all processes, once their gradients are summed."""
+        numbers = torch.tensor([0.0, float(stop)], dtype=torch.float64, device=self.device)
+        numbers[0] = loss
+        total, stops = self.peers.add_gradients(self.parameters, numbers).tolist()
+        self.peers.share_out(self._moving_buffers())
+        if not torch.isfinite(torch.tensor(total)):
+            raise DivergenceError(
+                expected(
+                    "a finite loss",
+                    f"{total} before update {self.run.progress.update + 1}",
+                    "a smaller learning_rate; the last snapshot and the best model are intact",
+                )
+            )
+        return total, stops > 0
+
+    def _step(self, rate: float) -> bool:
+        """Clip, and step if every gradient is finite; returns whether it was."""
+        norm = nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip)
+        if not norm.isfinite():
+            return False
+        for group in self.run.optimizer.param_groups:
+            group["lr"] = rate
+        self.run.optimizer.step()
+        return True
+
+    def _moving_buffers(self) -> list[Tensor]:
+        """What forward passes may move: statistics of norms, counters; not those of a frozen base."""
+        model: Any = self.trainable.model
+        parts = (model.correction, model.solver) if self.trainable.has_frozen_base else (model,)
+        return [buffer for part in (*parts, self.run.loss) for buffer in part.buffers()]
