@@ -49,19 +49,19 @@ class Scale:
         batch_size: samples an update.
     """
 
-    trajectories: tuple[int, int, int] = (64, 4, 16)
+    trajectories: tuple[int, int, int] = (32, 4, 16)
     size: int = 32
     resolution: int = 64
     base_epochs: int = 15
     epochs: int = 24
     steps: int = 4
-    width: int = 16
+    width: int = 12
     modes: int = 8
     batch_size: int = 8
 
 
 FULL = Scale()
-QUICK = Scale(trajectories=(16, 2, 8), base_epochs=10, epochs=12)
+QUICK = Scale(trajectories=(12, 2, 6), base_epochs=8, epochs=6, width=8)
 LARGE = Scale(
     trajectories=(256, 16, 64),
     size=64,
@@ -136,13 +136,13 @@ def base_recipe(scale: Scale, seed: int) -> Recipe:
 
 
 def refiner_recipe(scale: Scale, seed: int) -> Recipe:
-    """How the refiner is trained: replayed states, and bfloat16 in the correction where hardware has it."""
+    """How the refiner is trained: replayed states and orthogonal updates."""
     return Recipe(
         epochs=scale.epochs,
         batch_size=scale.batch_size,
-        learning_rate=6e-3,
+        optimizer="muon",
+        learning_rate=2e-2,
         weight_decay=0.1,
-        precision="auto",
         replay=24.0,
         seed=seed,
     )
