@@ -15,7 +15,7 @@ from torch.nn.modules.module import (
 
 from neuralop_irno.errors import expected
 
-MOST_MODULES = 10_000
+MOST_MODULES = 5_000
 """Of one model. The largest that the package offers has some hundreds; each takes a millisecond to build."""
 
 
@@ -31,6 +31,23 @@ def memory() -> int:
     return whole if limit == resource.RLIM_INFINITY else min(whole, limit)
 
 
+def refuse_too_large(what: str, numbers: float, hint: str) -> None:
+    """Refuse what would not fit in memory, before any of it is made.
+
+    Args:
+        what: a noun phrase in the plural.
+        numbers: how many, of four bytes each.
+        hint: what the user can do.
+
+    Example:
+        >>> refuse_too_large("flows", 1e30, "fewer frames")
+        Traceback (most recent call last):
+        ValueError: expected flows that fit in memory, got 1e+30 numbers; try fewer frames
+    """
+    if not 4 * numbers <= memory():
+        raise ValueError(expected(f"{what} that fit in memory", f"{numbers:.0e} numbers", hint))
+
+
 @contextmanager
 def within_budget() -> Iterator[None]:
     """While this lasts, refuse models of too many modules and models whose weights do not fit in memory.
@@ -40,7 +57,7 @@ def within_budget() -> Iterator[None]:
         >>> with within_budget():
         ...     _ = nn.ModuleList(nn.ReLU() for _ in range(100_000))
         Traceback (most recent call last):
-        ValueError: expected a model of at most 10000 modules, got more; try fewer layers
+        ValueError: expected a model of at most 5000 modules, got more; try fewer layers
     """
     modules, taken, most = 0, 0, memory()
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -30,6 +31,7 @@ class Registry:
 
     Args:
         family: what the entries are, as the user says it ("correction", "solver").
+        key: of a config, under which one of them stands; errors of `build` name it.
 
     Example:
         >>> shapes = Registry("shape")
@@ -43,8 +45,8 @@ class Registry:
         ValueError: expected the name of a shape, got 'circel'; try 'circle' (the choices are circle)
     """
 
-    def __init__(self, family: str) -> None:
-        self.family = family
+    def __init__(self, family: str, key: str | None = None) -> None:
+        self.family, self.key = family, key
         self._entries: dict[str, Callable[..., Any]] = {}
         self._also: Callable[[], Mapping[str, Callable[..., Any]]] | None = None
         self._prefixes: dict[str, Callable[[str], Callable[..., Any]]] = {}
@@ -99,6 +101,10 @@ class Registry:
             spec = {"name": spec}
         if not is_config(spec):
             return spec
+        with at_key(self.key) if self.key else nullcontext():
+            return self._built(spec, context)
+
+    def _built(self, spec: Any, context: Mapping[str, Any]) -> Any:
         options = with_functions(plain(spec))
         name = options.pop("name", None)
         if not isinstance(name, str):
@@ -247,9 +253,9 @@ def plain(config: Any) -> Any:
 
 
 MODELS = Registry("model")
-CORRECTIONS = Registry("correction")
-SOLVERS = Registry("solver")
-STEP_SIZES = Registry("step size")
-GRADIENTS = Registry("gradient rule")
+CORRECTIONS = Registry("correction", key="correction")
+SOLVERS = Registry("solver", key="solver")
+STEP_SIZES = Registry("step size", key="alpha")
+GRADIENTS = Registry("gradient rule", key="gradient")
 METRICS = Registry("metric")
 DATASETS = Registry("dataset")

@@ -30,6 +30,10 @@ class HoistedInput(NamedTuple):
     first: Tensor
 
 
+DEEPEST = 10
+"""Each level halves the grid and doubles the width: at ten, a thousandfold."""
+
+
 class UNet(Correction):
     r"""Phi(x, h): double convolutions at ``depth + 1`` resolutions, joined by skips.
 
@@ -78,9 +82,10 @@ class UNet(Correction):
         super().__init__()
         if dim not in CONVOLUTIONS:
             raise ValueError(expected("dim to be 1, 2 or 3", dim, "a graph correction beyond that"))
-        for name, value, least in (("width", width, 1), ("depth", depth, 0)):
-            if value < least:
-                raise ValueError(expected(f"{name} >= {least}", value, f"{name}={max(least, 4)}"))
+        if width < 1:
+            raise ValueError(expected("width >= 1", width, "width=4"))
+        if not 0 <= depth <= DEEPEST:
+            raise ValueError(expected(f"depth from 0 to {DEEPEST}", depth, "depth=3"))
         self.in_channels: int = in_channels
         self.out_channels: int = out_channels
         self.dim = dim

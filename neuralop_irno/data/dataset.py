@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from neuralop_irno.budget import refuse_too_large
 from neuralop_irno.data.arrays import read_arrays
 from neuralop_irno.data.burgers import Burgers
 from neuralop_irno.data.flow import PeriodicFlow
@@ -264,6 +265,8 @@ def _splits(
         raise ValueError(
             expected("three numbers of trajectories >= 1", trajectories, "trajectories: [64, 8, 16]")
         )
+    points = float(size) ** flow.grid.dim
+    refuse_too_large("flows", sum(trajectories) * float(frames) * points, "fewer frames or trajectories")
     return {
         split: flow.run(count, frames, frame, seed=3 * seed + place, warmup=warmup, size=size).cpu()
         for place, (split, count) in enumerate(zip(SPLITS, trajectories, strict=True))

@@ -10,6 +10,9 @@ from torch import Tensor
 from neuralop_irno.data.pseudo_spectral import PeriodicGrid, integrating_factor_rk4, random_field
 from neuralop_irno.errors import expected
 
+MOST_STEPS = 10_000_000
+"""Of the solver in one run: hours of work."""
+
 
 class PeriodicFlow(ABC):
     r"""A field u on a periodic grid that obeys :math:`\hat u_t = L \hat u + N(\hat u)`.
@@ -56,6 +59,10 @@ class PeriodicFlow(ABC):
         Shapes:
             - returns: ``(samples, frames, size, ..)``
         """
+        steps = (warmup + frames * frame) / self.dt
+        if not 0 < frame <= warmup + frame or not steps <= MOST_STEPS:
+            wanted = f"frame > 0, warmup >= 0 and at most {MOST_STEPS:.0e} time steps of {self.dt:.2g}"
+            raise ValueError(expected(wanted, f"{frame}, {warmup} and {steps:.0e}", "frame=0.1"))
         generator = torch.Generator().manual_seed(seed)
         start = random_field(self.grid, samples, self.peak, generator)
         modes = self.grid.transform(self.amplitude * start) * self.grid.kept

@@ -11,10 +11,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from neuralop_irno.budget import refuse_too_large
 from neuralop_irno.data.finite_elements import advection_diffusion, wave
 from neuralop_irno.data.mesh import Array, TriangleMesh, random_holes, square_with_holes
 from neuralop_irno.errors import expected
 from neuralop_irno.registry import DATASETS
+
+NUMBERS_A_NODE = 40
+"""Of a mesh with its fields: edges and triangles are pairs and triples of eight bytes."""
 
 
 class GraphDataset(Dataset[Any]):
@@ -122,6 +126,11 @@ def _splits(
 ) -> dict[str, GraphDataset]:
     if not isinstance(samples, Sequence) or len(samples) != 3 or min(samples) < 1:
         raise ValueError(expected("three numbers of samples >= 1", samples, "samples: [64, 8, 16]"))
+    if not 0 < spacing <= 0.5:
+        raise ValueError(expected("a spacing in (0, 0.5]", spacing, "spacing=0.05"))
+    if not 1 <= holes <= 100:
+        raise ValueError(expected("1 to 100 holes", holes, "holes=3"))
+    refuse_too_large("meshes", sum(samples) * NUMBERS_A_NODE / spacing / spacing, "fewer or coarser ones")
     result = {}
     for place, (split, count) in enumerate(zip(("train", "valid", "test"), samples, strict=True)):
         graphs = []

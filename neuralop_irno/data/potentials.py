@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from neuralop_irno.budget import refuse_too_large
 from neuralop_irno.data.mesh_fields import GraphDataset
 from neuralop_irno.errors import expected
 from neuralop_irno.registry import DATASETS
@@ -44,6 +45,9 @@ def potentials(
         raise ValueError(expected("three numbers of samples >= 1", samples, "samples: [128, 32, 64]"))
     if not isinstance(nodes, Sequence) or len(nodes) != 2 or not 2 * REACH < nodes[0] <= nodes[1]:
         raise ValueError(expected(f"two numbers of nodes above {2 * REACH}", nodes, "nodes: [24, 32]"))
+    if not 0 <= chords <= 100:
+        raise ValueError(expected("0 to 100 chords a node", chords, "chords=0.25"))
+    refuse_too_large("rings", float(sum(samples)) * nodes[1] * (20 + 8 * chords), "fewer or smaller ones")
     if not 2 <= held < nodes[0]:
         raise ValueError(expected("2 held nodes or more, but not all", held, "held=2"))
     splits = {}
