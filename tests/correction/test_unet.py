@@ -190,7 +190,7 @@ def test_options_and_fields_that_do_not_fit_teach() -> None:
     cases = {
         r"^expected dim to be 1, 2 or 3, got 4; try ": lambda: UNet(1, 1, dim=4),
         r"^expected width >= 1, got 0; try width=4": lambda: UNet(1, 1, width=0),
-        r"^expected depth >= 0, got -1; try depth=4": lambda: UNet(1, 1, depth=-1),
+        r"^expected depth from 0 to 10, got -1; try depth=3": lambda: UNet(1, 1, depth=-1),
         r"^expected a norm, got 'batch'; try .*group, instance, layer": lambda: UNet(1, 1, norm="batch"),
         r"^expected a padding mode, got 'reflct'; try 'reflect'": lambda: UNet(1, 1, padding="reflct"),
         r"^expected one padding mode for each of 2 axes": lambda: UNet(1, 1, padding=["zero"] * 3),
