@@ -36,7 +36,7 @@ class Outcome(Enum):
         return self in (Outcome.COMPLETED, Outcome.CONVERGED)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Solution:
     """The answer of `IterativeRefiner.solve`, with an account of every sample.
 
@@ -70,6 +70,12 @@ class Solution:
     best: Any
     predictors: dict[str, Tensor]
     evaluations: int
+
+    def __repr__(self) -> str:
+        """The numbers of samples by outcome, their steps, and the evaluations: never whole fields."""
+        counts = Counter(outcome.name for outcome in self.outcomes)
+        ended = ", ".join(f"{name}: {n}" for name, n in counts.items())
+        return f"Solution({{{ended}}}, steps={self.steps.tolist()}, evaluations={self.evaluations})"
 
     @property
     def good(self) -> Tensor:

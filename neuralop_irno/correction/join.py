@@ -82,6 +82,9 @@ def _first_channels(module: nn.Module) -> int | None:
 
 def as_correction(part: Any) -> Correction:
     """A correction as it is; any other module called on x and h joined."""
+    if hasattr(part, "_orig_mod"):
+        hint = "correction.compile(), which compiles in place"
+        raise TypeError(expected("a correction that is compiled in place", "one from torch.compile", hint))
     if isinstance(part, Correction):
         return part
     if isinstance(part, nn.Module):

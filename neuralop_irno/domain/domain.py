@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 
+import torch
 from torch import Tensor
 
 
@@ -35,6 +37,14 @@ class Domain(ABC):
         """Per-sample values shaped so that they multiply a field."""
 
     @abstractmethod
+    def largest(self, field: Tensor) -> Tensor:
+        """The largest absolute value of each sample, ``(samples,)``."""
+
+    @abstractmethod
+    def places(self, field: Tensor) -> Tensor:
+        """The number of each value within its sample, counted from 0, laid out like the field."""
+
+    @abstractmethod
     def take(self, field: Tensor, keep: Tensor) -> Tensor:
         """The part of a field that belongs to the samples ``keep`` (indices, ascending)."""
 
@@ -51,5 +61,14 @@ class Domain(ABC):
         return self.mean(a * b)
 
     def norm(self, field: Tensor) -> Tensor:
-        """The measure-weighted root mean square, ``(samples,)``."""
-        return self.inner(field, field).sqrt()
+        """The measure-weighted root mean square, ``(samples,)``.
+
+        Squares of numbers beyond 1e19 are no float32. The field is divided by a power of two first, which
+        changes no other bit.
+        """
+        limit = math.frexp(torch.finfo(field.dtype).max)[1] - 8
+        with torch.no_grad():
+            largest = self.largest(field.detach())
+            scale = torch.ldexp(torch.ones_like(largest), torch.frexp(largest).exponent.clamp(-limit, limit))
+        scaled = field / self.spread(scale, field)
+        return scale * self.inner(scaled, scaled).sqrt()

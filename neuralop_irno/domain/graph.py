@@ -116,6 +116,21 @@ class GraphDomain(Domain):
     def spread(self, values: Tensor, field: Tensor) -> Tensor:
         return values[self.batch].reshape(-1, *[1] * (field.dim() - 1))
 
+    def largest(self, field: Tensor) -> Tensor:
+        values = field.abs().flatten(1).amax(1)
+        return values.new_zeros(self.samples).scatter_reduce(0, self.batch, values, "amax")
+
+    def places(self, field: Tensor) -> Tensor:
+        # Nodes keep their order within a sample, wherever in the batch they stand.
+        order = torch.argsort(self.batch, stable=True)
+        counts = self.batch.bincount(minlength=self.samples)
+        rank = torch.empty_like(order)
+        everyone = torch.arange(len(order), device=order.device)
+        rank[order] = everyone - (counts.cumsum(0) - counts)[self.batch[order]]
+        width = field[:1].numel()
+        inside = torch.arange(width, device=field.device).reshape(1, *field.shape[1:])
+        return rank.reshape(-1, *[1] * (field.dim() - 1)) * width + inside
+
     def take(self, field: Tensor, keep: Tensor) -> Tensor:
         return field.index_select(0, self._rows(keep))
 

@@ -41,6 +41,13 @@ class GridDomain(Domain):
     def spread(self, values: Tensor, field: Tensor) -> Tensor:
         return values.reshape(-1, *[1] * (field.dim() - 1))
 
+    def largest(self, field: Tensor) -> Tensor:
+        return field.abs().flatten(1).amax(1)
+
+    def places(self, field: Tensor) -> Tensor:
+        numbers = torch.arange(field[:1].numel(), device=field.device)
+        return numbers.reshape(1, *field.shape[1:]).expand(field.shape)
+
     def take(self, field: Tensor, keep: Tensor) -> Tensor:
         return field.index_select(0, keep)
 

@@ -69,7 +69,7 @@ def anywhere(factor: Tensor, coming: Tensor) -> Tensor:
     return torch.where(factor < 1, coming / (1 - factor), torch.inf)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PicardSolution(Solution):
     """A `Solution`, with Banach's bounds on the distance to the fixed point.
 

@@ -54,6 +54,9 @@ class Anderson(Damped):
         super().__init__(alpha)
         self.memory = memory_of(memory)
 
+    def extra_repr(self) -> str:
+        return f"memory={self.memory}"
+
     def init(self, h: Tensor, taken: Tensor) -> Judged:
         state = Judged.fresh(h, taken)
         return replace(state, judged=state.residual)

@@ -52,6 +52,9 @@ class Backtracking(Damped):
             )
         self.shrink, self.least = shrink, least
 
+    def extra_repr(self) -> str:
+        return f"shrink={self.shrink}, least={self.least}"
+
     def init(self, h: Tensor, taken: Tensor) -> Tried:
         size = torch.full(taken.shape, torch.inf, dtype=h.dtype, device=h.device)
         return Tried(taken, h, torch.zeros_like(h), size, torch.ones_like(size))

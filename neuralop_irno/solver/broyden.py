@@ -34,6 +34,9 @@ class Broyden(Damped):
         super().__init__(alpha)
         self.memory = memory_of(memory)
 
+    def extra_repr(self) -> str:
+        return f"memory={self.memory}"
+
     def init(self, h: Tensor, taken: Tensor) -> Remembering:
         return Remembering.fresh(h, taken)
 
@@ -65,7 +68,12 @@ def _times(domain: Domain, field: Tensor, lessons: Sequence[tuple[Tensor, ...]],
     return result
 
 
+GROWTH = 10.0
+"""How much larger a step may make the residual. A pair of complex modes near the unit circle makes it grow
+before it falls: held to 1, the safeguard would take back every step that learns of such a pair."""
+
+
 @SOLVERS.register("broyden")
 def broyden(alpha: Any = 1.0, memory: int = 10) -> Safeguarded:
-    """`Broyden`, sent back to a plain step wherever it makes the residual larger."""
-    return Safeguarded(Broyden(alpha, memory))
+    """`Broyden`, sent back to a plain step wherever it makes the residual ten times larger."""
+    return Safeguarded(Broyden(alpha, memory), GROWTH)

@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
 from neuralop_irno.errors import expected
 from neuralop_irno.registry import SOLVERS
+from neuralop_irno.solver.noise import normal, seeds
 from neuralop_irno.solver.picard import Damped
 from neuralop_irno.solver.solver import Phi, SolverState
+
+
+@dataclass(frozen=True)
+class Noisy(SolverState):
+    """The state of `Denoising`.
+
+    Attributes:
+        seed: of each sample's noise, ``(samples,)``.
+    """
+
+    PER_SAMPLE: ClassVar[frozenset[str]] = frozenset({"taken", "seed"})
+
+    seed: Tensor
 
 
 @SOLVERS.register("denoising")
@@ -18,9 +35,10 @@ class Denoising(Damped):
     .. math:: h_k = h_{k-1} + \sigma_k \epsilon - \sigma_k \Phi_k(x, h_{k-1} + \sigma_k \epsilon)
               \qquad \sigma_k = \sigma_K^{k/K}
 
-    Phi is trained to see the noise; what it takes for noise, of that size, is an error of h as well. Noise
-    is drawn anew at every step from torch's generator, so that answers are samples: there is no fixed point,
-    and an untrained correction leaves the noise where it is.
+    Phi is trained to see the noise; what it takes for noise, of that size, is an error of h as well. Every
+    solve draws a seed for each sample from torch's generator, and each step new noise from that seed, so that
+    answers are random: there is no fixed point, and an untrained correction leaves the noise where it is.
+    After the same ``torch.manual_seed`` the answers are the same, for a batch as for a loop over its samples.
 
     As published it has no base: a step before these sees h = 0 and predicts, :math:`h_0 = -\Phi_0(x, 0)`.
     That is ``from_nothing``.
@@ -44,14 +62,17 @@ class Denoising(Damped):
         super().__init__([1.0] * from_nothing + [least ** (k / noisy) for k in range(1, noisy + 1)])
         self.levels, self.least, self.from_nothing = levels, least, from_nothing
 
-    def init(self, h: Tensor, taken: Tensor) -> SolverState:
-        return SolverState(taken, h, torch.zeros_like(h))
+    def extra_repr(self) -> str:
+        return f"levels={self.levels}, least={self.least}, from_nothing={self.from_nothing}"
 
-    def step(self, phi: Phi, h: Tensor, state: SolverState) -> tuple[Tensor, SolverState]:
+    def init(self, h: Tensor, taken: Tensor) -> Noisy:
+        return Noisy(taken, h, torch.zeros_like(h), seeds(len(taken), h.device))
+
+    def step(self, phi: Phi, h: Tensor, state: Noisy) -> tuple[Tensor, Noisy]:
         sigma = phi.domain.spread(self.alpha(state.taken).to(h.dtype), h)
-        noisy = h + sigma * torch.randn_like(h)
+        noisy = h + sigma * normal(phi.domain, h, state.seed, state.taken)
         if self.from_nothing:
             begun = phi.domain.spread((state.taken > 0).to(h.dtype), h).bool()
             noisy = torch.where(begun, noisy, 0.0)
         clean = noisy - self.residual(phi, noisy, state)
-        return clean, SolverState(state.taken + 1, h, clean - h)
+        return clean, Noisy(state.taken + 1, h, clean - h, state.seed)

@@ -50,6 +50,9 @@ class Safeguarded(Solver):
         self.solver: Solver = SOLVERS.build(solver)
         self.growth = growth
 
+    def extra_repr(self) -> str:
+        return f"growth={self.growth}"
+
     def init(self, h: Tensor, taken: Tensor) -> Guarded:
         size = torch.full(taken.shape, torch.inf, dtype=h.dtype, device=h.device)
         return Guarded(

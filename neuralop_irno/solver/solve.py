@@ -90,7 +90,10 @@ class LegRunner:
         def until_all_have_converged(h: Tensor, state: SolverState) -> Tensor | None:
             nonlocal best, left
             # A sample whose gradient is zero has its u already.
-            share = torch.where(scale > 0, norm(state.residual) / scale, 0.0)
+            size = norm(state.residual)
+            # Where u is so large that grad is lost in its rounding, the residual says nothing.
+            size = torch.maximum(size, torch.finfo(h.dtype).eps * norm(state.at))
+            share = torch.where(scale > 0, size / scale, 0.0)
             closer = share < left
             best, left = torch.where(spread(closer, h), state.at, best), torch.where(closer, share, left)
             return state.taken.new_zeros(0) if bool((left < limits.rtol).all()) else None

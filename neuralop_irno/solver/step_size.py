@@ -40,6 +40,9 @@ class Constant(StepSize):
     def forward(self, taken: Tensor) -> Tensor:
         return self.value
 
+    def extra_repr(self) -> str:
+        return f"{self.value.item():.6g}"
+
 
 @STEP_SIZES.register("scheduled")
 class Scheduled(StepSize):
@@ -60,6 +63,9 @@ class Scheduled(StepSize):
 
     def forward(self, taken: Tensor) -> Tensor:
         return self.values[taken.clamp(max=len(self.values) - 1)]
+
+    def extra_repr(self) -> str:
+        return _written(self.values)
 
 
 @STEP_SIZES.register("decaying")
@@ -95,6 +101,9 @@ class Decaying(StepSize):
     def forward(self, taken: Tensor) -> Tensor:
         return self.value * self.ratio ** (taken - self.after).clamp(min=0)
 
+    def extra_repr(self) -> str:
+        return f"{self.value.item():.6g}, after={self.after}, ratio={self.ratio}"
+
 
 @STEP_SIZES.register("learned")
 class Learned(StepSize):
@@ -115,6 +124,9 @@ class Learned(StepSize):
     def forward(self, taken: Tensor) -> Tensor:
         return self.values[taken.clamp(max=len(self.values) - 1)]
 
+    def extra_repr(self) -> str:
+        return _written(self.values)
+
 
 def step_size(alpha: Any) -> StepSize:
     """A number is constant, a list is scheduled, a mapping names a step size, an object is used.
@@ -131,6 +143,10 @@ def step_size(alpha: Any) -> StepSize:
     if isinstance(alpha, Sequence):
         return Scheduled(alpha)
     return Constant(alpha)
+
+
+def _written(values: Tensor) -> str:
+    return f"[{', '.join(f'{value:.6g}' for value in values.tolist())}]"
 
 
 def _finite(alpha: Any) -> float:
