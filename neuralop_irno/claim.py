@@ -19,15 +19,20 @@ TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}")
 """The names under which `neuralop_irno.checkpoint.write_bytes` writes before it renames."""
 
 
+class InUseError(ValueError):
+    """Another process holds the folder."""
+
+
 @contextmanager
-def claim(folder: str | os.PathLike[str]) -> Iterator[Path]:
+def claim(folder: str | os.PathLike[str], wait: bool = False) -> Iterator[Path]:
     """Hold a folder for this process, and remove the temporary files of writers that were killed in it.
 
     Args:
         folder: it is made where it is missing.
+        wait: until no other process holds the folder, without end.
 
     Raises:
-        ValueError: another process holds the folder.
+        InUseError: another process holds the folder.
 
     Example:
         >>> import tempfile
@@ -41,11 +46,11 @@ def claim(folder: str | os.PathLike[str]) -> Iterator[Path]:
     """
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(target / LOCK, timeout=0)
+    lock = FileLock(target / LOCK, timeout=-1 if wait else 0)
     try:
         lock.acquire()
     except Timeout as error:
-        raise ValueError(
+        raise InUseError(
             expected(
                 "a folder that no other process writes to",
                 f"{target}, which is in use",

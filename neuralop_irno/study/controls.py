@@ -49,7 +49,11 @@ def with_compute_shared(recipe: Recipe, gradient: GradientRule, steps: int) -> R
 
 
 def widened(
-    words: Mapping[str, Any], option: str, target: float, cost: Callable[[Any], float]
+    words: Mapping[str, Any],
+    option: str,
+    target: float,
+    cost: Callable[[Any], float],
+    at_least: bool = False,
 ) -> dict[str, Any]:
     """The words of a correction, widened until an answer costs as much as it should.
 
@@ -58,6 +62,7 @@ def widened(
         option: which of them is its width.
         target: the cost to come closest to.
         cost: of words, growing with the width.
+        at_least: never less than the target, by the narrowest width that reaches it.
 
     Example:
         >>> widened({"name": "unet", "width": 8}, "width", 1000.0, lambda words: words["width"] ** 2)
@@ -76,4 +81,6 @@ def widened(
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if cost(at(middle)) < target else (low, middle)
+    if at_least:
+        return at(low) if cost(at(low)) >= target else at(high)
     return min((at(low), at(high)), key=lambda each: abs(cost(each) - target))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+import math
 import os
 import platform
-from collections.abc import Callable, Sized
+from collections.abc import Callable, Sequence, Sized
 from dataclasses import replace
 from typing import Any, cast
 
@@ -16,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from neuralop_irno.base.neuraloperator import wrap_operator
 from neuralop_irno.losses.refinement import RefinementLoss
+from neuralop_irno.modes import evaluating
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.study.memory import peak_mib
@@ -40,30 +42,28 @@ def megaflops(model: nn.Module, data: Dataset[Sample]) -> float:
     """The arithmetic of one answer to one sample; of a refiner, that on top of its base.
 
     Torch counts matrix products and convolutions; those of complex numbers count four times here, since
-    that is how many real products each of theirs is. Fourier transforms and pointwise work are free.
+    that is how many real products each of theirs is. A Fourier transform of N points counts 5 N log2 N.
+    Pointwise work is free.
 
     Example:
         >>> from neuralop_irno.data.dataset import FieldDataset
         >>> megaflops(nn.Conv1d(1, 1, 1), FieldDataset(torch.zeros(1, 1, 500), torch.zeros(1, 1, 500)))
         0.001
     """
-    training, sample = model.training, _first(model, data)
-    model.eval()
-    total = _count(model, sample)
-    if isinstance(model, IterativeRefiner):
-        total -= _count(model.base, sample)
-    model.train(training)
+    sample = _first(model, data)
+    with evaluating(model):
+        total = _count(model, sample)
+        if isinstance(model, IterativeRefiner):
+            total -= _count(model.base, sample)
     return total / 1e6
 
 
 @torch.no_grad()
 def answer_mib(model: nn.Module, data: Dataset[Sample]) -> float:
     """The memory that one answer to one sample takes, weights and the sample aside."""
-    training, sample = model.training, _first(model, data)
-    model.eval()
-    most = peak_mib(lambda: answer(model, sample), str(device_of(model)))
-    model.train(training)
-    return most
+    sample = _first(model, data)
+    with evaluating(model):
+        return peak_mib(lambda: answer(model, sample), str(device_of(model)))
 
 
 def training_mib(model: nn.Module, recipe: Recipe, loss: RefinementLoss, data: Dataset[Sample]) -> float:
@@ -81,7 +81,7 @@ def _first(model: nn.Module, data: Dataset[Sample]) -> Sample:
 
 
 def _count(model: nn.Module, sample: Sample) -> int:
-    with FlopCounterMode(display=False, custom_mapping=_REAL_PRODUCTS) as counter:
+    with FlopCounterMode(display=False, custom_mapping=_COUNTS) as counter:
         answer(model, sample)
     return counter.get_total_flops()
 
@@ -97,7 +97,20 @@ def _in_real_products(count: Callable[..., int]) -> Callable[..., int]:
     return counted
 
 
-_REAL_PRODUCTS = {operation: _in_real_products(count) for operation, count in flop_registry.items()}
+def _of_transform(field: Tensor, dims: Sequence[int], *_: Any, out_val: Tensor, **__: Any) -> int:
+    """5 N log2 N for each transform of N points, whose longer side is the real one."""
+    whole = max(field, out_val, key=Tensor.numel)
+    return round(5 * whole.numel() * math.log2(math.prod(whole.shape[dim] for dim in dims)))
+
+
+_of_transform._get_raw = True  # type: ignore[attr-defined]
+
+_COUNTS = {
+    **{operation: _in_real_products(count) for operation, count in flop_registry.items()},
+    **dict.fromkeys(
+        (torch.ops.aten._fft_r2c, torch.ops.aten._fft_c2r, torch.ops.aten._fft_c2c), _of_transform
+    ),
+}
 
 
 def machine(device: str = "cpu") -> dict[str, str | int]:

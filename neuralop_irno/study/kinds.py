@@ -18,6 +18,7 @@ from neuralop_irno.diagnostics.spectral_error import band_energy
 from neuralop_irno.errors import did_you_mean, expected
 from neuralop_irno.metrics import METRICS, summarise
 from neuralop_irno.metrics.choice import own_metric
+from neuralop_irno.modes import evaluating
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.registry import check_options
 from neuralop_irno.spectrum.of_domain import spectrum_of
@@ -104,17 +105,17 @@ def dynamics(trained: Trained, times: int = 3) -> Measured:
     model = trained.model
     if not isinstance(model, IterativeRefiner):
         return {}
-    model.eval()
     steps = times * model.steps
     energies = torch.zeros(steps + 1, len(BANDS))
-    for _, batch in load_all(trained.test):
-        sample = to_device(batch, torch.device(trained.device))
-        y = sample.pop("y")
-        problem = model.problem((), sample)
-        spectrum, truth = spectrum_of(problem.domain, y.device), problem.as_field(y)
-        for k, answer in enumerate(model.iterates(**model.arguments(sample), steps=steps)):
-            error = problem.as_field(answer) - truth
-            energies[k] += band_energy(spectrum, error, len(BANDS)).mean(1).sum(0).cpu()
+    with evaluating(model):
+        for _, batch in load_all(trained.test):
+            sample = to_device(batch, torch.device(trained.device))
+            y = sample.pop("y")
+            problem = model.problem((), sample)
+            spectrum, truth = spectrum_of(problem.domain, y.device), problem.as_field(y)
+            for k, answer in enumerate(model.iterates(**model.arguments(sample), steps=steps)):
+                error = problem.as_field(answer) - truth
+                energies[k] += band_energy(spectrum, error, len(BANDS)).mean(1).sum(0).cpu()
     left = (energies / energies[0]).sqrt()
     return {_at(k): dict(zip(BANDS, left[k].tolist(), strict=True)) for k in _looks(model.steps, steps)}
 

@@ -20,8 +20,8 @@ WIDTHS = ("width", "hidden_channels")
 def one_shot_like(refiner: IterativeRefiner, match: str, data: Dataset[Sample]) -> IterativeRefiner:
     """y = T(x) + Phi(x, T(x)), untrained, around the same base.
 
-    A gain by refinement counts where it is one over both: the same correction asked once, and a wider one
-    whose single evaluation costs what the refiner's K cost together.
+    A gain by refinement counts where it is one over both: the same correction called once, and a wider one
+    whose single evaluation costs what the refiner's K cost together, or a little more.
 
     Args:
         refiner: whose correction was given by name.
@@ -48,7 +48,7 @@ def one_shot_like(refiner: IterativeRefiner, match: str, data: Dataset[Sample]) 
             return megaflops(_once(refiner, {**words, "correction": correction}), data)
 
         option = next((name for name in WIDTHS if name in words["correction"]), WIDTHS[0])
-        words["correction"] = widened(words["correction"], option, target, cost)
+        words["correction"] = widened(words["correction"], option, target, cost, at_least=True)
     return _once(refiner, words)
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from neuralop_irno.checkpoint import write_bytes
+from neuralop_irno.claim import InUseError, claim
 from neuralop_irno.data.node_classes import NodeClasses
 from neuralop_irno.diagnostics.base_check import check_base
 from neuralop_irno.errors import expected
@@ -27,10 +28,14 @@ from neuralop_irno.study.record import Record
 from neuralop_irno.study.table import Table, table_of
 from neuralop_irno.training import snapshot
 from neuralop_irno.training.batches import at_a_time, load_all
-from neuralop_irno.training.trainer import Trainer
+from neuralop_irno.training.trainer import History, Trainer
+from neuralop_irno.training.updates import DivergenceError
 from neuralop_irno.yaml_files import read_yaml, written
 
 STUDY = "study.yaml"
+
+POLL = 0.5
+"""Seconds between two looks at what another process holds."""
 
 Say = Callable[[str], None]
 
@@ -40,6 +45,9 @@ class StudyRunner:
 
     The folder gets ``study.yaml``; ``runs/``, one JSON for each run; ``table.txt``, ``table.md`` and
     ``table.json``, new after every run; and at the end ``picture.png``, where the kind of study has one.
+
+    Several processes may run one study in one folder: each run is done by one of them, which holds its folder
+    in ``claims/`` meanwhile, and all of them return the whole table.
 
     Args:
         study: what to do.
@@ -70,17 +78,29 @@ class StudyRunner:
 
     def run(self) -> Table:
         """Do what is missing, and return the table of all."""
-        self._claim_folder()
+        self._begin()
         runs = self.study.runs()
-        for place, run in enumerate(runs, start=1):
-            if self._file(run).exists():
-                continue
-            self.say(f"[{place}/{len(runs)}] {run.problem}, {run.base}, {run.variant}, seed {run.seed}")
-            records.write(self._file(run), self._do(run))
-            self._write_table(runs)
+        while missing := [run for run in runs if not self._file(run).exists()]:
+            done = [self._do_unless_claimed(run, runs) for run in missing]
+            if not any(done):
+                time.sleep(POLL)
         table = self._write_table(runs)
         self._draw(table)
         return table
+
+    def _do_unless_claimed(self, run: Run, runs: list[Run]) -> bool:
+        """Do a run that no other process does or has done meanwhile; whether it was done here."""
+        try:
+            with claim(self.folder / "claims" / run.name):
+                if self._file(run).exists():
+                    return False
+                place = runs.index(run) + 1
+                self.say(f"[{place}/{len(runs)}] {run.problem}, {run.base}, {run.variant}, seed {run.seed}")
+                records.write(self._file(run), self._do(run))
+        except InUseError:
+            return False
+        self._write_table(runs)
+        return True
 
     def _do(self, run: Run) -> Record:
         """Train one model, or go on training it, and measure it."""
@@ -132,13 +152,21 @@ class StudyRunner:
         trainer = Trainer(built.model, built.recipe, built.loss, work, metric, self.device, self.show)
         start = time.perf_counter()
         try:
-            history = trainer.fit(splits["train"], splits["valid"], resume=True)
-        except RuntimeError as error:
-            if not str(error).startswith("expected a finite loss"):
-                raise
+            history, waited = self._fit_when_free(trainer)
+        except DivergenceError as error:
             return 0, None, [f"training diverged: {error}"]
-        seconds = None if begun else time.perf_counter() - start
+        seconds = None if begun or waited else time.perf_counter() - start
         return history[-1]["update"] if history else 0, seconds, []
+
+    def _fit_when_free(self, trainer: Trainer) -> tuple[History, bool]:
+        """Train, where another process trains in the same folder after it ended; and whether that was so."""
+        waited = False
+        while True:
+            try:
+                return trainer.fit(self._splits["train"], self._splits["valid"], resume=True), waited
+            except InUseError:
+                waited = True
+                time.sleep(POLL)
 
     def _bases_of(self, run: Run) -> dict[str, nn.Module]:
         """The trained bases of a run's problem and seed; a base's own run has none yet."""
@@ -177,31 +205,45 @@ class StudyRunner:
             return None
         return training_mib(built.model, built.recipe, built.loss, self._splits["train"])
 
-    def _claim_folder(self) -> None:
+    def _begin(self) -> None:
+        """Write the study down, or compare it with the one that the folder was started with."""
         file, own = self.folder / STUDY, _words(self.study)
-        if file.exists() and _of_a_run(read_yaml(file)) != _of_a_run(own):
-            raise ValueError(
-                expected(f"the study that {self.folder} was started with", "another one", "another --folder")
-            )
-        write_bytes(file, written(own))
+        with claim(self.folder, wait=True):
+            if file.exists() and _of_a_run(read_yaml(file)) != _of_a_run(own):
+                got = "another one"
+                raise ValueError(
+                    expected(f"the study that {self.folder} was started with", got, "another --folder")
+                )
+            write_bytes(file, written(own))
 
     def _file(self, run: Run) -> Path:
         return self.folder / "runs" / f"{run.name}.json"
 
     def _write_table(self, runs: list[Run]) -> Table:
-        done = [records.read(self._file(run)) for run in runs if self._file(run).exists()]
-        table = table_of(self.study, done)
-        write_bytes(self.folder / "table.txt", str(table).encode())
-        write_bytes(self.folder / "table.md", table.markdown().encode())
-        write_bytes(self.folder / "table.json", json.dumps(table.to_plain(), indent=1).encode())
+        with claim(self.folder, wait=True):
+            done = [self._read(run) for run in runs if self._file(run).exists()]
+            table = table_of(self.study, done)
+            write_bytes(self.folder / "table.txt", str(table).encode())
+            write_bytes(self.folder / "table.md", table.markdown().encode())
+            write_bytes(self.folder / "table.json", json.dumps(table.to_plain(), indent=1).encode())
         return table
+
+    def _read(self, run: Run) -> Record:
+        file = self._file(run)
+        found = records.read(file)
+        if (found.problem, found.base, found.variant, found.seed) != run:
+            got = f"that of {found.problem}.{found.base}.{found.variant}.seed{found.seed}"
+            raise ValueError(expected(f"the record of {file.stem}", got, "removing it: it is run again"))
+        return found
 
     def _draw(self, table: Table) -> None:
         from neuralop_irno.diagnostics.plots import save  # matplotlib is slow to import
         from neuralop_irno.study.pictures import PICTURES
 
         if self.study.kind in PICTURES and table.results:
-            save(PICTURES[self.study.kind](self.study, table), self.folder / "picture.png")
+            picture = PICTURES[self.study.kind](self.study, table)
+            with claim(self.folder, wait=True):
+                save(picture, self.folder / "picture.png")
 
 
 def _words(study: Study) -> dict[str, Any]:

@@ -62,6 +62,8 @@ def test_widening_comes_as_close_as_whole_numbers_allow(target: float) -> None:
     found = widened({"name": "unet", "width": 4}, "width", target, lambda words: words["width"] ** 2)
     best = min(range(4, 200), key=lambda width: abs(width**2 - target))
     assert found["width"] == best
+    above = widened({"name": "unet", "width": 4}, "width", target, lambda words: words["width"] ** 2, True)
+    assert above["width"] == next(width for width in range(4, 200) if width**2 >= target)
     with pytest.raises(ValueError, match="expected a correction with a width to widen"):
         widened({"name": "fno"}, "width", target, lambda words: 0.0)
 
@@ -70,6 +72,19 @@ def test_arithmetic_is_counted_by_hand() -> None:
     data = FieldDataset(torch.zeros(3, 2, 10, 10), torch.zeros(3, 3, 10, 10))
     model = nn.Conv2d(2, 3, 3, padding=1)
     assert megaflops(model, data) == pytest.approx(2 * 2 * 3 * 9 * 100 / 1e6)
+
+
+def test_fourier_transforms_are_counted() -> None:
+    """5 N log2 N each: of two real ones of 8 x 6 points and one complex one of 8, in three channels."""
+
+    class Transforms(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            waves = torch.fft.fft(torch.fft.rfft2(x), dim=2)
+            return torch.fft.irfft2(waves, s=(8, 6))
+
+    data = FieldDataset(torch.zeros(1, 3, 8, 6), torch.zeros(1, 3, 8, 6))
+    by_hand = 2 * 3 * 5 * 48 * math.log2(48) + 3 * 4 * 5 * 8 * math.log2(8)
+    assert megaflops(Transforms(), data) == pytest.approx(by_hand / 1e6, abs=1e-5)
 
 
 @pytest.mark.parametrize(

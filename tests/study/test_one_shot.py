@@ -46,17 +46,16 @@ def test_it_has_the_same_parameters_around_the_same_base_and_is_asked_once(corre
 
 @pytest.mark.parametrize("steps", [2, 5])
 @pytest.mark.parametrize("correction", CORRECTIONS)
-def test_widened_it_costs_as_nearly_what_k_calls_cost_as_a_width_can(correction: Any, steps: int) -> None:
+def test_widened_it_costs_what_k_calls_cost_or_as_little_more_as_a_width_can(
+    correction: Any, steps: int
+) -> None:
     model = refiner(correction, steps)
     control = one_shot_like(model, "compute", DATA)
     words = control.config["correction"]
     option = "hidden_channels" if "hidden_channels" in words else "width"
     target, found = megaflops(model, DATA), megaflops(control, DATA)
-    neighbours = [
-        megaflops(one_shot_like(refiner({**words, option: words[option] + more}), "parameters", DATA), DATA)
-        for more in (-1, 1)
-    ]
-    assert all(abs(found - target) <= abs(cost - target) for cost in neighbours)
+    narrower = refiner({**words, option: words[option] - 1})
+    assert megaflops(one_shot_like(narrower, "parameters", DATA), DATA) < target <= found
     assert parameters(control) > parameters(model)
 
 
