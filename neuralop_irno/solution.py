@@ -48,10 +48,14 @@ class Solution:
             ``steps[i]`` numbers.
         contraction: for each sample, the factor q by which the iteration shrank distances at the end; nan
             after less than two steps, ``(samples,)``.
-        error_bound: for each sample, a bound on the distance of its answer to the *fixed point*, in the
-            domain's norm: q / (1 - q) times the last update, with a margin for the spread of q. It says
-            nothing about the distance from the fixed point to the truth. ``(samples,)``, inf if q >= 1.
-        bound_holds: for each sample, whether the bound's assumption held: q < 1, and steady. ``(samples,)``
+        error_bound: for each sample, an *estimate* of the distance of its answer to the *fixed point*, in the
+            domain's norm: q / (1 - q) times the last update, with a margin for the spread of q. It bounds
+            the distance on one condition: that the q seen so far is that of the slowest mode. A slow mode
+            that the start hardly excites is not seen before the solve ends, and the estimate is too small
+            then. It says nothing about the distance from the fixed point to the truth. ``(samples,)``, inf if
+            q >= 1.
+        bound_holds: for each sample, whether q < 1 and steady: a sign that the condition is met, and no proof
+            of it. ``(samples,)``
         error_estimate: for each sample, the distance to the *truth* that was not exceeded in the stated
             share of held-out samples; None for a model that was never calibrated. ``(samples,)``
         best: the iterates with the smallest residuals, laid out like the value.

@@ -57,6 +57,7 @@ class Confidence(Damped):
 
     def __init__(self, channels: int, alpha: Any = 1.0) -> None:
         super().__init__(alpha)
+        self.channels = channels
         self.readout = nn.Linear(channels, 1)
 
     def init(self, h: Tensor, taken: Tensor) -> Weighted:

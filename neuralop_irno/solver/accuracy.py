@@ -4,8 +4,10 @@ For a contraction G(h) = h + r(h) with factor q < 1 and fixed point h*, every po
 
     |G(h) - h*| <= q / (1 - q) |r(h)|
 
-so that the distance from an answer to the *fixed point* can be bounded while it is unknown. How far the
-fixed point is from the *truth* is another matter: see `neuralop_irno.diagnostics.calibration`.
+so that the distance from an answer to the *fixed point* can be estimated while it is unknown. It is an
+estimate because q is read off the steps that were taken: it bounds the distance only if they showed the
+slowest mode. One that the start hardly excites comes out after the solve has ended. How far the fixed point
+is from the *truth* is another matter: see `neuralop_irno.diagnostics.calibration`.
 """
 
 from __future__ import annotations
@@ -43,7 +45,8 @@ class Accuracy:
         start: the state before the first step.
 
     Attributes:
-        bound: on the distance of each answer to its fixed point, inf where nothing is known, ``(samples,)``.
+        bound: the estimated distance of each answer to its fixed point, inf where nothing is known,
+            ``(samples,)``; a bound if the contraction that was seen is that of the slowest mode.
         best: the iterate with the smallest residual, laid out like h.
         smallest: that residual, ``(samples,)``.
     """
@@ -64,7 +67,7 @@ class Accuracy:
 
     @property
     def holds(self) -> Tensor:
-        """Whether the bound's assumption held: q < 1, and steady of late, ``(samples,)``."""
+        """Whether q < 1 and steady of late: a sign that the slowest mode was seen, ``(samples,)``."""
         recent = self._ratios[:, -RECENT:]
         spread = recent.amax(1) - recent.amin(1)
         return recent.isfinite().all(1) & (spread <= STEADY * (1 - self.contraction))
