@@ -7,6 +7,7 @@ from torch import Tensor
 
 from neuralop_irno.data.flow import PeriodicFlow
 from neuralop_irno.data.pseudo_spectral import PeriodicGrid
+from neuralop_irno.data.sizes import real
 
 
 class Burgers(PeriodicFlow):
@@ -35,6 +36,7 @@ class Burgers(PeriodicFlow):
         device: torch.device | str = "cpu",
     ) -> None:
         self.grid = PeriodicGrid(resolution, dim, device=device)
+        real("viscosity", viscosity, zero=True)
         self.dt = dt
         self.linear = -viscosity * self.grid.squared
         self._slope = 1j * torch.stack(self.grid.wavenumbers).sum(0)

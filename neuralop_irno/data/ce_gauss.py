@@ -26,6 +26,7 @@ from neuralop_irno import cache, checkpoint
 from neuralop_irno.data.euler import euler_trajectories
 from neuralop_irno.data.point_clouds import PointCloud
 from neuralop_irno.data.pseudo_spectral import PeriodicGrid
+from neuralop_irno.data.sizes import device_of, fits, real, seed_of, three, whole
 from neuralop_irno.data.trajectories import FramePairs, PointTrajectories
 from neuralop_irno.errors import expected
 from neuralop_irno.registry import DATASETS
@@ -131,8 +132,15 @@ def ce_gauss(
         folder: where flows are kept between processes; nowhere by default.
         device: where the solver runs.
     """
-    if not isinstance(samples, Sequence) or len(samples) != 3 or min(samples) < 1:
-        raise ValueError(expected("three numbers of samples >= 1", samples, "samples: [64, 8, 16]"))
+    counts = three("samples", samples, (64, 8, 16))
+    whole("frames", frames, 2), whole("bumps", bumps), whole("resolution", resolution, 2, 2**13)
+    seed_of(seed), real("density", density), device_of(device)
+    if len(widths) != 2 or not 0 < real("widths", widths[0]) <= real("widths", widths[1]):
+        raise ValueError(expected("two widths, the narrowest first", list(widths), "widths: [0.01, 0.1]"))
+    cells = sum(counts) * float(resolution) ** 2
+    numbers = max(sum(counts) * frames * points * 4, cells, sum(counts) * bumps)
+    # The sound crosses about six squares in a unit of time.
+    fits(numbers, cells * resolution * 16 * real("time", time, zero=True))
     if not 4 <= points <= resolution**2:
         raise ValueError(expected(f"4 to {resolution**2} points of the grid", points, "points=512"))
     kept = torch.randperm(resolution**2, generator=torch.Generator().manual_seed(0))[:points]
@@ -140,7 +148,7 @@ def ce_gauss(
     cloud = PointCloud(pos, period=(1.0, 1.0))
     times = torch.linspace(0, time, frames)
     splits = {}
-    for place, (split, count) in enumerate(zip(("train", "valid", "test"), samples, strict=True)):
+    for place, (split, count) in enumerate(zip(("train", "valid", "test"), counts, strict=True)):
         options = {
             "samples": count, "resolution": resolution, "times": times.tolist(), "seed": 3 * seed + place,
             "points": points, "bumps": bumps, "widths": list(widths), "density": density,

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from neuralop_irno.data.node_classes import NodeClasses, by_mask, drop_in_noise, row_normalised
+from neuralop_irno.data.sizes import seed_of, whole
 from neuralop_irno.errors import did_you_mean, expected
 from neuralop_irno.registry import DATASETS
 
@@ -78,6 +79,7 @@ def citation_graph(
         raise ValueError(expected("citations like a known graph", repr(like), did_you_mean(like, LIKE)))
     if not 0 < scale <= 1:
         raise ValueError(expected("a scale above 0, up to 1", scale, "scale=0.3"))
+    whole("labels", labels), seed_of(seed)
     from torch_geometric.data import Data
 
     statistics = LIKE[like].scaled(scale)

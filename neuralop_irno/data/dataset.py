@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from neuralop_irno.budget import refuse_too_large
 from neuralop_irno.data.arrays import read_arrays
 from neuralop_irno.data.burgers import Burgers
 from neuralop_irno.data.flow import PeriodicFlow
 from neuralop_irno.data.kuramoto_sivashinsky import KuramotoSivashinsky
+from neuralop_irno.data.sizes import device_of, fits, seed_of, three, whole
 from neuralop_irno.data.turbulence import Turbulence
 from neuralop_irno.errors import did_you_mean, expected
 from neuralop_irno.registry import DATASETS
@@ -124,7 +124,7 @@ def turbulence(
         seed: of the flows.
         device: where the solver runs.
     """
-    flow = Turbulence(resolution, viscosity, device=device)
+    flow = Turbulence(resolution, viscosity, device=device_of(device))
     fields = _splits(flow, trajectories, frames, frame, size, warmup, seed)
     scale = fields["train"].std()
     forcing = flow.grid.coarsen(flow.grid.transform(flow.forcing), size).cpu()
@@ -162,7 +162,7 @@ def burgers(
         device: where the solver runs.
     """
     fields = _splits(
-        Burgers(size, dim, viscosity, device=device), trajectories, frames, frame, size, 0.0, seed
+        Burgers(size, dim, viscosity, device=device_of(device)), trajectories, frames, frame, size, 0.0, seed
     )
     return {split: windows(field, 1, outputs, outputs) for split, field in fields.items()}
 
@@ -192,7 +192,7 @@ def kuramoto_sivashinsky(
         seed: of the flows.
         device: where the solver runs.
     """
-    flow = KuramotoSivashinsky(size, length, device=device)
+    flow = KuramotoSivashinsky(size, length, device=device_of(device))
     fields = _splits(flow, trajectories, frames, frame, size, warmup, seed)
     return {split: windows(field, 1, outputs, outputs) for split, field in fields.items()}
 
@@ -261,13 +261,10 @@ def _splits(
     warmup: float,
     seed: int,
 ) -> dict[str, Tensor]:
-    if not isinstance(trajectories, Sequence) or len(trajectories) != len(SPLITS) or min(trajectories) < 1:
-        raise ValueError(
-            expected("three numbers of trajectories >= 1", trajectories, "trajectories: [64, 8, 16]")
-        )
-    points = float(size) ** flow.grid.dim
-    refuse_too_large("flows", sum(trajectories) * float(frames) * points, "fewer frames or trajectories")
+    counts = three("trajectories", trajectories, (64, 8, 16))
+    seed_of(seed)
+    fits(sum(counts) * whole("frames", frames) * float(whole("size", size)) ** flow.grid.dim)
     return {
         split: flow.run(count, frames, frame, seed=3 * seed + place, warmup=warmup, size=size).cpu()
-        for place, (split, count) in enumerate(zip(SPLITS, trajectories, strict=True))
+        for place, (split, count) in enumerate(zip(SPLITS, counts, strict=True))
     }

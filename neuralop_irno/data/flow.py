@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from neuralop_irno.data.pseudo_spectral import PeriodicGrid, integrating_factor_rk4, random_field
+from neuralop_irno.data.sizes import fits, real, whole
 from neuralop_irno.errors import expected
 
 MOST_STEPS = 10_000_000
@@ -59,10 +60,14 @@ class PeriodicFlow(ABC):
         Shapes:
             - returns: ``(samples, frames, size, ..)``
         """
-        steps = (warmup + frames * frame) / self.dt
-        if not 0 < frame <= warmup + frame or not steps <= MOST_STEPS:
-            wanted = f"frame > 0, warmup >= 0 and at most {MOST_STEPS:.0e} time steps of {self.dt:.2g}"
-            raise ValueError(expected(wanted, f"{frame}, {warmup} and {steps:.0e}", "frame=0.1"))
+        whole("samples", samples), whole("frames", frames)
+        time = real("warmup", warmup, zero=True) + frames * real("frame", frame)
+        cells = samples * float(self.grid.size) ** self.grid.dim
+        steps = max(time / self.dt, frames)
+        if steps > MOST_STEPS:
+            wanted = f"at most {MOST_STEPS:.0e} time steps of {self.dt:.2g}"
+            raise ValueError(expected(wanted, f"{steps:.0e}", "fewer frames, or a shorter time"))
+        fits(cells, cells * steps)
         generator = torch.Generator().manual_seed(seed)
         start = random_field(self.grid, samples, self.peak, generator)
         modes = self.grid.transform(self.amplitude * start) * self.grid.kept

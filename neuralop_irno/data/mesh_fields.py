@@ -11,10 +11,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from neuralop_irno.budget import refuse_too_large
 from neuralop_irno.data.finite_elements import advection_diffusion, wave
 from neuralop_irno.data.mesh import Array, TriangleMesh, random_holes, square_with_holes
-from neuralop_irno.errors import expected
+from neuralop_irno.data.sizes import fits, real, seed_of, three, whole
 from neuralop_irno.registry import DATASETS
 
 NUMBERS_A_NODE = 40
@@ -84,6 +83,7 @@ def heat_in_wind(
         diffusivity: the smaller, the finer the scales that stay.
         seed: of meshes, winds and starts.
     """
+    real("diffusivity", diffusivity, zero=True), _check_times(time, outputs)
 
     def solve(mesh: TriangleMesh, start: Array, rng: np.random.Generator) -> tuple[Array, Array]:
         angle, speed = rng.uniform(0, 2 * np.pi), rng.uniform(0.3, 1.0)
@@ -110,6 +110,7 @@ def waves(
     x holds the displacement at rest and the indicator of the boundary; y the displacement at the ends of
     the next ``outputs`` spans of ``time``. Arguments as in `heat_in_wind`.
     """
+    _check_times(time, outputs)
 
     def solve(mesh: TriangleMesh, start: Array, rng: np.random.Generator) -> tuple[Array, Array]:
         times = np.linspace(time, time * outputs, outputs)
@@ -124,15 +125,11 @@ Solve = Callable[[TriangleMesh, Array, np.random.Generator], tuple[Array, Array]
 def _splits(
     solve: Solve, samples: Sequence[int], spacing: float, holes: int, seed: int
 ) -> dict[str, GraphDataset]:
-    if not isinstance(samples, Sequence) or len(samples) != 3 or min(samples) < 1:
-        raise ValueError(expected("three numbers of samples >= 1", samples, "samples: [64, 8, 16]"))
-    if not 0 < spacing <= 0.5:
-        raise ValueError(expected("a spacing in (0, 0.5]", spacing, "spacing=0.05"))
-    if not 1 <= holes <= 100:
-        raise ValueError(expected("1 to 100 holes", holes, "holes=3"))
-    refuse_too_large("meshes", sum(samples) * NUMBERS_A_NODE / spacing / spacing, "fewer or coarser ones")
+    counts = three("samples", samples, (64, 8, 16))
+    seed_of(seed), whole("holes", holes, 1, 1000)
+    fits(sum(counts) * NUMBERS_A_NODE / real("spacing", spacing, least=1e-6, most=0.5) ** 2)
     result = {}
-    for place, (split, count) in enumerate(zip(("train", "valid", "test"), samples, strict=True)):
+    for place, (split, count) in enumerate(zip(("train", "valid", "test"), counts, strict=True)):
         graphs = []
         for number in range(count):
             own = 1_000_003 * seed + 100_003 * place + number
@@ -142,6 +139,10 @@ def _splits(
             graphs.append(as_graph(mesh, torch.from_numpy(x), torch.from_numpy(y)))
         result[split] = GraphDataset(graphs)
     return result
+
+
+def _check_times(time: float, outputs: int) -> None:
+    real("time", time, most=1e4), whole("outputs", outputs, most=10_000)
 
 
 def _bumps(pos: Array, rng: np.random.Generator) -> Array:

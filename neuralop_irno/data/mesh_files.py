@@ -28,8 +28,8 @@ SECONDS, SECONDS_PER_MB = 3.0, 5.0
 TAGS = frozenset({"gmsh:physical", "medit:ref", "cell_tags", "obj:group_ids"})
 """Numbers of groups, as meshio names them."""
 
-OF_GENERATORS = frozenset({"gmsh:geometrical"})
-"""Numbers that a mesh generator keeps for itself."""
+OF_GENERATORS = frozenset({"gmsh:geometrical", "facet_normals"})
+"""What a mesh generator keeps for itself, or the cells say too."""
 
 BELOW = frozenset({"vertex", "line", "line3"})
 """Kinds that mark boundaries, and are left out."""

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from neuralop_irno.data.frames import GridPairs
 from neuralop_irno.data.scaling import Scaling
+from neuralop_irno.data.sizes import three
 from neuralop_irno.errors import did_you_mean, expected
 from neuralop_irno.registry import DATASETS
 
@@ -166,10 +167,8 @@ def neuraloperator_file(
         raise ValueError(
             expected("one of neuraloperator's sets", repr(problem), did_you_mean(problem, PROBLEMS))
         )
-    if not isinstance(samples, Sequence) or len(samples) != 3 or min(samples) < 1:
-        raise ValueError(expected("three numbers of samples >= 1", samples, "samples: [800, 200, 50]"))
     facts = PROBLEMS[problem]
-    train, valid, test = samples
+    train, valid, test = three("samples", samples, (800, 200, 50))
     learnt = Path(folder) / f"{facts.prefix}_train_{resolution}.pt"
     tested = Path(folder) / f"{facts.prefix}_test_{test_resolution or resolution}.pt"
     first = TensorFile(learnt, facts, range(train))

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy.spatial import Delaunay
+from scipy.spatial import Delaunay, QhullError
 from torch import Tensor
 
 from neuralop_irno.data.mesh import edges_of
@@ -49,6 +49,8 @@ class PointCloud:
             raise ValueError(
                 expected("points (N, d), more than d of them", tuple(pos.shape), "pos=torch.rand(64, 2)")
             )
+        if not pos.isfinite().all():
+            raise ValueError(expected("points with finite coordinates", "NaN or inf", "another file"))
         if period is not None and len(period) != pos.shape[1]:
             raise ValueError(
                 expected(f"a period of {pos.shape[1]} lengths", tuple(period), "one for each axis")
@@ -75,7 +77,11 @@ def torus_neighbourhood(pos: Tensor, period: Sequence[float]) -> Neighbourhood:
     points = pos.double().numpy() + 1e-9 * lengths * np.random.default_rng(0).random((count, dim))
     shifts = sorted(itertools.product((-1, 0, 1), repeat=dim), key=any)  # no shift comes first
     spread = np.concatenate([points + shift * lengths for shift in shifts])
-    cells = Delaunay(spread).simplices
+    try:
+        cells = Delaunay(spread).simplices
+    except QhullError as error:
+        got = f"{count} points that Delaunay's triangulation fails on"
+        raise ValueError(expected("points that span the box", got, "points apart from each other")) from error
     cells = cells[(cells < count).any(1)]
 
     sides = spread[cells[:, 1:]] - spread[cells[:, :1]]

@@ -9,13 +9,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from neuralop_irno.budget import refuse_too_large
 from neuralop_irno.data.mesh_fields import GraphDataset
+from neuralop_irno.data.sizes import fits, real, seed_of, three, whole
 from neuralop_irno.errors import expected
 from neuralop_irno.registry import DATASETS
 
 REACH = 3
 """How far along the ring a chord leads at most: chords make rings uneven, and leave them long."""
+
+MOST = 10_000
+"""Nodes of a ring; the matrix of its potentials is dense."""
 
 
 @DATASETS.register("potentials")
@@ -41,17 +44,17 @@ def potentials(
         chords: for each node of the ring so many edges more, each over two or three nodes.
         seed: of rings and values.
     """
-    if not isinstance(samples, Sequence) or len(samples) != 3 or min(samples) < 1:
-        raise ValueError(expected("three numbers of samples >= 1", samples, "samples: [128, 32, 64]"))
+    counts = three("samples", samples, (128, 32, 64))
+    real("chords", chords, most=1.0, zero=True), seed_of(seed)
     if not isinstance(nodes, Sequence) or len(nodes) != 2 or not 2 * REACH < nodes[0] <= nodes[1]:
         raise ValueError(expected(f"two numbers of nodes above {2 * REACH}", nodes, "nodes: [24, 32]"))
-    if not 0 <= chords <= 100:
-        raise ValueError(expected("0 to 100 chords a node", chords, "chords=0.25"))
-    refuse_too_large("rings", float(sum(samples)) * nodes[1] * (20 + 8 * chords), "fewer or smaller ones")
+    for count in nodes:  # a dense system is solved for each graph
+        whole("nodes", count, most=MOST)
+    fits(sum(counts) * float(nodes[1]) * 30, sum(counts) * float(nodes[1]) ** 3)
     if not 2 <= held < nodes[0]:
         raise ValueError(expected("2 held nodes or more, but not all", held, "held=2"))
     splits = {}
-    for place, (split, count) in enumerate(zip(("train", "valid", "test"), samples, strict=True)):
+    for place, (split, count) in enumerate(zip(("train", "valid", "test"), counts, strict=True)):
         rng = np.random.default_rng([seed, place])
         sizes = rng.integers(nodes[0], nodes[1] + 1, count).tolist()
         splits[split] = GraphDataset([_held_ring(n, held, round(chords * n), rng) for n in sizes])

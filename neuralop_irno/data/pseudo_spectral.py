@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from neuralop_irno.data.sizes import fits, real, whole
 from neuralop_irno.errors import expected
 
 
@@ -31,6 +32,8 @@ class PeriodicGrid:
     ) -> None:
         if size < 4:
             raise ValueError(expected("a grid of at least 4 points a side", size, "size=64"))
+        whole("dim", dim, 1, 3), real("length", length)
+        fits(float(whole("size", size)) ** dim)
         self.size, self.dim, self.length = size, dim, length
         full = torch.fft.fftfreq(size, 1 / size, device=device)
         half = torch.fft.rfftfreq(size, 1 / size, device=device)

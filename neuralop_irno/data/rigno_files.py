@@ -15,6 +15,7 @@ from neuralop_irno.data.hdf5 import named_damage
 from neuralop_irno.data.point_clouds import PointCloud
 from neuralop_irno.data.published import PUBLISHED, Facts
 from neuralop_irno.data.rigno_layouts import layout_of
+from neuralop_irno.data.sizes import three
 from neuralop_irno.data.trajectories import FramePairs, Solutions, Trajectories
 from neuralop_irno.errors import did_you_mean, expected
 from neuralop_irno.registry import DATASETS
@@ -126,16 +127,14 @@ def rigno_file(
         last: place in the file of the last frame that is seen; the end by default.
         like: the name of the published set; the file's own by default.
     """
-    if not isinstance(samples, Sequence) or len(samples) != 3 or min(samples) < 1:
-        raise ValueError(expected("three numbers of samples >= 1", samples, "samples: [512, 128, 256]"))
+    train, valid, test = three("samples", samples, (512, 128, 256))
     if stride < 1:
         raise ValueError(expected("stride >= 1", stride, "stride=2"))
     if like is not None and like not in PUBLISHED:
         raise ValueError(expected("a published data set", repr(like), did_you_mean(like, PUBLISHED)))
     facts = None if like is None else PUBLISHED[like]
     whole = RignoFile(path, facts)
-    train, valid, test = samples
-    if sum(samples) > len(whole):
+    if train + valid + test > len(whole):
         raise ValueError(expected(f"at most {len(whole)} samples in all", list(samples), "fewer of them"))
     frames = range(0, len(whole.times) if last is None else last + 1, stride)
     places = {

@@ -22,6 +22,7 @@ from neuralop_irno.data.frames import GridPairs
 from neuralop_irno.data.hdf5 import array, files_in, numbers, opened
 from neuralop_irno.data.patches import Crops, Tiles, View, Whole
 from neuralop_irno.data.scaling import Scaling
+from neuralop_irno.data.sizes import real, seed_of, whole
 from neuralop_irno.errors import did_you_mean, expected
 from neuralop_irno.registry import DATASETS
 
@@ -181,6 +182,7 @@ def superbench(
         fields: their names.
         seed: of crops and noise.
     """
+    whole("crops", crops), seed_of(seed), whole("factor", factor), real("noise", noise, zero=True)
     scaling = Scaling(tuple(mean), tuple(std))
     views: dict[str, tuple[tuple[str, ...], View]] = {
         "train": (("train",), Crops(crop, crops, seed)),

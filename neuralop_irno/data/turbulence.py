@@ -7,6 +7,7 @@ from torch import Tensor
 
 from neuralop_irno.data.flow import PeriodicFlow
 from neuralop_irno.data.pseudo_spectral import PeriodicGrid
+from neuralop_irno.data.sizes import real
 
 
 class Turbulence(PeriodicFlow):
@@ -45,6 +46,7 @@ class Turbulence(PeriodicFlow):
         device: torch.device | str = "cpu",
     ) -> None:
         self.grid = PeriodicGrid(resolution, dim=2, device=device)
+        real("viscosity", viscosity, zero=True)
         self.dt = min(0.02, 1.28 / resolution) if dt is None else dt
         self.linear = -viscosity * self.grid.squared - drag
         _, y = self.grid.points()

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from neuralop_irno.data.frames import Frames, FrameWindows
 from neuralop_irno.data.scaling import Scaling
+from neuralop_irno.data.sizes import three
 from neuralop_irno.data.zarr_store import files_of, opened_array, read_part
 from neuralop_irno.errors import expected
 from neuralop_irno.registry import DATASETS
@@ -105,12 +106,9 @@ def zarr_fields(
         metric: in which results are told.
     """
     whole = ZarrFields(path, array)
-    if not isinstance(trajectories, Sequence) or len(trajectories) != 3 or min(trajectories) < 1:
-        hint = "trajectories: [64, 8, 16]"
-        raise ValueError(expected("three numbers of trajectories >= 1", trajectories, hint))
-    train, valid, test = trajectories
+    train, valid, test = three("trajectories", trajectories, (64, 8, 16))
     count = len(whole.lengths)
-    if sum(trajectories) > count:
+    if train + valid + test > count:
         raise ValueError(
             expected(f"at most {count} trajectories in all", list(trajectories), "fewer of them")
         )

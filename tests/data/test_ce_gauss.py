@@ -118,7 +118,7 @@ def test_flows_in_a_folder_are_read_again_and_damaged_ones_solved_again(tmp_path
         ({"leads": [5]}, r"leads of 1 to 4 frames, got \[5\]; try leads=\[1\]"),
         ({"leads": []}, r"leads of 1 to 4 frames, got \[\]"),
         ({"point": 40}, r"an option of dataset 'ce_gauss', got 'point'; try 'points'"),
-        ({"time": -1.0}, r"ascending times >= 0"),
+        ({"time": -1.0}, r"time from 0 to"),
     ],
 )
 def test_options_that_do_not_fit_teach(change: dict[str, Any], message: str) -> None:

@@ -1,0 +1,82 @@
+"""Bounds on the options of generators of data: what would take days or all memory is refused at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from neuralop_irno.budget import refuse_too_large
+from neuralop_irno.errors import expected
+
+MOST = 2**32
+"""The most of anything that is counted."""
+
+WORK = 1e14
+"""Cells times time steps; on one core about ten days."""
+
+SEEDS = 2**32
+
+
+def whole(name: str, value: Any, least: int = 1, most: int = MOST) -> int:
+    """A whole number between bounds.
+
+    Example:
+        >>> whole("frames", 0)
+        Traceback (most recent call last):
+        ValueError: expected frames from 1 to 4294967296, got 0; try frames=1
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not least <= value <= most:
+        raise ValueError(expected(f"{name} from {least} to {most}", value, f"{name}={max(least, 0)}"))
+    return int(value)
+
+
+def real(name: str, value: Any, least: float = 0.0, most: float = 1e9, zero: bool = False) -> float:
+    """A number above a bound, or at it with ``zero``, up to another one."""
+    number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+    if not number or not least <= value <= most or (value == least and not zero):
+        wanted = f"{name} {'from' if zero else 'above'} {least:g} to {most:g}"
+        raise ValueError(expected(wanted, value, f"{name}=1.0"))
+    return float(value)
+
+
+def seed_of(value: Any) -> int:
+    """A seed, which torch and numpy both take."""
+    return whole("seed", value, 0, SEEDS - 1)
+
+
+def three(name: str, value: Any, example: Sequence[int]) -> tuple[int, int, int]:
+    """Three counts: for training, validation and test.
+
+    Example:
+        >>> three("samples", [2, 1], (64, 8, 16))
+        Traceback (most recent call last):
+        ValueError: expected three numbers of samples >= 1, got [2, 1]; try samples: [64, 8, 16]
+    """
+    listed = isinstance(value, Sequence) and not isinstance(value, str) and len(value) == 3
+    if not listed or not all(isinstance(n, (int, np.integer)) and 1 <= n <= MOST for n in value):
+        hint = f"{name}: {list(example)}"
+        raise ValueError(expected(f"three numbers of {name} >= 1", value, hint))
+    train, valid, test = (int(n) for n in value)
+    return train, valid, test
+
+
+def fits(numbers: float, work: float = 0.0) -> None:
+    """Refuse data that do not fit in memory, or take more than `WORK`."""
+    refuse_too_large("samples", numbers, "fewer or smaller ones")
+    if work > WORK:
+        raise ValueError(expected(f"at most {WORK:g} cells times steps", f"{work:.3g}", "a shorter time"))
+
+
+def device_of(name: Any) -> torch.device:
+    """A device that this machine has."""
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except Exception as error:  # each backend has its own
+        problem = " ".join(str(error).partition("\n")[0].split())
+        got = f"{name!r}: {problem}"
+        raise ValueError(expected("a device of this machine", got, "device='cpu'")) from error
+    return device
