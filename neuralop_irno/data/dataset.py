@@ -70,14 +70,8 @@ def windows(
         >>> [(pair["x"].flatten().tolist(), pair["y"].item()) for pair in data]
         [([0.0, 1.0], 2.0), ([1.0, 2.0], 3.0), ([2.0, 3.0], 4.0)]
     """
-    for name, value in (("inputs", inputs), ("outputs", outputs), ("stride", stride)):
-        if value < 1:
-            raise ValueError(expected(f"{name} >= 1", value, f"{name}=1"))
+    _check_windows(frames.shape[1], inputs, outputs, stride)
     length = inputs + outputs
-    if frames.shape[1] < length:
-        raise ValueError(
-            expected(f"trajectories of at least {length} frames", frames.shape[1], "fewer outputs")
-        )
     starts = range(0, frames.shape[1] - length + 1, stride)
     cut = torch.stack([frames[:, s : s + length] for s in starts], 1).flatten(0, 1)
     x, y = cut[:, :inputs], cut[:, inputs:]
@@ -85,6 +79,15 @@ def windows(
         x = torch.cat([x, static.expand(len(x), 1, *static.shape)], 1)
     groups = torch.arange(len(frames)).repeat_interleave(len(starts))
     return FieldDataset(x.contiguous(), y.contiguous(), groups=groups)
+
+
+def _check_windows(frames: int, inputs: int, outputs: int, stride: int) -> None:
+    for name, value in (("inputs", inputs), ("outputs", outputs), ("stride", stride)):
+        if value < 1:
+            raise ValueError(expected(f"{name} >= 1", value, f"{name}=1"))
+    if frames < inputs + outputs:
+        wanted = f"trajectories of at least {inputs + outputs} frames"
+        raise ValueError(expected(wanted, frames, "fewer outputs"))
 
 
 Splits = dict[str, FieldDataset]
@@ -124,6 +127,7 @@ def turbulence(
         seed: of the flows.
         device: where the solver runs.
     """
+    _check_windows(frames, 1, outputs, stride)  # before hours of solving
     flow = Turbulence(resolution, viscosity, device=device_of(device))
     fields = _splits(flow, trajectories, frames, frame, size, warmup, seed)
     scale = fields["train"].std()
@@ -161,6 +165,7 @@ def burgers(
         seed: of the flows.
         device: where the solver runs.
     """
+    _check_windows(frames, 1, outputs, outputs)
     fields = _splits(
         Burgers(size, dim, viscosity, device=device_of(device)), trajectories, frames, frame, size, 0.0, seed
     )
@@ -192,6 +197,7 @@ def kuramoto_sivashinsky(
         seed: of the flows.
         device: where the solver runs.
     """
+    _check_windows(frames, 1, outputs, outputs)
     flow = KuramotoSivashinsky(size, length, device=device_of(device))
     fields = _splits(flow, trajectories, frames, frame, size, warmup, seed)
     return {split: windows(field, 1, outputs, outputs) for split, field in fields.items()}

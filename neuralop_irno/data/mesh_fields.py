@@ -83,7 +83,8 @@ def heat_in_wind(
         diffusivity: the smaller, the finer the scales that stay.
         seed: of meshes, winds and starts.
     """
-    real("diffusivity", diffusivity, zero=True), _check_times(time, outputs)
+    real("diffusivity", diffusivity, zero=True)
+    _check_times(time, outputs)
 
     def solve(mesh: TriangleMesh, start: Array, rng: np.random.Generator) -> tuple[Array, Array]:
         angle, speed = rng.uniform(0, 2 * np.pi), rng.uniform(0.3, 1.0)

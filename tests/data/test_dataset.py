@@ -172,7 +172,6 @@ def test_paths_that_are_none_teach(tmp_path: Path) -> None:
         ({"viscocity": 1.0}, r"an option of dataset 'burgers', got 'viscocity'; try 'viscosity'"),
         ({"trajectories": [2, 1]}, r"three numbers of trajectories >= 1, got \[2, 1\]; try"),
         ({"trajectories": [2, 0, 1]}, r"three numbers of trajectories >= 1, got \[2, 0, 1\]; try"),
-        ({"trajectories": 4}, r"three numbers of trajectories >= 1, got 4; try"),
         ({"outputs": 5}, r"trajectories of at least 6 frames, got 5; try fewer outputs"),
         ({"outputs": 0}, r"outputs >= 1, got 0; try outputs=1"),
         ({"size": 3}, r"a grid of at least 4 points a side, got 3; try size=64"),
