@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
+from numbers import Integral, Real
 
 import torch
 
@@ -15,6 +17,29 @@ PRECISIONS = {"auto": None, "float32": None, "bfloat16": torch.bfloat16}
 OPTIMIZERS = ("adamw", "muon")
 """Names of optimizers."""
 
+MANY = 10**9
+"""More updates, epochs or samples than any training has."""
+
+WHOLE = {
+    "epochs": (0, MANY),
+    "batch_size": (1, MANY),
+    "patience": (1, MANY),
+    "save_every": (0, MANY),
+    "seed": (0, 2**32 - 1),
+}
+"""The least and the most of each whole number."""
+
+LARGEST = sys.float_info.max
+
+NUMBERS = {
+    "learning_rate": LARGEST,
+    "warmup": 1.0,
+    "weight_decay": LARGEST,
+    "clip": LARGEST,
+    "replay": LARGEST,
+}
+"""The most of each number; the least is 0."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -24,7 +49,7 @@ class Recipe:
         epochs: passes over the training set.
         batch_size: samples an update, over all processes together.
         learning_rate: at its peak; it rises linearly and falls along half a cosine to zero.
-        warmup: the share of all updates in which it rises.
+        warmup: the share of all updates in which it rises, 0 to 1.
         weight_decay: AdamW's.
         clip: the largest norm of a gradient; larger ones are scaled down.
         optimizer: ``adamw``, or ``muon``, whose updates of weight matrices are orthogonal, with AdamW for
@@ -37,7 +62,8 @@ class Recipe:
         shifts: roll every batch by a random amount along the periodic axes: for problems that are the
             same everywhere.
         cache_base: compute a frozen base's answers once.
-        patience: epochs without a better validation score before training stops; None never stops.
+        patience: so many epochs in a row without a better validation score end the training, at least 1;
+            None never ends it.
         save_every: updates between two snapshots to resume from; 0 saves at the end of epochs only.
         seed: of everything that is drawn.
     """
@@ -58,19 +84,19 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        least = {"epochs": 0, "batch_size": 1, "learning_rate": 0, "warmup": 0, "weight_decay": 0}
-        for name, bound in {**least, "clip": 0, "replay": 0, "save_every": 0}.items():
-            value = getattr(self, name)
-            if not bound <= value < math.inf:
-                raise ValueError(expected(f"{name} >= {bound}", value, f"{name}={getattr(Recipe, name)}"))
-        if self.optimizer not in OPTIMIZERS:
-            raise ValueError(
-                expected("an optimizer", repr(self.optimizer), did_you_mean(str(self.optimizer), OPTIMIZERS))
-            )
-        if self.precision not in PRECISIONS:
-            raise ValueError(
-                expected("a precision", repr(self.precision), did_you_mean(self.precision, PRECISIONS))
-            )
+        for name, (least, most) in WHOLE.items():
+            if not (name == "patience" and self.patience is None):
+                object.__setattr__(self, name, _whole(name, getattr(self, name), least, most))
+        for name, largest in NUMBERS.items():
+            object.__setattr__(self, name, _number(name, getattr(self, name), largest))
+        for name in ("shifts", "cache_base"):
+            if not isinstance(getattr(self, name), bool):
+                got, example = repr(getattr(self, name)), f"{name}={getattr(Recipe, name)}"
+                raise TypeError(expected(f"{name} true or false", got, example))
+        for name, choices in {"an optimizer": OPTIMIZERS, "a precision": PRECISIONS}.items():
+            word = getattr(self, name.split()[1])
+            if not isinstance(word, str) or word not in choices:
+                raise ValueError(expected(name, repr(word), did_you_mean(str(word), choices)))
         if 0 < self.replay < 1:
             raise ValueError(expected("replay 0, or at least 1 step", self.replay, "replay=4"))
 
@@ -81,3 +107,27 @@ class Recipe:
             return self.learning_rate * (update + 1) / rising
         share = (update - rising) / max(1, updates - rising)
         return self.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
+
+
+def _whole(name: str, value: object, least: int, most: int) -> int:
+    """A whole number within its limits, numpy's included; a truth value is none."""
+    example = f"{name}={getattr(Recipe, name) or least}"
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(expected(f"{name} as a whole number", repr(value), example))
+    number = int(value)
+    if not least <= number <= most:
+        wanted = f"{name} >= {least}" if number < least else f"{name} <= {most}"
+        raise ValueError(expected(wanted, number, example))
+    return number
+
+
+def _number(name: str, value: object, most: float) -> float:
+    """A finite number within its limits, numpy's included."""
+    example = f"{name}={getattr(Recipe, name)}"
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(expected(f"{name} as a number", repr(value), example))
+    number = float(value)
+    if not 0 <= number <= most:
+        wanted = f"{name} <= {most:g}" if number > most else f"{name} >= 0"
+        raise ValueError(expected(wanted, number, example))
+    return number

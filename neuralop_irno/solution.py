@@ -130,6 +130,16 @@ class Trajectory:
     as_answer: Callable[[Tensor], Any] = _as_it_is
     residual: Callable[[Tensor], Tensor] | None = None
 
+    def __getattr__(self, name: str) -> Any:
+        """Teach a loss on fields, which neuraloperator's Trainer may hand a trajectory."""
+        raise AttributeError(
+            expected(
+                "a loss that reads trajectories",
+                f"one that reads {name!r}, as of a field",
+                "RefinementLoss, or train_output='field' of the refiner",
+            )
+        )
+
     @property
     def steps_on(self) -> bool:
         """Whether there is a step that could follow; a plain prediction has none."""

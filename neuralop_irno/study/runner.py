@@ -28,8 +28,8 @@ from neuralop_irno.study.record import Record
 from neuralop_irno.study.table import Table, table_of
 from neuralop_irno.training import snapshot
 from neuralop_irno.training.batches import at_a_time, load_all
+from neuralop_irno.training.divergence import DivergenceError
 from neuralop_irno.training.trainer import History, Trainer
-from neuralop_irno.training.updates import DivergenceError
 from neuralop_irno.yaml_files import read_yaml, written
 
 STUDY = "study.yaml"
@@ -146,7 +146,7 @@ class StudyRunner:
         built.model.to(self.device)
         if built.recipe is None:
             return 0, None, []
-        begun = snapshot.main_file(work).exists()
+        begun = snapshot.exists(work)
         splits = self._splits
         metric = METRICS.lookup(own_metric(splits["test"]))
         trainer = Trainer(built.model, built.recipe, built.loss, work, metric, self.device, self.show)

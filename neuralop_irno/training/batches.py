@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from neuralop_irno.base.pyg import collate_graphs, graph_among
+from neuralop_irno.errors import expected
 
 Sample = dict[str, Any]
 
@@ -77,6 +78,20 @@ def _collate(pairs: list[tuple[int, Sample]]) -> tuple[Tensor, Sample]:
 def of_graphs(dataset: Dataset[Sample]) -> bool:
     """Whether the samples of a data set are graphs."""
     return bool(len(cast(Sized, dataset))) and graph_among([dataset[0]], {}) is not None
+
+
+def refuse_empty(**sets: Dataset[Sample] | None) -> None:
+    """Refuse data sets without samples, by their names.
+
+    Example:
+        >>> refuse_empty(training=[])
+        Traceback (most recent call last):
+        ...
+        ValueError: expected at least one training sample, got an empty data set; try more data
+    """
+    for name, data in sets.items():
+        if data is not None and not len(cast(Sized, data)):
+            raise ValueError(expected(f"at least one {name} sample", "an empty data set", "more data"))
 
 
 def to_device(sample: Sample, device: torch.device) -> Sample:

@@ -16,6 +16,7 @@ from neuralop_irno.errors import expected
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.training import identity, snapshot
 from neuralop_irno.training.distributed import Peers
+from neuralop_irno.training.divergence import refuse_not_finite
 from neuralop_irno.training.identity import Identity
 from neuralop_irno.training.snapshot import Run
 
@@ -91,11 +92,11 @@ class RunFolder:
         """Write the model that is the best so far.
 
         Raises:
-            RuntimeError: a weight is not finite; the file before is left as it is.
+            DivergenceError: a weight is not finite; the file before is left as it is.
         """
         if self.path is None or not self.peers.first:
             return
-        snapshot.refuse_not_finite(model)
+        refuse_not_finite(model)
         if isinstance(model, IterativeRefiner):
             model.save(self.path / MODEL, notes)
         else:

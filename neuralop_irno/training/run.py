@@ -20,7 +20,7 @@ from neuralop_irno.metrics import METRICS
 from neuralop_irno.metrics.choice import own_metric
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.sealed import seal
-from neuralop_irno.training.batches import Sample, load_all
+from neuralop_irno.training.batches import Sample, load_all, refuse_empty
 from neuralop_irno.training.distributed import Peers, local_device
 from neuralop_irno.training.folder import MODEL
 from neuralop_irno.training.trainer import History, Trainer
@@ -56,6 +56,7 @@ def train_experiment(
     tell = say if peers.first else _silently
     tell("preparing the data")
     splits = experiment.splits()
+    refuse_empty(training=splits["train"], validation=splits["valid"])
     metric = METRICS.lookup(own_metric(splits["train"]))
     torch.manual_seed(recipe.seed)
     base = experiment.build_base(splits)

@@ -20,6 +20,7 @@ from neuralop_irno.errors import expected
 from neuralop_irno.losses.loss import Loss
 from neuralop_irno.training import identity
 from neuralop_irno.training.distributed import Peers
+from neuralop_irno.training.divergence import refuse_not_finite
 from neuralop_irno.training.identity import Identity
 from neuralop_irno.training.replay import Replay
 
@@ -110,7 +111,7 @@ def save(folder: Path, run: Run, own: Identity, peers: Peers) -> None:
     """Write the snapshot of this process; the first process's file, written last, makes it count.
 
     Raises:
-        RuntimeError: a weight is not finite; the snapshots before are left as they are.
+        DivergenceError: a weight is not finite; the snapshots before are left as they are.
     """
     refuse_not_finite(run.model)
     stage = _stage(run.progress)
@@ -173,19 +174,6 @@ def load(folder: Path, run: Run, own: Identity, peers: Peers, say: Callable[[str
     raise ValueError(
         expected(f"a whole snapshot in {folder}", damage, "a copy, or another folder for a new run")
     )
-
-
-def refuse_not_finite(model: nn.Module) -> None:
-    """Refuse to store weights that are not finite: neither an answer nor a resumed run could use them."""
-    for name, weight in model.named_parameters():
-        if weight.requires_grad and not weight.isfinite().all():
-            raise RuntimeError(
-                expected(
-                    "finite weights to store",
-                    f"{name} with NaN or infinity",
-                    "a smaller learning_rate; the files that were written before are intact",
-                )
-            )
 
 
 def _read(file: Path) -> tuple[Content | None, str]:

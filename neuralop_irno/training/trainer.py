@@ -18,8 +18,9 @@ from neuralop_irno.losses.refinement import RefinementLoss
 from neuralop_irno.metrics import summarise, vrmse
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.refiner import IterativeRefiner
-from neuralop_irno.training.batches import Sample, epoch_order, load, of_graphs
+from neuralop_irno.training.batches import Sample, epoch_order, load, of_graphs, refuse_empty
 from neuralop_irno.training.distributed import Peers, local_device
+from neuralop_irno.training.divergence import DivergenceError
 from neuralop_irno.training.evaluation import scores_per_step
 from neuralop_irno.training.folder import RunFolder
 from neuralop_irno.training.identity import identify
@@ -30,7 +31,7 @@ from neuralop_irno.training.snapshot import Progress, Run
 from neuralop_irno.training.states import States
 from neuralop_irno.training.stopping import Stopped, StopRequest, stop_request
 from neuralop_irno.training.trainable import Trainable, optimizer_for
-from neuralop_irno.training.updates import DivergenceError, Updater
+from neuralop_irno.training.updates import Updater
 
 History = list[dict[str, Any]]
 
@@ -107,9 +108,7 @@ class Trainer:
                 something else, which the error names.
             DivergenceError: the loss is not finite, or no update of an epoch had finite gradients.
         """
-        for name, data in (("training", train), ("validation", valid)):
-            if data is not None and not len(cast(Sized, data)):
-                raise ValueError(expected(f"at least one {name} sample", "an empty data set", "more data"))
+        refuse_empty(training=train, validation=valid)
         self.peers = Peers.join(self.device)
         self._files = RunFolder(self.folder, self.peers)
         with self._files.claimed(resume), stop_request(heeded=self.folder is not None) as stop:

@@ -14,13 +14,10 @@ from neuralop_irno.losses.loss import matching
 from neuralop_irno.recipe import PRECISIONS, Recipe
 from neuralop_irno.training.batches import Sample, draw_roll, roll, to_device
 from neuralop_irno.training.distributed import Peers
+from neuralop_irno.training.divergence import DivergenceError
 from neuralop_irno.training.snapshot import Run
 from neuralop_irno.training.states import States
 from neuralop_irno.training.trainable import Trainable
-
-
-class DivergenceError(RuntimeError):
-    """A training whose loss or whose gradients are no longer finite."""
 
 
 @dataclass(frozen=True)

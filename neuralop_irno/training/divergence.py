@@ -1,0 +1,24 @@
+"""A training that has left the finite numbers, and what is then not stored."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from neuralop_irno.errors import expected
+
+
+class DivergenceError(RuntimeError):
+    """The loss, all gradients of an epoch, or a weight are not finite."""
+
+
+def refuse_not_finite(model: nn.Module) -> None:
+    """Refuse to store weights that are not finite: neither an answer nor a resumed run could use them."""
+    for name, weight in model.named_parameters():
+        if weight.requires_grad and not weight.isfinite().all():
+            raise DivergenceError(
+                expected(
+                    "finite weights to store",
+                    f"{name} with NaN or infinity",
+                    "a smaller learning_rate; the files that were written before are intact",
+                )
+            )
