@@ -86,7 +86,7 @@ class BoundCorrection:
             h: where.
             taken: the steps that each sample has behind it; most corrections do not ask.
         """
-        when = (taken,) if self._correction.stepwise else ()
+        when = place_for(self._correction, taken)
         return torch.as_tensor(self._correction(self._prepared, h, *when)).to(h.dtype)
 
     def select(self, keep: Tensor) -> BoundCorrection:
@@ -94,6 +94,14 @@ class BoundCorrection:
         prepared = part_of(self._prepared, self.domain, keep)
         physics = self.physics.select(keep) if self.physics else None
         return BoundCorrection(self._correction, prepared, self.domain.select(keep), physics)
+
+
+def place_for(correction: Correction, taken: Tensor | None) -> tuple[Tensor | None, ...]:
+    """The last argument of a correction's forward, for those that change from step to step.
+
+    A correction around another one is as stepwise as that one, and passes ``taken`` on in this way.
+    """
+    return (taken,) if correction.stepwise else ()
 
 
 class FunctionCorrection(Correction):

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from neuralop_irno.correction.correction import Correction
+from neuralop_irno.correction.correction import Correction, place_for
 from neuralop_irno.correction.unet import UNet
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.grid import GridDomain
@@ -72,6 +72,7 @@ class ShiftEquivariant(Correction):
         self.correction = correction
         self.periodic: tuple[bool, ...] = periodic
         self.in_channels, self.out_channels = correction.in_channels, correction.out_channels
+        self.stepwise = correction.stepwise
 
     def prepare(self, x: Tensor, domain: Domain) -> Framed:
         if not isinstance(domain, GridDomain):
@@ -81,11 +82,12 @@ class ShiftEquivariant(Correction):
         frame = frame_of(x, self.periodic)
         return Framed(self.correction.prepare(move(x, -frame), domain), frame)
 
-    def forward(self, x: Tensor | Framed, h: Tensor) -> Tensor:
+    def forward(self, x: Tensor | Framed, h: Tensor, taken: Tensor | None = None) -> Tensor:
         if not isinstance(x, Framed):
             frame = frame_of(x, self.periodic)
             x = Framed(move(x, -frame), frame)
-        return move(self.correction(x.inner, move(h, -x.frame)), x.frame)
+        when = place_for(self.correction, taken)
+        return move(self.correction(x.inner, move(h, -x.frame), *when), x.frame)
 
 
 @CORRECTIONS.register("unet")

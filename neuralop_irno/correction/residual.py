@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from neuralop_irno.correction.correction import Correction
+from neuralop_irno.correction.correction import Correction, place_for
 from neuralop_irno.correction.stepwise import as_known
 from neuralop_irno.domain.domain import Domain
 
@@ -55,11 +55,13 @@ class WithResidual(Correction):
         self.correction = correction
         self.residual = as_known(residual)
         self.periodic, self.out_channels = correction.periodic, correction.out_channels
+        self.stepwise = correction.stepwise
 
     def prepare(self, x: Tensor, domain: Domain) -> KnownResidual:
         return KnownResidual(x, self.residual.prepare(x, domain), domain)
 
-    def forward(self, x: KnownResidual, h: Tensor) -> Tensor:
+    def forward(self, x: KnownResidual, h: Tensor, taken: Tensor | None = None) -> Tensor:
         told = torch.cat([x.x, self.residual(x.known, h).to(x.x.dtype)], 1)
-        update: Tensor = self.correction(self.correction.prepare(told, x.domain), h)
+        when = place_for(self.correction, taken)
+        update: Tensor = self.correction(self.correction.prepare(told, x.domain), h, *when)
         return update

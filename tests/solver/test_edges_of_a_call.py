@@ -11,8 +11,10 @@ import torch
 from conftest import Contracting, Linear, identity, zero
 from torch import Tensor, nn
 
-from neuralop_irno import Correction, IterativeRefiner, Outcome, Picard, UNet
+from neuralop_irno import Correction, IterativeRefiner, Outcome, Picard, UNet, diagnose
 from neuralop_irno.correction.correction import FunctionCorrection
+from neuralop_irno.correction.equivariant import ShiftEquivariant
+from neuralop_irno.correction.residual import WithResidual
 from neuralop_irno.description import config_of
 from neuralop_irno.domain.graph import GraphDomain
 from neuralop_irno.domain.grid import GridDomain
@@ -238,3 +240,49 @@ def test_a_checkpoint_holds_the_parts_that_a_model_has_now(tmp_path: Any) -> Non
         assert torch.equal(again(x), model.eval()(x))
     model.correction = UNet(1, 1, dim=1, width=4, depth=1)
     assert model.config["correction"] == {"object": "UNet"}
+
+
+class Counting(Correction):
+    """Phi at step k adds k + 1; outside of an iteration it is refused."""
+
+    stepwise = True
+    periodic = (True,)
+
+    def forward(self, x: Tensor, h: Tensor, taken: Tensor | None = None) -> Tensor:
+        assert taken is not None
+        return 0 * h + (taken + 1).reshape(-1, 1, 1)
+
+
+@pytest.mark.parametrize("wrap", [lambda c: WithResidual(c, lambda x, h: x - h), ShiftEquivariant])
+def test_wrappers_pass_on_the_step(wrap: Any) -> None:
+    model = IterativeRefiner(zero, wrap(Counting()), steps=3).eval()
+    torch.testing.assert_close(model(X), torch.full_like(X, 6.0))
+
+
+def test_diagnose_reads_a_stepwise_correction_at_the_first_step() -> None:
+    model = IterativeRefiner(zero, WithResidual(Counting(), lambda x, h: x - h), steps=2)
+    report = diagnose(model, [{"x": X, "y": X}], samples=2, iterations=2, show=False)
+    torch.testing.assert_close(report.contraction.offset, torch.ones(2, dtype=torch.float64))
+
+
+def test_a_start_of_points_is_checked() -> None:
+    gino = {"model_arch": "gino", "gno_coord_dim": 2, "in_channels": 1, "out_channels": 1}
+    small = {
+        "fno_n_modes": [2, 2],
+        "fno_hidden_channels": 4,
+        "fno_in_channels": 1,
+        "fno_lifting_channel_ratio": 1,
+    }
+    options = {"gno_use_open3d": False, "gno_use_torch_scatter": False}
+    points = torch.rand(5, 2)
+    call = {
+        "input_geom": points[None],
+        "latent_queries": torch.rand(1, 3, 3, 2),
+        "output_queries": points[None],
+        "x": torch.rand(1, 5, 1),
+    }
+    model = IterativeRefiner({**gino, **small, **options}, "gino", steps=0).eval()
+    with pytest.raises(ValueError, match=r"expected an answer of shape \(B, 5, C\).*, got \(1, 4, 1\)"):
+        model(**call, start=torch.zeros(1, 4, 1))
+    with pytest.raises(ValueError, match=r"expected start to be finite"):
+        model(**call, start=torch.full((1, 5, 1), torch.nan))
