@@ -80,6 +80,10 @@ class MeshGraph(GraphCorrection):
     Edges start from what is known of them: their attributes, and where nodes have coordinates the way from
     one to the other and its length, in units of the graph's longest edge. The last layer starts at zero.
 
+    A limit: the ``period`` of a graph's data is not read. An edge across the seam of a torus is as long as
+    the box here, so that moving the points round the torus changes the update; `rigno` with ``is_periodic``
+    and ``box`` does not have this limit.
+
     Args:
         in_channels: channels of x.
         out_channels: channels of h.

@@ -1,4 +1,4 @@
-"""The truth should be at rest."""
+"""The truth should be a fixed point of the iteration."""
 
 from __future__ import annotations
 
@@ -16,19 +16,18 @@ class FixedPointLoss(Loss):
     .. math:: L = \| \Phi(x, y) \|^2
 
     Where it is small the floor of the iteration, about :math:`\alpha |\Phi(x, y)| / (1 - q)`, is low.
-    A plain prediction has no correction to ask, and costs nothing.
+    It needs a training trajectory, since Phi is not known of a plain prediction; in evaluation
+    `RefinementLoss` leaves it out.
 
     Args:
         reduction: over the samples, ``sum`` or ``mean``.
+
+    Raises:
+        TypeError: the prediction is a plain field.
     """
 
     def per_sample(self, trajectory: Trajectory, y: Tensor) -> Tensor:
         if trajectory.phi is None:
-            return trajectory.domain.mean(trajectory.last.detach() * 0)
-        return mean_square(trajectory.phi(y), trajectory.domain)
-
-    def forward(self, prediction: Trajectory | Tensor, y: Tensor, **sample: object) -> Tensor:
-        if not isinstance(prediction, Trajectory):
             raise TypeError(
                 expected(
                     "a training trajectory",
@@ -36,4 +35,4 @@ class FixedPointLoss(Loss):
                     "SpatialLoss for evaluation",
                 )
             )
-        return super().forward(prediction, y, **sample)
+        return mean_square(trajectory.phi(y), trajectory.domain)

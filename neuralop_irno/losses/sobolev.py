@@ -29,6 +29,11 @@ class SobolevLoss(Loss):
     equation with two derivatives does, and forgives fine scales that order 0 would spend most of a last
     layer on. Order 1 counts the error's slopes too.
 
+    A limit: the number of waves is counted on a square of as many points. On an oblong grid waves along the
+    longer axis count as more and those along the shorter one as fewer than they are: on 64 x 16 points, which
+    count as 32 x 32, three waves along the longer axis count as 1.5 and three along the shorter one as 6. The
+    lengths of the box are not known.
+
     Args:
         order: s.
         relative: in units of the truth's own norm.

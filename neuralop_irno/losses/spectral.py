@@ -51,6 +51,9 @@ class SpectralLoss(Loss):
     with :math:`\lambda_k` linear in k. A larger lambda leaves the low modes at weight 1 and lets only
     those near the Nyquist frequency approach 2.
 
+    A limit: the ``period`` of a graph's data is not read. Points on a torus are neighbours across its seam
+    only with ``spectrum={"laplacian": "knn", "period": [..]}``.
+
     Args:
         compare: ``complex`` sees amplitude and phase, and with equal weights it *is* the spatial loss.
             ``amplitude`` is the paper's: it is blind to phase, so a shifted field costs nothing; right

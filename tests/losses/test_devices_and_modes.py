@@ -199,3 +199,20 @@ def test_refiners_called_in_inference_mode_train_afterwards(correction: str) -> 
     loss(model.train()(x, y=0.5 * x, **given), 0.5 * x).backward()
     grads = [weight.grad for weight in model.correction.parameters() if weight.grad is not None]
     assert sum(grad.abs().sum() for grad in grads) > 0
+
+
+def test_the_fixed_point_loss_of_a_plain_field_is_an_error() -> None:
+    y = torch.ones(2, 1, 8)
+    plain = Trajectory((y,), (torch.ones(2),), GridDomain.of(y))
+    for prediction in (y, plain):
+        with pytest.raises(TypeError, match="expected a training trajectory, got a plain field"):
+            FixedPointLoss()(prediction, y)
+    assert RefinementLoss(fixed_point=1.0)(y, 0 * y).item() == 2.0  # which leaves it out
+
+
+def test_sobolevs_documented_limit_on_oblong_grids() -> None:
+    x, y = (torch.arange(n) / n for n in (64, 16))
+    along, across = torch.sin(6 * torch.pi * x)[:, None], torch.sin(6 * torch.pi * y)[None]
+    for wave, counted in ((along, 1.5), (across, 6.0)):
+        field = wave.expand(64, 16)[None, None]
+        assert SobolevLoss(1.0)(field, 0 * field).item() == pytest.approx((1 + counted**2) / 2, rel=1e-4)
