@@ -115,11 +115,11 @@ def read_mesh(path: str | os.PathLike[str], without: Sequence[str] = ()) -> Mesh
     if not kinds or not kinds <= CORNERS.keys():
         wanted = f"cells of the kinds {', '.join(CORNERS)} in {source.name}"
         raise ValueError(expected(wanted, sorted(kinds), "a linear mesh of these"))
-    corners = {kind: _corners(found, kind) for kind in CORNERS}
+    corners = {kind: _corners(found, kind, source) for kind in CORNERS}
     quads = corners["quad"]
     triangles = np.concatenate([corners["triangle"], quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]])
     cells = corners["tetra"] if len(corners["tetra"]) else triangles
-    pos = np.asarray(found.points, dtype=np.float64)
+    pos = _field("coordinates", found.points, len(found.points), source).numpy()
     if not len(cells) or cells.min() < 0 or cells.max() >= len(pos) or not np.isfinite(pos).all():
         wanted = f"cells between nodes with finite coordinates in {source.name}"
         raise ValueError(expected(wanted, f"{len(cells)} cells, {len(pos)} nodes", "another export"))
@@ -207,8 +207,13 @@ def _columns(values: Tensor) -> Any:
     return np.pad(array, ((0, 0), (0, 1))) if array.ndim == 2 and array.shape[1] == 2 else array
 
 
-def _corners(found: Any, kind: str) -> Any:
-    blocks = [block.data for block in found.cells if block.type == kind]
+def _corners(found: Any, kind: str, source: Path) -> Any:
+    """The corners of all cells of a kind, ``(cells, corners)``."""
+    blocks = [np.asarray(block.data) for block in found.cells if block.type == kind]
+    for block in blocks:
+        if block.ndim != 2 or block.shape[1] != CORNERS[kind] or block.dtype.kind not in "iu":
+            wanted = f"cells of {CORNERS[kind]} corners in {source.name}"
+            raise ValueError(expected(wanted, f"{block.dtype} of shape {block.shape}", "another export"))
     return np.concatenate([np.empty((0, CORNERS[kind]), dtype=np.int64), *blocks]).astype(np.int64)
 
 

@@ -130,9 +130,9 @@ def _mapped(path: str, process: int) -> tuple[Tensor, Tensor]:
         got = sorted(map(str, content)) if isinstance(content, Mapping) else type(content).__name__
         raise ValueError(expected(f"arrays x and y in {source.name}", got, "another file"))
     for name in ("x", "y"):
-        got = _problem(content[name], source.stat().st_size)
-        if got:
-            raise ValueError(expected(f"{name} in {source.name} as real numbers", got, "another file"))
+        fault = _problem(content[name], source.stat().st_size)
+        if fault:
+            raise ValueError(expected(f"{name} in {source.name} as real numbers", fault, "another file"))
     return content["x"], content["y"]
 
 

@@ -77,7 +77,8 @@ class WellFile:
         file = opened(self.path)
         try:
             self._describe(file)
-        except (KeyError, AttributeError, TypeError) as error:  # of attributes that are missing, or others
+        except (LookupError, AttributeError, TypeError, OSError, RuntimeError) as error:
+            # Attributes that are missing, of another kind, or damaged.
             problem = str(error).strip("'\"")
             raise ValueError(
                 expected(f"the layout of The Well in {self.path.name}", problem, "docs/data.md")

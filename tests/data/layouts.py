@@ -181,7 +181,7 @@ def folder_of_balls(folder: Path, extra: int = 96) -> Path:
     for number, size in enumerate((1.0, 1.5, 0.5, 2.0), start=1):
         home = folder / "data" / f"{number:03}"
         home.mkdir(parents=True)
-        meshio.Mesh(size * pos, [("triangle", cells)]).write(home / "tri_mesh.ply")
+        meshio.Mesh(size * pos, [("triangle", cells.astype(np.int32))]).write(home / "tri_mesh.ply")
         pressure = 1 - 2.25 * (1 - pos[:, 0] ** 2)
         np.save(home / "press.npy", np.insert(pressure, [16] * extra, 1e6).astype(np.float32))
     (folder / "train.txt").write_text("001,002,003")
