@@ -103,6 +103,14 @@ def _as_it_is(tensor: Tensor) -> Tensor:
     return tensor
 
 
+def _needs_a_field(what: str) -> str:
+    return expected(
+        "a loss that reads trajectories",
+        f"one that reads {what!r}, as of a field",
+        "RefinementLoss, or train_output='field' of the refiner",
+    )
+
+
 @dataclass(frozen=True)
 class Trajectory:
     """The supervised iterates of one training pass, which `RefinementLoss` reads.
@@ -131,14 +139,13 @@ class Trajectory:
     residual: Callable[[Tensor], Tensor] | None = None
 
     def __getattr__(self, name: str) -> Any:
-        """Teach a loss on fields, which neuraloperator's Trainer may hand a trajectory."""
-        raise AttributeError(
-            expected(
-                "a loss that reads trajectories",
-                f"one that reads {name!r}, as of a field",
-                "RefinementLoss, or train_output='field' of the refiner",
-            )
-        )
+        """Teach a loss on fields, to which neuraloperator's Trainer may hand a trajectory."""
+        raise AttributeError(_needs_a_field(name))
+
+    @classmethod
+    def __torch_function__(cls, function: Any, *_: Any) -> Any:
+        """Teach it likewise where it hands the trajectory to a function of torch."""
+        raise TypeError(_needs_a_field(function.__name__))
 
     @property
     def steps_on(self) -> bool:

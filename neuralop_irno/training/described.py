@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import types
 from collections.abc import Iterator, Mapping
 from enum import Enum
@@ -16,6 +17,8 @@ PACKAGE = __name__.partition(".")[0]
 
 LEFT_OUT = {"training", "took", "parts", "cache"}
 """Attributes that a call sets, and folders of caches: another value of them does not make another object."""
+
+DIGEST = re.compile("[0-9a-f]{64}")
 
 FEW = 16
 """Numbers that are written out; more of them are digested."""
@@ -42,9 +45,6 @@ def differences(own: Any, stored: Any, path: str = "") -> Iterator[str]:
         ['model.steps (3, not 4)']
     """
     if isinstance(own, Mapping) and isinstance(stored, Mapping) and own.get("type") == stored.get("type"):
-        if own.get("config") != stored.get("config"):  # it names best what was built differently
-            yield from differences(own.get("config"), stored.get("config"), path)
-            return
         for key in dict.fromkeys([*own, *stored]):
             name = key.lstrip("_")
             yield from differences(own.get(key), stored.get(key), f"{path}.{name}" if path else name)
@@ -124,5 +124,9 @@ def _numbers(tensor: Tensor) -> Any:
 
 
 def _short(value: Any) -> str:
-    word = value["type"] if isinstance(value, Mapping) and "type" in value else str(value)
+    if isinstance(value, Mapping) and "type" in value:
+        return str(value["type"]).rpartition(".")[2]
+    word = str(value)
+    if DIGEST.fullmatch(word):
+        return f"{word[:8]}.."
     return word if len(word) <= 60 else f"{word[:57]}..."
