@@ -72,11 +72,7 @@ def build_model(spec: Any, in_channels: int | None = None, out_channels: int | N
     if is_config(options.get("base_model")):  # UQNO holds a model of its own
         options["base_model"] = build_model(options["base_model"], **sizes)
     config = {"model_arch": arch, **described(options)}  # before the constructor changes its arguments
-    try:
-        model = call_with_options(constructor, options, f"model '{arch}'")
-    except (AssertionError, AttributeError, IndexError, KeyError, RuntimeError, ZeroDivisionError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(expected(f"options that build model '{arch}'", reason, "other options")) from error
+    model = call_with_options(constructor, options, f"model '{arch}'")
     setattr(model, BUILT_FROM, config)
     return model
 

@@ -21,7 +21,7 @@ from neuralop_irno.base.operator import (
     unwrapped,
 )
 from neuralop_irno.domain.check import PARTS
-from neuralop_irno.domain.graph import GraphDomain
+from neuralop_irno.domain.graph import GraphDomain, reads_edge_attr
 from neuralop_irno.errors import expected
 
 
@@ -47,7 +47,14 @@ class OnGraphs(BaseOperator):
             others = [copy.copy(a) if a is graph else a for a in args]
             return self.module(*others, **self.accepted(kwargs))
         parts = {name: graph[name] for name in names if name in graph}
-        return self.module(**{**parts, **self.accepted(kwargs)})
+        return self.module(**self.accepted({**parts, **kwargs}))
+
+    def accepted(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments that the network reads: attributes of edges only where it was built for them."""
+        taken = super().accepted(kwargs)
+        if not reads_edge_attr(unwrapped(self.module)):
+            taken.pop("edge_attr", None)
+        return taken
 
     def problem(
         self,

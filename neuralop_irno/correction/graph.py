@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from neuralop_irno.correction.correction import Correction
 from neuralop_irno.domain.domain import Domain
-from neuralop_irno.domain.graph import GraphDomain
+from neuralop_irno.domain.graph import GraphDomain, reads_edge_attr
 from neuralop_irno.errors import did_you_mean, expected
 from neuralop_irno.registry import CORRECTIONS, call_with_options
 
@@ -142,36 +142,105 @@ class MeshGraph(GraphCorrection):
         return torch.cat(parts, 1) if parts else torch.ones(len(source), 1, device=source.device)
 
 
-class PyGCorrection(GraphCorrection):
+class JoinedOnGraph(GraphCorrection):
+    """Phi(x, h) = network([x, h], edges): a network of the user's, its weights left alone.
+
+    Args:
+        network: takes ``(N, in + out)`` and what of the graph its signature names; returns ``(N, out)``.
+
+    Example:
+        >>> from torch_geometric.nn import GCN
+        >>> JoinedOnGraph(GCN(3, 8, num_layers=2, out_channels=1)).module.in_channels
+        3
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.module = network
+        # Read here: compiled or wrapped, the network would not show its signature.
+        blind = set() if reads_edge_attr(network) else {"edge_attr"}
+        self.takes = set(inspect.signature(network.forward).parameters) - blind
+
+    def update(self, joined: Tensor, domain: GraphDomain) -> Tensor:
+        edges = domain.edges
+        known = {"edge_index": edges.index, "edge_attr": edges.attr, "edge_weight": edges.weight}
+        known |= {"batch": domain.batch, "pos": domain.pos}
+        parts = {name: value for name, value in known.items() if name in self.takes and value is not None}
+        answer = self.module(joined, **parts)
+        if not isinstance(answer, Tensor) or answer.dim() != 2 or len(answer) != len(joined):
+            got = tuple(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
+            wanted = f"an update for each of {len(joined)} nodes"
+            raise ValueError(expected(wanted, got, "a network that answers for nodes"))
+        return answer
+
+
+class HeadedOnGraph(JoinedOnGraph):
+    """A freshly built network on a graph, under a linear head that starts at zero.
+
+    Args:
+        network: takes x and h joined, and what of the graph its signature names.
+        in_channels: channels of x.
+        out_channels: channels of h.
+        features: channels that the network returns.
+    """
+
+    def __init__(self, network: nn.Module, in_channels: int, out_channels: int, features: int) -> None:
+        super().__init__(network)
+        self.in_channels, self.out_channels = in_channels, out_channels
+        self.head = zero_linear(features, out_channels)
+
+    def update(self, joined: Tensor, domain: GraphDomain) -> Tensor:
+        result: Tensor = self.head(super().update(joined, domain))
+        return result
+
+
+def takes_edges(network: nn.Module) -> bool:
+    """Whether a network asks for the edges of a graph by name."""
+    return "edge_index" in inspect.signature(network.forward).parameters
+
+
+OTHER_ANSWERS = {
+    "ARLinkPredictor": "which answers for pairs of nodes",
+    "AttentiveFP": "which answers for whole graphs",
+    "LINKX": "which learns a vector for each node of one graph",
+    "NeuralFingerprint": "which answers for whole graphs",
+}
+"""Networks of ``torch_geometric.nn.models`` with the arguments of a node network, and another purpose."""
+
+USUAL: dict[str, Any] = {
+    "num_layers": 3,
+    "depth": 3,
+    "aggregators": ["mean", "min", "max", "std"],
+    "scalers": ["identity", "amplification", "attenuation"],
+}
+"""Options that a network needs, where they are left open."""
+
+
+def pyg_correction(network: str, in_channels: int, out_channels: int, **options: Any) -> HeadedOnGraph:
     """A network of ``torch_geometric.nn.models``, under a head that starts at zero.
 
     Args:
         network: the name of its class.
         in_channels: channels of x.
         out_channels: channels of h.
-        options: the network's own, but for its channels.
+        options: the network's own, but for its channels. PNA asks for ``deg``, how many nodes have 0, 1, 2,
+            .. neighbours.
     """
-
-    def __init__(self, network: str, in_channels: int, out_channels: int, **options: Any) -> None:
-        super().__init__()
-        self.in_channels, self.out_channels = in_channels, out_channels
-        constructor = networks()[network]
-        width = options.setdefault("hidden_channels", 32)
-        sizes = {"in_channels": in_channels + out_channels, "out_channels": width}
-        if "num_layers" in inspect.signature(constructor).parameters:
-            options.setdefault("num_layers", 3)
-        self.module: nn.Module = call_with_options(
-            constructor, {**sizes, **options}, f"correction 'pyg:{network}'"
-        )
-        self.takes = frozenset(inspect.signature(self.module.forward).parameters)
-        self.head = zero_linear(width, out_channels)
-
-    def update(self, joined: Tensor, domain: GraphDomain) -> Tensor:
-        known = {"edge_index": domain.edges.index, "edge_attr": domain.edges.attr}
-        known |= {"batch": domain.batch, "pos": domain.pos}
-        parts = {name: value for name, value in known.items() if name in self.takes and value is not None}
-        result: Tensor = self.head(self.module(joined, **parts))
-        return result
+    constructor = networks()[network]
+    what = f"correction 'pyg:{network}'"
+    width = options.setdefault("hidden_channels", 32)
+    named = set(inspect.signature(constructor).parameters)
+    if network == "PNA":  # its convolutions' options are its own
+        named |= {"aggregators", "scalers"}
+        if "deg" not in options:
+            raise ValueError(
+                expected(f"the option 'deg' of {what}", sorted(options), "deg: [nodes of degree 0, 1, 2, ..]")
+            )
+        options["deg"] = torch.as_tensor(options["deg"])
+    usual = {name: value for name, value in USUAL.items() if name in named}
+    sizes = {"in_channels": in_channels + out_channels, "out_channels": width}
+    built = call_with_options(constructor, {**sizes, **usual, **options}, what)
+    return HeadedOnGraph(built, in_channels, out_channels, width)
 
 
 def networks() -> dict[str, Callable[..., nn.Module]]:
@@ -183,7 +252,7 @@ def networks() -> dict[str, Callable[..., nn.Module]]:
     found: dict[str, Callable[..., nn.Module]] = {}
     for name in models.__all__:
         part = getattr(models, name)
-        if isinstance(part, type) and issubclass(part, nn.Module):
+        if name not in OTHER_ANSWERS and isinstance(part, type) and issubclass(part, nn.Module):
             built, called = inspect.signature(part).parameters, inspect.signature(part.forward).parameters
             if {"in_channels", "hidden_channels", "out_channels"} <= built.keys() and "edge_index" in called:
                 found[name] = part
@@ -194,8 +263,10 @@ def _by_class_name(network: str) -> Callable[..., Any]:
     known = networks()
     if network not in known:
         wanted = "the class of a node network in torch_geometric.nn.models"
-        raise ValueError(expected(wanted, repr(network), did_you_mean(network, known)))
-    return partial(PyGCorrection, network)
+        other = OTHER_ANSWERS.get(network)
+        got = f"'{network}', {other}" if other else repr(network)
+        raise ValueError(expected(wanted, got, did_you_mean(network, known)))
+    return partial(pyg_correction, network)
 
 
 CORRECTIONS.register("meshgraph", MeshGraph)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from neuralop_irno.correction.correction import Correction
+from neuralop_irno.correction.graph import JoinedOnGraph, takes_edges
 from neuralop_irno.errors import expected
 
 
@@ -81,14 +82,14 @@ def _first_channels(module: nn.Module) -> int | None:
 
 
 def as_correction(part: Any) -> Correction:
-    """A correction as it is; any other module called on x and h joined."""
+    """A correction as it is; any other module called on x and h joined, and on the edges if it takes them."""
     if hasattr(part, "_orig_mod"):
         hint = "correction.compile(), which compiles in place"
         raise TypeError(expected("a correction that is compiled in place", "one from torch.compile", hint))
     if isinstance(part, Correction):
         return part
     if isinstance(part, nn.Module):
-        return Joined(part)
+        return JoinedOnGraph(part) if takes_edges(part) else Joined(part)
     raise TypeError(
         expected("a correction", type(part).__name__, "a name, a config, or an nn.Module on [x, h]")
     )

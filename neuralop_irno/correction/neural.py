@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from neuralop_irno.correction.correction import Correction
+from neuralop_irno.correction.graph import HeadedOnGraph, coordinates, takes_edges
 from neuralop_irno.correction.join import WithHead
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.graph import GraphDomain
@@ -30,10 +31,10 @@ def neural_correction(arch: str, in_channels: int, out_channels: int, **options:
         out_channels: channels of h.
         options: the model's own, but for its channels.
     """
-    if arch == "gino":
-        return OnPointsGINO(in_channels, out_channels, **options)
     joined = in_channels + out_channels
     module = build_model({"model_arch": arch, **options}, joined, out_channels)
+    if takes_edges(module):
+        return HeadedOnGraph(module, in_channels, out_channels, out_channels)
     features = out_channels
     if arch == "codano":  # every channel is a variable of its own
         features = joined * module.output_variable_codimension
@@ -58,20 +59,35 @@ class OnPointsGINO(Correction):
     Args:
         in_channels: channels of x.
         out_channels: channels of h.
+        dim: coordinates of a node.
         latent: points of the latent grid along each axis.
-        options: GINO's own, but for its channels.
+        options: GINO's own, but for its channels. The radii are in units of the coordinates; by default they
+            reach from the points of a box of size 1 to the latent points around them.
 
     Shapes:
         - x: ``(N, in_channels)``; h and the update: ``(N, out_channels)``
     """
 
-    def __init__(self, in_channels: int, out_channels: int, latent: int = 8, **options: Any) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, dim: int = 2, latent: int = 8, **options: Any
+    ) -> None:
         super().__init__()
+        if latent < 2:
+            raise ValueError(expected("latent >= 2 points along each axis", latent, "latent=8"))
         self.in_channels, self.out_channels = in_channels, out_channels
         joined = in_channels + out_channels
-        # Its compiled extras are slower to come by than to do without, and forbid forward-mode AD.
-        options = {"gno_use_open3d": False, "gno_use_torch_scatter": False, **options}
-        options.setdefault("fno_in_channels", joined)
+        self.dim = int(options.setdefault("gno_coord_dim", dim))
+        reach = 2.0 / (latent - 1)
+        options = {
+            # Its compiled extras are slower to come by than to do without, and forbid forward-mode AD.
+            "gno_use_open3d": False,
+            "gno_use_torch_scatter": False,
+            "fno_in_channels": joined,
+            "fno_n_modes": [latent] * self.dim,
+            "in_gno_radius": reach,
+            "out_gno_radius": reach,
+            **options,
+        }
         self.latent = latent
         self.head = WithHead(
             build_model({"model_arch": "gino", **options}, joined, out_channels), out_channels, out_channels
@@ -80,6 +96,11 @@ class OnPointsGINO(Correction):
     def prepare(self, x: Tensor, domain: Domain) -> PointInput:
         if not isinstance(domain, GraphDomain) or domain.pos is None:
             raise ValueError(expected("a field on points with coordinates", "a grid", "unet or fno"))
+        coordinates(domain, self.dim)
+        sizes = domain.batch.bincount(minlength=domain.samples).tolist()
+        if len(set(sizes)) > 1:
+            wanted = "samples that share one geometry, as GINO demands"
+            raise ValueError(expected(wanted, f"samples of {sizes} points", "correction='rigno'"))
         return PointInput(x, domain.pos, len(x) // domain.samples)
 
     def forward(self, x: PointInput, h: Tensor) -> Tensor:
@@ -99,7 +120,8 @@ class OnPointsGINO(Correction):
 
 
 def _neural_corrections() -> Mapping[str, Callable[..., Any]]:
-    return {arch: partial(neural_correction, arch) for arch in MODELS.names() if arch not in UNFIT}
+    named = {arch: partial(neural_correction, arch) for arch in MODELS.names() if arch not in UNFIT}
+    return {**named, "gino": OnPointsGINO}
 
 
 CORRECTIONS.also_from(_neural_corrections)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from neuralop_irno.errors import expected
 
-PARTS = ("batch", "pos", "measure", "edge_index", "edge_attr", "face")
+PARTS = ("batch", "pos", "measure", "edge_index", "edge_attr", "edge_weight", "face")
 
 
 def check_graphs(nodes: int, samples: int, known: Mapping[str, Any]) -> None:
@@ -41,12 +41,13 @@ def check_graphs(nodes: int, samples: int, known: Mapping[str, Any]) -> None:
         _check_pos(parts["pos"], nodes)
     if "measure" in parts:
         _check_measure(parts["measure"], batch, samples)
-    for name, rows in (("edge_index", 2), ("face", None)):
+    for name, corners in (("edge_index", 2), ("face", None)):
         if name in parts:
-            _check_joined(name, parts[name], batch, rows)
-    if {"edge_index", "edge_attr"} <= parts.keys():
-        edges, known_edges = parts["edge_index"].shape[1], len(parts["edge_attr"])
-        _require(known_edges == edges, f"edge_attr with {edges} rows", known_edges, "a row for each edge")
+            _check_joined(name, parts[name], batch, corners)
+    for name in ("edge_attr", "edge_weight"):
+        if {"edge_index", name} <= parts.keys():
+            edges, rows = parts["edge_index"].shape[1], parts[name].shape[0] if parts[name].dim() else 0
+            _require(rows == edges, f"{name} with {edges} rows", rows, "a row for each edge")
 
 
 def _check_batch(batch: Tensor, nodes: int, samples: int) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import torch
 from scipy.spatial import cKDTree
-from torch import Tensor
+from torch import Tensor, nn
 
 from neuralop_irno.domain.check import check_graphs
 from neuralop_irno.domain.domain import Domain
@@ -23,15 +23,18 @@ class Edges:
     Attributes:
         index: source and target of each edge, ``(2, E)``.
         attr: what is known of each edge, ``(E, ..)``.
+        weight: how much each edge counts, ``(E,)``.
     """
 
     index: Tensor
     attr: Tensor | None = None
+    weight: Tensor | None = None
 
     def between(self, kept: Tensor) -> Edges:
         """The edges between the nodes of a mask, ``(N,)``, renumbered as if there were no others."""
-        attr = None if self.attr is None else self.attr[kept[self.index].all(0)]
-        return Edges(_between(self.index, kept), attr)
+        inside = kept[self.index].all(0)
+        attr, weight = (None if part is None else part[inside] for part in (self.attr, self.weight))
+        return Edges(_between(self.index, kept), attr, weight)
 
 
 class GraphDomain(Domain):
@@ -76,8 +79,8 @@ class GraphDomain(Domain):
 
         Args:
             field: whose rows are the nodes.
-            known: ``batch``, ``pos``, ``measure``, ``edge_index``, ``edge_attr`` and ``face``, as far as
-                there are any; the rest is not read.
+            known: ``batch``, ``pos``, ``measure``, ``edge_index``, ``edge_attr``, ``edge_weight`` and
+                ``face``, as far as there are any; the rest is not read.
             samples: how many; by default as many as ``batch`` tells of.
         """
         batch, edge_index = known.get("batch"), known.get("edge_index")
@@ -86,7 +89,9 @@ class GraphDomain(Domain):
         elif samples is None:
             samples = int(batch.max()) + 1 if len(batch) else 0
         check_graphs(len(field), samples, {**known, "batch": batch})
-        edges = None if edge_index is None else Edges(edge_index, known.get("edge_attr"))
+        edges = None
+        if edge_index is not None:
+            edges = Edges(edge_index, known.get("edge_attr"), known.get("edge_weight"))
         return cls(batch, samples, known.get("pos"), known.get("measure"), edges, known.get("face"))
 
     @property
@@ -102,7 +107,7 @@ class GraphDomain(Domain):
         """Who is joined to whom; an error where that is not known."""
         if self._edges is None:
             raise ValueError(
-                expected("a graph with edges", "points without", "edge_index=..., or correction='gino'")
+                expected("a graph with edges", "points without", "edge_index=..., or correction='rigno'")
             )
         return self._edges
 
@@ -159,6 +164,15 @@ class GraphDomain(Domain):
         samples = torch.zeros(self.samples, dtype=torch.bool, device=keep.device)
         samples[keep] = True
         return samples[self.batch]
+
+
+def reads_edge_attr(network: nn.Module) -> bool:
+    """Whether a network of PyTorch Geometric's can be handed attributes of edges.
+
+    Its convolutions read them where they were built with their number, ``edge_dim``; some fail otherwise.
+    """
+    widths = [part.edge_dim for part in network.modules() if hasattr(part, "edge_dim")]
+    return not widths or any(width is not None for width in widths)
 
 
 def lumped_measure(pos: Tensor, cells: Tensor) -> Tensor:

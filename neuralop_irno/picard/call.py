@@ -16,7 +16,6 @@ from neuralop_irno.errors import did_you_mean, expected
 
 OF_GRAPHS = ("edge_index", "batch", "pos")
 EDGE_WORDS = ("edge_attr", "edge_weight")
-"""Networks of PyTorch Geometric say one or the other."""
 
 
 class Call(NamedTuple):
@@ -43,8 +42,8 @@ class Call(NamedTuple):
         if isinstance(domain, GraphDomain):
             own = {"batch": domain.batch, "pos": domain.pos}
             if "edge_index" in self.graph_words:
-                own["edge_index"] = domain.edges.index
-                own |= dict.fromkeys(EDGE_WORDS, domain.edges.attr)
+                edges = domain.edges
+                own |= {"edge_index": edges.index, "edge_attr": edges.attr, "edge_weight": edges.weight}
             found |= {name: own[name] for name in self.graph_words}
         return found
 
@@ -88,12 +87,9 @@ def laid_out(block: nn.Module, start: Tensor, free: Tensor | None, given: Mappin
         wanted = f"a free function f shaped like x {tuple(start.shape)}"
         raise ValueError(expected(wanted, tuple(free.shape), "a module that keeps the shape"))
     edge_words = [name for name in EDGE_WORDS if given.get(name) is not None]
-    if len(edge_words) > 1:
-        raise ValueError(expected("edge_attr or edge_weight", "both", "one of the two"))
     domain: Domain = GridDomain.of(start)
     if "edge_index" in given or "batch" in given:
-        known = {**given, "edge_attr": given[edge_words[0]] if edge_words else None}
-        domain = GraphDomain.of(start, known)
+        domain = GraphDomain.of(start, given)
     others = {name: value for name, value in given.items() if name not in (*OF_GRAPHS, *EDGE_WORDS)}
     for name, value in others.items():
         if isinstance(value, Tensor) and (not value.dim() or len(value) != len(start)):

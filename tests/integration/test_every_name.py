@@ -21,6 +21,9 @@ from neuralop_irno.registry import CORRECTIONS, DATASETS, MODELS
 from neuralop_irno.training.evaluation import scores_per_step
 from neuralop_irno.training.run import read_run, train_experiment
 
+# GraphUNet multiplies sparse matrices, of which torch warns.
+pytestmark = pytest.mark.filterwarnings("ignore:Sparse (invariant checks|CSR tensor):UserWarning")
+
 FNO = {"n_modes": [4, 4], "hidden_channels": 4, "n_layers": 1}
 CODANO = {
     "output_variable_codimension": 1, "hidden_variable_codimension": 2, "lifting_channels": 4,

@@ -116,9 +116,6 @@ MISTAKES = {
     "mask with 3 rows, like x, so that samples can stop one by one, got (1, 4)": lambda: PicardNetwork(
         Tokens()
     )(X, mask=X[:1]),
-    "edge_attr or edge_weight, got both": lambda: PicardNetwork(Both())(
-        X, EDGES, edge_attr=EDGES[0], edge_weight=EDGES[0]
-    ),
     "edge_index within 0 to 2, got 1 to 3": lambda: PicardNetwork(GCNConv(4, 4))(X, EDGES + 1),
     "one step size, got alpha beside a solver that has its own": lambda: small(
         solver={"name": "picard", "alpha": 0.5}
@@ -137,8 +134,17 @@ WRONG_KINDS = {
 
 
 class Both(nn.Module):
+    """Reads what is known of the edges, and their weights."""
+
     def forward(self, x: Tensor, edge_index: Tensor, edge_attr: Tensor, edge_weight: Tensor) -> Tensor:
-        return x
+        return x * edge_attr.mean() + edge_weight.sum()
+
+
+def test_attributes_and_weights_of_edges_reach_a_block_each_under_its_name() -> None:
+    attributes, weights = torch.rand(EDGES.shape[1], 3), torch.rand(EDGES.shape[1])
+    network = PicardNetwork(Both(), smoothing=0.0, steps=1)
+    answer = network(X, EDGES, edge_attr=attributes, edge_weight=weights)
+    torch.testing.assert_close(answer, X * attributes.mean() + weights.sum())
 
 
 @pytest.mark.parametrize("words", [*MISTAKES, *WRONG_KINDS])
