@@ -32,6 +32,12 @@ MODELS.also_from(lambda: BaseModel._models)
 MODELS.register("uno", UNO)
 MODELS.register("codano", CODANO)
 
+OTHER_CALLS = {
+    "rno": "RNO, which takes sequences of fields",
+    "otno": "OTNO, which takes the maps of an optimal transport",
+}
+"""Models of later versions of neuraloperator's, called in ways that no adapter here knows."""
+
 BUILT_FROM = "_built_from"
 """The attribute of a model in which `build_model` leaves the config that builds it again."""
 
@@ -60,6 +66,7 @@ def build_model(spec: Any, in_channels: int | None = None, out_channels: int | N
     arch = options.pop("model_arch", None)
     if not isinstance(arch, str):
         raise ValueError(expected("'model_arch' in a model config", sorted(options), "model_arch: fno"))
+    refuse_other_calls(arch)
     constructor = MODELS.lookup(arch.lower())
     data_channels = options.pop("data_channels", None)
     sizes = {
@@ -75,6 +82,13 @@ def build_model(spec: Any, in_channels: int | None = None, out_channels: int | N
     model = call_with_options(constructor, options, f"model '{arch}'")
     setattr(model, BUILT_FROM, config)
     return model
+
+
+def refuse_other_calls(arch: str) -> None:
+    """Refuse by name a model that no adapter knows how to call."""
+    if arch.lower() in OTHER_CALLS:
+        hint = "a function of x around it that returns the field to refine"
+        raise ValueError(expected("a model that maps x to a field", OTHER_CALLS[arch.lower()], hint))
 
 
 def recorded_config(model: object) -> dict[str, Any] | None:

@@ -109,6 +109,7 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
                 )
             )
         self.base: BaseOperator = wrap_operator(base, freeze_base, channels)
+        self.base.freeze(freeze_base)  # an adapter of the user's has an opinion of its own
         self.sizes = agreed_sizes(Sizes(in_channels, out_channels), self.base.sizes())
         self.correction: Correction = as_correction(build_correction(correction, self.sizes))
         self.solver: Solver = build_solver(solver, alpha)

@@ -154,7 +154,7 @@ class Flows:
 
 def refined(base: nn.Module, scale: Scale, rounds: int, steps: int) -> IterativeRefiner:
     correction = {
-        "name": "rigno", "width": scale.width[1], "steps": rounds, "is_periodic": True, "box": (0.0, 1.0),
+        "name": "rigno", "width": scale.width[1], "steps": rounds, "periodic": True, "domain": (0.0, 1.0),
         "frequencies": 0, "in_channels": 8, "out_channels": 4,
     }  # fmt: skip
     return IterativeRefiner(base, correction, steps=steps, alpha=1.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -72,3 +72,20 @@ def unordered(module: nn.Module, number: int) -> bool:
     # A spectral layer has complex weights; a position embedding or a map of the whole line has its length.
     ordered = ordered or any(t.is_complex() or number in t.shape for t in tensors)
     return not ordered and any(isinstance(p, nn.Linear) for p in parts)
+
+
+def graph_among(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """The graph among the arguments of a call, if there is one."""
+    for value in (*args, *kwargs.values()):
+        if any(c.__module__.startswith("torch_geometric.data.") for c in type(value).__mro__):
+            return value
+    return None
+
+
+def refuse_graphs(module: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    """Refuse a graph for a base that is called as one on a grid: nothing in it shows that it takes graphs."""
+    if graph_among(args, kwargs) is not None or kwargs.get("edge_index") is not None:
+        kind = type(module).__name__.strip("_")
+        got = f"a graph for a base ({kind}) in which nothing shows that it takes one"
+        hint = "OnGraphs(base) of neuralop_irno.base.pyg as the base"
+        raise TypeError(expected("a field on a grid", got, hint))

@@ -23,7 +23,7 @@ from neuralop_irno.base.pyg import OnGraphs, is_graph_network
 from neuralop_irno.base.super_resolution import SuperResolution
 from neuralop_irno.domain.graph import GraphDomain, interpolate
 from neuralop_irno.errors import expected
-from neuralop_irno.host import FNOGNO, GINO, UQNO, BaseModel
+from neuralop_irno.host import FNOGNO, GINO, UQNO, BaseModel, refuse_other_calls
 from neuralop_irno.models import WDSR, HiNOTE, SuperResolutionFNO
 
 
@@ -174,6 +174,7 @@ def wrap_operator(
         return SuperResolution(model, frozen, channels)
     ancestors = [c for c in type(inner).__mro__ if c is not BaseModel]
     if any(c.__module__.startswith("neuralop.models.") for c in ancestors):
+        refuse_other_calls(type(inner).__name__)
         return NeuralOperator(model, frozen, channels)
     if is_graph_network(model):
         return OnGraphs(model, frozen, channels)

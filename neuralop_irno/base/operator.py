@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from neuralop_irno.base.checks import CONVOLUTIONS, check_finite, refuse_points
+from neuralop_irno.base.checks import CONVOLUTIONS, check_finite, refuse_graphs, refuse_points
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.grid import GridDomain, resample
 from neuralop_irno.errors import expected
@@ -79,11 +79,19 @@ class BaseOperator(nn.Module):
         if channels not in ("first", "last"):
             raise ValueError(expected("channels 'first' or 'last'", repr(channels), "channels='first'"))
         self.module = module if isinstance(module, nn.Module) else _Function(module)
-        self.frozen = frozen
+        self.frozen = False
         self.channels = channels
-        if frozen:
-            self.module.requires_grad_(False)
-            self.module.eval()
+        self._trained = frozenset(name for name, p in self.module.named_parameters() if p.requires_grad)
+        self.freeze(frozen)
+
+    def freeze(self, frozen: bool) -> None:
+        """Freeze the module, or let those of its weights train that trained when it was wrapped."""
+        if frozen == self.frozen:
+            return
+        self.frozen = frozen
+        for name, parameter in self.module.named_parameters():
+            parameter.requires_grad_(not frozen and name in self._trained)
+        self.module.train(self.training and not frozen)
 
     def train(self, mode: bool = True) -> BaseOperator:
         """A frozen base stays in evaluation mode, so that its buffers stay what they are."""
@@ -147,6 +155,7 @@ class BaseOperator(nn.Module):
             start: an answer to start from, in place of the base's own.
             periodic: which axes close on themselves, should x have to be carried to another grid.
         """
+        refuse_graphs(self.module, args, kwargs)
         answer = self(*args, **kwargs) if start is None else start
         field, rest = self._split(answer)
         x = self.input_of(args, kwargs)

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from neuralop_irno.base.checks import check_finite
+from neuralop_irno.base.checks import graph_among as graph_among
 from neuralop_irno.base.operator import (
     BaseOperator,
     Problem,
@@ -98,14 +99,6 @@ class OnGraphs(BaseOperator):
             )
         x = x if x.dim() > 1 else x[:, None]
         return x, GraphDomain.of(x, found, getattr(graph, "num_graphs", None))
-
-
-def graph_among(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    """The graph among the arguments of a call, if there is one."""
-    for value in (*args, *kwargs.values()):
-        if any(c.__module__.startswith("torch_geometric.data.") for c in type(value).__mro__):
-            return value
-    return None
 
 
 def is_graph_network(model: Any) -> bool:

@@ -7,7 +7,8 @@ from typing import Any
 
 from neuralop_irno.correction.correction import Correction
 from neuralop_irno.correction.join import as_correction
-from neuralop_irno.lipschitz.normalisation import spectrally_normalised
+from neuralop_irno.errors import expected
+from neuralop_irno.lipschitz.normalisation import free_layers, spectrally_normalised
 from neuralop_irno.registry import CORRECTIONS
 
 
@@ -21,6 +22,9 @@ def bounded(
     padding: str | Sequence[str] | None = None,
 ) -> Correction:
     """`spectrally_normalised` in a config, where it is saved with the refiner.
+
+    Corrections with other linear layers than matrices and convolutions are refused: spectral convolutions and
+    the stencils of MgNO would stay as they are. Norms, activations and softmax attention are not held.
 
     Args:
         in_channels: channels of x.
@@ -37,4 +41,9 @@ def bounded(
     """
     known = {"in_channels": in_channels, "out_channels": out_channels, "dim": dim, "padding": padding}
     given = {name: value for name, value in known.items() if value is not None}
-    return spectrally_normalised(as_correction(CORRECTIONS.build(correction, **given)), bound)
+    built = as_correction(CORRECTIONS.build(correction, **given))
+    free = free_layers(built)
+    if free:
+        wanted = "a correction whose layers can all be held to a norm"
+        raise ValueError(expected(wanted, f"one with {', '.join(free)}, which stay free", "correction: unet"))
+    return spectrally_normalised(built, bound)

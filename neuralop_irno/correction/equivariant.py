@@ -77,7 +77,7 @@ class ShiftEquivariant(Correction):
     def prepare(self, x: Tensor, domain: Domain) -> Framed:
         if not isinstance(domain, GridDomain):
             raise ValueError(
-                expected("a field on a grid for this correction", "one on points", "correction='gino'")
+                expected("a field on a grid for this correction", "one on points", "correction='rigno'")
             )
         frame = frame_of(x, self.periodic)
         return Framed(self.correction.prepare(move(x, -frame), domain), frame)

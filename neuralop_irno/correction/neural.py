@@ -15,11 +15,11 @@ from neuralop_irno.correction.join import WithHead
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.graph import GraphDomain
 from neuralop_irno.errors import expected
-from neuralop_irno.host import build_model
+from neuralop_irno.host import OTHER_CALLS, build_model
 from neuralop_irno.registry import CORRECTIONS, MODELS
 
-UNFIT = frozenset({"uqno", "fnogno", "irno", "wdsr", "fno2d_sr", "hinote"})
-"""Models that cannot be a correction: two answers, two kinds of domain, a refiner, a finer grid."""
+UNFIT = frozenset({"uqno", "fnogno", "irno", "wdsr", "fno2d_sr", "hinote", *OTHER_CALLS})
+"""Models that cannot be a correction: two answers, two kinds of domain, a refiner, a finer grid, others."""
 
 
 def neural_correction(arch: str, in_channels: int, out_channels: int, **options: Any) -> Correction:

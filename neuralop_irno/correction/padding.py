@@ -17,6 +17,8 @@ from neuralop_irno.errors import did_you_mean, expected
 
 LAYOUTS = {4: torch.channels_last, 5: torch.channels_last_3d}
 MODES = ("circular", "zero", "replicate", "reflect")
+SYNONYMS = {"periodic": "circular", "wrap": "circular", "constant": "zero", "edge": "replicate"}
+"""Names that other packages have for them, for the hint."""
 
 
 def padding_modes(padding: str | Sequence[str], dim: int) -> tuple[str, ...]:
@@ -29,7 +31,8 @@ def padding_modes(padding: str | Sequence[str], dim: int) -> tuple[str, ...]:
     modes = (padding,) * dim if isinstance(padding, str) else tuple(padding or ("none",))
     for mode in modes:
         if mode not in MODES:
-            raise ValueError(expected("a padding mode", repr(mode), did_you_mean(str(mode), MODES)))
+            meant = SYNONYMS.get(str(mode), str(mode))
+            raise ValueError(expected("a padding mode", repr(mode), did_you_mean(meant, MODES)))
     if len(modes) != dim:
         raise ValueError(
             expected(f"one padding mode for each of {dim} axes", list(modes), f"{['circular'] * dim}")

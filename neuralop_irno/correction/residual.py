@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from neuralop_irno.correction.correction import Correction, place_for
+from neuralop_irno.correction.equivariant import ShiftEquivariant
 from neuralop_irno.correction.stepwise import as_known
 from neuralop_irno.domain.domain import Domain
+from neuralop_irno.errors import expected
 
 
 class KnownResidual(NamedTuple):
@@ -31,7 +33,8 @@ class WithResidual(Correction):
     r"""Phi(x, h, r(x, h)): the residual of the equation as further channels of x.
 
     What is wrong with h stands in r without any training; the correction has to learn only what to do about
-    it. On grids and on graphs alike.
+    it. On grids and on graphs alike. ``unet`` and ``mgno`` by name are refused on periodic grids: they choose
+    the frame of their x, and that would change with h. The classes `UNet` and `MgNO` do not.
 
     Args:
         correction: Phi, built for the channels of x and of r together.
@@ -52,6 +55,10 @@ class WithResidual(Correction):
         self, correction: Correction, residual: Correction | Callable[[Tensor, Tensor], Tensor]
     ) -> None:
         super().__init__()
+        if any(isinstance(part, ShiftEquivariant) for part in correction.modules()):
+            # The frame would be read off r(x, h) too, and Phi would jump where it moves by a cell.
+            wanted = "a correction that reads nothing but values off its x, which moves with h here"
+            raise ValueError(expected(wanted, "one in the frame of x", "UNet(...) or MgNO(...) themselves"))
         self.correction = correction
         self.residual = as_known(residual)
         self.periodic, self.out_channels = correction.periodic, correction.out_channels

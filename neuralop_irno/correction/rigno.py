@@ -6,6 +6,7 @@ from torch import Tensor
 
 from neuralop_irno.correction.graph import GraphCorrection, coordinates, zero_linear
 from neuralop_irno.domain.graph import GraphDomain
+from neuralop_irno.errors import expected
 from neuralop_irno.models import RIGNO
 from neuralop_irno.models.rigno.geometry import Bounds
 from neuralop_irno.registry import CORRECTIONS
@@ -23,13 +24,15 @@ class RegionCorrection(GraphCorrection):
         dim: coordinates of a node.
         width: of all hidden layers.
         steps: how many times regions talk to each other.
-        is_periodic: whether the domain is a torus, of which ``box`` has to tell the size.
-        box: the box (lo, hi) of the domain, numbers or one for each axis; by default, on an open domain,
-            that of the points.
+        periodic: whether the domain is a torus, of which ``domain`` gives the size.
+        domain: its box (lo, hi), numbers or one for each axis; by default, on an open domain, that of the
+            points.
         frequencies: of a periodic domain's coordinates. With none, Phi commutes with translations.
         edge_masking: the part of the edges that is left out in training.
         subsample: nodes for each region.
         levels: of regions.
+        is_periodic: what ``periodic`` was called in configs of older versions.
+        box: what ``domain`` was called there.
     """
 
     def __init__(
@@ -39,22 +42,27 @@ class RegionCorrection(GraphCorrection):
         dim: int = 2,
         width: int = 64,
         steps: int = 6,
-        is_periodic: bool = False,
-        box: Bounds | None = None,
+        periodic: bool = False,
+        domain: Bounds | None = None,
         frequencies: int = 4,
         edge_masking: float = 0.0,
         subsample: float = 4.0,
         levels: int = 4,
+        is_periodic: bool | None = None,
+        box: Bounds | None = None,
     ) -> None:
         super().__init__()
+        if (periodic and is_periodic is not None) or (domain is not None and box is not None):
+            got = "periodic and is_periodic, or domain and box"
+            raise ValueError(expected("an option under one of its names", got, "periodic and domain"))
         self.in_channels: int = in_channels
         self.out_channels: int = out_channels
         self.module = RIGNO(
             in_channels + out_channels,
             width,
             dim=dim,
-            periodic=is_periodic,
-            domain=box,
+            periodic=periodic or bool(is_periodic),
+            domain=box if domain is None else domain,
             frequencies=frequencies,
             width=width,
             steps=steps,

@@ -103,7 +103,7 @@ class UNet(Correction):
     def prepare(self, x: Tensor, domain: Domain) -> HoistedInput:
         """The x-part of the first convolution, ``(B, width, *S)``."""
         if not isinstance(domain, GridDomain):
-            raise ValueError(expected("a field on a grid for a U-Net", "one on points", "correction='gino'"))
+            raise ValueError(expected("a field on a grid for a U-Net", "one on points", "correction='rigno'"))
         self._check(x, self.in_channels, "x")
         return HoistedInput(self.entry.first.part(self._laid_out(x), slice(0, self.in_channels)))
 

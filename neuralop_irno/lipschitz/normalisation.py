@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.parameter import is_lazy
-from torch.nn.utils.parametrize import register_parametrization
+from torch.nn.utils.parametrize import ParametrizationList, register_parametrization
 
 from neuralop_irno.errors import expected
 from neuralop_irno.lipschitz.known import know_other_packages
@@ -62,6 +62,27 @@ def spectrally_normalised(module: Module, bound: float = 1.0) -> Module:
             expected("a module with linear layers", type(module).__name__, "operator_norm_of.register(...)")
         )
     return module
+
+
+def free_layers(module: nn.Module) -> list[str]:
+    """The kinds of layers in a module with matrices or kernels that `spectrally_normalised` does not hold.
+
+    Such are spectral convolutions, the stencils of multigrid cycles, and the vectors of graph attention.
+
+    Example:
+        >>> free_layers(nn.Sequential(nn.Linear(2, 2), nn.Bilinear(2, 2, 2), nn.LayerNorm(2)))
+        ['Bilinear']
+    """
+    know_other_packages()
+    return sorted(
+        {
+            type(layer).__name__
+            for layer in module.modules()
+            if operator_norm_of(layer) is None
+            and not isinstance(layer, ParametrizationList)
+            and any(parameter.dim() > 1 for parameter in layer.parameters(recurse=False))
+        }
+    )
 
 
 class _Within(nn.Module):

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from neuralop_irno.base.pyg import graph_among
+from neuralop_irno.base.checks import graph_among
 from neuralop_irno.errors import expected
 from neuralop_irno.picard.bounds import PicardSolution
 from neuralop_irno.picard.convolutions import GraphBlock

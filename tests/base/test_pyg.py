@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import nn
 from torch_geometric.data import Batch, Data
-from torch_geometric.nn import GAT, GCN, GIN, GCNConv, GraphSAGE, GraphUNet
+from torch_geometric.nn import GAT, GCN, GIN, PNA, GCNConv, GraphSAGE, GraphUNet
 
 from neuralop_irno import IterativeRefiner, RefinementLoss
+from neuralop_irno.base.pyg import OnGraphs
 from neuralop_irno.correction.graph import networks
 
 # GraphUNet multiplies sparse matrices, of which torch warns.
@@ -188,3 +189,72 @@ class Pooled(WholeGraph):
 
     def forward(self, data: Data) -> torch.Tensor:
         return super().forward(data).mean(0, keepdim=True)
+
+
+def test_a_network_on_graphs_is_a_correction_as_it_is() -> None:
+    network = GraphSAGE(5, 8, 1, 2).double()
+    model = refiner(network, steps=1)
+    h = base("GCN")(BATCH.x, BATCH.edge_index)
+    update = network(torch.cat([BATCH.x, h], 1), BATCH.edge_index)
+    torch.testing.assert_close(model(BATCH), h + 0.5 * update)
+    whole_graphs = refiner(GraphOutput())
+    with pytest.raises(ValueError, match=r"an update for each of 25 nodes, got \(4, 2\)"):
+        whole_graphs(BATCH)
+
+
+class GraphOutput(nn.Module):
+    """A network that answers for graphs."""
+
+    def forward(self, x: torch.Tensor, edge_index: torch.Tensor, batch: torch.Tensor) -> torch.Tensor:
+        return x.new_zeros(int(batch.max()) + 1, 2)
+
+
+def weighted() -> Batch:
+    graphs = [g.clone() for g in GRAPHS]
+    for g in graphs:
+        g.edge_weight = torch.rand(g.num_edges, generator=torch.Generator().manual_seed(7)).double()
+    return Batch.from_data_list(graphs)
+
+
+@pytest.mark.parametrize("name", ["pyg:GCN", "pign"])
+def test_weights_of_edges_reach_the_correction(name: str) -> None:
+    model, batch = awake(refiner(name)), weighted()
+    start = model.base(batch)
+    answer = model(batch, start=start)
+    assert not torch.allclose(answer, model(BATCH, start=start))
+    once = model.solve(batch, start=start, rtol=1e-2, max_steps=4).value
+    for i, single in enumerate(batch.to_data_list()):
+        rows = batch.batch == i
+        alone = model.solve(single, start=start[rows], rtol=1e-2, max_steps=4).value
+        torch.testing.assert_close(alone, once[rows], rtol=1e-9, atol=1e-9)
+    batch.edge_weight = batch.edge_weight[:-1]
+    with pytest.raises(ValueError, match=r"edge_weight with \d+ rows"):
+        model(batch, start=start)
+
+
+def test_networks_that_were_not_built_for_attributes_of_edges_are_not_handed_any() -> None:
+    pna = PNA(3, 8, 2, 2, aggregators=["mean"], scalers=["identity"], deg=torch.tensor([1, 2, 3, 4]))
+    batch = BATCH.clone()
+    batch.edge_attr = torch.rand(batch.num_edges, 2).double()
+    words = {"name": "pyg:PNA", "deg": [1, 2, 3, 4], "hidden_channels": 8}
+    model = IterativeRefiner(pna, words, steps=1).double().eval()
+    without = pna(batch.x, batch.edge_index)
+    assert torch.equal(model(batch), without)
+    assert torch.equal(model(batch.x, batch.edge_index, edge_attr=batch.edge_attr), without)
+    aware = PNA(
+        3, 8, 2, 2, aggregators=["mean"], scalers=["identity"], deg=torch.tensor([1, 2, 3, 4]), edge_dim=2
+    ).double()
+    model = IterativeRefiner(aware, {**words, "edge_dim": 2}, steps=1).double().eval()
+    assert torch.equal(model(batch), aware(batch.x, batch.edge_index, edge_attr=batch.edge_attr))
+
+
+@pytest.mark.parametrize("kind", ["Function", "Linear"])
+def test_a_base_that_shows_no_graph_layers_is_refused_on_graphs_with_a_hint_that_works(kind: str) -> None:
+    bases = {"Function": lambda data: data.x[:, :2], "Linear": nn.Linear(3, 2).double()}
+    options = {"in_channels": 3, "out_channels": 2, "steps": 1}
+    model = IterativeRefiner(bases[kind], "pyg:GCN", **options).double()
+    with pytest.raises(TypeError, match=rf"a field on a grid, got a graph .*{kind}.*; try OnGraphs\(base\)"):
+        model(BATCH)
+    function = bases["Function"]
+    wrapped = IterativeRefiner(OnGraphs(function), "pyg:GCN", **options).double()
+    assert torch.equal(wrapped(BATCH), BATCH.x[:, :2])

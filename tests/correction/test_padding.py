@@ -120,3 +120,12 @@ def test_padding_words_that_do_not_fit_teach() -> None:
         padding_modes("circlar", dim=2)
     with pytest.raises(ValueError, match=r"^expected one padding mode for each of 2 axes, got \['zero'\]"):
         padding_modes(["zero"], dim=2)
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [("periodic", "circular"), ("zeros", "zero"), ("edge", "replicate")],
+)
+def test_the_words_of_other_packages_are_answered_with_ours(word: str, meant: str) -> None:
+    with pytest.raises(ValueError, match=f"a padding mode, got '{word}'; try '{meant}'"):
+        padding_modes(word, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import torch
 from conftest import zero
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.graph import GraphDomain
 from neuralop_irno.domain.grid import GridDomain
 from neuralop_irno.recipe import Recipe
+from neuralop_irno.registry import CORRECTIONS
 from neuralop_irno.training.trainer import Trainer
 
 
@@ -140,3 +142,11 @@ def test_on_graphs_a_residual_knows_the_mesh_of_each_sample() -> None:
     first = data[1]
     alone = informed(first.x, first.edge_index, batch=torch.zeros(9, dtype=torch.long))
     torch.testing.assert_close(answer[5:14], alone)
+
+
+@pytest.mark.parametrize("name", ["unet", "mgno"])
+def test_a_correction_in_the_frame_of_its_x_is_refused(name: str) -> None:
+    framed = CORRECTIONS.build(name, in_channels=2, out_channels=1, dim=1)
+    with pytest.raises(ValueError, match=r"got one in the frame of x; try UNet\(\.\.\.\)"):
+        WithResidual(framed, lambda x, h: x - h)
+    WithResidual(framed.correction, lambda x, h: x - h)

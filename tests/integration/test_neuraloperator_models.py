@@ -14,7 +14,9 @@ from tltorch import FactorizedTensor, TuckerTensor
 from torch import Tensor, nn
 
 from neuralop_irno import IterativeRefiner, RefinementLoss, Trajectory
+from neuralop_irno.base.neuraloperator import wrap_operator
 from neuralop_irno.domain.grid import resample
+from neuralop_irno.host import build_model
 
 UNET = {"name": "unet", "width": 4, "depth": 1}
 ON_POINTS = {
@@ -84,7 +86,13 @@ class Case:
     def refiner(self) -> tuple[Any, IterativeRefiner]:
         base = self.base()
         return base, IterativeRefiner(
-            base, self.correction, steps=2, alpha=0.5, gradient="unrolled", **self.told
+            base,
+            self.correction,
+            steps=2,
+            alpha=0.5,
+            gradient="unrolled",
+            ignore=["weight", "name"],
+            **self.told,
         )
 
 
@@ -264,7 +272,7 @@ def test_a_correction_for_grids_is_refused_on_points() -> None:
     base = on_points(GINO, fno_in_channels=2, in_gno_radius=0.9, out_gno_radius=0.9)
     for correction in (UNET, {**UNET, "padding": "zero"}):
         with pytest.raises(
-            ValueError, match=r"a field on a grid .* got one on points; try correction='gino'"
+            ValueError, match=r"a field on a grid .* got one on points; try correction='rigno'"
         ):
             IterativeRefiner(base, correction)(**gino_call())
 
@@ -288,3 +296,12 @@ def test_a_base_that_does_not_state_its_channels_has_to_be_told() -> None:
         IterativeRefiner(nn.Linear(2, 3), UNET)
     with pytest.raises(ValueError, match="expected in_channels=2, as the base has it, got in_channels=5"):
         IterativeRefiner(fno(), UNET, in_channels=5)
+
+
+@pytest.mark.parametrize("name", ["RNO", "OTNO"])
+def test_models_of_later_versions_that_no_adapter_can_call_are_refused_by_name(name: str) -> None:
+    with pytest.raises(ValueError, match=f"a model that maps x to a field, got {name}"):
+        build_model({"model_arch": name.lower()}, 1, 1)
+    later = type(name, (FNO,), {"__module__": "neuralop.models.later"})
+    with pytest.raises(ValueError, match=f"a model that maps x to a field, got {name}"):
+        wrap_operator(later((4,), 1, 1, 4))

@@ -15,7 +15,9 @@ from torch_geometric.nn import GATConv, GCNConv, GINConv, SAGEConv
 
 from neuralop_irno import IterativeRefiner, PicardNetwork, spectrally_normalised
 from neuralop_irno.lipschitz import orthogonal
+from neuralop_irno.lipschitz.normalisation import free_layers
 from neuralop_irno.models import RIGNO  # noqa: F401 - graph networks are known here
+from neuralop_irno.registry import CORRECTIONS
 
 
 def wide(module: nn.Module, times: float = 5.0) -> nn.Module:
@@ -169,3 +171,26 @@ def test_a_correction_is_bounded_by_one_word_or_one_call() -> None:
         assert len(parts) == 7
         assert all(len(part.parametrizations.weight) == 1 for part in parts)
     models[1].load_state_dict(models[0].state_dict(), strict=True)
+
+
+FREE = {
+    "mgno": ({"name": "mgno", "width": 4, "layers": 1, "levels": 1}, "Spreading, Stencil"),
+    "fno": ({"name": "fno", "n_modes": [4, 4], "hidden_channels": 4, "n_layers": 1}, "SpectralConv"),
+    "attention": ({"name": "pyg:GAT", "hidden_channels": 4}, "GATConv"),
+}
+
+
+@pytest.mark.parametrize("name", FREE)
+def test_corrections_with_layers_that_stay_free_are_not_called_bounded(name: str) -> None:
+    correction, layers = FREE[name]
+    words = {"name": "bounded", "correction": correction}
+    with pytest.raises(ValueError, match=rf"can all be held to a norm, got one with .*{layers}.*; try"):
+        CORRECTIONS.build(words, in_channels=1, out_channels=1, dim=2)
+
+
+@pytest.mark.parametrize("name", ["unet", "meshgraph", "rigno", "pyg:GraphSAGE", "picard_vit"])
+def test_corrections_of_matrices_and_convolutions_are_bounded(name: str) -> None:
+    phi = CORRECTIONS.build({"name": "bounded", "correction": name}, in_channels=1, out_channels=1, dim=2)
+    held = [part for part in phi.modules() if hasattr(part, "parametrizations")]
+    assert held
+    assert free_layers(phi) == []

@@ -10,8 +10,10 @@ from torch import Tensor
 from torch_geometric.data import Batch, Data
 from torch_geometric.loader import DataLoader
 
+from neuralop_irno.host import build_model
 from neuralop_irno.models.rigno import RIGNO, Statistics, TimeStepper, build_region_graph
 from neuralop_irno.models.rigno import store as store_module
+from neuralop_irno.registry import CORRECTIONS
 
 UNIT = (0.0, 1.0)
 CLOSE = {"atol": 1e-5, "rtol": 1e-5}
@@ -233,3 +235,17 @@ def test_a_mesh_first_seen_inside_a_transform_is_remembered_as_plain_tensors() -
     with torch.inference_mode():
         other(data.x.float(), data.pos, data.batch, data.t, data.tau)
     other(data.x.float(), data.pos, data.batch, data.t, data.tau).sum().backward()
+
+
+def test_the_base_and_the_correction_take_the_same_words_for_their_domain() -> None:
+    words = {"periodic": True, "domain": [0.0, 1.0], "width": 8, "steps": 1}
+    base = build_model({"model_arch": "rigno", **words}, 1, 1)
+    correction = CORRECTIONS.build({"name": "rigno", **words}, in_channels=1, out_channels=1)
+    older = {"name": "rigno", "is_periodic": True, "box": [0.0, 1.0], "width": 8, "steps": 1}
+    again = CORRECTIONS.build(older, in_channels=1, out_channels=1)
+    options = correction.module.graphs.options
+    assert options["periodic"] is base.graphs.options["periodic"] is True
+    assert options["domain"] == base.graphs.options["domain"] == [0.0, 1.0]
+    assert again.module.graphs.options == options
+    with pytest.raises(ValueError, match="an option under one of its names"):
+        CORRECTIONS.build({**older, "domain": [0.0, 1.0]}, in_channels=1, out_channels=1)
