@@ -184,10 +184,13 @@ def check_options(constructor: Callable[..., Any], options: Mapping[str, Any], w
         if key not in parameters and not open_ended:
             hint = did_you_mean(key, parameters.keys() - BOOKKEEPING_KEYS)
             raise ValueError(expected(f"an option of {what}", shown(key), hint))
+    owner = _owner_of(constructor)
+    # neuraloperator's models take None for parts to leave out, which their annotations do not say.
+    foreign = not str(getattr(owner, "__module__", "")).startswith("neuralop_irno.")
     for key, value in options.items():
-        if key not in parameters or value is parameters[key].default:
+        if key not in parameters or value is parameters[key].default or (value is None and foreign):
             continue
-        hint_at = hint_of(_owner_of(constructor), parameters[key])
+        hint_at = hint_of(owner, parameters[key])
         if not fits(value, hint_at):
             wanted, default = f"{key} of {what} as {described(hint_at)}", parameters[key].default
             with at_key(key):
