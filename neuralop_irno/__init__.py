@@ -6,6 +6,8 @@
 Importing the package registers ``irno`` with neuraloperator and GraphGym, and does nothing else.
 """
 
+from typing import TYPE_CHECKING
+
 from neuralop_irno import graphgym as graphgym
 from neuralop_irno.calibration import Calibration as Calibration
 from neuralop_irno.correction.correction import Correction as Correction
@@ -26,10 +28,14 @@ from neuralop_irno.losses.spatial import SpatialLoss as SpatialLoss
 from neuralop_irno.losses.spectral import SpectralLoss as SpectralLoss
 from neuralop_irno.picard.network import PicardNetwork as PicardNetwork
 from neuralop_irno.refiner import IterativeRefiner as IterativeRefiner
-from neuralop_irno.rollout.rollout import rollout as rollout
 from neuralop_irno.solution import Outcome as Outcome
 from neuralop_irno.solution import Solution as Solution
 from neuralop_irno.solution import Trajectory as Trajectory
 from neuralop_irno.solver.anderson import Anderson as Anderson
 from neuralop_irno.solver.picard import Picard as Picard
 from neuralop_irno.solver.solver import Solver as Solver
+
+if TYPE_CHECKING:
+    from neuralop_irno.rollout.rollout import rollout as rollout
+else:  # the subpackage, which is that function too: `import neuralop_irno.rollout as r` gives the same object
+    from neuralop_irno import rollout as rollout

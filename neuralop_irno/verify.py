@@ -156,8 +156,11 @@ def _tensors(path: Path) -> str:
 
 
 def _rollout(path: Path) -> str:
-    SUFFIXES[path.suffix](path).read()
-    return ""
+    with SUFFIXES[path.suffix](path).contents() as found:
+        problems = found.problems()
+    if problems:
+        raise ValueError("; ".join(problems))
+    return "" if found.format > 1 else NO_DIGEST
 
 
 def _yaml(path: Path) -> str:

@@ -1,4 +1,11 @@
-"""Models that predict frame after frame from their own frames, on grids and on graphs."""
+"""Models that predict frame after frame from their own frames, on grids and on graphs.
+
+The function `rollout` has the name of this subpackage, and ``import neuralop_irno.rollout as r`` looks r up as
+an attribute of the package. So the subpackage is itself callable: it is ``irno.rollout(model, start, steps)``.
+"""
+
+import sys
+from types import ModuleType
 
 from neuralop_irno.rollout.assimilation import Interpolation as Interpolation
 from neuralop_irno.rollout.assimilation import Nudging as Nudging
@@ -18,9 +25,17 @@ from neuralop_irno.rollout.outcome import Ending as Ending
 from neuralop_irno.rollout.outcome import Rollout as Rollout
 from neuralop_irno.rollout.refinement import Adaptive as Adaptive
 from neuralop_irno.rollout.refinement import Refine as Refine
+from neuralop_irno.rollout.rollout import rollout as _rollout
 from neuralop_irno.rollout.sink import Step as Step
 from neuralop_irno.rollout.stepper import Stepper as Stepper
 from neuralop_irno.rollout.stretches import Stretches as Stretches
 from neuralop_irno.rollout.training import InTime as InTime
 from neuralop_irno.rollout.trust import Doubt as Doubt
 from neuralop_irno.rollout.window import Window as Window
+
+
+class _Callable(ModuleType):
+    __call__ = staticmethod(_rollout)
+
+
+sys.modules[__name__].__class__ = _Callable

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,7 @@ from neuralop_irno.base.neuraloperator import wrap_operator
 from neuralop_irno.base.operator import BaseOperator, unwrapped
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.graph import GraphDomain
-from neuralop_irno.errors import expected
+from neuralop_irno.errors import did_you_mean, expected
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.solution import Solution, Trajectory
 
@@ -31,6 +31,8 @@ class Caller:
         graph: of PyTorch Geometric; its x is replaced by the input.
         given: further arguments, by name.
         autocast: the precision to compute in; by default nothing is changed.
+        axes: of a frame.
+        per_sample: names of arguments with a row for each sample; see `some_rows`.
     """
 
     def __init__(
@@ -40,11 +42,13 @@ class Caller:
         graph: Any = None,
         given: Mapping[str, Any] | None = None,
         autocast: torch.dtype | None = None,
+        axes: int = 2,
+        per_sample: Collection[str] = (),
     ) -> None:
         if not callable(model):
             raise TypeError(expected("a model that can be called", type(model).__name__, "an nn.Module"))
         self.model, self.domain, self.graph, self.given = model, domain, graph, dict(given or {})
-        self._autocast = autocast
+        self._autocast, self._axes, self._per_sample = autocast, axes, per_sample
         inner = unwrapped(model) if isinstance(model, torch.nn.Module) else model
         self.refiner = inner if isinstance(inner, IterativeRefiner) else None
         # Not frozen: the model stays what it is, weights, mode and all.
@@ -83,7 +87,7 @@ class Caller:
         other.domain = self.domain.select(keep)
         if self.graph is not None:
             other.graph = some_graphs(self.graph, self.domain, keep)
-        other.given = some_rows(self.given, self.domain, keep)
+        other.given = some_rows(self.given, self.domain, keep, self._axes, self._per_sample)
         return other
 
     def _asked(self, call: BaseOperator | IterativeRefiner, x: Tensor, times: Times) -> Tensor:
@@ -155,35 +159,105 @@ EDGES = ("edge_attr", "edge_weight")
 """Arguments with a row for each edge."""
 
 
-def some_rows(given: Mapping[str, Any], domain: Domain, keep: Tensor) -> dict[str, Any]:
+def some_rows(
+    given: Mapping[str, Any], domain: Domain, keep: Tensor, axes: int, per_sample: Collection[str]
+) -> dict[str, Any]:
     """What belongs to some samples, of arguments that a model is called with.
 
-    A tensor or a list with a row for each sample, or node, or edge, is cut to the rows of those samples;
-    what has other lengths is everybody's.
+    Cut to the rows of those samples are: what ``per_sample`` names; on grids, fields with the axes of a frame
+    and a row for each sample; on graphs, ``batch``, ``edge_index``, `EDGES` and what has a row for each node.
+    Everything else is passed whole.
+
+    Args:
+        given: the arguments.
+        domain: where frames live.
+        keep: the samples.
+        axes: of a frame.
+        per_sample: names of arguments with a row for each sample.
     """
+    chosen = dict(given)
+    for name, value in given.items():
+        if name in per_sample or _is_field(value, domain, axes):
+            chosen[name] = rows(value, keep)
     if not isinstance(domain, GraphDomain):
-        return {name: rows(value, domain.samples, keep) for name, value in given.items()}
-    part, nodes = domain.select(keep), torch.isin(domain.batch, keep).nonzero()[:, 0]
-    chosen = {}
+        return chosen
+    part, inside = domain.select(keep), torch.isin(domain.batch, keep)
     for name, value in given.items():
         if name == "batch":
             chosen[name] = part.batch
         elif name == "edge_index":
             chosen[name] = part.edges.index
         elif name in EDGES:
-            inside = torch.isin(domain.batch, keep)[domain.edges.index].all(0)
-            chosen[name] = value[inside]
-        elif isinstance(value, Tensor) and value.dim() and len(value) == len(domain.batch):
-            chosen[name] = value[nodes]
-        else:
-            chosen[name] = rows(value, domain.samples, keep)
+            chosen[name] = value[inside[domain.edges.index].all(0)]
+        elif name not in per_sample and _is_by_node(value, domain):
+            chosen[name] = value[inside.nonzero()[:, 0]]
     return chosen
 
 
-def rows(value: Any, samples: int, keep: Tensor) -> Any:
-    """The rows of some samples, of something that has a row for each."""
-    if isinstance(value, Tensor) and value.dim() and len(value) == samples:
-        return value[keep]
-    if isinstance(value, list) and len(value) == samples:
-        return [value[i] for i in keep.tolist()]
-    return value
+def check_rows(
+    given: Mapping[str, Any], domain: Domain, axes: int, per_sample: Collection[str] | None
+) -> frozenset[str]:
+    """The names of arguments with a row for each sample.
+
+    Args:
+        given: the arguments.
+        domain: where frames live.
+        axes: of a frame.
+        per_sample: what the caller names; None where nothing is said.
+
+    Raises:
+        ValueError: a name is not among the arguments, or its argument has other rows; or nothing is said of
+            an argument that is as long as there are samples, which may be a coincidence.
+    """
+    samples = domain.samples
+    for name in per_sample or ():
+        if name not in given:
+            raise ValueError(
+                expected("per_sample to name arguments in given", repr(name), did_you_mean(name, given))
+            )
+        if length(given[name]) != samples:
+            got = f"{length(given[name])} in '{name}'"
+            raise ValueError(expected(f"a row for each of {samples} samples", got, "per_sample without it"))
+    if per_sample is not None or samples == 1:
+        return frozenset(per_sample or ())
+    for name, value in given.items():
+        known = name in ("batch", "edge_index", *EDGES) and isinstance(domain, GraphDomain)
+        if known or _is_field(value, domain, axes) or _is_by_node(value, domain):
+            continue
+        if length(value) == samples:
+            raise ValueError(
+                expected(
+                    f"per_sample to say whether '{name}' has a row for each sample",
+                    f"{samples} rows and {samples} samples",
+                    f"per_sample=['{name}'], or per_sample=[] if all samples share it",
+                )
+            )
+    return frozenset()
+
+
+def length(value: Any) -> int | None:
+    """Rows of a tensor, a list or a tuple; None for other things."""
+    if isinstance(value, Tensor):
+        return len(value) if value.dim() else None
+    return len(value) if isinstance(value, list | tuple) else None
+
+
+def rows(value: Any, keep: Tensor) -> Any:
+    """Some rows of a tensor, a list or a tuple."""
+    if isinstance(value, Tensor):
+        return value[keep.to(value.device)]
+    return type(value)(value[i] for i in keep.tolist())
+
+
+def _is_field(value: Any, domain: Domain, axes: int) -> bool:
+    """Whether it is a field on a grid with a row for each sample."""
+    if isinstance(domain, GraphDomain) or not isinstance(value, Tensor):
+        return False
+    return value.dim() == axes and len(value) == domain.samples
+
+
+def _is_by_node(value: Any, domain: Domain) -> bool:
+    """Whether it has a row for each node of a graph."""
+    return (
+        isinstance(domain, GraphDomain) and isinstance(value, Tensor) and length(value) == len(domain.batch)
+    )

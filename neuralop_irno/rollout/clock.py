@@ -34,6 +34,11 @@ class Clock:
     restart: float = 1
 
     def __post_init__(self) -> None:
+        for name in ("start", "step"):
+            value = torch.as_tensor(getattr(self, name))
+            if not value.isfinite().all() or (name == "step" and not value.all()):
+                wanted = "a finite start" if name == "start" else "a finite step other than 0"
+                raise ValueError(expected(wanted, getattr(self, name), f"{name}=0.1"))
         known = self.restart > 0 and min(self.restart % 1, 1 / self.restart % 1) < 1e-9
         if not known:
             raise ValueError(

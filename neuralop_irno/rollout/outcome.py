@@ -21,6 +21,7 @@ class Ending(Enum):
         "blew up: a frame is not finite; look at the step before, or try a shorter lead or refinement"
     )
     UNTRUSTED = "was stopped where the error estimate passed the limit"
+    STOPPED = "was stopped by the function that takes its frames"
 
 
 class Roster:

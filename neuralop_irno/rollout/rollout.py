@@ -11,7 +11,7 @@ is made of: `Window`, `Stepper`, `Clock`, `Known`, `Refine` and `Adaptive`; and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -24,11 +24,11 @@ from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.graph import GraphDomain
 from neuralop_irno.domain.grid import GridDomain
 from neuralop_irno.errors import expected
-from neuralop_irno.rollout.caller import Caller
+from neuralop_irno.rollout.caller import Caller, check_rows
 from neuralop_irno.rollout.clock import Clock
 from neuralop_irno.rollout.files import sink_of
 from neuralop_irno.rollout.known import Amendment
-from neuralop_irno.rollout.outcome import Rollout, Roster
+from neuralop_irno.rollout.outcome import Ending, Rollout, Roster
 from neuralop_irno.rollout.propagator import Propagator
 from neuralop_irno.rollout.refinement import Adaptive, Carry, Refinement
 from neuralop_irno.rollout.series import Frames, Series, on_mesh
@@ -53,6 +53,7 @@ def rollout(
     forcing: Frames | None = None,
     amend: Amendment | Sequence[Amendment] = (),
     given: Mapping[str, Any] | None = None,
+    per_sample: Collection[str] | None = None,
     refinement: Refinement | None = None,
     limit: float | None = None,
     on_untrusted: OnUntrusted = "record",
@@ -78,13 +79,17 @@ def rollout(
         forcing: fields that come with time: for each predicted frame what the model sees when it predicts it.
         amend: what changes frames after they are predicted, in order: `Known` values, say.
         given: what else the model is called with, by name; for a graph in parts ``edge_index``, ``batch``, ..
+        per_sample: names of those in ``given`` that have a row for each sample. Needed only where one is as
+            long as there are samples and is neither a field on the grid nor anything of a graph's nodes and
+            edges: when samples leave, their rows are cut from what is named, and from nothing else.
         refinement: how a refiner's answers are refined: `Refine`, `Adaptive`; by default as the model does.
         limit: the error estimate above which an answer is in doubt; see `neuralop_irno.rollout.trust`.
         on_untrusted: what to do then: ``record``, ``stop``, or a function that may return other frames.
         autocast: the precision inside the model; frames are float32 or better.
         grad: let gradients flow through the rollout.
         to: where frames go: memory (by default), a path that ends in ``.h5`` or ``.zarr``, `HDF5` or `Zarr`
-            with options, or a function that gets every `Step`.
+            with options, or a function that gets every `Step` and may end the rollout by returning
+            `Ending.STOPPED`.
 
     Shapes:
         - start: ``(B, C, *S)`` or ``(N, C)``; with a window ``(B, T, C, *S)`` or ``(N, T, C)``
@@ -106,10 +111,13 @@ def rollout(
     graph = graph_among((start,), {})
     history = _history(start if graph is None else graph.x, window)
     last = history[:, -1]
+    if not last.numel():
+        raise ValueError(expected("a start of at least one sample", tuple(last.shape), "data that hold one"))
     domain = _domain(last, graph, given or {})
     window, stepper = window or Window(), stepper or Stepper()
     stepper.check(last)
     _check_refinement(refinement, limit, on_untrusted, grad)
+    cut = check_rows(given or {}, domain, last.dim(), per_sample)
     bundle = window.outputs
 
     def whole(count: int) -> int:
@@ -117,7 +125,7 @@ def rollout(
         return -(-count // bundle) * bundle
 
     way = Propagator(
-        Caller(model, domain, graph, given, autocast),
+        Caller(model, domain, graph, given, autocast, last.dim(), cut),
         window,
         stepper,
         clock,
@@ -196,7 +204,9 @@ def _run(way: Propagator, plan: Plan, roster: Roster, changes: Sequence[Change],
                     roster.leave(torch.tensor([sample]), lasted, ending)
         way.begin(plan.steps, carry)
         for step in march(way, history, plan.steps, roster, changes, first):
-            sink.write(step)
+            if sink.write(step) is Ending.STOPPED:
+                roster.leave(roster.active, step.index + 1, Ending.STOPPED)
+                break
     finally:
         frames = sink.finish()
     return frames

@@ -79,36 +79,51 @@ class Sink(Protocol):
     def begin(self, plan: Plan) -> Saved | None:
         """Get ready, without writing anything yet; what an earlier run left, where it is to be continued."""
 
-    def write(self, step: Step) -> None:
-        """Take one frame. It is not changed afterwards."""
+    def write(self, step: Step) -> Ending | None:
+        """Take one frame. It is not changed afterwards.
+
+        Returns:
+            `Ending.STOPPED` to end the rollout with this frame.
+        """
 
     def finish(self) -> Tensor | None:
         """Close; all frames along a time axis, where they were kept."""
 
 
 class Memory:
-    """Keeps all frames, on their device."""
+    """Keeps all frames, on their device.
+
+    Args:
+        stop: called after every frame; true ends the rollout there.
+    """
+
+    def __init__(self, stop: Callable[[], bool] | None = None) -> None:
+        self._stop = stop
 
     def begin(self, plan: Plan) -> None:
         self._steps = plan.steps
         self._frames: list[Tensor] = []
         self._whole: Tensor | None = None
 
-    def write(self, step: Step) -> None:
+    def write(self, step: Step) -> Ending | None:
         if torch.is_grad_enabled():
             self._frames.append(step.frame)
-            return
-        if self._whole is None:  # one block of memory; a stack at the end would hold everything twice
-            shape = step.frame.shape
-            self._whole = step.frame.new_empty((shape[0], self._steps, *shape[1:]))
-        self._whole[:, step.index] = step.frame
+        else:
+            if self._whole is None:  # one block of memory; a stack at the end would hold everything twice
+                shape = step.frame.shape
+                self._whole = step.frame.new_empty((shape[0], self._steps, *shape[1:]))
+            self._whole[:, step.index] = step.frame
+        self._taken = step.index + 1
+        return Ending.STOPPED if self._stop is not None and self._stop() else None
 
     def finish(self) -> Tensor | None:
-        return torch.stack(self._frames, 1) if self._frames else self._whole
+        if self._frames:
+            return torch.stack(self._frames, 1)
+        return None if self._whole is None else self._whole[:, : self._taken]
 
 
 class Callback:
-    """Hands every step to a function, and keeps nothing."""
+    """Hands every step to a function, and keeps nothing. `Ending.STOPPED` in return ends the rollout."""
 
     def __init__(self, function: Callable[[Step], object]) -> None:
         self._function = function
@@ -116,8 +131,8 @@ class Callback:
     def begin(self, plan: Plan) -> None:
         """There is nothing to get ready."""
 
-    def write(self, step: Step) -> None:
-        self._function(step)
+    def write(self, step: Step) -> Ending | None:
+        return Ending.STOPPED if self._function(step) is Ending.STOPPED else None
 
     def finish(self) -> None:
         """There is nothing to close."""

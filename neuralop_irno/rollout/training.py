@@ -22,7 +22,7 @@ from torch.utils.checkpoint import checkpoint
 from neuralop_irno.domain.choice import domain_of
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.errors import expected
-from neuralop_irno.rollout.caller import Caller
+from neuralop_irno.rollout.caller import Caller, length
 from neuralop_irno.rollout.clock import Clock
 from neuralop_irno.rollout.curriculum import RolloutTraining
 from neuralop_irno.rollout.outcome import Roster
@@ -106,7 +106,13 @@ class InTime(nn.Module):
                 clock's start.
             given: what else the model is called with, by name: the edges of graphs, say.
         """
+        if x.shape[1] % self.window.inputs:
+            got = f"{x.shape[1]} channels for {self.window.inputs} frames"
+            raise ValueError(expected("x of whole frames, side by side on channels", got, "static= beside x"))
         history = unpacked(x, x.shape[1] // self.window.inputs)
+        # A batch that was collated has a row for each sample in every argument.
+        domain = domain_of(history[:, -1], given)
+        cut = [name for name, value in given.items() if length(value) == domain.samples]
         clock = self.clock if self.clock is None or t is None else replace(self.clock, start=t.flatten())
         if y is None or not self.training:
             frames = rollout(
@@ -119,6 +125,7 @@ class InTime(nn.Module):
                 static=static,
                 forcing=forcing,
                 given=given,
+                per_sample=cut,
                 grad=True,
             ).frames
             assert frames is not None
@@ -126,7 +133,7 @@ class InTime(nn.Module):
         calls = self.plan.calls_at(int(self.updates))
         self.updates += 1
         last = history[:, -1]
-        caller = Caller(self.model, domain_of(last, given), given=given)
+        caller = Caller(self.model, domain, given=given, axes=last.dim(), per_sample=cut)
         drive = None
         if forcing is not None:
             drive = Series("forcing", forcing, last, calls * self.window.outputs)

@@ -5,6 +5,7 @@ from neuralop.models import FNO
 from torch import Tensor, nn
 from torch_geometric.data import Batch, Data
 
+from neuralop_irno.rollout import Ending
 from neuralop_irno.rollout.sink import Plan, Saved, Sink, Step
 
 SIZES = (7, 4, 9)
@@ -60,10 +61,10 @@ class Breaking:
     def begin(self, plan: Plan) -> Saved | None:
         return self.sink.begin(plan)
 
-    def write(self, step: Step) -> None:
+    def write(self, step: Step) -> Ending | None:
         if step.index == self.frame:
             raise Interrupted
-        self.sink.write(step)
+        return self.sink.write(step)
 
     def finish(self) -> Tensor | None:
         return self.sink.finish()

@@ -211,7 +211,14 @@ def test_a_model_that_takes_more_than_the_field_is_given_it_by_name() -> None:
         return gain[:, None, None] * u + t
 
     start = torch.ones(2, 1, 3, dtype=torch.float64)
-    run = rollout(model, start, 2, given={"gain": torch.tensor([2.0, 3.0]).double()}, clock=Clock(step=0.5))
+    run = rollout(
+        model,
+        start,
+        2,
+        given={"gain": torch.tensor([2.0, 3.0]).double()},
+        per_sample=["gain"],
+        clock=Clock(step=0.5),
+    )
     assert run.frames[:, :, 0, 0].tolist() == [[2.0, 4.5], [3.0, 9.5]]
     assert run.times.tolist() == [0.5, 1.0]
 
