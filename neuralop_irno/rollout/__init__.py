@@ -1,9 +1,10 @@
 """Models that predict frame after frame from their own frames, on grids and on graphs.
 
-The function `rollout` has the name of this subpackage, and ``import neuralop_irno.rollout as r`` looks r up as
-an attribute of the package. So the subpackage is itself callable: it is ``irno.rollout(model, start, steps)``.
+The function `rollout` has the name of this subpackage, and ``import neuralop_irno.rollout as r`` looks r up
+as an attribute of the package. So the subpackage is callable: it is ``irno.rollout(model, start, steps)``.
 """
 
+import inspect
 import sys
 from types import ModuleType
 
@@ -39,3 +40,4 @@ class _Callable(ModuleType):
 
 
 sys.modules[__name__].__class__ = _Callable
+__signature__ = inspect.signature(_rollout)

@@ -1,6 +1,7 @@
 """Arguments by sample, the end of a rollout by its own function, and input that does not fit."""
 
 import importlib
+import inspect
 import os
 import signal
 from typing import Any
@@ -142,6 +143,7 @@ def test_the_subpackage_is_the_function_and_holds_the_names() -> None:
 
     assert r is irno.rollout is importlib.import_module("neuralop_irno.rollout")
     assert r.HDF5 is HDF5
+    assert list(inspect.signature(r).parameters)[:3] == ["model", "start", "steps"]
     assert torch.equal(r(lambda u: 2 * u, START, 2).frames[:, 1], 4 * START)
 
 
