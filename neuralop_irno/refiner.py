@@ -278,7 +278,7 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
         config = self.config
         other = type(self)(**{**config, **parts})
         other.sizes = agreed_sizes(self.sizes, other.base.sizes())
-        other.describe(**{name: config[name] for name in parts if name != "base"})
+        other.describe(**{name: config[name] for name in ("correction", "solver", "alpha", "gradient")})
         return other.train(self.training)
 
     def _trajectory(self, problem: Problem, y: Tensor, taken: Tensor | None) -> Trajectory:

@@ -53,6 +53,7 @@ class Caller:
         self.refiner = inner if isinstance(inner, IterativeRefiner) else None
         # Not frozen: the model stays what it is, weights, mode and all.
         self._call = model if self.refiner else wrap_operator(model, frozen=False)
+        self._base: BaseOperator = self.refiner.base if self.refiner else self._call
 
     def answer(self, x: Tensor, times: Times) -> Tensor:
         """What the model says."""
@@ -105,11 +106,13 @@ class Caller:
         return answer.to(x.dtype)
 
     def _arguments(self, x: Tensor, times: Times) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        # A clock offers every time that it has; a model may take one of them.
+        taken = {name: time for name, time in times.items() if not self._base.unknown((), {name: time})}
         if self.graph is None:
-            return (), {"x": x, **self.given, **times}
+            return (), {"x": x, **self.given, **taken}
         graph = copy.copy(self.graph)
         graph.x = x
-        return (graph,), {**self.given, **times}
+        return (graph,), {**self.given, **taken}
 
     def _precision(self, x: Tensor) -> AbstractContextManager[object]:
         return torch.autocast(x.device.type, self._autocast) if self._autocast else nullcontext()

@@ -165,6 +165,10 @@ def test_untrained_answer_is_the_base_s_however_it_is_called(case: Case) -> None
     assert same(model(**call), answer)
     assert same(model.solve(**call).value, answer)
     sample = {"weight": torch.ones(2), **call, "y": torch.randn_like(solution(answer)), "name": "a sample"}
+    with pytest.raises(TypeError, match="expected an argument of forward, got '"):
+        model(**sample)
+    assert same(model(**model.arguments(sample)), answer)
+    model.ignore = ("weight", "name")
     assert same(model(**sample), answer)
     sample.pop("y")
     assert same(model.problem((), sample).x, model.problem(tuple(call.values()), {}).x)
