@@ -14,10 +14,18 @@ from torch import nn
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from neuralop_irno.errors import expected
+from neuralop_irno.persistence import CACHE
 from neuralop_irno.registry import MODELS, parameters_of
 
 HARMLESS = (nn.functional.gelu, nn.functional.relu, nn.functional.silu, nn.functional.tanh)
 """Functions that neuraloperator's metadata mention, and whose call can do no harm."""
+
+
+UNREADABLE = (
+    RuntimeError, pickle.UnpicklingError, EOFError, OSError, TypeError, AttributeError, LookupError,
+    ArithmeticError,
+)  # fmt: skip
+"""What torch raises on damaged files, beside errors that this module raises itself."""
 
 
 def load_base(folder: str | os.PathLike[str], name: str, trusted: bool = False) -> nn.Module:
@@ -37,9 +45,13 @@ def load_base(folder: str | os.PathLike[str], name: str, trusted: bool = False) 
     state = _read(Path(folder) / f"{name}_state_dict.pt", trusted)
     metadata.pop("_version", None)
     arch, args = metadata.pop("_name", None), metadata.pop("args", ())
-    if arch is None:
+    if not isinstance(arch, str):
         raise ValueError(
             expected("what neuraloperator writes about a model", f"{sorted(metadata)}", "another name")
+        )
+    if CACHE in metadata:  # a model that is read from a file makes no folder
+        raise ValueError(
+            expected(f"no {CACHE} folder in {name}_metadata.pkl", f"{metadata[CACHE]}", "another file")
         )
     constructor = MODELS.lookup(arch.lower())
     # neuraloperator records the default of an argument that was passed by position, beside the argument.
@@ -62,7 +74,7 @@ def _read(path: Path, trusted: bool) -> dict[str, Any]:
         raise ValueError(broken)
     try:
         return _unpickled(path, trusted)
-    except (RuntimeError, pickle.UnpicklingError) as error:
+    except UNREADABLE as error:
         raise ValueError(broken) from error
 
 
@@ -74,7 +86,7 @@ def _unpickled(path: Path, trusted: bool) -> dict[str, Any]:
             expected(
                 "a file of tensors and plain data",
                 f"{path.name}, which names {', '.join(refused)} and needs trusted unpickling",
-                "trusted=True, if you know where it comes from",
+                "load_base(.., trusted=True) or irno train --trust-base, if you know where it comes from",
             )
         )
     with safe_globals([_resolve(word) for word in named]):

@@ -86,7 +86,7 @@ def test_code_in_a_file_runs_only_where_it_is_trusted(tmp_path: Path, file: str)
     torch.save(content, tmp_path / file)
     before = contents(tmp_path)
     WITNESSES.clear()
-    reason = rf"{file}, which names test_base_files.confess and needs trusted unpickling; try trusted=True"
+    reason = rf"{file}, which names test_base_files.confess and needs trusted unpickling; try load_base"
     with pytest.raises(ValueError, match=reason):
         load_base(tmp_path, "model")
     assert not WITNESSES
