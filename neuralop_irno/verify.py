@@ -17,7 +17,8 @@ from neuralop_irno.errors import expected
 from neuralop_irno.rollout.files import SUFFIXES
 from neuralop_irno.study import record
 from neuralop_irno.training import snapshot
-from neuralop_irno.training.folder import MODEL
+from neuralop_irno.training.folder import HISTORY, MODEL
+from neuralop_irno.training.identity import DIGESTS
 from neuralop_irno.training.run import CONFIG
 
 OK, DAMAGED, UNKNOWN = "ok", "damaged", "unknown"
@@ -25,7 +26,6 @@ OK, DAMAGED, UNKNOWN = "ok", "damaged", "unknown"
 DATA = "data.json"
 """The file of a run folder that holds the digests of whole data files, from the first `verify_data` on."""
 
-DIGESTS = "digests.json"
 NO_DIGEST = "format 1, which has no digest"
 
 
@@ -98,14 +98,13 @@ def verify_data(folder: str | os.PathLike[str]) -> list[Finding]:
     found: dict[str, Finding] = {}
     whole: dict[str, Any] = {}
     for split, data in splits.items():
-        begun = known.get(split, {}).get("files", {})
-        for file in getattr(data, "files", ()):
-            ends, all_of_it = digest.of_file(file), digest.of_file(file, whole=True)
-            then = begun.get(ends.pop("name"))
-            whole[str(file)] = all_of_it
-            if then is not None and then != ends:
-                found[str(file)] = Finding(str(file), DAMAGED, f"not the file that split {split} began with")
-            elif before.get(str(file), all_of_it) != all_of_it:
+        files = getattr(data, "files", ())
+        begun = list(known.get(split, {}).get("files", {}).values())
+        for file, then in zip(files, begun or [None] * len(files), strict=True):
+            ends, whole[str(file)] = digest.of_file(file), digest.of_file(file, whole=True)
+            if then is not None and any(ends[name] != value for name, value in then.items()):
+                found[str(file)] = Finding(str(file), DAMAGED, f"not the file that the run's {split} was")
+            elif before.get(str(file), whole[str(file)]) != whole[str(file)]:
                 found[str(file)] = Finding(str(file), DAMAGED, f"not the file whose digest is in {DATA}")
             else:
                 why = "" if then is not None else "no digest from the beginning of the run"
@@ -156,11 +155,18 @@ def _tensors(path: Path) -> str:
 
 
 def _rollout(path: Path) -> str:
-    with SUFFIXES[path.suffix](path).contents() as found:
-        problems = found.problems()
+    file = SUFFIXES[path.suffix](path)
+    group = file.storage.open(path, "r")
+    try:
+        if "format" not in group.attrs and "complete" not in group:
+            raise _ForeignError
+    finally:
+        file.storage.close(group)
+    with file.contents() as contents:
+        problems = contents.problems()
     if problems:
         raise ValueError("; ".join(problems))
-    return "" if found.format > 1 else NO_DIGEST
+    return NO_DIGEST if contents.format == 1 else ""
 
 
 def _yaml(path: Path) -> str:
@@ -197,34 +203,28 @@ CHECKS: Mapping[str, Callable[[Path], str]] = {
 
 
 def _disagreements(folder: Path) -> Iterator[tuple[Path, str]]:
-    """Files of a run folder that are missing, or not what the snapshot beside them says."""
-    main = snapshot.main_file(folder)
-    try:
-        content = checkpoint.read(main)[1]
-        progress = content["progress"]
-        yield from ((file, "missing") for file in _needed(folder, content) if not file.is_file())
-    except (FileNotFoundError, ValueError, KeyError):
-        return
-    stored = _plain(folder / "history.json")
-    length = min(len(stored), len(progress["history"])) if isinstance(stored, list) else 0
-    if isinstance(stored, list) and stored[:length] != progress["history"][:length]:
-        yield folder / "history.json", f"another history than in {main.name}"
-    shown, own = _plain(folder / DIGESTS), content.get("identity")
-    if isinstance(shown, dict) and isinstance(own, dict):
-        short = {**own, "model": digest.of_json(own["model"]), "loss": digest.of_json(own["loss"])}
-        if shown != short:
-            yield folder / DIGESTS, f"other digests than in {main.name}"
-
-
-def _needed(folder: Path, content: Mapping[str, Any]) -> Iterator[Path]:
-    """The files that a snapshot needs beside its main one."""
-    progress, own = content["progress"], content.get("identity")
-    processes = content["world"] if own is None else own["processes"]
-    stage = progress["update"] if own is None else f"{progress['epoch']}-{progress['update']}"
-    for rank in range(processes):
-        yield folder / f".snapshot-{stage}.rank{rank}{checkpoint.SUFFIX}"
-    if progress["history"]:
-        yield folder / MODEL
+    """Files of a run folder that are missing, or not what the snapshots beside them say."""
+    for main in (snapshot.main_file(folder), snapshot.previous_file(folder)):
+        try:
+            content = checkpoint.read(main)[1]
+            history, own = content["progress"]["history"], content.get("identity")
+        except (FileNotFoundError, ValueError, KeyError):
+            continue  # missing, or damaged, which is known
+        if own is not None:
+            yield from ((part, "missing") for part in snapshot.parts(folder, content) if not part.is_file())
+        if history and not (folder / MODEL).is_file():
+            yield folder / MODEL, "missing"
+        stored = _plain(folder / HISTORY)
+        # A run that was stopped between two writes has one epoch more in one of the two.
+        if isinstance(stored, list) and any(
+            one != other for one, other in zip(stored, history, strict=False)
+        ):
+            yield folder / HISTORY, f"another history than in {main.name}"
+        shown = _plain(folder / DIGESTS)
+        if isinstance(own, dict) and isinstance(shown, dict):
+            short = {**own, "model": digest.of_json(own["model"]), "loss": digest.of_json(own["loss"])}
+            if shown != short:
+                yield folder / DIGESTS, f"other digests than in {main.name}"
 
 
 def _plain(path: Path) -> Any:

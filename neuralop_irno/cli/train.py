@@ -27,6 +27,11 @@ def add_to(commands: Any) -> None:
     command.add_argument("config", type=Path, help="a YAML file; see examples/configs")
     command.add_argument("--folder", type=Path, help="the run folder, in place of the config's")
     command.add_argument("--resume", action="store_true", help="go on from the folder's last snapshot")
+    command.add_argument(
+        "--trust-base",
+        action="store_true",
+        help="unpickle whatever the files of a base from neuraloperator hold: they can run any code",
+    )
     add_common(command)
     command.set_defaults(run=run)
 
@@ -39,7 +44,9 @@ def run(options: argparse.Namespace) -> None:
 
     experiment = read_experiment(options.config)
     folder = options.folder or Path(experiment.folder)
-    history = train_experiment(experiment, folder, options.device, options.resume, say, show=not options.json)
+    history = train_experiment(
+        experiment, folder, options.device, options.resume, say, not options.json, options.trust_base
+    )
     if not Peers.join(local_device(options.device)).first:
         return
     last = history[-1] if history else {}

@@ -36,6 +36,7 @@ def train_experiment(
     resume: bool = False,
     say: Callable[[str], None] = print,
     show: bool = True,
+    trust_base: bool = False,
 ) -> History:
     """Run an experiment in a folder, and return the refiner's history.
 
@@ -47,6 +48,7 @@ def train_experiment(
         resume: go on from the last snapshots, if there are any.
         say: takes lines of text for the user.
         show: whether to draw progress bars.
+        trust_base: unpickle whatever the files of a base from neuraloperator hold.
     """
     recipe, base_recipe = experiment.build_recipe(), experiment.build_base_recipe()
     loss = experiment.build_loss()
@@ -59,7 +61,7 @@ def train_experiment(
     refuse_empty(training=splits["train"], validation=splits["valid"])
     metric = METRICS.lookup(own_metric(splits["train"]))
     torch.manual_seed(recipe.seed)
-    base = experiment.build_base(splits)
+    base = experiment.build_base(splits, trust_base)
     _rehearse(experiment, base, splits["train"])
     if peers.first:
         # Again, and held: another run may have begun in the folder meanwhile.

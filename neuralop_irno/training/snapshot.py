@@ -107,6 +107,12 @@ def previous_file(folder: Path) -> Path:
     return folder / f"snapshot.previous{SUFFIX}"
 
 
+def parts(folder: Path, content: Mapping[str, Any]) -> list[Path]:
+    """The files of all processes that belong to a snapshot, by what its main file holds."""
+    stage = _stage(Progress(**content["progress"]))
+    return [_own_file(folder, rank, stage) for rank in range(content["identity"]["processes"])]
+
+
 def save(folder: Path, run: Run, own: Identity, peers: Peers) -> None:
     """Write the snapshot of this process; the first process's file, written last, makes it count.
 
