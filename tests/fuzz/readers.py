@@ -187,7 +187,7 @@ def replace_array(draw: random.Random, path: Path) -> None:
                 file[name] = h5py.SoftLink(f"/{draw.choice(names)}")
             elif action == "huge" and array is not None:
                 file.create_dataset(name, (10**12, *array.shape[1:]), "f4", chunks=True)
-            if name in file and action in ("array", "dtype", "nan", "huge"):
+            if action in ("array", "dtype", "nan", "huge") and name in file:
                 file[name].attrs.update(attributes)
     elif path.suffix == ".npz":
         np.savez(path, **{draw.choice(["x", "y", "pos"]): value, "x": np.zeros((3, 1, 8)), "y": value})
