@@ -4,14 +4,17 @@ import pytest
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
+from torch_geometric.nn import GraphSAGE
 
 from neuralop_irno import IterativeRefiner
 from neuralop_irno.calibration import PREDICTORS, Calibration
 from neuralop_irno.data.dataset import FieldDataset, windows
+from neuralop_irno.data.mesh_fields import heat_in_wind
 from neuralop_irno.diagnostics.base_check import check_base
 from neuralop_irno.diagnostics.calibration import calibrate, gather, halves, same_samples
 from neuralop_irno.diagnostics.report import diagnose
 from neuralop_irno.registry import DATASETS
+from neuralop_irno.training.batches import load_all
 
 
 def test_the_factor_is_the_conformal_quantile() -> None:
@@ -126,3 +129,17 @@ def test_data_of_flows_name_the_flow_of_each_sample(name: str) -> None:
     assert len(data.groups) == len(data)
     assert data.groups.unique().tolist() == [0, 1]
     assert data.files == ()
+
+
+def test_graphs_are_calibrated_and_diagnosed_like_fields() -> None:
+    data = heat_in_wind(samples=(1, 1, 8), spacing=0.3)["test"]
+    correction = {"name": "meshgraph", "width": 4, "steps": 1}
+    model = IterativeRefiner(GraphSAGE(data[0].x.shape[1], 4, 1, 1), correction, steps=2)
+    nn.init.normal_(model.correction.last.weight, std=0.1)
+    first, second = halves(data)
+    found = calibrate(model, (sample for _, sample in load_all(first.data)), 0.5, first.groups)
+    assert found.samples == 4
+    batches = (sample for _, sample in load_all(second.data))
+    report = diagnose(model, batches, samples=1, steps=2, iterations=2, show=False)
+    assert report.convergence.errors.shape == (3, 4)
+    assert report.calibration == found
