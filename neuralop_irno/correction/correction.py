@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,6 +16,8 @@ from neuralop_irno.errors import expected
 
 class Correction(nn.Module):
     """Phi: from an input x and a state h to an update laid out like h.
+
+    Of a call of the base it sees x and the domain alone: no times, parameters, masks or further fields.
 
     Subclasses define ``forward(x, h)``. One that can do part of its work before h is known says so in
     `prepare`, and takes the prepared object in place of x.
@@ -115,11 +118,18 @@ class FunctionCorrection(Correction):
         return self.function(x, h)
 
 
+@dataclass(frozen=True)
+class Shared:
+    """A part of what a correction prepared that belongs to all samples, whatever it is."""
+
+    value: Any
+
+
 def part_of(prepared: Any, domain: Domain, keep: Tensor) -> Any:
     """The kept samples' part of whatever a correction prepared: fields, domains, and containers of them.
 
-    Containers are those of ``torch.utils._pytree``: tuples, named tuples, lists, dicts. Numbers, strings and
-    None belong to all samples. Anything else cannot be divided, and is a TypeError.
+    Containers are those of ``torch.utils._pytree``: tuples, named tuples, lists, dicts. Numbers, strings,
+    None and what is `Shared` belong to all samples. Anything else cannot be divided, and is a TypeError.
     """
 
     def part(leaf: Any) -> Any:
@@ -127,7 +137,7 @@ def part_of(prepared: Any, domain: Domain, keep: Tensor) -> Any:
             return domain.take(leaf, keep)
         if isinstance(leaf, Domain):
             return leaf.select(keep)
-        if leaf is None or isinstance(leaf, (bool, int, float, str)):
+        if leaf is None or isinstance(leaf, (bool, int, float, str, Shared)):
             return leaf
         wanted = "what `prepare` returns as fields, a domain, or tuples, lists and dicts of them"
         raise TypeError(expected(wanted, type(leaf).__name__, "a tuple of tensors"))

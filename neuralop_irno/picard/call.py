@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from neuralop_irno.base.operator import signature_of
-from neuralop_irno.correction.correction import Correction
+from neuralop_irno.correction.correction import Correction, Shared
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.graph import GraphDomain
 from neuralop_irno.domain.grid import GridDomain
@@ -26,7 +26,7 @@ class Call(NamedTuple):
         domain: where the state lives.
         graph_words: what of the domain it is told, under which names.
         names: of what else it is told.
-        values: the same, in this order.
+        values: the same, in this order; what is no tensor belongs to all samples.
     """
 
     free: Tensor | None
@@ -37,7 +37,8 @@ class Call(NamedTuple):
 
     def words(self) -> dict[str, Any]:
         """Everything, by name."""
-        found = dict(zip(self.names, self.values, strict=True))
+        values = [part.value if isinstance(part, Shared) else part for part in self.values]
+        found = dict(zip(self.names, values, strict=True))
         domain = self.domain
         if isinstance(domain, GraphDomain):
             own = {"batch": domain.batch, "pos": domain.pos}
@@ -99,7 +100,8 @@ def laid_out(block: nn.Module, start: Tensor, free: Tensor | None, given: Mappin
     graph_words = tuple(
         name for name in given if name in ("edge_index", *edge_words) or (name in OF_GRAPHS and name in asked)
     )
-    return Call(free, domain, graph_words, tuple(others), tuple(others.values()))
+    values = tuple(value if isinstance(value, Tensor) else Shared(value) for value in others.values())
+    return Call(free, domain, graph_words, tuple(others), values)
 
 
 def arguments(block: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
