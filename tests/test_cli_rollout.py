@@ -1,14 +1,19 @@
 """``irno rollout`` as a user runs it."""
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
 import torch
 from test_cli import CONFIG, Capsys, contents, refused, written
+from torch_geometric.data import Data
 
 from neuralop_irno.cli.main import main
+from neuralop_irno.cli.rollout import fields_in
 from neuralop_irno.metrics import vrmse
+from neuralop_irno.rollout import Window
 from neuralop_irno.training.run import read_run
 
 
@@ -56,3 +61,30 @@ def test_rollouts_that_the_data_cannot_judge(run_folder: Path, capsys: Capsys) -
     assert "expected steps >= 1, got 0" in refused(capsys, "rollout", run_folder, "--steps", 0)
     message = refused(capsys, "rollout", run_folder, "--steps", 2, "--fields", 2)
     assert "expected x and y of frames of 2 fields, got 1 channels in x and 1 in y" in message
+
+
+@pytest.mark.parametrize("kind", ["graphs", "files"])
+def test_data_that_cannot_be_judged_are_refused_by_name(kind: str) -> None:
+    data = [{"x": torch.ones(1, 4), "y": torch.ones(1, 4)}] if kind == "files" else [Data(x=torch.ones(3, 1))]
+    words = "read from files piece by piece" if kind == "files" else "meshes or graphs"
+    with pytest.raises(
+        TypeError, match=rf"^expected flows on a grid .*, got .*{words}.*; try irno\.rollout\("
+    ):
+        fields_in(data)
+
+
+def test_a_signal_ends_it_after_a_frame_and_without_a_report(
+    run_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capsys
+) -> None:
+    class Signalling(Window):
+        def slide(self, history: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
+            os.kill(os.getpid(), signal.SIGTERM)
+            return super().slide(history, frames)
+
+    monkeypatch.setattr("neuralop_irno.rollout.Window", Signalling)
+    before = contents(run_folder)
+    with pytest.raises(SystemExit) as ended:
+        main(["rollout", str(run_folder), "--steps", "2", "--step", "0.1"])
+    assert ended.value.code == 143
+    assert capsys.readouterr().err == "irno: SIGTERM: stopped after frame 2; no report\n"
+    assert contents(run_folder) == before
