@@ -70,3 +70,11 @@ def test_a_fixed_point_does_not_know_alpha() -> None:
     ).train()
     model(X).square().sum().backward()
     assert model.solver.alpha.values.grad.abs().max() < 1e-9
+
+
+def test_default_tolerances_are_close_to_a_long_unroll() -> None:
+    _, exact = gradients("unrolled", steps=80)
+    _, ours = gradients("implicit", steps=80)
+    size = torch.stack([g.norm() for g in exact]).norm()
+    away = torch.stack([(a - b).norm() for a, b in zip(ours, exact, strict=True)]).norm()
+    assert away < 3e-5 * size

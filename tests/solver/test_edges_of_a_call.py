@@ -12,6 +12,7 @@ from conftest import Contracting, Linear, identity, zero
 from torch import Tensor, nn
 
 from neuralop_irno import Correction, IterativeRefiner, Outcome, Picard, UNet, diagnose
+from neuralop_irno.base.checks import check_finite
 from neuralop_irno.correction.correction import FunctionCorrection
 from neuralop_irno.correction.equivariant import ShiftEquivariant
 from neuralop_irno.correction.residual import WithResidual
@@ -286,3 +287,11 @@ def test_a_start_of_points_is_checked() -> None:
         model(**call, start=torch.zeros(1, 4, 1))
     with pytest.raises(ValueError, match=r"expected start to be finite"):
         model(**call, start=torch.full((1, 5, 1), torch.nan))
+
+
+def test_looking_for_holes_waits_for_no_device_and_does_not_hinder_export() -> None:
+    check_finite(torch.empty(2, device="meta"), "x")  # a device whose values cannot be read
+    model = IterativeRefiner(identity, Contracting(), steps=2).eval()
+    with torch.no_grad():
+        exported = torch.export.export(model, (X,), strict=False).module()
+        torch.testing.assert_close(exported(X), model(X))
