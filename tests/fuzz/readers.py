@@ -225,7 +225,8 @@ def mutant(number: int, seed: int, source: Path, known: dict[str, Any], home: Pa
     for _ in range(draw.choice([1, 1, 1, 2])):
         files = sorted(path for path in home.rglob("*") if path.is_file())
         if files:
-            draw.choice(MUTATIONS)(draw, draw.choice(files))
+            with contextlib.suppress(Exception):  # arrays of a file that is damaged already stay as they are
+                draw.choice(MUTATIONS)(draw, draw.choice(files))
     words = json.dumps(known[name]).replace(json.dumps(str(source / name))[1:-1], str(home))
     return dict(json.loads(words))
 
