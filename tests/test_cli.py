@@ -89,6 +89,7 @@ def test_list_of_an_unknown_family_names_the_families(capsys: Capsys) -> None:
         ("evaluate", ["folder", "--steps", "--metric", "--split", "irno list metrics"]),
         ("rollout", ["folder", "--steps", "--refine", "--video", "blew up", "rollout.json"]),
         ("list", ["family", "--json", "plugins"]),
+        ("study", ["with 95 % intervals over the seeds", "--scale"]),
     ],
 )
 def test_help_teaches(command: str, words: list[str], capsys: Capsys) -> None:
@@ -113,8 +114,14 @@ def test_version(capsys: Capsys) -> None:
         ("trian c.yaml", "invalid choice: 'trian'"),
         ("train", "required: config"),
         ("train c.yaml --resmue", "unrecognized arguments: --resmue"),
-        ("train c.yaml --device tpu", "expected a device, got 'tpu'; try cpu or cuda"),
-        ("train c.yaml --device meta", "expected a device, got 'meta'; try cpu or cuda"),
+        ("train c.yaml --device tpu", "expected a device, got 'tpu'; try cpu, cuda, cuda:1, mps or xpu"),
+        ("train c.yaml --device meta", "expected a device, got 'meta'; try cpu, cuda, cuda:1, mps or xpu"),
+        (
+            "train c.yaml --device cuda:99",
+            "of type 'cuda', got 'cuda:99'; try cpu",
+        ),
+        ("evaluate r --device xpu:99", "of type 'xpu', got 'xpu:99'; try cpu"),
+        ("demo --device mps:9", "of type 'mps', got 'mps:9'; try cpu"),
         ("evaluate run --steps -1", "expected a whole number >= 0, got '-1'; try 6"),
         ("evaluate run --steps two", "expected a whole number >= 0, got 'two'; try 6"),
         ("evaluate run --split tset", "invalid choice: 'tset'"),

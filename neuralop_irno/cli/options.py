@@ -8,23 +8,37 @@ import math
 import sys
 from typing import Any
 
-import torch
-
 from neuralop_irno.errors import expected
 
 SPLITS = ("train", "valid", "test")
 
 
+DEVICES = "cpu, cuda, cuda:1, mps or xpu"
+
+
 def device(word: str) -> str:
     """A device that this machine has."""
+    if word == "cpu":
+        return word  # the default needs no torch, whose import takes seconds
+    import torch
+
     try:
-        kind = torch.device(word).type
+        found = torch.device(word)
     except RuntimeError as error:
-        raise argparse.ArgumentTypeError(expected("a device", repr(word), "cpu or cuda")) from error
-    if kind not in ("cpu", "cuda"):
-        raise argparse.ArgumentTypeError(expected("a device", repr(word), "cpu or cuda"))
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise argparse.ArgumentTypeError(expected("a device of this machine", repr(word), "cpu"))
+        raise argparse.ArgumentTypeError(expected("a device", repr(word), DEVICES)) from error
+    if found.type == "cpu":
+        return word
+    counts = {
+        "cuda": torch.cuda.device_count,
+        "mps": lambda: int(torch.backends.mps.is_available()),
+        "xpu": torch.xpu.device_count,
+    }
+    if found.type not in counts:
+        raise argparse.ArgumentTypeError(expected("a device", repr(word), DEVICES))
+    count = counts[found.type]()
+    if not (found.index or 0) < count:
+        wanted = f"a device of this machine, which has {count} of type '{found.type}'"
+        raise argparse.ArgumentTypeError(expected(wanted, repr(word), "cpu"))
     return word
 
 
@@ -61,7 +75,7 @@ def add_split(command: argparse.ArgumentParser) -> None:
 
 def add_common(command: argparse.ArgumentParser) -> None:
     """``--device`` and ``--json``."""
-    command.add_argument("--device", type=device, default="cpu", help="cpu or cuda (default: cpu)")
+    command.add_argument("--device", type=device, default="cpu", help=f"{DEVICES} (default: cpu)")
     command.add_argument("--json", action="store_true", help="print the result as JSON, and nothing else")
 
 

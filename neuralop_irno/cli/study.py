@@ -16,7 +16,7 @@ def add_to(commands: Any) -> None:
         help="rerun a table: bases, refiners and controls over several seeds",
         description=(
             "Trains every model of a study, measures each, and writes one JSON for each run and a table "
-            "with 95 %% intervals over the seeds: table.txt, table.md, table.json. A study that was killed "
+            "with 95 % intervals over the seeds: table.txt, table.md, table.json. A study that was killed "
             "goes on where it stopped when it is started again in the same folder. Studies that come with "
             "the package are named; those of your own are YAML files."
         ),

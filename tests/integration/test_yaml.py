@@ -1,0 +1,111 @@
+"""Config files: YAML without surprises, and README's own in neuraloperator's get_model."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import neuralop
+import pytest
+import torch
+from zencfg.bunch import Bunch
+
+from neuralop_irno import IterativeRefiner
+from neuralop_irno.config import experiment, read_experiment
+from neuralop_irno.yaml_files import parsed, read_yaml, written
+
+BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 10)
+)
+
+README = """
+model:
+  model_arch: irno
+  data_channels: 3
+  out_channels: 1
+  base:       {model_arch: fno, n_modes: [16, 16], hidden_channels: 32}
+  correction: {name: unet, width: 16, depth: 4, padding: circular}
+  solver:     {name: picard, alpha: 0.5}
+  steps: 4
+"""
+
+
+def test_the_yaml_of_the_readme_in_get_model() -> None:
+    model = neuralop.get_model(Bunch(parsed(README))).eval()
+    assert isinstance(model, IterativeRefiner)
+    assert model(torch.zeros(1, 3, 32, 32)).shape == (1, 1, 32, 32)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e-3", 1e-3), ("1E5", 1e5), ("+.5", 0.5), ("1.", 1.0), ("-7", -7), ("0x10", 16), ("010", 10),
+        ("1_000", "1_000"), ("1:30", "1:30"), ("no", "no"), ("on", "on"), ("Yes", "Yes"), ("true", True),
+        ("False", False), ("~", None), ("null", None), ("2026-11-01", "2026-11-01"), ("'1e-3'", "1e-3"),
+    ],
+)  # fmt: skip
+def test_plain_text_is_what_it_looks_like(text: str, value: Any) -> None:
+    found = parsed(f"key: {text}")["key"]
+    assert (found, type(found)) == (value, type(value))
+    assert parsed(written({"key": value}).decode()) == {"key": value}
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("data: {}\ndata: {}", "the key 'data' twice"),
+        ("model: {steps: 1, steps: 2}", "the key 'steps' twice"),
+        ("a: &a [*a]", "an alias that holds itself"),
+        (BOMB, "of which at most 100000 are read"),
+        ("[" * 5000, "recursion"),
+        ("a: " + "9" * 5000, "digits"),
+        ("a: !!binary aGk=", "a bytes, which is neither text"),
+        ("a: !!set {x}", "a set, which is neither text"),
+        ("a: !!python/object/apply:os.getcwd []", "could not determine a constructor"),
+        ("a: '" + "x" * 300_000 + "'", "expected at most 262144 bytes in c.yaml, got 300005"),
+    ],
+)
+def test_what_is_no_plain_config_is_refused_at_once(text: str, problem: str, tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    began = time.process_time()
+    with pytest.raises(ValueError, match=r"^expected [^\n]+, got [^\n]+; try [^\n]+$") as caught:
+        read_yaml(path)
+    assert problem in str(caught.value)
+    assert time.process_time() - began < 30
+
+
+def test_aliases_and_merged_keys_may_be_used() -> None:
+    assert parsed("a: &x {b: 1, c: 2}\nd: {<<: *x, b: 3}\ne: *x")["d"] == {"b": 3, "c": 2}
+
+
+@pytest.mark.parametrize("place", ["data", "model", "base", "training", "list"])
+def test_a_config_cannot_grant_itself_trust(place: str, tmp_path: Path) -> None:
+    trust = {"trusted": True}
+    base = {"checkpoint": "folder", "name": "model", **(trust if place == "base" else {})}
+    config: dict[str, Any] = {"data": {"name": "burgers"}, "model": {"base": base}, "training": {}}
+    if place in config:
+        config[place].update(trust)
+    if place == "list":
+        config["model"]["correction"] = [trust]
+    (tmp_path / "c.yaml").write_bytes(written(config))
+    with pytest.raises(ValueError, match=r"expected trust from the command line.*--trust-base"):
+        read_experiment(tmp_path / "c.yaml")
+
+
+def test_errors_name_the_path_of_the_key() -> None:
+    config = experiment({
+        "data": {"name": "burgers", "frames": "many"},
+        "model": {"base": {"model_arch": "fno"}, "correction": {"name": "unet", "width": "wide"}},
+        "training": {"epochs": 10**30},
+    })  # fmt: skip
+    conv = torch.nn.Conv1d(1, 1, 1)
+    for build, key in (
+        (config.splits, "data.frames"),
+        (config.build_recipe, "training.epochs"),
+        (lambda: config.build_refiner(conv), "model.correction.width"),
+    ):
+        with pytest.raises(TypeError) as caught:
+            build()
+        assert caught.value.__notes__ == [f"in the config at {key}"]
