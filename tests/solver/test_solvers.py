@@ -105,7 +105,7 @@ def test_the_scale_of_the_data_does_not_matter(solver: str, scale: float) -> Non
 
 def test_anderson_is_never_worse_than_picard() -> None:
     generator = torch.Generator().manual_seed(4)
-    for trial in range(120):
+    for trial in range(45):
         kind = ("symmetric", "positive", "not normal")[trial % 3]
         n = int(torch.randint(2, 33, (), generator=generator))
         iteration = contraction(kind, n, generator)
@@ -129,20 +129,23 @@ def test_anderson_with_enough_memory_solves_a_linear_problem_in_as_many_steps_as
 
 @pytest.mark.parametrize("solver", ["picard", "anderson", "broyden", "aitken"])
 def test_the_bound_is_above_the_true_distance(solver: str) -> None:
-    """On 1,000 random contractions, in every case that converged."""
+    """On 50 random contractions from 20 random starts each, in every case that converged."""
     generator = torch.Generator().manual_seed(6)
     holds = 0
-    for trial in range(1000):
+    for trial in range(50):
         kind = ("symmetric", "positive", "not normal")[trial % 3]
         n = int(torch.randint(2, 25, (), generator=generator))
         iteration = contraction(kind, n, generator)
         offset = torch.randn(n, generator=generator, dtype=torch.float64)
         limit = torch.linalg.solve(torch.eye(n, dtype=torch.float64) - iteration, offset)
-        solution = linear(iteration, offset).solve(empty(1, n), solver=solver, rtol=1e-4, max_steps=1000)
-        assert solution.outcomes[0] is Outcome.CONVERGED
+        start = torch.randn(20, 1, n, generator=generator, dtype=torch.float64)
+        solution = linear(iteration, offset).solve(
+            empty(20, n), start=start, solver=solver, rtol=1e-4, max_steps=1000
+        )
+        assert set(solution.outcomes) == {Outcome.CONVERGED}
         distance = rms(solution.value - limit)
         assert (distance <= solution.error_bound).all(), (trial, kind, n)
-        holds += int(solution.bound_holds)
+        holds += int(solution.bound_holds.sum())
     assert holds > (300 if solver == "picard" else 0)  # accelerated iterations are seldom steady
 
 
