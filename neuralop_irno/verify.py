@@ -67,7 +67,7 @@ def verify(place: str | os.PathLike[str]) -> list[Finding]:
     if not root.exists():
         raise FileNotFoundError(expected("a folder of files", f"none at {root}", "another path"))
     found = {item: _checked(item) for item in _items(root)}
-    for folder in sorted({item.parent for item in found}):
+    for folder in sorted({item.parent for item in found if item != root}):
         for item, why in _disagreements(folder):
             if found.get(item, (OK, ""))[0] != DAMAGED:
                 found[item] = DAMAGED, why
@@ -93,13 +93,16 @@ def verify_data(folder: str | os.PathLike[str]) -> list[Finding]:
     """
     place = Path(folder)
     splits = read_experiment(place / CONFIG).splits()
-    known = json.loads((place / DIGESTS).read_text())["data"] if (place / DIGESTS).is_file() else {}
+    known = (_plain(place / DIGESTS) or {}).get("data", {})
     before = sealed.read_json(place / DATA) if (place / DATA).is_file() else {}
     found: dict[str, Finding] = {}
     whole: dict[str, Any] = {}
     for split, data in splits.items():
         files = getattr(data, "files", ())
         begun = list(known.get(split, {}).get("files", {}).values())
+        if begun and len(begun) != len(files):
+            wanted = f"the {len(begun)} files that the run's {split} was read from"
+            raise ValueError(expected(wanted, len(files), "the data that the run began with"))
         for file, then in zip(files, begun or [None] * len(files), strict=True):
             ends, whole[str(file)] = digest.of_file(file), digest.of_file(file, whole=True)
             if then is not None and any(ends[name] != value for name, value in then.items()):
