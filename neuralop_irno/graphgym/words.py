@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,10 @@ class GraphGymBase(OnGraphs):
         prediction: Tensor
         prediction, _ = self.module(batch)
         return prediction
+
+    def unknown(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[str]:
+        """None: every part becomes an attribute of the batch, and its layers read what they need."""
+        return []
 
 
 def refiner_from(words: Mapping[str, Any], dim_in: int, dim_out: int) -> IterativeRefiner:
