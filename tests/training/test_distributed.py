@@ -1,4 +1,4 @@
-"""Two real processes train as one: the same weights on both, and the single process's loss."""
+"""Several real processes train as one: the same weights whatever the last batch holds, and one end."""
 
 from __future__ import annotations
 
@@ -6,35 +6,90 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import joint_runs
 import pytest
+import torch
+from processes import PATIENCE, together
 
-SCRIPT = Path(__file__).with_name("small_run.py")
-WORDS = ("epochs=2", 'gradient="unrolled"')
+from neuralop_irno.training.distributed import Peers, local_device
+
+BATCH = 4
 
 
-def outputs(folder: Path, processes: int, *words: str) -> list[dict[str, object]]:
-    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    launcher = torchrun if processes > 1 else []
-    command = [sys.executable, *launcher, str(SCRIPT), str(folder), *WORDS, *words]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+@pytest.mark.parametrize("world", [2, 3])
+def test_processes_are_one_for_every_remainder(world: int) -> None:
+    alone = joint_runs.remainders(BATCH)
+    for own in together(joint_runs.remainders, world, BATCH):
+        for ours, theirs in zip(own, alone, strict=True):
+            assert ours["weights"] == pytest.approx(theirs["weights"], rel=1e-3, abs=1e-5)
+            assert ours["loss"] == pytest.approx(theirs["loss"], rel=1e-4)
+
+
+def test_parameters_may_be_unused() -> None:
+    first, second = together(joint_runs.unused, 2)
+    assert first == second
+
+
+@pytest.mark.parametrize("world", [1, 2])
+def test_a_run_that_ended_within_an_epoch_goes_on_as_if_it_had_not(tmp_path: Path, world: int) -> None:
+    """Interrupted, or stopped by a signal to one of the processes: all stop, with a snapshot."""
+    found = together(joint_runs.endings, world, tmp_path)
+    for own in found:
+        whole = own[""]
+        assert (whole["code"], whole["restored"]) == (None, True)
+        codes = {how: run["code"] for how, run in own.items() if how}
+        assert codes == {"interrupt": "interrupted", "SIGTERM": 143, "SIGHUP": 143}
+        for run in own.values():
+            assert run["history"] == whole["history"] == found[0][""]["history"]
+            assert run["weights"] == whole["weights"] == found[0][""]["weights"]
+            assert run["restored"]
+
+
+def test_torchrun_starts_what_trains_as_one(tmp_path: Path) -> None:
+    script = str(Path(__file__).with_name("small_run.py"))
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command = [sys.executable, *torchrun, script, str(tmp_path), "epochs=1", 'gradient="unrolled"']
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    first, second = (json.loads(line) for line in done.stdout.splitlines() if line.startswith("{"))
+    assert first == second
 
 
-@pytest.mark.parametrize("frozen", ["true", "false"])
-def test_two_processes_are_one(tmp_path: Path, frozen: str) -> None:
-    first, second = outputs(tmp_path / "two", 2, f"freeze_base={frozen}")
-    (alone,) = outputs(tmp_path / "one", 1, f"freeze_base={frozen}")
-    assert first["digest"] == second["digest"]
-    assert first["history"] == second["history"]
-    for ours, theirs in zip(first["history"], alone["history"], strict=True):
-        assert ours["loss"] == pytest.approx(theirs["loss"], rel=1e-4)
-        assert ours["valid"] == pytest.approx(theirs["valid"], rel=1e-3)
+def ranked(monkeypatch: pytest.MonkeyPatch, rank: int, processes: int, gpus: int) -> None:
+    monkeypatch.setenv("LOCAL_RANK", str(rank))
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
 
 
-def test_two_processes_resume(tmp_path: Path) -> None:
-    whole = outputs(tmp_path / "whole", 2, "replay=3")
-    outputs(tmp_path / "parts", 2, "replay=3")
-    again = outputs(tmp_path / "parts", 2, "replay=3", "resume=true")
-    assert again == whole
+def test_each_process_gets_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert local_device("cuda") == torch.device("cuda")
+    ranked(monkeypatch, rank=1, processes=2, gpus=2)
+    assert local_device("cuda") == torch.device("cuda", 1)
+    assert local_device("cpu") == torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("device", "gpus", "named"),
+    [
+        ("cuda", 1, "expected at most as many processes as GPUs, got 2 processes and 1 GPUs"),
+        ("cuda:0", 2, "expected one GPU for each process, got cuda:0 for all 2; try the device cuda"),
+    ],
+)
+def test_processes_that_would_share_a_gpu_are_refused(
+    monkeypatch: pytest.MonkeyPatch, device: str, gpus: int, named: str
+) -> None:
+    ranked(monkeypatch, rank=0, processes=2, gpus=gpus)
+    with pytest.raises(ValueError, match=named):
+        local_device(device)
+
+
+@pytest.mark.parametrize("world", [1, 2, 3, 8])
+@pytest.mark.parametrize("samples", [1, 2, 3, 8, 9])
+def test_every_process_takes_part_in_every_update(world: int, samples: int) -> None:
+    index = torch.arange(samples)
+    shares: list[tuple[torch.Tensor, float]] = [Peers(rank, world).share(index) for rank in range(world)]
+    assert all(len(own) for own, _ in shares)
+    counted: list[Any] = [own for own, weight in shares if weight]
+    assert sorted(torch.cat(counted).tolist()) == index.tolist()

@@ -1,0 +1,97 @@
+"""Small trainings that one process or several do together; run by `processes.together`."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from neuralop_irno import IterativeRefiner, RefinementLoss
+from neuralop_irno.data.dataset import FieldDataset
+from neuralop_irno.recipe import Recipe
+from neuralop_irno.training.stopping import Stopped
+from neuralop_irno.training.trainer import Trainer
+
+SMALL = {"epochs": 2, "batch_size": 4, "precision": "float32", "learning_rate": 1e-2}
+
+
+def problem(samples: int) -> FieldDataset:
+    """From a field to the same field moved."""
+    x = torch.randn(samples, 1, 8, generator=torch.Generator().manual_seed(5))
+    return FieldDataset(x, x.roll(1, -1))
+
+
+def refiner(correction: Any = None, **options: Any) -> IterativeRefiner:
+    """A refiner whose trajectories are the same however a batch is shared out."""
+    torch.manual_seed(0)
+    phi = nn.Conv1d(2, 1, 3, padding=1) if correction is None else correction
+    given = {"steps": 2, "alpha": 0.5, "gradient": "unrolled", **options}
+    return IterativeRefiner(nn.Conv1d(1, 1, 1), phi, in_channels=1, out_channels=1, **given)
+
+
+def weights(model: nn.Module) -> list[float]:
+    """All weights that train."""
+    return torch.cat([p.detach().flatten() for p in model.parameters() if p.requires_grad]).tolist()
+
+
+def remainders(batch: int) -> list[dict[str, Any]]:
+    """A training with n mod batch samples in its last batch, for every remainder."""
+    found = []
+    for rest in range(batch):
+        model = refiner()
+        history = Trainer(model, Recipe(**SMALL), show=False).fit(problem(batch + rest), problem(2))
+        found.append({"weights": weights(model), "loss": [record["loss"] for record in history]})
+    return found
+
+
+def unused() -> list[float]:
+    """Parameters of steps that an update may not take, in one process or in all of them."""
+    phi = {"name": "untied", "stages": 3, "correction": {"name": "unet", "width": 4, "depth": 1, "dim": 1}}
+    model = refiner(phi, steps=[1, 3], gradient="detached")
+    Trainer(model, Recipe(**SMALL), show=False).fit(problem(6))
+    return weights(model)
+
+
+class Ending(RefinementLoss):
+    """A loss that ends the training in its third update: as control-C does, or by a signal to one process."""
+
+    ends = ""
+
+    def per_sample(self, trajectory: Any, y: Tensor) -> Tensor:
+        if self.training and trajectory.phi is not None and self.updates == 2:
+            if self.ends == "interrupt":
+                raise KeyboardInterrupt
+            if self.ends and int(os.environ["RANK"]) == int(os.environ["WORLD_SIZE"]) - 1:
+                os.kill(os.getpid(), signal.Signals[self.ends])
+        return super().per_sample(trajectory, y)
+
+
+def ended_and_resumed(folder: Path, how: str) -> dict[str, Any]:
+    """What a training that ended within an epoch comes to when it goes on; ``how`` empty: it did not end."""
+    recipe, code = Recipe(**SMALL, save_every=1), None
+
+    def fit(model: nn.Module) -> list[dict[str, Any]]:
+        return Trainer(model, recipe, Ending(), folder, show=False).fit(problem(11), problem(2), resume=True)
+
+    handlers = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)]
+    Ending.ends = how
+    try:
+        fit(refiner())
+    except KeyboardInterrupt:
+        code = "interrupted"
+    except Stopped as stopped:
+        code = stopped.code
+    restored = handlers == [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)]
+    Ending.ends = ""
+    model = refiner()
+    return {"history": fit(model), "weights": weights(model), "code": code, "restored": restored}
+
+
+def endings(folder: Path) -> dict[str, dict[str, Any]]:
+    """The same for every way to end."""
+    ways = ("", "interrupt", "SIGTERM", "SIGHUP")
+    return {how: ended_and_resumed(folder / (how or "whole"), how) for how in ways}
