@@ -1,0 +1,46 @@
+"""Every example config, shrunk, through every command: it works, or it is refused in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from neuralop_irno.cli.main import main
+from neuralop_irno.yaml_files import read_yaml, written
+
+EXAMPLES = Path(__file__).parents[2] / "examples/configs"
+FLOWS: dict[str, Any] = {"trajectories": [4, 1, 4], "frames": 4, "size": 8}
+DATA = {
+    "burgers": FLOWS,
+    "paper": {**FLOWS, "resolution": 16, "warmup": 0.1, "outputs": 1},
+    "turbulence": {**FLOWS, "resolution": 16, "warmup": 0.1, "outputs": 1},
+}
+NETWORK = {"hidden_channels": 4, "n_layers": 1, "width": 4, "depth": 1, "epochs": 1}
+COMMANDS = (
+    ["evaluate"], ["evaluate", "--rtol", "1e-2", "--max-steps", "3"], ["check"], ["rollout", "--steps", "2"],
+    ["diagnose", "--samples", "1", "--steps", "3", "--iterations", "3"],
+)  # fmt: skip
+
+
+def shrunk(config: Any) -> Any:
+    """The same with small networks and short trainings."""
+    if isinstance(config, dict):
+        return {key: NETWORK.get(key, shrunk(value)) for key, value in config.items()}
+    return config
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in EXAMPLES.glob("*.yaml")))
+def test_every_command_on_every_example(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = shrunk(read_yaml(EXAMPLES / f"{name}.yaml"))
+    config["data"].update(DATA[name])
+    (tmp_path / "c.yaml").write_bytes(written(config))
+    run = str(tmp_path / "run")
+    for command, *options in (["train", str(tmp_path / "c.yaml"), "--folder"], *COMMANDS):
+        code = main([command, *options, run, "--json"])
+        out, err = capsys.readouterr()
+        assert code == 0, f"{command}: {err}"
+        assert out.startswith("{")
