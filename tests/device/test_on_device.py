@@ -99,15 +99,18 @@ def test_law_7_an_untrained_refiner_is_its_base(device: str) -> None:
     assert torch.equal(model(x), base(x))
 
 
-@pytest.mark.parametrize("name", SOLVERS.names())
+@pytest.mark.parametrize("name", [name for name in SOLVERS.names() if name != "confidence"])  # of graphs
 def test_law_13_forward_solve_and_iterates_agree(device: str, name: str) -> None:
-    solver = {"name": name, **({"channels": 1} if SOLVERS.needs({"name": name}, "channels") else {})}
-    model = grid_model(device, solver=solver, **({"alpha": None} if name == "denoising" else {})).eval()
+    model = grid_model(device, solver=name, **({"alpha": None} if name == "denoising" else {})).eval()
     x = fields().x.to(device)
-    with torch.no_grad():
-        answer = model(x)
-    torch.testing.assert_close(model.solve(x, steps=3).value, answer, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(model.iterates(x)[3], answer, rtol=1e-4, atol=1e-5)
+    calls = (model, lambda x: model.solve(x, steps=3).value, lambda x: model.iterates(x)[3])
+    answers = []
+    for call in calls:
+        torch.manual_seed(1)  # of the noise, where there is any
+        with torch.no_grad():
+            answers.append(call(x))
+    for answer in answers[1:]:
+        torch.testing.assert_close(answer, answers[0], rtol=1e-4, atol=1e-5)
 
 
 def test_each_sample_is_solved_to_its_tolerance(device: str) -> None:
@@ -127,6 +130,7 @@ TRAININGS = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:implicit gradient")  # this correction is no contraction yet
 @pytest.mark.parametrize("kind", TRAININGS)
 def test_a_training_on_a_grid(device: str, kind: str) -> None:
     options = dict(TRAININGS[kind])
