@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from meshes import cube, periodic_grid, square
+from scipy.spatial import Delaunay
 
 from neuralop_irno.spectrum.laplacian import (
     Laplacian,
@@ -148,3 +149,18 @@ def test_robust_laplacian_of_a_flat_mesh_is_the_cotangent_one() -> None:
     cloud = robust_laplacian(pos)
     assert cloud.mass.sum() == pytest.approx(1, rel=0.2)
     assert field @ cloud.stiffness @ field == pytest.approx(5.0, rel=0.2)
+
+
+def test_a_bounded_stiffness_is_still_that_of_a_laplacian() -> None:
+    generator = torch.Generator().manual_seed(0)
+    pos = torch.rand(200, 3, generator=generator, dtype=torch.float64)
+    for dim in (2, 3):
+        points = pos[:, :dim]
+        cells = torch.from_numpy(Delaunay(points.numpy()).simplices.T)
+        free, bounded = mesh_laplacian(points, cells), mesh_laplacian(points, cells, 2.0)
+        top = np.linalg.eigvalsh(bounded.symmetric.toarray())
+        assert top[0] > -1e-9 * top[-1]
+        assert abs(bounded.stiffness.sum(1)).max() < 1e-9 * top[-1]
+        assert top[-1] < 0.5 * np.linalg.eigvalsh(free.symmetric.toarray())[-1]
+        linear = points[:, 0].numpy()
+        assert linear @ bounded.stiffness @ linear == pytest.approx(linear @ free.stiffness @ linear, rel=0.1)
