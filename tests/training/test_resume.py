@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,9 +23,22 @@ SCRIPT = Path(__file__).with_name("small_run.py")
 PATIENCE = 600  # seconds: other work may keep the machine busy
 
 
+STARTED: list[subprocess.Popen[str]] = []
+
+
+@pytest.fixture(autouse=True)
+def _children_end() -> Iterator[None]:
+    yield
+    for process in STARTED:
+        process.kill()
+        process.communicate()
+    STARTED.clear()
+
+
 def start(folder: Path, *words: str) -> subprocess.Popen[str]:
     command = [sys.executable, str(SCRIPT), str(folder), *words]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    STARTED.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+    return STARTED[-1]
 
 
 def finish(process: subprocess.Popen[str]) -> dict[str, object]:

@@ -151,6 +151,13 @@ def test_replayed_states_are_the_iterates_of_their_samples() -> None:
     assert torch.equal(replay.states[torch.tensor([0])], starts[:1])
 
 
+def test_replayed_steps_are_counted_on_the_device_of_the_states() -> None:
+    replay = Replay(States(torch.zeros(3, 1, 4, device="meta")), life=2.0)
+    assert replay.taken.device.type == "meta"
+    replay.restore(torch.zeros(3, 1, 4), torch.ones(3, dtype=torch.long))
+    assert replay.taken.device.type == replay.states.values.device.type == "meta"
+
+
 def test_an_epoch_sees_every_sample_once_in_seeded_order() -> None:
     first = torch.cat(epoch_order(10, 4, seed=1, epoch=0))
     assert sorted(first.tolist()) == list(range(10))
