@@ -10,6 +10,10 @@ KEY = "in the config at "
 """What a note on an error begins with that holds the path of a key."""
 
 
+class DamageError(ValueError):
+    """What is wrong inside a file; its reader puts these words into the grammar, with the file named."""
+
+
 def expected(wanted: str, got: object, hint: str) -> str:
     """The sentence that an error carries.
 

@@ -13,7 +13,7 @@ from typing import Any
 from neuralop_irno import checkpoint, digest, sealed
 from neuralop_irno.claim import LOCK, TEMPORARY
 from neuralop_irno.config import read_experiment
-from neuralop_irno.errors import expected
+from neuralop_irno.errors import DamageError, expected
 from neuralop_irno.rollout.files import SUFFIXES
 from neuralop_irno.study import record
 from neuralop_irno.training import snapshot
@@ -168,7 +168,7 @@ def _rollout(path: Path) -> str:
     with file.contents() as contents:
         problems = contents.problems()
     if problems:
-        raise ValueError("; ".join(problems))
+        raise DamageError("; ".join(problems))
     return NO_DIGEST if contents.format == 1 else ""
 
 

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from neuralop_irno.errors import expected
+from neuralop_irno.errors import DamageError, expected
 
 DEFLATE = 1100
 """A bound on the ratio by which zip files compress: what unpacks to more was made to fill the memory."""
@@ -68,7 +68,7 @@ def _read_npz(source: Path) -> dict[str, Tensor]:
     with ZipFile(source) as archive:
         for entry in archive.infolist():
             if entry.file_size > DEFLATE * entry.compress_size:
-                raise ValueError(f"{entry.file_size} bytes packed in {entry.compress_size}")
+                raise DamageError(f"{entry.file_size} bytes packed in {entry.compress_size}")
             with archive.open(entry) as file:
                 name = entry.filename.removesuffix(".npy")
                 found[name] = torch.from_numpy(_array(file, entry.file_size))
@@ -79,14 +79,14 @@ def _array(file: IO[bytes], size: int) -> Any:
     """The array in an open file of so many bytes; numpy would reserve whatever the header says."""
     version = npy.read_magic(file)
     if version not in ((1, 0), (2, 0)):
-        raise ValueError(f"a header of version {version}")
+        raise DamageError(f"a header of version {version}")
     header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
     shape, fortran, dtype = header(file)
     if dtype.kind not in "biufc" or min(shape, default=0) < 0:
-        raise ValueError(f"entries of the kind {dtype}, shape {shape}")
+        raise DamageError(f"entries of the kind {dtype}, shape {shape}")
     count = prod(shape) * dtype.itemsize
     if file.tell() + count != size:
-        raise ValueError(f"a header for {shape} of {dtype}, {count} bytes, in {size}")
+        raise DamageError(f"a header for {shape} of {dtype}, {count} bytes, in {size}")
     content = np.frombuffer(file.read(count), dtype=dtype).reshape(shape, order="F" if fortran else "C")
     return np.array(content, dtype=dtype.newbyteorder("="), order="C")
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neuralop_irno.errors import expected
+from neuralop_irno.errors import DamageError, expected
 
 LARGEST = 2**28
 """Entries of a dense matrix: about 20 times those of PubMed's features. A small file can name any shape."""
@@ -98,14 +98,14 @@ def read_neighbours(path: Path) -> NDArray[np.int64]:
     try:
         content = _read(path)
         if not isinstance(content, dict):
-            raise TypeError(f"a {type(content).__name__}")
+            raise DamageError(f"a {type(content).__name__}")
         # Lists can be stored once and named often: what is new takes a byte of the file at least.
         if sum(len(neighbours) for neighbours in content.values()) > path.stat().st_size:
-            raise ValueError("more neighbours than the file has bytes")
+            raise DamageError("more neighbours than the file has bytes")
         rows = [node for node, neighbours in content.items() for _ in neighbours]
         columns = [other for neighbours in content.values() for other in neighbours]
         if not all(type(node) is int for node in [*rows, *columns]):
-            raise TypeError("nodes that are not whole numbers")
+            raise DamageError("nodes that are not whole numbers")
         return np.array([rows, columns], dtype=np.int64)
     except _DAMAGE as error:
         raise _named(path, "lists of neighbours", error) from error
@@ -130,16 +130,16 @@ def _named(path: Path, wanted: str, error: BaseException) -> ValueError:
 def _array(stored: Any) -> NDArray[Any]:
     """The array that ``_reconstruct`` would make: (version, shape, dtype, Fortran's order, bytes)."""
     if not isinstance(stored, _Array):
-        raise TypeError(f"a {type(stored).__name__.strip('_')}")
+        raise DamageError(f"a {type(stored).__name__.strip('_')}")
     _, shape, kind, fortran, content = stored.state
     content = _latin1(content) if isinstance(content, str) else content
     word = kind.arguments[0]
     order = kind.state[1] if kind.state else "|"
     dtype = np.dtype(f"{order if order in '<>' else ''}{word}")
     if not isinstance(kind, _Dtype) or dtype.kind not in "biuf" or any(type(n) is not int for n in shape):
-        raise TypeError(f"entries of the kind {word!r}")
+        raise DamageError(f"entries of the kind {word!r}")
     if len(content) != prod(shape) * dtype.itemsize:
-        raise ValueError(f"{len(content)} bytes for an array {tuple(shape)} of {word}")
+        raise DamageError(f"{len(content)} bytes for an array {tuple(shape)} of {word}")
     return np.frombuffer(content, dtype).reshape(shape, order="F" if fortran else "C")
 
 
@@ -150,12 +150,12 @@ def _dense(stored: _Sparse) -> NDArray[np.float32]:
     starts, places, values = (_array(state[name]) for name in ("indptr", "indices", "data"))
     whole = starts.dtype.kind in "iu" and places.dtype.kind in "iu" and len(starts) == rows + 1
     if not whole or not 0 < rows * columns <= LARGEST or len(places) != len(values):
-        raise ValueError(f"a sparse matrix {(rows, columns)} with {len(values)} entries")
+        raise DamageError(f"a sparse matrix {(rows, columns)} with {len(values)} entries")
     lengths = np.diff(starts.astype(np.int64))
     if starts[0] != 0 or starts[-1] != len(values) or (lengths < 0).any():
-        raise ValueError("rows of a sparse matrix that overlap")
+        raise DamageError("rows of a sparse matrix that overlap")
     if len(places) and not 0 <= places.min() <= places.max() < columns:
-        raise ValueError(f"a place outside {columns} columns")
+        raise DamageError(f"a place outside {columns} columns")
     dense = np.zeros((rows, columns), dtype=np.float32)
     np.add.at(dense, (np.repeat(np.arange(rows), lengths.tolist()), places), values)
     return dense
