@@ -19,20 +19,11 @@ BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 10)
 )
 
-README = """
-model:
-  model_arch: irno
-  data_channels: 3
-  out_channels: 1
-  base:       {model_arch: fno, n_modes: [16, 16], hidden_channels: 32}
-  correction: {name: unet, width: 16, depth: 4, padding: circular}
-  solver:     {name: picard, alpha: 0.5}
-  steps: 4
-"""
-
 
 def test_the_yaml_of_the_readme_in_get_model() -> None:
-    model = neuralop.get_model(Bunch(parsed(README))).eval()
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    block = readme.split("```yaml\n")[1].split("```")[0]
+    model = neuralop.get_model(Bunch(parsed(block))).eval()
     assert isinstance(model, IterativeRefiner)
     assert model(torch.zeros(1, 3, 32, 32)).shape == (1, 1, 32, 32)
 
