@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from neuralop_irno import Correction
+from neuralop_irno.registry import Registry
 
 with warnings.catch_warnings():  # PyTorch Geometric uses torch.jit as it is imported, and torch says so
     warnings.simplefilter("ignore", DeprecationWarning)
@@ -24,6 +25,12 @@ def _one_thread() -> None:
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     torch.manual_seed(0)
+
+
+def own_names(registry: Registry) -> set[str]:
+    """The names in a registry that tests did not add."""
+    ours = (name for name in registry.names() if "test" not in registry.lookup(name).__module__)
+    return set(ours)
 
 
 class Linear(Correction):

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import own_names
 
 from neuralop_irno import IterativeRefiner
 from neuralop_irno.config import Experiment, experiment
@@ -186,6 +187,6 @@ def test_a_correction_by_name_is_trained_and_read_back(name: str, tmp_path: Path
 
 
 def test_every_registered_name_has_a_case() -> None:
-    assert set(BASES) == set(MODELS.names())
-    assert set(CORRECTED) == {*CORRECTIONS.names(), *(f"pyg:{name}" for name in PYG)}
+    assert set(BASES) == own_names(MODELS)
+    assert set(CORRECTED) == {*own_names(CORRECTIONS), *(f"pyg:{name}" for name in PYG)}
     assert set(networks()) <= set(PYG)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import own_names
 
 from neuralop_irno.cli.main import main
 from neuralop_irno.data import dataset  # noqa: F401 - fills the registers
@@ -50,7 +51,7 @@ def run(folder: Path, capsys: Capsys, data: Any = BURGERS, model: Any = MODEL, *
     return found
 
 
-@pytest.mark.parametrize("name", SOLVERS.names())
+@pytest.mark.parametrize("name", sorted(own_names(SOLVERS)))
 def test_every_solver(name: str, tmp_path: Path, capsys: Capsys) -> None:
     if name == "confidence":  # it reads states on graphs
         solver = {"name": name, "channels": 1, "alpha": 0.5}
@@ -67,13 +68,13 @@ STEP_SIZE_OPTIONS = {
 }
 
 
-@pytest.mark.parametrize("name", STEP_SIZES.names())
+@pytest.mark.parametrize("name", sorted(own_names(STEP_SIZES)))
 def test_every_step_size(name: str, tmp_path: Path, capsys: Capsys) -> None:
     run(tmp_path, capsys, model={**MODEL, "alpha": {"name": name, **STEP_SIZE_OPTIONS[name]}})
 
 
 @pytest.mark.filterwarnings("ignore:implicit gradient")  # whose equation a correction at zero does not have
-@pytest.mark.parametrize("name", GRADIENTS.names())
+@pytest.mark.parametrize("name", sorted(own_names(GRADIENTS)))
 def test_every_gradient_rule(name: str, tmp_path: Path, capsys: Capsys) -> None:
     options = {"n": 1} if name == "last" else {}
     run(tmp_path, capsys, model={**MODEL, "alpha": 0.5, "gradient": {"name": name, **options}})
@@ -118,7 +119,7 @@ FROM_FILES = {
 """Data sets that are read; tests/data has them."""
 
 
-@pytest.mark.parametrize("name", sorted(set(DATASETS.names()) - FROM_FILES))
+@pytest.mark.parametrize("name", sorted(own_names(DATASETS) - FROM_FILES))
 def test_every_data_set_that_is_made(name: str, tmp_path: Path, capsys: Capsys) -> None:
     options, model = DATA[name]
     run(tmp_path, capsys, {"name": name, **options}, model)
@@ -134,7 +135,7 @@ def plane_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place / "run"
 
 
-@pytest.mark.parametrize("name", METRICS.names())
+@pytest.mark.parametrize("name", sorted(own_names(METRICS)))
 def test_every_metric(name: str, plane_run: Path, capsys: Capsys) -> None:
     capsys.readouterr()
     code = main(["evaluate", str(plane_run), "--metric", name, "--json"])

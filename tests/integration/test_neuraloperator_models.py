@@ -86,13 +86,7 @@ class Case:
     def refiner(self) -> tuple[Any, IterativeRefiner]:
         base = self.base()
         return base, IterativeRefiner(
-            base,
-            self.correction,
-            steps=2,
-            alpha=0.5,
-            gradient="unrolled",
-            ignore=["weight", "name"],
-            **self.told,
+            base, self.correction, steps=2, alpha=0.5, gradient="unrolled", **self.told
         )
 
 
