@@ -86,7 +86,7 @@ def configure(task: str = "graph", **groups: Any) -> None:
         "optim": {"max_epoch": 12, "weight_decay": 0.0},
     }
     for name, group in groups.items():
-        words.setdefault(name, {}).update(group)
+        words[name] = {**words.get(name, {}), **group} if isinstance(group, dict) else group
     cfg.merge_from_other_cfg(type(cfg)(words))
     assert_cfg(cfg)
     cfg.share.dim_in = cfg.share.dim_out = 1

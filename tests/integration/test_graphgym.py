@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import re
 import subprocess
 import sys
@@ -23,6 +24,7 @@ with warnings.catch_warnings():  # what torch says of Lightning as it is importe
     from torch_geometric.graphgym import cfg, register
     from torch_geometric.graphgym.config import assert_cfg
     from torch_geometric.graphgym.loss import compute_loss
+    from torch_geometric.graphgym.utils.agg_runs import agg_runs
     from torch_geometric.nn import GCNConv
 
 from neuralop_irno import Correction, IterativeRefiner, RefinementLoss
@@ -218,6 +220,20 @@ def test_the_example_is_whole() -> None:
     model = graphgym.create_model(dim_in=4, dim_out=1).model
     assert model.refiner.sizes.in_channels == 4
     assert model.refiner.steps == 3
+
+
+def test_runs_of_several_seeds_are_aggregated_by_the_words_of_the_example() -> None:
+    example = type(cfg).load_cfg(EXAMPLE.read_text())
+    words = {name: example[name] for name in ("metric_best", "metric_agg")}
+    folder = Path(cfg.out_dir)
+    best = []
+    for seed in (0, 1):
+        train("runs", seed=seed, optim={"max_epoch": 2}, **words)
+        lines = (Path(cfg.run_dir) / "val/stats.json").read_text().splitlines()
+        best.append(min(json.loads(line)["mse"] for line in lines))
+    agg_runs(str(folder / "runs"), cfg.metric_best)
+    found = json.loads((folder / "runs/agg/val/best.json").read_text())
+    assert found["mse"] == pytest.approx(sum(best) / len(best), abs=1e-4)
 
 
 MISTAKES: dict[str, dict[str, Any]] = {

@@ -1,0 +1,60 @@
+"""The options of the commands: their help, and those that do not exist."""
+
+import pytest
+
+from neuralop_irno.cli.main import main
+from neuralop_irno.version import VERSION
+
+Capsys = pytest.CaptureFixture[str]
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("", ["demo", "train", "evaluate", "list", "Exit codes", "h <- h + alpha"]),
+        ("demo", ["--quick", "--folder", "--seed", "report.json", "under a minute"]),
+        ("train", ["config", "--resume", "snapshot", "torchrun --nproc-per-node 2", "history.json"]),
+        ("evaluate", ["folder", "--steps", "--metric", "--split", "irno list metrics"]),
+        ("rollout", ["folder", "--steps", "--refine", "--video", "blew up", "rollout.json"]),
+        ("list", ["family", "--json", "plugins"]),
+        ("study", ["with 95 % intervals over the seeds", "--scale"]),
+    ],
+)
+def test_help_teaches(command: str, words: list[str], capsys: Capsys) -> None:
+    with pytest.raises(SystemExit) as end:
+        main([*command.split(), "--help"])
+    assert end.value.code == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert [word for word in words if word not in text] == []
+
+
+def test_version(capsys: Capsys) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["--version"])
+    assert end.value.code == 0
+    assert capsys.readouterr().out == f"irno {VERSION}\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("", "required: command"),
+        ("trian c.yaml", "invalid choice: 'trian'"),
+        ("train", "required: config"),
+        ("train c.yaml --resmue", "unrecognized arguments: --resmue"),
+        ("train c.yaml --device tpu", "expected a device, got 'tpu'; try cpu, cuda, cuda:1, mps or xpu"),
+        ("train c.yaml --device meta", "expected a device, got 'meta'; try cpu, cuda, cuda:1, mps or xpu"),
+        ("train c.yaml --device cuda:99", "of type 'cuda', got 'cuda:99'; try cpu"),
+        ("evaluate r --device xpu:99", "of type 'xpu', got 'xpu:99'; try cpu"),
+        ("demo --device mps:9", "of type 'mps', got 'mps:9'; try cpu"),
+        ("evaluate run --steps -1", "expected a whole number >= 0, got '-1'; try 6"),
+        ("evaluate run --steps two", "expected a whole number >= 0, got 'two'; try 6"),
+        ("evaluate run --split tset", "invalid choice: 'tset'"),
+        ("demo --seed 1.5", "expected a whole number >= 0, got '1.5'; try 6"),
+    ],
+)
+def test_options_that_do_not_exist_end_with_2(line: str, problem: str, capsys: Capsys) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(line.split())
+    assert end.value.code == 2
+    assert problem in capsys.readouterr().err
