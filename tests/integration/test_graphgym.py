@@ -224,7 +224,7 @@ def test_the_example_is_whole() -> None:
 
 def test_runs_of_several_seeds_are_aggregated_by_the_words_of_the_example() -> None:
     example = type(cfg).load_cfg(EXAMPLE.read_text())
-    words = {name: example[name] for name in ("metric_best", "metric_agg")}
+    words = {name: example[name] for name in ("metric_best", "metric_agg", "tensorboard_agg")}
     folder = Path(cfg.out_dir)
     best = []
     for seed in (0, 1):
