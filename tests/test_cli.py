@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from threading import Thread, main_thread
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -254,7 +254,7 @@ def interrupt_after_writing(file: Path, before: int) -> None:
     deadline = time.monotonic() + 120
     while written_at(file) == before and time.monotonic() < deadline:
         time.sleep(0.01)
-    signal.pthread_kill(main_thread().ident, signal.SIGINT)
+    signal.raise_signal(signal.SIGINT)  # its handler runs in the main thread
 
 
 def written_at(file: Path) -> int:

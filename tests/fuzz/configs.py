@@ -271,6 +271,8 @@ def fuzz(
         finally:
             shutil.rmtree(folder)
         outcomes[outcome] += 1
+        if outcomes.total() % 500 == 0:
+            print(dict(outcomes), file=sys.stderr, flush=True)
         if outcome not in ("valid", "refused"):
             bad.append((outcome, detail, text, used))
             if keep is not None:
