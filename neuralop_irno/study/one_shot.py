@@ -35,7 +35,7 @@ def one_shot_like(refiner: IterativeRefiner, match: str, data: Dataset[Sample]) 
         >>> unet = {"name": "unet", "width": 4, "depth": 1}
         >>> refiner = IterativeRefiner(torch.nn.Conv2d(1, 1, 3, padding=1), unet, steps=4)
         >>> one_shot_like(refiner, "compute", data).config["correction"]
-        {'name': 'unet', 'width': 8, 'depth': 1}
+        {'name': 'unet', 'width': 9, 'depth': 1}
     """
     if match not in ("parameters", "compute"):
         hint = did_you_mean(match, ("parameters", "compute"))

@@ -1,11 +1,16 @@
 """What the tests of rollouts share: small models and small graphs."""
 
+from pathlib import Path
+from typing import Any
+
+import pytest
 import torch
 from neuralop.models import FNO
 from torch import Tensor, nn
 from torch_geometric.data import Batch, Data
 
-from neuralop_irno.rollout import Ending
+from neuralop_irno import rollout
+from neuralop_irno.rollout import HDF5, Ending, Zarr
 from neuralop_irno.rollout.sink import Plan, Saved, Sink, Step
 
 SIZES = (7, 4, 9)
@@ -68,3 +73,17 @@ class Breaking:
 
     def finish(self) -> Tensor | None:
         return self.sink.finish()
+
+
+ONE_SENTENCE = r"^expected [^\n]+, got [^\n]+; try [^\n]+$"
+KINDS: dict[str, Any] = {"h5": HDF5, "zarr": Zarr}
+START = torch.randn(2, 1, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+MODEL = point_model(1, 1)
+
+
+def half_done(kind: str, folder: Path, **options: Any) -> Path:
+    """A rollout of 4 frames, two of which are there."""
+    path = folder / f"run.{kind}"
+    with pytest.raises(Interrupted):
+        rollout(MODEL, START, 4, to=Breaking(KINDS[kind](path), 2), **options)
+    return path

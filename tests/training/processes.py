@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -91,5 +92,7 @@ def _call(
     answer: Connection, function: Callable[..., Any], arguments: tuple[Any, ...], environment: dict[str, str]
 ) -> None:
     os.environ.update(environment)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)  # under nohup a child would ignore SIGHUP, as it should
     torch.set_num_threads(1)
     answer.send(function(*arguments))

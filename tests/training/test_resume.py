@@ -31,7 +31,9 @@ def _children_end() -> Iterator[None]:
     yield
     for process in STARTED:
         process.kill()
-        process.communicate()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
     STARTED.clear()
 
 
@@ -48,8 +50,10 @@ def finish(process: subprocess.Popen[str]) -> dict[str, object]:
 
 
 def updates_on_disk(folder: Path) -> int:
-    file = snapshot.main_file(folder)
-    return read(file)[1]["progress"]["update"] if file.exists() else 0
+    try:
+        return read(snapshot.main_file(folder))[1]["progress"]["update"]
+    except FileNotFoundError:  # not yet written, or just becoming the older of two
+        return 0
 
 
 def kill_after(process: subprocess.Popen[str], folder: Path, updates: int) -> None:
