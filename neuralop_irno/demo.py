@@ -10,7 +10,9 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from neuralop_irno.host import FNO
 from neuralop_irno.metrics import summarise
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.refiner import IterativeRefiner
+from neuralop_irno.solver.gradient import gradient_rule
 from neuralop_irno.study import controls
 from neuralop_irno.study.cost import megaflops
 from neuralop_irno.training.evaluation import scores_per_step
@@ -173,27 +176,52 @@ class Demo:
         base = small_fno(scale)
         base_row = self._train("FNO (base)", base, base, base_recipe(scale, self.seed))
 
-        recipe = refiner_recipe(scale, self.seed)
-        correction = {"name": "unet", "width": scale.width, "depth": 3}
-        torch.manual_seed(self.seed)
-        refiner = IterativeRefiner(base, correction, steps=scale.steps, alpha=1.0)
-        refined = self._train(f"refined, K = {scale.steps}", refiner, refiner.correction, recipe)
+        self._base = base
+        if torch.device(self.device).type != "cpu":
+            refiner, refined = self._refined()
+            return self._report(refiner, (base_row, refined, self.same_parameters(), self.same_compute()))
+        # Small convolutions gain little from a second thread; a second process gains all of it.
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            with ProcessPoolExecutor(1, get_context("spawn"), torch.set_num_threads, (1,)) as other:
+                control = other.submit(self.same_parameters)
+                refiner, refined = self._refined()
+                same_compute = self.same_compute()
+                rows = (base_row, refined, control.result(), same_compute)
+        finally:
+            torch.set_num_threads(threads)
+        return self._report(refiner, rows)
 
-        # A network that is asked once has no states to replay; the rest of the recipe is the same.
-        one_shot = self._one_shot(base, correction)
-        once = controls.asked_once(recipe)
-        same_parameters = self._train("one-shot, same parameters", one_shot, one_shot.correction, once)
+    def _refined(self) -> tuple[IterativeRefiner, Row]:
+        steps = self.scale.steps
+        torch.manual_seed(self.seed)
+        refiner = IterativeRefiner(self._base, self._correction(), steps=steps, alpha=1.0)
+        recipe = refiner_recipe(self.scale, self.seed)
+        return refiner, self._train(f"refined, K = {steps}", refiner, refiner.correction, recipe)
+
+    def same_parameters(self) -> Row:
+        """The control with the refiner's parameters and as many updates."""
+        # A network that is evaluated once has no states to replay; the rest of the recipe is the same.
+        recipe = controls.asked_once(refiner_recipe(self.scale, self.seed))
+        return self._one_shot("one-shot, same parameters", self._correction(), recipe)
+
+    def same_compute(self) -> Row:
+        """The control whose answer costs as much as the refiner's K steps, trained at the same cost."""
+        steps = self.scale.steps
         # Twice the width is four times the arithmetic of a convolution.
-        wide = {**correction, "width": round(scale.width * scale.steps**0.5)}
-        wide_one_shot = self._one_shot(base, wide)
-        # As much arithmetic in training too.
-        share = controls.with_compute_shared(recipe, refiner.gradient, scale.steps)
-        same_compute = self._train("one-shot, same compute", wide_one_shot, wide_one_shot.correction, share)
-        return self._report(refiner, (base_row, refined, same_parameters, same_compute))
+        wide = {**self._correction(), "width": round(self.scale.width * steps**0.5)}
+        rule = gradient_rule("detached")
+        recipe = controls.with_compute_shared(refiner_recipe(self.scale, self.seed), rule, steps)
+        return self._one_shot("one-shot, same compute", wide, recipe)
 
-    def _one_shot(self, base: nn.Module, correction: dict[str, Any]) -> IterativeRefiner:
+    def _correction(self) -> dict[str, Any]:
+        return {"name": "unet", "width": self.scale.width, "depth": 3}
+
+    def _one_shot(self, name: str, correction: dict[str, Any], recipe: Recipe) -> Row:
         torch.manual_seed(self.seed)
-        return IterativeRefiner(base, **controls.one_shot({"correction": correction}))
+        model = IterativeRefiner(self._base, **controls.one_shot({"correction": correction}))
+        return self._train(name, model, model.correction, recipe)
 
     def _train(self, name: str, model: nn.Module, counted: nn.Module, recipe: Recipe) -> Row:
         self.say(f"training: {name}")
