@@ -287,12 +287,13 @@ def _watch(
     bugs: list[str],
 ) -> int:
     """Collect a child's reports until it ends or the time is up; returns the number to go on with."""
-    rest, started, silent = b"", False, False
+    rest, started, silent, closed = b"", False, False, False
     while time.monotonic() < end or started:
         ready, _, _ = select.select([reader], [], [], WAIT if started else 1.0)
         silent = started and not ready
         content = os.read(reader, 2**16) if ready else b""
-        if silent or (ready and not content):
+        closed = bool(ready) and not content
+        if silent or closed:
             break
         *lines, rest = (rest + content).split(b"\n")
         for line in lines:
@@ -305,6 +306,11 @@ def _watch(
     os.kill(process, signal.SIGKILL) if silent or not started else None
     _, status = os.waitpid(process, 0)
     os.close(reader)
+    if closed and not started and time.monotonic() < end:
+        # Without this a fuzzer whose children cannot make a mutant would be green.
+        counts["dead"] += 1
+        bugs.append(f"the child died before mutant {number}, status {status}")
+        number += 1
     if started:
         ended = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
         kind = "hang" if silent or ended == signal.SIGPROF else "crash"
