@@ -43,6 +43,10 @@ def spectral_error(parts: Tensor, spectrum: Spectrum, sharpness: Tensor) -> Tens
     return (parts.mean(1) * weight).sum(1) / (1 + spectrum.mean_power(sharpness))
 
 
+STEEPEST = 20
+"""The largest lambda: corners of a cube have 1.7 times the Nyquist frequency, and powers of it overflow."""
+
+
 class SpectralLoss(Loss):
     r"""Every iterate's spectrum against the truth's, with weights that move to fine scales.
 
@@ -89,9 +93,13 @@ class SpectralLoss(Loss):
         super().__init__(reduction)
         if compare not in COMPARISONS:
             raise ValueError(expected("a comparison", repr(compare), f"one of {', '.join(COMPARISONS)}"))
-        if min(lambda_start, lambda_end) < 0:
+        if not 0 <= min(lambda_start, lambda_end) <= max(lambda_start, lambda_end) <= STEEPEST:
             raise ValueError(
-                expected("lambda >= 0", f"{lambda_start} to {lambda_end}", "lambda_start=1.0, lambda_end=2.0")
+                expected(
+                    f"lambda from 0 to {STEEPEST}",
+                    f"{lambda_start} to {lambda_end}",
+                    "lambda_start=1.0, lambda_end=2.0",
+                )
             )
         self.compare, self.lambda_start, self.lambda_end = compare, lambda_start, lambda_end
         self.choice: SpectrumChoice = call_with_options(SpectrumChoice, spectrum or {}, "the spectrum")
