@@ -87,7 +87,9 @@ class Calibration:
             hint = f"more {what}, or a smaller coverage"
             raise ValueError(expected(f"at least {needed} {what} for a coverage of {coverage}", number, hint))
         scores = {
-            name: (errors.double() / values.double().clamp(min=1e-300)).nan_to_num(math.inf, math.inf)
+            name: torch.where(errors == 0, 0.0, errors.double() / values.double()).nan_to_num(
+                math.inf, math.inf
+            )
             for name, values in predictors.items()
         }
         chosen, fitting = next(iter(scores)), torch.ones(count, dtype=torch.bool)
@@ -100,12 +102,22 @@ class Calibration:
             )
         factor = _quantile(scores[chosen][fitting], group[fitting], coverage, beyond=1)
         if not math.isfinite(factor):
-            raise ValueError(expected("finite errors in most samples", "too few", "a model that converges"))
+            hint = "a trained model, and a solve that converges"
+            raise ValueError(
+                expected("finite errors and predictors above zero in most samples", "too few", hint)
+            )
+        if factor == 0 and bool((errors[fitting] > 0).any()):
+            got = f"{chosen}, which is infinite in most samples"
+            raise ValueError(expected("a finite predictor", got, "a trained model, or more max_steps"))
         return cls(chosen, factor, coverage, count)
 
     def estimate(self, predictors: Mapping[str, Tensor]) -> Tensor:
-        """The distance to the truth that is not exceeded with the stated probability, ``(samples,)``."""
-        return self.factor * predictors[self.predictor]
+        """The distance to the truth that is not exceeded with the stated probability, ``(samples,)``.
+
+        It is infinite for a sample whose predictor is not finite.
+        """
+        values = predictors[self.predictor]
+        return torch.where(values.isfinite(), self.factor * values, math.inf)
 
     def to_plain(self) -> dict[str, Any]:
         """Plain data for a checkpoint."""
@@ -129,7 +141,10 @@ def _quantile(scores: Tensor, group: Tensor, level: float, beyond: int = 0) -> f
 
 
 def _looseness(scores: Tensor, group: Tensor, level: float) -> float:
-    """How much larger the factor of a predictor is than a typical ratio; a sharp one is near 1."""
+    """How much larger the factor of a predictor is than a typical ratio; a sharp one is near 1.
+
+    A typical ratio of zero belongs to a predictor that is infinite, one of infinity to a predictor that is
+    zero: neither says anything of the error.
+    """
     middle = _quantile(scores, group, 0.5)
-    loose = _quantile(scores, group, level) / max(middle, 1e-300)
-    return math.inf if math.isnan(loose) else loose
+    return _quantile(scores, group, level) / middle if 0 < middle < math.inf else math.inf

@@ -158,4 +158,4 @@ def move(field: Tensor, amounts: Tensor) -> Tensor:
         cell = (torch.arange(size, device=field.device) - amounts[:, axis, None]) % size
         row = row * size + cell.reshape(samples, *[size if a == axis else 1 for a in range(len(shape))])
     rows = field.movedim(1, -1).flatten(0, -2)
-    return rows.index_select(0, row.flatten()).reshape(samples, *shape, -1).movedim(-1, 1)
+    return rows.index_select(0, row.flatten()).reshape(samples, *shape, field.shape[1]).movedim(-1, 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 import torch
@@ -58,8 +58,9 @@ class Limits:
                 raise ValueError(expected(f"{name} >= 0", repr(value), f"{name}=6"))
         for name in ("atol", "rtol", "residual_tol"):
             value = getattr(self, name)
-            if value is not None and not all(0 <= v < math.inf for v in numbers(value)):
-                raise ValueError(expected(f"{name} >= 0 and finite", value, "rtol=1e-3"))
+            found = [] if value is None else numbers(value)
+            if not all(isinstance(v, Real) and 0 <= float(v) < math.inf for v in found):
+                raise ValueError(expected(f"{name} >= 0 and finite", repr(value), f"{name}=1e-3"))
         if self.tolerance and self.steps is not None:
             raise ValueError(expected("steps, or a tolerance", "both", f"max_steps={self.steps}"))
         if not self.tolerance and self.max_steps is not None:

@@ -1,5 +1,7 @@
 """An error estimate covers the share of samples that it states."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -143,3 +145,30 @@ def test_graphs_are_calibrated_and_diagnosed_like_fields() -> None:
     report = diagnose(model, batches, samples=1, steps=2, iterations=2, show=False)
     assert report.convergence.errors.shape == (3, 4)
     assert report.calibration == found
+
+
+@pytest.mark.parametrize("name", ["moved", "residual", "bound"])
+@pytest.mark.parametrize("useless", [0.0, math.inf, math.nan])
+def test_a_predictor_that_says_nothing_is_refused(name: str, useless: float) -> None:
+    with pytest.raises(ValueError, match=r"^expected .* got .*; try "):
+        Calibration.fit({name: torch.full((20,), useless)}, torch.rand(20) + 0.1)
+
+
+@pytest.mark.parametrize("useless", [0.0, math.inf, math.nan])
+def test_a_predictor_that_says_nothing_is_not_chosen(useless: float) -> None:
+    errors = torch.rand(40) + 0.1
+    predictors = {"moved": torch.full((40,), useless), "bound": errors * (1 + torch.rand(40))}
+    fitted = Calibration.fit(predictors, errors)
+    assert fitted.predictor == "bound"
+    assert fitted.estimate({"bound": torch.tensor([1.0, math.inf])}).tolist() == [
+        pytest.approx(fitted.factor),
+        math.inf,
+    ]
+
+
+def test_an_untrained_model_is_not_calibrated() -> None:
+    model = IterativeRefiner(nn.Conv1d(1, 1, 3, padding=1), {"name": "unet", "width": 2, "depth": 1})
+    batch = {"x": torch.randn(24, 1, 8), "y": torch.randn(24, 1, 8)}
+    with pytest.raises(ValueError, match="try a trained model"):
+        calibrate(model, [batch], rtol=1e-2)
+    assert model.calibration is None

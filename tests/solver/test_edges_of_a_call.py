@@ -52,6 +52,22 @@ def test_an_empty_batch_has_an_empty_answer(correction: str) -> None:
     assert model.solve(X, steps=2, max_evaluations=1).steps.tolist() == [0, 0, 0]
 
 
+@pytest.mark.parametrize("dim", [1, 2, 3])
+def test_an_empty_batch_of_fields_passes_a_correction_by_name(dim: int) -> None:
+    base = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[dim - 1](2, 1, 1)
+    model = IterativeRefiner(base, {"name": "unet", "width": 2, "depth": 1, "dim": dim}, steps=2)
+    x, y = torch.zeros(0, 2, *[6] * dim), torch.zeros(0, 1, *[6] * dim)
+    assert model.eval()(x).shape == model.solve(x, rtol=0.1).value.shape == y.shape
+    assert model.train()(x, y=y).last.shape == y.shape
+
+
+@pytest.mark.parametrize("name", ["rtol", "atol"])
+@pytest.mark.parametrize("value", ["a", -1.0, float("nan"), float("inf"), 1j])
+def test_a_tolerance_is_a_number(name: str, value: object) -> None:
+    with pytest.raises(ValueError, match=rf"expected {name} >= 0 and finite, got .*; try {name}=1e-3"):
+        refiner().solve(X, **{name: value})
+
+
 def test_limits_for_other_numbers_of_samples_are_refused() -> None:
     with pytest.raises(ValueError, match=r"expected rtol once, or for each of 3 samples, got \(2,\)"):
         refiner().solve(X, rtol=torch.tensor([0.1, 0.1]))
