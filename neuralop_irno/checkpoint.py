@@ -123,7 +123,7 @@ def is_ours(path: str | os.PathLike[str]) -> bool:
 
 def _whole(source: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if not source.is_file():
-        raise FileNotFoundError(expected("a checkpoint file", f"no file at {source}", "another path"))
+        raise _missing(source)
     if is_pickle(source):
         raise ValueError(
             expected(
@@ -137,7 +137,9 @@ def _whole(source: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             header = (file.metadata() or {}).get(HEADER)
             names: list[str] = list(file.keys())
             tensors = {name: file.get_tensor(name) for name in names}
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, RuntimeError, ValueError) as error:
+        if not source.is_file():  # renamed or removed while it was opened
+            raise _missing(source) from error
         raise ValueError(
             expected(f"a whole safetensors file in {source.name}", str(error), "an earlier checkpoint")
         ) from error
@@ -166,6 +168,10 @@ def _whole(source: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             )
         )
     return tensors, content
+
+
+def _missing(source: Path) -> FileNotFoundError:
+    return FileNotFoundError(expected("a checkpoint file", f"no file at {source}", "another path"))
 
 
 def _content(header: str, source: Path) -> dict[str, Any]:

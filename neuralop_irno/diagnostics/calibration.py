@@ -49,14 +49,20 @@ class Evidence:
         return (self.errors <= calibration.estimate(self.predictors)).double().mean().item()
 
     def reliability(self) -> list[tuple[float, float]]:
-        """Stated against observed coverage: calibrated on every other trajectory, observed on the rest."""
+        """Stated against observed coverage: calibrated on every other trajectory, observed on the rest.
+
+        A level that no calibration reaches, by too few samples or predictors that say nothing, is left out.
+        """
         first = first_half(torch.arange(len(self.errors)) if self.groups is None else self.groups)
         known, held_out = self.take(first), self.take(~first)
-        if not len(held_out.errors):
-            return []
-        number = len(known.errors) if known.groups is None else len(known.groups.unique())
-        levels = [level for level in LEVELS if (number + 1) * level <= number]
-        return [(level, held_out.coverage(known.fit(level))) for level in levels]
+        curve = []
+        for level in LEVELS if len(held_out.errors) else ():
+            try:
+                calibration = known.fit(level)
+            except ValueError:
+                continue
+            curve.append((level, held_out.coverage(calibration)))
+        return curve
 
 
 def first_half(groups: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from neuralop_irno.calibration import PREDICTORS, Calibration
 from neuralop_irno.data.dataset import FieldDataset, windows
 from neuralop_irno.data.mesh_fields import heat_in_wind
 from neuralop_irno.diagnostics.base_check import check_base
-from neuralop_irno.diagnostics.calibration import calibrate, gather, halves, same_samples
+from neuralop_irno.diagnostics.calibration import Evidence, calibrate, gather, halves, same_samples
 from neuralop_irno.diagnostics.report import diagnose
 from neuralop_irno.registry import DATASETS
 from neuralop_irno.training.batches import load_all
@@ -172,3 +172,9 @@ def test_an_untrained_model_is_not_calibrated() -> None:
     with pytest.raises(ValueError, match="try a trained model"):
         calibrate(model, [batch], rtol=1e-2)
     assert model.calibration is None
+
+
+@pytest.mark.parametrize("useless", [0.0, math.inf, math.nan])
+def test_solves_that_say_nothing_have_no_reliability(useless: float) -> None:
+    found = Evidence(torch.rand(40) + 0.1, {"bound": torch.full((40,), useless)})
+    assert found.reliability() == []

@@ -3,25 +3,22 @@
     python tests/reliability/kill_rollout.py 100
 
 A child is killed again and again; the file is checked, and the rollout goes on, until it is finished; then
-the next rollout begins.
+the next rollout begins. The parent itself never opens a file: Zarr keeps a thread, which children would lack.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import random
-import signal
 import sys
 import tempfile
 import time
-import traceback
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from killing import child, seconds_of
 from torch import Tensor, nn
 
 from neuralop_irno import Correction, IterativeRefiner, rollout
@@ -30,7 +27,7 @@ from neuralop_irno.rollout.files import check_file
 from neuralop_irno.rollout.hold import remove
 
 KINDS: dict[str, Any] = {"h5": HDF5, "zarr": Zarr}
-STEPS, PAUSE, LONGEST = 30, 0.005, 0.6
+STEPS, PAUSE = 30, 0.005
 
 
 class Base(nn.Module):
@@ -56,31 +53,6 @@ def refined(to: Any = None) -> Rollout:
     return rollout(model, start, STEPS, window=window, refinement=refine, amend=Known(wall), to=to)
 
 
-def child(work: Callable[[], object], seconds: float | None = None) -> bool:
-    """Run something in a child, and kill it after a while; whether it was killed before it ended.
-
-    This process itself never opens a file: Zarr keeps a thread, which children would lack.
-    """
-    process = os.fork()
-    if not process:
-        code = 1
-        try:
-            work()
-            code = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(code)
-    if seconds is not None:
-        time.sleep(seconds)
-        os.kill(process, signal.SIGKILL)
-    status = os.waitpid(process, 0)[1]
-    if os.WIFSIGNALED(status):
-        return True
-    assert not status, "a child failed"
-    return False
-
-
 def check(kind: str, path: Path, whole: Tensor, frames: int) -> None:
     """The file is sound, holds the same bits, and at least so many frames."""
     assert check_file(path) == []
@@ -94,11 +66,14 @@ def kill_often(kind: str, kills: int, folder: Path, seed: int = 0) -> int:
     """Kill so many times, checking file and bits in between; returns how many rollouts were finished."""
     draw, whole = random.Random(seed), refined().frames
     assert whole is not None
+    path = folder / f"whole.{kind}"
+    length = seconds_of(partial(refined, KINDS[kind](path)))
+    remove(path)
     done = finished = 0
     while done < kills:
         path = folder / f"{finished}.{kind}"
         file = KINDS[kind](path, existing="continue")
-        while done < kills and child(partial(refined, file), draw.uniform(0.0, LONGEST)):
+        while done < kills and child(partial(refined, file), draw.uniform(0.0, length)):
             done += 1
             if path.exists():
                 child(partial(check, kind, path, whole, 1))

@@ -1,6 +1,6 @@
-"""One small training run in a process of its own: `python small_run.py FOLDER [option=value ..]`.
+"""One small training run in a process of its own: `main`, or `python small_run.py FOLDER [option=value ..]`.
 
-It prints what the tests compare: a digest of the final weights, and the history.
+It returns, or prints, what the tests compare: a digest of the final weights, and the history.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ def digest(model: torch.nn.Module) -> str:
     return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
-def main(folder: str, *words: str) -> None:
+def main(folder: str, *words: str) -> dict[str, object]:
+    """Train, with options of the model and the recipe as ``name=value`` in JSON."""
     options = {"gradient": None, "freeze_base": True, "resume": False, "seed": 0}
     recipe = {"epochs": 3, "batch_size": 4, "learning_rate": 3e-3, "save_every": 2, "precision": "float32"}
     for word in words:
@@ -60,9 +61,9 @@ def main(folder: str, *words: str) -> None:
     loss = RefinementLoss(spectral=0.5, fixed_point=0.1, warmup=8)
     trainer = Trainer(refiner, Recipe(**recipe), loss, folder, show=False)
     history = trainer.fit(problem(), problem(6), resume=options["resume"])
-    # One write, so that two processes do not mix their lines.
-    sys.stdout.write(json.dumps({"digest": digest(refiner), "history": history}) + "\n")
+    return {"digest": digest(refiner), "history": history}
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    outcome = json.dumps(main(*sys.argv[1:]))
+    sys.stdout.write(outcome + "\n")  # one write, so that two processes do not mix their lines
