@@ -14,12 +14,12 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from neuralop_irno.domain.graph import GraphDomain
+from neuralop_irno.remembered import Remembered
 from neuralop_irno.spectrum.bands import even_bands, members
 from neuralop_irno.spectrum.choice import SpectrumChoice, dimension_of, laplacian_of
 from neuralop_irno.spectrum.eigenbasis import LaplacianEigenbasis
 from neuralop_irno.spectrum.eigenpairs import eigenpairs, highest
 from neuralop_irno.spectrum.laplacian import Laplacian
-from neuralop_irno.spectrum.remembered import Remembered
 from neuralop_irno.spectrum.spectrum import Spectrum
 
 ALL_MODES = 600

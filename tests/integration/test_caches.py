@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
+import pickle
 import shutil
 import threading
 import warnings
@@ -174,3 +176,15 @@ def test_threads_share_a_store() -> None:
     for thread in threads:
         thread.join()
     assert not errors
+
+
+def test_copies_of_a_store_have_locks_of_their_own() -> None:
+    """Models are copied and pickled with their stores; a lock can be neither."""
+    store = GraphStore({"levels": 2})
+    graph = store.graph_of(POINTS)
+    copied, pickled = copy.deepcopy(store), pickle.loads(pickle.dumps(store))
+    for other in (copied, pickled):
+        assert torch.equal(other.graph_of(POINTS).p2r, graph.p2r)
+        other.graph_of(POINTS + 1)
+    assert copied._known._lock is not store._known._lock
+    assert len(store._known.values()) == 1

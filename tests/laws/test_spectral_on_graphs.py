@@ -22,9 +22,9 @@ from neuralop_irno import (
 )
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.graph import Edges, GraphDomain
+from neuralop_irno.remembered import Remembered
 from neuralop_irno.spectrum import graph_spectrum
 from neuralop_irno.spectrum.chebyshev import ChebyshevBands
-from neuralop_irno.spectrum.remembered import Remembered
 
 sys.path.append(str(Path(__file__).parents[1] / "spectrum"))
 from meshes import cube, grid_eigenvalues, periodic_grid, square

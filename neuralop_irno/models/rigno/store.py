@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import fields
 from os import PathLike
 from pathlib import Path
@@ -19,6 +17,7 @@ from torch import Tensor
 from neuralop_irno import cache, checkpoint
 from neuralop_irno.models.rigno.collate import SENDERS_AND_RECEIVERS
 from neuralop_irno.models.rigno.region_graph import RegionGraph, build_region_graph
+from neuralop_irno.remembered import Remembered
 
 FORMAT = 1
 """Raised when the graph of the same points would come out different: files of before are not found."""
@@ -50,8 +49,7 @@ class GraphStore:
     ) -> None:
         self.options = dict(options)
         self.folder = None if folder is None else Path(folder)
-        self.remembered = remembered
-        self._known: OrderedDict[tuple[str, str], RegionGraph] = OrderedDict()
+        self._known = Remembered[RegionGraph](remembered)
 
     def graph_of(self, pos: Tensor) -> RegionGraph:
         """The graph of the points ``(N, d)``, on their device."""
@@ -66,12 +64,10 @@ class GraphStore:
 
     def _graph_of(self, pos: Tensor) -> RegionGraph:
         key = self._digest(pos), str(pos.device)
-        # Taken out and put back as the latest one, so that threads need no lock: at worst both build a graph.
-        graph = self._known.pop(key, None) or self._load_or_build(key[0], pos).to(pos.device)
-        self._known[key] = graph
-        if len(self._known) > self.remembered:
-            with suppress(KeyError):
-                self._known.popitem(last=False)
+        graph = self._known.get(key)
+        if graph is None:  # at worst two threads build it
+            graph = self._load_or_build(key[0], pos).to(pos.device)
+            self._known.put(key, graph, 1)
         return graph
 
     def _load_or_build(self, digest: str, pos: Tensor) -> RegionGraph:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Hashable
 from threading import Lock
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 Entry = TypeVar("Entry")
 
@@ -28,6 +28,14 @@ class Remembered(Generic[Entry]):
         self.most = most
         self._entries: OrderedDict[Hashable, tuple[Entry, float]] = OrderedDict()
         self._lock = Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies and other processes get a lock of their own: a lock can neither be copied nor pickled."""
+        with self._lock:
+            return {"most": self.most, "_entries": self._entries.copy()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=Lock())
 
     def get(self, key: Hashable) -> Entry | None:
         """The value of a key, or None."""
