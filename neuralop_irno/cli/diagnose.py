@@ -39,6 +39,8 @@ def add_to(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run it."""
+    from neuralop_irno import checkpoint, digest
+    from neuralop_irno.claim import claim
     from neuralop_irno.diagnostics.calibration import Part, calibrate, halves, same_samples
     from neuralop_irno.diagnostics.report import diagnose
     from neuralop_irno.training.batches import load_all
@@ -55,7 +57,12 @@ def run(options: argparse.Namespace) -> None:
         first, second = halves(splits["test"])
         batches = (sample for _, sample in load_all(first.data))
         calibrate(refiner, batches, options.coverage, first.groups)
-        refiner.save(options.folder / MODEL)
+        with claim(options.folder):  # a training there would write another model meanwhile
+            weights, content = checkpoint.read(options.folder / MODEL)
+            if digest.of_tensors(weights) != digest.of_tensors(refiner.state_dict()):
+                wanted = f"the model in {options.folder} that was calibrated"
+                raise ValueError(expected(wanted, "one that was trained on", "diagnosing it again"))
+            refiner.save(options.folder / MODEL, content.get("notes"))
         part = second if options.split == "test" else part
     report = diagnose(
         refiner,
