@@ -69,8 +69,12 @@ def seal(text: bytes) -> bytes:
     return above + b"# sha256 " + hashlib.sha256(above).hexdigest().encode() + b"\n"
 
 
-def is_sealed(text: bytes) -> bool:
+def is_sealed(text: bytes, name: str = "the file") -> bool:
     """Whether YAML is what `seal` made; False for YAML of format 1, which has no digest.
+
+    Args:
+        text: the content of a file.
+        name: of the file, for the error.
 
     Raises:
         ValueError: it was changed since.
@@ -79,7 +83,7 @@ def is_sealed(text: bytes) -> bool:
     if found is None and not text.startswith(FIRST_LINE):
         return False
     if found is None or hashlib.sha256(found[1]).hexdigest().encode() != found[2]:
-        raise ValueError(changed("the file"))
+        raise ValueError(changed(name))
     return True
 
 

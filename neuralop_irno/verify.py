@@ -17,7 +17,7 @@ from neuralop_irno.errors import DamageError, expected
 from neuralop_irno.rollout.files import SUFFIXES
 from neuralop_irno.study import record
 from neuralop_irno.training import snapshot
-from neuralop_irno.training.folder import HISTORY, MODEL
+from neuralop_irno.training.folder import HISTORY, MODEL, best_weights
 from neuralop_irno.training.identity import DIGESTS
 from neuralop_irno.training.run import CONFIG
 
@@ -173,7 +173,7 @@ def _rollout(path: Path) -> str:
 
 
 def _yaml(path: Path) -> str:
-    return "" if sealed.is_sealed(path.read_bytes()) else NO_DIGEST
+    return "" if sealed.is_sealed(path.read_bytes(), path.name) else NO_DIGEST
 
 
 def _json(path: Path) -> str:
@@ -217,6 +217,8 @@ def _disagreements(folder: Path) -> Iterator[tuple[Path, str]]:
             yield from ((part, "missing") for part in snapshot.parts(folder, content) if not part.is_file())
         if history and not (folder / MODEL).is_file():
             yield folder / MODEL, "missing"
+        elif why := _other_weights(folder, content):
+            yield folder / MODEL, why
         stored = _plain(folder / HISTORY)
         # A run that was stopped between two writes has one epoch more in one of the two.
         if isinstance(stored, list) and any(
@@ -228,6 +230,15 @@ def _disagreements(folder: Path) -> Iterator[tuple[Path, str]]:
             short = {**own, "model": digest.of_json(own["model"]), "loss": digest.of_json(own["loss"])}
             if shown != short:
                 yield folder / DIGESTS, f"other digests than in {main.name}"
+
+
+def _other_weights(folder: Path, content: Mapping[str, Any]) -> str:
+    """Why the model of a run is not the one that a snapshot names, or nothing."""
+    try:
+        best_weights(folder, snapshot.Progress(**content["progress"]))
+    except (ValueError, TypeError, FileNotFoundError) as error:
+        return str(error)
+    return ""
 
 
 def _plain(path: Path) -> Any:

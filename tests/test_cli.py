@@ -12,9 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
+from neuralop_irno import checkpoint
+from neuralop_irno.claim import claim
 from neuralop_irno.cli.main import main
+from neuralop_irno.training import trainer
 from neuralop_irno.training.run import read_run
 
 Capsys = pytest.CaptureFixture[str]
@@ -185,10 +189,16 @@ def test_diagnose_writes_a_report_and_stores_the_calibration(run_folder: Path, c
     after = contents(run_folder)
     assert {name for name in after if name not in before} >= {"diagnosis/diagnosis.json"}
     assert all(after[name] == content for name, content in before.items())
+    notes = checkpoint.read(run_folder / "model.safetensors")[1]["notes"]
+    assert notes["epoch"] in (1, 2)
     assert main(["diagnose", str(run_folder), "--calibrate", "--coverage", "0.5"]) == 0
     assert "share of samples where" in capsys.readouterr().out
     refiner = read_run(run_folder)[1]
     assert (refiner.calibration.coverage, refiner.calibration.samples) == (0.5, 2)  # half of the test set
+    assert checkpoint.read(run_folder / "model.safetensors")[1]["notes"] == notes
+    with claim(run_folder):
+        message = refused(capsys, "diagnose", run_folder, "--calibrate", "--coverage", "0.5")
+    assert f"got {run_folder}, which is in use" in message
     message = refused(capsys, "diagnose", run_folder, "--calibrate", "--coverage", "0.9")
     assert "expected at least 9 trajectories for a coverage of 0.9, got 1; try more trajectories" in message
 
@@ -226,6 +236,28 @@ def test_a_run_that_diverges_ends_with_1(tmp_path: Path, capsys: Capsys) -> None
     assert out == ""
     assert err.splitlines()[-1].startswith("irno: expected a finite loss, got ")
     assert "Traceback" not in err
+
+
+def test_a_validation_score_that_is_not_finite_ends_with_1(
+    tmp_path: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer, "scores_per_step", lambda *args, **options: torch.full((3, 2), torch.nan))
+    config = written(tmp_path / "c.yaml", {**CONFIG, "base_training": None})
+    assert main(["train", str(config), "--folder", str(tmp_path / "run"), "--json"]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    message = "irno: expected a finite validation score, got none in 2 epochs; try a smaller learning_rate"
+    assert err.splitlines()[-1] == message
+
+
+@pytest.mark.parametrize("split", ["train", "valid", "test"])
+def test_an_empty_split_is_refused_by_name(split: str, tmp_path: Path, capsys: Capsys) -> None:
+    counts = [0 if name == split else 2 for name in ("train", "valid", "test")]
+    config = written(tmp_path / "c.yaml", {**CONFIG, "data": {**CONFIG["data"], "trajectories": counts}})
+    before = contents(tmp_path)
+    assert main(["train", str(config), "--folder", str(tmp_path / "run")]) == 2
+    assert "irno: expected " in capsys.readouterr().err
+    assert contents(tmp_path) == before
 
 
 @pytest.fixture

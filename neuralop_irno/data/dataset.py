@@ -254,7 +254,7 @@ def load_splits(config: Mapping[str, Any]) -> Splits:
     for split, data in splits.items():
         if not len(data):
             name = config if isinstance(config, str) else config.get("name")
-            raise ValueError(expected(f"samples to {split} on in '{name}'", "none", "a larger data set"))
+            raise ValueError(expected(f"samples in the {split} split of '{name}'", "none", "a larger data set"))
     return splits
 
 

@@ -19,6 +19,7 @@ from neuralop_irno.diagnostics.base_check import check_base
 from neuralop_irno.errors import expected
 from neuralop_irno.metrics import METRICS
 from neuralop_irno.metrics.choice import own_metric
+from neuralop_irno.sealed import is_sealed, seal
 from neuralop_irno.study import record as records
 from neuralop_irno.study.contenders import Contender, Setting, contender, digest
 from neuralop_irno.study.cost import answer_mib, machine, megaflops, training_mib
@@ -209,12 +210,12 @@ class StudyRunner:
         """Write the study down, or compare it with the one that the folder was started with."""
         file, own = self.folder / STUDY, _words(self.study)
         with claim(self.folder, wait=True):
-            if file.exists() and _of_a_run(read_yaml(file)) != _of_a_run(own):
-                got = "another one"
-                raise ValueError(
-                    expected(f"the study that {self.folder} was started with", got, "another --folder")
-                )
-            write_bytes(file, written(own))
+            if file.exists():
+                is_sealed(file.read_bytes(), file.name)
+                if _of_a_run(read_yaml(file)) != _of_a_run(own):
+                    wanted = f"the study that {self.folder} was started with"
+                    raise ValueError(expected(wanted, "another one", "another --folder"))
+            write_bytes(file, seal(written(own)))
 
     def _file(self, run: Run) -> Path:
         return self.folder / "runs" / f"{run.name}.json"

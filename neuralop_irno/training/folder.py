@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from neuralop_irno import checkpoint
+from neuralop_irno import checkpoint, digest
 from neuralop_irno.claim import claim
 from neuralop_irno.errors import expected
 from neuralop_irno.refiner import IterativeRefiner
@@ -18,10 +18,31 @@ from neuralop_irno.training import identity, snapshot
 from neuralop_irno.training.distributed import Peers
 from neuralop_irno.training.divergence import refuse_not_finite
 from neuralop_irno.training.identity import Identity
-from neuralop_irno.training.snapshot import Run
+from neuralop_irno.training.snapshot import Progress, Run
 
 HISTORY = "history.json"
 MODEL = f"model{checkpoint.SUFFIX}"
+
+
+def best_weights(folder: Path, progress: Progress) -> dict[str, Tensor] | None:
+    """The best weights of a run so far, from its file of the model; None where there are none yet.
+
+    A run that was killed between the two writes has the model of a later epoch than its snapshot: that epoch
+    is trained again, and writes the same model again.
+
+    Raises:
+        ValueError: the file is damaged, or holds the model of another run.
+    """
+    if progress.best == float("inf"):
+        return None
+    tensors, content = checkpoint.read(folder / MODEL)
+    epoch = content.get("notes", {}).get("epoch")
+    later = isinstance(epoch, int) and epoch > progress.epoch
+    if progress.best_weights and not later and digest.of_tensors(tensors) != progress.best_weights:
+        got = "other ones: the file was changed, or is that of another run"
+        wanted = f"the weights in {folder / MODEL} that the run's snapshot names"
+        raise ValueError(expected(wanted, got, "a copy, or another folder for a new run"))
+    return tensors
 
 
 class RunFolder:
@@ -77,8 +98,7 @@ class RunFolder:
         self._own = own()
         if resume and snapshot.exists(self.path):
             snapshot.load(self.path, run, self._own, self.peers, say)
-            has_best = run.progress.best < float("inf")
-            return checkpoint.read(self.path / MODEL)[0] if has_best else None
+            return best_weights(self.path, run.progress)
         if self.peers.first:
             identity.write(self._own, self.path)
         return None

@@ -19,7 +19,7 @@ from neuralop_irno.losses.refinement import loss_for
 from neuralop_irno.metrics import METRICS
 from neuralop_irno.metrics.choice import own_metric
 from neuralop_irno.refiner import IterativeRefiner
-from neuralop_irno.sealed import seal
+from neuralop_irno.sealed import is_sealed, seal
 from neuralop_irno.training.batches import Sample, load_all, refuse_empty
 from neuralop_irno.training.distributed import Peers, local_device
 from neuralop_irno.training.folder import MODEL
@@ -112,6 +112,7 @@ def _refuse(folder: Path, experiment: Experiment, resume: bool) -> None:
         return
     if not resume:
         raise ValueError(expected("a folder without a run", str(folder), "--resume, or another --folder"))
+    is_sealed(config.read_bytes(), config.name)
     if read_yaml(config) != asdict(experiment):
         raise ValueError(
             expected(f"the config that {folder} was started with", "another one", "another --folder")

@@ -39,6 +39,8 @@ class Progress:
         loss_count: those samples.
         skipped: updates of the current epoch that were skipped: their gradients were not finite.
         best: the best validation score.
+        best_weights: the digest of the weights that had it, which ``model.safetensors`` holds; empty where
+            there are none.
         waited: epochs since then.
         history: one record for each finished epoch.
     """
@@ -50,6 +52,7 @@ class Progress:
     loss_count: int = 0
     skipped: int = 0
     best: float = float("inf")
+    best_weights: str = ""
     waited: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from neuralop_irno import checkpoint
+from neuralop_irno import checkpoint, digest
 from neuralop_irno.errors import expected
 from neuralop_irno.losses.loss import Loss
 from neuralop_irno.losses.refinement import RefinementLoss
@@ -206,6 +206,7 @@ class Trainer:
                 progress.best, progress.waited = summaries[-1].mean, 0
                 state = checkpoint.tensors_only(self.model.state_dict())
                 self._best = {name: tensor.clone() for name, tensor in state.items()}
+                progress.best_weights = digest.of_tensors(state) if self.folder is not None else ""
                 self._files.write_model(self.model, {"epoch": progress.epoch + 1, "score": progress.best})
             else:
                 progress.waited += 1

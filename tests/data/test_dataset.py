@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from neuralop_irno.data.dataset import FieldDataset, load_splits, read_fields, windows
+from neuralop_irno.registry import DATASETS
 
 TINY: dict[str, Any] = {"name": "burgers", "trajectories": [2, 1, 1], "frames": 5, "size": 8}
 
@@ -148,11 +149,25 @@ def test_arrays_that_are_no_pairs_of_fields_teach(tmp_path: Path) -> None:
         r"x in f\.npz as real \(n, C, \*S\), got real \(3, 2\); try": {**good, "x": good["x"][:, :, 0, 0]},
         r"x in f\.npz as real .*got complex \(3, 2, 4, 5\); try": {**good, "x": good["x"] * 1j},
         r"y in f\.npz to be finite, got 2 NaN or inf; try cleaning the data": {**good, "y": holes},
+        r"the arrays x and y alone in f\.npz, got also \['mask', 'pos'\]; try a graph data set": {
+            **good,
+            "pos": good["x"],
+            "mask": good["x"],
+        },
+        r"x in f\.npz as real .*got real \(0, 2, 4, 5\)": {"x": good["x"][:0], "y": good["y"][:0]},
         r"arrays of numbers in f\.npz, got .*entries of the kind": {**good, "x": np.array(["a word"])},
     }
     for message, content in cases.items():
         with pytest.raises(ValueError, match=rf"^expected {message}"):
             read_fields(saved(tmp_path / "f.npz", content))
+
+
+def test_an_empty_split_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs = FieldDataset(torch.zeros(2, 1, 8), torch.zeros(2, 1, 8))
+    empty = FieldDataset(pairs.x[:0], pairs.y[:0])
+    monkeypatch.setattr(DATASETS, "build", lambda config: {"train": pairs, "valid": pairs, "test": empty})
+    with pytest.raises(ValueError, match=r"^expected samples in the test split of 'mine', got none; try"):
+        load_splits({"name": "mine"})
 
 
 def test_paths_that_are_none_teach(tmp_path: Path) -> None:
