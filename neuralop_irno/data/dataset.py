@@ -254,7 +254,8 @@ def load_splits(config: Mapping[str, Any]) -> Splits:
     for split, data in splits.items():
         if not len(data):
             name = config if isinstance(config, str) else config.get("name")
-            raise ValueError(expected(f"samples in the {split} split of '{name}'", "none", "a larger data set"))
+            wanted = f"samples in the {split} split of '{name}'"
+            raise ValueError(expected(wanted, "none", "a larger data set"))
     return splits
 
 
