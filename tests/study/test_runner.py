@@ -86,30 +86,30 @@ def test_a_broken_base_is_noted(mains: dict[str, Any]) -> None:
 
 
 def test_kinds_agree_where_they_measure_the_same(mains: dict[str, Any], tmp_path: Path) -> None:
-    key = {"base": "fno", "variant": "refined"}
+    key, trained = {"base": "fno", "variant": "refined"}, tmp_path / "trained"
     error = row(mains, **key)["error"]
     one: dict[str, Any] = {"variants": {"refined": {}}}
-    transfer = ran(tmp_path / "transfer", kind="transfer", **one)
+    transfer = ran(tmp_path / "transfer", trained, kind="transfer", **one)
     assert row(transfer, **key, at="on fno")["error"] == error
     assert row(transfer, **key, at="on other")["error"] != error
     one["problems"] = one_base()
-    further = ran(tmp_path / "extrapolation", kind="extrapolation", options={"times": 3}, **one)
+    further = ran(tmp_path / "extrapolation", trained, kind="extrapolation", options={"times": 3}, **one)
     looks = [r["at"] for r in further["results"] if r["variant"] == "refined"]
     assert looks == ["k = 0", "k = 1", "k = 2", "k = 4", "k = 6"]
     assert row(further, **key, at="k = 2")["error"] == error
     assert row(further, **key, at="k = 2")["of that at K"]["mean"] == 1
-    ablations = ran(tmp_path / "ablations", kind="ablations", **one)
+    ablations = ran(tmp_path / "ablations", trained, kind="ablations", **one)
     assert row(ablations, **key)["at K"] == error
     assert row(ablations, **key)["at 3 K"] == row(further, **key, at="k = 6")["error"]
-    pareto = ran(tmp_path / "pareto", kind="pareto", **one)
+    pareto = ran(tmp_path / "pareto", trained, kind="pareto", **one)
     assert row(pareto, **key, at="k = 2")["error"] == error
     megaflop = row(pareto, **key, at="k = 2")["MFLOP"]["mean"]
     assert row(pareto, **key, at="k = 1")["MFLOP"]["mean"] == pytest.approx(megaflop / 2)
-    dynamics = ran(tmp_path / "dynamics", kind="dynamics", options={"times": 1}, **one)
+    dynamics = ran(tmp_path / "dynamics", trained, kind="dynamics", options={"times": 1}, **one)
     start = row(dynamics, **key, at="k = 0")
     assert [start[band]["mean"] for band in ("low", "middle", "high")] == [1, 1, 1]
     options = {"noise": [0.5], "others": {"burgers": {"finer": {"size": 16}}}}
-    robust = ran(tmp_path / "robustness", kind="robustness", options=options, **one)
+    robust = ran(tmp_path / "robustness", trained, kind="robustness", options=options, **one)
     assert row(robust, **key, at="as trained")["error"] == error
     assert row(robust, **key, at="noise 0.5")["error"] != error
     assert row(robust, **key, at="finer")["error"]["mean"] > 0
