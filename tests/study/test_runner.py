@@ -170,7 +170,8 @@ def test_every_kind_runs_on_graphs(tmp_path: Path) -> None:
     }
     controls = {"refined": {}, "same compute": {"role": "same_compute"}}
     for kind in KINDS:
-        table = ran(tmp_path / kind, kind=kind, seeds=(0,), problems={"heat": problem}, variants=controls)
+        options: dict[str, Any] = {"seeds": (0,), "problems": {"heat": problem}, "variants": controls}
+        table = ran(tmp_path / kind, tmp_path / "trained", kind=kind, **options)
         assert row(table, "costs", variant="refined")["parameters"] > 0
         assert [r for r in table["results"] if r["variant"] == "refined"]
         assert not any("finite" in str(value) for r in table["results"] for value in r.values())
@@ -260,7 +261,7 @@ def test_killed_and_started_again_it_ends_with_the_same_table(
     tmp_path: Path, started: Callable[..., subprocess.Popen[bytes]]
 ) -> None:
     changes: dict[str, Any] = {
-        "seeds": (0,), "problems": one_base(), "variants": {"refined": {"training": {"epochs": 40}}},
+        "seeds": (0,), "problems": one_base(), "variants": {"refined": {"training": {"epochs": 16}}},
     }  # fmt: skip
     file, folder = written(tmp_path, words(**changes)), tmp_path / "killed"
     victim = started("study", file, "--folder", folder)
