@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from neuralop_irno.data.arrays import read_numbers
+from neuralop_irno.data.finite import finite
 from neuralop_irno.data.mesh_fields import GraphDataset
 from neuralop_irno.data.mesh_files import read_mesh
 from neuralop_irno.errors import expected
@@ -81,9 +82,7 @@ def _pressure(path: Path, nodes: int) -> Tensor:
         raise ValueError(
             expected(f"{nodes} pressures in {path.name}, one a node", len(values), "another file")
         )
-    if not np.isfinite(values).all():
-        raise ValueError(expected(f"finite pressures in {path.name}", "NaN or inf", "another file"))
-    return torch.from_numpy(values)[:, None]
+    return torch.from_numpy(finite(values, f"the pressures in {path.name}"))[:, None]
 
 
 @DATASETS.register("car_cfd")

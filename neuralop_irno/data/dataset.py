@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 
 from neuralop_irno.data.arrays import read_arrays
 from neuralop_irno.data.burgers import Burgers
+from neuralop_irno.data.finite import finite
 from neuralop_irno.data.flow import PeriodicFlow
 from neuralop_irno.data.kuramoto_sivashinsky import KuramotoSivashinsky
 from neuralop_irno.data.sizes import device_of, fits, seed_of, three, whole
@@ -239,13 +240,8 @@ def _field(arrays: Mapping[str, Tensor], name: str, source: Path) -> Tensor:
         raise ValueError(
             expected(f"{name} in {source.name} as real (n, C, *S)", got, "an axis of channels, parts apart")
         )
-    field = field.float()
-    holes = int((~field.isfinite()).sum())
-    if holes:
-        raise ValueError(
-            expected(f"{name} in {source.name} to be finite", f"{holes} NaN or inf", "cleaning the data")
-        )
-    return field
+    found: Tensor = finite(field.float(), f"{name} in {source.name}")
+    return found
 
 
 def load_splits(config: Mapping[str, Any]) -> Splits:

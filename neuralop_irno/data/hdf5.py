@@ -13,6 +13,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from neuralop_irno.data.finite import finite, spelled
 from neuralop_irno.errors import did_you_mean, expected
 
 OPEN_FILES = 128
@@ -124,6 +125,12 @@ def _problem(found: Any) -> tuple[str, str] | None:
 
 
 def numbers(dataset: h5py.Dataset, place: Any = ()) -> Any:
-    """A part of an array in single precision."""
-    with named_damage(Path(dataset.file.filename)):
-        return np.asarray(dataset[place], dtype=np.float32)
+    """A part of an array in single precision.
+
+    Raises:
+        ValueError: it is damaged, or not finite.
+    """
+    file = Path(dataset.file.filename)
+    with named_damage(file), np.errstate(over="ignore"):
+        values = np.asarray(dataset[place], dtype=np.float32)
+    return finite(values, f"{dataset.name.strip('/')}{spelled(place)} in {file.name}")

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from neuralop_irno.data.deadline import within
+from neuralop_irno.data.finite import finite
 from neuralop_irno.data.mesh import edges_of
 from neuralop_irno.domain.graph import lumped_measure
 from neuralop_irno.errors import did_you_mean, expected
@@ -81,7 +82,8 @@ class Mesh:
         if not names:
             hint = f"one of {sorted(self.fields)}" if self.fields else "a file with fields at its nodes"
             raise ValueError(expected("at least one field", list(names), hint))
-        return torch.cat([self.fields[name] for name in names], 1).float()
+        columns = [finite(self.fields[name].float(), f"the field {name!r}") for name in names]
+        return torch.cat(columns, 1)
 
 
 def read_mesh(path: str | os.PathLike[str], without: Sequence[str] = ()) -> Mesh:

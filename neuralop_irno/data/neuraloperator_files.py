@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from neuralop_irno.data.finite import finite, spelled
 from neuralop_irno.data.frames import GridPairs
 from neuralop_irno.data.scaling import Scaling
 from neuralop_irno.data.sizes import three
@@ -85,7 +86,7 @@ class TensorFile(GridPairs):
             raise ValueError(expected(f"samples from 0 to {len(y) - 1}", self.samples, f"range({len(y)})"))
         self.fields, self.padding = (problem.field,), problem.padding
         if scaling is None:
-            scaling = (self._measure(x) if problem.scaled else Scaling.none(1), self._measure(y))
+            scaling = (self._measure(x, "x") if problem.scaled else Scaling.none(1), self._measure(y, "y"))
         self.x_scaling, self.scaling = scaling
 
     def __len__(self) -> int:
@@ -93,7 +94,10 @@ class TensorFile(GridPairs):
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         place = self.samples[index]
-        x, y = (array[place].float()[None, None] for array in self._arrays())
+        x, y = (
+            finite(array[place].float(), f"{name}[{place}] in {Path(self.path).name}")[None, None]
+            for name, array in zip("xy", self._arrays(), strict=True)
+        )
         x, y = self.x_scaling.apply(x)[0], self.scaling.apply(y)[0]
         along = [1] * (y.dim() - x.dim())
         return {"x": x.reshape(1, *along, *x.shape[1:]).expand_as(y).contiguous(), "y": y}
@@ -101,12 +105,13 @@ class TensorFile(GridPairs):
     def _arrays(self) -> tuple[Tensor, Tensor]:
         return _mapped(self.path, os.getpid())
 
-    def _measure(self, array: Tensor) -> Scaling:
+    def _measure(self, array: Tensor, name: str) -> Scaling:
         """Mean and deviation of the samples that are seen, a chunk at a time."""
         mean, squares, count = 0.0, 0.0, 0
         for start in range(0, len(self.samples), CHUNK):
             part = self.samples[start : start + CHUNK]
-            chunk = array[part.start : part.stop : part.step].double()
+            places = slice(part.start, part.stop, part.step)
+            chunk = finite(array[places], f"{name}{spelled(places)} in {Path(self.path).name}").double()
             own, size = float(chunk.mean()), chunk.numel()
             squares += float((chunk - own).square().sum()) + (own - mean) ** 2 * count * size / (count + size)
             mean, count = mean + (own - mean) * size / (count + size), count + size

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from neuralop_irno.data.finite import finite
 from neuralop_irno.data.pickled import read_matrix, read_neighbours
 from neuralop_irno.errors import expected
 
@@ -56,7 +57,7 @@ def read_planetoid(folder: str, name: str) -> Any:
     from torch_geometric.utils import coalesce, remove_self_loops
 
     *paths, graph, index = planetoid_files(folder, name)
-    matrices = [torch.from_numpy(read_matrix(path)) for path in paths]
+    matrices = [torch.from_numpy(finite(read_matrix(path), path.name)) for path in paths]
     test = _whole_numbers(index)
     _check(matrices, test, name)
     _, tx, allx, y, ty, ally = matrices

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -29,9 +30,10 @@ class Scaling:
     std: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        if len(self.mean) != len(self.std) or not all(std > 0 for std in self.std):
+        usable = all(map(math.isfinite, self.mean)) and all(0 < std < math.inf for std in self.std)
+        if len(self.mean) != len(self.std) or not usable:
             got = f"mean {list(self.mean)}, std {list(self.std)}"
-            raise ValueError(expected("one mean and one std > 0 for each field", got, "std: [1.0]"))
+            raise ValueError(expected("one finite mean and std > 0 for each field", got, "std: [1.0]"))
 
     @classmethod
     def none(cls, fields: int) -> Scaling:

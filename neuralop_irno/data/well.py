@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from torch import Tensor
 
 from neuralop_irno.data.frames import Frames, FrameWindows
@@ -24,6 +23,7 @@ from neuralop_irno.data.scaling import Scaling
 from neuralop_irno.data.well_file import PADDING, Variable, WellFile
 from neuralop_irno.errors import did_you_mean, expected
 from neuralop_irno.registry import DATASETS
+from neuralop_irno.yaml_files import read_yaml
 
 SCALINGS = ("zscore", "rms", "none")
 SMALLEST = 1e-4
@@ -103,7 +103,7 @@ def _scaling(path: Path, kind: str, variables: Iterable[Variable]) -> Scaling:
     if not path.is_file():
         wanted = f"statistics in {path.parent}"
         raise FileNotFoundError(expected(wanted, f"no {path.name}", "scaling: none"))
-    known = yaml.safe_load(path.read_text())
+    known = read_yaml(path)
 
     def of(statistic: str) -> list[float]:
         return [value for variable in variables for value in _numbers(known, statistic, variable, path.name)]

@@ -132,9 +132,8 @@ class WellFile:
     def _times(self, times: Any) -> int:
         """How many frames there are: one for each time, which have to ascend."""
         values = numbers(times)
-        ascending = values.ndim == 1 and np.isfinite(values).all() and (np.diff(values) > 0).all()
-        if not ascending:
-            got = "NaN or inf" if not np.isfinite(values).all() else f"unsorted ones, shape {values.shape}"
+        if values.ndim != 1 or (np.diff(values) <= 0).any():
+            got = f"unsorted ones, shape {values.shape}"
             raise ValueError(expected(f"ascending times in {self.path.name}", got, "downloading it again"))
         return len(values)
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from neuralop_irno.data.finite import finite, spelled
 from neuralop_irno.data.hdf5 import LARGEST_CHUNK
 from neuralop_irno.errors import did_you_mean, expected
 
@@ -32,12 +33,18 @@ def opened_array(path: str, name: str) -> Any:
 
 
 def read_part(path: str, name: str, place: Any) -> Any:
-    """A part of an array in single precision."""
+    """A part of an array in single precision.
+
+    Raises:
+        ValueError: it is damaged, or not finite.
+    """
     stored = opened_array(path, name)
     try:
-        return np.asarray(stored[place], dtype=np.float32)
+        with np.errstate(over="ignore"):
+            values = np.asarray(stored[place], dtype=np.float32)
     except Exception as error:  # on damaged chunks the decoders of zarr fail as they may
         raise _damaged(Path(path), error) from error
+    return finite(values, f"{name}{spelled(place)} in {Path(path).name}")
 
 
 def files_of(path: str) -> tuple[Path, ...]:

@@ -1,5 +1,6 @@
 """Laws that all readers of files share, each on the smallest data of its format."""
 
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,11 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+import torch
+import zarr
 from layouts import SMALL
+from safetensors.torch import load_file, save_file
+from scipy.sparse import csr_matrix
 
 from neuralop_irno.data.dataset import load_splits
 
@@ -108,3 +113,83 @@ def test_numbers_that_are_not_in_the_file_are_refused(
             file[name].attrs.update(attributes)
     with pytest.raises(ValueError, match=f"^expected .*{Path(path).name}.*{problem}.*; try"):
         load_splits(data)
+
+
+def in_npz(path: Path, value: float) -> None:
+    with np.load(path) as arrays:
+        content = dict(arrays)
+    content["y"][-1, ..., 0] = value
+    np.savez(path, **content)
+
+
+def in_safetensors(path: Path, value: float) -> None:
+    content = load_file(path)
+    content["y"][-1, ..., 0] = value
+    save_file(content, path)
+
+
+def in_pt(path: Path, value: float) -> None:
+    content = torch.load(path, weights_only=True)
+    content["y"][-1, ..., 0] = value
+    torch.save(content, path)
+
+
+def in_hdf5(name: str) -> Callable[[Path, float], None]:
+    def spoil(path: Path, value: float) -> None:
+        with h5py.File(path, "a") as file:
+            file[name][-1, ..., 0] = value
+
+    return spoil
+
+
+def in_zarr(path: Path, value: float) -> None:
+    zarr.open_group(str(path), mode="a")["frames"][-1, -1, 0, 0, 0] = value
+
+
+def in_npy(path: Path, value: float) -> None:
+    values = np.load(path)
+    values[-1] = value
+    np.save(path, values)
+
+
+def in_pickle(path: Path, value: float) -> None:
+    matrix = pickle.loads(path.read_bytes()).toarray()
+    matrix[-1, -1] = value
+    path.write_bytes(pickle.dumps(csr_matrix(matrix)))
+
+
+HOLES: dict[str, tuple[str, Callable[[Path, float], None], str]] = {
+    "npz": ("a.npz", in_npz, "y in a.npz"),
+    "safetensors": ("a.safetensors", in_safetensors, "y in a.safetensors"),
+    "neuraloperator_file": ("darcy_test_6.pt", in_pt, r"y\[3\] in darcy_test_6.pt"),
+    "the_well": (
+        "data/test/a.hdf5",
+        in_hdf5("t1_fields/velocity"),
+        r"velocity\[1, 0:3\] in a.hdf5",
+    ),
+    "superbench": ("test_1/2008.h5", in_hdf5("fields"), r"fields\[1, :, 0:8, 0:8\] in 2008.h5"),
+    "zarr": ("flows.zarr", in_zarr, r"frames\[3, 3:5\] in flows.zarr"),
+    "rigno points": ("CE-Gauss.nc", in_hdf5("u"), r"u\[3, .* in CE-Gauss.nc"),
+    "rigno grid": ("Poisson-Gauss.nc", in_hdf5("solution"), r"solution\[3\] in Poisson-Gauss.nc"),
+    "car_cfd": ("data/004/press.npy", in_npy, "the pressures in press.npy"),
+    "planetoid": ("Cora/raw/ind.cora.tx", in_pickle, "ind.cora.tx"),
+}
+"""A file of each format, how one value in it is replaced, and how the error names the place."""
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("kind", SMALL)
+def test_fields_that_are_not_finite_are_refused_by_file_and_place(
+    kind: str, value: float, tmp_path: Path
+) -> None:
+    data = SMALL[kind](tmp_path)
+    file, spoil, where = HOLES[kind]
+    spoil(tmp_path / file, value)
+
+    def read_all() -> None:
+        test = load_splits(data)["test"]
+        for place in range(len(test)):
+            test[place]
+
+    with pytest.raises(ValueError, match=rf"{where} to be finite, got \d+ NaN or inf; try cleaning"):
+        read_all()

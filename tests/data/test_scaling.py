@@ -29,6 +29,6 @@ def test_what_does_not_fit_teaches() -> None:
         SCALING.undo(torch.zeros(2, 4, 9))
     for mean, std in (((0.0,), (1.0, 1.0)), ((0.0,), (0.0,)), ((0.0,), (float("nan"),))):
         with pytest.raises(
-            ValueError, match=r"^expected one mean and one std > 0 for each field, got mean \[0"
+            ValueError, match=r"^expected one finite mean and std > 0 for each field, got mean \[0"
         ):
             Scaling(mean, std)

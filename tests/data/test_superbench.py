@@ -174,7 +174,7 @@ def test_nothing_is_read_that_is_not_asked_for(tmp_path: Path) -> None:
         ({"crop": 12}, r"patches that 8 divides, got \(12, 12\); try size=64"),
         ({"crop": 40}, r"patches of 1 to 32 points a side, got 40; try 32"),
         ({"fields": ["wind"]}, r"an array 'fields' \(N, 1, H, W\) in 2008.h5, got \(3, 3, 33, 48\)"),
-        ({"mean": [0.0]}, r"one mean and one std > 0 for each field, got mean \[0.0\], std \[3.7"),
+        ({"mean": [0.0]}, r"one finite mean and std > 0 for each field, got mean \[0.0\], std \[3.7"),
     ],
 )
 def test_options_that_do_not_fit_teach(change: dict[str, Any], message: str, tmp_path: Path) -> None:

@@ -207,7 +207,7 @@ def test_other_layouts_teach(tmp_path: Path) -> None:
             "n_trajectories", 3
         ),
         r"ascending times in c.hdf5, got unsorted": lambda f: f["dimensions/time"].__setitem__(2, 0.5),
-        r"ascending times in c.hdf5, got NaN": lambda f: f["dimensions/time"].__setitem__(2, np.nan),
+        r"dimensions/time in c.hdf5 to be finite": lambda f: f["dimensions/time"].__setitem__(2, np.nan),
         r"n_trajectories >= 1 in c.hdf5, got": lambda f: f.attrs.__setitem__("n_trajectories", -1),
         r"a boundary condition in c.hdf5, got 'slip'; try": lambda f: f[
             "boundary_conditions/x_periodic"

@@ -137,7 +137,7 @@ def test_workers_open_stores_of_their_own(tmp_path: Path) -> None:
         ({"trajectories": 3}, r".* as Sequence\[int\], got 3"),
         ({"trajectories": [3, 2, 1]}, r"at most 5 trajectories in all, got \[3, 2, 1\]"),
         ({"padding": ["circular"]}, r"2 words for padding, got \['circular'\]"),
-        ({"std": [0.0, 1.0]}, r"one mean and one std > 0 for each field"),
+        ({"std": [0.0, 1.0]}, r"one finite mean and std > 0 for each field"),
         ({"outputs": 7}, r"trajectories of at least 8 frames, got one of 7"),
     ],
 )
