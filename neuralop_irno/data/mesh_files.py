@@ -17,6 +17,7 @@ from torch import Tensor
 from neuralop_irno.data.deadline import within
 from neuralop_irno.data.finite import finite
 from neuralop_irno.data.mesh import edges_of
+from neuralop_irno.data.mesh_references import OutsideError, refuse_outside
 from neuralop_irno.domain.graph import lumped_measure
 from neuralop_irno.errors import did_you_mean, expected
 
@@ -102,7 +103,7 @@ def read_mesh(path: str | os.PathLike[str], without: Sequence[str] = ()) -> Mesh
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: meshio cannot read it, or not within the time that is usual for its size; it holds cells
-            of other kinds, or what would be left out.
+            of other kinds, or what would be left out; it refers to a file outside of its folder.
     """
     source = Path(path)
     if not source.is_file():
@@ -225,7 +226,9 @@ def _read(source: Path) -> Any:
     with contextlib.redirect_stdout(io.StringIO()) as said, contextlib.redirect_stderr(said):
         try:
             seconds = SECONDS + SECONDS_PER_MB * source.stat().st_size / 1e6
-            return within(seconds, lambda: meshio.read(source))
+            return within(seconds, lambda: (refuse_outside(source), meshio.read(source))[1])
+        except OutsideError:
+            raise
         except (Exception, SystemExit) as error:
             reason = " ".join((said.getvalue() or str(error) or type(error).__name__).split())
             wanted = f"a mesh that meshio reads in {source.name}"
