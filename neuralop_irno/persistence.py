@@ -264,7 +264,15 @@ class Persistent(nn.Module):
                     "torch.autocast around the call",
                 )
             )
-        super()._apply(fn, recurse)
+
+        def move(tensor: Tensor) -> Tensor:
+            moved = fn(tensor)
+            if not tensor.is_complex():
+                return moved
+            # torch's `double()` and `float()` leave complex weights as they are, which then fit no other.
+            return moved.to(fn(tensor.real.new_zeros(1)).dtype.to_complex())
+
+        super()._apply(move, recurse)
         for module in self.modules():
             if hasattr(module, "_grid"):  # neuraloperator's cache, which does not know about devices
                 module.__dict__["_grid"] = None

@@ -15,7 +15,7 @@ NAME = PACKAGE.name
 
 RANKS = (
     ("errors", "version", "digest", "modes", "annotations"),
-    ("functions", "remembered"),
+    ("functions", "precision", "remembered"),
     (
         "domain", "registry", "yaml_files", "budget", "checkpoint", "claim", "calibration", "recipe",
         "stepping",

@@ -25,6 +25,8 @@ def check_finite(field: Tensor, name: str) -> None:
     if field.is_complex():
         hint = f"torch.view_as_real({name}), the two parts as channels"
         raise TypeError(expected(f"{name} in real numbers", field.dtype, hint))
+    if field.is_floating_point() and field.dtype.itemsize < 2:  # torch computes nothing in them
+        raise TypeError(expected(f"{name} in 16 bits or more", field.dtype, f"{name}.float()"))
     if torch.compiler.is_compiling() or field.device.type != "cpu":
         return
     if not torch.isfinite(field).all():

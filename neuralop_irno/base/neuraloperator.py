@@ -14,7 +14,7 @@ from neuralop_irno.base.operator import (
     BaseOperator,
     Problem,
     Sizes,
-    at_least_float32,
+    in_state_dtype,
     signature_of,
     stated_sizes,
     unwrapped,
@@ -25,10 +25,20 @@ from neuralop_irno.domain.graph import GraphDomain, interpolate
 from neuralop_irno.errors import expected
 from neuralop_irno.host import FNOGNO, GINO, UQNO, BaseModel, refuse_other_calls
 from neuralop_irno.models import WDSR, HiNOTE, SuperResolutionFNO
+from neuralop_irno.precision import at_least_float32, require_dtype
 
 
 class NeuralOperator(BaseOperator):
     """A model of neuraloperator's on a grid: FNO, TFNO, UNO, CODANO and their kin."""
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The base's own answer.
+
+        These models take fields in the precision of their weights. Looking beforehand keeps what they cache
+        (``_grid``) as it is; after a failed call in float64 they would take no float32 either.
+        """
+        require_dtype(self.module, {"x": self.input_of(args, kwargs)}, "base")
+        return super().forward(*args, **kwargs)
 
     def accepted(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments named in the signature; these models warn of every other one."""
@@ -84,7 +94,7 @@ class OnPoints(NeuralOperator):
             wanted = f"an answer of shape (B, {len(target)}, C), a row for each output point"
             raise ValueError(expected(wanted, tuple(answer.shape), "a start laid out like the answer"))
         batched = answer.dim() == 3
-        field = answer if batched else answer[None]
+        field = at_least_float32(answer if batched else answer[None])
         samples, points, _ = field.shape
         x = values.reshape(samples, -1, values.shape[-1])
         if source.shape != target.shape or not torch.equal(source, target):
@@ -99,7 +109,8 @@ class OnPoints(NeuralOperator):
             restored = refined.reshape(samples, points, -1)
             return restored if batched else restored[0]
 
-        return Problem(as_field(x), at_least_float32(as_field(field)), domain, as_field, as_answer)
+        x = in_state_dtype(as_field(x), field)
+        return Problem(x, as_field(field), domain, as_field, as_answer)
 
     def _geometry(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
         """Input values ``(.., C)``, the points they sit on ``(n, d)``, and the output points ``(q, d)``."""

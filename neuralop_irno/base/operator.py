@@ -12,13 +12,13 @@ from functools import lru_cache
 from types import MethodType
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from neuralop_irno.base.checks import CONVOLUTIONS, check_finite, refuse_graphs, refuse_points
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.grid import GridDomain, resample
 from neuralop_irno.errors import expected
+from neuralop_irno.precision import at_least_float32, explain_dtype
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,10 @@ class BaseOperator(nn.Module):
         try:
             return self.module(*given, **accepted)
         except (RuntimeError, AssertionError, IndexError, ValueError) as error:
-            self._explain(self.input_of(args, kwargs), error)
+            x = self.input_of(args, kwargs)
+            self._explain(x, error)
+            if isinstance(error, RuntimeError):
+                explain_dtype(self.module, {"x": x, **real_among(kwargs)}, "base")
             raise
 
     def _explain(self, x: Tensor, error: Exception) -> None:
@@ -156,13 +159,13 @@ class BaseOperator(nn.Module):
             periodic: which axes close on themselves, should x have to be carried to another grid.
         """
         refuse_graphs(self.module, args, kwargs)
-        answer = self(*args, **kwargs) if start is None else start
-        field, rest = self._split(answer)
         x = self.input_of(args, kwargs)
         check_finite(x, "x")
         if start is not None:
             check_finite(start, "start")
-        h = self.as_field(field)
+        answer = self(*args, **kwargs) if start is None else start
+        field, rest = self._split(answer)
+        h = at_least_float32(self.as_field(field))
         x = self.as_field(x)
         refuse_points(self.module, x, h, self.channels, [*args, *kwargs.values()])
         if x.shape[0] != h.shape[0] or x.dim() != h.dim():
@@ -180,7 +183,7 @@ class BaseOperator(nn.Module):
             restored = refined if self.channels == "first" else refined.movedim(1, -1)
             return restored if rest is None else (restored, *rest)
 
-        return Problem(x, at_least_float32(h), GridDomain.of(h), self.as_field, as_answer)
+        return Problem(in_state_dtype(x, h), h, GridDomain.of(h), self.as_field, as_answer)
 
     def carried(self, x: Tensor, shape: Sequence[int], periodic: Sequence[bool] | None) -> Tensor:
         """x, where it lives on another grid than the answer, on the answer's."""
@@ -238,6 +241,11 @@ class _Function(nn.Module):
         return self.function(*args, **kwargs)
 
 
+def real_among(kwargs: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The tensors of real numbers among keyword arguments; those of whole numbers are indices, say."""
+    return {k: v for k, v in kwargs.items() if isinstance(v, Tensor) and v.is_floating_point()}
+
+
 def unwrapped(module: nn.Module) -> nn.Module:
     """The module inside compiled, data-parallel and averaging wrappers, whose signatures say nothing."""
     inner = getattr(module, "_orig_mod", None)
@@ -286,6 +294,6 @@ def _dimension(module: nn.Module) -> int | None:
     return next(iter([*stated, *kernels]), None)
 
 
-def at_least_float32(field: Tensor) -> Tensor:
-    """The state of the iteration is kept in float32 or better, whatever the base computes in."""
-    return field.to(torch.promote_types(field.dtype, torch.float32))
+def in_state_dtype(x: Tensor, h: Tensor) -> Tensor:
+    """x as the correction gets it: in the precision of h, unless it holds no real numbers."""
+    return x.to(h.dtype) if x.is_floating_point() else x

@@ -17,13 +17,15 @@ from neuralop_irno.base.checks import graph_among as graph_among
 from neuralop_irno.base.operator import (
     BaseOperator,
     Problem,
-    at_least_float32,
+    in_state_dtype,
+    real_among,
     signature_of,
     unwrapped,
 )
 from neuralop_irno.domain.check import PARTS
 from neuralop_irno.domain.graph import GraphDomain, reads_edge_attr
 from neuralop_irno.errors import expected
+from neuralop_irno.precision import at_least_float32, explain_dtype
 
 
 class OnGraphs(BaseOperator):
@@ -39,6 +41,16 @@ class OnGraphs(BaseOperator):
     READS: ClassVar[frozenset[str]] = frozenset({"x", *PARTS})
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return self._answer(args, kwargs)
+        except RuntimeError:
+            found = self._found(args, kwargs)
+            x = {"x": found["x"]} if isinstance(found.get("x"), Tensor) else {}
+            read = {name: found[name] for name in PARTS if name in found}
+            explain_dtype(self.module, {**x, **real_among(read)}, "base")
+            raise
+
+    def _answer(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         graph = graph_among(args, kwargs)
         names = signature_of(self.module).parameters
         if graph is None:
@@ -77,16 +89,20 @@ class OnGraphs(BaseOperator):
                     "a base whose head answers for nodes",
                 )
             )
-        return Problem(x, at_least_float32(field), domain, _as_it_is, _as_it_is)
+        h = at_least_float32(field)
+        return Problem(in_state_dtype(x, h), h, domain, _as_it_is, _as_it_is)
+
+    def _found(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What a call says of its graph, by name."""
+        graph = graph_among(args, kwargs)
+        if graph is not None:
+            return {**graph.to_dict(), **kwargs}
+        bound = signature_of(self.module).bind_partial(*args, **self.accepted(kwargs)).arguments
+        return {**kwargs, **bound}
 
     def _inputs(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Tensor, GraphDomain]:
         """What each node is given, the coordinates where that is nothing, and where the nodes are."""
-        graph = graph_among(args, kwargs)
-        if graph is None:
-            bound = signature_of(self.module).bind_partial(*args, **self.accepted(kwargs)).arguments
-            found: Mapping[str, Any] = {**kwargs, **bound}
-        else:
-            found = {**graph.to_dict(), **kwargs}
+        graph, found = graph_among(args, kwargs), self._found(args, kwargs)
         x = found.get("x")
         x = found.get("pos") if x is None else x
         edge_index = found.get("edge_index")

@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_map
 
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.errors import expected
+from neuralop_irno.precision import explain_dtype
 
 
 class Correction(nn.Module):
@@ -57,7 +58,12 @@ class Correction(nn.Module):
 
     def bind(self, x: Tensor, domain: Domain, physics: BoundCorrection | None = None) -> BoundCorrection:
         """h -> Phi(x, h)."""
-        return BoundCorrection(self, self.prepare(x, domain), domain, physics)
+        try:
+            prepared = self.prepare(x, domain)
+        except RuntimeError:
+            explain_dtype(self, {"x or start": x}, "correction")
+            raise
+        return BoundCorrection(self, prepared, domain, physics)
 
 
 class BoundCorrection:
@@ -90,7 +96,12 @@ class BoundCorrection:
             taken: the steps that each sample has behind it; most corrections do not ask.
         """
         when = place_for(self._correction, taken)
-        return torch.as_tensor(self._correction(self._prepared, h, *when)).to(h.dtype)
+        try:
+            update = self._correction(self._prepared, h, *when)
+        except RuntimeError:
+            explain_dtype(self._correction, {"h": h}, "correction")
+            raise
+        return torch.as_tensor(update).to(h.dtype)
 
     def select(self, keep: Tensor) -> BoundCorrection:
         """The same for the samples ``keep`` alone."""

@@ -61,7 +61,8 @@ def _check_batch(batch: Tensor, nodes: int, samples: int) -> None:
 def _check_pos(pos: Tensor, nodes: int) -> None:
     shape = tuple(pos.shape)
     _require(pos.dim() == 2 and len(pos) == nodes, f"pos of shape ({nodes}, d)", shape, "a row for each node")
-    _require(pos.is_floating_point(), "pos in floating point", pos.dtype, "pos.float()")
+    real = pos.is_floating_point() and pos.dtype.itemsize > 1
+    _require(real, "pos in floating point", pos.dtype, "pos.float()")
     _require(bool(pos.isfinite().all()), "finite positions", "NaN or infinity in pos", "a cleaned mesh")
 
 

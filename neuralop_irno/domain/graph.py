@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from neuralop_irno.domain.check import check_graphs
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.errors import expected
+from neuralop_irno.precision import at_least_float32
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,9 @@ class GraphDomain(Domain):
         edges = None
         if edge_index is not None:
             edges = Edges(edge_index, known.get("edge_attr"), known.get("edge_weight"))
-        return cls(batch, samples, known.get("pos"), known.get("measure"), edges, known.get("face"))
+        pos = known.get("pos")
+        pos = None if pos is None else at_least_float32(pos)
+        return cls(batch, samples, pos, known.get("measure"), edges, known.get("face"))
 
     @property
     def given(self) -> tuple[Tensor, ...]:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from neuralop_irno.domain.choice import domain_of
 from neuralop_irno.errors import expected
+from neuralop_irno.precision import at_least_float32
 from neuralop_irno.solution import Trajectory
 
 REDUCTIONS = ("sum", "mean")
@@ -84,4 +85,5 @@ def matching(trajectory: Trajectory, y: Tensor) -> Tensor:
                 "out_channels and a grid that fit y",
             )
         )
-    return field
+    # In 64 bits, or as true and false, it would meet Phi's weights, or the difference, in another precision.
+    return field.to(at_least_float32(trajectory.last).dtype)

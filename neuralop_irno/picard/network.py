@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from neuralop_irno.base.checks import check_finite
-from neuralop_irno.base.operator import at_least_float32
 from neuralop_irno.correction.correction import BoundCorrection
 from neuralop_irno.errors import expected
 from neuralop_irno.parts import build_solver, other_solver
 from neuralop_irno.picard.bounds import PicardSolution
 from neuralop_irno.picard.call import FixedPointMap, arguments, laid_out
+from neuralop_irno.precision import at_least_float32
 from neuralop_irno.solution import Trajectory
 from neuralop_irno.solver.gradient import gradient_rule
 from neuralop_irno.solver.picard import Picard

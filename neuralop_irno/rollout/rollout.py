@@ -18,12 +18,12 @@ import torch
 from torch import Tensor
 
 from neuralop_irno.base.checks import check_finite
-from neuralop_irno.base.operator import at_least_float32
 from neuralop_irno.base.pyg import graph_among
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.graph import GraphDomain
 from neuralop_irno.domain.grid import GridDomain
 from neuralop_irno.errors import expected
+from neuralop_irno.precision import at_least_float32
 from neuralop_irno.rollout.caller import Caller, check_rows
 from neuralop_irno.rollout.clock import Clock
 from neuralop_irno.rollout.files import sink_of
