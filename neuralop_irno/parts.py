@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from numbers import Integral
 from typing import Any
 
@@ -46,6 +47,15 @@ def agreed_sizes(told: Sizes, stated: Sizes) -> Sizes:
                 expected(f"{name}={theirs}, as the base has it", f"{name}={ours}", f"leaving {name} out")
             )
     return Sizes(told.in_channels or stated.in_channels, told.out_channels or stated.out_channels, stated.dim)
+
+
+def completed(sizes: Sizes, correction: Correction) -> Sizes:
+    """The channels, from the correction where the base does not state them."""
+    return replace(
+        sizes,
+        in_channels=sizes.in_channels or correction.in_channels,
+        out_channels=sizes.out_channels or correction.out_channels,
+    )
 
 
 def build_correction(correction: Any, sizes: Sizes) -> Any:

@@ -20,7 +20,14 @@ from neuralop_irno.correction.join import as_correction
 from neuralop_irno.description import Described
 from neuralop_irno.errors import did_you_mean, expected
 from neuralop_irno.host import BaseModel, build_model
-from neuralop_irno.parts import agreed_sizes, build_correction, build_solver, other_solver, step_range
+from neuralop_irno.parts import (
+    agreed_sizes,
+    build_correction,
+    build_solver,
+    completed,
+    other_solver,
+    step_range,
+)
 from neuralop_irno.persistence import Persistent
 from neuralop_irno.registry import plain
 from neuralop_irno.solution import Solution, Trajectory
@@ -28,6 +35,9 @@ from neuralop_irno.solver.gradient import gradient_rule
 from neuralop_irno.solver.solve import LegRunner, no_steps, solve, trajectory_of
 from neuralop_irno.solver.solver import Solver
 from neuralop_irno.solver.stopping import Limits
+
+COLLATED = (Tensor, list, tuple, Mapping)
+"""What other keys of a sample hold once a loader made a batch of them; single numbers become tensors."""
 
 
 class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
@@ -112,6 +122,7 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
         self.base.freeze(freeze_base)  # an adapter of the user's has an opinion of its own
         self.sizes = agreed_sizes(Sizes(in_channels, out_channels), self.base.sizes())
         self.correction: Correction = as_correction(build_correction(correction, self.sizes))
+        self.sizes = completed(self.sizes, self.correction)
         self.solver: Solver = build_solver(solver, alpha)
         self._remember(
             {"base": base, "correction": correction, "solver": solver, "alpha": alpha, "gradient": gradient},
@@ -148,7 +159,8 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
             taken: in training, the steps that each sample's ``start`` has behind it, ``(samples,)``:
                 the one next step is supervised.
             kwargs: what the base takes by keyword. In training, where y is given, other keys of the sample
-                are left out, unless they look like a misspelt argument; anything else is a TypeError.
+                are left out: tensors, lists and dicts whose names are not like those of an argument.
+                Anything else is a TypeError.
         """
         sample = self.training and y is not None
         if taken is not None and not sample:
@@ -249,10 +261,12 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
         for key in self.base.unknown(args, kwargs):
             if key in self.ignore:
                 continue
-            own = [p.name for p in inspect.signature(method).parameters.values() if p.kind is p.KEYWORD_ONLY]
-            names = [*self.base.names(), *own]
-            if sample and not get_close_matches(key, names, n=1, cutoff=0.8):
-                continue
+            names = [*self.base.names(), *_keywords(method)]
+            if sample and isinstance(kwargs[key], COLLATED):
+                # In training, an argument of `solve` or `iterates` would have no effect.
+                meant = [*names, *_keywords(IterativeRefiner.solve), *_keywords(IterativeRefiner.iterates)]
+                if not get_close_matches(key, meant, n=1, cutoff=0.8):
+                    continue
             hint = f"{did_you_mean(key, names)}, or IterativeRefiner(..., ignore=[{key!r}])"
             raise TypeError(expected(f"an argument of {method.__name__}", repr(key), hint))
         return self.problem(args, kwargs, start)
@@ -306,3 +320,8 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
     def _draw_steps(self) -> int:
         fewest, most = self._steps
         return most if fewest == most else int(torch.randint(fewest, most + 1, ()))
+
+
+def _keywords(method: Callable[..., Any]) -> list[str]:
+    """The names of a method's own keyword arguments."""
+    return [p.name for p in inspect.signature(method).parameters.values() if p.kind is p.KEYWORD_ONLY]

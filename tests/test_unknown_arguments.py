@@ -68,6 +68,30 @@ def test_other_keys_of_a_sample_are_left_out_in_training_and_by_a_list() -> None
     assert listed.arguments({"x": X, "y": X, "name": "a", "other": 1}) == {"x": X}
 
 
+@pytest.mark.parametrize(
+    ("words", "got"),
+    [
+        ({"max_step": 3}, "'max_step'; try"),
+        ({"rtol": torch.ones(2)}, "'rtol'; try"),  # an argument of `solve`, in which it would have no effect
+        ({"strength": 0.5}, "'strength'; try"),
+        ({"mode": "fast"}, "'mode'; try"),
+    ],
+)
+def test_arguments_without_an_effect_are_refused_in_training_too(words: dict[str, Any], got: str) -> None:
+    with pytest.raises(TypeError, match=f"expected an argument of forward, got {got}"):
+        refiner().train()(X, y=X, **words)
+
+
+def test_a_rollout_refuses_arguments_that_a_plain_model_does_not_read() -> None:
+    for model in (viscous, nn.Conv1d(1, 1, 1).double(), irno.IterativeRefiner(viscous, Contracting())):
+        with pytest.raises(TypeError, match=r"^expected .*, got 'viscocity'; try "):
+            irno.rollout(model, X, 2, given={"viscocity": 2.0})
+    halved = irno.rollout(viscous, X, 2, given={"viscosity": 0.5})
+    torch.testing.assert_close(halved.frames[:, -1], 0.25 * X)
+    nodes, batch = torch.ones(3, 1), torch.tensor([0, 0, 1])  # the domain reads it, and the model does not
+    assert irno.rollout(viscous, nodes, 1, given={"batch": batch}).frames.shape[0] == 3
+
+
 def test_steps_behind_a_start_are_read_in_training_only() -> None:
     with pytest.raises(ValueError, match="expected taken in training, beside y"):
         refiner()(X, taken=torch.zeros(2))

@@ -52,7 +52,7 @@ class UNet(Correction):
         width: channels at the finest level; they double at every level down.
         depth: how often the grid is coarsened.
         padding: ``circular``, ``zero``, ``replicate`` or ``reflect``; one word, or one per axis.
-        norm: ``layer`` (over the channels of each cell), ``group`` (groups of up to 8 channels),
+        norm: ``layer`` (over the channels of each cell), ``group`` (up to 8 groups of channels),
             ``instance`` or ``none``.
         spectral_norm: hold every convolution's kernel, as a matrix, to a norm of 1. Between norms of fields
             this bounds no contraction, but it keeps weights from growing. The correction ``bounded`` holds

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from neuralop_irno.base.neuraloperator import wrap_operator
 from neuralop_irno.base.operator import BaseOperator, unwrapped
+from neuralop_irno.domain.check import PARTS
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.graph import GraphDomain
 from neuralop_irno.errors import did_you_mean, expected
@@ -54,6 +55,16 @@ class Caller:
         # Not frozen: the model stays what it is, weights, mode and all.
         self._call = model if self.refiner else wrap_operator(model, frozen=False)
         self._base: BaseOperator = self.refiner.base if self.refiner else self._call
+        if self.refiner is None:
+            self._refuse_unread()
+
+    def _refuse_unread(self) -> None:
+        """Refuse arguments that neither the model nor the domain reads; a refiner does so itself."""
+        parts = PARTS if isinstance(self.domain, GraphDomain) else ()
+        for name in self._base.unknown((), self.given):
+            if name not in parts:
+                hint = did_you_mean(name, self._base.names() - {"x"})
+                raise TypeError(expected("arguments in given that the model reads", repr(name), hint))
 
     def answer(self, x: Tensor, times: Times) -> Tensor:
         """What the model says."""

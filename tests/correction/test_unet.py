@@ -13,7 +13,7 @@ from neuralop_irno import IterativeRefiner, UNet
 from neuralop_irno.correction.correction import Correction
 from neuralop_irno.correction.equivariant import ShiftEquivariant, frame_of, move
 from neuralop_irno.correction.padding import MODES
-from neuralop_irno.correction.unet import NORMS, _coarsen, _refine
+from neuralop_irno.correction.unet import NORMS, _coarsen, _norm, _refine
 from neuralop_irno.domain.graph import GraphDomain
 from neuralop_irno.domain.grid import GridDomain
 from neuralop_irno.registry import CORRECTIONS
@@ -210,3 +210,10 @@ def test_as_a_named_correction_it_takes_its_sizes_from_the_base() -> None:
     model = IterativeRefiner(identity, "unet", in_channels=3, out_channels=3)
     assert isinstance(model.correction, ShiftEquivariant)
     assert model.correction.correction.in_channels == 3
+
+
+@pytest.mark.parametrize(("channels", "groups"), [(4, 4), (8, 8), (64, 8), (12, 6), (7, 7), (11, 1)])
+def test_the_norm_by_groups_has_up_to_eight_of_them(channels: int, groups: int) -> None:
+    norm = _norm("group", channels)
+    assert isinstance(norm, nn.GroupNorm)
+    assert norm.num_groups == groups

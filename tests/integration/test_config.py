@@ -15,7 +15,7 @@ from torch import nn
 from zencfg import ConfigBase
 from zencfg.bunch import Bunch
 
-from neuralop_irno import IterativeRefiner
+from neuralop_irno import IterativeRefiner, UNet
 from neuralop_irno.host import build_model
 from neuralop_irno.registry import CORRECTIONS, MODELS
 
@@ -257,6 +257,13 @@ def test_a_base_with_other_channels_is_refused(correction: Any) -> None:
         model.with_base(build_model({"model_arch": "fno", **BASES["fno"]}, 3, 1))
     with pytest.raises(ValueError, match="a correction with out_channels=2, like the base"):
         model.with_base(build_model({"model_arch": "fno", **BASES["fno"]}, 2, 2))
+
+
+def test_another_base_by_name_takes_the_channels_of_the_correction_where_the_first_states_none() -> None:
+    model = IterativeRefiner(lambda x: x[:, :1], UNet(2, 1, width=4, depth=1))
+    assert (model.config["in_channels"], model.config["out_channels"]) == (2, 1)
+    other = model.with_base({"model_arch": "fno", **BASES["fno"]})
+    assert (other.config["in_channels"], other.config["out_channels"]) == (2, 1)
 
 
 def test_another_base_by_name_takes_the_channels_of_the_first() -> None:
