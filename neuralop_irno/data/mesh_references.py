@@ -22,7 +22,7 @@ class OutsideError(ValueError):
 def refuse_outside(source: Path) -> None:
     """Refuse a mesh file whose content is in files outside of its folder.
 
-    XDMF names files of HDF5 or of raw numbers, and Abaqus others to include. HDF5 (MED, CGNS, Exodus) can hold
+    XDMF names files of HDF5 or of raw numbers, and Abaqus others to include. HDF5 (MED, CGNS, Exodus) has
     links to other files, virtual arrays and arrays in other files: these are refused wherever they lead.
 
     Raises:
