@@ -214,7 +214,7 @@ def _disagreements(folder: Path) -> Iterator[tuple[Path, str]]:
         except (FileNotFoundError, ValueError, KeyError):
             continue  # missing, or damaged, which is known
         if own is not None:
-            yield from ((part, "missing") for part in snapshot.parts(folder, content) if not part.is_file())
+            yield from snapshot.faults(folder, content).items()
         if history and not (folder / MODEL).is_file():
             yield folder / MODEL, "missing"
         elif why := _other_weights(folder, content):

@@ -112,6 +112,19 @@ def forget_rank(run: Path) -> str:
     return own.name
 
 
+def other_rank(run: Path) -> str:
+    (own,), (other,) = run.glob(".snapshot-*.rank0.safetensors"), run.glob("base/.snapshot-*.rank0*")
+    shutil.copy(other, own)
+    return own.name
+
+
+def other_model(run: Path) -> str:
+    path = run / "model.safetensors"
+    tensors, content = checkpoint.read(path)
+    checkpoint.write(path, {name: tensor + 1 for name, tensor in tensors.items()}, content)
+    return path.name
+
+
 def forget_model(run: Path) -> str:
     (run / "model.safetensors").unlink()
     return "model.safetensors"
@@ -124,7 +137,7 @@ def other_history(run: Path) -> str:
     return "history.json"
 
 
-@pytest.mark.parametrize("spoil", [forget_rank, forget_model, other_history])
+@pytest.mark.parametrize("spoil", [forget_rank, other_rank, forget_model, other_model, other_history])
 def test_files_of_a_run_that_do_not_fit_each_other_are_found(
     folder: Path, spoil: Callable[[Path], str]
 ) -> None:

@@ -30,6 +30,7 @@ from neuralop_irno.study.table import Table, table_of
 from neuralop_irno.training import snapshot
 from neuralop_irno.training.batches import at_a_time, load_all
 from neuralop_irno.training.divergence import DivergenceError
+from neuralop_irno.training.identity import refuse_other
 from neuralop_irno.training.trainer import History, Trainer
 from neuralop_irno.yaml_files import read_yaml, written
 
@@ -211,10 +212,9 @@ class StudyRunner:
         file, own = self.folder / STUDY, _words(self.study)
         with claim(self.folder, wait=True):
             if file.exists():
+                wanted, stored = f"the study that {self.folder} was started with", read_yaml(file)
                 is_sealed(file.read_bytes(), file.name)
-                if _of_a_run(read_yaml(file)) != _of_a_run(own):
-                    wanted = f"the study that {self.folder} was started with"
-                    raise ValueError(expected(wanted, "another one", "another --folder"))
+                refuse_other(_of_a_run(own), _of_a_run(stored), wanted, "another --folder")
             write_bytes(file, seal(written(own)))
 
     def _file(self, run: Run) -> Path:

@@ -46,7 +46,7 @@ def differences(own: Any, stored: Any, path: str = "") -> Iterator[str]:
     """
     if isinstance(own, Mapping) and isinstance(stored, Mapping) and own.get("type") == stored.get("type"):
         for key in dict.fromkeys([*own, *stored]):
-            name = key.lstrip("_")
+            name = str(key).lstrip("_")
             yield from differences(own.get(key), stored.get(key), f"{path}.{name}" if path else name)
     elif own != stored and not (own != own and stored != stored):  # NaN is the same as NaN
         yield f"{path} ({_short(own)}, not {_short(stored)})"

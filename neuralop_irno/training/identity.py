@@ -97,17 +97,21 @@ def check(own: Identity, stored: Mapping[str, Any], folder: Path) -> None:
     Raises:
         ValueError: something differs; the error names it.
     """
+    hint = "the same data, model, loss and recipe, or another folder for a new run"
+    refuse_other(own, stored, f"what the run in {folder} was started with", hint)
+
+
+def refuse_other(own: Mapping[str, Any], stored: Mapping[str, Any], wanted: str, hint: str) -> None:
+    """Refuse plain data that differ from those of before.
+
+    Raises:
+        ValueError: something differs; the error names it.
+    """
     # Through JSON, as the stored one went: tuples are lists there.
     different = list(dict.fromkeys(differences(json.loads(json.dumps(own)), stored)))
     if different:
         more = f" and {len(different) - NAMED} more" if len(different) > NAMED else ""
-        raise ValueError(
-            expected(
-                f"what the run in {folder} was started with",
-                f"other {', '.join(islice(different, NAMED))}{more}",
-                "the same data, model, loss and recipe, or another folder for a new run",
-            )
-        )
+        raise ValueError(expected(wanted, f"other {', '.join(islice(different, NAMED))}{more}", hint))
 
 
 def write(own: Identity, folder: Path) -> None:

@@ -23,6 +23,7 @@ from neuralop_irno.sealed import is_sealed, seal
 from neuralop_irno.training.batches import Sample, load_all, refuse_empty
 from neuralop_irno.training.distributed import Peers, local_device
 from neuralop_irno.training.folder import MODEL
+from neuralop_irno.training.identity import refuse_other
 from neuralop_irno.training.trainer import History, Trainer
 from neuralop_irno.yaml_files import read_yaml, written
 
@@ -112,11 +113,9 @@ def _refuse(folder: Path, experiment: Experiment, resume: bool) -> None:
         return
     if not resume:
         raise ValueError(expected("a folder without a run", str(folder), "--resume, or another --folder"))
+    wanted, stored = f"the config that {folder} was started with", read_yaml(config)
     is_sealed(config.read_bytes(), config.name)
-    if read_yaml(config) != asdict(experiment):
-        raise ValueError(
-            expected(f"the config that {folder} was started with", "another one", "another --folder")
-        )
+    refuse_other(asdict(experiment), stored, wanted, "another --folder")
 
 
 def _silently(text: str) -> None:

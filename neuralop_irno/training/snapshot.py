@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from neuralop_irno import checkpoint
+from neuralop_irno import checkpoint, digest
 from neuralop_irno.checkpoint import SUFFIX, tensors_only
 from neuralop_irno.errors import expected
 from neuralop_irno.losses.loss import Loss
@@ -110,10 +110,12 @@ def previous_file(folder: Path) -> Path:
     return folder / f"snapshot.previous{SUFFIX}"
 
 
-def parts(folder: Path, content: Mapping[str, Any]) -> list[Path]:
-    """The files of all processes that belong to a snapshot, by what its main file holds."""
-    stage = _stage(Progress(**content["progress"]))
-    return [_own_file(folder, rank, stage) for rank in range(content["identity"]["processes"])]
+def faults(folder: Path, content: Mapping[str, Any]) -> dict[Path, str]:
+    """What is wrong with the files of all processes of a snapshot, by what its main file holds."""
+    stage, own = _stage(Progress(**content["progress"])), content["identity"]
+    files = {_own_file(folder, rank, stage): rank for rank in range(own["processes"])}
+    found = {file: _read_own(file, _owner(own, rank, stage))[1] for file, rank in files.items()}
+    return {file: fault if file.is_file() else "missing" for file, fault in found.items() if fault}
 
 
 def save(folder: Path, run: Run, own: Identity, peers: Peers) -> None:
@@ -129,7 +131,7 @@ def save(folder: Path, run: Run, own: Identity, peers: Peers) -> None:
         tensors["random.cuda"] = torch.cuda.get_rng_state()
     if run.replay is not None:
         tensors |= {"replay.states": run.replay.states.values, "replay.taken": run.replay.taken}
-    checkpoint.write(_own_file(folder, peers.rank, stage), tensors, {"rank": peers.rank})
+    checkpoint.write(_own_file(folder, peers.rank, stage), tensors, _owner(own, peers.rank, stage))
     peers.wait()
     if peers.first:
         state, groups = _flat(run.optimizer)
@@ -168,7 +170,8 @@ def load(folder: Path, run: Run, own: Identity, peers: Peers, say: Callable[[str
         if main is not None:
             _check(main[1], own, folder)
             stage = _stage(Progress(**main[1]["progress"]))
-            random, error = _read(_own_file(folder, peers.rank, stage))
+            owner = _owner(own, peers.rank, stage)
+            random, error = _read_own(_own_file(folder, peers.rank, stage), owner)
         here = main is not None and random is not None
         if main and random and not peers.total(torch.tensor(float(not here), device=_device_of(run))):
             if damage:
@@ -191,6 +194,19 @@ def _read(file: Path) -> tuple[Content | None, str]:
         return checkpoint.read(file), ""
     except (ValueError, FileNotFoundError) as error:
         return None, str(error)
+
+
+def _read_own(file: Path, owner: Mapping[str, Any]) -> tuple[Content | None, str]:
+    """The content of a process's file, or what is wrong with it."""
+    found, fault = _read(file)
+    if found is not None and found[1] != owner:
+        return None, expected(f"{file.name} of this run", "that of another run or update", "a copy")
+    return found, fault
+
+
+def _owner(own: Identity, rank: int, stage: tuple[int, int]) -> dict[str, Any]:
+    """What a process's file belongs to."""
+    return {"rank": rank, "epoch": stage[0], "update": stage[1], "identity": digest.of_json(own)}
 
 
 def _check(content: Mapping[str, Any], own: Identity, folder: Path) -> None:

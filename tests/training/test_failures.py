@@ -198,6 +198,7 @@ def test_a_score_that_fails_leaves_the_model_in_its_mode(score: Callable[..., An
 def test_a_finished_run_that_is_resumed_keeps_its_model_file(tmp_path: Path) -> None:
     fit(tmp_path)
     own = model()
+    own.load_checkpoint(tmp_path, "model")
     own.calibration = Calibration("residual", 2.0, 0.9, 10)
     own.save(tmp_path / "model.safetensors", {"mine": 1})
     before = (tmp_path / "model.safetensors").read_bytes()

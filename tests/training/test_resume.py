@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -78,3 +79,21 @@ def test_a_used_folder_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"was started with, got other recipe.seed \(1, not 0\); try"):
         trainer(seed=1).fit(small_run.problem(4), resume=True)
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_random_states_of_another_run_are_not_taken(tmp_path: Path) -> None:
+    def fit(name: str, seed: int, resume: bool = False) -> None:
+        recipe = Recipe(epochs=2, seed=seed)
+        Trainer(nn.Conv1d(1, 1, 1), recipe, folder=tmp_path / name, show=False).fit(
+            small_run.problem(4), resume=resume
+        )
+
+    fit("own", 0)
+    fit("other", 1)
+    files = sorted(path.name for path in (tmp_path / "own").glob(".snapshot-*"))
+    shutil.copy(tmp_path / "other" / files[1], tmp_path / "own" / files[1])
+    fit("own", 0, resume=True)  # from the snapshot before
+    shutil.copy(tmp_path / "own" / files[0], tmp_path / "own" / files[1])
+    (tmp_path / "own" / files[0]).unlink()
+    with pytest.raises(ValueError, match=r"expected a whole snapshot in .*own, got .*"):
+        fit("own", 0, resume=True)
