@@ -1,4 +1,4 @@
-"""Whether fields are in the precision of the weights that they meet."""
+"""Whether fields are in the precision, and on the device, of the weights that they meet."""
 
 from __future__ import annotations
 
@@ -19,8 +19,16 @@ FLOAT32_ALONE = ("GINO", "FNOGNO", "SGFormer")
 """Networks that make float32 tensors among their layers, whatever they are called in."""
 
 
-def explain_dtype(module: nn.Module, fields: Mapping[str, Tensor], owner: str) -> None:
-    """Say why a module failed, where the precision tells; the arguments are those of `require_dtype`."""
+def explain_failure(module: nn.Module, fields: Mapping[str, Tensor], owner: str) -> None:
+    """Say why a module failed, if by a device or a precision; the arguments are those of `require_dtype`."""
+    devices = {str(p.device) for p in module.parameters()}
+    for name, field in fields.items():
+        if len(devices) == 1 and str(field.device) not in devices:
+            device = devices.pop()
+            wanted = f"{name} on {device}, as the weights of the {owner}"
+            raise ValueError(
+                expected(wanted, field.device, f"all fields on {device}, or model.to({str(field.device)!r})")
+            )
     require_dtype(module, fields, owner)
     names = {type(part).__name__ for part in module.modules()}
     alone = next((name for name in FLOAT32_ALONE if name in names), None)

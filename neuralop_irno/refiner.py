@@ -218,6 +218,8 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
             raise ValueError(expected("residual_fn and residual_tol together", "one of them", "both"))
         limits = Limits(steps, max_steps, max_evaluations, atol, rtol, residual_tol)
         problem = self._problem(IterativeRefiner.solve, args, kwargs, start)
+        if problem.start.is_meta:
+            raise ValueError(expected("fields with values in solve", "meta tensors", "forward, or iterates"))
         physics = None
         if residual_fn is not None:
             physics = FunctionCorrection(residual_fn).bind(problem.x, problem.domain)
@@ -262,12 +264,12 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
             if key in self.ignore:
                 continue
             names = [*self.base.names(), *_keywords(method)]
-            if sample and isinstance(kwargs[key], COLLATED):
-                # In training, an argument of `solve` or `iterates` would have no effect.
-                meant = [*names, *_keywords(IterativeRefiner.solve), *_keywords(IterativeRefiner.iterates)]
-                if not get_close_matches(key, meant, n=1, cutoff=0.8):
-                    continue
+            meant = get_close_matches(key, [*names, *_keywords(IterativeRefiner.solve)], n=1, cutoff=0.8)
+            if sample and isinstance(kwargs[key], COLLATED) and not meant:
+                continue
             hint = f"{did_you_mean(key, names)}, or IterativeRefiner(..., ignore=[{key!r}])"
+            if meant and meant[0] not in names:
+                hint = f"model.solve(..., {meant[0]}=...), which takes it, or {hint}"
             raise TypeError(expected(f"an argument of {method.__name__}", repr(key), hint))
         return self.problem(args, kwargs, start)
 

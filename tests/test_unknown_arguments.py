@@ -71,8 +71,8 @@ def test_other_keys_of_a_sample_are_left_out_in_training_and_by_a_list() -> None
 @pytest.mark.parametrize(
     ("words", "got"),
     [
-        ({"max_step": 3}, "'max_step'; try"),
-        ({"rtol": torch.ones(2)}, "'rtol'; try"),  # an argument of `solve`, in which it would have no effect
+        ({"max_step": 3}, r"'max_step'; try model.solve\(..., max_steps=...\)"),
+        ({"rtol": torch.ones(2)}, r"'rtol'; try model.solve\(..., rtol=...\)"),
         ({"strength": 0.5}, "'strength'; try"),
         ({"mode": "fast"}, "'mode'; try"),
     ],

@@ -22,6 +22,8 @@ def check_finite(field: Tensor, name: str) -> None:
     """
     if not isinstance(field, Tensor):
         raise TypeError(expected(f"{name} as a tensor", type(field).__name__, f"torch.as_tensor({name})"))
+    if field.layout is not torch.strided:
+        raise TypeError(expected(f"{name} as a dense tensor", field.layout, f"{name}.to_dense()"))
     if field.is_complex():
         hint = f"torch.view_as_real({name}), the two parts as channels"
         raise TypeError(expected(f"{name} in real numbers", field.dtype, hint))

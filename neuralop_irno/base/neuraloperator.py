@@ -14,6 +14,7 @@ from neuralop_irno.base.operator import (
     BaseOperator,
     Problem,
     Sizes,
+    bound_to,
     in_state_dtype,
     signature_of,
     stated_sizes,
@@ -63,7 +64,7 @@ class WithBand(NeuralOperator):
         return {key: value for key, value in kwargs.items() if key in named}
 
     def input_of(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor:
-        value = self._inner().bind_partial(*args, **self.accepted(kwargs)).arguments.get("x")
+        value = bound_to(self._inner(), args, self.accepted(kwargs)).get("x")
         return value if isinstance(value, Tensor) else super().input_of(args, kwargs)
 
     def _inner(self) -> inspect.Signature:
@@ -133,7 +134,7 @@ class OnPoints(NeuralOperator):
     def _bound(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
         """The arguments by name; an error where the geometry is not among them."""
         signature = signature_of(self.module)
-        call = signature.bind_partial(*args, **self.accepted(kwargs)).arguments
+        call = bound_to(signature, args, self.accepted(kwargs))
         needed = [
             p.name
             for p in signature.parameters.values()

@@ -18,7 +18,7 @@ from neuralop_irno.base.checks import CONVOLUTIONS, check_finite, refuse_graphs,
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.grid import GridDomain, resample
 from neuralop_irno.errors import expected
-from neuralop_irno.precision import at_least_float32, explain_dtype
+from neuralop_irno.precision import at_least_float32, explain_failure
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class BaseOperator(nn.Module):
             x = self.input_of(args, kwargs)
             self._explain(x, error)
             if isinstance(error, RuntimeError):
-                explain_dtype(self.module, {"x": x, **real_among(kwargs)}, "base")
+                explain_failure(self.module, {"x": x, **real_among(kwargs)}, "base")
             raise
 
     def _explain(self, x: Tensor, error: Exception) -> None:
@@ -161,6 +161,10 @@ class BaseOperator(nn.Module):
         refuse_graphs(self.module, args, kwargs)
         x = self.input_of(args, kwargs)
         check_finite(x, "x")
+        if 0 in x.shape[1:]:
+            raise ValueError(
+                expected("x with a channel and a point on each axis", tuple(x.shape), "other data")
+            )
         if start is not None:
             check_finite(start, "start")
         answer = self(*args, **kwargs) if start is None else start
@@ -200,7 +204,7 @@ class BaseOperator(nn.Module):
     def input_of(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor:
         """The input field among the arguments: the one called x, or the first that the module takes."""
         given, accepted = self._call(args, kwargs)
-        bound = signature_of(self.module).bind_partial(*given, **accepted).arguments
+        bound = bound_to(signature_of(self.module), given, accepted)
         # A signature with * or ** binds tuples and dicts: what they hold comes last.
         for value in (bound.get("x"), accepted.get("x"), *bound.values(), *given, *accepted.values()):
             if isinstance(value, Tensor):
@@ -244,6 +248,17 @@ class _Function(nn.Module):
 def real_among(kwargs: Mapping[str, Any]) -> dict[str, Tensor]:
     """The tensors of real numbers among keyword arguments; those of whole numbers are indices, say."""
     return {k: v for k, v in kwargs.items() if isinstance(v, Tensor) and v.is_floating_point()}
+
+
+def bound_to(
+    signature: inspect.Signature, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """The arguments of a call by the names of a signature, which may want more."""
+    try:
+        return signature.bind_partial(*args, **kwargs).arguments
+    except TypeError as error:
+        wanted, got = f"arguments that fit {signature}, of the base", f"a call with {error}"
+        raise TypeError(expected(wanted, got, "keywords")) from error
 
 
 def unwrapped(module: nn.Module) -> nn.Module:

@@ -17,6 +17,7 @@ from neuralop_irno.base.checks import graph_among as graph_among
 from neuralop_irno.base.operator import (
     BaseOperator,
     Problem,
+    bound_to,
     in_state_dtype,
     real_among,
     signature_of,
@@ -25,7 +26,7 @@ from neuralop_irno.base.operator import (
 from neuralop_irno.domain.check import PARTS
 from neuralop_irno.domain.graph import GraphDomain, reads_edge_attr
 from neuralop_irno.errors import expected
-from neuralop_irno.precision import at_least_float32, explain_dtype
+from neuralop_irno.precision import at_least_float32, explain_failure
 
 
 class OnGraphs(BaseOperator):
@@ -43,11 +44,16 @@ class OnGraphs(BaseOperator):
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         try:
             return self._answer(args, kwargs)
-        except RuntimeError:
+        except (RuntimeError, IndexError):
             found = self._found(args, kwargs)
             x = {"x": found["x"]} if isinstance(found.get("x"), Tensor) else {}
             read = {name: found[name] for name in PARTS if name in found}
-            explain_dtype(self.module, {**x, **real_among(read)}, "base")
+            explain_failure(self.module, {**x, **real_among(read)}, "base")
+            channels = self.sizes().in_channels
+            for shape in (tuple(part.shape) for part in x.values()):
+                if len(shape) != 2 or channels not in (None, shape[1]):
+                    wanted = f"x of shape (N, {channels or 'C'}), as the base takes it"
+                    raise ValueError(expected(wanted, shape, "data that fit the base")) from None
             raise
 
     def _answer(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
@@ -97,7 +103,7 @@ class OnGraphs(BaseOperator):
         graph = graph_among(args, kwargs)
         if graph is not None:
             return {**graph.to_dict(), **kwargs}
-        bound = signature_of(self.module).bind_partial(*args, **self.accepted(kwargs)).arguments
+        bound = bound_to(signature_of(self.module), args, self.accepted(kwargs))
         return {**kwargs, **bound}
 
     def _inputs(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Tensor, GraphDomain]:
@@ -110,9 +116,10 @@ class OnGraphs(BaseOperator):
         edges_needed = "pos" not in signature_of(self.module).parameters
         if not isinstance(x, Tensor) or (edges_needed and not isinstance(edge_index, Tensor)):
             missing = "x" if not isinstance(x, Tensor) else "edge_index"
-            raise ValueError(
-                expected(f"a graph with {missing}", sorted(map(str, found)), f"Data({missing}=...)")
-            )
+            got: object = sorted(map(str, found))
+            if found.get(missing) is not None:
+                got = type(found[missing]).__name__
+            raise ValueError(expected(f"a graph with {missing} as a tensor", got, f"Data({missing}=...)"))
         x = x if x.dim() > 1 else x[:, None]
         return x, GraphDomain.of(x, found, getattr(graph, "num_graphs", None))
 

@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_map
 
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.errors import expected
-from neuralop_irno.precision import explain_dtype
+from neuralop_irno.precision import explain_failure
 
 
 class Correction(nn.Module):
@@ -61,7 +61,7 @@ class Correction(nn.Module):
         try:
             prepared = self.prepare(x, domain)
         except RuntimeError:
-            explain_dtype(self, {"x or start": x}, "correction")
+            explain_failure(self, {"x or start": x}, "correction")
             raise
         return BoundCorrection(self, prepared, domain, physics)
 
@@ -99,7 +99,7 @@ class BoundCorrection:
         try:
             update = self._correction(self._prepared, h, *when)
         except RuntimeError:
-            explain_dtype(self._correction, {"h": h}, "correction")
+            explain_failure(self._correction, {"h": h}, "correction")
             raise
         return torch.as_tensor(update).to(h.dtype)
 

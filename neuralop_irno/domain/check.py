@@ -36,6 +36,7 @@ def check_graphs(nodes: int, samples: int, known: Mapping[str, Any]) -> None:
             kind = type(part).__name__
             raise TypeError(expected(f"{name} as a tensor", kind, f"torch.as_tensor({name})"))
     batch = parts["batch"]
+    _require(not batch.is_meta, "graphs with values", "tensors on the device meta", "another device")
     _check_batch(batch, nodes, samples)
     if "pos" in parts:
         _check_pos(parts["pos"], nodes)

@@ -58,6 +58,10 @@ class FourierSpectrum(Spectrum):
         axes = tuple(range(2, field.dim()))
         precise = field.to(torch.promote_types(field.dtype, torch.float32))
         with torch.autocast(field.device.type, enabled=False):
+            if not len(precise):  # an empty batch, of which MKL transforms nothing
+                return precise.new_zeros(
+                    *precise.shape[:2], len(self.multiplicity), dtype=precise.dtype.to_complex()
+                )
             return torch.fft.rfftn(precise, dim=axes, norm="ortho").flatten(2)
 
     def energies(self, field: Tensor) -> Tensor:

@@ -149,7 +149,9 @@ def test_odd_graphs_work_or_teach() -> None:
     assert model(isolated).shape == (3, 2)
     loops = torch.tensor([[0, 0, 1, 0], [0, 1, 0, 1]])  # a self loop, and an edge twice
     assert model(Data(x=isolated.x, edge_index=loops, pos=isolated.pos)).isfinite().all()
-    with pytest.raises(ValueError, match=r"expected a graph with edge_index, got .*; try Data\(edge_index="):
+    with pytest.raises(
+        ValueError, match=r"a graph with edge_index as a tensor, got .*; try Data\(edge_index="
+    ):
         model(Data(x=isolated.x, pos=isolated.pos))
     with pytest.raises(ValueError, match=r"expected pos with 2 coordinates, got none; try pos="):
         model(Data(x=isolated.x, edge_index=loops))

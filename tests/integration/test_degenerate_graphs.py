@@ -238,3 +238,15 @@ def test_what_a_network_cannot_take_it_says(words: str) -> None:
         with pytest.raises(ValueError, match=ONE_SENTENCE) as caught:
             model(data)
         assert words in str(caught.value)
+
+
+def test_calls_that_are_no_graph_are_refused_by_name() -> None:
+    model = IterativeRefiner(GraphSAGE(2, 4, 1, 2), {"name": "meshgraph", "width": 4}, in_channels=2).double()
+    for words, call in {
+        r"x of shape \(N, 2\), as the base takes it, got \(24,\)": ring(x=RING.x[:, 0]),
+        r"x of shape \(N, 2\), as the base takes it, got \(24, 3\)": ring(x=torch.ones(NODES, 3).double()),
+        r"a graph with edge_index as a tensor, got ndarray": ring(edge_index=EDGES.numpy()),
+        r"graphs with values, got tensors on the device meta": ring().to("meta"),
+    }.items():
+        with pytest.raises(ValueError, match=f"^expected {words}; try "):
+            model.eval()(call)

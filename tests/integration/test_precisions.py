@@ -103,3 +103,17 @@ def test_autocast_takes_half_precision() -> None:
     model = IterativeRefiner(nn.Conv2d(2, 1, 1), {"name": "unet", "width": 4, "depth": 1}).eval()
     with torch.autocast("cpu", torch.bfloat16):
         assert model(X.bfloat16()).dtype == torch.float32
+
+
+def test_fields_on_other_devices_or_without_values_are_refused_by_name() -> None:
+    model = IterativeRefiner(nn.Conv2d(2, 1, 1), {"name": "unet", "width": 4, "depth": 1}).eval()
+    with pytest.raises(ValueError, match=r"^expected . on cpu, as the weights of .*, got meta; try all"):
+        model(X.to("meta"))
+    with pytest.raises(TypeError, match=r"^expected x as a dense tensor, got torch.sparse_coo; try x.to_d"):
+        model(X.to_sparse())
+    moved = model.to("meta")
+    assert moved(X.to("meta")).shape == Y.shape
+    with pytest.raises(ValueError, match=r"^expected . on meta, as the weights of .*, got cpu; try all"):
+        moved(X)
+    with pytest.raises(ValueError, match=r"^expected fields with values in solve, got meta tensors; try"):
+        moved.solve(X.to("meta"), rtol=0.1)

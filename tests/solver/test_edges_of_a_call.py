@@ -11,7 +11,7 @@ import torch
 from conftest import Contracting, Linear, identity, zero
 from torch import Tensor, nn
 
-from neuralop_irno import Correction, IterativeRefiner, Outcome, Picard, UNet, diagnose
+from neuralop_irno import Correction, IterativeRefiner, Outcome, Picard, RefinementLoss, UNet, diagnose
 from neuralop_irno.base.checks import check_finite
 from neuralop_irno.correction.correction import FunctionCorrection
 from neuralop_irno.correction.equivariant import ShiftEquivariant
@@ -59,6 +59,23 @@ def test_an_empty_batch_of_fields_passes_a_correction_by_name(dim: int) -> None:
     x, y = torch.zeros(0, 2, *[6] * dim), torch.zeros(0, 1, *[6] * dim)
     assert model.eval()(x).shape == model.solve(x, rtol=0.1).value.shape == y.shape
     assert model.train()(x, y=y).last.shape == y.shape
+
+
+@pytest.mark.parametrize("compare", ["complex", "amplitude", "bands"])
+def test_the_losses_of_an_empty_batch_are_zero(compare: str) -> None:
+    model = IterativeRefiner(identity, UNet(1, 1, dim=1, width=4, depth=1), steps=2).train()
+    loss = RefinementLoss(spectral=1.0, fixed_point=0.1, contraction=0.1, sobolev=0.1, compare=compare)
+    empty = torch.zeros(0, 1, 8)
+    assert loss(model(empty, y=empty), empty).item() == 0
+
+
+def test_axes_without_points_and_arguments_too_many_are_refused() -> None:
+    with pytest.raises(
+        ValueError, match=r"^expected x with a channel and a point on each axis, got .3, 1, 0.;"
+    ):
+        refiner()(X[..., :0])
+    with pytest.raises(TypeError, match=r"^expected arguments that fit .*, of the base, got a call with too"):
+        refiner()(X, X)
 
 
 @pytest.mark.parametrize("name", ["rtol", "atol"])
