@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from neuralop_irno import checkpoint
 from neuralop_irno.calibration import Calibration
-from neuralop_irno.errors import expected
+from neuralop_irno.errors import expected, in_grammar
 from neuralop_irno.registry import check_options
 
 METADATA = "_metadata"
@@ -186,7 +186,7 @@ class Persistent(nn.Module):
         if save_name is not None:
             path = path / f"{save_name}{checkpoint.SUFFIX}"
         tensors, content = checkpoint.read(path)
-        if "model" not in content:
+        if not isinstance(content.get("model"), dict):
             raise ValueError(
                 expected("a refiner's checkpoint", f"one of something else in {path.name}", "another file")
             )
@@ -210,7 +210,8 @@ class Persistent(nn.Module):
         model._take_precision(tensors)
         model._load_tensors(tensors)
         if "calibration" in content:
-            model.calibration = Calibration(**content["calibration"])
+            with in_grammar(f"a calibration in {path.name}", "calibrating it again"):
+                model.calibration = Calibration(**content["calibration"])
         return model if map_location is None else model.to(map_location)
 
     def _take_precision(self, tensors: Mapping[str, Tensor]) -> None:

@@ -130,6 +130,8 @@ def _items(root: Path) -> Iterator[Path]:
 def _checked(item: Path) -> tuple[str, str]:
     if item.is_symlink():
         return UNKNOWN, "a link, which is not followed"
+    if not item.is_file() and not item.is_dir():
+        return UNKNOWN, "a pipe, a socket or a device"  # which may have no end
     if TEMPORARY.fullmatch(item.name):
         return UNKNOWN, "left by a writer that was killed"
     check = next((each for pattern, each in CHECKS.items() if re.fullmatch(pattern, item.name)), None)
@@ -139,7 +141,7 @@ def _checked(item: Path) -> tuple[str, str]:
         return OK, check(item)
     except _ForeignError:
         return UNKNOWN, "a file of another program"
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         return DAMAGED, str(error)
 
 
@@ -243,6 +245,6 @@ def _other_weights(folder: Path, content: Mapping[str, Any]) -> str:
 
 def _plain(path: Path) -> Any:
     try:
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        return json.loads(path.read_bytes()) if path.is_file() else None
+    except (OSError, ValueError, RecursionError):
         return None

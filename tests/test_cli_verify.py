@@ -156,6 +156,30 @@ def test_what_is_not_ours_is_unknown(folder: Path) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="makes a pipe")
+def test_pipes_are_not_waited_for(folder: Path) -> None:
+    os.mkfifo(folder / "a.json")
+    (folder / "run/history.json").unlink()
+    os.mkfifo(folder / "run/history.json")
+    found = states(folder)
+    assert {name for name, state in found.items() if state == UNKNOWN} == {"a.json", "run/history.json"}
+    assert DAMAGED not in found.values()
+
+
+def test_json_without_an_end_is_damaged(folder: Path) -> None:
+    (folder / "deep.json").write_text("[" * 100_000)
+    (folder / "run/digests.json").write_text("[" * 100_000)
+    damaged = {name for name, state in states(folder).items() if state == DAMAGED}
+    assert damaged == {"deep.json", "run/digests.json"}
+
+
+def test_notes_of_another_kind_do_not_matter(folder: Path) -> None:
+    path = folder / "run/model.safetensors"
+    tensors, content = checkpoint.read(path)
+    checkpoint.write(path, tensors, {**content, "notes": 3})
+    assert set(states(folder).values()) == {OK}
+
+
 def test_one_file_is_checked_too(folder: Path) -> None:
     for name in ("run/model.safetensors", "frames.h5", "frames.zarr"):
         assert [(found.file, found.state) for found in verify(folder / name)] == [(Path(name).name, OK)]

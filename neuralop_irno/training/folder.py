@@ -36,7 +36,8 @@ def best_weights(folder: Path, progress: Progress) -> dict[str, Tensor] | None:
     if progress.best == float("inf"):
         return None
     tensors, content = checkpoint.read(folder / MODEL)
-    epoch = content.get("notes", {}).get("epoch")
+    notes = content.get("notes")
+    epoch = notes.get("epoch") if isinstance(notes, dict) else None
     later = isinstance(epoch, int) and epoch > progress.epoch
     if progress.best_weights and not later and digest.of_tensors(tensors) != progress.best_weights:
         got = "other ones: the file was changed, or is that of another run"

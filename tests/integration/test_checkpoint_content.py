@@ -124,3 +124,20 @@ def test_the_pickle_for_neuraloperators_trainer_is_never_read(tmp_path: Path) ->
     assert same_bits(model, IterativeRefiner.from_checkpoint(tmp_path, "model"))
     model.load_checkpoint(tmp_path, "model")
     assert not WITNESSES
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"model": [1]}, "expected a refiner's checkpoint, got one of something else in model.safetensors"),
+        ({"calibration": {"x": 1}}, "expected a calibration in model.safetensors, got TypeError: .*'x'"),
+        ({"calibration": 3}, "expected a calibration in model.safetensors, got TypeError"),
+    ],
+)
+def test_content_of_another_kind_is_named(content: dict[str, Any], message: str, tmp_path: Path) -> None:
+    model = IterativeRefiner(fno(), UNET, steps=1)
+    path = model.save(tmp_path / "model.safetensors")
+    tensors, own = checkpoint.read(path)
+    checkpoint.write(path, tensors, {**own, **content})
+    with pytest.raises(ValueError, match=message):
+        IterativeRefiner.from_checkpoint(path)
