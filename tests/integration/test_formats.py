@@ -1,4 +1,4 @@
-"""Files that commit 590be8b wrote are read, and give the numbers that they gave then."""
+"""Files of every format so far are read, and give the numbers that they gave when they were written."""
 
 from __future__ import annotations
 
@@ -18,12 +18,15 @@ from neuralop_irno.data.ce_gauss import ce_gauss
 from neuralop_irno.models.rigno import store
 from neuralop_irno.rollout.files import HDF5, Zarr
 from neuralop_irno.study import record
+from neuralop_irno.verify import OK, UNKNOWN, verify
 
-FIXTURES = Path(__file__).parents[1] / "fixtures" / "format1"
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+FORMATS = ["format1", "format2"]
 SOURCES = sorted(path.relative_to(FIXTURES) for path in FIXTURES.rglob("*") if path.is_file())
 CHECKPOINTS = [
     path for path in SOURCES if path.suffix == ".safetensors" and path.name != "answer.safetensors"
 ]
+REFINERS = [path.parent for path in SOURCES if path.match("on_*/model.safetensors")]
 
 Capsys = pytest.CaptureFixture[str]
 
@@ -31,7 +34,7 @@ Capsys = pytest.CaptureFixture[str]
 @pytest.fixture
 def files(tmp_path: Path) -> Path:
     """A copy of the fixtures, which some readers write beside."""
-    return Path(shutil.copytree(FIXTURES, tmp_path / "format1"))
+    return Path(shutil.copytree(FIXTURES, tmp_path / "fixtures"))
 
 
 def close(found: Tensor, stored: Tensor) -> None:
@@ -47,8 +50,8 @@ def test_every_checkpoint_snapshot_and_cache_is_read(path: Path) -> None:
     assert all(torch.equal(tensors[name], stored[name]) for name in stored)
 
 
-@pytest.mark.parametrize("folder", ["on_grids", "on_files", "on_graphs"])
-def test_a_refiner_gives_its_answers(folder: str) -> None:
+@pytest.mark.parametrize("folder", REFINERS, ids=str)
+def test_a_refiner_gives_its_answers(folder: Path) -> None:
     model = IterativeRefiner.from_checkpoint(FIXTURES / folder / "model.safetensors").eval()
     answer = load_file(FIXTURES / folder / "answer.safetensors")
     y = answer.pop("y")
@@ -56,14 +59,17 @@ def test_a_refiner_gives_its_answers(folder: str) -> None:
         close(model(**answer), y)
 
 
-def test_a_calibration_is_kept() -> None:
-    found = IterativeRefiner.from_checkpoint(FIXTURES / "on_grids" / "model.safetensors").calibration
+@pytest.mark.parametrize("version", FORMATS)
+def test_a_calibration_is_kept(version: str) -> None:
+    found = IterativeRefiner.from_checkpoint(
+        FIXTURES / version / "on_grids" / "model.safetensors"
+    ).calibration
     assert found is not None
     assert (found.predictor, found.factor, found.coverage, found.samples) == ("residual", 2.5, 0.9, 40)
 
 
 def test_neuraloperators_files_are_the_base_of_the_checkpoint_beside_them() -> None:
-    place = FIXTURES / "on_files"
+    place = FIXTURES / "format1/on_files"
     model = IterativeRefiner.from_checkpoint(place / "model.safetensors")
     base = load_base(place, "base")
     own = model.base.module.state_dict()
@@ -72,49 +78,73 @@ def test_neuraloperators_files_are_the_base_of_the_checkpoint_beside_them() -> N
     }
 
 
-def test_cached_graphs_and_flows_are_not_made_again(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    answer = load_file(files / "on_graphs" / "answer.safetensors")
-    model = IterativeRefiner.from_checkpoint(files / "on_graphs" / "model.safetensors")
+@pytest.mark.parametrize("version", FORMATS)
+def test_cached_graphs_are_not_made_again(version: str, files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = files / version / "on_graphs"
+    answer = load_file(place / "answer.safetensors")
+    model = IterativeRefiner.from_checkpoint(place / "model.safetensors")
     monkeypatch.setattr(store, "build_region_graph", None)
-    kept = store.GraphStore(model.base.module.graphs.options, files / "on_graphs" / "cache")
+    kept = store.GraphStore(model.base.module.graphs.options, place / "cache")
     assert kept.graph_of(answer["pos"]).tensors()
 
+
+def test_cached_flows_are_not_made_again(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("neuralop_irno.data.ce_gauss.euler_trajectories", None)
-    place = files / "flows"
+    place = files / "format1/flows"
     splits = ce_gauss((1, 1, 1), points=8, resolution=16, frames=2, time=0.1, folder=str(place / "cache"))
     stored = load_file(place / "answer.safetensors")
     assert all(torch.equal(splits[name].trajectories.u, u) for name, u in stored.items())
 
 
-def test_a_finished_run_is_evaluated(files: Path, capsys: Capsys) -> None:
-    run = files / "runs" / "finished"
-    assert main(["evaluate", str(run), "--split", "valid", "--json"]) == 0
+@pytest.mark.parametrize("version", FORMATS)
+def test_a_finished_run_is_evaluated(
+    version: str, files: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(files / version / "runs")
+    assert main(["evaluate", "finished", "--split", "valid", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)["per_step"]
-    best = min(epoch["valid"][-1] for epoch in json.loads((run / "history.json").read_text()))
+    best = min(epoch["valid"][-1] for epoch in json.loads(Path("finished/history.json").read_text()))
     assert found[-1] == pytest.approx(best, rel=1e-4)
-    answer = load_file(files / "runs" / "answer.safetensors")
-    close(IterativeRefiner.from_checkpoint(run / "model.safetensors").eval()(answer["x"]), answer["y"])
+    answer = load_file("answer.safetensors")
+    close(IterativeRefiner.from_checkpoint("finished/model.safetensors").eval()(answer["x"]), answer["y"])
 
 
-def test_an_unfinished_run_is_refused_by_name(files: Path, capsys: Capsys) -> None:
+def test_an_unfinished_run_of_format_1_is_refused_by_name(files: Path, capsys: Capsys) -> None:
     """Its snapshots are whole, but do not say which data, base and loss they belong to."""
-    run = files / "runs" / "unfinished"
+    run = files / "format1/runs/unfinished"
     assert main(["train", str(run / "config.yaml"), "--folder", str(run), "--resume"]) == 2
     assert "names what it belongs to, got one of an older version" in capsys.readouterr().err
 
 
+def test_an_unfinished_run_of_format_2_goes_on(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(files / "format2/runs")
+    assert main(["train", "unfinished/config.yaml", "--folder", "unfinished", "--resume"]) == 0
+    answer = load_file("answer.safetensors")
+    close(IterativeRefiner.from_checkpoint("unfinished/model.safetensors").eval()(answer["x"]), answer["y"])
+
+
+@pytest.mark.parametrize("version", FORMATS)
+def test_verify_finds_no_damage(version: str) -> None:
+    found = [each for each in verify(FIXTURES / version) if each.state != UNKNOWN]
+    assert {each.state for each in found} == {OK}
+    without = {each.file for each in found if "format 1" in each.why}
+    assert without if version == "format1" else not without
+
+
+@pytest.mark.parametrize("version", FORMATS)
 @pytest.mark.parametrize("steps", [3, 6])
 @pytest.mark.parametrize("sink", [HDF5, Zarr])
-def test_a_rollout_is_read(sink: type[HDF5 | Zarr], steps: int) -> None:
+def test_a_rollout_is_read(sink: type[HDF5 | Zarr], steps: int, version: str) -> None:
     name = f"{'finished' if steps == 6 else 'unfinished'}.{'h5' if sink is HDF5 else 'zarr'}"
-    found = sink(FIXTURES / "rollouts" / name).read()
-    stored = load_file(FIXTURES / "rollouts" / "answer.safetensors")["frames"]
+    found = sink(FIXTURES / version / "rollouts" / name).read()
+    stored = load_file(FIXTURES / version / "rollouts" / "answer.safetensors")["frames"]
     assert found.frames.shape[1] == steps
     close(found.frames, stored[:, :steps])
 
 
-def test_study_records_are_read() -> None:
-    folder = FIXTURES / "study" / "folder"
+@pytest.mark.parametrize("version", FORMATS)
+def test_study_records_are_read(version: str) -> None:
+    folder = FIXTURES / version / "study" / "folder"
     records = [record.read(path) for path in sorted((folder / "runs").glob("*.json"))]
     assert [found.variant for found in records] == ["base", "refined"]
     shown = {
