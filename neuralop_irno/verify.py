@@ -113,7 +113,10 @@ def verify_data(folder: str | os.PathLike[str]) -> list[Finding]:
                 why = "" if then is not None else "no digest from the beginning of the run"
                 found.setdefault(str(file), Finding(str(file), OK, why))
     if whole and not before and not any(each.state == DAMAGED for each in found.values()):
-        sealed.write_json(place / DATA, whole)
+        try:
+            sealed.write_json(place / DATA, whole)
+        except OSError as error:  # of an archive that is read-only
+            found[DATA] = Finding(DATA, UNKNOWN, f"it cannot be written: {error}")
     return [found[name] for name in sorted(found)]
 
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 import yaml
 
-from neuralop_irno import checkpoint
+from neuralop_irno import checkpoint, sealed
 from neuralop_irno.cli.main import main
 from neuralop_irno.rollout.rollout import rollout
 from neuralop_irno.study import record
@@ -217,6 +217,19 @@ def test_data_files_are_compared_whole(made: Path, folder: Path, tmp_path: Path,
     assert f"damaged  {files[0]}: not the file" in capsys.readouterr().out
     files[0].write_bytes(whole)
     assert {found.state for found in verify_data(folder / "run")} == {OK}
+
+
+def test_data_of_a_folder_that_is_read_only_are_checked(
+    made: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    moved_data(made, folder, tmp_path)
+    monkeypatch.setattr(sealed, "write_json", refuse)
+    found = {each.file.rpartition("/")[2]: each for each in verify_data(folder / "run")}
+    assert [found[name].state for name in ("train.npz", "valid.npz", "data.json")] == [OK, OK, UNKNOWN]
+    assert "it cannot be written: [Errno 30] Read-only" in found["data.json"].why
 
 
 def test_caches_are_checked_by_their_names(tmp_path: Path) -> None:
