@@ -143,7 +143,8 @@ def in_hdf5(name: str) -> Callable[[Path, float], None]:
 
 
 def in_zarr(path: Path, value: float) -> None:
-    zarr.open_group(str(path), mode="a")["frames"][-1, -1, 0, 0, 0] = value
+    frames: Any = zarr.open_group(str(path), mode="a")["frames"]
+    frames[-1, -1, 0, 0, 0] = value
 
 
 def in_npy(path: Path, value: float) -> None:
