@@ -18,7 +18,7 @@ from neuralop_irno.base.operator import BaseOperator, Problem, Sizes
 from neuralop_irno.correction.correction import Correction, FunctionCorrection
 from neuralop_irno.correction.join import as_correction
 from neuralop_irno.description import Described
-from neuralop_irno.errors import did_you_mean, expected
+from neuralop_irno.errors import did_you_mean, expected, shown
 from neuralop_irno.host import BaseModel, build_model
 from neuralop_irno.parts import (
     agreed_sizes,
@@ -216,6 +216,8 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
         """
         if (residual_fn is None) is not (residual_tol is None):
             raise ValueError(expected("residual_fn and residual_tol together", "one of them", "both"))
+        if residual_fn is not None and not callable(residual_fn):
+            raise TypeError(expected("residual_fn as a function (x, h)", shown(residual_fn), "a function"))
         limits = Limits(steps, max_steps, max_evaluations, atol, rtol, residual_tol)
         problem = self._problem(IterativeRefiner.solve, args, kwargs, start)
         if problem.start.is_meta:
@@ -299,6 +301,10 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
 
     def _trajectory(self, problem: Problem, y: Tensor, taken: Tensor | None) -> Trajectory:
         check_finite(y, "y")
+        samples = problem.domain.samples
+        if taken is not None and not (isinstance(taken, Tensor) and taken.shape == (samples,)):
+            got = tuple(taken.shape) if isinstance(taken, Tensor) else shown(taken)
+            raise ValueError(expected(f"taken of shape ({samples},)", got, "a number for each sample"))
         truth = problem.as_field(y)
         if truth.shape != problem.start.shape:
             raise ValueError(

@@ -126,7 +126,11 @@ class FunctionCorrection(Correction):
         self.function = function
 
     def forward(self, x: Tensor, h: Tensor) -> Tensor:
-        return self.function(x, h)
+        answer = self.function(x, h)
+        if not isinstance(answer, Tensor) or answer.shape[:1] != h.shape[:1]:
+            got = tuple(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
+            raise ValueError(expected(f"a tensor with a row for each of {len(h)} of h", got, "h - x"))
+        return answer
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from torch.utils.data import Subset
 
 from neuralop_irno.calibration import Calibration
 from neuralop_irno.errors import expected
+from neuralop_irno.losses.loss import truth_of
 from neuralop_irno.modes import evaluating
 from neuralop_irno.refiner import IterativeRefiner
 
@@ -140,7 +141,7 @@ def gather(
             sample: dict[str, Any] = {
                 k: v.to(device) if isinstance(v, Tensor) else v for k, v in batch.items()
             }
-            y = sample.pop("y")
+            y = truth_of(sample)
             solution = model.solve(**model.arguments(sample), **options)
             problem = model.problem((), sample, start=solution.value)
             errors.append(problem.domain.norm(problem.start - problem.as_field(y)).cpu())

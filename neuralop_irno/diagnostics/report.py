@@ -21,6 +21,7 @@ from neuralop_irno.diagnostics.contraction import Contraction, measure
 from neuralop_irno.diagnostics.convergence import Convergence
 from neuralop_irno.diagnostics.spectral_error import band_middles, band_ratios
 from neuralop_irno.errors import expected
+from neuralop_irno.losses.loss import truth_of
 from neuralop_irno.modes import evaluating
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.solver.plain_step import plain_step
@@ -190,7 +191,7 @@ def diagnose(
             sample: dict[str, Any] = {
                 k: v.to(device) if isinstance(v, Tensor) else v for k, v in batch.items()
             }
-            y = sample.pop("y")
+            y = truth_of(sample)
             problem = model.problem((), sample)
             truth, domain = problem.as_field(y).to(problem.start.dtype), problem.domain
             missing = samples - sum(len(part.alpha) for part in measured)

@@ -74,6 +74,14 @@ def as_trajectory(prediction: Trajectory | Tensor, sample: Mapping[str, Any]) ->
     return Trajectory((prediction,), (progress,), domain)
 
 
+def truth_of(sample: dict[str, Any]) -> Tensor:
+    """Take the truth, y, out of a sample."""
+    if not isinstance(sample.get("y"), Tensor):
+        raise ValueError(expected("samples with a truth y", sorted(sample), "{'x': x, 'y': y}"))
+    y: Tensor = sample.pop("y")
+    return y
+
+
 def matching(trajectory: Trajectory, y: Tensor) -> Tensor:
     """The truth laid out like the iterates, or an error that says how it differs."""
     field = trajectory.as_field(y)

@@ -63,6 +63,9 @@ def at_a_time(dataset: Dataset[Sample], most: int = 64) -> int:
         (64, 1)
     """
     sample: Any = dataset[0]
+    if not isinstance(sample, dict) and not hasattr(sample, "to_dict"):
+        got = type(sample).__name__
+        raise TypeError(expected("samples as dicts, or graphs, with x and y", got, "{'x': x, 'y': y}"))
     fields = sample.values() if isinstance(sample, dict) else sample.to_dict().values()
     numbers = sum(field.numel() for field in fields if isinstance(field, Tensor))
     return max(1, min(most, NUMBERS // max(numbers, 1)))
