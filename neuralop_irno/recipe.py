@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from dataclasses import dataclass
 from numbers import Integral, Real
 
@@ -29,7 +28,8 @@ WHOLE = {
 }
 """The least and the most of each whole number."""
 
-LARGEST = sys.float_info.max
+LARGEST = 1e30
+"""Far beyond any use, and far below what float32 holds."""
 
 NUMBERS = {
     "learning_rate": LARGEST,
@@ -99,6 +99,10 @@ class Recipe:
                 raise ValueError(expected(name, repr(word), did_you_mean(str(word), choices)))
         if 0 < self.replay < 1:
             raise ValueError(expected("replay 0, or at least 1 step", self.replay, "replay=4"))
+        decay = self.learning_rate * self.weight_decay
+        if decay > 1:
+            wanted = "learning_rate x weight_decay <= 1, the share of a weight that an update takes off"
+            raise ValueError(expected(wanted, decay, "weight_decay=0.01"))
 
     def rate(self, update: int, updates: int) -> float:
         """The learning rate at an update, counted from 0, of a training of so many."""

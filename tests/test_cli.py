@@ -230,7 +230,7 @@ def test_json_has_no_word_for_a_score_that_is_not_finite(tmp_path: Path, capsys:
 
 
 def test_a_run_that_diverges_ends_with_1(tmp_path: Path, capsys: Capsys) -> None:
-    wild = {"epochs": 3, "batch_size": 2, "learning_rate": 1e30, "clip": 1e30}
+    wild = {"epochs": 3, "batch_size": 2, "learning_rate": 1e30, "weight_decay": 0, "clip": 1e30}
     config = written(tmp_path / "c.yaml", {**CONFIG, "training": wild, "base_training": None})
     assert main(["train", str(config), "--folder", str(tmp_path / "run"), "--json"]) == 1
     out, err = capsys.readouterr()

@@ -178,7 +178,7 @@ def test_every_kind_runs_on_graphs(tmp_path: Path) -> None:
 
 
 def test_a_training_that_diverges_is_a_note_and_not_the_end(tmp_path: Path) -> None:
-    loud = {"training": {"learning_rate": 1e30, "replay": 0, "clip": 1e30}}
+    loud = {"training": {"learning_rate": 1e30, "weight_decay": 0, "replay": 0, "clip": 1e30}}
     variants = {"loud": loud, "refined": {}}
     table = ran(tmp_path, variants=variants, problems=one_base(), seeds=(0,))
     assert any("loud, seed 0: training diverged" in note for note in table["notes"])

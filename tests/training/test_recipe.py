@@ -55,6 +55,8 @@ def test_choices_are_true_or_false(name: str) -> None:
 def test_a_share_is_at_most_1_and_patience_at_least_1() -> None:
     with pytest.raises(ValueError, match=r"expected warmup <= 1, got 1.5; try warmup=0.2"):
         Recipe(warmup=1.5)
+    with pytest.raises(ValueError, match=r"expected learning_rate x weight_decay <= 1.*, got 2.0; try"):
+        Recipe(learning_rate=0.5, weight_decay=4.0)
     with pytest.raises(ValueError, match="expected patience >= 1, got 0; try patience=1"):
         Recipe(patience=0)
 
