@@ -124,6 +124,10 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
         self.correction: Correction = as_correction(build_correction(correction, self.sizes))
         self.sizes = completed(self.sizes, self.correction)
         self.solver: Solver = build_solver(solver, alpha)
+        if self.gradient.starts_at_truth and not self.solver.adds_noise:
+            # At the truth an untrained correction has no error to learn from.
+            got = f"{type(self.solver).__name__} beside gradient='from_truth'"
+            raise ValueError(expected("a solver that adds noise", got, "solver='denoising', or 'detached'"))
         self._remember(
             {"base": base, "correction": correction, "solver": solver, "alpha": alpha, "gradient": gradient},
             {"freeze_base": freeze_base, "channels": channels},

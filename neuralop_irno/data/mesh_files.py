@@ -220,13 +220,18 @@ def _corners(found: Any, kind: str, source: Path) -> Any:
     return np.concatenate([np.empty((0, CORNERS[kind]), dtype=np.int64), *blocks]).astype(np.int64)
 
 
+def _with_references_checked(source: Path) -> Any:
+    refuse_outside(source)
+    return _meshio().read(source)
+
+
 def _read(source: Path) -> Any:
-    meshio = _meshio()
+    _meshio()
     # Where it cannot read, meshio prints and ends the program; on damaged files its readers fail as they may.
     with contextlib.redirect_stdout(io.StringIO()) as said, contextlib.redirect_stderr(said):
         try:
             seconds = SECONDS + SECONDS_PER_MB * source.stat().st_size / 1e6
-            return within(seconds, lambda: (refuse_outside(source), meshio.read(source))[1])
+            return within(seconds, lambda: _with_references_checked(source))
         except OutsideError:
             raise
         except (Exception, SystemExit) as error:

@@ -42,6 +42,7 @@ class BestSoFar(Solver):
     def __init__(self, solver: Any = "picard") -> None:
         super().__init__()
         self.solver: Solver = SOLVERS.build(solver)
+        self.adds_noise = self.solver.adds_noise
 
     def init(self, h: Tensor, taken: Tensor) -> Best:
         size = torch.full(taken.shape, torch.inf, dtype=h.dtype, device=h.device)

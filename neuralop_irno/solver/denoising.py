@@ -53,6 +53,8 @@ class Denoising(Damped):
         tensor([0.1000, 0.0100, 0.0100])
     """
 
+    adds_noise = True
+
     def __init__(self, levels: int = 3, least: float = 1e-3, from_nothing: bool = False) -> None:
         noisy = levels - from_nothing
         if noisy < 1 or not 0 < least < 1:

@@ -169,8 +169,8 @@ class Detached(GradientRule):
 class FromTruth(GradientRule):
     """One step per sample from the truth, at a place k of the iteration drawn from 0 .. K-1.
 
-    For solvers that put noise on their state, as `denoising` does: the noise is what they learn to undo. With
-    all others such a step teaches the correction to stay at rest, and no more.
+    For solvers that add noise to their state, as `denoising` does: the noise is what they learn to remove.
+    Others are refused, since at the truth an untrained correction has no error to learn from.
     """
 
     starts_at_truth = True

@@ -48,6 +48,7 @@ class Safeguarded(Solver):
         if not growth > 0:
             raise ValueError(expected("growth > 0", growth, "growth=1.0"))
         self.solver: Solver = SOLVERS.build(solver)
+        self.adds_noise = self.solver.adds_noise
         self.growth = growth
 
     def extra_repr(self) -> str:

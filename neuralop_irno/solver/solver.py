@@ -74,7 +74,13 @@ class SolverState:
 
 
 class Solver(nn.Module):
-    """A fixed-point iteration in two verbs. The loop itself is `iterate`, for every solver."""
+    """A fixed-point iteration in two methods. The loop itself is `iterate`, for every solver.
+
+    Attributes:
+        adds_noise: whether a step adds noise to the state, which is what the rule `from_truth` trains on.
+    """
+
+    adds_noise = False
 
     @abstractmethod
     def init(self, h: Tensor, taken: Tensor) -> SolverState:

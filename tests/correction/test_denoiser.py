@@ -5,9 +5,9 @@ from collections.abc import Callable
 import pytest
 import torch
 from conftest import identity, zero
-from torch import Tensor, nn
+from torch import Tensor
 
-from neuralop_irno import IterativeRefiner, RefinementLoss
+from neuralop_irno import IterativeRefiner
 from neuralop_irno.config import experiment
 from neuralop_irno.correction.correction import Correction, FunctionCorrection
 from neuralop_irno.correction.denoiser import Denoiser
@@ -16,6 +16,7 @@ from neuralop_irno.domain.grid import GridDomain
 from neuralop_irno.losses.denoising import DenoisingLoss
 from neuralop_irno.models import DeepONet
 from neuralop_irno.recipe import Recipe
+from neuralop_irno.registry import SOLVERS
 from neuralop_irno.solver.denoising import Denoising
 from neuralop_irno.training.trainer import Trainer
 
@@ -168,15 +169,10 @@ def test_a_config_says_it_all() -> None:
     assert loss.item() == DenoisingLoss()(model(y, y=y), y).item()
 
 
-def test_with_any_other_solver_the_rule_teaches_rest() -> None:
-    model = IterativeRefiner(
-        zero, {"name": "unet", "width": 4, "depth": 1}, gradient="from_truth", in_channels=1, out_channels=1
-    ).train()
-    nn.init.normal_(model.correction.correction.last.weight)
-    y = torch.randn(2, 1, 8, 8)
-    trajectory = model(y, y=y)
-    loss = RefinementLoss()(trajectory, y)
-    torch.testing.assert_close(loss, trajectory.phi(y).square().flatten(1).mean(1).sum())
+@pytest.mark.parametrize("solver", sorted({*SOLVERS.names()} - {"denoising", "confidence"}))
+def test_the_rule_wants_a_solver_that_adds_noise(solver: str) -> None:
+    with pytest.raises(ValueError, match=r"^expected a solver that adds noise, got .*; try solver='den"):
+        IterativeRefiner(zero, solver=solver, gradient="from_truth", in_channels=1, out_channels=1)
 
 
 def test_what_makes_no_sense_teaches() -> None:
