@@ -17,7 +17,7 @@ import torch
 from neuralop_irno import IterativeRefiner, RefinementLoss
 from neuralop_irno.demo import FULL, QUICK, base_recipe, flows, refiner_recipe, small_fno
 from neuralop_irno.metrics import summarise
-from neuralop_irno.training import trainable
+from neuralop_irno.training import optimizers
 from neuralop_irno.training.evaluation import scores_per_step
 from neuralop_irno.training.trainer import Trainer
 
@@ -33,7 +33,7 @@ class Variant:
     recipe: dict[str, object] = field(default_factory=dict)
     model: dict[str, object] = field(default_factory=dict)
     loss: dict[str, object] = field(default_factory=dict)
-    betas: tuple[float, float] = trainable.BETAS
+    betas: tuple[float, float] = optimizers.BETAS
 
 
 VARIANTS = {
@@ -70,7 +70,7 @@ def main() -> None:
     for name in options.only:
         for seed in options.seeds:
             variant = VARIANTS[name]
-            trainable.BETAS = variant.betas
+            optimizers.BETAS = variant.betas
             torch.manual_seed(seed)
             words = {"steps": scale.steps, "alpha": 1.0, **variant.model}
             refiner = IterativeRefiner(base, {"name": "unet", "width": scale.width}, **words)

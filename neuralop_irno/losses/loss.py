@@ -45,7 +45,13 @@ class Loss(nn.Module):
                 the field lives on; see `neuralop_irno.domain.choice.domain_of`.
         """
         trajectory = as_trajectory(prediction, sample)
-        return self.reduce(self.per_sample(trajectory, matching(trajectory, y)))
+        values = self.per_sample(trajectory, matching(trajectory, y))
+        if self.training and trajectory.phi is not None:
+            self.count()
+        return self.reduce(values)
+
+    def count(self) -> None:
+        """One more batch of a training has passed; `forward` calls this, `per_sample` does not."""
 
     def reduce(self, values: Tensor) -> Tensor:
         """Over the samples, by the convention that was chosen."""

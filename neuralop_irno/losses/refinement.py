@@ -132,9 +132,10 @@ class RefinementLoss(Loss):
             part = self._losses[name].per_sample(trajectory, y)
             self.parts[name] = part.detach().mean()
             total = total + weight * (part if name == "spatial" else ramp * part)
-        if self.training and trajectory.phi is not None:
-            self.updates += 1
         return total
+
+    def count(self) -> None:
+        self.updates += 1
 
 
 def loss_for(data: object) -> RefinementLoss:

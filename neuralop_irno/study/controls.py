@@ -45,7 +45,7 @@ def with_compute_shared(recipe: Recipe, gradient: GradientRule, steps: int) -> R
     elif isinstance(gradient, FromTruth):
         evaluations = 1
     epochs = max(1, round(recipe.epochs * evaluations / steps))
-    return replace(asked_once(recipe), epochs=epochs, learning_rate=recipe.learning_rate / 2)
+    return replace(asked_once(recipe), epochs=epochs, learning_rate=recipe.peak / 2)
 
 
 def widened(

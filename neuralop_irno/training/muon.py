@@ -47,31 +47,29 @@ class Muon(Optimizer):
     Jordan et al., 2024, https://kellerjordan.github.io/posts/muon.
 
     Args:
-        parameters: to train.
+        groups: parameters to train, or groups of them, each a dict with ``params`` and options of its own.
         lr: eta; AdamW's is `ADAMW_SHARE` of it.
         weight_decay: lambda, of both.
         betas: of AdamW.
     """
 
     def __init__(
-        self, parameters: Iterable[nn.Parameter], lr: float, weight_decay: float, betas: tuple[float, float]
+        self,
+        groups: Iterable[nn.Parameter] | Iterable[dict[str, Any]],
+        lr: float,
+        weight_decay: float = 0.0,
+        betas: tuple[float, float] = (0.9, 0.999),
     ) -> None:
-        matrices: list[nn.Parameter] = []
-        rest: list[nn.Parameter] = []
-        for parameter in parameters:
-            is_matrix = not parameter.is_complex() and parameter.dim() > 1
-            (matrices if is_matrix else rest).append(parameter)
-        groups = [{"params": matrices, "orthogonal": True}, {"params": rest, "orthogonal": False}]
-        defaults = {"lr": lr, "weight_decay": weight_decay, "betas": list(betas)}
-        super().__init__([group for group in groups if group["params"]], defaults)
+        super().__init__(groups, {"lr": lr, "weight_decay": weight_decay, "betas": list(betas)})
 
     @torch.no_grad()
     def step(self) -> None:  # type: ignore[override]  # no closure: the trainer has none
         """One update; a parameter without a gradient stays as it is."""
         for group in self.param_groups:
-            update = _muon if group["orthogonal"] else _adamw
             for parameter in group["params"]:
                 if parameter.grad is not None:
+                    is_matrix = not parameter.is_complex() and parameter.dim() > 1
+                    update = _muon if is_matrix else _adamw
                     update(parameter, parameter.grad, self.state[parameter], group)
 
 

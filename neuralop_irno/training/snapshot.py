@@ -6,6 +6,7 @@ The last two snapshots are kept. Where the newer one is damaged the run goes on 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from neuralop_irno.checkpoint import SUFFIX, tensors_only
 from neuralop_irno.errors import expected
 from neuralop_irno.losses.loss import Loss
 from neuralop_irno.training import identity
+from neuralop_irno.training.average import Average
 from neuralop_irno.training.distributed import Peers
 from neuralop_irno.training.divergence import refuse_not_finite
 from neuralop_irno.training.identity import Identity
@@ -83,6 +85,7 @@ class Run:
         optimizer: of its parameters.
         loss: in training too: its weights may rise with the updates.
         replay: the states of the training set, if they are replayed.
+        average: of the weights, if one is kept.
         progress: how far it has come.
         precision: ``float32`` or ``bfloat16``, as it was settled when the run began.
     """
@@ -91,8 +94,13 @@ class Run:
     optimizer: Optimizer
     loss: Loss
     replay: Replay | None
+    average: Average | None
     progress: Progress
     precision: str
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """The model with its averaged weights, where an average is kept, while this lasts."""
+        return nullcontext() if self.average is None else self.average.in_place()
 
 
 def exists(folder: Path) -> bool:
@@ -137,6 +145,8 @@ def save(folder: Path, run: Run, own: Identity, peers: Peers) -> None:
         state, groups = _flat(run.optimizer)
         tensors = {f"model.{k}": v for k, v in tensors_only(run.model.state_dict()).items()}
         tensors |= {f"loss.{k}": v for k, v in tensors_only(run.loss.state_dict()).items()}
+        if run.average is not None:
+            tensors |= {f"average.{k}": v for k, v in run.average.values.items()}
         content = {
             "progress": asdict(run.progress),
             "precision": run.precision,
@@ -229,6 +239,8 @@ def _restore(
     run.model.load_state_dict(tensors_only(tensors, "model."))
     run.loss.load_state_dict(tensors_only(tensors, "loss."))
     _restore_optimizer(run.optimizer, tensors, content["groups"])
+    if run.average is not None:
+        run.average.restore(tensors_only(tensors, "average."))
     torch.set_rng_state(random["random.cpu"])
     if "random.cuda" in random and torch.cuda.is_available():
         torch.cuda.set_rng_state(random["random.cuda"])

@@ -6,17 +6,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import AdamW, Optimizer
 from torch.utils.data import Dataset
 
 from neuralop_irno.base.neuraloperator import wrap_operator
 from neuralop_irno.losses.loss import as_trajectory
-from neuralop_irno.recipe import Recipe
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.rollout.training import InTime
 from neuralop_irno.solution import Trajectory
 from neuralop_irno.training.batches import Sample, load_all, to_device
-from neuralop_irno.training.muon import Muon
 from neuralop_irno.training.states import States
 
 
@@ -65,23 +62,3 @@ class Trainable(nn.Module):
             ones = torch.ones(len(index), dtype=torch.long)
             sizes.append(ones if owner is None else owner.bincount(minlength=len(index)).cpu())
         return States(torch.cat(answers), torch.cat(sizes))
-
-
-BETAS = (0.9, 0.97)
-"""The second moment forgets within some thirty updates. With AdamW's usual 0.999 it remembers the large
-gradients of the beginning for as long as the whole training lasts: on the demo's problem the error ended
-a fifth higher, and depended on the seed far more."""
-
-
-def optimizer_for(model: nn.Module, recipe: Recipe) -> Optimizer:
-    """The recipe's optimizer over the parameters that train; AdamW is fused where no weight is complex."""
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    if recipe.optimizer == "muon":
-        return Muon(parameters, recipe.learning_rate, recipe.weight_decay, BETAS)
-    return AdamW(
-        parameters,
-        lr=recipe.learning_rate,
-        betas=BETAS,
-        weight_decay=recipe.weight_decay,
-        fused=not any(p.is_complex() for p in parameters),
-    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence, Sized
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,20 +19,22 @@ from neuralop_irno.losses.refinement import RefinementLoss
 from neuralop_irno.metrics import summarise, vrmse
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.refiner import IterativeRefiner
+from neuralop_irno.training.average import Average
 from neuralop_irno.training.batches import Sample, epoch_order, load, of_graphs, refuse_empty
 from neuralop_irno.training.distributed import Peers, local_device
 from neuralop_irno.training.divergence import DivergenceError
 from neuralop_irno.training.evaluation import scores_per_step
 from neuralop_irno.training.folder import RunFolder
 from neuralop_irno.training.identity import identify
+from neuralop_irno.training.optimizers import optimizer_for
 from neuralop_irno.training.precision import resolve
 from neuralop_irno.training.progress import Display, display, to_stderr
 from neuralop_irno.training.replay import Replay
 from neuralop_irno.training.snapshot import Progress, Run
 from neuralop_irno.training.states import States
 from neuralop_irno.training.stopping import Stopped, StopRequest, stop_request
-from neuralop_irno.training.trainable import Trainable, optimizer_for
-from neuralop_irno.training.updates import Updater
+from neuralop_irno.training.trainable import Trainable
+from neuralop_irno.training.updates import Updater, parts
 
 History = list[dict[str, Any]]
 
@@ -131,13 +134,24 @@ class Trainer:
             while run.progress.epoch < recipe.epochs and not self._patience_is_over(run.progress):
                 order = epoch_order(samples, recipe.batch_size, recipe.seed, run.progress.epoch)
                 self._train_epoch(run, update, train, order, updates, bar, stop)
-                self._finish_epoch(run, valid, valid_starts, updates, bar)
+                with run.averaged():
+                    record = self._score(run.progress, valid, valid_starts, updates, bar)
+                run.progress.finish_epoch(record)
+                self._files.write_history(run.progress.history)
+                self._files.snapshot(run)
+        self._keep(run, begun)
+        return run.progress.history
+
+    def _keep(self, run: Run, begun: int) -> None:
+        """Leave the best weights in the model, or the last ones (averaged if the recipe says so)."""
         if self._best is not None:
             self.model.load_state_dict(self._best)
-        elif run.progress.update > begun or not run.progress.history:
+            return
+        if run.average is not None:
+            self.model.load_state_dict(run.average.values, strict=False)
+        if run.progress.update > begun or not run.progress.history:
             self._files.write_model(self.model, {"epoch": run.progress.epoch, "score": None})
             self._files.write_history(run.progress.history)
-        return run.progress.history
 
     def _begin(
         self, train: Dataset[Sample], valid: Dataset[Sample] | None, starts: States | None, resume: bool
@@ -147,7 +161,8 @@ class Trainer:
         optimizer = optimizer_for(self.model, recipe)
         replay = Replay(starts, recipe.replay) if recipe.replay and starts is not None else None
         precision, about = resolve(recipe.precision, self.device, self._called_in_updates())
-        run = Run(self.model, optimizer, self.loss, replay, Progress(), precision)
+        average = Average(self.model, recipe.ema) if recipe.ema else None
+        run = Run(self.model, optimizer, self.loss, replay, average, Progress(), precision)
         world = self.peers.world
         self._best = self._files.begin(
             run,
@@ -173,10 +188,12 @@ class Trainer:
         self.loss.train()
         progress = run.progress
         rest = order[progress.batch :]
-        shares = [self.peers.share(whole)[0] for whole in rest]
-        for whole, (_, sample) in zip(rest, load(train, shares), strict=True):
+        divided = [parts(whole, self.recipe.accumulate) for whole in rest]
+        samples = load(train, [self.peers.share(part)[0] for batch in divided for part in batch])
+        for whole, batch in zip(rest, divided, strict=True):
             rate = self.recipe.rate(progress.update, updates)
-            done = update(whole, sample, rate, bool(stop))
+            own = (sample for _, sample in islice(samples, len(batch)))
+            done = update(whole, own, rate, bool(stop))
             progress.add(done.loss, len(whole), done.skipped)
             bar.update(progress.loss)
             save_now = bool(self.recipe.save_every) and progress.update % self.recipe.save_every == 0
@@ -185,10 +202,15 @@ class Trainer:
             if done.stop:
                 self._stop(progress, stop)
 
-    def _finish_epoch(
-        self, run: Run, valid: Dataset[Sample] | None, starts: States | None, updates: int, bar: Display
-    ) -> None:
-        progress = run.progress
+    def _score(
+        self,
+        progress: Progress,
+        valid: Dataset[Sample] | None,
+        starts: States | None,
+        updates: int,
+        bar: Display,
+    ) -> dict[str, Any]:
+        """The record of an epoch; a model that scores best is kept."""
         record: dict[str, Any] = {
             "epoch": progress.epoch + 1,
             "update": progress.update,
@@ -210,9 +232,7 @@ class Trainer:
                 self._files.write_model(self.model, {"epoch": progress.epoch + 1, "score": progress.best})
             else:
                 progress.waited += 1
-        progress.finish_epoch(record)
-        self._files.write_history(progress.history)
-        self._files.snapshot(run)
+        return record
 
     def _report_skipped(self, progress: Progress, bar: Display) -> None:
         if not progress.skipped:

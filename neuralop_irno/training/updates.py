@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,16 @@ class Update:
     stop: bool
 
 
+def parts(whole: Tensor, number: int) -> list[Tensor]:
+    """A batch of sample numbers in so many parts, or in as many as it has samples.
+
+    Example:
+        >>> parts(torch.arange(3), 2)
+        [tensor([0, 1]), tensor([2])]
+    """
+    return list(whole.tensor_split(min(number, len(whole))))
+
+
 class Updater:
     """Makes updates: the call, the loss, the gradients of all processes, and the optimizer.
 
@@ -61,19 +71,33 @@ class Updater:
         self.parameters = [p for group in run.optimizer.param_groups for p in group["params"]]
         peers.share_out([*trainable.parameters(), *trainable.buffers(), *run.loss.buffers()])
 
-    def __call__(self, whole: Tensor, sample: Sample, rate: float, stop: bool) -> Update:
+    def __call__(self, whole: Tensor, samples: Iterable[Sample], rate: float, stop: bool) -> Update:
         """One update.
 
         Args:
             whole: the sample numbers of the batch.
-            sample: this process's share of it, collated.
+            samples: this process's share of each of its `parts`, collated.
             rate: the learning rate.
             stop: whether this process was asked to stop.
 
         Raises:
             DivergenceError: the loss is not finite, in any process; the weights are left as they are.
         """
-        index, weight = self.peers.share(whole)
+        self.run.optimizer.zero_grad(set_to_none=True)
+        losses = [
+            self._backward(part, sample, len(whole))
+            for part, sample in zip(parts(whole, self.recipe.accumulate), samples, strict=True)
+        ]
+        self.run.loss.count()
+        loss, stops = self._add_up(torch.stack(losses).sum(), stop)
+        skipped = not self._step(rate)
+        if self.run.average is not None:
+            self.run.average.update(self.run.progress.update + 1)
+        return Update(loss, skipped, stops)
+
+    def _backward(self, part: Tensor, sample: Sample, batch: int) -> Tensor:
+        """Add the gradients of a part of a batch to those that are there; returns its summed loss."""
+        index, weight = self.peers.share(part)
         sample = to_device(sample, self.device)
         fields, taken, moved = self._fields(index, sample)
         precision = PRECISIONS[self.run.precision]
@@ -81,14 +105,11 @@ class Updater:
             rest = {name: value for name, value in sample.items() if name not in ("x", "y")}
             trajectory = self.trainable({"x": fields["x"], **rest}, fields["y"], fields.get("start"), taken)
         losses = weight * self.run.loss.per_sample(trajectory, matching(trajectory, fields["y"])).sum()
-        self.run.optimizer.zero_grad(set_to_none=True)
-        (losses / len(whole)).backward()
-        loss, stops = self._add_up(losses.detach(), stop)
-        skipped = not self._step(rate)
+        (losses / batch).backward()
         if self.run.replay is not None and weight:
             reached = trajectory.as_answer(trajectory.last.detach())
             self.run.replay.put(index, roll(reached, [-amount for amount in moved]))
-        return Update(loss, skipped, stops)
+        return losses.detach()
 
     def _fields(
         self, index: Tensor, sample: Mapping[str, Any]

@@ -17,12 +17,12 @@ def test_singular_values_come_close_to_one(shape: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.complex64])
 def test_all_but_real_matrices_take_the_steps_of_adamw(dtype: torch.dtype) -> None:
-    start = torch.randn(5, dtype=dtype)
+    start = torch.randn((5,) if dtype == torch.float32 else (5, 3), dtype=dtype)
     ours, theirs = nn.Parameter(start.clone()), nn.Parameter(start.clone())
     muon = Muon([ours], lr=0.1, weight_decay=0.1, betas=(0.9, 0.97))
     adamw = torch.optim.AdamW([theirs], lr=0.03, weight_decay=0.1, betas=(0.9, 0.97))
     for _ in range(4):
-        gradient = torch.randn(5, dtype=dtype)
+        gradient = torch.randn_like(start)
         for parameter, optimizer in ((ours, muon), (theirs, adamw)):
             parameter.grad = gradient.clone()
             optimizer.step()

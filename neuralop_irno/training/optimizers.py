@@ -1,0 +1,54 @@
+"""Optimizers by name, with the parameters in groups: those whose weights decay, and the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch import nn
+from torch.optim import SGD, AdamW, Optimizer
+
+from neuralop_irno.recipe import BETAS, MOMENTUM, Recipe
+from neuralop_irno.training.muon import Muon
+
+Groups = list[dict[str, Any]]
+
+
+def optimizer_for(model: nn.Module, recipe: Recipe) -> Optimizer:
+    """The recipe's optimizer over the parameters that train.
+
+    Biases, weights of norms and alpha do not decay: parameters with fewer than two axes.
+
+    Example:
+        >>> norm = nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2))
+        >>> groups = optimizer_for(norm, Recipe(optimizer="adamw", weight_decay=0.1)).param_groups
+        >>> [(len(group["params"]), group["weight_decay"]) for group in groups]
+        [(1, 0.1), (3, 0.0)]
+    """
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
+    ]
+    return _BUILDERS[recipe.optimizer]([group for group in groups if group["params"]], recipe)
+
+
+def _muon(groups: Groups, recipe: Recipe) -> Optimizer:
+    return Muon(groups, lr=recipe.peak, betas=BETAS)
+
+
+def _adamw(groups: Groups, recipe: Recipe) -> Optimizer:
+    parameters: Sequence[nn.Parameter] = [p for group in groups for p in group["params"]]
+    fused = not any(p.is_complex() for p in parameters)  # torch's fused kernels take real weights only
+    return AdamW(groups, lr=recipe.peak, betas=BETAS, fused=fused)
+
+
+def _sgd(groups: Groups, recipe: Recipe) -> Optimizer:
+    return SGD(groups, lr=recipe.peak, momentum=MOMENTUM, nesterov=True)
+
+
+_BUILDERS: dict[str, Callable[[Groups, Recipe], Optimizer]] = {
+    "muon": _muon,
+    "adamw": _adamw,
+    "sgd": _sgd,
+}
