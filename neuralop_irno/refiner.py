@@ -15,7 +15,7 @@ from torch import Tensor
 from neuralop_irno.base.checks import check_finite
 from neuralop_irno.base.neuraloperator import wrap_operator
 from neuralop_irno.base.operator import BaseOperator, Problem, Sizes
-from neuralop_irno.correction.correction import Correction, FunctionCorrection
+from neuralop_irno.correction.correction import BoundCorrection, Correction, FunctionCorrection
 from neuralop_irno.correction.join import as_correction
 from neuralop_irno.description import Described
 from neuralop_irno.errors import did_you_mean, expected, shown
@@ -31,9 +31,9 @@ from neuralop_irno.parts import (
 from neuralop_irno.persistence import Persistent
 from neuralop_irno.registry import plain
 from neuralop_irno.solution import Solution, Trajectory
+from neuralop_irno.solver.drive import no_steps, run_steps, run_to_tolerance, run_training
 from neuralop_irno.solver.gradient import gradient_rule
-from neuralop_irno.solver.solve import LegRunner, no_steps, solve, trajectory_of
-from neuralop_irno.solver.solver import Solver
+from neuralop_irno.solver.solver import Solver, SolverState
 from neuralop_irno.solver.stopping import Limits
 
 COLLATED = (Tensor, list, tuple, Mapping)
@@ -172,13 +172,13 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
         problem = self._problem(IterativeRefiner.forward, args, kwargs, start, sample)
         if self.training and y is not None and self.train_output == "trajectory":
             return self._trajectory(problem, y, taken)
-        run = self._run(problem)
+        phi, start = self._phi(problem), problem.start
         if self.training and self.steps:
-            none_taken = no_steps(run.phi, problem.start)
-            leg = self.gradient.for_answers()(run, problem.start, none_taken, self._draw_steps())
+            rule, taken = self.gradient.for_answers(), no_steps(phi, start)
+            found = rule(phi, self.solver, start, taken, self._draw_steps())
         else:
-            leg = run(problem.start, self.steps)
-        return problem.as_answer(leg.value)
+            found = run_steps(phi, self.solver, start, self.steps)
+        return problem.as_answer(found.value)
 
     @torch.no_grad()
     def solve(
@@ -231,7 +231,7 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
             physics = FunctionCorrection(residual_fn).bind(problem.x, problem.domain)
         phi = self.correction.bind(problem.x, problem.domain, physics)
         chosen = other_solver(solver, self.solver)
-        solution = solve(phi, problem.start, chosen, self.steps, limits, problem.as_answer)
+        solution = run_to_tolerance(phi, chosen, problem.start, self.steps, limits, problem.as_answer)
         if self.calibration:
             estimate = self.calibration.estimate(solution.predictors)
             solution = replace(solution, error_estimate=estimate)
@@ -243,8 +243,14 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
     ) -> list[Any]:
         """The answers after 0, 1, .. steps: what `forward` returns for every K at once."""
         problem = self._problem(IterativeRefiner.iterates, args, kwargs, start)
+        found = [problem.start]
+
+        def keep(h: Tensor, state: SolverState) -> None:
+            found.append(self.solver.answer(h, state))
+
         count = Limits(steps).budget(self.steps)
-        return [problem.as_answer(h) for h in self._run(problem).answers(problem.start, count)]
+        run_steps(self._phi(problem), self.solver, problem.start, count, watch=keep)
+        return [problem.as_answer(h) for h in found]
 
     def arguments(self, sample: Mapping[str, Any]) -> dict[str, Any]:
         """The part of a data set's sample that a call takes by keyword: neither y nor what is not read."""
@@ -279,8 +285,8 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
             raise TypeError(expected(f"an argument of {method.__name__}", repr(key), hint))
         return self.problem(args, kwargs, start)
 
-    def _run(self, problem: Problem) -> LegRunner:
-        return LegRunner(self.correction.bind(problem.x, problem.domain), self.solver)
+    def _phi(self, problem: Problem) -> BoundCorrection:
+        return self.correction.bind(problem.x, problem.domain)
 
     def with_base(self, base: Any) -> Self:
         """A copy of this refiner around another base; the trained correction comes along.
@@ -318,16 +324,13 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
                     "a base and targets on one grid, with the same channels",
                 )
             )
-        run = self._run(problem)
-        steps = self._draw_steps()
-        if taken is not None:
-            leg = run(problem.start, 1, taken=taken)
-        elif steps:
-            start = truth.to(problem.start.dtype) if self.gradient.starts_at_truth else problem.start
-            leg = self.gradient(run, start, no_steps(run.phi, start), steps)
-        else:
-            leg = run(problem.start, 0)
-        return trajectory_of(leg, steps, run.phi, self.solver, problem.as_field, problem.as_answer)
+        steps, start = self._draw_steps(), problem.start
+        if steps and taken is None and self.gradient.starts_at_truth:
+            start = truth.to(start.dtype)
+        return run_training(
+            self._phi(problem), self.solver, self.gradient, start, steps, problem.as_field,
+            problem.as_answer, taken,
+        )  # fmt: skip
 
     def _draw_steps(self) -> int:
         fewest, most = self._steps

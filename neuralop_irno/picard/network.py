@@ -17,13 +17,13 @@ from neuralop_irno.picard.bounds import PicardSolution
 from neuralop_irno.picard.call import FixedPointMap, arguments, laid_out
 from neuralop_irno.precision import at_least_float32
 from neuralop_irno.solution import Trajectory
+from neuralop_irno.solver.drive import no_steps, run_steps, run_to_tolerance, run_training, run_until
 from neuralop_irno.solver.gradient import gradient_rule
 from neuralop_irno.solver.picard import Picard
 from neuralop_irno.solver.plain_step import plain_step
-from neuralop_irno.solver.solve import LegRunner, no_steps, solve, trajectory_of
 from neuralop_irno.solver.solver import Solver
 from neuralop_irno.solver.step_size import Constant
-from neuralop_irno.solver.stopping import Limits
+from neuralop_irno.solver.stopping import Limits, Stopping
 
 
 class PicardNetwork(nn.Module):
@@ -100,12 +100,16 @@ class PicardNetwork(nn.Module):
             kwargs: what else it takes by keyword.
         """
         phi, start = self._problem(x, args, kwargs)
-        run, taken = LegRunner(phi, self.solver), no_steps(phi, start)
         if self.training and self.steps:
-            return self.gradient.for_answers()(run, start, taken, self.steps).value
-        if self._usual.tolerance:
-            return run.settle(start, taken, self._usual)[0]
-        return run(start, self.steps, taken=taken).value
+            rule = self.gradient.for_answers()
+            return rule(phi, self.solver, start, no_steps(phi, start), self.steps).value
+        if not self._usual.tolerance:
+            return run_steps(phi, self.solver, start, self.steps).value
+        taken = no_steps(phi, start)
+        budgets = self._usual.budgets(self.steps, taken)
+        stopping = Stopping(phi, start, budgets, self.solver.answer, self._usual)
+        run_until(phi, self.solver, start, stopping, taken)
+        return stopping.value
 
     def trajectory(self, x: Tensor, *args: Any, **kwargs: Any) -> Trajectory:
         """The iterates that carry a gradient, as losses on an iteration read them.
@@ -118,10 +122,8 @@ class PicardNetwork(nn.Module):
             kwargs: what else it takes by keyword.
         """
         phi, start = self._problem(x, args, kwargs)
-        run, taken = LegRunner(phi, self.solver), no_steps(phi, start)
         rule = self.gradient.for_answers()
-        leg = rule(run, start, taken, self.steps) if self.steps else run(start, 0, taken=taken)
-        return trajectory_of(leg, self.steps, phi, self.solver, _as_it_is, _as_it_is)
+        return run_training(phi, self.solver, rule, start, self.steps, _as_it_is, _as_it_is)
 
     @torch.no_grad()
     def solve(
@@ -166,7 +168,7 @@ class PicardNetwork(nn.Module):
             wanted = f"lipschitz once, or for each of {phi.domain.samples} samples"
             raise ValueError(expected(wanted, tuple(known.shape), "lipschitz_bound(block)"))
         chosen = other_solver(solver, self.solver)
-        solution = solve(phi, start, chosen, self.steps, limits, _as_it_is)
+        solution = run_to_tolerance(phi, chosen, start, self.steps, limits, _as_it_is)
         step, alpha = plain_step(phi, chosen, solution.steps)
         coming = None
         if not _takes_plain_steps(chosen):

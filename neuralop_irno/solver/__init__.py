@@ -1,6 +1,6 @@
 """Solvers, step sizes, stopping, gradient rules, and the one loop.
 
-Importing this room puts its solvers, step sizes and gradient rules into their registries.
+Importing this subpackage puts its solvers, step sizes and gradient rules into their registries.
 """
 
 from neuralop_irno.solver import aitken as aitken
@@ -10,5 +10,6 @@ from neuralop_irno.solver import best_so_far as best_so_far
 from neuralop_irno.solver import broyden as broyden
 from neuralop_irno.solver import denoising as denoising
 from neuralop_irno.solver import gradient as gradient
+from neuralop_irno.solver import implicit as implicit
 from neuralop_irno.solver import picard as picard
 from neuralop_irno.solver import step_size as step_size

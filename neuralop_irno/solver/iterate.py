@@ -10,16 +10,17 @@ from torch import Tensor
 from neuralop_irno.solver.solver import Phi, Solver, SolverState
 
 Step = Callable[[Tensor, SolverState], tuple[Tensor, SolverState]]
+StepWrapper = Callable[[Step, Tensor, SolverState], tuple[Tensor, SolverState]]
 
 
 class Watch(Protocol):
-    """Sees every step, and says who goes on."""
+    """Is called after every step, and may remove samples from the loop."""
 
     def __call__(self, h: Tensor, state: SolverState) -> Tensor | None:
         """Look at the new iterate of the samples still in the loop.
 
         Returns:
-            the positions, among them, of those that go on; None lets everybody go on.
+            the positions of the samples that stay, ``(samples that stay,)``; None keeps all of them.
         """
 
 
@@ -30,12 +31,12 @@ def iterate(
     solver: Solver,
     steps: int,
     watch: Watch | None = None,
-    around: Callable[[Step, Tensor, SolverState], tuple[Tensor, SolverState]] | None = None,
+    around: StepWrapper | None = None,
 ) -> tuple[Tensor, SolverState]:
-    """Take steps until they run out or nobody wants to go on.
+    """Take a number of steps, or fewer if no sample is left.
 
-    Samples that the watch sends home leave the batch: their rows are not computed again. The watch
-    keeps what it wants of them; the loop returns those that were still there at the end.
+    Samples not returned by `watch` are removed from the batch and no longer evaluated. The watch stores what
+    it needs of them; the loop returns the samples that were still there at the end.
 
     Args:
         phi: the correction, bound to x.
@@ -43,7 +44,7 @@ def iterate(
         state: the solver's state there.
         solver: takes the steps.
         steps: how many, at most.
-        watch: sees every step; None lets all of them run.
+        watch: called after every step; None keeps all samples.
         around: how a single step is called; a gradient rule may wrap it.
     """
     for _ in range(steps):

@@ -1,0 +1,180 @@
+"""The three ways to drive a solver: for some steps, to a tolerance, and in training. All call `iterate`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from neuralop_irno.solution import Solution, Trajectory
+from neuralop_irno.solver.accuracy import Accuracy
+from neuralop_irno.solver.iterate import StepWrapper, Watch, iterate
+from neuralop_irno.solver.plain_step import plain_step
+from neuralop_irno.solver.solver import Phi, Solver, SolverState
+from neuralop_irno.solver.stopping import Limits, Stopping
+
+
+@dataclass(frozen=True)
+class Iterates:
+    """The states of some steps.
+
+    Attributes:
+        value: the solver's answer at their end.
+        state: the solver's state there.
+        h: the state after each step that carries a gradient.
+        taken: for each of these, the steps that each sample had behind it, ``(samples,)``.
+    """
+
+    value: Tensor
+    state: SolverState
+    h: tuple[Tensor, ...]
+    taken: tuple[Tensor, ...]
+
+
+GradientRule = Callable[[Phi, Solver, Tensor, Tensor, int], Iterates]
+"""From Phi, the solver, a start, the steps that each sample has behind it, and a number of steps, to the
+iterates that are supervised in training; see `neuralop_irno.solver.gradient`."""
+
+
+def run_steps(
+    phi: Phi,
+    solver: Solver,
+    start: Tensor,
+    steps: int,
+    *,
+    taken: Tensor | None = None,
+    state: SolverState | None = None,
+    watch: Watch | None = None,
+    around: StepWrapper | None = None,
+) -> Iterates:
+    """Take a number of steps.
+
+    Args:
+        phi: the correction, bound to x.
+        solver: takes the steps.
+        start: the state to start from.
+        steps: how many.
+        taken: the steps that each sample has behind it, ``(samples,)``; none by default.
+        state: the solver's state, to continue from earlier steps; a fresh one by default.
+        watch: called after every step; see `iterate`.
+        around: wraps every step; see `iterate`.
+    """
+    if state is None:
+        state = solver.init(start, no_steps(phi, start) if taken is None else taken)
+    found: list[tuple[Tensor, Tensor]] = []
+
+    def collect(h: Tensor, state: SolverState) -> None:
+        found.append((h, state.taken))
+
+    if watch is None and torch.is_grad_enabled():
+        watch = collect
+    h, state = iterate(phi, start, state, solver, steps, watch, around)
+    return Iterates(solver.answer(h, state), state, tuple(h for h, _ in found), tuple(k for _, k in found))
+
+
+def run_until(phi: Phi, solver: Solver, start: Tensor, stopping: Stopping, taken: Tensor) -> None:
+    """Take steps until `Stopping`, which keeps the results, has ended each sample.
+
+    Args:
+        phi: the correction, bound to x.
+        solver: takes the steps.
+        start: the state to start from.
+        stopping: of the same batch.
+        taken: the steps that each sample has behind it, ``(samples,)``.
+    """
+    state = solver.init(start, taken)
+    starters = stopping.starters()
+    if not len(starters):
+        return
+    if len(starters) < phi.domain.samples:
+        start, state = phi.domain.take(start, starters), state.select(phi.domain, starters)
+        phi = phi.select(starters)
+    iterate(phi, start, state, solver, stopping.longest, stopping)
+
+
+def run_to_tolerance(
+    phi: Phi,
+    solver: Solver,
+    start: Tensor,
+    usual: int,
+    limits: Limits,
+    as_answer: Callable[[Tensor], Any],
+) -> Solution:
+    """Iterate every sample until it has converged, failed, or spent its steps.
+
+    Args:
+        phi: the correction, bound to x.
+        solver: takes the steps.
+        start: the state to start from.
+        usual: the number of steps where the limits name none.
+        limits: when to stop.
+        as_answer: lays a state out as the caller wants it.
+    """
+    taken = no_steps(phi, start)
+    accuracy = Accuracy(phi.domain, start)
+    stopping = Stopping(phi, start, limits.budgets(usual, taken), solver.answer, limits, accuracy)
+    run_until(phi, solver, start, stopping, taken)
+    return Solution(
+        value=as_answer(stopping.value),
+        outcomes=tuple(stopping.outcomes),
+        steps=stopping.taken,
+        residuals=stopping.residuals(),
+        contraction=accuracy.contraction,
+        error_bound=accuracy.bound,
+        bound_holds=accuracy.holds,
+        error_estimate=None,
+        best=as_answer(accuracy.best),
+        predictors={
+            "moved": phi.domain.norm(stopping.value - start),
+            "residual": stopping.last,
+            "bound": accuracy.bound,
+        },
+        evaluations=stopping.evaluations,
+    )
+
+
+def run_training(
+    phi: Phi,
+    solver: Solver,
+    rule: GradientRule,
+    start: Tensor,
+    steps: int,
+    as_field: Callable[[Tensor], Tensor],
+    as_answer: Callable[[Tensor], Any],
+    taken: Tensor | None = None,
+) -> Trajectory:
+    """The supervised iterates of one pass, which losses read.
+
+    Args:
+        phi: the correction, bound to x.
+        solver: takes the steps.
+        rule: which iterates carry a gradient.
+        start: the state to start from.
+        steps: K; with 0 the start itself is supervised.
+        as_field: lays a target out like the states.
+        as_answer: the inverse of ``as_field``.
+        taken: the steps that each sample's start has behind it, ``(samples,)``: then the one next step is
+            supervised, whatever the rule is.
+    """
+    if taken is not None:
+        found = run_steps(phi, solver, start, 1, taken=taken)
+    elif steps:
+        found = rule(phi, solver, start, no_steps(phi, start), steps)
+    else:
+        found = run_steps(phi, solver, start, 0)
+    behind = found.taken or (found.state.taken,)
+    progress = tuple(((k - 1) / max(steps - 1, 1)).clamp(0, 1) for k in behind)
+    before = (behind[-1] - 1).clamp(min=0)
+    alpha = solver.step_size(before)
+    residual = plain_step(phi, solver, before)[0] if alpha is None else None
+    return Trajectory(
+        found.h or (found.value,), progress, phi.domain, phi, alpha, as_field, as_answer, residual
+    )
+
+
+def no_steps(phi: Phi, start: Tensor) -> Tensor:
+    """Zero for every sample."""
+    return torch.zeros(phi.domain.samples, dtype=torch.long, device=start.device)
