@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from torch_geometric.nn import GraphSAGE
 
 import neuralop_irno as irno
-from neuralop_irno.data.car_cfd import car_cfd
-from neuralop_irno.data.mesh_files import write_fields
+from neuralop_irno.data.readers.car_cfd import car_cfd
+from neuralop_irno.data.readers.mesh_files import write_fields
 from neuralop_irno.metrics import relative_l2
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.training.evaluation import scores_per_step

@@ -17,7 +17,7 @@ from torch_geometric.graphgym.model_builder import GraphGymModule
 from torch_geometric.graphgym.train import GraphGymDataModule
 
 import neuralop_irno  # noqa: F401 - registers `irno` with GraphGym
-from neuralop_irno.data.mesh_fields import heat_in_wind
+from neuralop_irno.data.solvers.mesh_fields import heat_in_wind
 from neuralop_irno.metrics import vrmse
 from neuralop_irno.training.evaluation import score
 

@@ -12,7 +12,7 @@ from neuralop.models import FNO
 from torch.utils.data import DataLoader
 
 import neuralop_irno as irno
-from neuralop_irno.data.dataset import burgers
+from neuralop_irno.data.solvers.generated_flows import burgers
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.training.trainer import Trainer
 

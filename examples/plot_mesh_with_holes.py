@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from torch_geometric.nn import GraphSAGE
 
 import neuralop_irno as irno
-from neuralop_irno.data.mesh_fields import heat_in_wind
+from neuralop_irno.data.solvers.mesh_fields import heat_in_wind
 from neuralop_irno.metrics import vrmse
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.training.evaluation import scores_per_step

@@ -11,11 +11,12 @@ import torch
 from neuralop.models import FNO
 
 import neuralop_irno as irno
+from neuralop_irno.assimilation import Interpolation, Nudging, Observations
 from neuralop_irno.data.chains import flows
-from neuralop_irno.data.dataset import turbulence
+from neuralop_irno.data.solvers.generated_flows import turbulence
 from neuralop_irno.diagnostics.rollout import evaluate_rollout
 from neuralop_irno.recipe import Recipe
-from neuralop_irno.rollout import Interpolation, Nudging, Observations, Refine
+from neuralop_irno.rollouts import Refine
 from neuralop_irno.training.trainer import Trainer
 
 STEPS, FRAME = 50, 0.1

@@ -10,7 +10,7 @@ import torch
 from neuralop.models import FNO
 
 import neuralop_irno as irno
-from neuralop_irno.data.dataset import burgers
+from neuralop_irno.data.solvers.generated_flows import burgers
 from neuralop_irno.diagnostics import plots
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.training.evaluation import scores_per_step

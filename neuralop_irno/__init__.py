@@ -6,10 +6,9 @@
 Importing the package registers ``irno`` with neuraloperator and GraphGym, and does nothing else.
 """
 
-from typing import TYPE_CHECKING
-
 from neuralop_irno import graphgym as graphgym
-from neuralop_irno.calibration import Calibration as Calibration
+from neuralop_irno._moved import keep_old_paths as _keep_old_paths
+from neuralop_irno.conformal import Calibration as Calibration
 from neuralop_irno.correction.correction import Correction as Correction
 from neuralop_irno.correction.unet import UNet as UNet
 from neuralop_irno.diagnostics.base_check import check_base as check_base
@@ -26,8 +25,9 @@ from neuralop_irno.losses.refinement import RefinementLoss as RefinementLoss
 from neuralop_irno.losses.sobolev import SobolevLoss as SobolevLoss
 from neuralop_irno.losses.spatial import SpatialLoss as SpatialLoss
 from neuralop_irno.losses.spectral import SpectralLoss as SpectralLoss
-from neuralop_irno.picard.network import PicardNetwork as PicardNetwork
+from neuralop_irno.networks.network import PicardNetwork as PicardNetwork
 from neuralop_irno.refiner import IterativeRefiner as IterativeRefiner
+from neuralop_irno.rollouts.rollout import rollout as rollout
 from neuralop_irno.solution import Outcome as Outcome
 from neuralop_irno.solution import Solution as Solution
 from neuralop_irno.solution import Trajectory as Trajectory
@@ -35,7 +35,4 @@ from neuralop_irno.solver.anderson import Anderson as Anderson
 from neuralop_irno.solver.picard import Picard as Picard
 from neuralop_irno.solver.solver import Solver as Solver
 
-if TYPE_CHECKING:
-    from neuralop_irno.rollout.rollout import rollout as rollout
-else:  # the subpackage, which is that function too: `import neuralop_irno.rollout as r` gives the same object
-    from neuralop_irno import rollout as rollout
+_keep_old_paths()

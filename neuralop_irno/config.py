@@ -10,11 +10,12 @@ from typing import Any
 
 from torch import nn
 
+from neuralop_irno._neuralop import UQNO, build_model
 from neuralop_irno.base.files import load_base
 from neuralop_irno.budget import within_budget
-from neuralop_irno.data.dataset import Splits, load_splits
+from neuralop_irno.data.fields import Splits
+from neuralop_irno.data.splits import load_splits
 from neuralop_irno.errors import at_key, expected, shown
-from neuralop_irno.host import UQNO, build_model
 from neuralop_irno.losses.refinement import RefinementLoss
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.refiner import IterativeRefiner

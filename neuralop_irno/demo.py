@@ -19,11 +19,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from neuralop_irno._neuralop import FNO
 from neuralop_irno.checkpoint import write_bytes
-from neuralop_irno.data.dataset import Splits, turbulence
+from neuralop_irno.data.fields import Splits
+from neuralop_irno.data.solvers.generated_flows import turbulence
 from neuralop_irno.diagnostics import plots
 from neuralop_irno.diagnostics.spectral_error import band_errors
-from neuralop_irno.host import FNO
 from neuralop_irno.metrics import summarise
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.refiner import IterativeRefiner

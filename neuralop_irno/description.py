@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from neuralop_irno._neuralop import described
 from neuralop_irno.errors import did_you_mean, expected
-from neuralop_irno.host import described
 from neuralop_irno.registry import GRADIENTS, SOLVERS, STEP_SIZES, Registry, parameters_of
 from neuralop_irno.solver.aitken import Aitken
 from neuralop_irno.solver.anderson import Anderson

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from neuralop_irno import checkpoint
-from neuralop_irno.calibration import Calibration
+from neuralop_irno.conformal import Calibration
 from neuralop_irno.errors import expected, in_grammar
 from neuralop_irno.registry import check_options
 

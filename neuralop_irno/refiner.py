@@ -12,15 +12,11 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from neuralop_irno._neuralop import BaseModel, build_model
 from neuralop_irno.base.checks import check_finite
 from neuralop_irno.base.neuraloperator import wrap_operator
 from neuralop_irno.base.operator import BaseOperator, Problem, Sizes
-from neuralop_irno.correction.correction import BoundCorrection, Correction, FunctionCorrection
-from neuralop_irno.correction.join import as_correction
-from neuralop_irno.description import Described
-from neuralop_irno.errors import did_you_mean, expected, shown
-from neuralop_irno.host import BaseModel, build_model
-from neuralop_irno.parts import (
+from neuralop_irno.build import (
     agreed_sizes,
     build_correction,
     build_solver,
@@ -28,6 +24,10 @@ from neuralop_irno.parts import (
     other_solver,
     step_range,
 )
+from neuralop_irno.correction.correction import BoundCorrection, Correction, FunctionCorrection
+from neuralop_irno.correction.from_module import as_correction
+from neuralop_irno.description import Described
+from neuralop_irno.errors import did_you_mean, expected, shown
 from neuralop_irno.persistence import Persistent
 from neuralop_irno.registry import plain
 from neuralop_irno.solution import Solution, Trajectory

@@ -14,7 +14,7 @@ from neuralop_irno import checkpoint, digest, sealed
 from neuralop_irno.claim import LOCK, TEMPORARY
 from neuralop_irno.config import read_experiment
 from neuralop_irno.errors import DamageError, expected
-from neuralop_irno.rollout.files import SUFFIXES
+from neuralop_irno.rollouts.files import SUFFIXES
 from neuralop_irno.study import record
 from neuralop_irno.training import snapshot
 from neuralop_irno.training.folder import HISTORY, MODEL, best_weights

@@ -13,7 +13,7 @@ from torch_geometric.data import Data
 from neuralop_irno.cli.main import main
 from neuralop_irno.cli.rollout import fields_in
 from neuralop_irno.metrics import vrmse
-from neuralop_irno.rollout import Window
+from neuralop_irno.rollouts import Window
 from neuralop_irno.training.run import read_run
 
 
@@ -81,7 +81,7 @@ def test_a_signal_ends_it_after_a_frame_and_without_a_report(
             os.kill(os.getpid(), signal.SIGTERM)
             return super().slide(history, frames)
 
-    monkeypatch.setattr("neuralop_irno.rollout.Window", Signalling)
+    monkeypatch.setattr("neuralop_irno.rollouts.Window", Signalling)
     before = contents(run_folder)
     with pytest.raises(SystemExit) as ended:
         main(["rollout", str(run_folder), "--steps", "2", "--step", "0.1"])

@@ -16,7 +16,7 @@ import yaml
 
 from neuralop_irno import checkpoint, sealed
 from neuralop_irno.cli.main import main
-from neuralop_irno.rollout.rollout import rollout
+from neuralop_irno.rollouts.rollout import rollout
 from neuralop_irno.study import record
 from neuralop_irno.study.record import Record
 from neuralop_irno.verify import DAMAGED, OK, UNKNOWN, verify, verify_data

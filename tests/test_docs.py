@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from neuralop_irno._neuralop import build_model
 from neuralop_irno.config import read_experiment
-from neuralop_irno.host import build_model
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

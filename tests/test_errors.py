@@ -15,7 +15,7 @@ from torch import nn
 import neuralop_irno
 from neuralop_irno import IterativeRefiner, RefinementLoss, SpectralLoss, UNet
 from neuralop_irno.config import experiment, read_experiment
-from neuralop_irno.data.dataset import load_splits
+from neuralop_irno.data.splits import load_splits
 from neuralop_irno.errors import did_you_mean, expected
 from neuralop_irno.metrics import METRICS
 from neuralop_irno.recipe import Recipe

@@ -16,11 +16,11 @@ ALLOWED = {
     "solver/iterate.py": "the loop itself",
     "solver/gradient.py": "the terms of the Neumann series, which say how a gradient crosses the loop",
     "correction/mgno.py": "sweeps and cycles of multigrid, inside of one evaluation of Phi",
-    "rollout/rollout.py": "the one loop in time, and what goes through it is a window",
-    "rollout/training.py": "the same in training",
-    "data/finite_elements.py": "a solver's time steps, which make data",
-    "data/flow.py": "likewise",
-    "data/citations.py": "a random generator draws until it has drawn enough",
+    "rollouts/rollout.py": "the one loop in time, and what goes through it is a window",
+    "rollouts/training.py": "the same in training",
+    "data/solvers/finite_elements.py": "a solver's time steps, which make data",
+    "data/solvers/flow.py": "likewise",
+    "data/solvers/citations.py": "a random generator draws until it has drawn enough",
 }
 
 

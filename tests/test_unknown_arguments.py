@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 import neuralop_irno as irno
 from neuralop_irno import IterativeRefiner
-from neuralop_irno.data.dataset import FieldDataset
+from neuralop_irno.data.fields import FieldDataset
 from neuralop_irno.lipschitz.layers import Residual
 from neuralop_irno.losses.loss import Loss
 from neuralop_irno.registry import CORRECTIONS, DATASETS, GRADIENTS, METRICS, MODELS, SOLVERS, STEP_SIZES
-from neuralop_irno.rollout.training import InTime
+from neuralop_irno.rollouts.training import InTime
 from neuralop_irno.training.trainer import Trainer
 
 X = torch.randn(2, 1, 8, dtype=torch.float64)

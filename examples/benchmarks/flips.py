@@ -17,8 +17,8 @@ from torch import Tensor
 
 import neuralop_irno as irno
 from neuralop_irno import checkpoint
-from neuralop_irno.data.ce_gauss import ce_gauss
-from neuralop_irno.data.dataset import FieldDataset
+from neuralop_irno.data.fields import FieldDataset
+from neuralop_irno.data.solvers.ce_gauss import ce_gauss
 from neuralop_irno.models.rigno.store import GraphStore
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.training.trainer import Trainer

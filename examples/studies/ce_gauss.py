@@ -23,11 +23,11 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from neuralop_irno import IterativeRefiner, RefinementLoss, rollout
-from neuralop_irno.data.ce_gauss import ce_gauss
-from neuralop_irno.data.mesh_fields import GraphDataset
+from neuralop_irno.data.graphs import GraphDataset
+from neuralop_irno.data.solvers.ce_gauss import ce_gauss
 from neuralop_irno.models.rigno import RIGNO
 from neuralop_irno.recipe import Recipe
-from neuralop_irno.rollout import Stepper, Window
+from neuralop_irno.rollouts import Stepper, Window
 from neuralop_irno.training.trainer import Trainer
 
 STEPS = 7

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from neuralop_irno import IterativeRefiner, rollout
-from neuralop_irno.data.dataset import turbulence
-from neuralop_irno.host import FNO
+from neuralop_irno._neuralop import FNO
+from neuralop_irno.data.solvers.generated_flows import turbulence
 from neuralop_irno.metrics import vrmse
 from neuralop_irno.recipe import Recipe
-from neuralop_irno.rollout import Adaptive, Refine
+from neuralop_irno.rollouts import Adaptive, Refine
 from neuralop_irno.training.trainer import Trainer
 
 MOST = 4

@@ -15,10 +15,10 @@ import torch
 from neuralop.models import FNO
 
 from neuralop_irno import RefinementLoss, rollout
-from neuralop_irno.data.burgers import Burgers
+from neuralop_irno.data.solvers.burgers import Burgers
 from neuralop_irno.metrics import relative_l2
 from neuralop_irno.recipe import Recipe
-from neuralop_irno.rollout import Curriculum, InTime, RolloutTraining, Stretches
+from neuralop_irno.rollouts import Curriculum, InTime, RolloutTraining, Stretches
 from neuralop_irno.training.trainer import Trainer
 
 EPOCHS, BATCH, SAMPLES, LONG = 40, 16, 32, 30

@@ -25,17 +25,18 @@ from torch_geometric.data import Batch, Data
 from torch_geometric.nn import GraphSAGE
 
 from neuralop_irno import IterativeRefiner, rollout
-from neuralop_irno.data.dataset import windows
-from neuralop_irno.data.flow import PeriodicFlow
-from neuralop_irno.data.kuramoto_sivashinsky import KuramotoSivashinsky
-from neuralop_irno.data.mesh_fields import GraphDataset, waves
-from neuralop_irno.data.turbulence import Turbulence
+from neuralop_irno._neuralop import FNO
+from neuralop_irno.data.fields import windows
+from neuralop_irno.data.graphs import GraphDataset
+from neuralop_irno.data.solvers.flow import PeriodicFlow
+from neuralop_irno.data.solvers.kuramoto_sivashinsky import KuramotoSivashinsky
+from neuralop_irno.data.solvers.mesh_fields import waves
+from neuralop_irno.data.solvers.turbulence import Turbulence
 from neuralop_irno.diagnostics.as_json import as_json
 from neuralop_irno.diagnostics.rollout import evaluate_rollout
 from neuralop_irno.diagnostics.rollout_report import RolloutReport
-from neuralop_irno.host import FNO
 from neuralop_irno.recipe import Recipe
-from neuralop_irno.rollout import Refine, Window
+from neuralop_irno.rollouts import Refine, Window
 from neuralop_irno.training.trainer import Trainer
 
 SHORT, LONG, THRESHOLD = 7, 100, 0.4

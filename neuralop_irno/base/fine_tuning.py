@@ -12,8 +12,8 @@ from typing import TypeVar
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from neuralop_irno._neuralop import BaseSpectralConv
 from neuralop_irno.errors import expected
-from neuralop_irno.host import BaseSpectralConv
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -22,7 +22,7 @@ def last_spectral_layer(model: nn.Module) -> nn.Module:
     """The last of neuraloperator's spectral convolutions in a model.
 
     Example:
-        >>> from neuralop_irno.host import FNO
+        >>> from neuralop_irno._neuralop import FNO
         >>> fno = FNO(n_modes=(4, 4), in_channels=1, out_channels=1, hidden_channels=4, n_layers=3)
         >>> last_spectral_layer(fno) is fno.fno_blocks.convs[2]
         True
@@ -49,7 +49,7 @@ def train_only(model: Model, part: nn.Module) -> Model:
         the model.
 
     Example:
-        >>> from neuralop_irno.host import FNO
+        >>> from neuralop_irno._neuralop import FNO
         >>> fno = FNO(n_modes=(4, 4), in_channels=1, out_channels=1, hidden_channels=4, n_layers=3)
         >>> _ = train_only(fno, last_spectral_layer(fno))
         >>> [name for name, weight in fno.named_parameters() if weight.requires_grad]

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from neuralop_irno._neuralop import FNOGNO, GINO, UQNO, BaseModel, refuse_other_calls
 from neuralop_irno.base.checks import check_finite
 from neuralop_irno.base.operator import (
     BaseOperator,
@@ -24,7 +25,6 @@ from neuralop_irno.base.pyg import OnGraphs, is_graph_network
 from neuralop_irno.base.super_resolution import SuperResolution
 from neuralop_irno.domain.graph import GraphDomain, interpolate
 from neuralop_irno.errors import expected
-from neuralop_irno.host import FNOGNO, GINO, UQNO, BaseModel, refuse_other_calls
 from neuralop_irno.models import WDSR, HiNOTE, SuperResolutionFNO
 from neuralop_irno.precision import at_least_float32, require_dtype
 

@@ -45,9 +45,9 @@ def run(options: argparse.Namespace) -> None:
     """Run it."""
     from neuralop_irno.data.chains import flows
     from neuralop_irno.diagnostics.rollout import evaluate_rollout
-    from neuralop_irno.rollout import Refine, Window
-    from neuralop_irno.rollout.rollout import rollout
-    from neuralop_irno.rollout.sink import Memory
+    from neuralop_irno.rollouts import Refine, Window
+    from neuralop_irno.rollouts.rollout import rollout
+    from neuralop_irno.rollouts.sink import Memory
     from neuralop_irno.training.run import read_run
     from neuralop_irno.training.stopping import Stopped, stop_request
 
@@ -89,7 +89,7 @@ def run(options: argparse.Namespace) -> None:
 
 def fields_in(data: Any) -> Any:
     """The data, if they are held in memory as windows of fields on a grid; others are refused by name."""
-    from neuralop_irno.data.dataset import FieldDataset
+    from neuralop_irno.data.fields import FieldDataset
     from neuralop_irno.errors import expected
 
     if isinstance(data, FieldDataset):

@@ -6,8 +6,8 @@ Importing this room puts its corrections into the registry.
 from neuralop_irno.correction import bounded as bounded
 from neuralop_irno.correction import denoiser as denoiser
 from neuralop_irno.correction import equivariant as equivariant
+from neuralop_irno.correction import from_neuralop as from_neuralop
 from neuralop_irno.correction import graph as graph
 from neuralop_irno.correction import mgno as mgno
-from neuralop_irno.correction import neural as neural
 from neuralop_irno.correction import rigno as rigno
 from neuralop_irno.correction import stepwise as stepwise

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from neuralop_irno.correction.correction import Correction
-from neuralop_irno.correction.join import as_correction
+from neuralop_irno.correction.from_module import as_correction
 from neuralop_irno.errors import expected
 from neuralop_irno.lipschitz.normalisation import free_layers, spectrally_normalised
 from neuralop_irno.registry import CORRECTIONS

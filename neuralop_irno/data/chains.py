@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from neuralop_irno.data.dataset import FieldDataset
+from neuralop_irno.data.fields import FieldDataset
 from neuralop_irno.errors import expected
 
 
@@ -40,7 +40,7 @@ def flows(data: FieldDataset, steps: int, fields: int = 1, inputs: int = 1) -> F
         inputs: frames in x, the oldest first.
 
     Example:
-        >>> from neuralop_irno.data.dataset import windows
+        >>> from neuralop_irno.data.fields import windows
         >>> series = torch.stack([torch.arange(7.0), torch.arange(7.0) + 10])[..., None].expand(2, 7, 4)
         >>> found = flows(windows(series, outputs=2, stride=2), steps=5)
         >>> found.start[:, 0, 0, 0].tolist(), found.frames[0, :, 0, 0].tolist()

@@ -9,10 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neuralop_irno.data.mesh_fields import GraphDataset
-from neuralop_irno.data.planetoid import planetoid_files, read_planetoid
+from neuralop_irno.data.graphs import GraphDataset
 from neuralop_irno.errors import expected
-from neuralop_irno.registry import DATASETS
 
 MASKS = {"train": "train_mask", "valid": "val_mask", "test": "test_mask"}
 """What PyTorch Geometric calls the nodes of our splits."""
@@ -101,21 +99,3 @@ def drop_in_noise(x: Tensor, rate: float) -> Tensor:
     order = torch.randperm(x.numel(), generator=torch.Generator().manual_seed(NOISE_SEED))
     raised = torch.zeros(x.numel()).index_fill(0, order[: math.floor(x.numel() * rate)], 1.0)
     return x + raised.reshape(x.shape)
-
-
-@DATASETS.register("planetoid")
-def planetoid(folder: str, name: str = "Cora", noise: float = 0.0) -> dict[str, NodeClasses]:
-    """Cora, CiteSeer or PubMed from files that are there already.
-
-    Nothing is downloaded: ``Planetoid(folder, name)`` of PyTorch Geometric, called once by the user, puts
-    the files there. They are pickles, of which numbers are read and nothing is run; what PyTorch Geometric
-    made of them, in ``folder/name/processed``, is not read.
-
-    Args:
-        folder: PyTorch Geometric's root: the files are in ``folder/name/raw``.
-        name: of the graph.
-        noise: the share of the features that is raised by one; see `drop_in_noise`.
-    """
-    graph = read_planetoid(folder, name)
-    graph.x = drop_in_noise(row_normalised(graph.x), noise)
-    return by_mask(graph, planetoid_files(folder, name))

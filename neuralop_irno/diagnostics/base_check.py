@@ -103,7 +103,7 @@ def check_base(model: nn.Module, batches: Iterable[Mapping[str, Any]]) -> BaseCh
 
     Example:
         >>> from torch.utils.data import DataLoader
-        >>> from neuralop_irno.data.dataset import FieldDataset
+        >>> from neuralop_irno.data.fields import FieldDataset
         >>> x = torch.randn(8, 2, 16)
         >>> halved = nn.Conv1d(2, 1, 1)
         >>> with torch.no_grad():

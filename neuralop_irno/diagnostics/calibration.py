@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Subset
 
-from neuralop_irno.calibration import Calibration
+from neuralop_irno.conformal import Calibration
 from neuralop_irno.errors import expected
 from neuralop_irno.losses.loss import truth_of
 from neuralop_irno.modes import evaluating
@@ -25,7 +25,7 @@ class Evidence:
 
     Attributes:
         errors: |answer - y| in the domain's norm, ``(samples,)``.
-        predictors: by name, each ``(samples,)``; see `neuralop_irno.calibration.PREDICTORS`.
+        predictors: by name, each ``(samples,)``; see `neuralop_irno.conformal.PREDICTORS`.
         groups: the trajectory of each sample, ``(samples,)``; None where each sample is its own.
     """
 
@@ -97,7 +97,7 @@ def halves(data: Any) -> tuple[Part, Part]:
     """Every other trajectory of a data set, and the rest.
 
     Example:
-        >>> from neuralop_irno.data.dataset import windows
+        >>> from neuralop_irno.data.fields import windows
         >>> first, second = halves(windows(torch.randn(4, 5, 8)))
         >>> len(first.data), second.groups.tolist()
         (8, [1, 1, 1, 1, 3, 3, 3, 3])
@@ -180,7 +180,7 @@ def calibrate(
 
     Example:
         >>> from torch.utils.data import DataLoader
-        >>> from neuralop_irno.data.dataset import FieldDataset
+        >>> from neuralop_irno.data.fields import FieldDataset
         >>> x = torch.randn(32, 1, 16)
         >>> model = IterativeRefiner(torch.nn.Conv1d(1, 1, 3, padding=1), "unet")
         >>> with torch.no_grad():

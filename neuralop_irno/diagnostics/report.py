@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from neuralop_irno.calibration import Calibration
 from neuralop_irno.checkpoint import write_bytes
+from neuralop_irno.conformal import Calibration
 from neuralop_irno.diagnostics.as_json import as_json
 from neuralop_irno.diagnostics.calibration import Evidence, gather
 from neuralop_irno.diagnostics.contraction import Contraction, measure
@@ -168,7 +168,7 @@ def diagnose(
 
     Example:
         >>> from torch.utils.data import DataLoader
-        >>> from neuralop_irno.data.dataset import FieldDataset
+        >>> from neuralop_irno.data.fields import FieldDataset
         >>> x = torch.randn(8, 1, 16)
         >>> model = IterativeRefiner(torch.nn.Conv1d(1, 1, 3, padding=1), "unet", steps=2)
         >>> loader = DataLoader(FieldDataset(x, 0.5 * x), batch_size=4)

@@ -7,7 +7,7 @@ def own_metric(data: object) -> str:
     """The name of the metric in which results on a data set are told: VRMSE, unless it says otherwise.
 
     Example:
-        >>> from neuralop_irno.data.dataset import FieldDataset
+        >>> from neuralop_irno.data.fields import FieldDataset
         >>> import torch
         >>> own_metric(FieldDataset(torch.zeros(2, 1, 8), torch.zeros(2, 1, 8)))
         'vrmse'

@@ -3,15 +3,15 @@
 Importing this room puts its models into the registry.
 """
 
-from neuralop_irno.models.deeponet import DeepONet as DeepONet
-from neuralop_irno.models.fno2d_sr import SuperResolutionFNO as SuperResolutionFNO
-from neuralop_irno.models.high_frequency import HighFrequencyScaling as HighFrequencyScaling
-from neuralop_irno.models.hinote import HiNOTE as HiNOTE
-from neuralop_irno.models.resunet_hfs import ResUNetHFS as ResUNetHFS
+from neuralop_irno.models.baselines.deeponet import DeepONet as DeepONet
+from neuralop_irno.models.baselines.fno2d_sr import SuperResolutionFNO as SuperResolutionFNO
+from neuralop_irno.models.baselines.high_frequency import HighFrequencyScaling as HighFrequencyScaling
+from neuralop_irno.models.baselines.hinote import HiNOTE as HiNOTE
+from neuralop_irno.models.baselines.resunet_hfs import ResUNetHFS as ResUNetHFS
+from neuralop_irno.models.baselines.wdsr import WDSR as WDSR
+from neuralop_irno.models.baselines.well import well_fno as well_fno
+from neuralop_irno.models.baselines.well import well_tfno as well_tfno
 from neuralop_irno.models.rigno import RIGNO as RIGNO
-from neuralop_irno.models.wdsr import WDSR as WDSR
-from neuralop_irno.models.well import well_fno as well_fno
-from neuralop_irno.models.well import well_tfno as well_tfno
 from neuralop_irno.registry import MODELS
 
 MODELS.register("rigno", RIGNO)

@@ -46,7 +46,7 @@ def megaflops(model: nn.Module, data: Dataset[Sample]) -> float:
     Pointwise work is free.
 
     Example:
-        >>> from neuralop_irno.data.dataset import FieldDataset
+        >>> from neuralop_irno.data.fields import FieldDataset
         >>> megaflops(nn.Conv1d(1, 1, 1), FieldDataset(torch.zeros(1, 1, 500), torch.zeros(1, 1, 500)))
         0.001
     """

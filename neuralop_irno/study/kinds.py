@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
-from neuralop_irno.data.dataset import load_splits
+from neuralop_irno.data.splits import load_splits
 from neuralop_irno.diagnostics.spectral_error import band_energy
 from neuralop_irno.errors import did_you_mean, expected
 from neuralop_irno.metrics import METRICS, summarise

@@ -19,7 +19,7 @@ class Noisy(Dataset[Any]):
         size: in units of each channel's standard deviation.
 
     Example:
-        >>> from neuralop_irno.data.dataset import FieldDataset
+        >>> from neuralop_irno.data.fields import FieldDataset
         >>> data = FieldDataset(torch.randn(4, 1, 8), torch.zeros(4, 1, 8))
         >>> noisy, quiet = Noisy(data, 0.1), Noisy(data, 0.0)
         >>> torch.equal(noisy[2]["x"], data[2]["x"]), torch.equal(quiet[2]["x"], data[2]["x"])

@@ -30,7 +30,7 @@ def one_shot_like(refiner: IterativeRefiner, match: str, data: Dataset[Sample]) 
 
     Example:
         >>> import torch
-        >>> from neuralop_irno.data.dataset import FieldDataset
+        >>> from neuralop_irno.data.fields import FieldDataset
         >>> data = FieldDataset(torch.zeros(1, 1, 8, 8), torch.zeros(1, 1, 8, 8))
         >>> unet = {"name": "unet", "width": 4, "depth": 1}
         >>> refiner = IterativeRefiner(torch.nn.Conv2d(1, 1, 3, padding=1), unet, steps=4)

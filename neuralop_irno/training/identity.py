@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from neuralop_irno import checkpoint, digest
-from neuralop_irno.data.dataset import FieldDataset
+from neuralop_irno.data.fields import FieldDataset
 from neuralop_irno.errors import expected
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.refiner import IterativeRefiner

@@ -54,7 +54,7 @@ class Trainer:
             seconds at most.
 
     Example:
-        >>> from neuralop_irno.data.dataset import FieldDataset
+        >>> from neuralop_irno.data.fields import FieldDataset
         >>> base = nn.Conv1d(1, 1, 3, padding=1)
         >>> model = IterativeRefiner(base, {"name": "unet", "width": 4, "depth": 1})
         >>> x = torch.randn(8, 1, 16)

@@ -7,7 +7,7 @@ from torch import nn
 
 from neuralop_irno import IterativeRefiner, RefinementLoss, SobolevLoss
 from neuralop_irno.base.fine_tuning import last_spectral_layer, train_only
-from neuralop_irno.data.dataset import FieldDataset
+from neuralop_irno.data.fields import FieldDataset
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.training.trainer import Trainer
 

@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from neuralop_irno import IterativeRefiner
+from neuralop_irno._neuralop import build_model
 from neuralop_irno.base.operator import BaseOperator
 from neuralop_irno.base.super_resolution import SuperResolution
-from neuralop_irno.data.superbench import coarse, fine
-from neuralop_irno.host import build_model
+from neuralop_irno.data.readers.superbench import coarse, fine
 
 FACTOR = 4
 MODELS: dict[str, dict[str, Any]] = {

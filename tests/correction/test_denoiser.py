@@ -11,7 +11,7 @@ from neuralop_irno import IterativeRefiner
 from neuralop_irno.config import experiment
 from neuralop_irno.correction.correction import Correction, FunctionCorrection
 from neuralop_irno.correction.denoiser import Denoiser
-from neuralop_irno.data.dataset import FieldDataset
+from neuralop_irno.data.fields import FieldDataset
 from neuralop_irno.domain.grid import GridDomain
 from neuralop_irno.losses.denoising import DenoisingLoss
 from neuralop_irno.models import DeepONet

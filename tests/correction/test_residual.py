@@ -15,7 +15,7 @@ from neuralop_irno.correction.correction import FunctionCorrection
 from neuralop_irno.correction.graph import MeshGraph
 from neuralop_irno.correction.mgno import MgNO
 from neuralop_irno.correction.residual import WithResidual
-from neuralop_irno.data.dataset import FieldDataset
+from neuralop_irno.data.fields import FieldDataset
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.graph import GraphDomain
 from neuralop_irno.domain.grid import GridDomain

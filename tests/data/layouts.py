@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from scipy.sparse import csr_matrix
 from torch import Tensor
 
-from neuralop_irno.data.citations import citation_graph
+from neuralop_irno.data.solvers.citations import citation_graph
 
 VARYING = {"sample_varying": True, "time_varying": True}
 CONSTANT = {"sample_varying": False, "time_varying": False}

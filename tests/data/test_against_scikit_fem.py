@@ -7,8 +7,8 @@ from scipy.sparse import linalg
 from skfem.helpers import grad
 from skfem.models.poisson import laplace, mass
 
-from neuralop_irno.data.finite_elements import Elements, advection_diffusion, wave
 from neuralop_irno.data.mesh import TriangleMesh, random_holes, square_with_holes
+from neuralop_irno.data.solvers.finite_elements import Elements, advection_diffusion, wave
 
 WIND = (0.7, -0.4)
 

@@ -12,9 +12,9 @@ from torch_geometric.data import Batch
 from torch_geometric.nn import GraphSAGE
 
 from neuralop_irno import IterativeRefiner
-from neuralop_irno.data.car_cfd import car_cfd, read_car, vertex_normals
-from neuralop_irno.data.dataset import load_splits
-from neuralop_irno.data.mesh_files import read_mesh
+from neuralop_irno.data.readers.car_cfd import car_cfd, read_car, vertex_normals
+from neuralop_irno.data.readers.mesh_files import read_mesh
+from neuralop_irno.data.splits import load_splits
 
 
 def test_normals_of_a_ball_point_away_from_its_middle() -> None:

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Batch
 
-from neuralop_irno.data.ce_gauss import gaussian_vorticity, velocity_of, vortices
-from neuralop_irno.data.dataset import load_splits
-from neuralop_irno.data.euler import euler_trajectories, state_of
+from neuralop_irno.data.solvers.ce_gauss import gaussian_vorticity, velocity_of, vortices
+from neuralop_irno.data.solvers.euler import euler_trajectories, state_of
+from neuralop_irno.data.splits import load_splits
 from neuralop_irno.models.rigno import RIGNO, Statistics, TimeStepper
 
 TINY: dict[str, Any] = {

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from neuralop_irno.data.chains import flows
-from neuralop_irno.data.dataset import FieldDataset, windows
+from neuralop_irno.data.fields import FieldDataset, windows
 
 SERIES = torch.randn(3, 14, 5, generator=torch.Generator().manual_seed(2))
 

@@ -9,10 +9,10 @@ from layouts import planetoid_files
 from torch_geometric.data import Data
 from torch_geometric.utils import degree, is_undirected
 
-from neuralop_irno.data.citations import LIKE, citation_graph, citations
-from neuralop_irno.data.dataset import load_splits
-from neuralop_irno.data.node_classes import by_mask, drop_in_noise, planetoid, row_normalised
-from neuralop_irno.data.planetoid import PARTS
+from neuralop_irno.data.node_classes import by_mask, drop_in_noise, row_normalised
+from neuralop_irno.data.readers.planetoid import PARTS, planetoid
+from neuralop_irno.data.solvers.citations import LIKE, citation_graph, citations
+from neuralop_irno.data.splits import load_splits
 
 
 @pytest.fixture(scope="module")

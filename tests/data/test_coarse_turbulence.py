@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from neuralop_irno import IterativeRefiner
-from neuralop_irno.data.coarse_turbulence import coarse_turbulence
-from neuralop_irno.host import build_model
+from neuralop_irno._neuralop import build_model
+from neuralop_irno.data.solvers.coarse_turbulence import coarse_turbulence
 
 SMALL = {"trajectories": (2, 1, 1), "frames": 3, "size": 16, "resolution": 16, "stride": 1}
 

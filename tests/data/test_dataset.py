@@ -11,7 +11,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from neuralop_irno.data.dataset import FieldDataset, load_splits, read_fields, windows
+from neuralop_irno.data.fields import FieldDataset, windows
+from neuralop_irno.data.readers.files import read_fields
+from neuralop_irno.data.splits import load_splits
 from neuralop_irno.registry import DATASETS
 
 TINY: dict[str, Any] = {"name": "burgers", "trajectories": [2, 1, 1], "frames": 5, "size": 8}

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from neuralop_irno.data.euler import GAMMA, euler_trajectories, hllc, state_of
+from neuralop_irno.data.solvers.euler import GAMMA, euler_trajectories, hllc, state_of
 
 DOUBLE = torch.float64
 

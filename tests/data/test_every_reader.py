@@ -14,7 +14,7 @@ from layouts import SMALL
 from safetensors.torch import load_file, save_file
 from scipy.sparse import csr_matrix
 
-from neuralop_irno.data.dataset import load_splits
+from neuralop_irno.data.splits import load_splits
 
 
 @pytest.mark.parametrize("kind", SMALL)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from neuralop_irno.data.finite_elements import Elements, advection_diffusion, wave
 from neuralop_irno.data.mesh import Hole, random_holes, square_with_holes
+from neuralop_irno.data.solvers.finite_elements import Elements, advection_diffusion, wave
 
 PI = np.pi
 

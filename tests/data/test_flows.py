@@ -8,11 +8,11 @@ import torch
 from scipy.special import ive
 from torch import Tensor
 
-from neuralop_irno.data.burgers import Burgers
-from neuralop_irno.data.dataset import load_splits
-from neuralop_irno.data.flow import PeriodicFlow
-from neuralop_irno.data.pseudo_spectral import PeriodicGrid, integrating_factor_rk4, random_field
-from neuralop_irno.data.turbulence import Turbulence
+from neuralop_irno.data.solvers.burgers import Burgers
+from neuralop_irno.data.solvers.flow import PeriodicFlow
+from neuralop_irno.data.solvers.pseudo_spectral import PeriodicGrid, integrating_factor_rk4, random_field
+from neuralop_irno.data.solvers.turbulence import Turbulence
+from neuralop_irno.data.splits import load_splits
 
 Kind = type[Turbulence] | type[Burgers]
 

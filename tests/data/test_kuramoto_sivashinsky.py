@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from neuralop_irno.data.dataset import load_splits
-from neuralop_irno.data.kuramoto_sivashinsky import KuramotoSivashinsky
-from neuralop_irno.data.pseudo_spectral import random_field
+from neuralop_irno.data.solvers.kuramoto_sivashinsky import KuramotoSivashinsky
+from neuralop_irno.data.solvers.pseudo_spectral import random_field
+from neuralop_irno.data.splits import load_splits
 
 
 @pytest.fixture(autouse=True)

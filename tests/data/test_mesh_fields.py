@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 
-from neuralop_irno.data.mesh_fields import heat_in_wind, waves
+from neuralop_irno.data.solvers.mesh_fields import heat_in_wind, waves
 
 
 @pytest.mark.parametrize(("make", "channels"), [(heat_in_wind, 4), (waves, 2)])

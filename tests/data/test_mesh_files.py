@@ -12,7 +12,7 @@ import torch
 from torch_geometric.data import Batch
 
 from neuralop_irno.data.mesh import Hole, TriangleMesh, square_with_holes
-from neuralop_irno.data.mesh_files import read_mesh, write_fields
+from neuralop_irno.data.readers.mesh_files import read_mesh, write_fields
 from neuralop_irno.domain.graph import GraphDomain
 
 CUBE = np.array(

@@ -10,7 +10,7 @@ import meshio
 import numpy as np
 import pytest
 
-from neuralop_irno.data.mesh_files import read_mesh
+from neuralop_irno.data.readers.mesh_files import read_mesh
 
 POINTS = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0]])
 TRIANGLE = [("triangle", np.array([[0, 1, 2]]))]

@@ -10,8 +10,8 @@ from layouts import write_tensors
 from neuralop.data.datasets import Burgers1dTimeDataset, DarcyDataset, NavierStokesDataset
 from torch.utils.data import DataLoader
 
-from neuralop_irno.data.dataset import load_splits
-from neuralop_irno.data.neuraloperator_files import PROBLEMS, TensorFile
+from neuralop_irno.data.readers.neuraloperator_files import PROBLEMS, TensorFile
+from neuralop_irno.data.splits import load_splits
 
 SIZES: dict[str, Any] = {"n_train": 6, "n_tests": [4], "batch_size": 2, "test_batch_sizes": [2]}
 
@@ -85,7 +85,7 @@ def test_it_batches_and_can_be_handed_to_workers(tmp_path: Path) -> None:
 def test_the_mean_is_taken_in_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_tensors(tmp_path, "darcy", 8, (8, 8), (8, 8)) / "darcy_train_8.pt"
     once = TensorFile(path, PROBLEMS["darcy"], range(1, 9)).scaling
-    monkeypatch.setattr("neuralop_irno.data.neuraloperator_files.CHUNK", 3)
+    monkeypatch.setattr("neuralop_irno.data.readers.neuraloperator_files.CHUNK", 3)
     by_parts = TensorFile(path, PROBLEMS["darcy"], range(1, 9)).scaling
     assert by_parts.mean == pytest.approx(once.mean, rel=1e-12)
     assert by_parts.std == pytest.approx(once.std, rel=1e-12)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from neuralop_irno.data.dataset import load_splits
+from neuralop_irno.data.splits import load_splits
 from neuralop_irno.registry import DATASETS
 
 FLOWS: dict[str, Any] = {"trajectories": [1, 1, 1], "frames": 2, "size": 8}

@@ -11,10 +11,10 @@ import torch
 from layouts import planetoid_files
 from scipy.sparse import csr_matrix
 
-from neuralop_irno.data.citations import citation_graph
-from neuralop_irno.data.dataset import load_splits
-from neuralop_irno.data.pickled import read_matrix, read_neighbours
-from neuralop_irno.data.planetoid import PARTS, read_planetoid
+from neuralop_irno.data.readers.pickled import read_matrix, read_neighbours
+from neuralop_irno.data.readers.planetoid import PARTS, read_planetoid
+from neuralop_irno.data.solvers.citations import citation_graph
+from neuralop_irno.data.splits import load_splits
 
 
 class Planted:

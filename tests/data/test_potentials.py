@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch_geometric.utils import degree, is_undirected, to_dense_adj
 
-from neuralop_irno.data.dataset import load_splits
-from neuralop_irno.data.potentials import potentials
+from neuralop_irno.data.solvers.potentials import potentials
+from neuralop_irno.data.splits import load_splits
 
 
 @pytest.mark.parametrize("chords", [0.0, 0.5])

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from layouts import write_superbench, write_well
 
-from neuralop_irno.host import build_model
+from neuralop_irno._neuralop import build_model
 from neuralop_irno.study.plan import study_from
 from neuralop_irno.study.runner import StudyRunner
 

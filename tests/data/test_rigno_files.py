@@ -12,9 +12,9 @@ import torch
 from layouts import add_blocks
 from torch_geometric.data import Batch
 
-from neuralop_irno.data.dataset import load_splits
-from neuralop_irno.data.published import PUBLISHED, Facts
-from neuralop_irno.data.rigno_files import RignoFile
+from neuralop_irno.data.readers.published import PUBLISHED, Facts
+from neuralop_irno.data.readers.rigno_files import RignoFile
+from neuralop_irno.data.splits import load_splits
 from neuralop_irno.data.trajectories import FramePairs, Solutions
 from neuralop_irno.metrics import METRICS, own_metric, relative_l1
 from neuralop_irno.models.rigno import RIGNO, Statistics, TimeStepper

@@ -12,10 +12,10 @@ import torch
 from layouts import add_blocks, write_superbench
 from torch.utils.data import DataLoader
 
-from neuralop_irno.data.dataset import load_splits
 from neuralop_irno.data.patches import Crops, Tiles, Whole
+from neuralop_irno.data.readers.superbench import ERA5, SuperBench, coarse, fine
 from neuralop_irno.data.scaling import Scaling
-from neuralop_irno.data.superbench import ERA5, SuperBench, coarse, fine
+from neuralop_irno.data.splits import load_splits
 
 
 def array(folder: Path, part: str, year: int) -> Any:

@@ -13,10 +13,10 @@ import yaml
 from layouts import add, add_blocks, write_well, write_well_file
 from torch.utils.data import DataLoader
 
-from neuralop_irno.data.dataset import load_splits
 from neuralop_irno.data.frames import FrameWindows
-from neuralop_irno.data.well import Well
-from neuralop_irno.data.well_file import WellFile
+from neuralop_irno.data.readers.well import Well
+from neuralop_irno.data.readers.well_file import WellFile
+from neuralop_irno.data.splits import load_splits
 
 FIELDS = (
     "density",

@@ -15,7 +15,7 @@ from layouts import write_well
 from torch import Tensor
 
 from neuralop_irno.data.frames import FrameWindows
-from neuralop_irno.data.well import Well
+from neuralop_irno.data.readers.well import Well
 
 BOUNDARIES: dict[tuple[int, ...], tuple[str, ...]] = {
     (6, 5): ("PERIODIC", "OPEN"),

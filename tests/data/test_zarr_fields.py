@@ -14,10 +14,10 @@ import zarr
 from layouts import numbers, write_zarr
 from torch.utils.data import DataLoader
 
-from neuralop_irno.data.dataset import load_splits
 from neuralop_irno.data.frames import FrameWindows
+from neuralop_irno.data.readers.zarr_fields import ZarrFields
 from neuralop_irno.data.scaling import Scaling
-from neuralop_irno.data.zarr_fields import ZarrFields
+from neuralop_irno.data.splits import load_splits
 
 FRAMES = numbers(5, 7, 2, 6, 4)
 

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from neuralop_irno import IterativeRefiner, Outcome, RefinementLoss, SpectralLoss, UNet, rollout
 from neuralop_irno.correction.graph import MeshGraph
-from neuralop_irno.data.dataset import FieldDataset
-from neuralop_irno.data.mesh_fields import waves
+from neuralop_irno.data.fields import FieldDataset
+from neuralop_irno.data.solvers.mesh_fields import waves
 from neuralop_irno.models.rigno import RIGNO
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.registry import SOLVERS

@@ -16,8 +16,9 @@ from torch_geometric.loader import DataLoader as GraphLoader
 from torch_geometric.nn import GraphSAGE
 
 from neuralop_irno.cli.main import main
-from neuralop_irno.data.dataset import FieldDataset, turbulence
-from neuralop_irno.data.mesh_fields import heat_in_wind
+from neuralop_irno.data.fields import FieldDataset
+from neuralop_irno.data.solvers.generated_flows import turbulence
+from neuralop_irno.data.solvers.mesh_fields import heat_in_wind
 from neuralop_irno.diagnostics.base_check import BaseCheck, check_base
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.training.trainer import Trainer

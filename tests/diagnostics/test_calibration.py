@@ -9,9 +9,9 @@ from torch.utils.data import DataLoader
 from torch_geometric.nn import GraphSAGE
 
 from neuralop_irno import IterativeRefiner
-from neuralop_irno.calibration import PREDICTORS, Calibration
-from neuralop_irno.data.dataset import FieldDataset, windows
-from neuralop_irno.data.mesh_fields import heat_in_wind
+from neuralop_irno.conformal import PREDICTORS, Calibration
+from neuralop_irno.data.fields import FieldDataset, windows
+from neuralop_irno.data.solvers.mesh_fields import heat_in_wind
 from neuralop_irno.diagnostics.base_check import check_base
 from neuralop_irno.diagnostics.calibration import Evidence, calibrate, gather, halves, same_samples
 from neuralop_irno.diagnostics.report import diagnose

@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader
 
 from neuralop_irno import IterativeRefiner, UNet
 from neuralop_irno.correction.correction import FunctionCorrection
-from neuralop_irno.data.dataset import FieldDataset
+from neuralop_irno.data.fields import FieldDataset
 from neuralop_irno.diagnostics.contraction import Contraction, measure
 from neuralop_irno.diagnostics.linearisation import Linearisation
 from neuralop_irno.diagnostics.report import diagnose

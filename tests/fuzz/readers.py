@@ -47,8 +47,8 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from layouts import SMALL  # noqa: E402
 
-from neuralop_irno.data.dataset import load_splits  # noqa: E402
-from neuralop_irno.data.mesh_files import read_mesh  # noqa: E402
+from neuralop_irno.data.readers.mesh_files import read_mesh  # noqa: E402
+from neuralop_irno.data.splits import load_splits  # noqa: E402
 
 SECONDS = 5
 WAIT = 300

@@ -19,7 +19,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from neuralop_irno import cache, checkpoint
-from neuralop_irno.data.ce_gauss import ce_gauss
+from neuralop_irno.data.solvers.ce_gauss import ce_gauss
 from neuralop_irno.models.rigno.region_graph import RegionGraph
 from neuralop_irno.models.rigno.store import GraphStore, fits
 from neuralop_irno.spectrum.eigenpairs import eigenpairs

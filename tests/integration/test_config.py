@@ -16,7 +16,7 @@ from zencfg import ConfigBase
 from zencfg.bunch import Bunch
 
 from neuralop_irno import IterativeRefiner, UNet
-from neuralop_irno.host import build_model
+from neuralop_irno._neuralop import build_model
 from neuralop_irno.registry import CORRECTIONS, MODELS
 
 BASES: dict[str, dict[str, Any]] = {

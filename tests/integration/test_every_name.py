@@ -17,7 +17,7 @@ from conftest import own_names
 from neuralop_irno import IterativeRefiner
 from neuralop_irno.config import Experiment, experiment
 from neuralop_irno.correction.graph import networks
-from neuralop_irno.data.dataset import FieldDataset, Splits
+from neuralop_irno.data.fields import FieldDataset, Splits
 from neuralop_irno.registry import CORRECTIONS, DATASETS, MODELS
 from neuralop_irno.training.evaluation import scores_per_step
 from neuralop_irno.training.run import read_run, train_experiment

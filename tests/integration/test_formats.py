@@ -14,9 +14,9 @@ from torch import Tensor
 from neuralop_irno import IterativeRefiner, checkpoint
 from neuralop_irno.base.files import load_base
 from neuralop_irno.cli.main import main
-from neuralop_irno.data.ce_gauss import ce_gauss
+from neuralop_irno.data.solvers.ce_gauss import ce_gauss
 from neuralop_irno.models.rigno import store
-from neuralop_irno.rollout.files import HDF5, Zarr
+from neuralop_irno.rollouts.files import HDF5, Zarr
 from neuralop_irno.study import record
 from neuralop_irno.verify import OK, UNKNOWN, verify
 
@@ -89,7 +89,7 @@ def test_cached_graphs_are_not_made_again(version: str, files: Path, monkeypatch
 
 
 def test_cached_flows_are_not_made_again(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("neuralop_irno.data.ce_gauss.euler_trajectories", None)
+    monkeypatch.setattr("neuralop_irno.data.solvers.ce_gauss.euler_trajectories", None)
     place = files / "format1/flows"
     splits = ce_gauss((1, 1, 1), points=8, resolution=16, frames=2, time=0.1, folder=str(place / "cache"))
     stored = load_file(place / "answer.safetensors")

@@ -17,8 +17,8 @@ with warnings.catch_warnings():  # what torch says of Lightning as it is importe
     from torch_geometric.graphgym import cfg
 
 from neuralop_irno import IterativeRefiner
-from neuralop_irno.picard.graph_networks import Pign
-from neuralop_irno.picard.itergnn import IterGNN
+from neuralop_irno.networks.graph_networks import Pign
+from neuralop_irno.networks.itergnn import IterGNN
 
 pytestmark = [
     # What torch, Lightning and PyTorch Geometric say of GraphGym's loaders and of each other.

@@ -14,9 +14,9 @@ from tltorch import FactorizedTensor, TuckerTensor
 from torch import Tensor, nn
 
 from neuralop_irno import IterativeRefiner, RefinementLoss, Trajectory
+from neuralop_irno._neuralop import build_model
 from neuralop_irno.base.neuraloperator import wrap_operator
 from neuralop_irno.domain.grid import resample
-from neuralop_irno.host import build_model
 
 UNET = {"name": "unet", "width": 4, "depth": 1}
 ON_POINTS = {

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from neuralop_irno import IterativeRefiner, RefinementLoss
-from neuralop_irno.host import Trainer
+from neuralop_irno._neuralop import Trainer
 
 
 class Smoothing(Dataset[dict[str, Any]]):

@@ -23,11 +23,11 @@ from neuralop_irno import IterativeRefiner
 from neuralop_irno.base.files import load_base
 from neuralop_irno.cli.main import main
 from neuralop_irno.config import experiment, read_experiment
-from neuralop_irno.data.ce_gauss import ce_gauss
-from neuralop_irno.data.dataset import load_splits
-from neuralop_irno.data.planetoid import PARTS
+from neuralop_irno.data.readers.planetoid import PARTS
+from neuralop_irno.data.solvers.ce_gauss import ce_gauss
+from neuralop_irno.data.splits import load_splits
 from neuralop_irno.models.rigno.store import GraphStore
-from neuralop_irno.rollout.files import HDF5, Zarr
+from neuralop_irno.rollouts.files import HDF5, Zarr
 from neuralop_irno.study import record
 from neuralop_irno.study.catalogue import read_study
 

@@ -15,7 +15,7 @@ from neuralop_irno import lipschitz_bound
 from neuralop_irno.lipschitz import MaxMin, Residual, orthogonal, spectrally_normalised
 from neuralop_irno.lipschitz.constants import CONSTANTS, constant_of
 from neuralop_irno.lipschitz.graph import Graph
-from neuralop_irno.picard.convolutions import GraphBlock
+from neuralop_irno.networks.convolutions import GraphBlock
 
 ONE_SENTENCE = r"^expected [^\n]+, got [^\n]+; try [^\n]+$"
 

@@ -9,7 +9,7 @@ from torch_geometric.data import Data
 
 from neuralop_irno import IterativeRefiner, RefinementLoss, SobolevLoss, SpatialLoss, Trajectory
 from neuralop_irno.config import Experiment
-from neuralop_irno.data.mesh_fields import waves
+from neuralop_irno.data.solvers.mesh_fields import waves
 from neuralop_irno.domain.graph import GraphDomain
 from neuralop_irno.domain.grid import GridDomain
 

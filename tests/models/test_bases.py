@@ -9,11 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neuralop_irno import IterativeRefiner, UNet
-from neuralop_irno.data.dataset import FieldDataset
+from neuralop_irno._neuralop import build_model
+from neuralop_irno.data.fields import FieldDataset
 from neuralop_irno.domain.grid import resample
-from neuralop_irno.host import build_model
 from neuralop_irno.models import WDSR, DeepONet, HighFrequencyScaling, ResUNetHFS, SuperResolutionFNO
-from neuralop_irno.models.well import well_fno, well_tfno
+from neuralop_irno.models.baselines.well import well_fno, well_tfno
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.registry import CORRECTIONS
 from neuralop_irno.training.trainer import Trainer

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch_geometric.data import Batch, Data
 from torch_geometric.loader import DataLoader
 
-from neuralop_irno.host import build_model
+from neuralop_irno._neuralop import build_model
 from neuralop_irno.models.rigno import RIGNO, Statistics, TimeStepper, build_region_graph
 from neuralop_irno.models.rigno import store as store_module
 from neuralop_irno.registry import CORRECTIONS

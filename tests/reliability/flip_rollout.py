@@ -15,8 +15,8 @@ from typing import Any
 import torch
 
 from neuralop_irno import rollout
-from neuralop_irno.rollout import HDF5, Zarr
-from neuralop_irno.rollout.files import check_file
+from neuralop_irno.rollouts import HDF5, Zarr
+from neuralop_irno.rollouts.files import check_file
 
 KINDS: dict[str, Any] = {"h5": HDF5, "zarr": Zarr}
 STEPS = 6

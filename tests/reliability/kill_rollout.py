@@ -22,9 +22,9 @@ from killing import child, seconds_of
 from torch import Tensor, nn
 
 from neuralop_irno import Correction, IterativeRefiner, rollout
-from neuralop_irno.rollout import HDF5, Known, Refine, Rollout, Window, Zarr
-from neuralop_irno.rollout.files import check_file
-from neuralop_irno.rollout.hold import remove
+from neuralop_irno.rollouts import HDF5, Known, Refine, Rollout, Window, Zarr
+from neuralop_irno.rollouts.files import check_file
+from neuralop_irno.rollouts.hold import remove
 
 KINDS: dict[str, Any] = {"h5": HDF5, "zarr": Zarr}
 STEPS, PAUSE = 30, 0.005

@@ -11,7 +11,7 @@ from torch import nn
 
 from neuralop_irno import IterativeRefiner, RefinementLoss, UNet, digest
 from neuralop_irno.checkpoint import write_bytes
-from neuralop_irno.data.dataset import FieldDataset
+from neuralop_irno.data.fields import FieldDataset
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.training.trainer import Trainer
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch_geometric.data import Data
 
-from neuralop_irno.data.dataset import FieldDataset
-from neuralop_irno.data.mesh_fields import GraphDataset
+from neuralop_irno.data.fields import FieldDataset
+from neuralop_irno.data.graphs import GraphDataset
 from neuralop_irno.study.noise import Noisy
 
 

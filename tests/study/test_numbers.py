@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from neuralop_irno import IterativeRefiner, RefinementLoss
 from neuralop_irno.correction.correction import FunctionCorrection
-from neuralop_irno.data.dataset import FieldDataset
-from neuralop_irno.data.mesh_fields import heat_in_wind
+from neuralop_irno.data.fields import FieldDataset
+from neuralop_irno.data.solvers.mesh_fields import heat_in_wind
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.solver.gradient import gradient_rule
 from neuralop_irno.study.controls import widened, with_compute_shared

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from neuralop_irno import IterativeRefiner, UNet
-from neuralop_irno.data.dataset import FieldDataset
+from neuralop_irno.data.fields import FieldDataset
 from neuralop_irno.study.cost import megaflops
 from neuralop_irno.study.one_shot import one_shot_like
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from tiny import words, written
 
+from neuralop_irno._neuralop import build_model
 from neuralop_irno.correction.stepwise import Stepwise
-from neuralop_irno.host import build_model
 from neuralop_irno.study import catalogue
 from neuralop_irno.study.kinds import KINDS, check_kind
 from neuralop_irno.study.plan import Run, Variant, study_from

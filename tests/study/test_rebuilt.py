@@ -9,7 +9,7 @@ import pytest
 import torch
 from tiny import written
 
-from neuralop_irno.picard.graph_networks import GnnStack, Pign
+from neuralop_irno.networks.graph_networks import GnnStack, Pign
 from neuralop_irno.study import catalogue
 from neuralop_irno.study.contenders import Contender, Setting, contender, digest
 from neuralop_irno.study.plan import Run, study_from

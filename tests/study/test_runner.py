@@ -19,7 +19,7 @@ from tiny import one_base, timeless, words, written
 
 from neuralop_irno.claim import claim
 from neuralop_irno.cli.main import main
-from neuralop_irno.data.dataset import load_splits
+from neuralop_irno.data.splits import load_splits
 from neuralop_irno.study import catalogue
 from neuralop_irno.study.kinds import KINDS, Trained
 from neuralop_irno.study.plan import study_from

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from neuralop_irno import IterativeRefiner, RefinementLoss
-from neuralop_irno.data.dataset import FieldDataset
+from neuralop_irno.data.fields import FieldDataset
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.training.stopping import Stopped
 from neuralop_irno.training.trainer import Trainer

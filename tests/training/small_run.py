@@ -15,7 +15,7 @@ from neuralop.models import FNO
 from torch import Tensor
 
 from neuralop_irno import IterativeRefiner, RefinementLoss
-from neuralop_irno.data.dataset import FieldDataset
+from neuralop_irno.data.fields import FieldDataset
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.training.trainer import Trainer
 

@@ -16,10 +16,10 @@ from test_trainer import problem
 from torch import Tensor, nn
 
 from neuralop_irno import IterativeRefiner, RefinementLoss
-from neuralop_irno.calibration import Calibration
 from neuralop_irno.checkpoint import read
 from neuralop_irno.claim import claim
-from neuralop_irno.data.dataset import FieldDataset
+from neuralop_irno.conformal import Calibration
+from neuralop_irno.data.fields import FieldDataset
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.training import snapshot
 from neuralop_irno.training.divergence import DivergenceError

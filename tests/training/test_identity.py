@@ -14,7 +14,7 @@ from test_trainer import problem
 from torch import nn
 
 from neuralop_irno import IterativeRefiner, RefinementLoss
-from neuralop_irno.data.dataset import FieldDataset
+from neuralop_irno.data.fields import FieldDataset
 from neuralop_irno.metrics import METRICS
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.registry import GRADIENTS, SOLVERS

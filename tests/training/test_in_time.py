@@ -13,7 +13,7 @@ from torch_geometric.nn import GraphSAGE
 
 from neuralop_irno import IterativeRefiner, RefinementLoss
 from neuralop_irno.recipe import Recipe
-from neuralop_irno.rollout import Curriculum, InTime, RolloutTraining, Stretches, Window
+from neuralop_irno.rollouts import Curriculum, InTime, RolloutTraining, Stretches, Window
 from neuralop_irno.training.trainer import Trainer
 
 FRAMES = 4

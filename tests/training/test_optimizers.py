@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from neuralop_irno import IterativeRefiner, RefinementLoss
-from neuralop_irno.data.dataset import FieldDataset
+from neuralop_irno.data.fields import FieldDataset
 from neuralop_irno.recipe import RATES, SCHEDULES, Recipe
 from neuralop_irno.training.average import Average
 from neuralop_irno.training.optimizers import optimizer_for

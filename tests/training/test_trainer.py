@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from neuralop_irno import IterativeRefiner, RefinementLoss
-from neuralop_irno.data.dataset import FieldDataset
+from neuralop_irno.data.fields import FieldDataset
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.training.batches import epoch_order
 from neuralop_irno.training.evaluation import scores_per_step

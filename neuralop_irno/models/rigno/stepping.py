@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from neuralop_irno.errors import expected
-from neuralop_irno.stepping import advance, check_rule, known_lead, what_to_say
+from neuralop_irno.time_step import advance, check_rule, known_lead, what_to_say
 
 
 class Moments(NamedTuple):

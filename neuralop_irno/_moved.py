@@ -1,0 +1,82 @@
+"""Old module paths, for one release: what is read from one comes from the new place, with a warning."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+PACKAGE = __name__.partition(".")[0]
+
+_FLOWS = "data.fields data.splits data.solvers.generated_flows data.readers.files"
+
+MOVED = {
+    "calibration": "conformal",
+    "stepping": "time_step",
+    "correction.join": "correction.from_module",
+    "correction.neural": "correction.from_neuralop",
+    "solver.solve": "solver.drive",
+    "data.dataset": _FLOWS,
+    **{
+        f"data.{name}": f"data.readers.{name}"
+        for name in (
+            "arrays", "car_cfd", "hdf5", "mesh_files", "neuraloperator_files", "planetoid", "rigno_files",
+            "superbench", "well", "zarr_fields",
+        )
+    },
+    "data.mesh_fields": "data.graphs data.solvers.mesh_fields",
+    **{
+        f"data.{name}": f"data.solvers.{name}"
+        for name in (
+            "burgers", "ce_gauss", "citations", "coarse_turbulence", "euler", "finite_elements", "flow",
+            "kuramoto_sivashinsky", "potentials", "pseudo_spectral", "turbulence",
+        )
+    },
+    **{
+        f"models.{name}": f"models.baselines.{name}"
+        for name in (
+            "wdsr", "fno2d_sr", "hinote", "resunet_hfs", "high_frequency", "deeponet", "well",
+            "fourier_resize",
+        )
+    },
+    **{
+        f"picard{name}": f"networks{name}"
+        for name in (
+            "", ".attention", ".bounds", ".call", ".convolutions", ".graph_networks", ".integral", ".itergnn",
+            ".latent", ".network", ".tokens", ".transformer",
+        )
+    },
+}  # fmt: skip
+"""Old paths within the package, each with its new one, or with several where it was divided."""
+
+
+class _Moved(ModuleType):
+    """Stands for a module that moved; it is imported when a name is read from it."""
+
+    def __init__(self, old: str, new: list[str]) -> None:
+        super().__init__(old, f"Moved to {' and '.join(new)}.")
+        self.__path__: list[str] = []
+        self._new = new
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        for new in self._new:
+            module = import_module(new)
+            if hasattr(module, name):
+                warnings.warn(
+                    f"{self.__name__}.{name} is now in {new}; the old path goes with the next release",
+                    DeprecationWarning,
+                    stacklevel=2,
+                )
+                return getattr(module, name)
+        raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+
+
+def keep_old_paths() -> None:
+    """Let the old paths be imported."""
+    for old, new in MOVED.items():
+        module = _Moved(f"{PACKAGE}.{old}", [f"{PACKAGE}.{path}" for path in new.split()])
+        sys.modules.setdefault(module.__name__, module)

@@ -1,0 +1,86 @@
+"""What a model gets wrong in one call, made part of an ensemble: without it, members agree and are wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from neuralop_irno.assimilation.members import check_members, one_each, rows_of
+from neuralop_irno.assimilation.spreading import as_field, as_rows
+from neuralop_irno.domain.domain import Domain
+from neuralop_irno.errors import expected
+from neuralop_irno.rollouts.known import like_frames
+from neuralop_irno.rollouts.series import on_mesh
+
+
+@dataclass(frozen=True)
+class ModelError:
+    """Every member gets, in every frame, one of the errors that the model has made before.
+
+    Errors of the model on flows that are known, ``truth - model(x)``, have the right size and the right
+    spectrum without a word about either. Of the draws for one frame the mean is taken off: the mean of the
+    ensemble is not moved. All flows of a batch get the same draws, so that nobody's depend on company.
+
+    Args:
+        errors: examples, laid out like frames with an axis of examples in place of time:
+            ``(B, E, C, *S)`` or, on graphs, ``(N, E, C)``, as if each flow had one member. One row serves
+            all flows of a batch of grids.
+        members: M, of each flow.
+        scale: what errors are multiplied by. Errors of successive calls resemble each other and add up;
+            draws are independent, and must be larger, by two or three, to add up to as much.
+        seed: of the draws; with it and the number of a frame they can be repeated.
+
+    Example:
+        >>> from neuralop_irno.domain.grid import GridDomain
+        >>> errors = torch.tensor([-1.0, 1.0]).reshape(1, 2, 1, 1)
+        >>> kick = ModelError(errors, members=2, seed=1).bind(torch.zeros(2, 1, 3), GridDomain(2, [3]), 1)
+        >>> kick(0, torch.zeros(2, 1, 3))
+        tensor([[[-1., -1., -1.]],
+        <BLANKLINE>
+                [[ 1.,  1.,  1.]]])
+    """
+
+    errors: Tensor
+    members: int
+    scale: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_members(self.members)
+        if not self.scale > 0:
+            raise ValueError(expected("scale > 0", self.scale, "scale=2.0, or no ModelError"))
+        if not self.errors.isfinite().all():
+            raise ValueError(expected("finite errors", "NaN or inf", "errors of calls that did not blow up"))
+
+    def bind(self, last: Tensor, domain: Domain, steps: int) -> Callable[[int, Tensor], Tensor]:
+        flows = rows_of(domain, self.members, last)
+        examples = self._examples(one_each(last, flows), flows)
+
+        def kick(index: int, frame: Tensor) -> Tensor:
+            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + index)
+            drawn = torch.randint(self.errors.shape[1], (self.members,), generator=generator)
+            every = as_rows(frame)
+            for rows, mine in zip(flows, examples, strict=True):
+                errors = mine[drawn.to(mine.device)]
+                errors = self.scale * (errors - errors.mean(0))
+                every = every.index_add(0, rows.flatten(), errors.flatten(0, 1))
+            return as_field(every, frame)
+
+        return kick
+
+    def _examples(self, like: Tensor, flows: list[Tensor]) -> list[Tensor]:
+        """The errors of each flow, ``(E, n, C)``; what is of another mesh is refused."""
+        if self.errors.dim() != like.dim() + 1 or not self.errors.shape[1]:
+            wanted = "(N, E, C)" if like.dim() == 2 else "(B, E, C, ...)"
+            raise ValueError(
+                expected(f"model errors of shape {wanted}", tuple(self.errors.shape), "errors[None]")
+            )
+        like_frames("model errors", on_mesh("model errors", self.errors[:, 0], like), like)
+        count = self.errors.shape[1]
+        errors = self.errors.to(like).expand(len(like), count, *like.shape[1:])
+        if like.dim() == 2:
+            return [mine.transpose(0, 1) for mine in errors.split([rows.shape[1] for rows in flows])]
+        return [as_rows(mine).unflatten(0, (count, -1)) for mine in errors]

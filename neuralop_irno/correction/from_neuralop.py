@@ -1,0 +1,127 @@
+"""neuraloperator's models as corrections, by their own names and options."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from neuralop_irno._neuralop import OTHER_CALLS, build_model
+from neuralop_irno.correction.correction import Correction
+from neuralop_irno.correction.from_module import WithHead
+from neuralop_irno.correction.graph import HeadedOnGraph, coordinates, takes_edges
+from neuralop_irno.domain.domain import Domain
+from neuralop_irno.domain.graph import GraphDomain
+from neuralop_irno.errors import expected
+from neuralop_irno.registry import CORRECTIONS, MODELS
+
+UNFIT = frozenset({"uqno", "fnogno", "irno", "wdsr", "fno2d_sr", "hinote", *OTHER_CALLS})
+"""Models that cannot be a correction: two answers, two kinds of domain, a refiner, a finer grid, others."""
+
+
+def neural_correction(arch: str, in_channels: int, out_channels: int, **options: Any) -> Correction:
+    """A neuraloperator model of x and h joined, under a pointwise head that starts at zero.
+
+    Args:
+        arch: neuraloperator's name for the model.
+        in_channels: channels of x.
+        out_channels: channels of h.
+        options: the model's own, but for its channels.
+    """
+    joined = in_channels + out_channels
+    module = build_model({"model_arch": arch, **options}, joined, out_channels)
+    if takes_edges(module):
+        return HeadedOnGraph(module, in_channels, out_channels, out_channels)
+    features = out_channels
+    if arch == "codano":  # every channel is a variable of its own
+        features = joined * module.output_variable_codimension
+    correction = WithHead(module, features, out_channels)
+    correction.in_channels = in_channels
+    return correction
+
+
+class PointInput(NamedTuple):
+    """Input values and coordinates, one row a node."""
+
+    x: Tensor
+    pos: Tensor
+    points: int
+
+
+class OnPointsGINO(Correction):
+    """GINO from the nodes of h to the nodes of h, through a latent grid over their bounding box.
+
+    All samples of a batch share one geometry, as GINO demands.
+
+    Args:
+        in_channels: channels of x.
+        out_channels: channels of h.
+        dim: coordinates of a node.
+        latent: points of the latent grid along each axis.
+        options: GINO's own, but for its channels. The radii are in units of the coordinates; by default they
+            reach from the points of a box of size 1 to the latent points around them.
+
+    Shapes:
+        - x: ``(N, in_channels)``; h and the update: ``(N, out_channels)``
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, dim: int = 2, latent: int = 8, **options: Any
+    ) -> None:
+        super().__init__()
+        if latent < 2:
+            raise ValueError(expected("latent >= 2 points along each axis", latent, "latent=8"))
+        self.in_channels, self.out_channels = in_channels, out_channels
+        joined = in_channels + out_channels
+        self.dim = int(options.setdefault("gno_coord_dim", dim))
+        reach = 2.0 / (latent - 1)
+        options = {
+            # Its compiled extras are slower to come by than to do without, and forbid forward-mode AD.
+            "gno_use_open3d": False,
+            "gno_use_torch_scatter": False,
+            "fno_in_channels": joined,
+            "fno_n_modes": [latent] * self.dim,
+            "in_gno_radius": reach,
+            "out_gno_radius": reach,
+            **options,
+        }
+        self.latent = latent
+        self.head = WithHead(
+            build_model({"model_arch": "gino", **options}, joined, out_channels), out_channels, out_channels
+        )
+
+    def prepare(self, x: Tensor, domain: Domain) -> PointInput:
+        if not isinstance(domain, GraphDomain) or domain.pos is None:
+            raise ValueError(expected("a field on points with coordinates", "a grid", "unet or fno"))
+        coordinates(domain, self.dim)
+        sizes = domain.batch.bincount(minlength=domain.samples).tolist()
+        if len(set(sizes)) > 1:
+            wanted = "samples that share one geometry, as GINO demands"
+            raise ValueError(expected(wanted, f"samples of {sizes} points", "correction='rigno'"))
+        return PointInput(x, domain.pos, len(x) // domain.samples)
+
+    def forward(self, x: PointInput, h: Tensor) -> Tensor:
+        geometry = x.pos[: x.points]
+        low, high = geometry.amin(0), geometry.amax(0)
+        ticks = [torch.linspace(0, 1, self.latent, device=h.device)] * geometry.shape[1]
+        unit = torch.stack(torch.meshgrid(*ticks, indexing="ij"), -1)
+        joined = torch.cat([x.x, h], 1).unflatten(0, (-1, x.points))
+        features = self.head.module(
+            input_geom=geometry[None],
+            latent_queries=(low + unit * (high - low))[None],
+            output_queries=geometry[None],
+            x=joined,
+        )
+        update: Tensor = self.head.head(features).flatten(0, 1)
+        return update
+
+
+def _neural_corrections() -> Mapping[str, Callable[..., Any]]:
+    named = {arch: partial(neural_correction, arch) for arch in MODELS.names() if arch not in UNFIT}
+    return {**named, "gino": OnPointsGINO}
+
+
+CORRECTIONS.also_from(_neural_corrections)

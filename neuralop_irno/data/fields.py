@@ -1,0 +1,85 @@
+"""Pairs of fields in memory, keyed as neuraloperator's batches are: a dict with x and y."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from neuralop_irno.errors import expected
+
+
+class FieldDataset(Dataset[dict[str, Tensor]]):
+    """Pairs of fields held in memory.
+
+    Args:
+        x: inputs, ``(n, in_channels, *S)``.
+        y: targets, ``(n, out_channels, *S)``.
+        files: that the fields were read from.
+        groups: the trajectory of each pair, ``(n,)``; None where every pair is independent of the others.
+
+    Example:
+        >>> data = FieldDataset(torch.zeros(3, 2, 8), torch.zeros(3, 1, 8))
+        >>> sorted(data[0]), len(data)
+        (['x', 'y'], 3)
+    """
+
+    def __init__(
+        self, x: Tensor, y: Tensor, files: tuple[Path, ...] = (), groups: Tensor | None = None
+    ) -> None:
+        if len(x) != len(y):
+            raise ValueError(expected("as many targets as inputs", f"{len(x)} x, {len(y)} y", "one y per x"))
+        self.x, self.y, self.files, self.groups = x, y, files, groups
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        return {"x": self.x[index], "y": self.y[index]}
+
+
+def windows(
+    frames: Tensor, inputs: int = 1, outputs: int = 1, stride: int = 1, static: Tensor | None = None
+) -> FieldDataset:
+    """Cut trajectories into pairs: some frames, and those that follow them.
+
+    Args:
+        frames: ``(trajectories, T, *S)``.
+        inputs: frames in x, as channels.
+        outputs: frames in y, as channels.
+        stride: frames between the starts of two windows.
+        static: a field that does not change, ``S``: the last channel of x.
+
+    Shapes:
+        - x: ``(n, inputs [+ 1], *S)``; y: ``(n, outputs, *S)``
+
+    Example:
+        >>> data = windows(torch.arange(5.0).reshape(1, 5, 1), inputs=2, outputs=1)
+        >>> [(pair["x"].flatten().tolist(), pair["y"].item()) for pair in data]
+        [([0.0, 1.0], 2.0), ([1.0, 2.0], 3.0), ([2.0, 3.0], 4.0)]
+    """
+    check_windows(frames.shape[1], inputs, outputs, stride)
+    length = inputs + outputs
+    starts = range(0, frames.shape[1] - length + 1, stride)
+    cut = torch.stack([frames[:, s : s + length] for s in starts], 1).flatten(0, 1)
+    x, y = cut[:, :inputs], cut[:, inputs:]
+    if static is not None:
+        x = torch.cat([x, static.expand(len(x), 1, *static.shape)], 1)
+    groups = torch.arange(len(frames)).repeat_interleave(len(starts))
+    return FieldDataset(x.contiguous(), y.contiguous(), groups=groups)
+
+
+def check_windows(frames: int, inputs: int, outputs: int, stride: int) -> None:
+    """Refuse windows that do not fit trajectories of so many frames."""
+    for name, value in (("inputs", inputs), ("outputs", outputs), ("stride", stride)):
+        if value < 1:
+            raise ValueError(expected(f"{name} >= 1", value, f"{name}=1"))
+    if frames < inputs + outputs:
+        wanted = f"trajectories of at least {inputs + outputs} frames"
+        raise ValueError(expected(wanted, frames, "fewer outputs"))
+
+
+Splits = dict[str, FieldDataset]
+SPLITS = ("train", "valid", "test")

@@ -1,0 +1,52 @@
+"""Graphs held in memory, and fields on meshes as graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from neuralop_irno.data.mesh import TriangleMesh
+
+
+class GraphDataset(Dataset[Any]):
+    """PyTorch Geometric's graphs, held in memory.
+
+    Args:
+        graphs: each with x, y, edge_index, pos and measure.
+        files: that the graphs were read from.
+    """
+
+    def __init__(self, graphs: Sequence[Any], files: tuple[Path, ...] = ()) -> None:
+        self.graphs, self.files = list(graphs), files
+
+    def __len__(self) -> int:
+        return len(self.graphs)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.graphs[index]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.graphs)
+
+
+def as_graph(mesh: TriangleMesh, x: Tensor, y: Tensor) -> Any:
+    """Fields on a mesh as a graph.
+
+    Shapes:
+        - x: ``(N, in_channels)``; y: ``(N, out_channels)``
+    """
+    from torch_geometric.data import Data
+
+    return Data(
+        x=x.float(),
+        y=y.float(),
+        edge_index=torch.from_numpy(mesh.edges()),
+        pos=torch.from_numpy(mesh.pos).float(),
+        face=torch.from_numpy(mesh.triangles.T.copy()),
+        measure=torch.from_numpy(mesh.measure()).float(),
+    )

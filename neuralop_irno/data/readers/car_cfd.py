@@ -1,0 +1,128 @@
+"""Air pressure on cars: the Car-CFD data of neuraloperator, as graphs on the surfaces of the cars.
+
+The folder is the one that neuraloperator reads, and neither it nor open3d is needed to read it:
+
+    train.txt  test.txt              the names of the cars, on one line: 001,002,004
+    data/001/tri_mesh.ply            the surface
+    data/001/press.npy               the pressure at its nodes
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from neuralop_irno.data.finite import finite
+from neuralop_irno.data.graphs import GraphDataset
+from neuralop_irno.data.readers.arrays import read_numbers
+from neuralop_irno.data.readers.mesh_files import read_mesh
+from neuralop_irno.errors import expected
+from neuralop_irno.registry import DATASETS
+
+UNUSED = slice(16, 112)
+"""The pressures of these places belong to no node, in files that hold more pressures than nodes."""
+
+
+def vertex_normals(pos: Tensor, triangles: Tensor) -> Tensor:
+    """Of length 1, the means over the triangles around each node, large triangles counting more.
+
+    Shapes:
+        - pos: ``(N, 3)``; triangles: ``(T, 3)``; returns: ``(N, 3)``
+
+    Example:
+        >>> pos = torch.tensor([[0.0, 0, 0], [2, 0, 0], [0, 1, 0]])
+        >>> vertex_normals(pos, torch.tensor([[0, 1, 2]]))[1].tolist()
+        [0.0, 0.0, 1.0]
+    """
+    a, b, c = (pos[triangles[:, corner]] for corner in range(3))
+    twice_area = torch.linalg.cross(b - a, c - a)
+    return normalize(
+        torch.zeros_like(pos).index_add(0, triangles.flatten(), twice_area.repeat_interleave(3, 0))
+    )
+
+
+def read_car(folder: str | os.PathLike[str], name: str) -> Any:
+    """One car as a graph of PyTorch Geometric: x is the normal of the surface, y the pressure.
+
+    Args:
+        folder: of the data set.
+        name: of the car, as in ``train.txt``.
+    """
+    surface, values = _files(folder, name)
+    mesh = read_mesh(surface)
+    if mesh.pos.shape[1] != 3 or mesh.cells.shape[1] != 3:
+        got = f"cells of {mesh.cells.shape[1]} corners in {mesh.pos.shape[1]} dimensions"
+        raise ValueError(expected(f"triangles in space for car {name}", got, "another export"))
+    pressure = _pressure(values, len(mesh.pos))
+    normal = vertex_normals(mesh.pos, mesh.cells)
+    return replace(mesh, fields={"normal": normal, "pressure": pressure}).graph(["normal"], ["pressure"])
+
+
+def _files(folder: str | os.PathLike[str], name: str) -> tuple[Path, Path]:
+    """The surface of a car and the pressure on it; the whole set has one level of folders more."""
+    root = Path(folder) / "data"
+    home = root / "data" / name if (root / "data").is_dir() else root / name
+    return home / "tri_mesh.ply", home / "press.npy"
+
+
+def _pressure(path: Path, nodes: int) -> Tensor:
+    if not path.is_file():
+        raise FileNotFoundError(expected("the pressure on a car", f"no file at {path}", "another folder"))
+    values = read_numbers(path)
+    if len(values) == nodes + UNUSED.stop - UNUSED.start:
+        values = np.delete(values, UNUSED)
+    if len(values) != nodes:
+        raise ValueError(
+            expected(f"{nodes} pressures in {path.name}, one a node", len(values), "another file")
+        )
+    return torch.from_numpy(finite(values, f"the pressures in {path.name}"))[:, None]
+
+
+@DATASETS.register("car_cfd")
+def car_cfd(folder: str, valid: int = 1) -> dict[str, GraphDataset]:
+    """The pressure on cars, from the shapes of the cars.
+
+    x holds where a node is in the box around all training cars, from 0 to 1 along each axis, and the normal
+    of the surface there; y the pressure, less its mean over the training cars and in units of its deviation.
+
+    Args:
+        folder: with train.txt, test.txt and data.
+        valid: so many of the training cars, the last ones, are for validation.
+    """
+    known = _names(folder, "train")
+    if not 1 <= valid < len(known):
+        raise ValueError(expected(f"1 to {len(known) - 1} cars for validation", valid, "valid=1"))
+    names = {"train": known[:-valid], "valid": known[-valid:], "test": _names(folder, "test")}
+    cars = {split: [read_car(folder, name) for name in part] for split, part in names.items()}
+    everywhere = torch.cat([car.pos for car in cars["train"]])
+    low, high = everywhere.amin(0), everywhere.amax(0)
+    std, mean = torch.std_mean(torch.cat([car.y for car in cars["train"]]))
+    for car in (car for part in cars.values() for car in part):
+        car.x = torch.cat([(car.pos - low) / (high - low), car.x], 1)
+        car.y = (car.y - mean) / std
+    return {
+        split: GraphDataset(part, tuple(path for name in names[split] for path in _files(folder, name)))
+        for split, part in cars.items()
+    }
+
+
+def _names(folder: str | os.PathLike[str], split: str) -> list[str]:
+    path = Path(folder) / f"{split}.txt"
+    if not path.is_file():
+        hint = "CarCFDDataset of neuraloperator, which downloads the data"
+        raise FileNotFoundError(expected("the folder of Car-CFD", f"no {path.name} in {folder}", hint))
+    try:
+        names = [name.strip() for name in path.read_text().split(",") if name.strip()]
+    except UnicodeDecodeError as error:
+        raise ValueError(expected(f"names of cars in {path.name}", str(error), "001,002")) from error
+    outside = [name for name in names if name in (".", "..") or set(name) & set("/\\\0")]
+    if not names or outside:
+        raise ValueError(expected(f"names of cars in {path.name}", outside or "none", "001,002"))
+    return names

@@ -1,0 +1,55 @@
+"""Fields from files with two arrays, x and y."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor
+
+from neuralop_irno.data.fields import FieldDataset, Splits
+from neuralop_irno.data.finite import finite
+from neuralop_irno.data.readers.arrays import read_arrays
+from neuralop_irno.errors import did_you_mean, expected
+from neuralop_irno.registry import DATASETS
+
+
+@DATASETS.register("files")
+def files(train: str, valid: str, test: str | None = None) -> Splits:
+    """Fields from files with the arrays x and y: ``.npz`` or ``.safetensors``.
+
+    Args:
+        train: path of the training set.
+        valid: of the validation set.
+        test: of the test set; the validation set by default.
+    """
+    paths = {"train": train, "valid": valid, "test": test or valid}
+    return {split: read_fields(path) for split, path in paths.items()}
+
+
+def read_fields(path: str | os.PathLike[str]) -> FieldDataset:
+    """The arrays x and y of an ``.npz`` or ``.safetensors`` file; nothing is unpickled."""
+    source = Path(path)
+    arrays = read_arrays(source)
+    x, y = _field(arrays, "x", source), _field(arrays, "y", source)
+    extra = sorted(arrays.keys() - {"x", "y"})
+    if extra:  # positions, say: then x is no field on a grid
+        hint = "a graph data set for fields on points, or a file of x and y"
+        raise ValueError(expected(f"the arrays x and y alone in {source.name}", f"also {extra}", hint))
+    return FieldDataset(x, y, (source,))
+
+
+def _field(arrays: Mapping[str, Tensor], name: str, source: Path) -> Tensor:
+    if name not in arrays:
+        raise ValueError(
+            expected(f"an array '{name}' in {source.name}", sorted(arrays), did_you_mean(name, arrays))
+        )
+    field = arrays[name]
+    if field.is_complex() or field.dim() < 3 or not field.numel():
+        got = f"{'complex' if field.is_complex() else 'real'} {tuple(field.shape)}"
+        raise ValueError(
+            expected(f"{name} in {source.name} as real (n, C, *S)", got, "an axis of channels, parts apart")
+        )
+    found: Tensor = finite(field.float(), f"{name} in {source.name}")
+    return found

@@ -1,0 +1,250 @@
+"""Meshes from the files of mesh generators and solvers, and fields on them back to a file, by meshio."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from neuralop_irno.data.finite import finite
+from neuralop_irno.data.mesh import edges_of
+from neuralop_irno.data.readers.deadline import within
+from neuralop_irno.data.readers.mesh_references import OutsideError, refuse_outside
+from neuralop_irno.domain.graph import lumped_measure
+from neuralop_irno.errors import did_you_mean, expected
+
+CORNERS = {"triangle": 3, "quad": 4, "tetra": 4}
+"""The kinds of cells that are read, by meshio's names."""
+
+SECONDS, SECONDS_PER_MB = 3.0, 5.0
+"""Processor time that a file may take: some of meshio's readers do not end on files that are cut short."""
+
+TAGS = frozenset({"gmsh:physical", "medit:ref", "cell_tags", "obj:group_ids"})
+"""Numbers of groups, as meshio names them."""
+
+OF_GENERATORS = frozenset({"gmsh:geometrical", "facet_normals"})
+"""What a mesh generator keeps for itself, or the cells say too."""
+
+BELOW = frozenset({"vertex", "line", "line3"})
+"""Kinds that mark boundaries, and are left out."""
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """Triangles of a plane or a surface, or tetrahedra of a body, with fields at the nodes.
+
+    Attributes:
+        pos: coordinates, ``(N, d)``, in double precision.
+        cells: the corners of each cell, ``(cells, 3)`` or ``(cells, 4)``.
+        fields: by name, ``(N, C)``.
+        numbers: of the nodes, as the file counts them, ``(N,)``; nodes that no cell uses are left out.
+    """
+
+    pos: Tensor
+    cells: Tensor
+    fields: Mapping[str, Tensor]
+    numbers: Tensor
+
+    def graph(self, x: Sequence[str], y: Sequence[str] = ()) -> Any:
+        """Some of the fields as a graph of PyTorch Geometric.
+
+        Args:
+            x: the fields that are given, side by side.
+            y: the fields that are asked for.
+        """
+        from torch_geometric.data import Data
+
+        cells = self.cells.T.contiguous()
+        graph = Data(
+            x=self._side_by_side(x),
+            pos=self.pos.float(),
+            face=cells,
+            edge_index=torch.from_numpy(edges_of(self.cells.numpy())),
+            measure=lumped_measure(self.pos, cells).float(),
+        )
+        if y:
+            graph.y = self._side_by_side(y)
+        return graph
+
+    def _side_by_side(self, names: Sequence[str]) -> Tensor:
+        for name in names:
+            if name not in self.fields:
+                raise ValueError(
+                    expected("a field of this mesh", repr(name), did_you_mean(name, self.fields))
+                )
+        if not names:
+            hint = f"one of {sorted(self.fields)}" if self.fields else "a file with fields at its nodes"
+            raise ValueError(expected("at least one field", list(names), hint))
+        columns = [finite(self.fields[name].float(), f"the field {name!r}") for name in names]
+        return torch.cat(columns, 1)
+
+
+def read_mesh(path: str | os.PathLike[str], without: Sequence[str] = ()) -> Mesh:
+    """A mesh from a file in any format that meshio reads.
+
+    Quadrilaterals are cut into two triangles. Where there are tetrahedra they are the cells, and triangles
+    only mark the surface. A mesh in the plane z = 0 has two coordinates.
+
+    Fields at the nodes are read. Values of cells, named sets and physical groups are not: a file that has
+    some is refused, unless the caller lists them.
+
+    Args:
+        path: of the file; its ending says the format.
+        without: names of cell data, sets and groups that are to be left out.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: meshio cannot read it, or not within the time that is usual for its size; it holds cells
+            of other kinds, or what would be left out; it refers to a file outside of its folder.
+    """
+    source = Path(path)
+    if not source.is_file():
+        raise FileNotFoundError(expected("a mesh file", f"no file at {source}", "another path"))
+    found = _read(source)
+    left_out = _left_out(found) - set(without)
+    if left_out:
+        hint = f"read_mesh(path, without={sorted(left_out)}), or moving values from cells to nodes"
+        wanted = f"fields at the nodes alone in {source.name}"
+        raise ValueError(expected(wanted, f"cell data or groups {sorted(left_out)}", hint))
+    kinds = {block.type for block in found.cells} - BELOW
+    if not kinds or not kinds <= CORNERS.keys():
+        wanted = f"cells of the kinds {', '.join(CORNERS)} in {source.name}"
+        raise ValueError(expected(wanted, sorted(kinds), "a linear mesh of these"))
+    corners = {kind: _corners(found, kind, source) for kind in CORNERS}
+    quads = corners["quad"]
+    triangles = np.concatenate([corners["triangle"], quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]])
+    cells = corners["tetra"] if len(corners["tetra"]) else triangles
+    pos = _field("coordinates", found.points, len(found.points), source).numpy()
+    if not len(cells) or cells.min() < 0 or cells.max() >= len(pos) or not np.isfinite(pos).all():
+        wanted = f"cells between nodes with finite coordinates in {source.name}"
+        raise ValueError(expected(wanted, f"{len(cells)} cells, {len(pos)} nodes", "another export"))
+    if pos.shape[1] == 3 and not pos[:, 2].any():
+        pos = pos[:, :2]
+    numbers, cells = np.unique(cells, return_inverse=True)
+    fields = {
+        name: _field(name, values, len(pos), source)[numbers] for name, values in found.point_data.items()
+    }
+    return Mesh(
+        torch.from_numpy(pos[numbers]),
+        torch.from_numpy(cells.astype(np.int64)),
+        fields,
+        torch.from_numpy(numbers.astype(np.int64)),
+    )
+
+
+def _left_out(found: Any) -> set[str]:
+    """Names of what a file holds besides nodes, cells and fields at the nodes.
+
+    Tags that are the same for all cells say nothing; the numbers of Gmsh's elementary entities are its own.
+    """
+    names = {*found.cell_sets, *found.point_sets}
+    for name, blocks in found.cell_data.items():
+        tags = np.concatenate([np.ravel(block) for block in blocks]) if blocks else np.zeros(0)
+        if name not in OF_GENERATORS and not (name in TAGS and len(np.unique(tags)) <= 1):
+            names.add(name)
+    return names
+
+
+def _field(name: str, values: Any, nodes: int, source: Path) -> Tensor:
+    """A field at all nodes, ``(nodes, C)``."""
+    try:
+        array = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        wanted = f"numbers in {name} of {source.name}"
+        raise ValueError(expected(wanted, str(error), "another export")) from error
+    if array.ndim < 1 or len(array) != nodes or not array.size:
+        wanted = f"{name} of {source.name} of shape ({nodes}, C)"
+        raise ValueError(expected(wanted, array.shape, "another export"))
+    return torch.from_numpy(array.reshape(nodes, -1))
+
+
+def write_fields(path: str | os.PathLike[str], graph: Any, fields: Mapping[str, Tensor]) -> Path:
+    """Fields on the mesh of a graph as a file that ParaView opens, such as ``.vtu``.
+
+    Args:
+        path: where to; its ending says the format.
+        graph: with the nodes, ``pos``, and the corners of the cells, ``face``.
+        fields: by name, ``(N,)`` or ``(N, C)``. Two channels get a third, 0, which makes them a vector.
+    """
+    meshio = _meshio()
+    if "face" not in graph:
+        raise ValueError(expected("a graph with cells", "points", "a graph whose face holds their corners"))
+    nodes = len(graph.pos)
+    for name, values in fields.items():
+        if values.is_complex():
+            hint = "its real and imaginary parts"
+            raise ValueError(expected(f"{name} as real numbers", str(values.dtype), hint))
+        if not values.dim() or len(values) != nodes or values.dim() > 2:
+            raise ValueError(expected(f"{name} of shape ({nodes}, C)", tuple(values.shape), "one row a node"))
+    kind = "triangle" if len(graph.face) == 3 else "tetra"
+    columns = {name: _columns(values) for name, values in fields.items()}
+    mesh = meshio.Mesh(_columns(graph.pos), [(kind, graph.face.T.cpu().numpy())], columns)
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        mesh.write(target)
+    except (meshio.WriteError, meshio.ReadError) as error:  # the latter where it does not know the ending
+        raise ValueError(expected("a path whose ending meshio knows", target.name, "fields.vtu")) from error
+    return target
+
+
+def _columns(values: Tensor) -> Any:
+    """Numbers as ParaView wants them: a scalar has no axis, a vector three components.
+
+    Truth values become 0 and 1, and half precision single: files have no kinds for them.
+    """
+    values = values.detach().cpu()
+    if values.dtype == torch.bool:
+        values = values.to(torch.uint8)
+    array = (values.float() if values.dtype in (torch.float16, torch.bfloat16) else values).numpy()
+    if array.ndim == 2 and array.shape[1] == 1:
+        return array[:, 0]
+    return np.pad(array, ((0, 0), (0, 1))) if array.ndim == 2 and array.shape[1] == 2 else array
+
+
+def _corners(found: Any, kind: str, source: Path) -> Any:
+    """The corners of all cells of a kind, ``(cells, corners)``."""
+    blocks = [np.asarray(block.data) for block in found.cells if block.type == kind]
+    for block in blocks:
+        if block.ndim != 2 or block.shape[1] != CORNERS[kind] or block.dtype.kind not in "iu":
+            wanted = f"cells of {CORNERS[kind]} corners in {source.name}"
+            raise ValueError(expected(wanted, f"{block.dtype} of shape {block.shape}", "another export"))
+    return np.concatenate([np.empty((0, CORNERS[kind]), dtype=np.int64), *blocks]).astype(np.int64)
+
+
+def _with_references_checked(source: Path) -> Any:
+    refuse_outside(source)
+    return _meshio().read(source)
+
+
+def _read(source: Path) -> Any:
+    _meshio()
+    # Where it cannot read, meshio prints and ends the program; on damaged files its readers fail as they may.
+    with contextlib.redirect_stdout(io.StringIO()) as said, contextlib.redirect_stderr(said):
+        try:
+            seconds = SECONDS + SECONDS_PER_MB * source.stat().st_size / 1e6
+            return within(seconds, lambda: _with_references_checked(source))
+        except OutsideError:
+            raise
+        except (Exception, SystemExit) as error:
+            reason = " ".join((said.getvalue() or str(error) or type(error).__name__).split())
+            wanted = f"a mesh that meshio reads in {source.name}"
+            raise ValueError(expected(wanted, reason, "another export, such as .vtu or .msh")) from error
+
+
+def _meshio() -> Any:
+    try:
+        import meshio
+    except ImportError as error:
+        raise ImportError(
+            expected("meshio for mesh files", "none", "pip install neuralop_irno[meshes]")
+        ) from error
+    return meshio

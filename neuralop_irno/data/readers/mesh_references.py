@@ -1,0 +1,106 @@
+"""Mesh files that name other files, which meshio opens: only those of the same folder are admitted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import h5py
+
+from neuralop_irno.data.readers.hdf5 import named_damage
+from neuralop_irno.errors import expected
+
+XML, ABAQUS = (".xdmf", ".xmf"), ".inp"
+
+
+class OutsideError(ValueError):
+    """A mesh file would have another file read."""
+
+
+def refuse_outside(source: Path) -> None:
+    """Refuse a mesh file whose content is in files outside of its folder.
+
+    XDMF names files of HDF5 or of raw numbers, and Abaqus others to include. HDF5 (MED, CGNS, Exodus) has
+    links to other files, virtual arrays and arrays in other files: these are refused wherever they lead.
+
+    Raises:
+        OutsideError: it names such a file.
+    """
+    if source.suffix.lower() in XML:
+        _check_xdmf(source)
+    elif source.suffix.lower() == ABAQUS:
+        _check_abaqus(source, source.parent, [])
+    else:
+        _check_hdf5(source)
+
+
+def _check_xdmf(source: Path) -> None:
+    home = source.resolve().parent
+    try:
+        root = ElementTree.parse(source).getroot()
+    except ElementTree.ParseError:
+        return  # meshio cannot read it either
+    for item in root.iter("DataItem"):
+        words = (item.text or "").strip()
+        if item.get("Format") == "HDF":
+            file = home / words.split(":")[0]
+            _check_place(file, home, source)
+            _check_hdf5(file)
+        elif item.get("Format") == "Binary":
+            _check_place(Path(words), home, source)  # meshio does not look beside the file for it
+
+
+def _check_abaqus(source: Path, home: Path, above: list[Path]) -> None:
+    if source in above or not source.is_file():
+        return  # meshio cannot read it either
+    with source.open(errors="replace") as lines:
+        for line in lines:
+            if line.partition(",")[0].strip().replace("*", "").upper() == "INCLUDE":
+                named = Path(line.split("=")[-1].strip())
+                file = named if named.exists() else home / named
+                _check_place(file, home, source)
+                _check_abaqus(file, file.parent, [*above, source])
+
+
+def _check_place(file: Path, home: Path, source: Path) -> None:
+    """The file itself may be a link, as large files under version control are."""
+    if not file.parent.resolve().is_relative_to(home.resolve()):
+        wanted = f"references in {source.name} to files of its own folder"
+        raise OutsideError(expected(wanted, repr(str(file)), "moving that file there, or another export"))
+
+
+def _check_hdf5(source: Path) -> None:
+    if not source.is_file() or not h5py.is_hdf5(source):
+        return
+    with named_damage(source), h5py.File(source, "r") as file:
+        for path, problem in [*_links(file), *_elsewhere(file)]:
+            wanted = f"{path} in {source.name} itself"
+            raise OutsideError(expected(wanted, problem, "copying it into the file, or another export"))
+
+
+def _links(file: h5py.File) -> Iterator[tuple[str, str]]:
+    """Links to other files."""
+    found: list[tuple[str, str]] = []
+
+    def visit(name: str, link: Any) -> None:
+        if isinstance(link, h5py.ExternalLink):
+            found.append((name, f"a link to {link.filename!r}"))
+
+    file.visititems_links(visit)
+    yield from found
+
+
+def _elsewhere(file: h5py.File) -> Iterator[tuple[str, str]]:
+    """Arrays whose numbers are in other files."""
+    found: list[tuple[str, str]] = []
+
+    def visit(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset) and item.is_virtual:
+            found.append((name, "a virtual array"))
+        elif isinstance(item, h5py.Dataset) and item.external:
+            found.append((name, f"numbers in the file {item.external[0][0]!r}"))
+
+    file.visititems(visit)
+    yield from found

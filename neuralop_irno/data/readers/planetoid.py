@@ -1,0 +1,127 @@
+"""Cora, CiteSeer and PubMed from the files that PyTorch Geometric downloads, which are pickles.
+
+x, y         features and classes of the nodes for training
+allx, ally   of all nodes but those of the test; x and y come first
+tx, ty       of the nodes of the test, in the order of test.index
+graph        the neighbours of each node
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from neuralop_irno.data.finite import finite
+from neuralop_irno.data.node_classes import NodeClasses, by_mask, drop_in_noise, row_normalised
+from neuralop_irno.data.readers.pickled import read_matrix, read_neighbours
+from neuralop_irno.errors import expected
+from neuralop_irno.registry import DATASETS
+
+PARTS = ("x", "tx", "allx", "y", "ty", "ally", "graph", "test.index")
+VALIDATION = 500
+"""Nodes that follow those for training."""
+
+
+def planetoid_files(folder: str, name: str) -> tuple[Path, ...]:
+    """The files of a graph, in the order of `PARTS`.
+
+    Raises:
+        FileNotFoundError: one is not there.
+    """
+    raw = Path(folder) / name / "raw"
+    files = tuple(raw / f"ind.{name.lower()}.{part}" for part in PARTS)
+    missing = [part for part, path in zip(PARTS, files, strict=True) if not path.is_file()]
+    if missing:
+        wanted = f"the files ind.{name.lower()}.* in {raw}"
+        hint = f"torch_geometric.datasets.Planetoid({folder!r}, {name!r}), which downloads them"
+        raise FileNotFoundError(expected(wanted, f"none for {', '.join(missing)}", hint))
+    return files
+
+
+def read_planetoid(folder: str, name: str) -> Any:
+    """The graph that PyTorch Geometric reads from the same files, without running what is in them.
+
+    Args:
+        folder: PyTorch Geometric's root: the files are in ``folder/name/raw``.
+        name: of the graph.
+
+    Returns:
+        a graph with x, y, edge_index, train_mask, val_mask and test_mask.
+
+    Raises:
+        ValueError: a file is damaged, names a function, or does not fit the others.
+    """
+    from torch_geometric.data import Data
+    from torch_geometric.utils import coalesce, remove_self_loops
+
+    *paths, graph, index = planetoid_files(folder, name)
+    matrices = [torch.from_numpy(finite(read_matrix(path), path.name)) for path in paths]
+    test = _whole_numbers(index)
+    _check(matrices, test, name)
+    _, tx, allx, y, ty, ally = matrices
+    order = test.sort().values
+    first, spread = len(allx), int(order[-1]) - len(allx) + 1
+    # A node of the test without neighbours is in no file; its features are zero.
+    features, classes = (part.new_zeros(spread, part.shape[1]) for part in (tx, ty))
+    features[order - first], classes[order - first] = tx, ty
+    x, known = torch.cat([allx, features]), torch.cat([ally, classes]).argmax(1)
+    x[test], known[test] = x[order], known[order]
+    pairs = torch.from_numpy(read_neighbours(graph))
+    if pairs.numel() and not 0 <= int(pairs.min()) <= int(pairs.max()) < len(x):
+        got = f"{int(pairs.min())} to {int(pairs.max())}"
+        raise ValueError(expected(f"nodes 0 to {len(x) - 1} in {graph.name}", got, "downloading it again"))
+    edges = coalesce(remove_self_loops(pairs)[0], num_nodes=len(x), sort_by_row=False)
+    masks = [torch.zeros(len(x), dtype=torch.bool) for _ in range(3)]
+    masks[0][: len(y)], masks[1][len(y) : len(y) + VALIDATION], masks[2][test] = True, True, True
+    return Data(x=x, y=known, edge_index=edges, train_mask=masks[0], val_mask=masks[1], test_mask=masks[2])
+
+
+def _whole_numbers(path: Path) -> Tensor:
+    """One whole number a line."""
+    try:
+        numbers = torch.tensor([int(word) for word in path.read_text().split()], dtype=torch.long)
+    except (ValueError, RuntimeError, OverflowError) as error:
+        problem = " ".join(str(error).split())
+        raise ValueError(
+            expected(f"whole numbers in {path.name}", problem, "downloading it again")
+        ) from error
+    if not len(numbers):
+        raise ValueError(expected(f"nodes in {path.name}", "none", "downloading it again"))
+    return numbers
+
+
+def _check(matrices: Sequence[Tensor], test: Tensor, name: str) -> None:
+    shapes = [tuple(part.shape) for part in matrices]
+    if all(len(shape) == 2 and 0 not in shape for shape in shapes):
+        (x, tx, allx), (y, ty, ally) = shapes[:3], shapes[3:]
+        rows = (x[0], tx[0], allx[0]) == (y[0], ty[0], ally[0]) and x[0] <= allx[0]
+        columns = x[1] == tx[1] == allx[1] and y[1] == ty[1] == ally[1]
+        # The test comes after all others; a gap in it is a node without neighbours.
+        first, last = int(test.min()), int(test.max())
+        order = len(test.unique()) == len(test) == tx[0] and first == allx[0] and last < first + 2 * tx[0]
+        if rows and columns and order:
+            return
+    got = f"shapes {shapes}, {len(test)} for the test"
+    raise ValueError(expected(f"files of {name} that fit each other", got, "downloading them again"))
+
+
+@DATASETS.register("planetoid")
+def planetoid(folder: str, name: str = "Cora", noise: float = 0.0) -> dict[str, NodeClasses]:
+    """Cora, CiteSeer or PubMed from files that are there already.
+
+    Nothing is downloaded: ``Planetoid(folder, name)`` of PyTorch Geometric, called once by the user, puts
+    the files there. They are pickles, of which numbers are read and nothing is run; what PyTorch Geometric
+    made of them, in ``folder/name/processed``, is not read.
+
+    Args:
+        folder: PyTorch Geometric's root: the files are in ``folder/name/raw``.
+        name: of the graph.
+        noise: the share of the features that is raised by one; see `drop_in_noise`.
+    """
+    graph = read_planetoid(folder, name)
+    graph.x = drop_in_noise(row_normalised(graph.x), noise)
+    return by_mask(graph, planetoid_files(folder, name))

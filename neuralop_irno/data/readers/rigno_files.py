@@ -1,0 +1,148 @@
+"""The data sets that RIGNO was published with: netCDF files, which are HDF5, read frame by frame."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import h5py
+import torch
+from torch import Tensor
+
+from neuralop_irno.data.point_clouds import PointCloud
+from neuralop_irno.data.readers.hdf5 import named_damage
+from neuralop_irno.data.readers.published import PUBLISHED, Facts
+from neuralop_irno.data.readers.rigno_layouts import layout_of
+from neuralop_irno.data.sizes import three
+from neuralop_irno.data.trajectories import FramePairs, Solutions, Trajectories
+from neuralop_irno.errors import did_you_mean, expected
+from neuralop_irno.registry import DATASETS
+
+
+class RignoFile(Trajectories):
+    """The trajectories in a file, in one of the layouts of `neuralop_irno.data.readers.rigno_layouts`.
+
+    The file is opened for each reading, which takes what is asked for and no more; so the reader holds no
+    data, and can be handed to other processes.
+
+    Args:
+        path: of the file.
+        facts: what does not stand in it; by default what is known of a published set of this name.
+        samples: places in the file of the samples that are seen; all by default.
+        frames: places in the file of the frames that are seen; all by default.
+
+    Attributes:
+        facts: as given, or as known.
+        times: of the frames that are seen; the one time 0 where there is no time.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        facts: Facts | None = None,
+        samples: range | None = None,
+        frames: range | None = None,
+    ) -> None:
+        self.path, self.files = Path(path), (Path(path),)
+        if not self.path.is_file():
+            raise FileNotFoundError(expected("a data file", f"no file at {self.path}", "another path"))
+        if facts is None and self.path.stem not in PUBLISHED:
+            hint = f"facts=Facts(...), or {did_you_mean(self.path.stem, PUBLISHED)}"
+            raise ValueError(expected("a file named like a published set", repr(self.path.name), hint))
+        self.facts = facts or PUBLISHED[self.path.stem]
+        with self._open() as file:
+            self._layout = layout_of(file, self.facts, self.path.name)
+        self.samples = _within(samples, self._layout.samples, "samples")
+        self.frames = _within(frames, self._layout.frames, "frames")
+        start, end = self.facts.span or (0.0, 0.0)
+        every = torch.linspace(start, end, self._layout.frames)
+        self.times = every[torch.tensor(self.frames)]
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def frame(self, sample: int, place: int) -> Tensor:
+        at = self.frames[place]
+        with self._open() as file:
+            return self._layout.fields(file, self.samples[sample], slice(at, at + 1))[0]
+
+    def trajectory(self, sample: int) -> Tensor:
+        places = slice(self.frames.start, self.frames.stop, self.frames.step)
+        with self._open() as file:
+            return self._layout.fields(file, self.samples[sample], places)
+
+    def coefficients(self, sample: int, place: int) -> Tensor | None:
+        with self._open() as file:
+            return self._layout.coefficients(file, self.samples[sample], self.frames[place])
+
+    def cloud(self, sample: int) -> PointCloud:
+        return self._shared_cloud if self._layout.fixed else self._read_cloud(self.samples[sample])
+
+    @cached_property
+    def _shared_cloud(self) -> PointCloud:
+        with torch.inference_mode(False):  # what is kept serves training too
+            return self._read_cloud(0)
+
+    def _read_cloud(self, sample: int) -> PointCloud:
+        with self._open() as file:
+            return PointCloud(self._layout.points(file, sample), self.facts.period)
+
+    def _open(self) -> h5py.File:
+        with named_damage(self.path):
+            return h5py.File(self.path, "r")
+
+
+def _within(places: range | None, count: int, name: str) -> range:
+    """Places in the file that are there, in ascending order."""
+    if places is None:
+        return range(count)
+    if not places or places.step < 1 or places[0] < 0 or places[-1] >= count:
+        raise ValueError(
+            expected(f"ascending {name} from 0 to {count - 1}", places, f"{name}=range({count})")
+        )
+    return places
+
+
+@DATASETS.register("rigno_file")
+def rigno_file(
+    path: str,
+    samples: Sequence[int] = (512, 128, 256),
+    leads: Sequence[int] = (1,),
+    stride: int = 1,
+    last: int | None = None,
+    like: str | None = None,
+) -> dict[str, FramePairs | Solutions]:
+    """A published data set from its file, as RIGNO's authors split it.
+
+    Training takes the first samples of the file, validation the next, and testing the last. Where there is
+    time, x and y are frames, otherwise x holds the coefficients and y the solution.
+
+    Args:
+        path: of the file.
+        samples: for training, validation and test.
+        leads: frames between x and y.
+        stride: every so many frames of the file are seen.
+        last: place in the file of the last frame that is seen; the end by default.
+        like: the name of the published set; the file's own by default.
+    """
+    train, valid, test = three("samples", samples, (512, 128, 256))
+    if stride < 1:
+        raise ValueError(expected("stride >= 1", stride, "stride=2"))
+    if like is not None and like not in PUBLISHED:
+        raise ValueError(expected("a published data set", repr(like), did_you_mean(like, PUBLISHED)))
+    facts = None if like is None else PUBLISHED[like]
+    whole = RignoFile(path, facts)
+    if train + valid + test > len(whole):
+        raise ValueError(expected(f"at most {len(whole)} samples in all", list(samples), "fewer of them"))
+    frames = range(0, len(whole.times) if last is None else last + 1, stride)
+    places = {
+        "train": range(train),
+        "valid": range(train, train + valid),
+        "test": range(len(whole) - test, len(whole)),
+    }
+    parts = {split: RignoFile(path, facts, place, frames) for split, place in places.items()}
+    if whole.facts.span is None:
+        return {split: Solutions(part) for split, part in parts.items()}
+    return {split: FramePairs(part, leads) for split, part in parts.items()}

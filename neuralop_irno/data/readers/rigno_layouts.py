@@ -1,0 +1,139 @@
+"""The two layouts of RIGNO's files, each read by the same four questions.
+
+    points   u (samples, T, N, V),  x (1 or samples, 1, N, d),  and maybe c (samples, 1 or T, N, C)
+    grid     velocity, data or solution (samples, T, V, H, W),  and maybe c or source (samples, H, W)
+
+One variable on a grid has no axis V, and where there is no time either, there is no axis T.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from neuralop_irno.data.readers.hdf5 import array, numbers
+from neuralop_irno.data.readers.published import Facts
+from neuralop_irno.errors import expected
+
+GRID_NAMES = ("velocity", "data", "solution")
+
+
+class Layout(ABC):
+    """Where things are in a file. ``file`` is the open one; nothing more is read of it than what is returned.
+
+    Attributes:
+        samples: how many there are.
+        frames: how many of each.
+        fixed: whether all samples are on the same points.
+    """
+
+    samples: int
+    frames: int
+    fixed: bool
+
+    @abstractmethod
+    def fields(self, file: Any, sample: int, places: slice) -> Tensor:
+        """Some frames of a sample, ``(T, N, V)``."""
+
+    @abstractmethod
+    def coefficients(self, file: Any, sample: int, place: int) -> Tensor | None:
+        """What is known of a sample besides, ``(N, C)``."""
+
+    @abstractmethod
+    def points(self, file: Any, sample: int) -> Tensor:
+        """Where a sample lives, ``(N, d)``."""
+
+
+def layout_of(file: Any, facts: Facts, name: str) -> Layout:
+    """The layout that a file has, by the arrays that are in it."""
+    if "u" in file and "x" in file:
+        return PointLayout(file, facts, name)
+    for grid in GRID_NAMES:
+        if grid in file:
+            return GridLayout(file, grid, facts, name)
+    wanted = f"u and x, or one of {', '.join(GRID_NAMES)}, in {name}"
+    raise ValueError(expected(wanted, sorted(file), "another file"))
+
+
+class PointLayout(Layout):
+    """Fields on points, which all samples share or not."""
+
+    def __init__(self, file: Any, facts: Facts, name: str) -> None:
+        u, x = array(file, "u").shape, array(file, "x").shape
+        self.variables = len(facts.groups)
+        if len(u) != 4 or u[3] < self.variables:
+            wanted = f"u (samples, T, N, {self.variables} or more) in {name}"
+            raise ValueError(expected(wanted, u, "facts=Facts(...) of this set"))
+        self.samples, self.frames, count = u[:3]
+        dim = len(facts.low)
+        self.fixed = x[0] == 1
+        if x not in ((1, 1, count, dim), (self.samples, 1, count, dim)):
+            wanted = f"x (1 or {self.samples}, 1, {count}, {dim}) in {name}"
+            raise ValueError(expected(wanted, x, "facts=Facts(...) of this set"))
+        self.known = "c" in file
+        if self.known:
+            c = array(file, "c").shape
+            if len(c) != 4 or c[0] != self.samples or c[1] not in (1, self.frames) or c[2] != count:
+                wanted = f"c ({self.samples}, 1 or {self.frames}, {count}, C) in {name}"
+                raise ValueError(expected(wanted, c, "a file without c"))
+
+    def fields(self, file: Any, sample: int, places: slice) -> Tensor:
+        return _tensor(file["u"], (sample, places, slice(None), slice(self.variables)))
+
+    def coefficients(self, file: Any, sample: int, place: int) -> Tensor | None:
+        if not self.known:
+            return None
+        c = file["c"]
+        return _tensor(c, (sample, min(place, c.shape[1] - 1)))
+
+    def points(self, file: Any, sample: int) -> Tensor:
+        return _tensor(file["x"], (0 if self.fixed else sample, 0))
+
+
+class GridLayout(Layout):
+    """Fields on a grid, which is read row by row: x runs along the last axis, y along the one before."""
+
+    fixed = True
+
+    def __init__(self, file: Any, grid: str, facts: Facts, name: str) -> None:
+        shape = array(file, grid).shape
+        self.grid, self.facts, self.variables = grid, facts, len(facts.groups)
+        self.in_time = facts.span is not None
+        self.many = len(shape) == 4 + self.in_time
+        axes = ["samples", *["T"] * self.in_time, *["V"] * self.many, "H", "W"]
+        if len(shape) != len(axes) or self.variables > (shape[-3] if self.many else 1):
+            several = f"{self.variables} variables or more, {'' if self.in_time else 'no '}time"
+            wanted = f"{grid} (samples, [T,] [V,] H, W) with {several} in {name}"
+            raise ValueError(expected(wanted, shape, "facts=Facts(...) of this set"))
+        self.samples, self.frames = shape[0], shape[1] if self.in_time else 1
+        self.height, self.width = shape[-2:]
+        self.known = next((known for known in ("c", "source") if known in file), None)
+        if self.known and array(file, self.known).shape != (shape[0], *shape[-2:]):
+            wanted = f"{self.known} {(shape[0], *shape[-2:])} in {name}"
+            raise ValueError(expected(wanted, file[self.known].shape, "a file without it"))
+
+    def fields(self, file: Any, sample: int, places: slice) -> Tensor:
+        place = [sample, *[places] * self.in_time, *[slice(self.variables)] * self.many]
+        values = _tensor(file[self.grid], tuple(place))
+        return values.reshape(-1, self.variables, self.height * self.width).transpose(1, 2).contiguous()
+
+    def coefficients(self, file: Any, sample: int, place: int) -> Tensor | None:
+        return None if self.known is None else _tensor(file[self.known], sample).reshape(-1, 1)
+
+    def points(self, file: Any, sample: int) -> Tensor:
+        # A side that closes on itself has its last point one step before its first.
+        x, y = (
+            np.linspace(low, high, count, endpoint=not self.facts.periodic)
+            for low, high, count in zip(
+                self.facts.low, self.facts.high, (self.width, self.height), strict=True
+            )
+        )
+        return torch.from_numpy(np.stack(np.meshgrid(x, y), -1)).float().reshape(-1, 2)
+
+
+def _tensor(stored: Any, place: Any) -> Tensor:
+    return torch.from_numpy(numbers(stored, place))

@@ -1,0 +1,195 @@
+"""SuperBench: fields of the weather and their coarse images, for super-resolution.
+
+    FOLDER/{train,valid_1,valid_2,test_1,test_2}/*.h5      array "fields", (N, C, H, W), a year each
+
+Sets that end in 1 lie between the years of training, those that end in 2 after them. What is known of ERA5
+stands below; for other sets of the same layout, constants are given.
+"""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import accumulate
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from neuralop_irno.data.frames import GridPairs
+from neuralop_irno.data.patches import Crops, Tiles, View, Whole
+from neuralop_irno.data.readers.hdf5 import array, files_in, numbers, opened
+from neuralop_irno.data.scaling import Scaling
+from neuralop_irno.data.sizes import real, seed_of, whole
+from neuralop_irno.errors import did_you_mean, expected
+from neuralop_irno.registry import DATASETS
+
+ERA5_FIELDS = ("kinetic_energy_10m", "temperature_2m", "column_water_vapour")
+ERA5 = Scaling((6.3024, 278.3945, 18.4262), (3.7376, 21.0588, 16.4687))
+LOW = ("bicubic", "uniform", "noisy_uniform")
+
+
+def coarse(field: Tensor, factor: int, low: str = "bicubic") -> Tensor:
+    """Every so many points of a field: smoothed before, or as they are.
+
+    Args:
+        field: ``(C, H, W)``.
+        factor: how many times fewer points a side.
+        low: ``bicubic`` with smoothing, or ``uniform``, every so many points.
+
+    Example:
+        >>> coarse(torch.arange(6.0).expand(1, 6, 6), 3, "uniform").tolist()
+        [[[0.0, 3.0], [0.0, 3.0]]]
+    """
+    if low != "bicubic":
+        return field[..., ::factor, ::factor]
+    size = [n // factor for n in field.shape[-2:]]
+    return F.interpolate(field[None], size, mode="bicubic", align_corners=False, antialias=True)[0]
+
+
+def fine(field: Tensor, factor: int) -> Tensor:
+    """A coarse field on the fine grid, by bicubic interpolation: the baseline that every network has to beat.
+
+    Shapes:
+        - field: ``(C, H, W)``; returns: ``(C, factor * H, factor * W)``
+    """
+    size = [n * factor for n in field.shape[-2:]]
+    return F.interpolate(field[None], size, mode="bicubic", align_corners=False)[0]
+
+
+class SuperBench(GridPairs):
+    """From coarse fields, x, to fine ones, y, both scaled.
+
+    Rows and columns at the end that the factor does not divide are left out: of ERA5's 721 rows the last, at
+    the south pole. Only the patch that is asked for is read.
+
+    Args:
+        folder: of the data set.
+        parts: the folders in it that belong together, such as ``("valid_1", "valid_2")``.
+        factor: how many times coarser x is.
+        low: ``bicubic``, ``uniform``, or ``noisy_uniform``.
+        noise: with ``noisy_uniform``, in units of each field's deviation.
+        view: which patches of the fields; by default the whole ones.
+        upsample: whether x is brought to the grid of y by bicubic interpolation, so that a correction on that
+            grid can read it. Networks that do this themselves want it as it is.
+        scaling: that of ERA5 by default.
+        fields: the names of the channels; those of ERA5 by default.
+        seed: of the noise.
+
+    Attributes:
+        grid: points along the two axes of a whole field.
+    """
+
+    metric = "rfne"
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        parts: Sequence[str] = ("train",),
+        factor: int = 8,
+        low: str = "bicubic",
+        noise: float = 0.0,
+        view: View | None = None,
+        upsample: bool = True,
+        scaling: Scaling = ERA5,
+        fields: Sequence[str] = ERA5_FIELDS,
+        seed: int = 0,
+    ) -> None:
+        if low not in LOW:
+            raise ValueError(expected("a kind of coarse field", repr(low), did_you_mean(str(low), LOW)))
+        if (noise > 0) != (low == "noisy_uniform"):
+            got = f"noise={noise} for low='{low}'"
+            raise ValueError(expected("noise > 0 just for noisy_uniform", got, "noise=0.05"))
+        if factor < 1:
+            raise ValueError(expected("factor >= 1", factor, "factor=8"))
+        self.factor, self.low, self.noise, self.upsample, self.seed = factor, low, noise, upsample, seed
+        self.scaling, self.fields, self.view = scaling, tuple(fields), view or Whole()
+        self.files = tuple(path for part in parts for path in files_in(Path(folder) / part))
+        shapes = [self._shape(path) for path in self.files]
+        self._first = [0, *accumulate(count for count, _ in shapes)]
+        if len({grid for _, grid in shapes}) > 1:
+            found = sorted({grid for _, grid in shapes})
+            raise ValueError(expected("fields on one grid", found, "a folder for each data set"))
+        height, width = shapes[0][1]
+        self.grid = (height - height % factor, width - width % factor)
+        patch = self.view.shape(self.grid)
+        if any(n % factor for n in patch):
+            raise ValueError(expected(f"patches that {factor} divides", patch, f"size={8 * factor}"))
+        # Around the globe a field closes on itself, a part of it does not.
+        self.padding = ("replicate", "circular" if self.view == Whole() else "replicate")
+
+    def __len__(self) -> int:
+        return self._first[-1] * self.view.count(self.grid)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        index = range(len(self))[index]
+        field, place = divmod(index, self.view.count(self.grid))
+        y = self.scaling.apply(self._read(field, place)[None])[0]
+        x = coarse(y, self.factor, self.low)
+        if self.noise:
+            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + index)
+            x = x + self.noise * torch.randn(x.shape, generator=generator)
+        return {"x": fine(x, self.factor) if self.upsample else x.contiguous(), "y": y}
+
+    def _read(self, field: int, place: int) -> Tensor:
+        number = bisect_right(self._first, field) - 1
+        row, column = self.view.corner(self.grid, field, place)
+        height, width = self.view.shape(self.grid)
+        square = (slice(row, row + height), slice(column, column + width))
+        stored = opened(self.files[number])["fields"]
+        return torch.from_numpy(numbers(stored, (field - self._first[number], slice(None), *square)))
+
+    def _shape(self, path: Path) -> tuple[int, tuple[int, int]]:
+        shape = array(opened(path), "fields").shape
+        if len(shape) != 4 or shape[1] != len(self.fields):
+            wanted = f"an array 'fields' (N, {len(self.fields)}, H, W) in {path.name}"
+            raise ValueError(expected(wanted, shape, "fields=[...] with a name for each channel"))
+        return shape[0], (shape[2], shape[3])
+
+
+@DATASETS.register("superbench")
+def superbench(
+    folder: str,
+    factor: int = 8,
+    low: str = "bicubic",
+    noise: float = 0.0,
+    crop: int = 128,
+    crops: int = 8,
+    test: str = "test_1",
+    tiles: bool = False,
+    upsample: bool = True,
+    mean: Sequence[float] = ERA5.mean,
+    std: Sequence[float] = ERA5.std,
+    fields: Sequence[str] = ERA5_FIELDS,
+    seed: int = 0,
+) -> dict[str, SuperBench]:
+    """Weather from coarse fields, trained on crops, tested on whole fields.
+
+    Args:
+        folder: with train, valid_1, valid_2, test_1 and test_2.
+        factor: how many times coarser x is.
+        low: bicubic, uniform or noisy_uniform.
+        noise: with noisy_uniform, in units of each field's deviation.
+        crop: points a side of what is trained on.
+        crops: so many of every field.
+        test: the folder that is tested on; test_1 lies between the years of training, test_2 after them.
+        tiles: whether the test is on squares of the size of the crops too, which cover the fields.
+        upsample: whether x is brought to the grid of y.
+        mean: of each field; ERA5's by default.
+        std: of each field.
+        fields: their names.
+        seed: of crops and noise.
+    """
+    whole("crops", crops), seed_of(seed), whole("factor", factor), real("noise", noise, zero=True)
+    scaling = Scaling(tuple(mean), tuple(std))
+    views: dict[str, tuple[tuple[str, ...], View]] = {
+        "train": (("train",), Crops(crop, crops, seed)),
+        "valid": (("valid_1", "valid_2"), Crops(crop, crops, seed)),
+        "test": ((test,), Tiles(crop) if tiles else Whole()),
+    }
+    return {
+        split: SuperBench(folder, parts, factor, low, noise, view, upsample, scaling, fields, seed)
+        for split, (parts, view) in views.items()
+    }

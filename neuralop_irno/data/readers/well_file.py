@@ -1,0 +1,218 @@
+"""The layout of The Well's files, https://github.com/PolymathicAI/the_well: what is where in one of them.
+
+    attributes                  dataset_name, n_trajectories, and others that are not needed
+    dimensions                  attribute spatial_dims, the names of the axes; arrays time and one each
+    boundary_conditions/NAME    attributes bc_type (PERIODIC, OPEN, WALL) and associated_dims; array mask
+    scalars/NAME                [B,] [T]
+    t0_fields/NAME              numbers, t1_fields vectors, t2_fields matrices: [B,] [T,] *S [, D [, D]]
+
+Arrays say by attributes along which of these axes they vary; those along which they do not are left out,
+or are of length 1 in space. A field that does not vary in time is a constant one.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from neuralop_irno.data.readers.hdf5 import array, member, numbers, opened
+from neuralop_irno.errors import did_you_mean, expected
+
+ORDERS = ("t0_fields", "t1_fields", "t2_fields")
+PADDING = {"periodic": "circular", "open": "replicate", "wall": "zero"}
+"""What a boundary is to a correction. Where the two ends of an axis differ, it takes ``replicate``."""
+
+
+@dataclass(frozen=True)
+class Variable:
+    """An array of a file.
+
+    Attributes:
+        path: where it is in the file.
+        components: the names of its components; more than one for vectors and matrices.
+        of_sample: whether each trajectory has its own.
+        in_time: whether it changes with time.
+        along: for each axis of space, whether it varies along it.
+    """
+
+    path: str
+    components: tuple[str, ...]
+    of_sample: bool
+    in_time: bool
+    along: tuple[bool, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """As the statistics call it."""
+        return self.path.rpartition("/")[2]
+
+
+class WellFile:
+    """One file. Nothing is read but what is asked for, and the file stays open (see `hdf5`).
+
+    Args:
+        path: of the file.
+
+    Attributes:
+        name: of the data set that the file belongs to.
+        grid: points along each axis.
+        trajectories: how many there are.
+        frames: how many of each.
+        varying: the fields that change with time, in the order of the channels.
+        constant: those that do not.
+        parameters: the scalars that do not change with time.
+        signals: those that do.
+        boundary: what is at the low and the high end of each axis: periodic, open or wall.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        file = opened(self.path)
+        try:
+            self._describe(file)
+        except (LookupError, AttributeError, TypeError, OSError, RuntimeError) as error:
+            # Attributes that are missing, of another kind, or damaged.
+            problem = str(error).strip("'\"")
+            raise ValueError(
+                expected(f"the layout of The Well in {self.path.name}", problem, "docs/data.md")
+            ) from error
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The names of the channels of a frame."""
+        return tuple(name for variable in self.varying for name in variable.components)
+
+    def frames_at(self, trajectory: int, places: range) -> Tensor:
+        """Some frames of a trajectory, ``(T, C, *S)``."""
+        return torch.cat([self._field(v, trajectory, places) for v in self.varying], 1)
+
+    def constants_of(self, trajectory: int) -> Tensor:
+        """The constant fields of a trajectory, ``(C, *S)``."""
+        none = torch.zeros(0, *self.grid)
+        return torch.cat([none, *(self._field(v, trajectory, range(1))[0] for v in self.constant)])
+
+    def parameters_of(self, trajectory: int) -> Tensor:
+        """The scalars that do not change, ``(P,)``."""
+        return torch.tensor([float(self._values(v, trajectory, range(1))) for v in self.parameters])
+
+    def signals_at(self, trajectory: int, places: range) -> Tensor:
+        """The scalars that change, ``(T, P)``."""
+        none = torch.zeros(len(places), 0)
+        columns = [torch.from_numpy(self._values(v, trajectory, places))[:, None] for v in self.signals]
+        return torch.cat([none, *columns], 1)
+
+    def _describe(self, file: Any) -> None:
+        self.name = str(file.attrs["dataset_name"])
+        axes = _words(member(file, "dimensions"), "spatial_dims")
+        if not 1 <= len(axes) == len(set(axes)) <= 3:
+            raise ValueError(expected(f"1 to 3 axes in {self.path.name}", axes, "downloading it again"))
+        self.grid = tuple(int(array(file, f"dimensions/{axis}").shape[-1]) for axis in axes)
+        self.frames = self._times(array(file, "dimensions/time"))
+        self.trajectories = self._count(file.attrs["n_trajectories"])
+        fields = [v for order in range(len(ORDERS)) for v in self._fields(file, axes, order)]
+        self.varying = tuple(v for v in fields if v.in_time)
+        self.constant = tuple(v for v in fields if not v.in_time)
+        # What one field stores bounds the sizes that the attributes name; a field that is constant along an
+        # axis would be repeated as often as they say.
+        if not any(all(v.along) and (v.of_sample or self.trajectories == 1) for v in self.varying):
+            wanted = f"a field in {self.path.name} that varies along every axis, with time and trajectory"
+            raise ValueError(expected(wanted, [v.name for v in fields], "downloading it again"))
+        scalars = [self._scalar(file, name) for name in _words(member(file, "scalars"), "field_names")]
+        self.parameters = tuple(v for v in scalars if not v.in_time)
+        self.signals = tuple(v for v in scalars if v.in_time)
+        self.boundary = self._boundary(member(file, "boundary_conditions"), axes)
+
+    def _times(self, times: Any) -> int:
+        """How many frames there are: one for each time, which have to ascend."""
+        values = numbers(times)
+        if values.ndim != 1 or (np.diff(values) <= 0).any():
+            got = f"unsorted ones, shape {values.shape}"
+            raise ValueError(expected(f"ascending times in {self.path.name}", got, "downloading it again"))
+        return len(values)
+
+    def _count(self, value: Any) -> int:
+        if not isinstance(value, (int, np.integer)) or value < 1:
+            wanted = f"n_trajectories >= 1 in {self.path.name}"
+            raise ValueError(expected(wanted, repr(value), "downloading it again"))
+        return int(value)
+
+    def _fields(self, file: Any, axes: list[str], order: int) -> list[Variable]:
+        found = []
+        for name in _words(member(file, ORDERS[order]), "field_names"):
+            path = f"{ORDERS[order]}/{name}"
+            stored = array(file, path)
+            tails = ["".join(tail) for tail in product(axes, repeat=order)]
+            components = tuple(f"{name}_{tail}" if tail else str(name) for tail in tails)
+            along = tuple(bool(varies) for varies in np.atleast_1d(stored.attrs["dim_varying"]))
+            variable = Variable(path, components, *_varies(stored), along)
+            lead, tail = self._lead(variable), (len(axes),) * order
+            space = stored.shape[len(lead) : len(stored.shape) - order]
+            held = tuple(n for n, varies in zip(self.grid, along, strict=False) if varies and n > 1)
+            fits = len(along) == len(axes) and stored.shape == (*lead, *space, *tail)
+            if not fits or held != tuple(n for n in space if n > 1):
+                wanted = f"{path} in {self.path.name} of shape {(*lead, *held, *tail)}, by its attributes"
+                raise ValueError(expected(wanted, stored.shape, "downloading it again"))
+            found.append(variable)
+        return found
+
+    def _lead(self, variable: Variable) -> tuple[int, ...]:
+        """The axes of an array before those of space."""
+        return (self.trajectories,) * variable.of_sample + (self.frames,) * variable.in_time
+
+    def _scalar(self, file: Any, name: str) -> Variable:
+        stored = array(file, f"scalars/{name}")
+        variable = Variable(f"scalars/{name}", (name,), *_varies(stored))
+        if stored.shape != self._lead(variable):
+            wanted = f"scalars/{name} in {self.path.name} of shape {self._lead(variable)}"
+            raise ValueError(expected(wanted, stored.shape, "downloading it again"))
+        return variable
+
+    def _boundary(self, group: Any, axes: list[str]) -> tuple[tuple[str, str], ...]:
+        """Open, unless a condition says otherwise; a wall has to be one all along."""
+        ends = {axis: ["open", "open"] for axis in axes}
+        for name in group:
+            condition = member(group, name)
+            kind = str(condition.attrs["bc_type"]).lower()
+            if kind not in PADDING:
+                wanted = f"a boundary condition in {self.path.name}"
+                raise ValueError(expected(wanted, repr(kind), did_you_mean(kind, PADDING)))
+            mask, along = numbers(array(condition, "mask")) != 0, _words(condition, "associated_dims")
+            if len(along) != mask.ndim or not ends.keys() >= set(along):
+                wanted = f"axes of the mask {name} in {self.path.name}, {mask.ndim} of {axes}"
+                raise ValueError(expected(wanted, along, "downloading it again"))
+            for place, axis in enumerate(along):
+                for end, cell in enumerate((0, -1)):
+                    edge = mask.take(cell, axis=place)
+                    if edge.all() if kind == "wall" else edge.any():
+                        ends[axis][end] = kind
+        return tuple((low, high) for low, high in ends.values())
+
+    def _values(self, variable: Variable, trajectory: int, places: range) -> Any:
+        index: tuple[int | slice, ...] = (trajectory,) if variable.of_sample else ()
+        if variable.in_time:
+            index += (slice(places.start, places.stop, places.step),)
+        return numbers(opened(self.path)[variable.path], index)
+
+    def _field(self, variable: Variable, trajectory: int, places: range) -> Tensor:
+        values = torch.from_numpy(self._values(variable, trajectory, places))
+        times = len(places) if variable.in_time else 1
+        sizes = [n if varies else 1 for n, varies in zip(self.grid, variable.along, strict=True)]
+        values = values.reshape(times, *sizes, len(variable.components))
+        return values.expand(times, *self.grid, -1).movedim(-1, 1)
+
+
+def _words(holder: Any, attribute: str) -> list[str]:
+    """The words in an attribute."""
+    return [str(word) for word in np.atleast_1d(holder.attrs[attribute])]
+
+
+def _varies(stored: Any) -> tuple[bool, bool]:
+    """Whether an array is of each trajectory, and of each time."""
+    return bool(stored.attrs["sample_varying"]), bool(stored.attrs["time_varying"])

@@ -1,0 +1,127 @@
+"""Trajectories in a Zarr store: an array of frames, (trajectories, T, C, *S)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from neuralop_irno.data.frames import Frames, FrameWindows
+from neuralop_irno.data.readers.zarr_store import files_of, opened_array, read_part
+from neuralop_irno.data.scaling import Scaling
+from neuralop_irno.data.sizes import three
+from neuralop_irno.errors import expected
+from neuralop_irno.registry import DATASETS
+
+
+class ZarrFields(Frames):
+    """Some trajectories of an array.
+
+    The array may say in its attributes what it is: ``fields``, the names of the channels, and ``padding``,
+    one word an axis. Only the chunks that the frames lie in are read.
+
+    Args:
+        path: of the store.
+        array: its name in there.
+        trajectories: places in the array of those that are seen; all by default.
+        fields: names of the channels, where the array does not say.
+        padding: one word an axis, where the array does not say.
+        metric: in which results are told.
+        scaling: from the units of the store; as they are by default.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        array: str = "frames",
+        trajectories: range | None = None,
+        fields: Sequence[str] | None = None,
+        padding: Sequence[str] | None = None,
+        metric: str = "vrmse",
+        scaling: Scaling | None = None,
+    ) -> None:
+        self.path, self.array, self.metric = str(path), array, metric
+        stored = opened_array(self.path, array)
+        if len(stored.shape) < 4:
+            wanted = f"{array} (trajectories, T, C, *S) in {Path(path).name}"
+            raise ValueError(expected(wanted, stored.shape, "an axis of channels"))
+        count, frames, channels = stored.shape[:3]
+        self.places = range(count) if trajectories is None else trajectories
+        if not self.places or min(self.places) < 0 or max(self.places) >= count:
+            raise ValueError(expected(f"trajectories from 0 to {count - 1}", self.places, f"range({count})"))
+        self.lengths = [frames] * len(self.places)
+        axes = len(stored.shape) - 3
+        self.fields = _words("fields", fields, stored, [f"field {c}" for c in range(channels)])
+        self.padding = _words("padding", padding, stored, ["replicate"] * axes)
+        self.scaling = scaling or Scaling.none(channels)
+        self.files = files_of(self.path)
+
+    def read(self, trajectory: int, places: range) -> Tensor:
+        when = slice(places.start, places.stop, places.step)
+        frames = read_part(self.path, self.array, (self.places[trajectory], when))
+        return self.scaling.apply(torch.from_numpy(frames))
+
+
+def _words(name: str, given: Sequence[str] | None, stored: Any, default: Sequence[str]) -> tuple[str, ...]:
+    """One word for each field or axis: as given, as the array says, or by default."""
+    words = given or stored.attrs.get(name) or default
+    listed = isinstance(words, (list, tuple)) and all(isinstance(word, str) for word in words)
+    if not listed or len(words) != len(default):
+        got = list(words) if listed else repr(words)
+        raise ValueError(expected(f"{len(default)} words for {name}", got, f"{name}=[...]"))
+    return tuple(words)
+
+
+@DATASETS.register("zarr")
+def zarr_fields(
+    path: str,
+    trajectories: Sequence[int],
+    array: str = "frames",
+    inputs: int = 1,
+    outputs: int = 1,
+    stride: int = 1,
+    step: int = 1,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    padding: Sequence[str] | None = None,
+    metric: str = "vrmse",
+) -> dict[str, FrameWindows]:
+    """Trajectories from a Zarr store, from some frames to the next.
+
+    Args:
+        path: of the store.
+        trajectories: so many for training, validation and test, the first, the next, and the last ones.
+        array: its name, with axes (trajectories, T, C, *S).
+        inputs: frames in x.
+        outputs: frames in y.
+        stride: frames between the starts of two windows.
+        step: frames of the file from one frame of a window to the next.
+        mean: of each field, to be taken off.
+        std: of each field, to divide by.
+        padding: how the grid goes on beyond each axis; what the array says, by default.
+        metric: in which results are told.
+    """
+    whole = ZarrFields(path, array)
+    train, valid, test = three("trajectories", trajectories, (64, 8, 16))
+    count = len(whole.lengths)
+    if train + valid + test > count:
+        raise ValueError(
+            expected(f"at most {count} trajectories in all", list(trajectories), "fewer of them")
+        )
+    channels = len(whole.fields)
+    scaling = Scaling(tuple(mean or [0.0] * channels), tuple(std or [1.0] * channels))
+    parts = {
+        "train": range(train),
+        "valid": range(train, train + valid),
+        "test": range(count - test, count),
+    }
+    return {
+        split: FrameWindows(
+            ZarrFields(path, array, part, None, padding, metric, scaling), inputs, outputs, stride, step
+        )
+        for split, part in parts.items()
+    }

@@ -1,0 +1,113 @@
+"""Arrays in Zarr stores, opened once in each process: every chunk of them is there.
+
+Zarr reads a chunk whose file is missing as its fill value, mostly zeros, and allows any shape without a file.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from itertools import product
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neuralop_irno.data.finite import finite, spelled
+from neuralop_irno.data.readers.hdf5 import LARGEST_CHUNK
+from neuralop_irno.errors import did_you_mean, expected
+
+EMPTY = 2**64 - 1
+"""Offset and size, in the index of a shard, of a chunk that was not written."""
+
+
+def opened_array(path: str, name: str) -> Any:
+    """An array of numbers in a store, open for reading.
+
+    Raises:
+        FileNotFoundError: nothing is at the path.
+        ValueError: it is no store, has no such array, or not all chunks of the array.
+    """
+    return _opened(path, name, os.getpid())
+
+
+def read_part(path: str, name: str, place: Any) -> Any:
+    """A part of an array in single precision.
+
+    Raises:
+        ValueError: it is damaged, or not finite.
+    """
+    stored = opened_array(path, name)
+    try:
+        with np.errstate(over="ignore"):
+            values = np.asarray(stored[place], dtype=np.float32)
+    except Exception as error:  # on damaged chunks the decoders of zarr fail as they may
+        raise _damaged(Path(path), error) from error
+    return finite(values, f"{name}{spelled(place)} in {Path(path).name}")
+
+
+def files_of(path: str) -> tuple[Path, ...]:
+    """All files of a store: metadata and chunks."""
+    return tuple(sorted(file for file in Path(path).rglob("*") if file.is_file()))
+
+
+@lru_cache(maxsize=128)
+def _opened(path: str, name: str, process: int) -> Any:
+    try:
+        import zarr
+    except ImportError as error:
+        raise ImportError(
+            expected("zarr for Zarr stores", "none", "pip install neuralop_irno[zarr]")
+        ) from error
+    source = Path(path)
+    if not source.exists():
+        raise FileNotFoundError(expected("a Zarr store", f"nothing at {source}", "another path"))
+    if not source.is_dir():
+        raise ValueError(expected("a Zarr store as a folder", f"the file {source.name}", "unpacking it"))
+    try:
+        group = zarr.open_group(path, mode="r")
+        names = sorted(group.array_keys())
+        stored: Any = group[name] if name in names else None
+    except Exception as error:  # on damaged metadata zarr fails as it may
+        raise _damaged(source, error) from error
+    if stored is None:
+        raise ValueError(expected(f"an array of {source.name}", repr(name), did_you_mean(name, names)))
+    if stored.dtype.kind not in "biuf":
+        wanted = f"{name} of {source.name} as numbers"
+        raise ValueError(expected(wanted, f"entries of the kind {stored.dtype}", "another array"))
+    _check_chunks(stored, source / name)
+    return stored
+
+
+def _check_chunks(stored: Any, folder: Path) -> None:
+    name = f"{folder.name} of {folder.parent.name}"
+    block = stored.shards or stored.chunks
+    if not 0 < prod(block) * stored.dtype.itemsize <= LARGEST_CHUNK:
+        wanted = f"chunks of {name} of at most {LARGEST_CHUNK} bytes"
+        raise ValueError(expected(wanted, block, "smaller chunks"))
+    counts = [-(-n // size) for n, size in zip(stored.shape, block, strict=True)]
+    there = {file.relative_to(folder).as_posix() for file in files_of(str(folder))}
+    missing = prod(counts) - len(there)
+    if missing <= 0:  # so that the keys of an array of any size are not listed
+        keys = {stored.metadata.encode_chunk_key(place) for place in product(*map(range, counts))}
+        missing = len(keys - there)
+        if not missing and stored.shards:
+            missing = sum(_empty_in_shard(folder / key, prod(block) // prod(stored.chunks)) for key in keys)
+    if missing > 0 or not prod(counts):
+        hint = "writing them: zarr.config.set({'array.write_empty_chunks': True}) stores chunks of zeros too"
+        wanted = f"all {prod(counts)} chunks of {name}" if prod(counts) else f"numbers in {name}"
+        raise ValueError(expected(wanted, f"{missing} missing" if prod(counts) else stored.shape, hint))
+
+
+def _empty_in_shard(path: Path, chunks: int) -> int:
+    """Chunks of a shard that were not written, by the index at its end: 16 bytes each, and a checksum."""
+    with path.open("rb") as file:
+        file.seek(max(path.stat().st_size - 16 * chunks - 4, 0))
+        index = np.frombuffer(file.read(16 * chunks), dtype="<u8")
+    return chunks - int((index.reshape(-1, 2)[:, 1] != EMPTY).sum()) if index.size == 2 * chunks else chunks
+
+
+def _damaged(source: Path, error: Exception) -> ValueError:
+    problem = " ".join(str(error).split()) or type(error).__name__
+    return ValueError(expected(f"a Zarr group in {source.name}", problem, "zarr.open_group, or another copy"))

@@ -1,0 +1,142 @@
+"""Turbulence, Burgers' and Kuramoto-Sivashinsky's equation as data sets of frames and those that follow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from neuralop_irno.data.fields import SPLITS, Splits, check_windows, windows
+from neuralop_irno.data.sizes import device_of, fits, seed_of, three, whole
+from neuralop_irno.data.solvers.burgers import Burgers
+from neuralop_irno.data.solvers.flow import PeriodicFlow
+from neuralop_irno.data.solvers.kuramoto_sivashinsky import KuramotoSivashinsky
+from neuralop_irno.data.solvers.turbulence import Turbulence
+from neuralop_irno.registry import DATASETS
+
+
+@DATASETS.register("turbulence")
+def turbulence(
+    trajectories: Sequence[int] = (64, 8, 16),
+    frames: int = 40,
+    frame: float = 0.1,
+    size: int = 32,
+    resolution: int = 64,
+    outputs: int = 4,
+    stride: int = 1,
+    viscosity: float = 4e-3,
+    warmup: float = 4.0,
+    seed: int = 0,
+    device: str = "cpu",
+) -> Splits:
+    """Two-dimensional turbulence: from the vorticity now to its next frames.
+
+    x holds the vorticity and the forcing, y the vorticity of the next ``outputs`` frames, all in units
+    of the training set's standard deviation. With the forcing in x the problem is the same wherever the
+    square begins. The splits are different flows, not different times of one flow.
+
+    Args:
+        trajectories: flows for training, validation and test.
+        frames: snapshots of each.
+        frame: the time between them.
+        size: points a side.
+        resolution: points a side that the solver works on.
+        outputs: frames in y.
+        stride: frames between the starts of two training windows.
+        viscosity: the smaller, the finer the scales.
+        warmup: time before the first snapshot.
+        seed: of the flows.
+        device: where the solver runs.
+    """
+    check_windows(frames, 1, outputs, stride)  # before hours of solving
+    flow = Turbulence(resolution, viscosity, device=device_of(device))
+    fields = _splits(flow, trajectories, frames, frame, size, warmup, seed)
+    scale = fields["train"].std()
+    forcing = flow.grid.coarsen(flow.grid.transform(flow.forcing), size).cpu()
+    return {
+        split: windows(
+            field / scale, 1, outputs, stride if split == "train" else outputs, forcing / forcing.std()
+        )
+        for split, field in fields.items()
+    }
+
+
+@DATASETS.register("burgers")
+def burgers(
+    trajectories: Sequence[int] = (64, 8, 16),
+    frames: int = 20,
+    frame: float = 0.1,
+    size: int = 64,
+    dim: int = 1,
+    outputs: int = 1,
+    viscosity: float = 0.02,
+    seed: int = 0,
+    device: str = "cpu",
+) -> Splits:
+    """Steepening waves in one, two or three dimensions: from one frame to the next ``outputs``.
+
+    Args:
+        trajectories: flows for training, validation and test.
+        frames: snapshots of each.
+        frame: the time between them.
+        size: points a side.
+        dim: 1, 2 or 3.
+        outputs: frames in y.
+        viscosity: the smaller, the steeper the fronts.
+        seed: of the flows.
+        device: where the solver runs.
+    """
+    check_windows(frames, 1, outputs, outputs)
+    fields = _splits(
+        Burgers(size, dim, viscosity, device=device_of(device)), trajectories, frames, frame, size, 0.0, seed
+    )
+    return {split: windows(field, 1, outputs, outputs) for split, field in fields.items()}
+
+
+@DATASETS.register("kuramoto_sivashinsky")
+def kuramoto_sivashinsky(
+    trajectories: Sequence[int] = (64, 8, 16),
+    frames: int = 40,
+    frame: float = 1.0,
+    size: int = 64,
+    length: float = 36.0,
+    outputs: int = 1,
+    warmup: float = 100.0,
+    seed: int = 0,
+    device: str = "cpu",
+) -> Splits:
+    """Chaos on a line: from one frame to the next ``outputs``.
+
+    Args:
+        trajectories: flows for training, validation and test.
+        frames: snapshots of each.
+        frame: the time between them.
+        size: points.
+        length: of the line.
+        outputs: frames in y.
+        warmup: time before the first snapshot.
+        seed: of the flows.
+        device: where the solver runs.
+    """
+    check_windows(frames, 1, outputs, outputs)
+    flow = KuramotoSivashinsky(size, length, device=device_of(device))
+    fields = _splits(flow, trajectories, frames, frame, size, warmup, seed)
+    return {split: windows(field, 1, outputs, outputs) for split, field in fields.items()}
+
+
+def _splits(
+    flow: PeriodicFlow,
+    trajectories: Sequence[int],
+    frames: int,
+    frame: float,
+    size: int,
+    warmup: float,
+    seed: int,
+) -> dict[str, Tensor]:
+    counts = three("trajectories", trajectories, (64, 8, 16))
+    seed_of(seed)
+    fits(sum(counts) * whole("frames", frames) * float(whole("size", size)) ** flow.grid.dim)
+    return {
+        split: flow.run(count, frames, frame, seed=3 * seed + place, warmup=warmup, size=size).cpu()
+        for place, (split, count) in enumerate(zip(SPLITS, counts, strict=True))
+    }

@@ -1,0 +1,114 @@
+"""Problems on meshes with holes, as graphs: every sample has a mesh, and so a size, of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+from neuralop_irno.data.graphs import GraphDataset, as_graph
+from neuralop_irno.data.mesh import Array, TriangleMesh, random_holes, square_with_holes
+from neuralop_irno.data.sizes import fits, real, seed_of, three, whole
+from neuralop_irno.data.solvers.finite_elements import advection_diffusion, wave
+from neuralop_irno.registry import DATASETS
+
+NUMBERS_A_NODE = 40
+"""Of a mesh with its fields: edges and triangles are pairs and triples of eight bytes."""
+
+
+@DATASETS.register("advection_diffusion")
+def heat_in_wind(
+    samples: Sequence[int] = (64, 8, 16),
+    spacing: float = 0.06,
+    holes: int = 3,
+    time: float = 0.15,
+    outputs: int = 1,
+    diffusivity: float = 0.02,
+    seed: int = 0,
+) -> dict[str, GraphDataset]:
+    """Heat that diffuses and drifts between cold holes, each sample on its own mesh, in its own wind.
+
+    x holds the temperature now, the two components of the wind and the indicator of the boundary; y the
+    temperature at the ends of the next ``outputs`` spans of ``time``.
+
+    Args:
+        samples: graphs for training, validation and test.
+        spacing: of the nodes.
+        holes: at most so many.
+        time: between frames.
+        outputs: frames in y.
+        diffusivity: the smaller, the finer the scales that stay.
+        seed: of meshes, winds and starts.
+    """
+    real("diffusivity", diffusivity, zero=True)
+    _check_times(time, outputs)
+
+    def solve(mesh: TriangleMesh, start: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+        angle, speed = rng.uniform(0, 2 * np.pi), rng.uniform(0.3, 1.0)
+        wind = (float(speed * np.cos(angle)), float(speed * np.sin(angle)))
+        start = np.where(mesh.boundary, 0.0, start)
+        times = np.linspace(time, time * outputs, outputs)
+        known = [start, np.full_like(start, wind[0]), np.full_like(start, wind[1]), mesh.boundary]
+        return np.stack(known, 1), advection_diffusion(mesh, start, times, diffusivity, wind).T
+
+    return _splits(solve, samples, spacing, holes, seed)
+
+
+@DATASETS.register("waves")
+def waves(
+    samples: Sequence[int] = (64, 8, 16),
+    spacing: float = 0.06,
+    holes: int = 3,
+    time: float = 0.15,
+    outputs: int = 1,
+    seed: int = 0,
+) -> dict[str, GraphDataset]:
+    """Waves from rest between reflecting walls and holes, each sample on its own mesh.
+
+    x holds the displacement at rest and the indicator of the boundary; y the displacement at the ends of
+    the next ``outputs`` spans of ``time``. Arguments as in `heat_in_wind`.
+    """
+    _check_times(time, outputs)
+
+    def solve(mesh: TriangleMesh, start: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+        times = np.linspace(time, time * outputs, outputs)
+        return np.stack([start, mesh.boundary], 1), wave(mesh, start, times).T
+
+    return _splits(solve, samples, spacing, holes, seed)
+
+
+Solve = Callable[[TriangleMesh, Array, np.random.Generator], tuple[Array, Array]]
+
+
+def _splits(
+    solve: Solve, samples: Sequence[int], spacing: float, holes: int, seed: int
+) -> dict[str, GraphDataset]:
+    counts = three("samples", samples, (64, 8, 16))
+    seed_of(seed), whole("holes", holes, 1, 1000)
+    fits(sum(counts) * NUMBERS_A_NODE / real("spacing", spacing, least=1e-6, most=0.5) ** 2)
+    result = {}
+    for place, (split, count) in enumerate(zip(("train", "valid", "test"), counts, strict=True)):
+        graphs = []
+        for number in range(count):
+            own = 1_000_003 * seed + 100_003 * place + number
+            rng = np.random.default_rng(own)
+            mesh = square_with_holes(spacing, random_holes(int(rng.integers(1, holes + 1)), own), own)
+            x, y = solve(mesh, _bumps(mesh.pos, rng), rng)
+            graphs.append(as_graph(mesh, torch.from_numpy(x), torch.from_numpy(y)))
+        result[split] = GraphDataset(graphs)
+    return result
+
+
+def _check_times(time: float, outputs: int) -> None:
+    real("time", time, most=1e4), whole("outputs", outputs, most=10_000)
+
+
+def _bumps(pos: Array, rng: np.random.Generator) -> Array:
+    """A few Gaussian hills and hollows, of unit size."""
+    field = np.zeros(len(pos))
+    for _ in range(int(rng.integers(3, 7))):
+        width = rng.uniform(0.05, 0.15)
+        squared = ((pos - rng.uniform(0.1, 0.9, size=2)) ** 2).sum(1)
+        field += rng.choice([-1.0, 1.0]) * rng.uniform(0.5, 1.5) * np.exp(-squared / (2 * width**2))
+    return field / max(float(field.std()), 1e-9)

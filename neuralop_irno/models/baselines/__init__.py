@@ -1,0 +1,1 @@
+"""Base operators of other works, to compare with."""

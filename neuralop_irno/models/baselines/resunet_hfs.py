@@ -1,0 +1,122 @@
+"""A residual U-Net whose feature maps pass through high-frequency scaling."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from neuralop_irno.errors import did_you_mean, expected
+from neuralop_irno.models.baselines.high_frequency import HighFrequencyScaling
+
+PADDINGS: dict[str, Literal["zeros", "circular", "replicate", "reflect"]] = {
+    "zero": "zeros",
+    "circular": "circular",
+    "replicate": "replicate",
+    "reflect": "reflect",
+}
+"""Our words for a boundary, and torch's."""
+
+
+class ResUNetHFS(nn.Module):
+    """Residual blocks at ``len(features) + 1`` resolutions, joined by skips, each followed by a scaling.
+
+    Patches halve with the grid, so that at every level they cover the same part of the domain: the coarsest
+    has patches of a single cell.
+
+    Args:
+        in_channels: channels of x.
+        out_channels: channels of the answer.
+        features: channels of each level, the finest first.
+        bottleneck: channels of the coarsest grid.
+        padding: ``zero`` (as published), ``circular``, ``replicate`` or ``reflect``.
+        scaling: False leaves the high-frequency scaling out, for the network that it is compared with.
+
+    Shapes:
+        - x: ``(B, in_channels, H, W)``, H and W multiples of ``2 ** len(features)``
+        - returns: ``(B, out_channels, H, W)``
+
+    Example:
+        >>> ResUNetHFS(2, 1, features=(4, 8), bottleneck=8)(torch.randn(1, 2, 8, 12)).shape
+        torch.Size([1, 1, 8, 12])
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        features: Sequence[int] = (32, 64, 64, 128, 128),
+        bottleneck: int = 256,
+        padding: str = "zero",
+        scaling: bool = True,
+    ) -> None:
+        super().__init__()
+        if padding not in PADDINGS:
+            raise ValueError(expected("a padding mode", repr(padding), did_you_mean(padding, PADDINGS)))
+        if not features:
+            raise ValueError(expected("features of at least one level", list(features), "[32, 64]"))
+        self.in_channels, self.out_channels = in_channels, out_channels
+        self.stride = 2 ** len(features)
+        patches = [self.stride // 2**level for level in range(1, len(features) + 1)]
+        inputs = [in_channels, *features[:-1]]
+        above = [*features[1:], bottleneck]
+
+        def scaled(block: nn.Module, channels: int, patch: int) -> nn.Module:
+            return nn.Sequential(block, HighFrequencyScaling(channels, patch)) if scaling else block
+
+        self.encoders = nn.ModuleList(
+            scaled(_ResidualBlock(i, o, padding, nn.GroupNorm(1, o), nn.GroupNorm(1, o)), o, patch)
+            for i, o, patch in zip(inputs, features, patches, strict=True)
+        )
+        middle = _ResidualBlock(
+            features[-1], bottleneck, padding, nn.GroupNorm(1, bottleneck), nn.GroupNorm(1, bottleneck)
+        )
+        self.bottleneck = scaled(middle, bottleneck, 1)
+        self.refine = nn.ModuleList(
+            nn.ConvTranspose2d(coarse, o, 2, stride=2) for coarse, o in zip(above, features, strict=True)
+        )
+        self.decoders = nn.ModuleList(
+            scaled(_ResidualBlock(2 * o, o, padding, nn.BatchNorm2d(o), nn.BatchNorm2d(o)), o, patch)
+            for o, patch in zip(features, patches, strict=True)
+        )
+        self.last = nn.Conv2d(features[0], out_channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if any(size % self.stride for size in x.shape[2:]):
+            raise ValueError(
+                expected(f"sizes that {self.stride} divides", tuple(x.shape[2:]), "fewer features, or a crop")
+            )
+        skips = []
+        field = x
+        for encoder in self.encoders:
+            field = encoder(field)
+            skips.append(field)
+            field = F.max_pool2d(field, 2)
+        field = self.bottleneck(field)
+        for level in reversed(range(len(skips))):
+            field = torch.cat([self.refine[level](field), skips[level]], 1)
+            field = self.decoders[level](field)
+        answer: Tensor = self.last(field)
+        return answer
+
+
+class _ResidualBlock(nn.Module):
+    """Twice convolve, normalise and activate, beside a pointwise way around."""
+
+    def __init__(
+        self, inputs: int, outputs: int, padding: str, first_norm: nn.Module, second_norm: nn.Module
+    ) -> None:
+        super().__init__()
+        mode = PADDINGS[padding]
+        self.body = nn.Sequential(
+            nn.Conv2d(inputs, outputs, 3, padding=1, padding_mode=mode), first_norm, nn.GELU(),
+            nn.Conv2d(outputs, outputs, 3, padding=1, padding_mode=mode), second_norm, nn.GELU(),
+        )  # fmt: skip
+        self.around = nn.Sequential(nn.Conv2d(inputs, outputs, 1), nn.GroupNorm(1, outputs))
+
+    def forward(self, field: Tensor) -> Tensor:
+        result: Tensor = self.body(field) + self.around(field)
+        return result

@@ -1,0 +1,6 @@
+"""Picard iteration inside a network: blocks that are iterated until they rest."""
+
+from neuralop_irno.networks import graph_networks as graph_networks
+from neuralop_irno.networks import integral as integral
+from neuralop_irno.networks import itergnn as itergnn
+from neuralop_irno.networks import transformer as transformer

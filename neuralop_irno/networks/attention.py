@@ -1,0 +1,116 @@
+"""Attention as an integral operator: a quadrature rule over the places of the tokens."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from neuralop_irno.errors import expected
+from neuralop_irno.networks.tokens import Nodes
+
+
+class AttentionIntegral(nn.Module):
+    r"""Softmax attention between functions on a box, by quadrature.
+
+    .. math:: (A u)(s) = \int p(s, r) \, V u(r) \, dr, \qquad
+              p(s, r) = \frac{e^{\kappa(s, r)}}{\int e^{\kappa(s, r')} \, dr'}, \quad
+              \kappa(s, r) = \frac{1}{\sqrt m} \langle R_s Q u(s), R_r K u(r) \rangle
+
+    The nodes weigh what the quadrature rule says, so that a finer rule changes the answer by no more than
+    its error. R turns pairs of channels by the phases of waves at a place: :math:`\kappa` sees distances, on
+    a torus those around it, and no places. There are several such integrals side by side, the heads.
+
+    Args:
+        width: channels of u.
+        heads: how many integrals share them.
+
+    Shapes:
+        - u and the answer: ``(B, N, width)`` for N nodes
+
+    Example:
+        >>> from neuralop_irno.networks.tokens import lattice
+        >>> integral = AttentionIntegral(8, heads=2)
+        >>> u = torch.randn(3, 5, 8)
+        >>> integral(u, lattice([5], [1], [False], u)).shape
+        torch.Size([3, 5, 8])
+    """
+
+    def __init__(self, width: int, heads: int = 4) -> None:
+        super().__init__()
+        if heads < 1 or width < 1:
+            raise ValueError(expected("heads and width >= 1", f"{heads} and {width}", "heads=4, width=64"))
+        self.heads = heads
+        inside = 2 * heads * math.ceil(width / (2 * heads))  # pairs of channels, as many in every head
+        self.project = nn.Linear(width, 3 * inside, bias=False)
+        self.join = nn.Linear(inside, width)
+
+    def forward(self, u: Tensor, nodes: Nodes) -> Tensor:
+        query, key, value = self.project(u).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        angles = nodes.angles(query.shape[-1] // 2)
+        bias = None if nodes.measure is None else nodes.measure.log().to(query.dtype)[None, None, None]
+        mean = F.scaled_dot_product_attention(_turned(query, angles), _turned(key, angles), value, bias)
+        joined: Tensor = self.join(mean.transpose(1, 2).flatten(2))
+        return joined
+
+
+def _turned(vectors: Tensor, angles: Tensor) -> Tensor:
+    """Each pair of channels turned by its angle."""
+    first, second = vectors.chunk(2, -1)
+    cos, sin = angles.cos().to(vectors.dtype), angles.sin().to(vectors.dtype)
+    return torch.cat([first * cos - second * sin, first * sin + second * cos], -1)
+
+
+class Layer(nn.Module):
+    """A layer of a transformer: an integral over all places, then the same perceptron at each of them.
+
+    Args:
+        width: channels.
+        heads: of the integral.
+
+    Shapes:
+        - u and the answer: ``(B, N, width)``
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.integral = AttentionIntegral(width, heads)
+        self.first, self.second = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.perceptron = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+
+    def forward(self, u: Tensor, nodes: Nodes) -> Tensor:
+        u = u + self.integral(self.first(u), nodes)
+        out: Tensor = u + self.perceptron(self.second(u))
+        return out
+
+
+class IntegralOperator(nn.Module):
+    """T: what a stack of transformer layers adds to its input.
+
+    So :math:`u = T(u) + f` is an integral equation of the second kind, and its first Picard step from f is
+    the ordinary transformer.
+
+    Args:
+        width: channels.
+        heads: of every layer.
+        layers: how many, each with weights of its own.
+        skip: add the input too: the ordinary transformer itself.
+
+    Shapes:
+        - u and the answer: ``(B, N, width)``
+    """
+
+    def __init__(self, width: int, heads: int, layers: int = 1, skip: bool = False) -> None:
+        super().__init__()
+        if layers < 1:
+            raise ValueError(expected("layers >= 1", layers, "layers=1"))
+        self.layers = nn.ModuleList(Layer(width, heads) for _ in range(layers))
+        self.skip = skip
+
+    def forward(self, u: Tensor, nodes: Nodes) -> Tensor:
+        deep = u
+        for layer in self.layers:
+            deep = layer(deep, nodes)
+        return deep if self.skip else deep - u

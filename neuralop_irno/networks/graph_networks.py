@@ -1,0 +1,228 @@
+"""Networks on graphs that encode, pass messages, and decode: iterated with shared weights, or stacked."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from neuralop_irno.base.checks import graph_among
+from neuralop_irno.errors import expected
+from neuralop_irno.networks.bounds import PicardSolution
+from neuralop_irno.networks.convolutions import GraphBlock
+from neuralop_irno.networks.network import PicardNetwork
+from neuralop_irno.registry import MODELS
+
+
+class GraphNetwork(nn.Module, ABC):
+    """What the networks here share: a linear encoder, messages between, a linear decoder.
+
+    Called with a graph, ``network(data)``, or with its parts, ``network(x, edge_index, ...)``. Subclasses
+    define `process`.
+
+    Args:
+        in_channels: channels of x.
+        out_channels: channels of the answer.
+        width: of the nodes in between.
+        dropout: in training, of x and of what is decoded.
+
+    Shapes:
+        - x: ``(N, in_channels)``; the answer: ``(N, out_channels)``
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, width: int, dropout: float) -> None:
+        super().__init__()
+        self.in_channels, self.out_channels = in_channels, out_channels
+        self.dropout = dropout
+        self.encoder = nn.Linear(in_channels, width)
+        self.decoder = nn.Linear(width, out_channels)
+
+    @abstractmethod
+    def process(self, h: Tensor, graph: Mapping[str, Tensor]) -> Tensor:
+        """From nodes to nodes, ``(N, width)``.
+
+        Args:
+            h: encoded.
+            graph: what is known of it, by PyTorch Geometric's names.
+        """
+
+    def forward(
+        self,
+        x: Any,
+        edge_index: Tensor | None = None,
+        edge_attr: Tensor | None = None,
+        edge_weight: Tensor | None = None,
+        batch: Tensor | None = None,
+    ) -> Tensor:
+        """The answer at every node.
+
+        Args:
+            x: of each node; or a graph of PyTorch Geometric's, and nothing else.
+            edge_index: ``(2, E)``.
+            edge_attr: for convolutions that read attributes of edges, ``(E, ..)``.
+            edge_weight: for those that read their weights, ``(E,)``.
+            batch: the graph of each node, ``(N,)``.
+        """
+        x, graph = parts_of(x, edge_index, edge_attr, edge_weight, batch)
+        return self.decode(self.process(self.encode(x), graph))
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Nodes of the network's width."""
+        encoded: Tensor = self.encoder(F.dropout(x, self.dropout, self.training))
+        return encoded
+
+    def decode(self, h: Tensor) -> Tensor:
+        """The answer from the nodes."""
+        decoded: Tensor = self.decoder(F.dropout(h, self.dropout, self.training))
+        return decoded
+
+
+class Pign(GraphNetwork):
+    r"""A Picard iterative graph network: one block of messages, iterated until the nodes rest.
+
+    .. math:: h_{k+1} = a h_k + (1 - a) (T(h_k) + f) \qquad h_0 = E(x), \quad y = D(h_K)
+
+    Args:
+        in_channels: channels of x.
+        out_channels: channels of the answer.
+        conv: T's; see `neuralop_irno.networks.convolutions.convolution`.
+        width: of the nodes.
+        steps: K; with a tolerance, the most there are.
+        smoothing: a.
+        inject: whether f is h_0; without, f is nothing, and what rests forgets x.
+        norm: T's, ``graph``, ``layer`` or None.
+        dropout: in training, of x, of T and of what is decoded.
+        tol: in evaluation, each graph stops where its step is smaller than this part of its nodes.
+        solver: of the iteration.
+        gradient: how gradients cross it; see `PicardNetwork`.
+
+    Example:
+        >>> network = Pign(3, 2, conv="sage", width=8, steps=4)
+        >>> x, edge_index = torch.randn(5, 3), torch.tensor([[0, 1, 2, 3], [1, 2, 3, 4]])
+        >>> network(x, edge_index).shape
+        torch.Size([5, 2])
+        >>> solution = network.eval().solve(x, edge_index, rtol=1e-3)
+        >>> torch.equal(network.decode(solution.value), network(x, edge_index))
+        False
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        conv: Any = "gcn",
+        width: int = 64,
+        steps: int = 8,
+        smoothing: float = 0.5,
+        inject: bool = False,
+        norm: str | None = "graph",
+        dropout: float = 0.0,
+        tol: float | None = None,
+        solver: Any = "picard",
+        gradient: Any = "unrolled",
+    ) -> None:
+        super().__init__(in_channels, out_channels, width, dropout)
+        self.network = PicardNetwork(
+            GraphBlock(conv, width, norm, dropout),
+            smoothing=smoothing,
+            steps=steps,
+            tol=tol,
+            inject=inject,
+            solver=solver,
+            gradient=gradient,
+        )
+
+    def process(self, h: Tensor, graph: Mapping[str, Tensor]) -> Tensor:
+        return self.network(h, **for_block(self.network.block, graph))
+
+    @torch.no_grad()
+    def solve(
+        self,
+        x: Any,
+        edge_index: Tensor | None = None,
+        edge_attr: Tensor | None = None,
+        edge_weight: Tensor | None = None,
+        batch: Tensor | None = None,
+        **options: Any,
+    ) -> PicardSolution:
+        """Where the nodes come to rest, graph by graph; `decode` makes the answer of the solution's value.
+
+        Args:
+            x: as for the call of the network, and so are the other parts of a graph.
+            edge_index: likewise.
+            edge_attr: likewise.
+            edge_weight: likewise.
+            batch: likewise.
+            options: of `PicardNetwork.solve`: ``rtol``, ``max_steps``, ``lipschitz``, ...
+        """
+        x, graph = parts_of(x, edge_index, edge_attr, edge_weight, batch)
+        return self.network.solve(self.encode(x), **for_block(self.network.block, graph), **options)
+
+
+class GnnStack(GraphNetwork):
+    """The plain network: the same blocks one after the other, each with weights of its own.
+
+    Args:
+        in_channels: channels of x.
+        out_channels: channels of the answer.
+        conv: of the blocks; see `neuralop_irno.networks.convolutions.convolution`.
+        width: of the nodes.
+        layers: how many blocks.
+        norm: of theirs, ``graph``, ``layer`` or None.
+        dropout: in training, of x, of the blocks and of what is decoded.
+
+    Example:
+        >>> GnnStack(3, 2, width=8, layers=2)(torch.randn(4, 3), torch.tensor([[0, 1], [1, 2]])).shape
+        torch.Size([4, 2])
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        conv: Any = "gcn",
+        width: int = 64,
+        layers: int = 2,
+        norm: str | None = "graph",
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__(in_channels, out_channels, width, dropout)
+        self.blocks = nn.ModuleList(GraphBlock(conv, width, norm, dropout) for _ in range(layers))
+
+    def process(self, h: Tensor, graph: Mapping[str, Tensor]) -> Tensor:
+        for block in self.blocks:
+            h = block(h, **for_block(block, graph))
+        return h
+
+
+def parts_of(
+    x: Any,
+    edge_index: Tensor | None,
+    edge_attr: Tensor | None,
+    edge_weight: Tensor | None,
+    batch: Tensor | None,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """x, and what else is known of a graph that is given whole or in parts."""
+    given = {"edge_index": edge_index, "edge_attr": edge_attr, "edge_weight": edge_weight, "batch": batch}
+    if graph_among((x,), {}) is not None:
+        given = {name: x[name] for name in given if name in x}
+        x = x.x
+    known = {name: part for name, part in given.items() if part is not None}
+    if not isinstance(x, Tensor) or "edge_index" not in known:
+        missing = "edge_index" if isinstance(x, Tensor) else "x"
+        raise TypeError(expected("a graph with x and edge_index", f"none for {missing}", "network(data)"))
+    return x, known
+
+
+def for_block(block: nn.Module, graph: Mapping[str, Tensor]) -> dict[str, Any]:
+    """What a block is told of the graph: its edges, and of what is known of them what it reads."""
+    assert isinstance(block, GraphBlock)
+    return {name: part for name, part in graph.items() if name in ("edge_index", "batch", *block.takes)}
+
+
+MODELS.register("pign", Pign)
+MODELS.register("gnn_stack", GnnStack)

@@ -1,0 +1,21 @@
+"""Models that predict frame after frame from their own frames, on grids and on graphs."""
+
+from neuralop_irno.rollouts.autoregression import Autoregression as Autoregression
+from neuralop_irno.rollouts.clock import Clock as Clock
+from neuralop_irno.rollouts.curriculum import Curriculum as Curriculum
+from neuralop_irno.rollouts.curriculum import RolloutTraining as RolloutTraining
+from neuralop_irno.rollouts.files import HDF5 as HDF5
+from neuralop_irno.rollouts.files import Zarr as Zarr
+from neuralop_irno.rollouts.known import Amendment as Amendment
+from neuralop_irno.rollouts.known import Known as Known
+from neuralop_irno.rollouts.outcome import Ending as Ending
+from neuralop_irno.rollouts.outcome import Rollout as Rollout
+from neuralop_irno.rollouts.refinement import Adaptive as Adaptive
+from neuralop_irno.rollouts.refinement import Refine as Refine
+from neuralop_irno.rollouts.rollout import rollout as rollout
+from neuralop_irno.rollouts.sink import Step as Step
+from neuralop_irno.rollouts.stepper import Stepper as Stepper
+from neuralop_irno.rollouts.stretches import Stretches as Stretches
+from neuralop_irno.rollouts.training import InTime as InTime
+from neuralop_irno.rollouts.trust import Doubt as Doubt
+from neuralop_irno.rollouts.window import Window as Window

@@ -1,0 +1,252 @@
+"""How a rollout lies in a file: readable at any moment, checked as it is read, and to be continued.
+
+    frames      (steps, B, C, *S) or (steps, N, C)
+    digests     (steps, 32): SHA-256 of each frame, with which samples had left by then
+    complete    frames that a loss of power cannot take any more
+    start       the frames that the rollout began with
+    times       of the frames, where there is a clock
+    lasted      for each sample, how many of its frames can be used
+    endings     for each sample, how it left, by its place in `contents.ENDINGS`
+    carry/      what refinement hands on from call to call, in three slots
+    seals       (slots, 5): for each slot the frames before it, and its SHA-256
+    attributes  kind, format, steps, block, samples, digest (of start, times and attributes), and belongs:
+                digests of the model and of all options, see `identity`
+
+All space is taken before the file gets its name, and nothing but numbers is written afterwards. A frame is
+there when its digest matches, in whatever order the system wrote the two: a process that is killed leaves
+every frame that it wrote. Every `recording.SAVE_EVERY` seconds, and at the end, all is synchronised with the
+disk, and ``complete`` is written after that; frames up to there have to match, and later ones that do not are
+computed again. A run that continues computes the last, unfinished block of frames again, from what is stored
+in full precision, and so gets the same bits. No slot is overwritten that the last synchronised state needs.
+
+Format 1 had no digests, two slots, and ``complete`` after each frame. Its files are read; one that is not
+finished cannot be continued, since it does not say what it belongs to.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from neuralop_irno.errors import did_you_mean, expected
+from neuralop_irno.rollouts.contents import ENDINGS, Contents, recognised, tensor
+from neuralop_irno.rollouts.hold import Hold, remove
+from neuralop_irno.rollouts.identity import digests
+from neuralop_irno.rollouts.outcome import Rollout
+from neuralop_irno.rollouts.recording import Recording, as_array
+from neuralop_irno.rollouts.sink import Plan, Saved, Step
+from neuralop_irno.rollouts.storage import Array, Storage
+
+EXISTING = ("refuse", "continue", "overwrite")
+
+
+class FrameFile:
+    """A rollout in a file.
+
+    Args:
+        path: where to.
+        existing: what to do where there is a file already: ``refuse`` it, ``continue`` the rollout that it
+            holds, or ``overwrite`` it, when the first new frame is there. Only a rollout is ever overwritten.
+            A rollout is continued by the call that began it, with the same model and options; ``steps`` may
+            be larger than before.
+    """
+
+    storage: Storage
+
+    def __init__(self, path: str | os.PathLike[str], existing: str = "refuse") -> None:
+        if existing not in EXISTING:
+            hint = did_you_mean(str(existing), EXISTING)
+            raise ValueError(expected("a word for an existing file", repr(existing), hint))
+        self._path, self._existing = Path(path), existing
+        self._hold: Hold | None = None
+        self._recording: Recording | None = None
+
+    def begin(self, plan: Plan) -> Saved | None:
+        self._plan, self._hold = plan, Hold(self._path)
+        self._replaces = os.path.lexists(self._path)
+        try:
+            if not self._replaces:
+                return None
+            if self._existing == "refuse":
+                hint = "existing='continue' or 'overwrite'"
+                raise FileExistsError(expected("a new file", f"{self._path.name}, which exists", hint))
+            if self._existing == "continue":
+                return self._continued()
+            self._check_ours()
+        except BaseException:
+            self.finish()
+            raise
+        return None
+
+    def write(self, step: Step) -> None:
+        if self._recording is not None:
+            self._recording.write(step)
+            return
+        carry = {name: as_array(value) for name, value in step.carry.items()}
+        with self._new(as_array(step.frame), carry) as recording:
+            recording.write(step)
+        self._recording = recording
+
+    def finish(self) -> None:
+        recording, self._recording = self._recording, None
+        hold, self._hold = self._hold, None
+        try:
+            if recording is not None:
+                recording.close()
+        finally:
+            if hold is not None:
+                hold.release()
+
+    def read(self) -> Rollout:
+        """The frames that are there, and what is known of the samples.
+
+        Raises:
+            FileNotFoundError: there is no file.
+            ValueError: it is not a rollout, or is damaged.
+        """
+        with self.contents() as contents:
+            count = 0
+            for frame in contents.frames():
+                if not count:
+                    whole = np.empty((len(frame), contents.steps, *frame.shape[1:]), frame.dtype)
+                whole[:, count] = frame
+                count += 1
+            left = contents.lasted < count
+            return Rollout(
+                torch.from_numpy(whole[:, :count]),
+                None if contents.times is None else tensor(contents.times[..., :count]),
+                tuple(ENDINGS[code] for code in np.where(left, contents.codes, 0).tolist()),
+                tensor(np.where(left, contents.lasted, count)),
+                None,
+                None,
+            )
+
+    def frame(self, index: int) -> Tensor:
+        """One frame, ``(B, C, *S)`` or ``(N, C)``; no other is read or checked."""
+        with self.contents() as contents:
+            if not 0 <= index < contents.steps:
+                raise IndexError(expected(f"0 <= index < {contents.steps}", index, "index=0"))
+            return tensor(contents.frame(index))
+
+    @contextmanager
+    def contents(self) -> Iterator[Contents]:
+        """The file, open for reading."""
+        if not self._path.exists():
+            raise FileNotFoundError(
+                expected("a file with a rollout", f"none at {self._path}", "another path")
+            )
+        group = self.storage.open(self._path, "r")
+        try:
+            yield Contents(self.storage, group, self._path.name)
+        finally:
+            self.storage.close(group)
+
+    @contextmanager
+    def _new(self, frame: Array, carry: Mapping[str, Array]) -> Iterator[Recording]:
+        """A new file to write the first frames to, which then gets its name."""
+        assert self._hold is not None
+        temporary = self._hold.temporary()
+        try:
+            recording = Recording.new(self.storage, temporary, self._plan, frame, carry)
+            try:
+                yield recording
+                recording.save(whole=True)
+            finally:
+                recording.close()
+            if self._replaces:
+                self._check_ours()
+                self._hold.replace(temporary)
+            else:
+                self._hold.place(temporary)
+        except BaseException:
+            remove(temporary)
+            raise
+        recording.reopen(self._path)
+
+    def _continued(self) -> Saved | None:
+        """What the file holds, which may be what this rollout was started with and nothing else."""
+        plan, seen = self._plan, self._plan.start.shape[1]
+        with self.contents() as contents:
+            self._check(contents)
+            count = sum(1 for _ in contents.frames())
+            if contents.format == 1:  # finished
+                first, slot = count, 0
+                carry: dict[str, Array] = {}
+            else:
+                first, carry, slot = contents.carry(count)
+            if plan.steps > contents.steps:
+                if not first:  # not one block: begin again
+                    return None
+                self._extend(contents, first, carry)
+                return self._continued()
+            first = count if count == plan.steps else first
+            frames = [tensor(contents.frame(index)) for index in range(max(0, first - seen), first)]
+        if contents.format > 1:
+            group = self.storage.open(self._path, "r+")
+            self._recording = Recording.on(self.storage, group, self._path, contents, slot)
+        device = plan.start.device
+        history = [plan.start, *(frame.unsqueeze(1).to(device) for frame in frames)]
+        left = contents.lasted < first
+        return Saved(
+            first,
+            torch.cat(history, 1)[:, -seen:],
+            tensor(np.where(left, contents.lasted, plan.steps)),
+            tuple(ENDINGS[code] for code in np.where(left, contents.codes, 0).tolist()),
+            {name: tensor(values).to(device) for name, values in carry.items()},
+        )
+
+    def _extend(self, contents: Contents, after: int, carry: Mapping[str, Array]) -> None:
+        """Copy a rollout to a file with space for more frames, which takes its place."""
+        lasted = np.where(contents.lasted < contents.steps, contents.lasted, self._plan.steps)
+        with self._new(contents.frame(0), carry) as recording:
+            for index, frame in enumerate(contents.frames()):
+                recording.frame(index, frame, lasted, contents.codes)
+            recording.hand_on(after, carry)
+        recording.close()
+
+    def _check(self, contents: Contents) -> None:
+        """Refuse to continue another rollout."""
+        plan, name = self._plan, self._path.name
+        if plan.steps < contents.steps:
+            raise ValueError(
+                expected(f"the steps of {name}, {contents.steps}, or more", plan.steps, "another path")
+            )
+        if contents.format == 1:
+            finished = contents.complete == contents.steps == plan.steps
+            if not finished or not np.array_equal(contents.start, as_array(plan.start)):
+                raise ValueError(
+                    expected(
+                        f"a rollout of format 2 in {name}, which says what it was started with",
+                        "format 1, which does not",
+                        "start= with the last frames of read(), and another path",
+                    )
+                )
+            return
+        ours = digests(plan.parts(contents.steps))
+        other = [part for part in ours if ours[part] != contents.belongs.get(part)]
+        if other:
+            raise ValueError(
+                expected(
+                    f"the call that {name} was started with",
+                    f"another {', '.join(other)}",
+                    "the same call, or another path",
+                )
+            )
+
+    def _check_ours(self) -> None:
+        """Refuse to remove what is not a rollout and nothing else."""
+        group = self.storage.open(self._path, "r")
+        try:
+            recognised(group, self._path.name)
+            foreign = self.storage.foreign(group, self._path)
+        finally:
+            self.storage.close(group)
+        if foreign:
+            got = f"{self._path} with {foreign} in it"
+            raise ValueError(expected("a rollout and nothing else, to overwrite", got, "another path"))

@@ -1,0 +1,224 @@
+"""One model, and everything that turns a history of frames into the frames that follow it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from neuralop_irno.domain.domain import Domain
+from neuralop_irno.errors import expected
+from neuralop_irno.rollouts.caller import Call, Caller, Times
+from neuralop_irno.rollouts.clock import Clock
+from neuralop_irno.rollouts.outcome import Account, Ending, Roster
+from neuralop_irno.rollouts.refinement import Carry, Refinement
+from neuralop_irno.rollouts.series import Series, stacked
+from neuralop_irno.rollouts.stepper import Stepper
+from neuralop_irno.rollouts.trust import Doubt, Trust
+from neuralop_irno.rollouts.window import Window
+
+
+class Propagator:
+    """From the last frames to the next ones.
+
+    The input of a call is: the history as the model is to see it, then the static fields, then the forcing
+    of the frames that are asked for, side by side on channels.
+
+    Args:
+        caller: the model.
+        window: frames in and out.
+        stepper: from what it says to frames.
+        clock: gives it t and tau; None leaves time out.
+        static: fields that do not change, on the mesh of the frames.
+        forcing: fields that are given for every frame.
+        refinement: how each answer is refined; None takes the model as it is.
+        trust: watches the error estimates.
+
+    Shapes:
+        - histories and frames: ``(B, T, C, *S)`` on grids, ``(N, T, C)`` on graphs, always of all samples
+    """
+
+    def __init__(
+        self,
+        caller: Caller,
+        window: Window,
+        stepper: Stepper,
+        clock: Clock | None = None,
+        static: Tensor | None = None,
+        forcing: Series | None = None,
+        refinement: Refinement | None = None,
+        trust: Trust | None = None,
+    ) -> None:
+        self.window, self.stepper, self.clock = window, stepper, clock
+        self.static, self.forcing, self.trust = static, forcing, trust
+        self.refinement = refinement
+        self.block = window.outputs if clock is None else max(window.outputs, clock.block)
+        self._calls_per_frame = 1 if clock is None else clock.calls
+        self._at_once = self.block == window.outputs
+        self._whole = self._caller = caller
+        self._check()
+
+    @property
+    def domain(self) -> Domain:
+        """Where the frames of all samples live."""
+        return self._whole.domain
+
+    @property
+    def caller(self) -> Caller:
+        """The model, for all samples."""
+        return self._whole
+
+    def begin(self, steps: int, carry: Carry) -> None:
+        """Get ready for a rollout of so many frames, or for the rest of one."""
+        self._calls = -(-steps // self.block) * self._calls_per_block
+        self._caller = self._whole
+        self.carry = carry
+        self.account = Account(self._calls, self.domain.samples) if self.refinement else None
+        self.untrusted = torch.zeros(steps, self.domain.samples, dtype=torch.bool) if self.trust else None
+
+    def frames(self, history: Tensor, first: int, roster: Roster) -> Iterator[Tensor]:
+        """The frames of one block, as they are computed: one after the other, or a bundle at once.
+
+        Args:
+            history: the frames that the model sees.
+            first: the number of the block's first frame.
+            roster: who is still in; of the others nothing is computed, and their frames are nan.
+        """
+        call = first // self.block * self._calls_per_block
+        if self._at_once:
+            for part in range(self._calls_per_frame):
+                share = 1 / self._calls_per_frame
+                frames = self._advance(history, first, first + part * share, share, call + part, roster)
+                if self._calls_per_frame > 1:  # on from there, without those for whom there is no going on
+                    roster.leave_broken(frames, first, self.domain)
+                    history = frames
+            yield frames
+            return
+        for lead in range(self.block):
+            yield self._advance(history, first + lead, first, lead + 1, call + lead, roster)
+
+    def inputs(self, history: Tensor, index: int) -> Tensor:
+        """What the model sees when it is asked for the frame ``index`` and those in its bundle."""
+        parts = [self.window.pack(self.stepper.seen(history))]
+        if self.static is not None:
+            parts.append(self.static)
+        if self.forcing is not None:
+            parts.append(self.window.pack(stacked(self.forcing, index, self.window.outputs)))
+        return torch.cat(parts, 1) if len(parts) > 1 else parts[0]
+
+    def leads(self, frames: float, like: Tensor) -> Tensor | None:
+        """The time from a history to each frame of an answer, shaped to multiply frames.
+
+        Args:
+            frames: how many frames ahead the first of them is.
+            like: frames.
+        """
+        if self.clock is None:
+            return None
+        ahead = torch.arange(self.window.outputs, device=like.device, dtype=like.dtype) + frames
+        ahead = ahead.reshape(1, -1, *[1] * (like.dim() - 2))
+        step = torch.as_tensor(self.clock.step, dtype=like.dtype, device=like.device)
+        return ahead * (self.domain.spread(step, like) if step.dim() else step)
+
+    def times(self, now: float, lead: float, roster: Roster | None = None) -> Times:
+        """t and tau of a call, of the samples that are still in.
+
+        Args:
+            now: frames between the start and the frame that is seen last.
+            lead: frames from there to the one that is asked for.
+            roster: who is still in; everybody by default.
+        """
+        if self.clock is None:
+            return {}
+        times = {"t": self.clock.time(now), "tau": lead * self.clock.step}
+        if roster is None or roster.all_in:
+            return times
+        return {
+            name: value[roster.active.to(value.device)]
+            if isinstance(value, Tensor) and value.dim()
+            else value
+            for name, value in times.items()
+        }
+
+    @property
+    def _calls_per_block(self) -> int:
+        return self._calls_per_frame if self._at_once else self.block
+
+    def _advance(
+        self, history: Tensor, index: int, now: float, lead: float, number: int, roster: Roster
+    ) -> Tensor:
+        """The answer to one call, as frames of all samples."""
+        if not len(roster.active):
+            return torch.full_like(history[:, -1:], torch.nan).repeat_interleave(self.window.outputs, 1)
+        x = self.inputs(history, index)
+        active = roster.active.to(x.device)
+        caller = self._among(active)
+        part = x if roster.all_in else self.domain.take(x, active)
+        times = self.times(now, lead, roster)
+        estimate, doubted = None, None
+        if self.refinement is None:
+            answer = caller.answer(part, times)
+        else:
+            answer, estimate, doubted = self._refined(Call(caller, part, times), number, roster)
+        if not roster.all_in:
+            nothing = answer.new_full((len(x), *answer.shape[1:]), torch.nan)
+            answer = self.domain.put(nothing, active, answer)
+        said = self.window.unpack(answer, history)
+        frames = self.stepper.frames(history[:, -1:], said, self.leads(lead, said))
+        if estimate is None or doubted is None or not len(doubted):
+            return frames
+        return self._settled(Doubt(index, doubted, estimate, history, frames), roster)
+
+    def _refined(
+        self, call: Call, number: int, roster: Roster
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """A refined answer; all estimates, and the samples in doubt, where somebody wants to know."""
+        assert self.refinement is not None
+        assert self.account is not None
+        active = roster.active
+        on_device = active.to(call.x.device)
+        mine = self.carry if roster.all_in else self.carry.take(self.domain, on_device)
+        solution, mine = self.refinement(call, mine, number, self._calls)
+        self.carry = mine if roster.all_in else self.carry.put(self.domain, on_device, mine)
+        self.account.record(number, active, solution)
+        if self.trust is None:
+            return solution.value, None, None
+        estimate, places = self.trust.in_doubt(solution)
+        whole = torch.full((self.domain.samples,), torch.nan)
+        whole[active] = estimate.to("cpu", whole.dtype)
+        return solution.value, whole, active[places.cpu()]
+
+    def _settled(self, doubt: Doubt, roster: Roster) -> Tensor:
+        """The frames that count, after whoever is asked about those in doubt has spoken."""
+        assert self.trust is not None
+        assert self.untrusted is not None
+        self.untrusted[doubt.frame : doubt.frame + self.window.outputs, doubt.samples] = True
+        if self.trust.stops:
+            roster.leave(doubt.samples, doubt.frame, Ending.UNTRUSTED)
+            return doubt.frames
+        other = self.trust.settle(doubt)
+        if other is None:
+            return doubt.frames
+        mask = torch.zeros(self.domain.samples, device=other.device)
+        mask[doubt.samples.to(other.device)] = 1
+        return torch.where(self.domain.spread(mask, other) > 0, other.to(doubt.frames.dtype), doubt.frames)
+
+    def _among(self, active: Tensor) -> Caller:
+        """The model for those who are still in; cut anew only when somebody has left."""
+        if self._caller.domain.samples != len(active):
+            self._caller = self._whole.among(active)
+        return self._caller
+
+    def _check(self) -> None:
+        if self.stepper.rule == "der" and self.clock is None:
+            raise ValueError(expected("a clock for rule 'der'", None, "clock=Clock(step=0.1)"))
+        if self.clock is not None and self.clock.restart != 1:
+            if self.window.outputs > 1:
+                raise ValueError(
+                    expected("one way to many frames", "a bundle and restarts", "Window(outputs=1)")
+                )
+            if self.clock.restart < 1 and self.window.inputs > 1:
+                raise ValueError(
+                    expected("inputs=1 where a frame takes several calls", self.window.inputs, "restart=1")
+                )

@@ -1,0 +1,256 @@
+r"""The one loop in time.
+
+    history -> model -> frames -> amendments -> history
+
+.. math:: u_{s+1} = F(u_s, \ldots, u_{s-n+1}; \text{static}, \text{forcing}_s)
+
+`rollout` is what users call; `march` is the loop, one frame at a time. The rest of the room is what a step
+is made of: `Window`, `Stepper`, `Clock`, `Known`, `Refine` and `Adaptive`; and where frames go: `HDF5` and
+`Zarr`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from neuralop_irno.base.checks import check_finite
+from neuralop_irno.base.pyg import graph_among
+from neuralop_irno.domain.domain import Domain
+from neuralop_irno.domain.graph import GraphDomain
+from neuralop_irno.domain.grid import GridDomain
+from neuralop_irno.errors import expected
+from neuralop_irno.precision import at_least_float32
+from neuralop_irno.rollouts.caller import Caller, check_rows
+from neuralop_irno.rollouts.clock import Clock
+from neuralop_irno.rollouts.files import sink_of
+from neuralop_irno.rollouts.known import Amendment
+from neuralop_irno.rollouts.outcome import Ending, Rollout, Roster
+from neuralop_irno.rollouts.propagator import Propagator
+from neuralop_irno.rollouts.refinement import Adaptive, Carry, Refinement
+from neuralop_irno.rollouts.series import Frames, Series, on_mesh
+from neuralop_irno.rollouts.sink import Plan, Sink, Step
+from neuralop_irno.rollouts.stepper import Stepper
+from neuralop_irno.rollouts.trust import OnUntrusted, Trust
+from neuralop_irno.rollouts.window import Window
+
+Change = Callable[[int, Tensor], Tensor]
+"""An amendment, bound to a rollout: (number of the frame, frame) -> frame."""
+
+
+def rollout(
+    model: Any,
+    start: Any,
+    steps: int,
+    *,
+    window: Window | None = None,
+    stepper: Stepper | None = None,
+    clock: Clock | None = None,
+    static: Tensor | None = None,
+    forcing: Frames | None = None,
+    amend: Amendment | Sequence[Amendment] = (),
+    given: Mapping[str, Any] | None = None,
+    per_sample: Collection[str] | None = None,
+    refinement: Refinement | None = None,
+    limit: float | None = None,
+    on_untrusted: OnUntrusted = "record",
+    autocast: torch.dtype | None = None,
+    grad: bool = False,
+    to: Any = None,
+) -> Rollout:
+    """Let a model predict frame after frame from its own frames.
+
+    Works with any model, refined or not, on grids and on graphs. The model is used in the mode that it is
+    in; call ``model.eval()`` first unless dropout is wanted. Nobody's frames depend on who else is in the
+    batch: a sample that blows up is marked, and not computed any further.
+
+    Args:
+        model: an `IterativeRefiner`, any other module, or a callable.
+        start: the last known frame; with a ``window``, the last known frames along a time axis. A graph of
+            PyTorch Geometric holds them as its x, and nothing else there.
+        steps: frames to predict.
+        window: how many frames go in and come out.
+        stepper: from the model's answer to a frame: rule and normalisers.
+        clock: for a model that takes the time t or the lead tau, and for restarts.
+        static: fields that the model sees beside the history, coefficients say: ``(B, C, *S)`` or ``(N, C)``.
+        forcing: fields that come with time: for each predicted frame what the model sees when it predicts it.
+        amend: what changes frames after they are predicted, in order: `Known` values, say.
+        given: what else the model is called with, by name; for a graph in parts ``edge_index``, ``batch``, ..
+        per_sample: names of those in ``given`` that have a row for each sample. Needed only where one is as
+            long as there are samples and is neither a field on the grid nor anything of a graph's nodes and
+            edges: when samples leave, their rows are cut from what is named, and from nothing else.
+        refinement: how a refiner's answers are refined: `Refine`, `Adaptive`; by default as the model does.
+        limit: the error estimate above which an answer is in doubt; see `neuralop_irno.rollouts.trust`.
+        on_untrusted: what to do then: ``record``, ``stop``, or a function that may return other frames.
+        autocast: the precision inside the model; frames are float32 or better.
+        grad: let gradients flow through the rollout.
+        to: where frames go: memory (by default), a path that ends in ``.h5`` or ``.zarr``, `HDF5` or `Zarr`
+            with options, or a function that gets every `Step` and may end the rollout by returning
+            `Ending.STOPPED`.
+
+    Shapes:
+        - start: ``(B, C, *S)`` or ``(N, C)``; with a window ``(B, T, C, *S)`` or ``(N, T, C)``
+        - forcing: ``(B, T, C, *S)`` or ``(N, T, C)``
+        - frames of the answer: ``(B, steps, C, *S)`` or ``(N, steps, C)``
+
+    Example:
+        >>> from neuralop.models import FNO
+        >>> model = FNO(n_modes=(4, 4), in_channels=2, out_channels=1, hidden_channels=4, n_layers=1)
+        >>> start, forcing = torch.randn(3, 1, 16, 16), torch.randn(1, 5, 1, 16, 16)
+        >>> run = rollout(model, start, steps=5, forcing=forcing)
+        >>> run.frames.shape
+        torch.Size([3, 5, 1, 16, 16])
+        >>> print(run)
+        3 of 3 samples, 5 frames: took all of its steps
+    """
+    if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
+        raise ValueError(expected("steps >= 1", repr(steps), "steps=10"))
+    graph = graph_among((start,), {})
+    history = _history(start if graph is None else graph.x, window)
+    last = history[:, -1]
+    if not last.numel():
+        raise ValueError(expected("a start of at least one sample", tuple(last.shape), "data that hold one"))
+    domain = _domain(last, graph, given or {})
+    window, stepper = window or Window(), stepper or Stepper()
+    stepper.check(last)
+    _check_refinement(refinement, limit, on_untrusted, grad)
+    cut = check_rows(given or {}, domain, last.dim(), per_sample)
+    bundle = window.outputs
+
+    def whole(count: int) -> int:
+        """Frames of the bundles that so many frames come in."""
+        return -(-count // bundle) * bundle
+
+    way = Propagator(
+        Caller(model, domain, graph, given, autocast, last.dim(), cut),
+        window,
+        stepper,
+        clock,
+        None if static is None else on_mesh("static fields", static, last),
+        None if forcing is None else Series("forcing", forcing, last, whole(steps)),
+        refinement,
+        None if limit is None else Trust(limit, on_untrusted),
+    )
+    amendments = list(amend) if isinstance(amend, Sequence) else [amend]
+    changes = [each.bind(last, domain, steps) for each in amendments]
+    times = None if clock is None else clock.times(steps)
+    needed = {"model": model, "start": history, "graph": graph, "window": window, "stepper": stepper}
+    needed |= {"clock": clock, "static": static, "amend": amendments, "given": given, "autocast": autocast}
+    needed |= {"refinement": refinement, "limit": limit, "on_untrusted": on_untrusted}
+
+    def parts(count: int) -> dict[str, Any]:
+        budget = steps if isinstance(refinement, Adaptive) else None  # it is shared by all calls
+        seen = forcing[:, : whole(count)] if isinstance(forcing, Tensor) else forcing
+        return {**needed, "forcing": seen, "number of steps": budget}
+
+    plan = Plan(history, domain.samples, steps, way.block, times, parts)
+    roster = Roster(domain.samples, steps)
+    with torch.set_grad_enabled(grad and torch.is_grad_enabled()):
+        frames = _run(way, plan, roster, changes, sink_of(to))
+    return Rollout(frames, times, tuple(roster.endings), roster.lasted, way.untrusted, way.account)
+
+
+def march(
+    way: Propagator,
+    history: Tensor,
+    steps: int,
+    roster: Roster,
+    changes: Sequence[Change] = (),
+    first: int = 0,
+) -> Iterator[Step]:
+    """The loop: every frame as soon as it is there.
+
+    Args:
+        way: from a history to frames; `Propagator.begin` has been called.
+        history: the frames that the model sees first.
+        steps: the number of the frame to end before.
+        roster: who takes part; those who leave are taken note of there.
+        changes: what happens to a frame before it counts.
+        first: the number of the first frame, at the start of a block.
+    """
+    for start in range(first, steps, way.block):
+        made: list[Tensor] = []
+        for frames in way.frames(history, start, roster):
+            for frame in frames.unbind(1):
+                index = start + len(made)
+                made.append(_counted(frame, index, way.domain, roster, changes))
+                yield Step(
+                    index,
+                    None if way.clock is None else way.clock.time(index + 1),
+                    made[-1],
+                    roster.lasted,
+                    tuple(roster.endings),
+                    way.carry.tensors(),
+                )
+                if index + 1 == steps:
+                    return
+        history = way.window.slide(history, torch.stack(made[-way.window.inputs :], 1))
+
+
+def _run(way: Propagator, plan: Plan, roster: Roster, changes: Sequence[Change], sink: Sink) -> Tensor | None:
+    """March from the start, or from where an earlier run stopped, and hand every frame over."""
+    saved = sink.begin(plan)
+    try:
+        carry = Carry(torch.zeros(plan.samples, dtype=torch.long, device=plan.start.device))
+        first, history = 0, plan.start
+        if saved is not None:
+            first, history = saved.first, saved.history
+            carry = Carry(**saved.carry) if saved.carry else carry
+            for sample, (lasted, ending) in enumerate(zip(saved.lasted.tolist(), saved.endings, strict=True)):
+                if lasted < first:
+                    roster.leave(torch.tensor([sample]), lasted, ending)
+        way.begin(plan.steps, carry)
+        for step in march(way, history, plan.steps, roster, changes, first):
+            if sink.write(step) is Ending.STOPPED:
+                roster.leave(roster.active, step.index + 1, Ending.STOPPED)
+                break
+    finally:
+        frames = sink.finish()
+    return frames
+
+
+def _counted(frame: Tensor, index: int, domain: Domain, roster: Roster, changes: Sequence[Change]) -> Tensor:
+    """The frame that counts; samples in which it is not finite leave the roster."""
+    for change in changes:
+        frame = change(index, frame)
+    if not roster.all_in:
+        still = torch.zeros(domain.samples, dtype=torch.bool, device=frame.device)
+        still[roster.active.to(frame.device)] = True
+        frame = torch.where(domain.spread(still, frame), frame, torch.nan)
+    roster.leave_broken(frame, index, domain)
+    return frame
+
+
+def _history(start: Any, window: Window | None) -> Tensor:
+    """The frames that the model sees first, with a time axis, in float32 or better."""
+    check_finite(start, "start")
+    axes = 2 if window is None else 3
+    if start.dim() < axes:
+        wanted = "(B, C, ...) or (N, C)" if window is None else "(B, T, C, ...) or (N, T, C)"
+        raise ValueError(expected(f"a start of shape {wanted}", tuple(start.shape), "a batch of them"))
+    frames = at_least_float32(start)
+    return frames.unsqueeze(1) if window is None else window.last(frames)
+
+
+def _domain(frame: Tensor, graph: Any, given: Mapping[str, Any]) -> Domain:
+    if frame.dim() > 2:
+        return GridDomain.of(frame)
+    if graph is None:
+        return GraphDomain.of(frame, given)
+    return GraphDomain.of(frame, {**graph.to_dict(), **given}, getattr(graph, "num_graphs", None))
+
+
+def _check_refinement(
+    refinement: Refinement | None, limit: float | None, on_untrusted: OnUntrusted, grad: bool
+) -> None:
+    if refinement is not None and grad:
+        raise ValueError(
+            expected("refinement=None with grad=True", "both", "the model's own K, which gradients cross")
+        )
+    if limit is not None and refinement is None:
+        raise ValueError(expected("refinement= beside limit", None, "refinement=Refine()"))
+    if limit is None and on_untrusted != "record":
+        raise ValueError(expected("limit= beside on_untrusted", None, "limit=0.1"))

@@ -1,0 +1,112 @@
+"""From what a model says to frames: the rules out, res and der, and the scales that it was trained in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from neuralop_irno.errors import expected
+from neuralop_irno.time_step import advance, check_rule, what_to_say
+
+
+class Normaliser(Protocol):
+    """A scaling of frames, fitted once: neuraloperator's, or anything with these two methods."""
+
+    def transform(self, data: Tensor) -> Tensor:
+        """``(B, C, *S)`` or ``(N, C)``, as the model wants it."""
+
+    def inverse_transform(self, data: Tensor) -> Tensor:
+        """The way back."""
+
+
+@dataclass(frozen=True)
+class Stepper:
+    r"""How the answer s of a model stands for the frame u' that follows u.
+
+    ==========  =================================
+    ``out``     :math:`u' = s`
+    ``res``     :math:`u' = u + s`
+    ``der``     :math:`u' = u + \tau s`
+    ==========  =================================
+
+    The model sees normalised frames. Its answer is in the same scale, unless ``changes`` says what the scale
+    of changes (``res``) or of rates (``der``) is. Frames outside are physical. Of several frames in one
+    answer, each is reached from the last frame that went in.
+
+    Args:
+        rule: ``out``, ``res`` or ``der``.
+        normaliser: of frames.
+        changes: of what the model says under ``res`` and ``der``.
+
+    Shapes:
+        - frames and answers: ``(B, T, C, *S)`` or ``(N, T, C)``
+
+    Example:
+        >>> u, said = torch.full((1, 1, 1, 4), 2.0), torch.ones(1, 2, 1, 4)
+        >>> Stepper("der").frames(u, said, lead=torch.tensor([0.5, 1.0])[:, None, None])[0, :, 0, 0]
+        tensor([2.5000, 3.0000])
+    """
+
+    rule: str = "out"
+    normaliser: Normaliser | None = None
+    changes: Normaliser | None = None
+
+    def __post_init__(self) -> None:
+        if check_rule(self.rule) == "out" and self.changes is not None:
+            raise ValueError(expected("rule 'res' or 'der' beside changes", "'out'", "normaliser= alone"))
+
+    def check(self, frame: Tensor) -> None:
+        """Refuse normalisers that were fitted to other fields."""
+        for name in ("normaliser", "changes"):
+            normaliser = getattr(self, name)
+            if normaliser is None:
+                continue
+            try:
+                got = tuple(normaliser.transform(frame).shape)
+            except RuntimeError as error:
+                got = tuple(str(error).splitlines()[:1])
+            if got != tuple(frame.shape):
+                raise ValueError(
+                    expected(
+                        f"{name}= for frames {tuple(frame.shape)}",
+                        f"one that answers {got}",
+                        "one that was fitted to the same channels",
+                    )
+                )
+
+    def seen(self, frames: Tensor) -> Tensor:
+        """Frames as the model sees them."""
+        return frames if self.normaliser is None else framewise(self.normaliser.transform, frames)
+
+    def frames(self, last: Tensor, said: Tensor, lead: Tensor | float | None = None) -> Tensor:
+        """The frames that an answer stands for.
+
+        Args:
+            last: the last frame that went in, with a time axis of length 1.
+            said: the answer.
+            lead: the time from there to each frame, shaped to multiply frames.
+        """
+        if self.changes is not None:
+            return advance(self.rule, last, framewise(self.changes.inverse_transform, said), lead)
+        # Under "out" what went in plays no part.
+        before = last if self.rule == "out" else self.seen(last)
+        after = advance(self.rule, before, said, lead)
+        return after if self.normaliser is None else framewise(self.normaliser.inverse_transform, after)
+
+    def said(self, last: Tensor, after: Tensor, lead: Tensor | float | None = None) -> Tensor:
+        """The answer that stands for given frames: what the model is to be trained on."""
+        if self.changes is not None:
+            return framewise(self.changes.transform, what_to_say(self.rule, last, after, lead))
+        before = last if self.rule == "out" else self.seen(last)
+        return what_to_say(self.rule, before, self.seen(after), lead)
+
+
+def framewise(function: Callable[[Tensor], Tensor], frames: Tensor) -> Tensor:
+    """Apply a function of one frame to each of several."""
+    if frames.shape[1] == 1:
+        return function(frames[:, 0]).unsqueeze(1)
+    return torch.stack([function(frame) for frame in frames.unbind(1)], 1)

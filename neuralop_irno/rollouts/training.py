@@ -1,0 +1,284 @@
+r"""A model that trains on rollouts: to a loss and a trainer it looks like a model from x to y.
+
+    x   the frames that are known          (B, inputs * C, *S)   or (N, inputs * C)
+    y   the frames that follow             (B, frames * C, *S)   or (N, frames * C)
+
+with time before channels on the channel axis, as `Window.pack` lays it out. What it returns in training is
+a `Trajectory` in which time lies on channels too: iterate k holds the k-th iterates of all supervised calls,
+and Phi is that of every call at its own input. The mean over channels that every loss takes is thus the mean
+over calls, and `RefinementLoss` supervises the refinement of each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from neuralop_irno.domain.choice import domain_of
+from neuralop_irno.domain.domain import Domain
+from neuralop_irno.errors import expected
+from neuralop_irno.rollouts.caller import Caller, length
+from neuralop_irno.rollouts.clock import Clock
+from neuralop_irno.rollouts.curriculum import RolloutTraining
+from neuralop_irno.rollouts.outcome import Roster
+from neuralop_irno.rollouts.propagator import Propagator
+from neuralop_irno.rollouts.rollout import rollout
+from neuralop_irno.rollouts.series import Series, on_mesh
+from neuralop_irno.rollouts.stepper import Stepper
+from neuralop_irno.rollouts.window import Window
+from neuralop_irno.solution import Trajectory
+
+
+class InTime(nn.Module):
+    """A model, trained on rollouts of itself.
+
+    In training, with y, it answers with a `Trajectory` for any loss of this package: in the model's own
+    units, which under a normaliser are normalised. Otherwise with the frames of `rollout`, ``(B, frames * C,
+    *S)``, as many as the plan has in the end.
+
+    A refiner's own gradient rule says what is supervised inside a call and how gradients cross it. With
+    ``detached``, the default over a frozen base, none crosses time either: every call starts from frames
+    that are constants. A sample then draws the one k that it is supervised at for all of its calls.
+
+    Args:
+        model: an `IterativeRefiner` or any other module; it is trained in place.
+        plan: how; by default four supervised calls.
+        window: frames in and out of a call.
+        stepper: from the model's answer to a frame.
+        clock: for a model that takes t or tau; restarts play no part.
+
+    Shapes:
+        - x: ``(B, inputs * C, *S)`` or ``(N, inputs * C)``
+        - y and the answer: ``(B, frames * C, *S)`` or ``(N, frames * C)``
+        - static: ``(B, D, *S)`` or ``(N, D)``; forcing: ``(B, frames, D, *S)`` or ``(N, frames, D)``
+
+    Example:
+        >>> from neuralop_irno.losses.refinement import RefinementLoss
+        >>> model = InTime(nn.Conv1d(1, 1, 3, padding=1), RolloutTraining(steps=3, free=1))
+        >>> frames = torch.randn(8, 5, 16)  # one field: a known frame, and four that follow
+        >>> x, y = frames[:, :1], frames[:, 1:]
+        >>> RefinementLoss()(model(x, y), y).backward()
+        >>> model.eval()(x).shape
+        torch.Size([8, 4, 16])
+    """
+
+    updates: Tensor
+
+    def __init__(
+        self,
+        model: nn.Module,
+        plan: RolloutTraining | None = None,
+        window: Window | None = None,
+        stepper: Stepper | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.plan = plan or RolloutTraining()
+        self.window, self.stepper, self.clock = window or Window(), stepper or Stepper(), clock
+        if clock is not None and clock.restart != 1:
+            raise ValueError(expected("restart=1 in training", clock.restart, "Clock(restart=1)"))
+        # Batches seen: where the curriculum is, also after a run has been resumed.
+        self.register_buffer("updates", torch.zeros((), dtype=torch.long))
+
+    def forward(
+        self,
+        x: Tensor,
+        y: Tensor | None = None,
+        static: Tensor | None = None,
+        forcing: Tensor | None = None,
+        t: Tensor | None = None,
+        **given: Any,
+    ) -> Any:
+        """A `Trajectory` in training, where y is given; otherwise the predicted frames.
+
+        Args:
+            x: the known frames.
+            y: the frames that follow. Read in training only, so that they cannot leak into an answer.
+            static: fields that the model sees beside the history.
+            forcing: fields that come with every predicted frame.
+            t: for a model that takes the time, that of each sample's last known frame, in place of the
+                clock's start.
+            given: what else the model is called with, by name: the edges of graphs, say.
+        """
+        if x.shape[1] % self.window.inputs:
+            got = f"{x.shape[1]} channels for {self.window.inputs} frames"
+            raise ValueError(expected("x of whole frames, side by side on channels", got, "static= beside x"))
+        history = unpacked(x, x.shape[1] // self.window.inputs)
+        # A batch that was collated has a row for each sample in every argument.
+        domain = domain_of(history[:, -1], given)
+        cut = [name for name, value in given.items() if length(value) == domain.samples]
+        clock = self.clock if self.clock is None or t is None else replace(self.clock, start=t.flatten())
+        if y is None or not self.training:
+            frames = rollout(
+                self.model,
+                history,
+                self.plan.calls * self.window.outputs,
+                window=self.window,
+                stepper=self.stepper,
+                clock=clock,
+                static=static,
+                forcing=forcing,
+                given=given,
+                per_sample=cut,
+                grad=True,
+            ).frames
+            assert frames is not None
+            return frames.flatten(1, 2)
+        calls = self.plan.calls_at(int(self.updates))
+        self.updates += 1
+        last = history[:, -1]
+        caller = Caller(self.model, domain, given=given, axes=last.dim(), per_sample=cut)
+        drive = None
+        if forcing is not None:
+            drive = Series("forcing", forcing, last, calls * self.window.outputs)
+        fixed = None if static is None else on_mesh("static fields", static, last)
+        way = Propagator(caller, self.window, self.stepper, clock, fixed, drive)
+        return self._trained(way, history, self._following(y, last, calls), calls)
+
+    def _following(self, y: Tensor, last: Tensor, calls: int) -> Tensor:
+        """The true frames of so many calls, with a time axis."""
+        channels, needed = last.shape[1], calls * self.window.outputs
+        if y.dim() != last.dim() or y.shape[1] % channels or y.shape[1] < needed * channels:
+            wanted = f"y of {needed} frames with {channels} channels, side by side on channels"
+            raise ValueError(expected(wanted, tuple(y.shape), "longer stretches of the trajectories"))
+        return unpacked(y, channels)[:, :needed]
+
+    def _trained(self, way: Propagator, history: Tensor, after: Tensor, calls: int) -> Trajectory:
+        plan, bundle = self.plan, self.window.outputs
+        if plan.noise:
+            history = noised(history, after[:, 0], plan.noise, way.domain)
+        everybody = Roster(way.domain.samples, calls * bundle)
+        with torch.no_grad():
+            for call in range(plan.free):
+                frames = next(way.frames(history, call * bundle, everybody))
+                history = self.window.slide(history, frames)
+        supervise = Supervision(way)
+        made: list[Call] = []
+        for call in range(plan.free, calls):
+            if plan.truncate is not None and not len(made) % plan.truncate:
+                history = history.detach()
+            truth = after[:, call * bundle : (call + 1) * bundle]
+            if plan.gradient == "checkpointed":
+                history, one = checkpoint(supervise, history, truth, call * bundle, use_reentrant=False)
+            else:
+                history, one = supervise(history, truth, call * bundle)
+            made.append(one)
+
+        def as_answers(y: Tensor) -> Tensor:
+            """What the supervised calls should have said."""
+            frames = self._following(y, history[:, -1], calls)[:, plan.free * bundle :]
+            told = zip(made, frames.split(bundle, 1), strict=True)
+            return torch.cat([supervise.target(one.last, truth) for one, truth in told], 1)
+
+        return joined([one.trajectory for one in made], as_answers)
+
+
+@dataclass(frozen=True)
+class Call:
+    """One supervised call: the last frame that went in, and what the model said."""
+
+    last: Tensor
+    trajectory: Trajectory
+
+
+class Supervision:
+    """Calls a model as it is to be trained: from a history to the next one, and to what can be supervised.
+
+    Args:
+        way: the model and all that belongs to a call of it.
+    """
+
+    def __init__(self, way: Propagator) -> None:
+        self.way, self.window, self.stepper = way, way.window, way.stepper
+        self.refiner = way.caller.refiner
+        if self.refiner is None:
+            return
+        if self.refiner.train_output != "trajectory" or not isinstance(self.refiner.config["steps"], int):
+            raise ValueError(
+                expected(
+                    "a refiner that answers with trajectories of one length",
+                    f"train_output={self.refiner.train_output!r}, steps={self.refiner.config['steps']}",
+                    "train_output='trajectory', steps=4",
+                )
+            )
+        self._drawn = torch.randint(max(self.refiner.steps, 1), (way.domain.samples,))
+
+    def __call__(self, history: Tensor, truth: Tensor, index: int) -> tuple[Tensor, Call]:
+        """The history after a call, and what there is to supervise.
+
+        Args:
+            history: the frames that the model sees.
+            truth: those that follow, as many as a call gives.
+            index: the number of the first of them.
+        """
+        last = history[:, -1:]
+        trajectory, answer = self._answer(history, self.target(last, truth), index)
+        said = self.window.unpack(answer, history)
+        frames = self.stepper.frames(last, said, self.way.leads(1, said))
+        return self.window.slide(history, frames), Call(last, trajectory)
+
+    def target(self, last: Tensor, truth: Tensor) -> Tensor:
+        """What the model should say."""
+        return self.window.pack(self.stepper.said(last, truth, self.way.leads(1, truth)))
+
+    def _answer(self, history: Tensor, target: Tensor, index: int) -> tuple[Trajectory, Tensor]:
+        way, caller, refiner = self.way, self.way.caller, self.refiner
+        x, times = way.inputs(history, index), way.times(index, 1)
+        if refiner is None:
+            answer = caller.answer(x, times)
+            whole = torch.ones(way.domain.samples, device=x.device)
+            return Trajectory((answer,), (whole,), way.domain), answer
+        if refiner.gradient.for_answers() is refiner.gradient:  # its last iterate is the answer
+            trajectory = caller.supervised(x, times, target)
+            return trajectory, trajectory.as_answer(trajectory.last)
+        iterates = caller.iterates(x, times)
+        drawn = self._drawn.to(x.device)
+        start = iterates[0]
+        for k in range(1, refiner.steps):
+            start = torch.where(way.domain.spread(drawn == k, start), iterates[k], start)
+        return caller.supervised(x, times, target, start=start, taken=drawn), iterates[-1]
+
+
+def unpacked(frames: Tensor, channels: int) -> Tensor:
+    """Frames side by side on channels, along an axis of their own: ``(B, T, C, *S)`` or ``(N, T, C)``."""
+    return frames.unflatten(1, (-1, channels))
+
+
+def noised(history: Tensor, following: Tensor, noise: float, domain: Domain) -> Tensor:
+    """Frames with noise in units of the change to the frame that follows, channel by channel."""
+    change = following - history[:, -1]
+    sizes = [domain.spread(domain.norm(part), part) for part in change.split(1, 1)]
+    return history + noise * torch.cat(sizes, 1).unsqueeze(1) * torch.randn_like(history)
+
+
+def joined(calls: Sequence[Trajectory], as_field: Any) -> Trajectory:
+    """The trajectories of several calls as one, side by side on channels.
+
+    Where they stand at different places of the iteration (under implicit rules), the mean place counts.
+    """
+    last = calls[-1]
+
+    def each(functions: Sequence[Callable[[Tensor], Tensor] | None]) -> Callable[[Tensor], Tensor] | None:
+        """Each function on its own part of the channels."""
+        known = [function for function in functions if function is not None]
+
+        def joint(h: Tensor) -> Tensor:
+            return torch.cat([one(part) for one, part in zip(known, h.chunk(len(known), 1), strict=True)], 1)
+
+        return joint if known else None
+
+    return Trajectory(
+        tuple(torch.cat(parts, 1) for parts in zip(*(call.iterates for call in calls), strict=True)),
+        tuple(torch.stack(parts).mean(0) for parts in zip(*(call.progress for call in calls), strict=True)),
+        last.domain,
+        each([call.phi for call in calls]),
+        last.alpha,
+        as_field,
+        residual=each([call.residual for call in calls]),
+    )

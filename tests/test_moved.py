@@ -1,0 +1,42 @@
+"""Old paths of public names work for one release, with a warning."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib import import_module
+
+import pytest
+
+from neuralop_irno._moved import MOVED
+
+
+@pytest.mark.parametrize("old", MOVED)
+def test_old_paths_give_the_same_objects_with_a_warning(old: str) -> None:
+    for new in MOVED[old].split():
+        home = import_module(f"neuralop_irno.{new}")
+        names = [n for n, thing in vars(home).items() if getattr(thing, "__module__", "") == home.__name__]
+        assert names or hasattr(home, "__path__")
+        for name in filter(lambda name: not name.startswith("_"), names):
+            with pytest.warns(DeprecationWarning, match=f"{name} is now in neuralop_irno.{new}; "):
+                assert getattr(import_module(f"neuralop_irno.{old}"), name) is getattr(home, name)
+
+
+def test_import_statements_work_and_what_never_was_is_missed() -> None:
+    program = """
+from neuralop_irno.data.dataset import FieldDataset, load_splits
+from neuralop_irno.picard.network import PicardNetwork
+import neuralop_irno.models.deeponet as deeponet
+try:
+    from neuralop_irno.picard.network import Picardnetwork
+except ImportError:
+    print(FieldDataset.__module__, PicardNetwork.__module__, deeponet.DeepONet.__module__)
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == [
+        "neuralop_irno.data.fields",
+        "neuralop_irno.networks.network",
+        "neuralop_irno.models.baselines.deeponet",
+    ]
