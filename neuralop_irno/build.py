@@ -7,7 +7,7 @@ from dataclasses import replace
 from numbers import Integral
 from typing import Any
 
-from neuralop_irno.base.operator import Sizes
+from neuralop_irno.base.operator import ModelSpec
 from neuralop_irno.correction.correction import Correction
 from neuralop_irno.errors import expected, shown
 from neuralop_irno.registry import CORRECTIONS, SOLVERS
@@ -38,7 +38,7 @@ def step_range(steps: int | Sequence[int]) -> tuple[int, int]:
     return int(pair[0]), int(pair[1])
 
 
-def agreed_sizes(told: Sizes, stated: Sizes) -> Sizes:
+def agreed_sizes(told: ModelSpec, stated: ModelSpec) -> ModelSpec:
     """What the user told of the channels, together with what the base states; they may not differ."""
     for name in ("in_channels", "out_channels"):
         ours, theirs = getattr(told, name), getattr(stated, name)
@@ -46,10 +46,12 @@ def agreed_sizes(told: Sizes, stated: Sizes) -> Sizes:
             raise ValueError(
                 expected(f"{name}={theirs}, as the base has it", f"{name}={ours}", f"leaving {name} out")
             )
-    return Sizes(told.in_channels or stated.in_channels, told.out_channels or stated.out_channels, stated.dim)
+    return ModelSpec(
+        told.in_channels or stated.in_channels, told.out_channels or stated.out_channels, stated.dim
+    )
 
 
-def completed(sizes: Sizes, correction: Correction) -> Sizes:
+def completed(sizes: ModelSpec, correction: Correction) -> ModelSpec:
     """The channels, from the correction where the base does not state them."""
     return replace(
         sizes,
@@ -58,7 +60,7 @@ def completed(sizes: Sizes, correction: Correction) -> Sizes:
     )
 
 
-def build_correction(correction: Any, sizes: Sizes) -> Any:
+def build_correction(correction: Any, sizes: ModelSpec) -> Any:
     """A correction from its name, its config or itself, sized like the base."""
     if isinstance(correction, (str, Mapping)):
         options = {"name": correction} if isinstance(correction, str) else correction

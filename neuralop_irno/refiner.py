@@ -15,7 +15,7 @@ from torch import Tensor
 from neuralop_irno._neuralop import BaseModel, build_model
 from neuralop_irno.base.checks import check_finite
 from neuralop_irno.base.neuraloperator import wrap_operator
-from neuralop_irno.base.operator import BaseOperator, Problem, Sizes
+from neuralop_irno.base.operator import BaseCall, BaseOperator, ModelSpec
 from neuralop_irno.build import (
     agreed_sizes,
     build_correction,
@@ -120,7 +120,7 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
             )
         self.base: BaseOperator = wrap_operator(base, freeze_base, channels)
         self.base.freeze(freeze_base)  # an adapter of the user's has an opinion of its own
-        self.sizes = agreed_sizes(Sizes(in_channels, out_channels), self.base.sizes())
+        self.sizes = agreed_sizes(ModelSpec(in_channels, out_channels), self.base.sizes())
         self.correction: Correction = as_correction(build_correction(correction, self.sizes))
         self.sizes = completed(self.sizes, self.correction)
         self.solver: Solver = build_solver(solver, alpha)
@@ -259,7 +259,7 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
 
     def problem(
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any], start: Tensor | None = None
-    ) -> Problem:
+    ) -> BaseCall:
         """One call of the base, laid out for the iteration; keys of a sample that it does not take pass."""
         return self.base.problem(args, kwargs, start, self.correction.periodic)
 
@@ -270,7 +270,7 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
         kwargs: Mapping[str, Any],
         start: Tensor | None,
         sample: bool = False,
-    ) -> Problem:
+    ) -> BaseCall:
         """The problem of a call of one of our methods, whose keyword arguments are all read."""
         for key in self.base.unknown(args, kwargs):
             if key in self.ignore:
@@ -285,7 +285,7 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
             raise TypeError(expected(f"an argument of {method.__name__}", repr(key), hint))
         return self.problem(args, kwargs, start)
 
-    def _phi(self, problem: Problem) -> BoundCorrection:
+    def _phi(self, problem: BaseCall) -> BoundCorrection:
         return self.correction.bind(problem.x, problem.domain)
 
     def with_base(self, base: Any) -> Self:
@@ -309,7 +309,7 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
         other.describe(**{name: config[name] for name in ("correction", "solver", "alpha", "gradient")})
         return other.train(self.training)
 
-    def _trajectory(self, problem: Problem, y: Tensor, taken: Tensor | None) -> Trajectory:
+    def _trajectory(self, problem: BaseCall, y: Tensor, taken: Tensor | None) -> Trajectory:
         check_finite(y, "y")
         samples = problem.domain.samples
         if taken is not None and not (isinstance(taken, Tensor) and taken.shape == (samples,)):

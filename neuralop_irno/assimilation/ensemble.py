@@ -94,21 +94,21 @@ class Ensemble:
 
     def _updates(
         self, observed: Sequence[Tensor], flows: list[Tensor], last: Tensor, domain: Domain
-    ) -> list[Update]:
+    ) -> list[Analysis]:
         """One for each flow; the grids of a batch share theirs where they share their sensors."""
         points = None if math.isinf(self.radius) else points_of(last, domain, self.sides, self.periodic)
-        known: dict[tuple[int, bytes], Update] = {}
+        known: dict[tuple[int, bytes], Analysis] = {}
         updates = []
         for flow, (mine, rows) in enumerate(zip(observed, flows, strict=True)):
             key = (flow if last.dim() == 2 else 0, mine.cpu().numpy().tobytes())
             if key not in known:
                 here = None if points is None else points[rows[0] % len(points)]
-                known[key] = Update(mine, here, self.noise, self.radius, self.relaxation)
+                known[key] = Analysis(mine, here, self.noise, self.radius, self.relaxation)
             updates.append(known[key])
         return updates
 
 
-class Update:
+class Analysis:
     """The update of one flow's members.
 
     Args:

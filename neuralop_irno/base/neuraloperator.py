@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from neuralop_irno._neuralop import FNOGNO, GINO, UQNO, BaseModel, refuse_other_calls
 from neuralop_irno.base.checks import check_finite
 from neuralop_irno.base.operator import (
+    BaseCall,
     BaseOperator,
-    Problem,
-    Sizes,
+    ModelSpec,
     bound_to,
     in_state_dtype,
     signature_of,
@@ -46,7 +46,7 @@ class NeuralOperator(BaseOperator):
         named = signature_of(self.module).parameters
         return {key: value for key, value in kwargs.items() if key in named}
 
-    def sizes(self) -> Sizes:
+    def sizes(self) -> ModelSpec:
         return sizes_of(self.module)
 
 
@@ -85,7 +85,7 @@ class OnPoints(NeuralOperator):
         kwargs: Mapping[str, Any],
         start: Tensor | None = None,
         periodic: Sequence[bool] | None = None,
-    ) -> Problem:
+    ) -> BaseCall:
         values, source, target = self._geometry(args, kwargs)
         check_finite(values, "x")
         if start is not None:
@@ -111,7 +111,7 @@ class OnPoints(NeuralOperator):
             return restored if batched else restored[0]
 
         x = in_state_dtype(as_field(x), field)
-        return Problem(x, as_field(field), domain, as_field, as_answer)
+        return BaseCall(x, as_field(field), domain, as_field, as_answer)
 
     def _geometry(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
         """Input values ``(.., C)``, the points they sit on ``(n, d)``, and the output points ``(q, d)``."""
@@ -149,7 +149,7 @@ class OnPoints(NeuralOperator):
         return call
 
 
-def sizes_of(module: nn.Module) -> Sizes:
+def sizes_of(module: nn.Module) -> ModelSpec:
     """Channels and dimensions of a neuraloperator model, wherever it keeps them."""
     module = unwrapped(module)
     if isinstance(module, UQNO):
@@ -157,7 +157,7 @@ def sizes_of(module: nn.Module) -> Sizes:
     stated = stated_sizes(module)
     if isinstance(module, BaseModel):
         recorded = module._init_kwargs
-        return Sizes(
+        return ModelSpec(
             stated.in_channels or recorded.get("in_channels"),
             stated.out_channels or recorded.get("out_channels"),
             getattr(module, "gno_coord_dim", None) or stated.dim,

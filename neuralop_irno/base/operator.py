@@ -1,6 +1,6 @@
 """The base operator: anybody's model, called as it wants to be called, and not touched.
 
-An adapter turns one call into a `Problem`, the only thing that the iteration needs to know.
+An adapter turns one call into a `BaseCall`, the only thing that the iteration needs to know.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from neuralop_irno.precision import at_least_float32, explain_failure
 
 
 @dataclass(frozen=True)
-class Problem:
+class BaseCall:
     """One call of the base, laid out for the iteration.
 
     Attributes:
@@ -41,7 +41,7 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Sizes:
+class ModelSpec:
     """What a model says of itself; None where it says nothing.
 
     Attributes:
@@ -97,7 +97,7 @@ class BaseOperator(nn.Module):
         """A frozen base stays in evaluation mode, so that its buffers stay what they are."""
         return super().train(mode and not self.frozen)
 
-    def sizes(self) -> Sizes:
+    def sizes(self) -> ModelSpec:
         """What the module says of its channels and dimensions."""
         return stated_sizes(self.module)
 
@@ -149,7 +149,7 @@ class BaseOperator(nn.Module):
         kwargs: Mapping[str, Any],
         start: Tensor | None = None,
         periodic: Sequence[bool] | None = None,
-    ) -> Problem:
+    ) -> BaseCall:
         """Lay a call out for the iteration.
 
         Args:
@@ -187,7 +187,7 @@ class BaseOperator(nn.Module):
             restored = refined if self.channels == "first" else refined.movedim(1, -1)
             return restored if rest is None else (restored, *rest)
 
-        return Problem(in_state_dtype(x, h), h, GridDomain.of(h), self.as_field, as_answer)
+        return BaseCall(in_state_dtype(x, h), h, GridDomain.of(h), self.as_field, as_answer)
 
     def carried(self, x: Tensor, shape: Sequence[int], periodic: Sequence[bool] | None) -> Tensor:
         """x, where it lives on another grid than the answer, on the answer's."""
@@ -287,18 +287,18 @@ def _signature_of_method(method: Callable[..., Any]) -> inspect.Signature:
     return signature.replace(parameters=list(signature.parameters.values())[1:])
 
 
-def stated_sizes(module: nn.Module) -> Sizes:
+def stated_sizes(module: nn.Module) -> ModelSpec:
     """Channels and dimensions, as far as a module carries them as attributes."""
     module = unwrapped(module)
     own = getattr(module, "sizes", None)
-    if isinstance(own, Sizes):  # a refiner, whose base and user agreed on them
+    if isinstance(own, ModelSpec):  # a refiner, whose base and user agreed on them
         return own
 
     def number(name: str) -> int | None:
         value = getattr(module, name, None)
         return value if isinstance(value, int) else None
 
-    return Sizes(number("in_channels"), number("out_channels"), number("dim") or _dimension(module))
+    return ModelSpec(number("in_channels"), number("out_channels"), number("dim") or _dimension(module))
 
 
 def _dimension(module: nn.Module) -> int | None:

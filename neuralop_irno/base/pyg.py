@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from neuralop_irno.base.checks import check_finite
 from neuralop_irno.base.checks import graph_among as graph_among
 from neuralop_irno.base.operator import (
+    BaseCall,
     BaseOperator,
-    Problem,
     bound_to,
     in_state_dtype,
     real_among,
@@ -81,7 +81,7 @@ class OnGraphs(BaseOperator):
         kwargs: Mapping[str, Any],
         start: Tensor | None = None,
         periodic: Sequence[bool] | None = None,
-    ) -> Problem:
+    ) -> BaseCall:
         x, domain = self._inputs(args, kwargs)
         check_finite(x, "x")
         if start is not None:
@@ -96,7 +96,7 @@ class OnGraphs(BaseOperator):
                 )
             )
         h = at_least_float32(field)
-        return Problem(in_state_dtype(x, h), h, domain, _as_it_is, _as_it_is)
+        return BaseCall(in_state_dtype(x, h), h, domain, _as_it_is, _as_it_is)
 
     def _found(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
         """What a call says of its graph, by name."""

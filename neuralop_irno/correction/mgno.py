@@ -139,7 +139,7 @@ class MultigridCycle(nn.Module):
         if self.coarse is not None:
             self.operator = Stencil(channels, modes)
             self.restrict = Stencil(channels, modes, stride=2)
-            self.prolong = Spreading(channels, modes)
+            self.prolong = Prolongation(channels, modes)
             self.smooth_again = Stencil(channels, modes)
 
     def forward(self, f: Tensor) -> Tensor:
@@ -178,7 +178,7 @@ class Stencil(nn.Module):
         return CONVOLVE[len(self.modes)](padded, self.weight, stride=self.stride)
 
 
-class Spreading(nn.Module):
+class Prolongation(nn.Module):
     """From every second cell to the cells around it; linear interpolation is a case of it.
 
     Args:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from neuralop_irno.base.neuraloperator import wrap_operator
-from neuralop_irno.base.operator import BaseOperator, Problem
+from neuralop_irno.base.operator import BaseCall, BaseOperator
 from neuralop_irno.diagnostics.sight import Sight, sight_of
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.grid import GridDomain
@@ -186,7 +186,7 @@ class _Answer(nn.Module):
         super().__init__()
         self.base = base
 
-    def forward(self, sample: Mapping[str, Any]) -> Problem:
+    def forward(self, sample: Mapping[str, Any]) -> BaseCall:
         return self.base.problem((), sample)
 
 

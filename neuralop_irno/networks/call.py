@@ -18,7 +18,7 @@ OF_GRAPHS = ("edge_index", "batch", "pos")
 EDGE_WORDS = ("edge_attr", "edge_weight")
 
 
-class Call(NamedTuple):
+class BlockCall(NamedTuple):
     """What the block is told in one call.
 
     Attributes:
@@ -61,7 +61,7 @@ class FixedPointMap(Correction):
         super().__init__()
         self.block, self.weight = block, weight
 
-    def forward(self, x: Call, h: Tensor) -> Tensor:
+    def forward(self, x: BlockCall, h: Tensor) -> Tensor:
         image = self.block(h, **x.words())
         if not isinstance(image, Tensor) or image.shape != h.shape:
             got = tuple(image.shape) if isinstance(image, Tensor) else type(image).__name__
@@ -72,7 +72,7 @@ class FixedPointMap(Correction):
         return update
 
 
-def laid_out(block: nn.Module, start: Tensor, free: Tensor | None, given: Mapping[str, Any]) -> Call:
+def laid_out(block: nn.Module, start: Tensor, free: Tensor | None, given: Mapping[str, Any]) -> BlockCall:
     """A call of the block, from what `arguments` found.
 
     Args:
@@ -101,7 +101,7 @@ def laid_out(block: nn.Module, start: Tensor, free: Tensor | None, given: Mappin
         name for name in given if name in ("edge_index", *edge_words) or (name in OF_GRAPHS and name in asked)
     )
     values = tuple(value if isinstance(value, Tensor) else Shared(value) for value in others.values())
-    return Call(free, domain, graph_words, tuple(others), values)
+    return BlockCall(free, domain, graph_words, tuple(others), values)
 
 
 def arguments(block: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ NOTHING_LEFT = 1e-7
 
 
 @dataclass(frozen=True)
-class Weighted(SolverState):
+class IterGNNState(SolverState):
     """The mean so far.
 
     Attributes:
@@ -60,19 +60,21 @@ class Confidence(Damped):
         self.channels = channels
         self.readout = nn.Linear(channels, 1)
 
-    def init(self, h: Tensor, taken: Tensor) -> Weighted:
+    def init(self, h: Tensor, taken: Tensor) -> IterGNNState:
         nothing = torch.zeros_like(h)
-        return Weighted(taken, h, nothing, torch.ones(taken.shape, dtype=h.dtype, device=h.device), nothing)
+        return IterGNNState(
+            taken, h, nothing, torch.ones(taken.shape, dtype=h.dtype, device=h.device), nothing
+        )
 
-    def step(self, phi: Phi, h: Tensor, state: Weighted) -> tuple[Tensor, Weighted]:
+    def step(self, phi: Phi, h: Tensor, state: IterGNNState) -> tuple[Tensor, IterGNNState]:
         following = h + self.residual(phi, h, state)
         sure = self.readout(largest(following, phi.domain))[:, 0].sigmoid()
         total = state.total + phi.domain.spread(sure * state.left, h) * following
         left = (1 - sure) * state.left
         to_come = phi.domain.spread(left, h) * following
-        return following, Weighted(state.taken + 1, h, to_come, left, total)
+        return following, IterGNNState(state.taken + 1, h, to_come, left, total)
 
-    def answer(self, h: Tensor, state: Weighted) -> Tensor:
+    def answer(self, h: Tensor, state: IterGNNState) -> Tensor:
         return state.total
 
 

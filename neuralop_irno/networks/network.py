@@ -23,7 +23,7 @@ from neuralop_irno.solver.picard import Picard
 from neuralop_irno.solver.plain_step import plain_step
 from neuralop_irno.solver.solver import Solver
 from neuralop_irno.solver.step_size import Constant
-from neuralop_irno.solver.stopping import Limits, Stopping
+from neuralop_irno.solver.stopping import Limits, SolveRecorder
 
 
 class PicardNetwork(nn.Module):
@@ -107,7 +107,7 @@ class PicardNetwork(nn.Module):
             return run_steps(phi, self.solver, start, self.steps).value
         taken = no_steps(phi, start)
         budgets = self._usual.budgets(self.steps, taken)
-        stopping = Stopping(phi, start, budgets, self.solver.answer, self._usual)
+        stopping = SolveRecorder(phi, start, budgets, self.solver.answer, self._usual)
         run_until(phi, self.solver, start, stopping, taken)
         return stopping.value
 

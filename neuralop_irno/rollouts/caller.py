@@ -136,7 +136,7 @@ class Caller:
 
 
 @dataclass(frozen=True)
-class Call:
+class CallAhead:
     """One call that is about to be made: what a refinement may ask."""
 
     caller: Caller

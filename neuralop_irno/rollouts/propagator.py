@@ -9,7 +9,7 @@ from torch import Tensor
 
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.errors import expected
-from neuralop_irno.rollouts.caller import Call, Caller, Times
+from neuralop_irno.rollouts.caller import CallAhead, Caller, Times
 from neuralop_irno.rollouts.clock import Clock
 from neuralop_irno.rollouts.outcome import Account, Ending, Roster
 from neuralop_irno.rollouts.refinement import Carry, Refinement
@@ -160,7 +160,7 @@ class Propagator:
         if self.refinement is None:
             answer = caller.answer(part, times)
         else:
-            answer, estimate, doubted = self._refined(Call(caller, part, times), number, roster)
+            answer, estimate, doubted = self._refined(CallAhead(caller, part, times), number, roster)
         if not roster.all_in:
             nothing = answer.new_full((len(x), *answer.shape[1:]), torch.nan)
             answer = self.domain.put(nothing, active, answer)
@@ -171,7 +171,7 @@ class Propagator:
         return self._settled(Doubt(index, doubted, estimate, history, frames), roster)
 
     def _refined(
-        self, call: Call, number: int, roster: Roster
+        self, call: CallAhead, number: int, roster: Roster
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """A refined answer; all estimates, and the samples in doubt, where somebody wants to know."""
         assert self.refinement is not None

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.errors import expected
-from neuralop_irno.rollouts.caller import Call
+from neuralop_irno.rollouts.caller import CallAhead
 from neuralop_irno.solution import Solution
 from neuralop_irno.solver.stopping import Limits
 
@@ -69,7 +69,7 @@ class Carry:
 class Refinement(Protocol):
     """Refines the answer of one call."""
 
-    def __call__(self, call: Call, carry: Carry, made: int, calls: int) -> tuple[Solution, Carry]:
+    def __call__(self, call: CallAhead, carry: Carry, made: int, calls: int) -> tuple[Solution, Carry]:
         """The refined answer.
 
         Args:
@@ -107,7 +107,7 @@ class Refine:
     def __post_init__(self) -> None:
         Limits(steps=self.steps, max_steps=self.max_steps, atol=self.atol, rtol=self.rtol)
 
-    def __call__(self, call: Call, carry: Carry, made: int, calls: int) -> tuple[Solution, Carry]:
+    def __call__(self, call: CallAhead, carry: Carry, made: int, calls: int) -> tuple[Solution, Carry]:
         words = {"steps": self.steps, "max_steps": self.max_steps, "atol": self.atol, "rtol": self.rtol}
         if not self.warm_start:
             solution = call.solve(**words)
@@ -148,7 +148,7 @@ class Adaptive:
                 expected("1 <= budget <= most", (self.budget, self.most), "Adaptive(budget=2.4, most=4)")
             )
 
-    def __call__(self, call: Call, carry: Carry, made: int, calls: int) -> tuple[Solution, Carry]:
+    def __call__(self, call: CallAhead, carry: Carry, made: int, calls: int) -> tuple[Solution, Carry]:
         rest = self.budget * calls - carry.spent
         left = calls - made
         # Each of the calls to come needs at least one evaluation.

@@ -159,7 +159,7 @@ class InTime(nn.Module):
                 frames = next(way.frames(history, call * bundle, everybody))
                 history = self.window.slide(history, frames)
         supervise = Supervision(way)
-        made: list[Call] = []
+        made: list[SupervisedCall] = []
         for call in range(plan.free, calls):
             if plan.truncate is not None and not len(made) % plan.truncate:
                 history = history.detach()
@@ -180,7 +180,7 @@ class InTime(nn.Module):
 
 
 @dataclass(frozen=True)
-class Call:
+class SupervisedCall:
     """One supervised call: the last frame that went in, and what the model said."""
 
     last: Tensor
@@ -209,7 +209,7 @@ class Supervision:
             )
         self._drawn = torch.randint(max(self.refiner.steps, 1), (way.domain.samples,))
 
-    def __call__(self, history: Tensor, truth: Tensor, index: int) -> tuple[Tensor, Call]:
+    def __call__(self, history: Tensor, truth: Tensor, index: int) -> tuple[Tensor, SupervisedCall]:
         """The history after a call, and what there is to supervise.
 
         Args:
@@ -221,7 +221,7 @@ class Supervision:
         trajectory, answer = self._answer(history, self.target(last, truth), index)
         said = self.window.unpack(answer, history)
         frames = self.stepper.frames(last, said, self.way.leads(1, said))
-        return self.window.slide(history, frames), Call(last, trajectory)
+        return self.window.slide(history, frames), SupervisedCall(last, trajectory)
 
     def target(self, last: Tensor, truth: Tensor) -> Tensor:
         """What the model should say."""

@@ -18,7 +18,7 @@ SHORTEST, LONGEST = 0.1, 20.0
 
 
 @dataclass(frozen=True)
-class Relaxed(SolverState):
+class AitkenState(SolverState):
     """The state of `Aitken`.
 
     Attributes:
@@ -46,10 +46,10 @@ class Aitken(Damped):
     def __init__(self, alpha: Any = 1.0) -> None:
         super().__init__(alpha)
 
-    def init(self, h: Tensor, taken: Tensor) -> Relaxed:
-        return Relaxed(taken, h, torch.zeros_like(h), torch.ones_like(taken).to(h.dtype))
+    def init(self, h: Tensor, taken: Tensor) -> AitkenState:
+        return AitkenState(taken, h, torch.zeros_like(h), torch.ones_like(taken).to(h.dtype))
 
-    def step(self, phi: Phi, h: Tensor, state: Relaxed) -> tuple[Tensor, Relaxed]:
+    def step(self, phi: Phi, h: Tensor, state: AitkenState) -> tuple[Tensor, AitkenState]:
         domain = phi.domain
         residual = self.residual(phi, h, state)
         # The secant through the last two points, whatever step led from one to the other.
@@ -58,7 +58,7 @@ class Aitken(Damped):
         known = (steepness > 0) & steepness.isfinite()
         factor = -domain.inner(moved, change) / torch.where(known, steepness, 1.0)
         factor = torch.where(known, factor.clamp(SHORTEST, LONGEST), 1.0)
-        return h + domain.spread(factor, h) * residual, Relaxed(state.taken + 1, h, residual, factor)
+        return h + domain.spread(factor, h) * residual, AitkenState(state.taken + 1, h, residual, factor)
 
 
 @SOLVERS.register("aitken")

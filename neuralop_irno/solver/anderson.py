@@ -11,14 +11,14 @@ from torch import Tensor
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.registry import SOLVERS
 from neuralop_irno.solver.least_squares import fit
-from neuralop_irno.solver.memory import FRESH, Remembering, memory_of
+from neuralop_irno.solver.memory import FRESH, MemoryState, memory_of
 from neuralop_irno.solver.picard import Damped
 from neuralop_irno.solver.safeguarded import Safeguarded
 from neuralop_irno.solver.solver import Phi
 
 
 @dataclass(frozen=True)
-class Judged(Remembering):
+class AndersonState(MemoryState):
     """The state of `Anderson`; a lesson is the change of h, of r, and of what the weights make small.
 
     Attributes:
@@ -57,11 +57,11 @@ class Anderson(Damped):
     def extra_repr(self) -> str:
         return f"memory={self.memory}"
 
-    def init(self, h: Tensor, taken: Tensor) -> Judged:
-        state = Judged.fresh(h, taken)
+    def init(self, h: Tensor, taken: Tensor) -> AndersonState:
+        state = AndersonState.fresh(h, taken)
         return replace(state, judged=state.residual)
 
-    def step(self, phi: Phi, h: Tensor, state: Judged) -> tuple[Tensor, Judged]:
+    def step(self, phi: Phi, h: Tensor, state: AndersonState) -> tuple[Tensor, AndersonState]:
         residual = self.residual(phi, h, state)
         judged = residual if phi.physics is None else phi.physics(h)
         lesson = h - state.at, residual - state.residual, judged - torch.as_tensor(state.judged)

@@ -15,7 +15,7 @@ from neuralop_irno.solver.solver import Phi, SolverState
 
 
 @dataclass(frozen=True)
-class Tried(SolverState):
+class BacktrackingState(SolverState):
     """A step under trial.
 
     Attributes:
@@ -55,11 +55,11 @@ class Backtracking(Damped):
     def extra_repr(self) -> str:
         return f"shrink={self.shrink}, least={self.least}"
 
-    def init(self, h: Tensor, taken: Tensor) -> Tried:
+    def init(self, h: Tensor, taken: Tensor) -> BacktrackingState:
         size = torch.full(taken.shape, torch.inf, dtype=h.dtype, device=h.device)
-        return Tried(taken, h, torch.zeros_like(h), size, torch.ones_like(size))
+        return BacktrackingState(taken, h, torch.zeros_like(h), size, torch.ones_like(size))
 
-    def step(self, phi: Phi, h: Tensor, state: Tried) -> tuple[Tensor, Tried]:
+    def step(self, phi: Phi, h: Tensor, state: BacktrackingState) -> tuple[Tensor, BacktrackingState]:
         domain = phi.domain
         residual = self.residual(phi, h, state)
         size = domain.norm(residual)
@@ -69,4 +69,4 @@ class Backtracking(Damped):
         share = torch.where(back, state.share * self.shrink, state.share)
         following = at + domain.spread(share, h) * residual
         size = torch.where(back, state.size, size)
-        return following, Tried(state.taken + 1, at, residual, size, share)
+        return following, BacktrackingState(state.taken + 1, at, residual, size, share)

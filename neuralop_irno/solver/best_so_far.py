@@ -13,7 +13,7 @@ from neuralop_irno.solver.solver import Phi, Solver, SolverState
 
 
 @dataclass(frozen=True)
-class Best(SolverState):
+class BestSoFarState(SolverState):
     """The best iterate so far.
 
     Attributes:
@@ -44,19 +44,19 @@ class BestSoFar(Solver):
         self.solver: Solver = SOLVERS.build(solver)
         self.adds_noise = self.solver.adds_noise
 
-    def init(self, h: Tensor, taken: Tensor) -> Best:
+    def init(self, h: Tensor, taken: Tensor) -> BestSoFarState:
         size = torch.full(taken.shape, torch.inf, dtype=h.dtype, device=h.device)
-        return Best(taken, h, torch.zeros_like(h), size, h, self.solver.init(h, taken))
+        return BestSoFarState(taken, h, torch.zeros_like(h), size, h, self.solver.init(h, taken))
 
-    def step(self, phi: Phi, h: Tensor, state: Best) -> tuple[Tensor, Best]:
+    def step(self, phi: Phi, h: Tensor, state: BestSoFarState) -> tuple[Tensor, BestSoFarState]:
         following, inner = self.solver.step(phi, h, state.inner)
         size = phi.domain.norm(inner.residual)
         better = size < state.size
         best = torch.where(phi.domain.spread(better, h), inner.at, state.best)
         size = torch.where(better, size, state.size)
-        return following, Best(state.taken + 1, inner.at, inner.residual, size, best, inner)
+        return following, BestSoFarState(state.taken + 1, inner.at, inner.residual, size, best, inner)
 
-    def answer(self, h: Tensor, state: Best) -> Tensor:
+    def answer(self, h: Tensor, state: BestSoFarState) -> Tensor:
         return state.best
 
     def step_size(self, taken: Tensor) -> Tensor | None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.registry import SOLVERS
-from neuralop_irno.solver.memory import Remembering, memory_of
+from neuralop_irno.solver.memory import MemoryState, memory_of
 from neuralop_irno.solver.picard import Damped
 from neuralop_irno.solver.safeguarded import Safeguarded
 from neuralop_irno.solver.solver import Phi
@@ -37,10 +37,10 @@ class Broyden(Damped):
     def extra_repr(self) -> str:
         return f"memory={self.memory}"
 
-    def init(self, h: Tensor, taken: Tensor) -> Remembering:
-        return Remembering.fresh(h, taken)
+    def init(self, h: Tensor, taken: Tensor) -> MemoryState:
+        return MemoryState.fresh(h, taken)
 
-    def step(self, phi: Phi, h: Tensor, state: Remembering) -> tuple[Tensor, Remembering]:
+    def step(self, phi: Phi, h: Tensor, state: MemoryState) -> tuple[Tensor, MemoryState]:
         domain = phi.domain
         residual = self.residual(phi, h, state)
         moved, answered = h - state.at, residual - state.residual

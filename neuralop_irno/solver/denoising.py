@@ -16,7 +16,7 @@ from neuralop_irno.solver.solver import Phi, SolverState
 
 
 @dataclass(frozen=True)
-class Noisy(SolverState):
+class DenoisingState(SolverState):
     """The state of `Denoising`.
 
     Attributes:
@@ -67,14 +67,14 @@ class Denoising(Damped):
     def extra_repr(self) -> str:
         return f"levels={self.levels}, least={self.least}, from_nothing={self.from_nothing}"
 
-    def init(self, h: Tensor, taken: Tensor) -> Noisy:
-        return Noisy(taken, h, torch.zeros_like(h), seeds(len(taken), h.device))
+    def init(self, h: Tensor, taken: Tensor) -> DenoisingState:
+        return DenoisingState(taken, h, torch.zeros_like(h), seeds(len(taken), h.device))
 
-    def step(self, phi: Phi, h: Tensor, state: Noisy) -> tuple[Tensor, Noisy]:
+    def step(self, phi: Phi, h: Tensor, state: DenoisingState) -> tuple[Tensor, DenoisingState]:
         sigma = phi.domain.spread(self.alpha(state.taken).to(h.dtype), h)
         noisy = h + sigma * normal(phi.domain, h, state.seed, state.taken)
         if self.from_nothing:
             begun = phi.domain.spread((state.taken > 0).to(h.dtype), h).bool()
             noisy = torch.where(begun, noisy, 0.0)
         clean = noisy - self.residual(phi, noisy, state)
-        return clean, Noisy(state.taken + 1, h, clean - h, state.seed)
+        return clean, DenoisingState(state.taken + 1, h, clean - h, state.seed)

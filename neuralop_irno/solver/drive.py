@@ -14,7 +14,7 @@ from neuralop_irno.solver.accuracy import Accuracy
 from neuralop_irno.solver.iterate import StepWrapper, Watch, iterate
 from neuralop_irno.solver.plain_step import plain_step
 from neuralop_irno.solver.solver import Phi, Solver, SolverState
-from neuralop_irno.solver.stopping import Limits, Stopping
+from neuralop_irno.solver.stopping import Limits, SolveRecorder
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,8 @@ def run_steps(
     return Iterates(solver.answer(h, state), state, tuple(h for h, _ in found), tuple(k for _, k in found))
 
 
-def run_until(phi: Phi, solver: Solver, start: Tensor, stopping: Stopping, taken: Tensor) -> None:
-    """Take steps until `Stopping`, which keeps the results, has ended each sample.
+def run_until(phi: Phi, solver: Solver, start: Tensor, stopping: SolveRecorder, taken: Tensor) -> None:
+    """Take steps until `SolveRecorder`, which keeps the results, has ended each sample.
 
     Args:
         phi: the correction, bound to x.
@@ -115,7 +115,7 @@ def run_to_tolerance(
     """
     taken = no_steps(phi, start)
     accuracy = Accuracy(phi.domain, start)
-    stopping = Stopping(phi, start, limits.budgets(usual, taken), solver.answer, limits, accuracy)
+    stopping = SolveRecorder(phi, start, limits.budgets(usual, taken), solver.answer, limits, accuracy)
     run_until(phi, solver, start, stopping, taken)
     return Solution(
         value=as_answer(stopping.value),

@@ -30,7 +30,7 @@ from neuralop_irno.registry import GRADIENTS
 from neuralop_irno.solver.drive import Iterates, run_steps, run_until
 from neuralop_irno.solver.iterate import Step
 from neuralop_irno.solver.solver import Phi, Solver, SolverState
-from neuralop_irno.solver.stopping import Stopping
+from neuralop_irno.solver.stopping import SolveRecorder
 
 
 class GradientRule(ABC):
@@ -114,7 +114,7 @@ class Detached(GradientRule):
 
     def __call__(self, phi: Phi, solver: Solver, start: Tensor, taken: Tensor, steps: int) -> Iterates:
         draws = torch.randint(steps, taken.shape).to(taken.device)
-        before = Stopping(phi, start, draws, solver.answer)
+        before = SolveRecorder(phi, start, draws, solver.answer)
         with torch.no_grad():
             run_until(phi, solver, start, before, taken)
         return run_steps(phi, solver, before.value, 1, taken=taken + draws)

@@ -16,7 +16,7 @@ from neuralop_irno.solver.drive import Iterates, no_steps, run_steps, run_until
 from neuralop_irno.solver.gradient import GradientRule
 from neuralop_irno.solver.iterate import iterate
 from neuralop_irno.solver.solver import Phi, Solver, SolverState
-from neuralop_irno.solver.stopping import Limits, Stopping
+from neuralop_irno.solver.stopping import Limits, SolveRecorder
 
 USABLE = 0.01
 """An adjoint that missed its tolerance is used if its residual is below this share of the gradient."""
@@ -58,7 +58,7 @@ class Implicit(GradientRule):
 
     def __call__(self, phi: Phi, solver: Solver, start: Tensor, taken: Tensor, steps: int) -> Iterates:
         limits = Limits(rtol=self.rtol, max_steps=max(steps - 1, 0))
-        stopping = Stopping(phi, start, limits.budgets(steps, taken), solver.answer, limits)
+        stopping = SolveRecorder(phi, start, limits.budgets(steps, taken), solver.answer, limits)
         with torch.no_grad():
             run_until(phi, solver, start, stopping, taken)
         rest = stopping.value.detach().requires_grad_()

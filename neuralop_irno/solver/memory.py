@@ -17,7 +17,7 @@ FRESH = -1
 
 
 @dataclass(frozen=True)
-class Remembering(SolverState):
+class MemoryState(SolverState):
     """What the last steps taught.
 
     Attributes:

@@ -14,7 +14,7 @@ from neuralop_irno.solver.solver import Phi, Solver, SolverState
 
 
 @dataclass(frozen=True)
-class Guarded(SolverState):
+class SafeguardedState(SolverState):
     """What the guard knows beside the state of the solver that it guards.
 
     Attributes:
@@ -54,13 +54,13 @@ class Safeguarded(Solver):
     def extra_repr(self) -> str:
         return f"growth={self.growth}"
 
-    def init(self, h: Tensor, taken: Tensor) -> Guarded:
+    def init(self, h: Tensor, taken: Tensor) -> SafeguardedState:
         size = torch.full(taken.shape, torch.inf, dtype=h.dtype, device=h.device)
-        return Guarded(
+        return SafeguardedState(
             taken, h, torch.zeros_like(h), size, torch.ones_like(taken).bool(), self.solver.init(h, taken)
         )
 
-    def step(self, phi: Phi, h: Tensor, state: Guarded) -> tuple[Tensor, Guarded]:
+    def step(self, phi: Phi, h: Tensor, state: SafeguardedState) -> tuple[Tensor, SafeguardedState]:
         domain = phi.domain
         proposal, inner = self.solver.step(phi, h, state.inner)
         size = domain.norm(inner.residual if phi.physics is None else phi.physics(h))
@@ -71,9 +71,9 @@ class Safeguarded(Solver):
         inner = inner.forget(domain, back, state.at, state.residual)
         following = torch.where(mask, state.at + state.residual, proposal)
         size = torch.where(back, state.size, size)
-        return following, Guarded(state.taken + 1, at, residual, size, back, inner)
+        return following, SafeguardedState(state.taken + 1, at, residual, size, back, inner)
 
-    def answer(self, h: Tensor, state: Guarded) -> Tensor:
+    def answer(self, h: Tensor, state: SafeguardedState) -> Tensor:
         return self.solver.answer(h, state.inner)
 
     def step_size(self, taken: Tensor) -> Tensor | None:

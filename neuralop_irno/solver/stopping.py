@@ -109,7 +109,7 @@ def numbers(value: Any) -> list[Any]:
     return value.flatten().tolist() if isinstance(value, Tensor) else [value]
 
 
-class Stopping:
+class SolveRecorder:
     """A watch for `iterate` that ends each sample on its own and keeps what it leaves behind.
 
     Args:

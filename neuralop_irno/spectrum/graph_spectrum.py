@@ -40,7 +40,7 @@ BATCHES = 256
 log = logging.getLogger("neuralop_irno")
 
 
-class Known(NamedTuple):
+class KnownSpectrum(NamedTuple):
     """The spectrum of one graph.
 
     Attributes:
@@ -66,7 +66,7 @@ class Met(NamedTuple):
     keys: list[str]
 
 
-_known: Remembered[Known] = Remembered(KEPT)
+_known: Remembered[KnownSpectrum] = Remembered(KEPT)
 """Spectra by the content of their graphs."""
 
 _met: Remembered[Met] = Remembered(BATCHES)
@@ -119,7 +119,7 @@ class GraphSpectrum(Spectrum):
         return torch.cat(each) if each else exponent.new_zeros(0)
 
 
-def _spectra_of(domain: GraphDomain, device: torch.device, choice: SpectrumChoice) -> list[Known]:
+def _spectra_of(domain: GraphDomain, device: torch.device, choice: SpectrumChoice) -> list[KnownSpectrum]:
     """The spectrum of each graph of a batch."""
     tensors = domain.given
     # Inference tensors have no version, and may have changed since.
@@ -144,7 +144,7 @@ def _spectra_of(domain: GraphDomain, device: torch.device, choice: SpectrumChoic
     ]
 
 
-def _made(graph: GraphDomain, key: str, device: torch.device, choice: SpectrumChoice) -> Known:
+def _made(graph: GraphDomain, key: str, device: torch.device, choice: SpectrumChoice) -> KnownSpectrum:
     """The spectrum of one graph, made and kept."""
     # What is kept serves training too, which cannot use tensors made in inference mode.
     with torch.inference_mode(False):
@@ -152,7 +152,7 @@ def _made(graph: GraphDomain, key: str, device: torch.device, choice: SpectrumCh
         spectrum, what, size = _best_for(laplacian, device, choice)
     words = f"{what} of the {choice.name_for(graph)} Laplacian"
     log.info("a graph of %d nodes: %s", laplacian.nodes, words)
-    known = Known(spectrum, words, size)
+    known = KnownSpectrum(spectrum, words, size)
     _known.put(key, known, size)
     return known
 

@@ -18,7 +18,7 @@ from neuralop_irno.training import identity, snapshot
 from neuralop_irno.training.distributed import Peers
 from neuralop_irno.training.divergence import refuse_not_finite
 from neuralop_irno.training.identity import Identity
-from neuralop_irno.training.snapshot import Progress, Run
+from neuralop_irno.training.snapshot import Progress, TrainingRun
 
 HISTORY = "history.json"
 MODEL = f"model{checkpoint.SUFFIX}"
@@ -81,7 +81,7 @@ class RunFolder:
             yield
 
     def begin(
-        self, run: Run, own: Callable[[], Identity], resume: bool, say: Callable[[str], object]
+        self, run: TrainingRun, own: Callable[[], Identity], resume: bool, say: Callable[[str], object]
     ) -> dict[str, Tensor] | None:
         """Write down what a new run belongs to, or put the run where the folder's snapshot left it.
 
@@ -104,7 +104,7 @@ class RunFolder:
             identity.write(self._own, self.path)
         return None
 
-    def snapshot(self, run: Run) -> None:
+    def snapshot(self, run: TrainingRun) -> None:
         """Write a snapshot; see `neuralop_irno.training.snapshot.save`."""
         if self.path is not None:
             snapshot.save(self.path, run, self._own, self.peers)

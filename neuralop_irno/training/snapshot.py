@@ -77,7 +77,7 @@ class Progress:
 
 
 @dataclass
-class Run:
+class TrainingRun:
     """What a training run has to keep: the parts that change as it goes on, and its precision.
 
     Attributes:
@@ -126,7 +126,7 @@ def faults(folder: Path, content: Mapping[str, Any]) -> dict[Path, str]:
     return {file: fault if file.is_file() else "missing" for file, fault in found.items() if fault}
 
 
-def save(folder: Path, run: Run, own: Identity, peers: Peers) -> None:
+def save(folder: Path, run: TrainingRun, own: Identity, peers: Peers) -> None:
     """Write the snapshot of this process; the first process's file, written last, makes it count.
 
     Raises:
@@ -161,7 +161,7 @@ def save(folder: Path, run: Run, own: Identity, peers: Peers) -> None:
         old.unlink()
 
 
-def load(folder: Path, run: Run, own: Identity, peers: Peers, say: Callable[[str], object]) -> None:
+def load(folder: Path, run: TrainingRun, own: Identity, peers: Peers, say: Callable[[str], object]) -> None:
     """Put a run into the state of its last snapshot, or where that one is damaged, of the one before.
 
     Args:
@@ -232,7 +232,7 @@ def _check(content: Mapping[str, Any], own: Identity, folder: Path) -> None:
 
 
 def _restore(
-    run: Run, tensors: dict[str, Tensor], content: dict[str, Any], random: dict[str, Tensor]
+    run: TrainingRun, tensors: dict[str, Tensor], content: dict[str, Any], random: dict[str, Tensor]
 ) -> None:
     run.progress = Progress(**content["progress"])
     run.precision = content["precision"]
@@ -248,7 +248,7 @@ def _restore(
         run.replay.restore(random["replay.states"], random["replay.taken"])
 
 
-def _device_of(run: Run) -> torch.device:
+def _device_of(run: TrainingRun) -> torch.device:
     return next(run.model.parameters(), torch.zeros(())).device
 
 

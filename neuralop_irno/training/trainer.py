@@ -30,7 +30,7 @@ from neuralop_irno.training.optimizers import optimizer_for
 from neuralop_irno.training.precision import resolve
 from neuralop_irno.training.progress import Display, display, to_stderr
 from neuralop_irno.training.replay import Replay
-from neuralop_irno.training.snapshot import Progress, Run
+from neuralop_irno.training.snapshot import Progress, TrainingRun
 from neuralop_irno.training.states import States
 from neuralop_irno.training.stopping import Stopped, StopRequest, stop_request
 from neuralop_irno.training.trainable import Trainable
@@ -142,7 +142,7 @@ class Trainer:
         self._keep(run, begun)
         return run.progress.history
 
-    def _keep(self, run: Run, begun: int) -> None:
+    def _keep(self, run: TrainingRun, begun: int) -> None:
         """Leave the best weights in the model, or the last ones (averaged if the recipe says so)."""
         if self._best is not None:
             self.model.load_state_dict(self._best)
@@ -155,14 +155,14 @@ class Trainer:
 
     def _begin(
         self, train: Dataset[Sample], valid: Dataset[Sample] | None, starts: States | None, resume: bool
-    ) -> tuple[Run, list[str]]:
+    ) -> tuple[TrainingRun, list[str]]:
         """A new run, or the one that the folder holds; and what to say about it."""
         recipe, lines = self.recipe, list[str]()
         optimizer = optimizer_for(self.model, recipe)
         replay = Replay(starts, recipe.replay) if recipe.replay and starts is not None else None
         precision, about = resolve(recipe.precision, self.device, self._called_in_updates())
         average = Average(self.model, recipe.ema) if recipe.ema else None
-        run = Run(self.model, optimizer, self.loss, replay, average, Progress(), precision)
+        run = TrainingRun(self.model, optimizer, self.loss, replay, average, Progress(), precision)
         world = self.peers.world
         self._best = self._files.begin(
             run,
@@ -176,7 +176,7 @@ class Trainer:
 
     def _train_epoch(
         self,
-        run: Run,
+        run: TrainingRun,
         update: Updater,
         train: Dataset[Sample],
         order: Sequence[Tensor],

@@ -15,7 +15,7 @@ from neuralop_irno.recipe import PRECISIONS, Recipe
 from neuralop_irno.training.batches import Sample, draw_roll, roll, to_device
 from neuralop_irno.training.distributed import Peers
 from neuralop_irno.training.divergence import DivergenceError
-from neuralop_irno.training.snapshot import Run
+from neuralop_irno.training.snapshot import TrainingRun
 from neuralop_irno.training.states import States
 from neuralop_irno.training.trainable import Trainable
 
@@ -59,7 +59,7 @@ class Updater:
 
     def __init__(
         self,
-        run: Run,
+        run: TrainingRun,
         trainable: Trainable,
         recipe: Recipe,
         peers: Peers,

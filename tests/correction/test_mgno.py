@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from neuralop_irno import IterativeRefiner
-from neuralop_irno.correction.mgno import MgNO, MultigridCycle, Spreading, Stencil
+from neuralop_irno.correction.mgno import MgNO, MultigridCycle, Prolongation, Stencil
 from neuralop_irno.correction.padding import MODES
 from neuralop_irno.domain.graph import GraphDomain
 from neuralop_irno.registry import CORRECTIONS
@@ -141,7 +141,7 @@ CLOSED_ALIKE = [("zero", (8,)), ("zero", (7, 5)), ("circular", (8,)), ("circular
 def test_spreading_is_the_transpose_of_restriction(mode: str, shape: tuple[int, ...]) -> None:
     """<R f, c> = <f, P c> wherever the coarse grid closes as the fine one does."""
     modes = [mode] * len(shape)
-    down, up = Stencil(2, modes, stride=2).double(), Spreading(2, modes).double()
+    down, up = Stencil(2, modes, stride=2).double(), Prolongation(2, modes).double()
     up.weight = down.weight
     f = torch.randn(1, 2, *shape, dtype=torch.float64)
     c = torch.randn_like(down(f))

@@ -116,11 +116,13 @@ def test_an_unfinished_run_of_format_1_is_refused_by_name(files: Path, capsys: C
     assert "names what it belongs to, got one of an older version" in capsys.readouterr().err
 
 
-def test_an_unfinished_run_of_format_2_goes_on(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unfinished_run_of_before_muon_is_refused_by_name(
+    files: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capsys
+) -> None:
+    """Its optimizer is not today's default, and AdamW's weight decay was another one."""
     monkeypatch.chdir(files / "format2/runs")
-    assert main(["train", "unfinished/config.yaml", "--folder", "unfinished", "--resume"]) == 0
-    answer = load_file("answer.safetensors")
-    close(IterativeRefiner.from_checkpoint("unfinished/model.safetensors").eval()(answer["x"]), answer["y"])
+    assert main(["train", "unfinished/config.yaml", "--folder", "unfinished", "--resume"]) == 2
+    assert "recipe.optimizer (muon, not adamw)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("version", FORMATS)

@@ -1,7 +1,5 @@
 """Arguments by sample, the end of a rollout by its own function, and input that does not fit."""
 
-import importlib
-import inspect
 import os
 import signal
 from typing import Any
@@ -13,7 +11,7 @@ from torch import Tensor, nn
 
 import neuralop_irno as irno
 from neuralop_irno.losses.refinement import RefinementLoss
-from neuralop_irno.rollouts import HDF5, Clock, Ending, InTime, RolloutTraining, Step, Window
+from neuralop_irno.rollouts import Clock, Ending, InTime, RolloutTraining, Step, Window
 
 START = torch.arange(1.0, 5.0)[:, None, None] * torch.ones(4, 4, 3)  # four samples, four channels
 
@@ -136,15 +134,6 @@ def test_what_a_function_returns_otherwise_does_not_end_it() -> None:
     seen: list[int] = []
     irno.rollout(lambda u: u, START, 4, to=lambda step: seen.append(step.index) or len(seen))
     assert seen == [0, 1, 2, 3]
-
-
-def test_the_subpackage_is_the_function_and_holds_the_names() -> None:
-    import neuralop_irno.rollout as r
-
-    assert r is irno.rollout is importlib.import_module("neuralop_irno.rollout")
-    assert r.HDF5 is HDF5
-    assert list(inspect.signature(r).parameters)[:3] == ["model", "start", "steps"]
-    assert torch.equal(r(lambda u: 2 * u, START, 2).frames[:, 1], 4 * START)
 
 
 def test_a_signal_ends_a_rollout_that_is_asked_to_heed_it() -> None:

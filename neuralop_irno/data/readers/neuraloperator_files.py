@@ -27,7 +27,7 @@ CHUNK = 256
 
 
 @dataclass(frozen=True)
-class Problem:
+class PublishedSet:
     """What has to be known of a set.
 
     Attributes:
@@ -44,9 +44,9 @@ class Problem:
 
 
 PROBLEMS = {
-    "darcy": Problem("darcy", "pressure", ("zero", "zero")),
-    "navier_stokes": Problem("nsforcing", "vorticity", ("circular", "circular")),
-    "burgers": Problem("burgers", "velocity", ("replicate", "circular"), scaled=True),
+    "darcy": PublishedSet("darcy", "pressure", ("zero", "zero")),
+    "navier_stokes": PublishedSet("nsforcing", "vorticity", ("circular", "circular")),
+    "burgers": PublishedSet("burgers", "velocity", ("replicate", "circular"), scaled=True),
 }
 """Burgers' y has time as its first axis."""
 
@@ -71,7 +71,7 @@ class TensorFile(GridPairs):
     def __init__(
         self,
         path: str | os.PathLike[str],
-        problem: Problem,
+        problem: PublishedSet,
         samples: range | None = None,
         scaling: tuple[Scaling, Scaling] | None = None,
     ) -> None:

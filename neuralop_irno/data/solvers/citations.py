@@ -19,7 +19,7 @@ Real = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Statistics:
+class GraphStatistics:
     """What a graph of papers has in common with a real one.
 
     Attributes:
@@ -39,16 +39,16 @@ class Statistics:
     homophily: float
     topic: float
 
-    def scaled(self, scale: float) -> Statistics:
+    def scaled(self, scale: float) -> GraphStatistics:
         """The same in small: fewer papers, citations and words, each paper as it was."""
         papers = tuple(max(1, round(scale * count)) for count in self.papers)
         citations, words = round(scale * self.citations), round(scale * self.words)
-        return Statistics(papers, citations, words, self.length, self.homophily, self.topic)
+        return GraphStatistics(papers, citations, words, self.length, self.homophily, self.topic)
 
 
 LIKE = {
-    "cora": Statistics((351, 217, 418, 818, 426, 298, 180), 5278, 1433, 18.2, 0.81, 0.4),
-    "citeseer": Statistics((264, 590, 668, 701, 596, 508), 4552, 3703, 32.1, 0.74, 0.3),
+    "cora": GraphStatistics((351, 217, 418, 818, 426, 298, 180), 5278, 1433, 18.2, 0.81, 0.4),
+    "citeseer": GraphStatistics((264, 590, 668, 701, 596, 508), 4552, 3703, 32.1, 0.74, 0.3),
 }
 """Counts are those of the real graphs; topic is such that a network without edges errs as often as there."""
 
@@ -117,7 +117,7 @@ def citations(
     return by_mask(citation_graph(like, scale, noise, labels, seed))
 
 
-def _citations(y: Whole, statistics: Statistics, rng: np.random.Generator) -> Whole:
+def _citations(y: Whole, statistics: GraphStatistics, rng: np.random.Generator) -> Whole:
     """Pairs of papers, each once, the smaller number first, ``(citations, 2)``."""
     papers = len(y)
     if statistics.citations < papers:
@@ -149,7 +149,7 @@ def _drawn(
     return cited
 
 
-def _words(y: Whole, statistics: Statistics, rng: np.random.Generator) -> NDArray[np.bool_]:
+def _words(y: Whole, statistics: GraphStatistics, rng: np.random.Generator) -> NDArray[np.bool_]:
     """Which paper holds which word, ``(papers, words)``."""
     usual = np.arange(1, statistics.words + 1, dtype=np.float64) ** -ZIPF
     usual /= usual.sum()
