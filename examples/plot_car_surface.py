@@ -13,12 +13,7 @@ from matplotlib.figure import Figure
 from torch_geometric.nn import GraphSAGE
 
 import neuralop_irno as irno
-from neuralop_irno.data.readers.car_cfd import car_cfd
-from neuralop_irno.data.readers.mesh_files import write_fields
-from neuralop_irno.metrics import relative_l2
-from neuralop_irno.recipe import Recipe
-from neuralop_irno.training.evaluation import scores_per_step
-from neuralop_irno.training.trainer import Trainer
+from neuralop_irno import Recipe, Trainer, car_cfd, relative_l2, scores_per_step, write_fields
 
 folder = Path(sys.argv[1] if len(sys.argv) > 1 else "mini_car")
 if not (folder / "train.txt").is_file():

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import neuralop_irno as irno
-from neuralop_irno.registry import CORRECTIONS
+from neuralop_irno import CORRECTIONS
 
 SIZE = 32
 STEP = 2 * torch.pi / SIZE

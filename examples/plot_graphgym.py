@@ -17,9 +17,7 @@ from torch_geometric.graphgym.model_builder import GraphGymModule
 from torch_geometric.graphgym.train import GraphGymDataModule
 
 import neuralop_irno  # noqa: F401 - registers `irno` with GraphGym
-from neuralop_irno.data.solvers.mesh_fields import heat_in_wind
-from neuralop_irno.metrics import vrmse
-from neuralop_irno.training.evaluation import score
+from neuralop_irno import heat_in_wind, score, vrmse
 
 CONFIG = Path(__file__).parent / "configs/graphgym/heat.yaml"
 # What GraphGym, Lightning and torch say of each other; none of it is about this script.

@@ -12,9 +12,7 @@ from neuralop.models import FNO
 from torch.utils.data import DataLoader
 
 import neuralop_irno as irno
-from neuralop_irno.data.solvers.generated_flows import burgers
-from neuralop_irno.recipe import Recipe
-from neuralop_irno.training.trainer import Trainer
+from neuralop_irno import Recipe, Trainer, burgers
 
 torch.manual_seed(0)
 data = burgers(trajectories=(24, 24, 24))  # the windows of one flow are alike: calibrating takes many flows

@@ -13,11 +13,7 @@ from matplotlib.figure import Figure
 from torch_geometric.nn import GraphSAGE
 
 import neuralop_irno as irno
-from neuralop_irno.data.solvers.mesh_fields import heat_in_wind
-from neuralop_irno.metrics import vrmse
-from neuralop_irno.recipe import Recipe
-from neuralop_irno.training.evaluation import scores_per_step
-from neuralop_irno.training.trainer import Trainer
+from neuralop_irno import Recipe, Trainer, heat_in_wind, scores_per_step, vrmse
 
 torch.manual_seed(0)
 data = heat_in_wind(samples=(96, 8, 16), spacing=0.07, time=0.08)

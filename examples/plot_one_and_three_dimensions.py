@@ -7,10 +7,7 @@ import torch
 from neuralop.models import FNO
 
 import neuralop_irno as irno
-from neuralop_irno.data.solvers.generated_flows import burgers
-from neuralop_irno.recipe import Recipe
-from neuralop_irno.training.evaluation import scores_per_step
-from neuralop_irno.training.trainer import Trainer
+from neuralop_irno import Recipe, Trainer, burgers, scores_per_step
 
 CASES = {
     1: {"data": {"size": 63, "trajectories": (24, 2, 6)}, "modes": 6, "epochs": 12},

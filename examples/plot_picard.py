@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch_geometric.nn import GCNConv
 
 import neuralop_irno as irno
-from neuralop_irno.lipschitz import Residual
+from neuralop_irno import Residual
 
 torch.manual_seed(0)
 SIZE = 64

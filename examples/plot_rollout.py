@@ -11,13 +11,17 @@ import torch
 from neuralop.models import FNO
 
 import neuralop_irno as irno
-from neuralop_irno.assimilation import Interpolation, Nudging, Observations
-from neuralop_irno.data.chains import flows
-from neuralop_irno.data.solvers.generated_flows import turbulence
-from neuralop_irno.diagnostics.rollout import evaluate_rollout
-from neuralop_irno.recipe import Recipe
-from neuralop_irno.rollouts import Refine
-from neuralop_irno.training.trainer import Trainer
+from neuralop_irno import (
+    Interpolation,
+    Nudging,
+    Observations,
+    Recipe,
+    Refine,
+    Trainer,
+    evaluate_rollout,
+    flows,
+    turbulence,
+)
 
 STEPS, FRAME = 50, 0.1
 torch.manual_seed(0)

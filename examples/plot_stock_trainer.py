@@ -15,7 +15,7 @@ from neuralop.training import AdamW
 from torch.utils.data import DataLoader
 
 import neuralop_irno as irno
-from neuralop_irno.data.solvers.generated_flows import burgers
+from neuralop_irno import burgers
 
 # neuraloperator's own losses warn of every part of the batch that they do not read.
 warnings.filterwarnings("ignore", message="LpLoss.__call__")

@@ -10,11 +10,8 @@ import torch
 from neuralop.models import FNO
 
 import neuralop_irno as irno
-from neuralop_irno.data.solvers.generated_flows import burgers
+from neuralop_irno import Recipe, Trainer, burgers, scores_per_step
 from neuralop_irno.diagnostics import plots
-from neuralop_irno.recipe import Recipe
-from neuralop_irno.training.evaluation import scores_per_step
-from neuralop_irno.training.trainer import Trainer
 
 torch.manual_seed(0)
 data = burgers(trajectories=(24, 4, 8))

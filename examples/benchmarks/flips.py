@@ -16,12 +16,8 @@ import torch
 from torch import Tensor
 
 import neuralop_irno as irno
-from neuralop_irno import checkpoint
-from neuralop_irno.data.fields import FieldDataset
-from neuralop_irno.data.solvers.ce_gauss import ce_gauss
+from neuralop_irno import FieldDataset, Recipe, Trainer, ce_gauss, checkpoint
 from neuralop_irno.models.rigno.store import GraphStore
-from neuralop_irno.recipe import Recipe
-from neuralop_irno.training.trainer import Trainer
 
 UNET = {"name": "unet", "width": 4, "depth": 1}
 

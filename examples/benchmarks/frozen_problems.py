@@ -25,10 +25,8 @@ from scipy.fft import idctn
 from scipy.sparse.linalg import splu
 from torch import Tensor, nn
 
-from neuralop_irno.data.fields import FieldDataset, windows
-from neuralop_irno.data.solvers.mesh_fields import waves
+from neuralop_irno import RIGNO, FieldDataset, waves, windows
 from neuralop_irno.data.solvers.turbulence import Turbulence
-from neuralop_irno.models.rigno import RIGNO
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from neuralop_irno.models.rigno import RIGNO
+from neuralop_irno import RIGNO
 
 POINTS, VARIABLES, SAMPLES, STEPS = 1024, 4, 2, 12
 OFFICIAL_CPU_SECONDS = {"forward": 0.200, "training step": 0.491}

@@ -27,12 +27,8 @@ from frozen_problems import PROBLEMS, Problem
 from paired import paired
 from train_step import Case
 
-from neuralop_irno import IterativeRefiner
-from neuralop_irno.metrics import summarise
-from neuralop_irno.recipe import Recipe
+from neuralop_irno import IterativeRefiner, Recipe, Trainer, scores_per_step, summarise
 from neuralop_irno.study import controls
-from neuralop_irno.training.evaluation import scores_per_step
-from neuralop_irno.training.trainer import Trainer
 
 LINES = Path(__file__).parents[2] / "docs" / "results" / "scoreboard.jsonl"
 SEED = 0

@@ -16,9 +16,7 @@ import torch
 from paired import paired
 from torch import Tensor
 
-from neuralop_irno import Correction, IterativeRefiner, UNet
-from neuralop_irno.correction.correction import FunctionCorrection
-from neuralop_irno.training.run import read_run
+from neuralop_irno import Correction, FunctionCorrection, IterativeRefiner, UNet, read_run
 
 SOLVERS = ("picard", "anderson", "broyden", "aitken")
 

@@ -24,10 +24,8 @@ from paired import paired
 from torch import nn
 from torch.utils.data import Dataset, Subset
 
-from neuralop_irno import IterativeRefiner, RefinementLoss
+from neuralop_irno import IterativeRefiner, Recipe, RefinementLoss, Trainer
 from neuralop_irno.demo import FULL, QUICK, Scale, base_recipe, flows, refiner_recipe, small_fno
-from neuralop_irno.recipe import Recipe
-from neuralop_irno.training.trainer import Trainer
 
 STUDIED = replace(FULL, trajectories=(64, 4, 16), width=16)
 ADAMW = {"optimizer": "adamw", "learning_rate": 6e-3}

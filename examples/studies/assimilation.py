@@ -22,15 +22,24 @@ import torch
 from neuralop.models import FNO
 from torch import Tensor
 
-from neuralop_irno import IterativeRefiner, rollout
-from neuralop_irno.assimilation import Ensemble, Interpolation, ModelError, Nudging, Observations, moments
+from neuralop_irno import (
+    Amendment,
+    Ensemble,
+    Flows,
+    Interpolation,
+    IterativeRefiner,
+    ModelError,
+    Nudging,
+    Observations,
+    Recipe,
+    Trainer,
+    flows,
+    moments,
+    rollout,
+    turbulence,
+    vrmse,
+)
 from neuralop_irno.checkpoint import write_bytes
-from neuralop_irno.data.chains import Flows, flows
-from neuralop_irno.data.solvers.generated_flows import turbulence
-from neuralop_irno.metrics import vrmse
-from neuralop_irno.recipe import Recipe
-from neuralop_irno.rollouts.known import Amendment
-from neuralop_irno.training.trainer import Trainer
 
 SIZE, STEPS, FRAME, EVERY, SHARE, NOISE = 32, 50, 0.1, 5, 0.05, 0.1
 TORUS = {"sides": 2 * math.pi, "periodic": True}

@@ -22,13 +22,18 @@ from neuralop.data.transforms.normalizers import UnitGaussianNormalizer
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
-from neuralop_irno import IterativeRefiner, RefinementLoss, rollout
-from neuralop_irno.data.graphs import GraphDataset
-from neuralop_irno.data.solvers.ce_gauss import ce_gauss
-from neuralop_irno.models.rigno import RIGNO
-from neuralop_irno.recipe import Recipe
-from neuralop_irno.rollouts import Stepper, Window
-from neuralop_irno.training.trainer import Trainer
+from neuralop_irno import (
+    RIGNO,
+    GraphDataset,
+    IterativeRefiner,
+    Recipe,
+    RefinementLoss,
+    Stepper,
+    Trainer,
+    Window,
+    ce_gauss,
+    rollout,
+)
 
 STEPS = 7
 GROUPS = ((0,), (1, 2), (3,))

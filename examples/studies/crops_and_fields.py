@@ -38,17 +38,26 @@ import h5py
 import torch
 from torch import Tensor, nn
 
-from neuralop_irno import IterativeRefiner, RefinementLoss
+from neuralop_irno import (
+    Crops,
+    IterativeRefiner,
+    Recipe,
+    RefinementLoss,
+    Scaling,
+    SuperResolution,
+    Tiles,
+    Trainer,
+    acc,
+    psnr,
+    relative_l2,
+    ssim,
+    summarise,
+)
 from neuralop_irno._neuralop import build_model
-from neuralop_irno.base.super_resolution import SuperResolution
-from neuralop_irno.data.patches import Crops, Tiles, View, Whole
+from neuralop_irno.data.patches import View, Whole
 from neuralop_irno.data.readers.superbench import ERA5, ERA5_FIELDS, SuperBench
-from neuralop_irno.data.scaling import Scaling
 from neuralop_irno.data.solvers.turbulence import Turbulence
-from neuralop_irno.metrics import acc, psnr, relative_l2, ssim, summarise
-from neuralop_irno.recipe import Recipe
 from neuralop_irno.study import controls
-from neuralop_irno.training.trainer import Trainer
 
 WAYS = ("crops", "stitched", "whole")
 VALID = ("valid_1", "valid_2")

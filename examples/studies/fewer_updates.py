@@ -12,10 +12,8 @@ from pathlib import Path
 
 import torch
 
-from neuralop_irno import IterativeRefiner
+from neuralop_irno import IterativeRefiner, Trainer, scores_per_step
 from neuralop_irno.demo import FULL, base_recipe, flows, refiner_recipe, small_fno
-from neuralop_irno.training.evaluation import scores_per_step
-from neuralop_irno.training.trainer import Trainer
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,8 @@ import torch
 from scipy.spatial import Delaunay
 from torch import Tensor
 
+from neuralop_irno import SpectralLoss, Trajectory
 from neuralop_irno.domain.graph import GraphDomain
-from neuralop_irno.losses.spectral import SpectralLoss
-from neuralop_irno.solution import Trajectory
 from neuralop_irno.spectrum.choice import LAPLACIANS, SpectrumChoice, laplacian_of
 from neuralop_irno.spectrum.eigenpairs import eigenpairs
 

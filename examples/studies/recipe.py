@@ -14,12 +14,9 @@ from pathlib import Path
 
 import torch
 
-from neuralop_irno import IterativeRefiner, RefinementLoss
+from neuralop_irno import IterativeRefiner, RefinementLoss, Trainer, scores_per_step, summarise
 from neuralop_irno.demo import FULL, QUICK, base_recipe, flows, refiner_recipe, small_fno
-from neuralop_irno.metrics import summarise
 from neuralop_irno.training import optimizers
-from neuralop_irno.training.evaluation import scores_per_step
-from neuralop_irno.training.trainer import Trainer
 
 STUDIED = replace(FULL, trajectories=(64, 4, 16), width=16)
 ADAMW = {"optimizer": "adamw", "learning_rate": 6e-3}

@@ -13,13 +13,8 @@ import statistics
 import torch
 from torch import Tensor
 
-from neuralop_irno import IterativeRefiner, rollout
+from neuralop_irno import Adaptive, IterativeRefiner, Recipe, Refine, Trainer, rollout, turbulence, vrmse
 from neuralop_irno._neuralop import FNO
-from neuralop_irno.data.solvers.generated_flows import turbulence
-from neuralop_irno.metrics import vrmse
-from neuralop_irno.recipe import Recipe
-from neuralop_irno.rollouts import Adaptive, Refine
-from neuralop_irno.training.trainer import Trainer
 
 MOST = 4
 LENGTHS = (7, 20, 39)

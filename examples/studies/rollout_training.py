@@ -14,12 +14,18 @@ import time
 import torch
 from neuralop.models import FNO
 
-from neuralop_irno import RefinementLoss, rollout
+from neuralop_irno import (
+    Curriculum,
+    InTime,
+    Recipe,
+    RefinementLoss,
+    RolloutTraining,
+    Stretches,
+    Trainer,
+    relative_l2,
+    rollout,
+)
 from neuralop_irno.data.solvers.burgers import Burgers
-from neuralop_irno.metrics import relative_l2
-from neuralop_irno.recipe import Recipe
-from neuralop_irno.rollouts import Curriculum, InTime, RolloutTraining, Stretches
-from neuralop_irno.training.trainer import Trainer
 
 EPOCHS, BATCH, SAMPLES, LONG = 40, 16, 32, 30
 CALLS = 4

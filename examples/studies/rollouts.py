@@ -24,20 +24,24 @@ from torch.utils.data import Dataset
 from torch_geometric.data import Batch, Data
 from torch_geometric.nn import GraphSAGE
 
-from neuralop_irno import IterativeRefiner, rollout
+from neuralop_irno import (
+    GraphDataset,
+    IterativeRefiner,
+    Recipe,
+    Refine,
+    Trainer,
+    Window,
+    evaluate_rollout,
+    rollout,
+    waves,
+    windows,
+)
 from neuralop_irno._neuralop import FNO
-from neuralop_irno.data.fields import windows
-from neuralop_irno.data.graphs import GraphDataset
 from neuralop_irno.data.solvers.flow import PeriodicFlow
 from neuralop_irno.data.solvers.kuramoto_sivashinsky import KuramotoSivashinsky
-from neuralop_irno.data.solvers.mesh_fields import waves
 from neuralop_irno.data.solvers.turbulence import Turbulence
 from neuralop_irno.diagnostics.as_json import as_json
-from neuralop_irno.diagnostics.rollout import evaluate_rollout
 from neuralop_irno.diagnostics.rollout_report import RolloutReport
-from neuralop_irno.recipe import Recipe
-from neuralop_irno.rollouts import Refine, Window
-from neuralop_irno.training.trainer import Trainer
 
 SHORT, LONG, THRESHOLD = 7, 100, 0.4
 SHOWN = (*range(1, SHORT + 1), 10, 20, 50, LONG)

@@ -15,10 +15,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from neuralop_irno import IterativeRefiner, RefinementLoss
+from neuralop_irno import IterativeRefiner, RefinementLoss, Trainer, scores_per_step
 from neuralop_irno.demo import FULL, QUICK, Scale, base_recipe, flows, refiner_recipe, small_fno
-from neuralop_irno.training.evaluation import scores_of_solutions, scores_per_step
-from neuralop_irno.training.trainer import Trainer
+from neuralop_irno.training.evaluation import scores_of_solutions
 
 STUDIED = replace(FULL, trajectories=(64, 4, 16), width=16)
 ADAMW = {"optimizer": "adamw", "learning_rate": 6e-3}

@@ -1,6 +1,6 @@
 """Corrections Phi(x, h), by name or by hand.
 
-Importing this room puts its corrections into the registry.
+Importing this subpackage puts its corrections into the registry.
 """
 
 from neuralop_irno.correction import bounded as bounded
@@ -11,3 +11,4 @@ from neuralop_irno.correction import graph as graph
 from neuralop_irno.correction import mgno as mgno
 from neuralop_irno.correction import rigno as rigno
 from neuralop_irno.correction import stepwise as stepwise
+from neuralop_irno.registry import CORRECTIONS as CORRECTIONS

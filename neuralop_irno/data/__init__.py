@@ -2,3 +2,4 @@
 
 from neuralop_irno.data import readers as readers
 from neuralop_irno.data import solvers as solvers
+from neuralop_irno.registry import DATASETS as DATASETS

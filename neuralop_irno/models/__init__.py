@@ -1,6 +1,6 @@
 """Base operators that this package ships.
 
-Importing this room puts its models into the registry.
+Importing this subpackage puts its models into the registry.
 """
 
 from neuralop_irno.models.baselines.deeponet import DeepONet as DeepONet
@@ -12,7 +12,7 @@ from neuralop_irno.models.baselines.wdsr import WDSR as WDSR
 from neuralop_irno.models.baselines.well import well_fno as well_fno
 from neuralop_irno.models.baselines.well import well_tfno as well_tfno
 from neuralop_irno.models.rigno import RIGNO as RIGNO
-from neuralop_irno.registry import MODELS
+from neuralop_irno.registry import MODELS as MODELS
 
 MODELS.register("rigno", RIGNO)
 MODELS.register("deeponet", DeepONet)

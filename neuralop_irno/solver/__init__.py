@@ -3,6 +3,9 @@
 Importing this subpackage puts its solvers, step sizes and gradient rules into their registries.
 """
 
+from neuralop_irno.registry import GRADIENTS as GRADIENTS
+from neuralop_irno.registry import SOLVERS as SOLVERS
+from neuralop_irno.registry import STEP_SIZES as STEP_SIZES
 from neuralop_irno.solver import aitken as aitken
 from neuralop_irno.solver import anderson as anderson
 from neuralop_irno.solver import backtracking as backtracking
