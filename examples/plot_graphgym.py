@@ -16,7 +16,7 @@ from torch_geometric.graphgym import train as train_by_graphgym
 from torch_geometric.graphgym.model_builder import GraphGymModule
 from torch_geometric.graphgym.train import GraphGymDataModule
 
-import neuralop_irno  # noqa: F401 - registers `irno` with GraphGym
+import neuralop_irno.graphgym  # noqa: F401 - registers `irno` with GraphGym
 from neuralop_irno import heat_in_wind, score, vrmse
 
 CONFIG = Path(__file__).parent / "configs/graphgym/heat.yaml"

@@ -2,7 +2,7 @@
 
 import sys
 
-from neuralop_irno.cli.main import main
+from irno_cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

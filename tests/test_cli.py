@@ -15,9 +15,9 @@ import pytest
 import torch
 import yaml
 
+from irno_cli.main import main
 from neuralop_irno import checkpoint
 from neuralop_irno.claim import claim
-from neuralop_irno.cli.main import main
 from neuralop_irno.training import trainer
 from neuralop_irno.training.run import read_run
 

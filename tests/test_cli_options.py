@@ -2,7 +2,7 @@
 
 import pytest
 
-from neuralop_irno.cli.main import main
+from irno_cli.main import main
 from neuralop_irno.version import VERSION
 
 Capsys = pytest.CaptureFixture[str]

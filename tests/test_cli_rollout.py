@@ -10,8 +10,8 @@ import torch
 from test_cli import CONFIG, Capsys, contents, refused, written
 from torch_geometric.data import Data
 
-from neuralop_irno.cli.main import main
-from neuralop_irno.cli.rollout import fields_in
+from irno_cli.main import main
+from irno_cli.rollout import fields_in
 from neuralop_irno.metrics import vrmse
 from neuralop_irno.rollouts import Window
 from neuralop_irno.training.run import read_run

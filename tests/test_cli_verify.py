@@ -14,8 +14,8 @@ import pytest
 import torch
 import yaml
 
+from irno_cli.main import main
 from neuralop_irno import checkpoint, sealed
-from neuralop_irno.cli.main import main
 from neuralop_irno.rollouts.rollout import rollout
 from neuralop_irno.study import record
 from neuralop_irno.study.record import Record

@@ -8,7 +8,7 @@ import pytest
 import torch
 from layouts import write_superbench, write_tensors, write_well
 
-from neuralop_irno.cli.main import main
+from irno_cli.main import main
 from neuralop_irno.config import experiment
 from neuralop_irno.metrics import METRICS
 from neuralop_irno.training.evaluation import scores_per_step

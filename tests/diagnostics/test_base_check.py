@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from torch_geometric.loader import DataLoader as GraphLoader
 from torch_geometric.nn import GraphSAGE
 
-from neuralop_irno.cli.main import main
+from irno_cli.main import main
 from neuralop_irno.data.fields import FieldDataset
 from neuralop_irno.data.solvers.generated_flows import turbulence
 from neuralop_irno.data.solvers.mesh_fields import heat_in_wind

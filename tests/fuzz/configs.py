@@ -43,7 +43,7 @@ warnings.simplefilter("ignore")
 
 import torch  # noqa: E402
 
-from neuralop_irno.cli.main import main  # noqa: E402
+from irno_cli.main import main  # noqa: E402
 from neuralop_irno.config import read_experiment  # noqa: E402
 from neuralop_irno.training import run  # noqa: E402
 from neuralop_irno.training.trainer import Trainer  # noqa: E402

@@ -18,6 +18,7 @@ with warnings.catch_warnings():  # what torch says of Lightning as it is importe
     from torch_geometric.graphgym.model_builder import GraphGymModule
     from torch_geometric.graphgym.train import GraphGymDataModule
 
+import neuralop_irno.graphgym  # noqa: F401 - registers with GraphGym
 from neuralop_irno.data.solvers.citations import citation_graph
 
 SPLITS = {"train": 24, "val": 8, "test": 8}

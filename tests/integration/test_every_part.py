@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from conftest import own_names
 
-from neuralop_irno.cli.main import main
+from irno_cli.main import main
 from neuralop_irno.data import dataset  # noqa: F401 - fills the registers
 from neuralop_irno.registry import DATASETS, GRADIENTS, METRICS, SOLVERS, STEP_SIZES
 from neuralop_irno.yaml_files import written

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from neuralop_irno.cli.main import main
+from irno_cli.main import main
 from neuralop_irno.yaml_files import read_yaml, written
 
 EXAMPLES = Path(__file__).parents[2] / "examples/configs"

@@ -11,9 +11,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from irno_cli.main import main
 from neuralop_irno import IterativeRefiner, checkpoint
 from neuralop_irno.base.files import load_base
-from neuralop_irno.cli.main import main
 from neuralop_irno.data.solvers.ce_gauss import ce_gauss
 from neuralop_irno.models.rigno import store
 from neuralop_irno.rollouts.files import HDF5, Zarr

@@ -27,6 +27,7 @@ with warnings.catch_warnings():  # what torch says of Lightning as it is importe
     from torch_geometric.graphgym.utils.agg_runs import agg_runs
     from torch_geometric.nn import GCNConv
 
+import neuralop_irno.graphgym  # noqa: F401 - registers with GraphGym
 from neuralop_irno import Correction, IterativeRefiner, RefinementLoss
 from neuralop_irno.registry import CORRECTIONS
 
@@ -89,11 +90,11 @@ def awake(model: Any) -> Any:
     return model
 
 
-IRNO = "import neuralop_irno; assert 'torch_geometric' not in sys.modules"
+IRNO = "import neuralop_irno; assert 'torch_geometric' not in sys.modules; import neuralop_irno.graphgym"
 GRAPHGYM = "import torch_geometric.graphgym"
 ORDERS = {
     "irno first": f"{IRNO}; {GRAPHGYM}",
-    "graphgym first": f"{GRAPHGYM}; import neuralop_irno",
+    "graphgym first": f"{GRAPHGYM}; import neuralop_irno.graphgym",
     "no yacs": f"{{NO_YACS}}; {IRNO}; {GRAPHGYM}",
 }
 CHECKS = """

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from neuralop_irno.cli.main import main
+from irno_cli.main import main
 from neuralop_irno.training.run import read_run
 from neuralop_irno.yaml_files import written
 

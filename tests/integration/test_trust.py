@@ -19,9 +19,9 @@ import torch
 import yaml
 from neuralop.models import FNO
 
+from irno_cli.main import main
 from neuralop_irno import IterativeRefiner
 from neuralop_irno.base.files import load_base
-from neuralop_irno.cli.main import main
 from neuralop_irno.config import experiment, read_experiment
 from neuralop_irno.data.readers.planetoid import PARTS
 from neuralop_irno.data.solvers.ce_gauss import ce_gauss

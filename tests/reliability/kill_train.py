@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from killing import child, seconds_of
 
-from neuralop_irno.cli.main import main as irno
+from irno_cli.main import main as irno
 
 CONFIG = """
 data: {{name: files, train: {folder}/train.npz, valid: {folder}/valid.npz}}

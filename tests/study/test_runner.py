@@ -17,8 +17,8 @@ import pytest
 import torch
 from tiny import one_base, timeless, words, written
 
+from irno_cli.main import main
 from neuralop_irno.claim import claim
-from neuralop_irno.cli.main import main
 from neuralop_irno.data.splits import load_splits
 from neuralop_irno.study import catalogue
 from neuralop_irno.study.kinds import KINDS, Trained

@@ -7,8 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from neuralop_irno.cli.options import add_common, result, say
-from neuralop_irno.errors import expected
+from irno_cli.options import add_common, result, say
 
 
 def add_to(commands: Any) -> None:
@@ -39,6 +38,7 @@ def add_to(commands: Any) -> None:
 def run(options: argparse.Namespace) -> None:
     """Run it."""
     from neuralop_irno.config import read_experiment
+    from neuralop_irno.errors import expected
     from neuralop_irno.training.distributed import Peers, local_device
     from neuralop_irno.training.run import train_experiment
 

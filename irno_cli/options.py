@@ -8,12 +8,17 @@ import math
 import sys
 from typing import Any
 
-from neuralop_irno.errors import expected
-
 SPLITS = ("train", "valid", "test")
 
 
 DEVICES = "cpu, cuda, cuda:1, mps or xpu"
+
+
+def refused(wanted: str, got: str, hint: str) -> argparse.ArgumentTypeError:
+    """An error of an option's value, in the grammar of all errors."""
+    from neuralop_irno.errors import expected
+
+    return argparse.ArgumentTypeError(expected(wanted, got, hint))
 
 
 def device(word: str) -> str:
@@ -25,7 +30,7 @@ def device(word: str) -> str:
     try:
         found = torch.device(word)
     except RuntimeError as error:
-        raise argparse.ArgumentTypeError(expected("a device", repr(word), DEVICES)) from error
+        raise refused("a device", repr(word), DEVICES) from error
     if found.type == "cpu":
         return word
     counts = {
@@ -34,18 +39,18 @@ def device(word: str) -> str:
         "xpu": torch.xpu.device_count,
     }
     if found.type not in counts:
-        raise argparse.ArgumentTypeError(expected("a device", repr(word), DEVICES))
+        raise refused("a device", repr(word), DEVICES)
     count = counts[found.type]()
     if not (found.index or 0) < count:
         wanted = f"a device of this machine, which has {count} of type '{found.type}'"
-        raise argparse.ArgumentTypeError(expected(wanted, repr(word), "cpu"))
+        raise refused(wanted, repr(word), "cpu")
     return word
 
 
 def count(word: str) -> int:
     """A whole number that is not negative."""
     if not word.isdigit():
-        raise argparse.ArgumentTypeError(expected("a whole number >= 0", repr(word), "6"))
+        raise refused("a whole number >= 0", repr(word), "6")
     return int(word)
 
 
@@ -53,7 +58,7 @@ def share(word: str) -> float:
     """A number between 0 and 1."""
     value = number(word)
     if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(expected("a number between 0 and 1", repr(word), "0.9"))
+        raise refused("a number between 0 and 1", repr(word), "0.9")
     return value
 
 
@@ -62,9 +67,9 @@ def number(word: str) -> float:
     try:
         value = float(word)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(expected("a number >= 0", repr(word), "1e-3")) from error
+        raise refused("a number >= 0", repr(word), "1e-3") from error
     if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(expected("a number >= 0", repr(word), "1e-3"))
+        raise refused("a number >= 0", repr(word), "1e-3")
     return value
 
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from neuralop_irno.cli.options import add_common, add_split, count, number, result
+from irno_cli.options import add_common, add_split, count, number, result
 
 
 def add_to(commands: Any) -> None:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from neuralop_irno.cli.options import result
+from irno_cli.options import result
 
 
 def add_to(commands: Any) -> None:

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from neuralop_irno.cli.options import add_common, add_split, result
+from irno_cli.options import add_common, add_split, result
 
 
 def add_to(commands: Any) -> None:

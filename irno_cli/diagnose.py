@@ -6,8 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from neuralop_irno.cli.options import add_common, add_split, count, result, share
-from neuralop_irno.errors import expected
+from irno_cli.options import add_common, add_split, count, result, share
 
 
 def add_to(commands: Any) -> None:
@@ -43,6 +42,7 @@ def run(options: argparse.Namespace) -> None:
     from neuralop_irno.claim import claim
     from neuralop_irno.diagnostics.calibration import Part, calibrate, halves, same_samples
     from neuralop_irno.diagnostics.report import diagnose
+    from neuralop_irno.errors import expected
     from neuralop_irno.training.batches import load_all
     from neuralop_irno.training.folder import MODEL
     from neuralop_irno.training.run import read_run

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from neuralop_irno.cli.options import add_common, count, result, say
+from irno_cli.options import add_common, count, result, say
 
 
 def add_to(commands: Any) -> None:

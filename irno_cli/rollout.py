@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from neuralop_irno.cli.options import add_common, add_split, count, number, result
+from irno_cli.options import add_common, add_split, count, number, result
 
 VIDEOS = ("gif", "mp4")
 

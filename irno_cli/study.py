@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from neuralop_irno.cli.options import add_common, result, say
+from irno_cli.options import add_common, result, say
 
 
 def add_to(commands: Any) -> None:

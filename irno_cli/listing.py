@@ -6,7 +6,7 @@ import argparse
 import importlib
 from typing import Any
 
-from neuralop_irno.cli.options import result
+from irno_cli.options import result
 
 ROOMS = ("host", "correction", "solver", "metrics", "data.dataset")
 """Importing these fills the registries."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 
-from neuralop_irno.cli import check, demo, diagnose, evaluate, listing, rollout, study, train, verify
-from neuralop_irno.errors import one_line
-from neuralop_irno.version import VERSION
+from irno_cli import check, demo, diagnose, evaluate, listing, rollout, study, train, verify
 
 COMMANDS = (demo, train, check, evaluate, rollout, diagnose, study, verify, listing)
 
@@ -24,7 +23,7 @@ def parser() -> argparse.ArgumentParser:
         description="Iterative refinement of neural operators: h <- h + alpha * Phi(x, h).",
         epilog="Exit codes: 0 done, 1 the run failed, 2 bad input, 130 interrupted.",
     )
-    root.add_argument("--version", action="version", version=f"irno {VERSION}")
+    root.add_argument("--version", action="version", version=f"irno {version('neuralop_irno')}")
     commands = root.add_subparsers(dest="command", required=True, metavar="command")
     for module in COMMANDS:
         module.add_to(commands)
@@ -47,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _end(reason: object, code: int) -> int:
     """Say in one line why it ended."""
+    from neuralop_irno.errors import one_line
+
     line = one_line(reason) if isinstance(reason, BaseException) else reason
     print(f"irno: {line}", file=sys.stderr)
     return code
