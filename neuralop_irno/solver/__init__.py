@@ -1,6 +1,6 @@
-"""Solvers, step sizes, stopping, gradient rules, and the one loop.
+"""Solvers, step sizes, stopping, gradient rules, and the loop that all of them share.
 
-Importing this subpackage puts its solvers, step sizes and gradient rules into their registries.
+Importing this subpackage registers its solvers, step sizes and gradient rules.
 """
 
 from neuralop_irno.registry import GRADIENTS as GRADIENTS

@@ -1,13 +1,13 @@
-"""How good an answer is: the contraction that was observed, and what follows from it.
+"""Error estimates of a solve from its observed contraction.
 
 For a contraction G(h) = h + r(h) with factor q < 1 and fixed point h*, every point h has
 
     |G(h) - h*| <= q / (1 - q) |r(h)|
 
-so that the distance from an answer to the *fixed point* can be estimated while it is unknown. It is an
-estimate because q is read off the steps that were taken: it bounds the distance only if they showed the
-slowest mode. One that the start hardly excites comes out after the solve has ended. How far the fixed point
-is from the *truth* is another matter: see `neuralop_irno.diagnostics.calibration`.
+so that the distance from an answer to the *fixed point* can be estimated without the fixed point. It is an
+estimate because q is measured on the steps that were taken: it bounds the distance only if these steps
+contained the slowest mode. A slow mode that is small in the start may dominate only after the solve has
+ended. For the distance from the fixed point to the *truth* see `neuralop_irno.diagnostics.calibration`.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from neuralop_irno.domain.domain import Domain
 from neuralop_irno.solver.solver import SolverState
 
 WINDOW = 12
-"""The contraction is the largest of so many secant ratios, as far as the iteration has taken them."""
+"""The contraction is the largest of this many last secant ratios, or of all if there are fewer."""
 
 MARGIN = 0.5
-"""The share of 1 - q by which the largest ratio is raised: a slower mode may yet come out."""
+"""The share of 1 - q added to the largest ratio, as a margin for slower modes not seen yet."""
 
 STEADY = 0.1
 """The last `RECENT` ratios are steady when they spread over less than this share of 1 - q."""
@@ -30,13 +30,13 @@ STEADY = 0.1
 RECENT = 4
 
 ROUNDING = 8
-"""Residuals are trusted down to so many units in the last place of h."""
+"""Rounding error added to each residual, in units in the last place of h."""
 
 
 class Accuracy:
-    """Watches a solve and estimates, sample by sample, how far each answer is from its fixed point.
+    """Estimates during a solve, for each sample, the distance from its answer to its fixed point.
 
-    The contraction is read off secants of G, whatever the solver is:
+    For every solver the contraction is measured on secants of G:
     q_k = |G(a_k) - G(a_{k-1})| / |a_k - a_{k-1}| at the points a_k where Phi was evaluated. On a linear
     problem under Picard's iteration this is the ratio of successive residuals.
 
@@ -45,8 +45,8 @@ class Accuracy:
         start: the state before the first step.
 
     Attributes:
-        bound: the estimated distance of each answer to its fixed point, inf where nothing is known,
-            ``(samples,)``; a bound if the contraction that was seen is that of the slowest mode.
+        bound: the estimated distance of each answer to its fixed point, inf where there is no estimate,
+            ``(samples,)``; a bound if the measured contraction is that of the slowest mode.
         best: the iterate with the smallest residual, laid out like h.
         smallest: that residual, ``(samples,)``.
     """
@@ -61,28 +61,28 @@ class Accuracy:
 
     @property
     def contraction(self) -> Tensor:
-        """The largest of each sample's last ratios; nan where it took less than two steps, ``(samples,)``."""
+        """The largest of each sample's last ratios, ``(samples,)``; nan after fewer than two steps."""
         known = self._ratios.isfinite().any(1)
         return torch.where(known, self._ratios.nan_to_num(nan=-torch.inf).amax(1), torch.nan)
 
     @property
     def holds(self) -> Tensor:
-        """Whether q < 1 and steady of late: a sign that the slowest mode was seen, ``(samples,)``."""
+        """Whether q < 1 and the last ratios are steady, which indicates the slowest mode, ``(samples,)``."""
         recent = self._ratios[:, -RECENT:]
         spread = recent.amax(1) - recent.amin(1)
         return recent.isfinite().all(1) & (spread <= STEADY * (1 - self.contraction))
 
     def see(self, domain: Domain, active: Tensor, h: Tensor, state: SolverState, size: Tensor) -> None:
-        """Take note of one step of the samples that are still in the batch."""
+        """Update the estimates with one step of the samples ``active``, which are still in the batch."""
         at, image = state.at, state.at + state.residual
         if self._before is not None:
             last_active, last_at, last_image = self._before
-            if len(last_active) > len(active):  # some have left since
+            if len(last_active) > len(active):  # samples have left the batch since
                 stayed = torch.isin(last_active, active).nonzero()[:, 0]
                 last_at, last_image = (self._here.take(f, stayed) for f in (last_at, last_image))
             ratio = domain.norm(image - last_image) / domain.norm(at - last_at)
             rolled = torch.cat([self._ratios[active][:, 1:], ratio[:, None]], 1)
-            # A step that was taken back evaluates nothing new.
+            # A rejected step evaluates Phi at the same point again: its ratio is 0 / 0.
             self._ratios[active] = torch.where(ratio.isfinite()[:, None], rolled, self._ratios[active])
         self._before, self._here = (active, at, image), domain
         better = size < self.smallest[active]

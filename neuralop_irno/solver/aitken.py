@@ -1,4 +1,4 @@
-"""Aitken's dynamic relaxation: one number a sample, from one vector of memory."""
+"""Aitken's dynamic relaxation: one relaxation factor per sample, from the last two residuals."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from neuralop_irno.solver.safeguarded import Safeguarded
 from neuralop_irno.solver.solver import Phi, SolverState
 
 SHORTEST, LONGEST = 0.1, 20.0
-"""How far the relaxation may leave 1, in either direction."""
+"""Limits of the relaxation factor."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,12 @@ class Aitken(Damped):
     .. math:: h_{k+1} = h_k + \omega_k r_k, \qquad
               \omega_k = -\omega_{k-1} \frac{\langle r_{k-1}, \, r_k - r_{k-1} \rangle}{\|r_k - r_{k-1}\|^2}
 
-    with :math:`r = \alpha \Phi(x, h)`. It finds the rate of one dominating mode, and needs no more memory
-    than that takes. By name it comes safeguarded.
+    with :math:`r = \alpha \Phi(x, h)`. It accelerates the one dominating mode and stores one point and one
+    residual. The registered solver ``aitken`` is safeguarded; see `aitken`. Paper: Irons and Tuck (1969),
+    https://doi.org/10.1002/nme.1620010306.
 
     Args:
-        alpha: the damping, as for `Picard`.
+        alpha: the step size, as for `Picard`.
     """
 
     def __init__(self, alpha: Any = 1.0) -> None:
@@ -52,7 +53,7 @@ class Aitken(Damped):
     def step(self, phi: Phi, h: Tensor, state: AitkenState) -> tuple[Tensor, AitkenState]:
         domain = phi.domain
         residual = self.residual(phi, h, state)
-        # The secant through the last two points, whatever step led from one to the other.
+        # The secant through the last two points; it holds for any step between them.
         moved, change = h - state.at, residual - state.residual
         steepness = domain.inner(change, change)
         known = (steepness > 0) & steepness.isfinite()
@@ -63,5 +64,5 @@ class Aitken(Damped):
 
 @SOLVERS.register("aitken")
 def aitken(alpha: Any = 1.0) -> Safeguarded:
-    """`Aitken`, sent back to a plain step wherever it makes the residual larger."""
+    """`Aitken` in `Safeguarded`: a step that makes the residual larger is replaced by a plain step."""
     return Safeguarded(Aitken(alpha))

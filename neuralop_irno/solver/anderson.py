@@ -19,10 +19,10 @@ from neuralop_irno.solver.solver import Phi
 
 @dataclass(frozen=True)
 class AndersonState(MemoryState):
-    """The state of `Anderson`; a lesson is the change of h, of r, and of what the weights make small.
+    """The state of `Anderson`. An entry of ``lessons`` holds the changes of h, of r and of ``judged``.
 
     Attributes:
-        judged: what the weights make small, at the last point.
+        judged: the residual that the weights minimise, at the last point: r, or that of the equation.
     """
 
     judged: Tensor | None = None
@@ -31,23 +31,24 @@ class AndersonState(MemoryState):
         state = super().forget(domain, whose, at, residual)
         if self.judged is self.residual:
             return replace(state, judged=state.residual)
-        # What the equation's residual was at that point nobody remembers: the next lesson waits.
+        # The equation's residual at that point was not stored: skip the next difference.
         return replace(state, known=torch.where(whose, FRESH, state.known))
 
 
 class Anderson(Damped):
-    r"""Type II, for each sample on its own.
+    r"""Anderson acceleration of type II, for each sample on its own.
 
     .. math:: h_{k+1} = h_k + r_k - \sum_j \gamma_j (\Delta h_j + \Delta r_j), \qquad
               \gamma = \arg\min \| r_k - \sum_j \gamma_j \Delta r_j \|
 
-    with :math:`r = \alpha \Phi(x, h)` and the differences of the last ``memory`` steps. Where the residual of
-    the equation itself is known, the weights make that one small in place of r. On a linear problem it is
-    GMRES in disguise. By name it comes safeguarded; see `anderson`.
+    with :math:`r = \alpha \Phi(x, h)` and the differences of the last ``memory`` steps. If Phi has a
+    ``physics`` residual, the weights minimise that one in place of r. On a linear problem it is equivalent
+    to GMRES. The registered solver ``anderson`` is safeguarded; see `anderson`. Papers: Anderson (1965),
+    https://doi.org/10.1145/321296.321305; Walker and Ni (2011), https://doi.org/10.1137/10078356X.
 
     Args:
-        alpha: the damping, as for `Picard`.
-        memory: how many steps it remembers.
+        alpha: the step size, as for `Picard`.
+        memory: number of stored steps.
     """
 
     def __init__(self, alpha: Any = 1.0, memory: int = 5) -> None:
@@ -76,5 +77,5 @@ class Anderson(Damped):
 
 @SOLVERS.register("anderson")
 def anderson(alpha: Any = 1.0, memory: int = 5) -> Safeguarded:
-    """`Anderson`, sent back to a plain step wherever it makes the residual larger."""
+    """`Anderson` in `Safeguarded`: a step that makes the residual larger is replaced by a plain step."""
     return Safeguarded(Anderson(alpha, memory))

@@ -1,4 +1,4 @@
-"""Picard's iteration with a step size that each sample finds for itself."""
+"""Picard iteration with a step size per sample, shortened by backtracking."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from neuralop_irno.solver.solver import Phi, SolverState
 
 @dataclass(frozen=True)
 class BacktrackingState(SolverState):
-    """A step under trial.
+    """The state of `Backtracking`.
 
     Attributes:
-        size: the norm of the residual at the last point that was kept, ``(samples,)``.
-        share: the share of alpha that each sample takes, ``(samples,)``.
+        size: the norm of the residual at the last accepted point, ``(samples,)``.
+        share: s, the factor of alpha of each sample, ``(samples,)``.
     """
 
     PER_SAMPLE: ClassVar[frozenset[str]] = frozenset({"taken", "size", "share"})
@@ -31,17 +31,17 @@ class BacktrackingState(SolverState):
 
 @SOLVERS.register("backtracking")
 class Backtracking(Damped):
-    r"""Damped Picard iteration whose alpha shrinks, sample by sample, until the residual does.
+    r"""Damped Picard iteration that reduces alpha of a sample until its residual does not grow.
 
     .. math:: h_{k+1} = h_k + s_k \alpha \, \Phi(x, h_k)
 
-    A step after which the residual is larger is taken back and tried again with ``shrink`` times its
-    share s, which then stays.
+    A step after which the residual is larger is rejected and repeated with s multiplied by ``shrink``; the
+    smaller s is kept for all later steps.
 
     Args:
-        alpha: the longest step, as for `Picard`.
-        shrink: how much shorter the next trial is.
-        least: the smallest share; a step this short is kept whatever comes of it.
+        alpha: the largest step size, as for `Picard`.
+        shrink: the factor of s after a rejected step.
+        least: the smallest s to reduce further; steps with it or a smaller s are always accepted.
     """
 
     def __init__(self, alpha: Any = 1.0, shrink: float = 0.5, least: float = 2**-10) -> None:

@@ -1,4 +1,4 @@
-"""Any solver, with a memory of the best iterate that it has seen."""
+"""A wrapper around any solver that returns the iterate with the smallest residual."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from neuralop_irno.solver.solver import Phi, Solver, SolverState
 
 @dataclass(frozen=True)
 class BestSoFarState(SolverState):
-    """The best iterate so far.
+    """The state of `BestSoFar`.
 
     Attributes:
-        size: the smallest norm of a residual, ``(samples,)``.
-        best: where it was found.
-        inner: the solver's own state.
+        size: the smallest residual norm so far, ``(samples,)``.
+        best: the iterate with that residual.
+        inner: the state of the wrapped solver.
     """
 
     PER_SAMPLE: ClassVar[frozenset[str]] = frozenset({"taken", "size"})
@@ -31,12 +31,12 @@ class BestSoFarState(SolverState):
 
 @SOLVERS.register("best_so_far")
 class BestSoFar(Solver):
-    """A solver that answers with the iterate whose residual was smallest.
+    """Returns the iterate with the smallest residual among those at which Phi was evaluated.
 
-    An iterate is judged when Phi is evaluated there; the very last one never is, and so never wins.
+    Phi is not evaluated at the last iterate, so that one is never returned.
 
     Args:
-        solver: takes the steps; an object, a name or a config.
+        solver: the wrapped solver; an object, a name or a config.
     """
 
     def __init__(self, solver: Any = "picard") -> None:

@@ -22,12 +22,13 @@ class Broyden(Damped):
     .. math:: h_{k+1} = h_k - H_k r_k, \qquad
               H_{k+1} = H_k + \frac{(s - H_k y) \, s^T H_k}{s^T H_k y}, \qquad H_0 = -I
 
-    with :math:`r = \alpha \Phi(x, h)`, s the last step and y the change of r that came with it. The first
-    step is Picard's. A sample whose memory is full starts again from -I. By name it comes safeguarded.
+    with :math:`r = \alpha \Phi(x, h)`, s the last step and y the change of r over that step. The first step
+    is Picard's. A sample whose memory is full starts again from -I. The registered solver ``broyden`` is
+    safeguarded; see `broyden`. Paper: Broyden (1965), https://doi.org/10.1090/S0025-5718-1965-0198670-6.
 
     Args:
-        alpha: the damping, as for `Picard`.
-        memory: how many updates it keeps.
+        alpha: the step size, as for `Picard`.
+        memory: number of stored rank-one updates.
     """
 
     def __init__(self, alpha: Any = 1.0, memory: int = 10) -> None:
@@ -46,13 +47,13 @@ class Broyden(Damped):
         moved, answered = h - state.at, residual - state.residual
         known = torch.where(state.known == self.memory, 0, state.known)
         valid = state.valid(known)
-        # H = -I + sum_j left_j right_j^T over the sample's own lessons.
+        # H = -I + sum_j left_j right_j^T over the sample's valid updates.
         right = _times(domain, moved, [(v, u) for u, v in state.lessons], valid)
         wrong = moved - _times(domain, answered, state.lessons, valid)
         slope = domain.inner(right, answered)
         steep = slope.abs() > torch.finfo(h.dtype).eps * domain.norm(right) * domain.norm(answered)
         left = wrong / domain.spread(torch.where(steep, slope, 1.0), h)
-        # A lesson of zeros changes nothing: a step without information is remembered as one.
+        # A step without information is stored as an update of zeros, which leaves H as it is.
         left = torch.where(domain.spread(steep, h), left, 0.0)
         state = state.learn(h, residual, (left, right), known, self.memory)
         step = _times(domain, residual, state.lessons, state.valid(state.known))
@@ -69,11 +70,11 @@ def _times(domain: Domain, field: Tensor, lessons: Sequence[tuple[Tensor, ...]],
 
 
 GROWTH = 10.0
-"""How much larger a step may make the residual. A pair of complex modes near the unit circle makes it grow
-before it falls: held to 1, the safeguard would take back every step that learns of such a pair."""
+"""Largest growth of the residual in one step. A pair of complex modes near the unit circle makes the residual
+grow before it falls: with 1 the safeguard would reject every step that resolves such a pair."""
 
 
 @SOLVERS.register("broyden")
 def broyden(alpha: Any = 1.0, memory: int = 10) -> Safeguarded:
-    """`Broyden`, sent back to a plain step wherever it makes the residual ten times larger."""
+    """`Broyden` in `Safeguarded`: steps that make the residual 10 times larger are replaced by plain ones."""
     return Safeguarded(Broyden(alpha, memory), GROWTH)

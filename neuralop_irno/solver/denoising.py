@@ -1,4 +1,4 @@
-"""Denoising: each step adds noise, less every time, and takes away what the correction sees of it."""
+"""PDE-Refiner's iteration: each step adds noise, less at every step, and subtracts the noise Phi predicts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class DenoisingState(SolverState):
     """The state of `Denoising`.
 
     Attributes:
-        seed: of each sample's noise, ``(samples,)``.
+        seed: the seed of each sample's noise, ``(samples,)``.
     """
 
     PER_SAMPLE: ClassVar[frozenset[str]] = frozenset({"taken", "seed"})
@@ -30,23 +30,23 @@ class DenoisingState(SolverState):
 
 @SOLVERS.register("denoising")
 class Denoising(Damped):
-    r"""PDE-Refiner's way from one answer to the next.
+    r"""The iteration of PDE-Refiner (https://arxiv.org/abs/2308.05732).
 
     .. math:: h_k = h_{k-1} + \sigma_k \epsilon - \sigma_k \Phi_k(x, h_{k-1} + \sigma_k \epsilon)
               \qquad \sigma_k = \sigma_K^{k/K}
 
-    Phi is trained to see the noise; what it takes for noise, of that size, is an error of h as well. Every
-    solve draws a seed for each sample from torch's generator, and each step new noise from that seed, so that
-    answers are random: there is no fixed point, and an untrained correction leaves the noise where it is.
-    After the same ``torch.manual_seed`` the answers are the same, for a batch as for a loop over its samples.
+    Phi is trained to predict the noise; errors of h of the same size are predicted with it. Every solve draws
+    a seed per sample from torch's generator, and each step new noise from that seed: answers are random,
+    there is no fixed point, and an untrained correction leaves the noise in h. After the same
+    ``torch.manual_seed`` the answers are the same, for a batch as for a loop over its samples.
 
-    As published it has no base: a step before these sees h = 0 and predicts, :math:`h_0 = -\Phi_0(x, 0)`.
-    That is ``from_nothing``.
+    The published method has no base: a first step without noise predicts :math:`h_0 = -\Phi_0(x, 0)`. Set
+    ``from_nothing`` for that.
 
     Args:
-        levels: how many steps, K, or K + 1 with that first one. Later steps add as much noise as the last.
+        levels: number of steps, K, or K + 1 with that first one. Later steps add as much noise as the last.
         least: sigma_K, in units of the fields, which should have a standard deviation of about one.
-        from_nothing: forget what the base answered, and predict first.
+        from_nothing: ignore the base's answer and begin with the prediction from h = 0.
 
     Example:
         >>> Denoising(levels=2, least=0.01).alpha(torch.tensor([0, 1, 5]))
@@ -60,7 +60,7 @@ class Denoising(Damped):
         if noisy < 1 or not 0 < least < 1:
             limits = f"levels >= {1 + from_nothing} and 0 < least < 1"
             raise ValueError(expected(limits, f"{levels} and {least}", "levels=3, least=1e-3"))
-        # The prediction is a step of size one, so that its loss is the mean square error.
+        # The first prediction is a step of size one, so that its loss is the mean square error.
         super().__init__([1.0] * from_nothing + [least ** (k / noisy) for k in range(1, noisy + 1)])
         self.levels, self.least, self.from_nothing = levels, least, from_nothing
 

@@ -1,4 +1,4 @@
-"""The three ways to drive a solver: for some steps, to a tolerance, and in training. All call `iterate`."""
+"""Drivers around `iterate`: for a number of steps, to a tolerance, and for training."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from neuralop_irno.solver.stopping import Limits, SolveRecorder
 
 @dataclass(frozen=True)
 class Iterates:
-    """The states of some steps.
+    """The result of a number of steps.
 
     Attributes:
-        value: the solver's answer at their end.
-        state: the solver's state there.
-        h: the state after each step that carries a gradient.
-        taken: for each of these, the steps that each sample had behind it, ``(samples,)``.
+        value: the solver's answer after the last step.
+        state: the solver's state after the last step.
+        h: the iterate after each step that carries a gradient.
+        taken: for each of these, the number of steps taken by each sample, ``(samples,)``.
     """
 
     value: Tensor
@@ -35,7 +35,7 @@ class Iterates:
 
 
 GradientRule = Callable[[Phi, Solver, Tensor, Tensor, int], Iterates]
-"""From Phi, the solver, a start, the steps that each sample has behind it, and a number of steps, to the
+"""From Phi, the solver, a start, the steps already taken by each sample, and a number of steps, to the
 iterates that are supervised in training; see `neuralop_irno.solver.gradient`."""
 
 
@@ -56,9 +56,9 @@ def run_steps(
         phi: the correction, bound to x.
         solver: takes the steps.
         start: the state to start from.
-        steps: how many.
-        taken: the steps that each sample has behind it, ``(samples,)``; none by default.
-        state: the solver's state, to continue from earlier steps; a fresh one by default.
+        steps: number of steps.
+        taken: steps already taken by each sample, ``(samples,)``; zero by default.
+        state: the solver's state, to continue from earlier steps; a new one by default.
         watch: called after every step; see `iterate`.
         around: wraps every step; see `iterate`.
     """
@@ -76,14 +76,14 @@ def run_steps(
 
 
 def run_until(phi: Phi, solver: Solver, start: Tensor, stopping: SolveRecorder, taken: Tensor) -> None:
-    """Take steps until `SolveRecorder`, which keeps the results, has ended each sample.
+    """Take steps until ``stopping`` has ended every sample; the results are stored in it.
 
     Args:
         phi: the correction, bound to x.
         solver: takes the steps.
         start: the state to start from.
-        stopping: of the same batch.
-        taken: the steps that each sample has behind it, ``(samples,)``.
+        stopping: a `SolveRecorder` of the same batch.
+        taken: steps already taken by each sample, ``(samples,)``.
     """
     state = solver.init(start, taken)
     starters = stopping.starters()
@@ -103,15 +103,15 @@ def run_to_tolerance(
     limits: Limits,
     as_answer: Callable[[Tensor], Any],
 ) -> Solution:
-    """Iterate every sample until it has converged, failed, or spent its steps.
+    """Iterate every sample until it has converged, failed, or used up its steps.
 
     Args:
         phi: the correction, bound to x.
         solver: takes the steps.
         start: the state to start from.
-        usual: the number of steps where the limits name none.
+        usual: the number of steps if the limits give none.
         limits: when to stop.
-        as_answer: lays a state out as the caller wants it.
+        as_answer: converts a state to the layout of the base's answer.
     """
     taken = no_steps(phi, start)
     accuracy = Accuracy(phi.domain, start)
@@ -146,7 +146,7 @@ def run_training(
     as_answer: Callable[[Tensor], Any],
     taken: Tensor | None = None,
 ) -> Trajectory:
-    """The supervised iterates of one pass, which losses read.
+    """The supervised iterates of one training pass, for the losses.
 
     Args:
         phi: the correction, bound to x.
@@ -154,10 +154,10 @@ def run_training(
         rule: which iterates carry a gradient.
         start: the state to start from.
         steps: K; with 0 the start itself is supervised.
-        as_field: lays a target out like the states.
+        as_field: converts a target to the layout of the states.
         as_answer: the inverse of ``as_field``.
-        taken: the steps that each sample's start has behind it, ``(samples,)``: then the one next step is
-            supervised, whatever the rule is.
+        taken: steps already taken by each sample's start, ``(samples,)``. If given, only the next step is
+            supervised, and the rule is not used.
     """
     if taken is not None:
         found = run_steps(phi, solver, start, 1, taken=taken)

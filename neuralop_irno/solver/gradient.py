@@ -6,13 +6,13 @@ rule           supervised states                       memory                 Ph
 unrolled       h_1 .. h_K                              K steps                K
 checkpointed   h_1 .. h_K, the same gradient           one step + K states    2 K
 last           the last n                              n steps                K
-detached       one per sample, from a drawn h_k        one step               1 + (K - 1) / 2, mean
+detached       one per sample, from a random h_k       one step               1 + (K - 1) / 2, mean
 from_truth     one per sample, from y itself           one step               1
 implicit       the fixed point                         one step               to converge, for h and for u
 neumann        the fixed point, n terms of the above   one step               to converge, and n - 1 for u
 =============  ======================================  =====================  ==============================
 
-The last two are in `neuralop_irno.solver.implicit`.
+``implicit`` and ``neumann`` are in `neuralop_irno.solver.implicit`.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ class GradientRule(ABC):
     """Takes the steps of a training pass and returns the iterates that carry a gradient.
 
     Attributes:
-        reaches_start: whether a gradient flows back into the state that the iteration starts from.
-        starts_at_truth: whether training starts the iteration at y, and not at the base's answer.
+        reaches_start: whether the gradient reaches the state that the iteration starts from.
+        starts_at_truth: whether training starts the iteration at y instead of the base's answer.
     """
 
     reaches_start = False
     starts_at_truth = False
 
     def for_answers(self) -> GradientRule:
-        """The rule to use where the caller wants h_K itself, with a gradient."""
+        """The rule to use when the caller needs h_K itself, with a gradient."""
         return self
 
     @abstractmethod
@@ -56,14 +56,14 @@ class GradientRule(ABC):
             phi: the correction, bound to x.
             solver: takes the steps.
             start: the state to start from.
-            taken: the steps that each sample has behind it already, ``(samples,)``.
-            steps: the number of steps of the iteration, at least 1.
+            taken: steps already taken by each sample, ``(samples,)``.
+            steps: number of steps of the iteration, at least 1.
         """
 
 
 @GRADIENTS.register("unrolled")
 class Unrolled(GradientRule):
-    """Back through every step: the exact gradient of every iterate."""
+    """Backpropagation through every step: the exact gradient of every iterate."""
 
     reaches_start = True
 
@@ -73,7 +73,10 @@ class Unrolled(GradientRule):
 
 @GRADIENTS.register("checkpointed")
 class Checkpointed(GradientRule):
-    """The gradient of `Unrolled`, with each step computed again in the backward pass."""
+    """The gradient of `Unrolled`, with each step computed again in the backward pass.
+
+    Paper: https://arxiv.org/abs/1604.06174.
+    """
 
     reaches_start = True
 
@@ -83,10 +86,10 @@ class Checkpointed(GradientRule):
 
 @GRADIENTS.register("last")
 class Last(GradientRule):
-    """Back through the last n steps only; the ones before them are constants.
+    """Backpropagation through the last n steps only; earlier steps are constants.
 
     Args:
-        n: how many.
+        n: number of steps with a gradient.
     """
 
     def __init__(self, n: int) -> None:
@@ -103,10 +106,10 @@ class Last(GradientRule):
 
 @GRADIENTS.register("detached")
 class Detached(GradientRule):
-    """One step per sample, from a state h_k that is a constant, with k drawn from 0 .. K-1.
+    """One step per sample from a state h_k that is a constant, with k drawn from 0 .. K-1.
 
-    Each sample draws its own k, so that a batch mixes early and late states: one k for the whole
-    batch makes the gradients of successive updates differ far more.
+    Each sample draws its own k, so that a batch mixes early and late states: with one k for the whole batch
+    the gradients of successive updates vary far more.
     """
 
     def for_answers(self) -> GradientRule:
@@ -122,10 +125,10 @@ class Detached(GradientRule):
 
 @GRADIENTS.register("from_truth")
 class FromTruth(GradientRule):
-    """One step per sample from the truth, at a place k of the iteration drawn from 0 .. K-1.
+    """One step per sample from the truth, as step k of the iteration, with k drawn from 0 .. K-1.
 
-    For solvers that add noise to their state, as `denoising` does: the noise is what they learn to remove.
-    Others are refused, since at the truth an untrained correction has no error to learn from.
+    For solvers that add noise to their state, as `denoising` does: the correction learns to remove it. Other
+    solvers are refused, since at the truth a correction that starts at zero has no error to learn from.
     """
 
     starts_at_truth = True
@@ -139,7 +142,7 @@ class FromTruth(GradientRule):
 
 
 def gradient_rule(spec: Any) -> GradientRule:
-    """A rule by name, by mapping (``{"name": "last", "n": 2}``), or the object itself."""
+    """A rule from its name or config (``{"name": "last", "n": 2}``); an object is returned unchanged."""
     if not isinstance(spec, (str, Mapping, GradientRule)):
         raise TypeError(expected("a gradient rule", repr(spec), f"one of {', '.join(GRADIENTS.names())}"))
     rule: GradientRule = GRADIENTS.build(spec)

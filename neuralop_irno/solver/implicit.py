@@ -1,4 +1,4 @@
-"""Gradients of the fixed point itself, by the implicit function theorem."""
+"""Gradients of the fixed point by the implicit function theorem."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ from neuralop_irno.solver.solver import Phi, Solver, SolverState
 from neuralop_irno.solver.stopping import Limits, SolveRecorder
 
 USABLE = 0.01
-"""An adjoint that missed its tolerance is used if its residual is below this share of the gradient."""
+"""An adjoint that did not reach its tolerance is still used if its residual is below this share of dL/dh*."""
 
 
 @GRADIENTS.register("implicit")
 class Implicit(GradientRule):
-    r"""The gradient of the fixed point itself, by the implicit function theorem.
+    r"""The gradient of the fixed point by the implicit function theorem (https://arxiv.org/abs/1909.01377).
 
-    At the fixed point h* = G(h*, w), with G(h) = h + alpha Phi(x, h) whatever the solver is, and with the
-    Jacobian J of G in h
+    At the fixed point h* = G(h*, w), with G(h) = h + alpha Phi(x, h) for every solver, and with the Jacobian
+    J of G in h
 
     .. math:: \frac{\partial L}{\partial w} = u^T \frac{\partial G}{\partial w}, \qquad
               u = \frac{\partial L}{\partial h^*} + J^T u
 
-    so that one step is all that has to be kept, however many it took to converge. The equation for u is
-    a fixed-point problem of its own, and solved by the same solvers. It has no solution where J has the
-    eigenvalue 1, as with an untrained correction, which is zero: samples whose equation is not solved get the
-    gradient of one step (u = dL/dh*), with a warning, until it is.
+    so that only one step is kept in memory, for any number of steps. The equation for u is a fixed-point
+    problem too, and solved by the same solvers. It has no solution where J has the eigenvalue 1, as with an
+    untrained correction, which is zero: samples whose equation is not solved get the gradient of one step
+    (u = dL/dh*), with a warning.
 
     Args:
-        rtol: how close to the fixed point the state has to be; K limits the steps. The default leaves the
-            gradient within about 1e-5 of that of a long unroll.
+        rtol: relative tolerance of the fixed point; K limits the steps. With the default the gradient is
+            within about 1e-5 of that of a long unroll.
         backward: the solver for u.
         backward_rtol: its tolerance, in units of dL/dh*.
-        backward_steps: its steps, at most.
+        backward_steps: its largest number of steps.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Implicit(GradientRule):
             run_until(phi, solver, start, stopping, taken)
         rest = stopping.value.detach().requires_grad_()
         last = run_steps(phi, solver, rest, 1, taken=taken + stopping.taken)
-        # The plain step: what a solver makes of it (its best iterate, say) need not depend on the weights.
+        # The plain step: the solver's answer (its best iterate, for example) may not depend on the weights.
         image = rest + last.state.residual
 
         def pull(u: Tensor) -> Tensor:
@@ -75,8 +75,8 @@ class Implicit(GradientRule):
     def solve(self, domain: Domain, pull: Callable[[Tensor], Tensor], grad: Tensor) -> Tensor:
         """The u with u = grad + pull(u); grad itself for samples where the solver finds none.
 
-        It is judged by the residual in units of grad: u itself may grow without bound where the equation has
-        no solution, as with a correction that is zero, whose step is the identity.
+        Convergence is tested on the residual in units of grad: u may grow without bound where the equation
+        has no solution, as with a correction that is zero, whose step is the identity.
         """
         whole = _WholeBatch(lambda u: grad + pull(u) - u, domain)
         norm, spread = domain.norm, domain.spread
@@ -85,9 +85,9 @@ class Implicit(GradientRule):
 
         def until_all_have_converged(h: Tensor, state: SolverState) -> Tensor | None:
             nonlocal best, left
-            # A sample whose gradient is zero has its u already.
+            # For a sample with a zero gradient u = 0 is exact.
             size = norm(state.residual)
-            # Where u is so large that grad is lost in its rounding, the residual says nothing.
+            # Where grad is below the rounding error of u, a small residual is no sign of convergence.
             size = torch.maximum(size, torch.finfo(h.dtype).eps * norm(state.at))
             share = torch.where(scale > 0, size / scale, 0.0)
             closer = share < left
@@ -100,7 +100,7 @@ class Implicit(GradientRule):
         if not bool(found.all()):
             warnings.warn(
                 "implicit gradient: the adjoint equation of some samples was not solved; their gradient is "
-                "that of one step, as by gradient='one_step'",
+                "that of one step, as with gradient='one_step'",
                 stacklevel=2,
             )
         return torch.where(spread(found, grad), best, grad)
@@ -108,14 +108,14 @@ class Implicit(GradientRule):
 
 @GRADIENTS.register("neumann")
 class Neumann(Implicit):
-    r"""The first terms of the series for u: :math:`u = \sum_{i<n} (J^T)^i g`.
+    r"""The first n terms of the Neumann series for u: :math:`u = \sum_{i<n} (J^T)^i g`.
 
-    One term is the one-step gradient: exact where the iteration contracts at once, and otherwise shorter than
-    the true one, but in a direction that still descends.
+    One term is the one-step gradient (https://arxiv.org/abs/2305.13768): exact where the iteration converges
+    in one step; otherwise shorter than the true gradient, but still a descent direction.
 
     Args:
         terms: n.
-        rtol: how close to the fixed point the state has to be; K limits the steps.
+        rtol: relative tolerance of the fixed point; K limits the steps.
     """
 
     def __init__(self, terms: int = 1, rtol: float = 1e-5) -> None:
@@ -138,7 +138,7 @@ def one_step(rtol: float = 1e-5) -> Neumann:
 
 
 class _Adjoint(torch.autograd.Function):
-    """The identity, whose gradient is computed by a function."""
+    """The identity, with a gradient computed by a given function."""
 
     @staticmethod
     def forward(ctx: Any, value: Tensor, solve: Callable[[Tensor], Tensor]) -> Tensor:
@@ -151,7 +151,7 @@ class _Adjoint(torch.autograd.Function):
 
 
 class _WholeBatch:
-    """A function of all samples at once as a `Phi`; no sample can leave it early."""
+    """A function of all samples at once as a `Phi`; samples cannot leave the batch."""
 
     physics = None
 

@@ -1,4 +1,4 @@
-"""The one loop of the package. Training, solving, diagnostics and rollouts all call it."""
+"""The iteration loop. Training, solving, diagnostics and rollouts all call it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ StepWrapper = Callable[[Step, Tensor, SolverState], tuple[Tensor, SolverState]]
 
 
 class Watch(Protocol):
-    """Is called after every step, and may remove samples from the loop."""
+    """Called after every step; may remove samples from the loop."""
 
     def __call__(self, h: Tensor, state: SolverState) -> Tensor | None:
-        """Look at the new iterate of the samples still in the loop.
+        """Read the new iterate of the samples still in the loop.
 
         Returns:
             the positions of the samples that stay, ``(samples that stay,)``; None keeps all of them.
@@ -36,23 +36,23 @@ def iterate(
     """Take a number of steps, or fewer if no sample is left.
 
     Samples not returned by `watch` are removed from the batch and no longer evaluated. The watch stores what
-    it needs of them; the loop returns the samples that were still there at the end.
+    it needs of them; the loop returns the samples left at the end.
 
     Args:
         phi: the correction, bound to x.
         h: the state to start from.
         state: the solver's state there.
         solver: takes the steps.
-        steps: how many, at most.
+        steps: largest number of steps.
         watch: called after every step; None keeps all samples.
-        around: how a single step is called; a gradient rule may wrap it.
+        around: calls each single step; for gradient rules that wrap it.
     """
     for _ in range(steps):
 
         def step(h: Tensor, state: SolverState, phi: Phi = phi) -> tuple[Tensor, SolverState]:
             return solver.step(phi, h, state)
 
-        if phi.domain.samples:  # an empty batch is not evaluated: most layers refuse one
+        if phi.domain.samples:  # most layers raise on an empty batch
             h, state = around(step, h, state) if around else step(h, state)
         going_on = watch(h, state) if watch else None
         if going_on is None:

@@ -1,4 +1,4 @@
-"""Small least-squares problems, one for each sample, whose columns are fields."""
+"""Small least-squares problems, one per sample, with fields as columns."""
 
 from __future__ import annotations
 
@@ -13,20 +13,19 @@ from neuralop_irno.domain.domain import Domain
 def fit(domain: Domain, columns: Sequence[Tensor], target: Tensor, valid: Tensor) -> Tensor:
     r"""For each sample the weights :math:`\gamma` that minimise :math:`\|t - \sum_j \gamma_j c_j\|`.
 
-    By a QR factorisation of the columns, in the order in which they come. A column that adds less than
-    the square root of the machine's precision to those before it, in units of its own size, is left
-    out: the rule has no scale, so that the weights do not change when all fields are multiplied by one
-    number.
+    Solved by a QR factorisation of the columns in the given order. A column whose part orthogonal to those
+    before it is smaller than the square root of the machine precision times the column is left out. The
+    rule is relative, so that the weights do not change when all fields are multiplied by one number.
 
     Args:
-        domain: where the fields live.
-        columns: c_j, as many as there are.
+        domain: the domain of the fields.
+        columns: c_j, in the order of the factorisation.
         target: t.
-        valid: which columns count for which sample, ``(samples, len(columns))``.
+        valid: the columns that each sample uses, as a mask ``(samples, len(columns))``.
 
     Shapes:
         - columns, target: fields
-        - returns: ``(samples, len(columns))``, 0 where a column does not count
+        - returns: ``(samples, len(columns))``, 0 where a column is not used
 
     Example:
         >>> from neuralop_irno.domain.grid import GridDomain
@@ -39,7 +38,7 @@ def fit(domain: Domain, columns: Sequence[Tensor], target: Tensor, valid: Tensor
     zero = target.new_zeros(domain.samples)
     basis: list[Tensor] = []
     kept: list[Tensor] = []
-    upper: list[list[Tensor]] = []  # by column; nothing is written in place, so that gradients pass
+    upper: list[list[Tensor]] = []  # by column; not written in place, which would break autograd
     for j, column in enumerate(columns):
         rest, along = column, []
         for direction in basis:
@@ -47,11 +46,11 @@ def fit(domain: Domain, columns: Sequence[Tensor], target: Tensor, valid: Tensor
             rest = rest - domain.spread(along[-1], rest) * direction
         left = domain.inner(rest, rest)
         keep = valid[:, j] & (left > negligible * domain.inner(column, column)) & left.isfinite()
-        # The root is taken where there is something to take it of: at zero it has no slope.
+        # The gradient of the root is infinite at zero: skip columns that are left out.
         length = torch.where(keep, left, 1.0).sqrt()
         basis.append(torch.where(domain.spread(keep, rest), rest / domain.spread(length, rest), 0.0))
         kept.append(keep)
-        # A column that was left out has a weight of zero, and so no say in the others'.
+        # A column that is left out gets the weight zero and must not change the other weights.
         along = [torch.where(keep, entry, 0.0) for entry in along]
         upper.append([*along, length, *[zero] * (len(columns) - j - 1)])
     matrix = torch.stack([torch.stack(column, 1) for column in upper], 2)

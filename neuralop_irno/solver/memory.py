@@ -1,4 +1,4 @@
-"""The state of a solver that learns from its last steps, each sample from its own."""
+"""The state of solvers that store their last steps, per sample."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from neuralop_irno.errors import expected
 from neuralop_irno.solver.solver import SolverState
 
 FRESH = -1
-"""What a sample without a step behind it knows: it cannot even take a difference yet."""
+"""The value of ``known`` before the first step, when there are no two points to take a difference of."""
 
 
 @dataclass(frozen=True)
 class MemoryState(SolverState):
-    """What the last steps taught.
+    """The stored steps of a solver.
 
     Attributes:
-        known: how many of the lessons are each sample's own, ``(samples,)``.
-        lessons: newest first; each is a tuple of fields.
+        known: how many of the ``lessons`` are valid for each sample, ``(samples,)``.
+        lessons: the stored steps, newest first; each is a tuple of fields.
     """
 
     PER_SAMPLE: ClassVar[frozenset[str]] = frozenset({"taken", "known"})
@@ -32,7 +32,7 @@ class MemoryState(SolverState):
 
     @classmethod
     def fresh(cls, h: Tensor, taken: Tensor) -> Self:
-        """Before the first step."""
+        """The state before the first step."""
         return cls(taken, h, torch.zeros_like(h), torch.full_like(taken, FRESH))
 
     def forget(self, domain: Domain, whose: Tensor, at: Tensor, residual: Tensor) -> Self:
@@ -42,7 +42,7 @@ class MemoryState(SolverState):
     def learn(
         self, at: Tensor, residual: Tensor, lesson: tuple[Tensor, ...], known: Tensor, memory: int
     ) -> Self:
-        """The state one step later, with a new lesson in front of the ``known`` ones."""
+        """The state one step later, with ``lesson`` in front of the stored steps."""
         return replace(
             self,
             taken=self.taken + 1,
@@ -53,12 +53,12 @@ class MemoryState(SolverState):
         )
 
     def valid(self, known: Tensor) -> Tensor:
-        """Which lessons count for which sample, ``(samples, lessons)``."""
+        """The stored steps that are valid for each sample, as a mask ``(samples, lessons)``."""
         return torch.arange(len(self.lessons), device=known.device) < known[:, None]
 
 
 def memory_of(steps: int) -> int:
-    """How many steps a solver remembers: at least one."""
+    """The number of steps that a solver stores, checked to be at least one."""
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
         raise ValueError(expected("a memory of at least one step", steps, "memory=5"))
     return steps

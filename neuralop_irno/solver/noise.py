@@ -1,4 +1,4 @@
-"""Normal noise from a generator per sample: the same numbers alone, in any batch, and at any later call."""
+"""Normal noise with a seed per sample: the same numbers in every batch and at every call."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ INCREMENT = -7046029254386353131
 
 
 def seeds(samples: int, device: torch.device) -> Tensor:
-    """A seed for each sample from torch's generator, one after the other, ``(samples,)``.
+    """A seed for each sample from torch's generator, drawn in order, ``(samples,)``.
 
-    After one ``torch.manual_seed`` a batch therefore gets the seeds that its samples get in a loop.
+    After the same ``torch.manual_seed`` a batch gets the seeds that its samples get in a loop.
     """
     return torch.randint(2**62, (samples,)).to(device)
 
@@ -24,13 +24,13 @@ def seeds(samples: int, device: torch.device) -> Tensor:
 def normal(domain: Domain, like: Tensor, seeds: Tensor, draw: Tensor) -> Tensor:
     """Standard normal numbers, laid out like a field.
 
-    A number depends on the seed of its sample, on which draw it is, and on its place in the sample, and on
-    nothing else: it is a hash of the three (splitmix64), made normal by the Box-Muller transform.
+    A number depends only on the seed of its sample, the number of the draw, and its position in the sample:
+    it is a hash of the three (splitmix64), made normal by the Box-Muller transform.
 
     Args:
-        domain: where the field lives.
+        domain: the domain of the field.
         like: the field.
-        seeds: of each sample, ``(samples,)``.
+        seeds: the seed of each sample, ``(samples,)``.
         draw: the number of the draw of each sample, ``(samples,)``.
 
     Example:
@@ -42,7 +42,7 @@ def normal(domain: Domain, like: Tensor, seeds: Tensor, draw: Tensor) -> Tensor:
     """
     start = domain.spread(_mixed(_mixed(seeds) + draw), like)
     numbers = _mixed(start + domain.places(like))
-    # 24 and 24 of the 64 bits, the first kept from zero for the logarithm.
+    # Two numbers of 24 of the 64 bits; the first is never zero, for the logarithm.
     first = ((numbers >> 40) & 0xFFFFFF).to(torch.float32).add(1) / 2**24
     second = ((numbers >> 8) & 0xFFFFFF).to(torch.float32) / 2**24
     return ((-2 * first.log()).sqrt() * (2 * math.pi * second).cos()).to(like.dtype)
@@ -57,5 +57,5 @@ def _mixed(numbers: Tensor) -> Tensor:
 
 
 def _shifted(numbers: Tensor, places: int) -> Tensor:
-    """To the right, with zeros from the left: torch's own shift keeps the sign."""
+    """Logical shift to the right: torch's own shift keeps the sign."""
     return (numbers >> places) & ((1 << (64 - places)) - 1)

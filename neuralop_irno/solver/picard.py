@@ -1,4 +1,4 @@
-"""The paper's iteration."""
+"""Damped Picard iteration, the paper's solver."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from neuralop_irno.solver.step_size import step_size
 
 
 class Damped(Solver):
-    """What the solvers here share: the residual alpha * Phi(x, h) that they drive to zero.
+    """Base class of solvers with a step size: computes the residual alpha * Phi(x, h).
 
     Args:
         alpha: a number, a list (one per step), a mapping that names a step size, or a `StepSize`.
@@ -41,8 +41,8 @@ class Picard(Damped):
 
     .. math:: h_{k+1} = h_k + \alpha_k \, \Phi(x, h_k)
 
-    Near a fixed point with :math:`A = -\partial\Phi/\partial h` the error shrinks by
-    :math:`|I - \alpha A|` a step.
+    Near a fixed point with :math:`A = -\partial\Phi/\partial h` each step multiplies the error by at most
+    :math:`|I - \alpha A|`.
 
     Args:
         alpha: a number, a list (one per step), a mapping that names a step size, or a `StepSize`.

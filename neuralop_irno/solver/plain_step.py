@@ -1,4 +1,4 @@
-"""The plain step of a solver, h + alpha Phi(x, h), for losses, bounds and diagnostics outside of the loop."""
+"""The plain step h + alpha Phi(x, h) of a solver, for losses, bounds and diagnostics outside the loop."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from neuralop_irno.solver.solver import Phi, Solver
 
 
 def plain_step(phi: Phi, solver: Solver, taken: Tensor) -> tuple[Phi, Tensor]:
-    """Phi and alpha at one place of the iteration, such that their product is the solver's residual.
+    """Phi and alpha after ``taken`` steps, such that their product is the solver's residual.
 
-    Where the solver has no step size (`Solver.step_size` is None), the first is the residual itself, read off
-    the state after a step from h, and alpha is 1.
+    For a solver without a step size (`Solver.step_size` is None), the returned Phi is the residual itself,
+    taken from the state after one step from h, and alpha is 1.
 
     Args:
         phi: the correction, bound to x.
-        solver: whose step it is.
-        taken: the steps that each sample has behind it, ``(samples,)``.
+        solver: the solver.
+        taken: steps already taken by each sample, ``(samples,)``.
 
     Shapes:
         - alpha: ``(samples,)``
@@ -29,7 +29,7 @@ def plain_step(phi: Phi, solver: Solver, taken: Tensor) -> tuple[Phi, Tensor]:
 
 
 class _At:
-    """Phi at a fixed place of the iteration, for corrections that change from step to step."""
+    """Phi at a fixed number of steps, for corrections that change from step to step."""
 
     physics = None
 
@@ -44,7 +44,7 @@ class _At:
 
 
 class _Residual:
-    """The residual that a solver finds at h in a first step from there."""
+    """The residual of a solver at h, computed by a first step from h."""
 
     physics = None
 

@@ -1,4 +1,4 @@
-"""Any solver, held to the residual: a proposal that makes it larger is taken back."""
+"""A wrapper around any solver that rejects steps that make the residual larger."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from neuralop_irno.solver.solver import Phi, Solver, SolverState
 
 @dataclass(frozen=True)
 class SafeguardedState(SolverState):
-    """What the guard knows beside the state of the solver that it guards.
+    """The state of `Safeguarded`.
 
     Attributes:
-        size: the norm of the residual where the sample stands, ``(samples,)``.
-        plain: whether the iterate under way came from a plain step, ``(samples,)``.
-        inner: the solver's own state.
+        size: the norm of the residual at the last accepted point, ``(samples,)``.
+        plain: whether the current iterate came from a plain step, ``(samples,)``.
+        inner: the state of the wrapped solver.
     """
 
     PER_SAMPLE: ClassVar[frozenset[str]] = frozenset({"taken", "size", "plain"})
@@ -32,15 +32,15 @@ class SafeguardedState(SolverState):
 
 @SOLVERS.register("safeguarded")
 class Safeguarded(Solver):
-    """A solver whose step is taken back, sample by sample, where the residual grew.
+    """Rejects a step, sample by sample, if it makes the residual larger.
 
-    A sample that is sent back takes a plain damped step from where it stood, and its solver starts to
-    learn anew from there. Plain steps are never taken back: at worst this is Picard's iteration with some
-    evaluations lost. Where the residual of the equation itself is known, that is the one that counts.
+    A sample whose step is rejected takes a plain damped step from its last accepted point, and the memory of
+    its solver is cleared. Plain steps are never rejected: the worst case is Picard's iteration plus the
+    evaluations of the rejected steps. If Phi has a ``physics`` residual, that one is compared.
 
     Args:
-        solver: takes the steps; an object, a name or a config.
-        growth: how much larger the residual may become in one step.
+        solver: the wrapped solver; an object, a name or a config.
+        growth: largest factor by which the residual may grow in one step.
     """
 
     def __init__(self, solver: Any = "picard", growth: float = 1.0) -> None:

@@ -1,4 +1,4 @@
-"""What a solver is: a way to start, and a way to take one step."""
+"""The interface of solvers: `Solver`, its `SolverState`, and the bound correction `Phi` that it calls."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from neuralop_irno.domain.domain import Domain
 
 
 class Phi(Protocol):
-    """A correction bound to one x: what a solver may ask."""
+    """A correction bound to one x, as a solver calls it."""
 
     domain: Domain
 
     @property
     def physics(self) -> Phi | None:
-        """h -> the residual of the equation that h should solve, where it is known."""
+        """h -> the residual of the equation that h should solve; None if there is none."""
 
     def __call__(self, h: Tensor, taken: Tensor | None = None) -> Tensor:
-        """Phi(x, h), laid out like h; ``taken`` are the steps that each sample has behind it."""
+        """Phi(x, h), laid out like h; ``taken`` are the steps already taken by each sample."""
 
     def select(self, keep: Tensor) -> Phi:
-        """The same for the samples ``keep`` alone."""
+        """The bound correction of the samples ``keep`` only."""
 
 
 @dataclass(frozen=True)
@@ -34,20 +34,20 @@ class SolverState:
 
     Attributes:
         taken: steps taken by each sample, ``(samples,)``. A step is one evaluation of Phi.
-        at: where Phi was evaluated last, laid out like h.
-        residual: alpha * Phi there, what a plain damped step would add. It vanishes at a fixed point and
-            nowhere else, however far the solver itself went.
+        at: the point of the last evaluation of Phi, laid out like h.
+        residual: alpha * Phi at that point, the change of a plain damped step. It is zero at a fixed point
+            and nowhere else, for every solver.
     """
 
     PER_SAMPLE: ClassVar[frozenset[str]] = frozenset({"taken"})
-    """The attributes with one row a sample. The others are fields, tuples of fields, and states."""
+    """The attributes with one row per sample. The others are fields, tuples of fields, and states."""
 
     taken: Tensor
     at: Tensor
     residual: Tensor
 
     def select(self, domain: Domain, keep: Tensor) -> Self:
-        """The state of the samples ``keep`` alone."""
+        """The state of the samples ``keep`` only."""
 
         def part(name: str, value: Any) -> Any:
             if isinstance(value, tuple):
@@ -59,13 +59,13 @@ class SolverState:
         return replace(self, **{f.name: part(f.name, getattr(self, f.name)) for f in fields(self)})
 
     def forget(self, domain: Domain, whose: Tensor, at: Tensor, residual: Tensor) -> Self:
-        """The state of a solver that comes, for some samples, fresh from another point.
+        """The state with some samples restarted at another point, without memory of earlier steps.
 
         Args:
-            domain: of the batch.
-            whose: the samples, as a mask ``(samples,)``.
-            at: the points.
-            residual: what is known there.
+            domain: the domain of the batch.
+            whose: the samples to restart, as a mask ``(samples,)``.
+            at: the points to restart from.
+            residual: alpha * Phi at these points.
         """
         mask = domain.spread(whose, at)
         return replace(
@@ -74,30 +74,30 @@ class SolverState:
 
 
 class Solver(nn.Module):
-    """A fixed-point iteration in two methods. The loop itself is `iterate`, for every solver.
+    """A fixed-point iteration, defined by `init` and `step`. All solvers share the loop, `iterate`.
 
     Attributes:
-        adds_noise: whether a step adds noise to the state, which is what the rule `from_truth` trains on.
+        adds_noise: whether a step adds noise to the state, as the gradient rule `from_truth` needs.
     """
 
     adds_noise = False
 
     @abstractmethod
     def init(self, h: Tensor, taken: Tensor) -> SolverState:
-        """The state before the first step; ``taken`` counts the steps that h has behind it."""
+        """The state before the first step; ``taken`` is the number of steps that led to h."""
 
     @abstractmethod
     def step(self, phi: Phi, h: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """One step, with one evaluation of Phi: the next iterate and state. Nothing is changed in place."""
+        """One step, with one evaluation of Phi: the next iterate and state. Arguments are not modified."""
 
     def answer(self, h: Tensor, state: Any) -> Tensor:
-        """What to return for an iteration that ends here: by default, where it ends."""
+        """The value to return if the iteration ends here; by default h."""
         return h
 
     def step_size(self, taken: Tensor) -> Tensor | None:
         """alpha of each sample after ``taken`` steps, ``(samples,)``.
 
-        None, the default, says that the solver has no such number. Losses and diagnostics then read
-        alpha * Phi off the ``residual`` of its states: see `neuralop_irno.solver.plain_step`.
+        None, the default, means that the solver has no step size. Losses and diagnostics then take
+        alpha * Phi from the ``residual`` of its states; see `neuralop_irno.solver.plain_step`.
         """
         return None

@@ -1,4 +1,4 @@
-"""alpha: how far one step goes. Constant, given step by step, decaying, or learned."""
+"""The step size alpha: constant, scheduled (a list), decaying or learned."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Constant(StepSize):
 
 @STEP_SIZES.register("scheduled")
 class Scheduled(StepSize):
-    """alpha_k read from a list; the last one holds for every step after it.
+    """alpha_k from a list; the last entry holds for all later steps.
 
     Example:
         >>> Scheduled([1.0, 0.5])(torch.tensor([0, 1, 7]))
@@ -70,17 +70,17 @@ class Scheduled(StepSize):
 
 @STEP_SIZES.register("decaying")
 class Decaying(StepSize):
-    r"""A constant alpha for some steps, and a geometric decay from there:
+    r"""A constant alpha for n steps, then geometric decay:
 
     .. math:: \alpha_k = \alpha \, r^{\max(0, \, k - n)}
 
-    All steps after the first n together are no longer than :math:`1 / (1 - r)` of the longest of them: the
-    iteration comes to rest whatever the correction does, and an error that drifts can only drift so far.
+    The steps after the first n add up to at most :math:`1 / (1 - r)` times the longest of them: the iteration
+    converges for every bounded correction, and the total drift of the error is bounded.
 
     Args:
         value: alpha.
-        after: n; usually K.
-        ratio: r.
+        after: n, usually K.
+        ratio: r, from 0 to below 1.
 
     Example:
         >>> Decaying(1.0, after=2, ratio=0.5)(torch.tensor([0, 1, 2, 3, 4]))
@@ -110,8 +110,8 @@ class Learned(StepSize):
     """alpha as a trained parameter: one for all steps, or one for each of the first ``steps``.
 
     Args:
-        value: where training starts.
-        steps: how many step sizes to learn; the last one holds for every step after it.
+        value: the initial value.
+        steps: number of step sizes to learn; the last one holds for all later steps.
     """
 
     def __init__(self, value: float, steps: int = 1) -> None:
@@ -129,7 +129,7 @@ class Learned(StepSize):
 
 
 def step_size(alpha: Any) -> StepSize:
-    """A number is constant, a list is scheduled, a mapping names a step size, an object is used.
+    """A `StepSize` from a number (constant), a list (scheduled), a name or config, or a `StepSize` itself.
 
     Example:
         >>> type(step_size({"name": "learned", "value": 0.5})).__name__

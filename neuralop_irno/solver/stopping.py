@@ -1,4 +1,4 @@
-"""Who stops, when, and why: one answer per sample."""
+"""Stopping criteria and outcomes, per sample."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from neuralop_irno.solver.accuracy import Accuracy
 from neuralop_irno.solver.solver import Phi, SolverState
 
 GROWTH = 1e3
-"""A sample whose residual is this many times its smallest so far is called growing."""
+"""A sample whose residual exceeds its smallest one so far by this factor ends as growing."""
 
 PATIENCE, PROGRESS = 40, 0.99
-"""A sample is called stalled when in so many steps its smallest residual has not come down by this factor."""
+"""A sample ends as stalled if `PATIENCE` steps do not reduce its residual by the factor `PROGRESS`."""
 
 
 DEFAULT_MAX_STEPS = 100
-"""How long a solve to a tolerance may go on, where nobody says."""
+"""Largest number of steps of a solve to a tolerance without ``max_steps``."""
 
 
 @dataclass(frozen=True)
@@ -32,15 +32,14 @@ class Limits:
     """When to stop.
 
     Attributes:
-        steps: how many to take, where there is no tolerance; None leaves it to the model.
-        max_steps: how many to take at most, where there is one; one for all, or one per sample,
-            ``(samples,)``.
-        max_evaluations: of Phi, counted in samples over the whole batch; None sets no limit.
-        atol: with rtol, converged means that the residual is below ``atol + rtol |h|``.
-        rtol: see atol; one for all, or one per sample, ``(samples,)``. With both at 0 no tolerance was
-            asked for.
-        residual_tol: the norm of the equation's own residual below which it is solved; None where that
-            residual is not known.
+        steps: number of steps without a tolerance; None uses the model's own.
+        max_steps: largest number of steps with a tolerance; one for all, or one per sample, ``(samples,)``.
+        max_evaluations: largest number of evaluations of Phi, counted in samples over the whole batch; None
+            sets no limit.
+        atol: a sample has converged when its residual is below ``atol + rtol |h|``.
+        rtol: see atol; one for all, or one per sample, ``(samples,)``. With both at 0 there is no tolerance.
+        residual_tol: norm of the equation's residual below which the equation counts as solved; None does
+            not test it.
     """
 
     steps: int | None = None
@@ -68,17 +67,17 @@ class Limits:
 
     @property
     def tolerance(self) -> bool:
-        """Whether there is anything to converge to."""
+        """Whether a tolerance was given."""
         return self.atol > 0 or max(numbers(self.rtol), default=0) > 0 or self.residual_tol is not None
 
     def budget(self, usual: int) -> int:
-        """How many steps a sample may take at most, of a model that takes ``usual`` ones."""
+        """The largest number of steps of a sample; ``usual`` is the model's own."""
         if self.tolerance:
             return DEFAULT_MAX_STEPS if self.max_steps is None else max(numbers(self.max_steps), default=0)
         return usual if self.steps is None else self.steps
 
     def budgets(self, usual: int, taken: Tensor) -> Tensor:
-        """How many steps each sample may take, laid out like the steps that it has taken."""
+        """The largest number of steps of each sample, ``(samples,)``, like ``taken``."""
         for name in ("max_steps", "rtol"):
             value = getattr(self, name)
             if isinstance(value, Tensor) and value.dim() and value.shape != taken.shape:
@@ -92,39 +91,39 @@ class Limits:
         """The size of a residual in units of the tolerance: converged is < 1.
 
         Args:
-            residual: its norm.
+            residual: the norm of the residual.
             h: the norm of the state.
-            samples: whose they are; by default everybody's.
+            samples: the samples of the two; by default all.
         """
         rtol = self.rtol
         if isinstance(rtol, Tensor):
             rtol = rtol.to(h.device)
             rtol = rtol[samples] if rtol.dim() and samples is not None else rtol
-        # A state of zero that stays there is at rest, although rtol allows it nothing.
+        # A state h = 0 with a zero residual is a fixed point, although its tolerance rtol |h| is zero.
         return residual / (self.atol + rtol * h).clamp(min=torch.finfo(h.dtype).tiny)
 
 
 def numbers(value: Any) -> list[Any]:
-    """The numbers of a tensor; of anything else, itself."""
+    """The values of a tensor as a list; any other value as a list of one."""
     return value.flatten().tolist() if isinstance(value, Tensor) else [value]
 
 
 class SolveRecorder:
-    """A watch for `iterate` that ends each sample on its own and keeps what it leaves behind.
+    """A watch for `iterate` that ends each sample on its own and records its result.
 
     Args:
-        phi: the correction of the whole batch.
+        phi: the correction, bound to x, of the whole batch.
         start: the state before the first step.
-        budget: the steps that each sample may take, ``(samples,)``.
-        answer: the solver's word on what to return where a sample ends.
-        limits: when a sample has converged, and what the batch may cost.
-        accuracy: estimates how good the answers are; None saves the work.
+        budget: largest number of steps of each sample, ``(samples,)``.
+        answer: the solver's `Solver.answer`, called where samples end.
+        limits: the tolerances, and the largest number of evaluations of the batch.
+        accuracy: estimates the error of the answers; None skips that.
 
     Attributes:
-        value: the state of each sample where it stopped.
-        taken: the steps that each sample took, ``(samples,)``.
-        outcomes: how each sample ended.
-        evaluations: of Phi, counted in samples.
+        value: the answer of each sample.
+        taken: steps taken by each sample, ``(samples,)``.
+        outcomes: the outcome of each sample.
+        evaluations: number of evaluations of Phi, counted in samples.
     """
 
     def __init__(
@@ -150,18 +149,18 @@ class SolveRecorder:
         self.accuracy = accuracy
         self.value = start
         self.taken = torch.zeros_like(budget)
-        # Without a tolerance a sample that may take no step has taken all that were asked for.
+        # Without a tolerance a sample with a budget of zero steps is complete.
         nothing = Outcome.OUT_OF_STEPS if self._limits.tolerance else Outcome.COMPLETED
         self.outcomes = [Outcome.OUT_OF_STEPS if steps else nothing for steps in budget.tolist()]
         self.evaluations = 0
 
     @property
     def longest(self) -> int:
-        """The largest budget of all."""
+        """The largest budget of the batch."""
         return int(self._budget.max()) if len(self._budget) else 0
 
     def starters(self) -> Tensor:
-        """The samples that may take a step at all."""
+        """The samples with a budget of at least one step."""
         wanting = self._budget.nonzero()[:, 0]
         if not self._room(len(wanting)):
             wanting = wanting[:0]
@@ -189,7 +188,7 @@ class SolveRecorder:
         return going_on
 
     def residuals(self) -> tuple[Tensor, ...]:
-        """The size of every residual that each sample met, in order; no padding."""
+        """The residual norms of each sample, in order, without padding."""
         rows: list[list[Tensor]] = [[] for _ in range(self._whole.samples)]
         for active, size in self._sizes:
             for sample, value in zip(active.tolist(), size.unbind(), strict=True):
@@ -198,7 +197,7 @@ class SolveRecorder:
 
     @property
     def last(self) -> Tensor:
-        """The last residual that each sample met, ``(samples,)``."""
+        """The last residual norm of each sample, ``(samples,)``."""
         last = torch.full_like(self._smallest, torch.nan)
         for active, size in self._sizes:
             last[active] = size
@@ -210,12 +209,12 @@ class SolveRecorder:
         self._active = samples
 
     def _room(self, samples: int) -> bool:
-        """Whether the batch may take one more step."""
+        """Whether one more step of ``samples`` samples is within ``max_evaluations``."""
         limit = self._limits.max_evaluations
         return limit is None or self.evaluations + samples <= limit
 
     def _ends(self, active: Tensor, h: Tensor, size: Tensor) -> dict[Outcome, Tensor]:
-        """For each way to end, the samples that end so; the first one that applies is the outcome."""
+        """For each outcome the samples that end with it, as a mask; the first that applies is recorded."""
         progress = size < PROGRESS * self._smallest[active]
         smallest = torch.minimum(self._smallest[active], size)
         self._smallest[active] = torch.where(progress, size, self._smallest[active])
