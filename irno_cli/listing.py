@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 from typing import Any
 
 from irno_cli.options import result
-
-ROOMS = ("host", "correction", "solver", "metrics", "data.dataset")
-"""Importing these fills the registries."""
 
 
 def add_to(commands: Any) -> None:
@@ -29,8 +25,6 @@ def run(options: argparse.Namespace) -> None:
     from neuralop_irno import registry
     from neuralop_irno.errors import did_you_mean, expected
 
-    for room in ROOMS:
-        importlib.import_module(f"neuralop_irno.{room}")
     registries = [part for part in vars(registry).values() if isinstance(part, registry.Registry)]
     content = {f"{part.family}s": part.names() for part in registries}
     family = " ".join(options.family)

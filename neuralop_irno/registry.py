@@ -13,6 +13,7 @@ import inspect
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -32,6 +33,7 @@ class Registry:
     Args:
         family: what the entries are, as the user says it ("correction", "solver").
         key: of a config, under which one of them stands; errors of `build` name it.
+        modules: that register entries when they are imported, which is at the first look-up.
 
     Example:
         >>> shapes = Registry("shape")
@@ -45,12 +47,12 @@ class Registry:
         ValueError: expected the name of a shape, got 'circel'; try 'circle' (the choices are circle)
     """
 
-    def __init__(self, family: str, key: str | None = None) -> None:
-        self.family, self.key = family, key
+    def __init__(self, family: str, key: str | None = None, modules: Sequence[str] = ()) -> None:
+        self.family, self.key, self.modules = family, key, modules
         self._entries: dict[str, Callable[..., Any]] = {}
         self._also: Callable[[], Mapping[str, Callable[..., Any]]] | None = None
         self._prefixes: dict[str, Callable[[str], Callable[..., Any]]] = {}
-        self._plugins_loaded = False
+        self._filled = False
         self._broken: dict[str, tuple[str, Exception]] = {}
 
     def register_prefix(self, prefix: str, find: Callable[[str], Callable[..., Any]]) -> None:
@@ -131,8 +133,10 @@ class Registry:
             return {}  # `build` says what is wrong
 
     def _known(self) -> dict[str, Callable[..., Any]]:
-        if not self._plugins_loaded:
-            self._plugins_loaded = True
+        if not self._filled:
+            self._filled = True
+            for module in self.modules:
+                import_module(module)
             for plugin in entry_points(group=f"neuralop_irno.{self.family.replace(' ', '_')}s"):
                 self._load(plugin)
         return {**(self._also() if self._also else {}), **self._entries}
@@ -255,10 +259,14 @@ def plain(config: Any) -> Any:
     return config.item() if isinstance(config, np.generic) else config
 
 
-MODELS = Registry("model")
-CORRECTIONS = Registry("correction", key="correction")
-SOLVERS = Registry("solver", key="solver")
-STEP_SIZES = Registry("step size", key="alpha")
-GRADIENTS = Registry("gradient rule", key="gradient")
-METRICS = Registry("metric")
-DATASETS = Registry("dataset")
+# Names of subpackages, and not imports of them: they lie above this module, and are imported at a look-up.
+_MODELS = ("neuralop_irno._neuralop", "neuralop_irno.models", "neuralop_irno.networks")
+_SOLVER = ("neuralop_irno.solver",)
+
+MODELS = Registry("model", modules=_MODELS)
+CORRECTIONS = Registry("correction", "correction", (*_MODELS, "neuralop_irno.correction"))
+SOLVERS = Registry("solver", "solver", (*_SOLVER, "neuralop_irno.networks"))
+STEP_SIZES = Registry("step size", "alpha", _SOLVER)
+GRADIENTS = Registry("gradient rule", "gradient", _SOLVER)
+METRICS = Registry("metric", modules=("neuralop_irno.metrics",))
+DATASETS = Registry("dataset", modules=("neuralop_irno.data",))

@@ -11,4 +11,3 @@ from neuralop_irno.correction import graph as graph
 from neuralop_irno.correction import mgno as mgno
 from neuralop_irno.correction import rigno as rigno
 from neuralop_irno.correction import stepwise as stepwise
-from neuralop_irno.registry import CORRECTIONS as CORRECTIONS

@@ -2,4 +2,3 @@
 
 from neuralop_irno.data import readers as readers
 from neuralop_irno.data import solvers as solvers
-from neuralop_irno.registry import DATASETS as DATASETS

@@ -3,9 +3,6 @@
 Importing this subpackage registers its solvers, step sizes and gradient rules.
 """
 
-from neuralop_irno.registry import GRADIENTS as GRADIENTS
-from neuralop_irno.registry import SOLVERS as SOLVERS
-from neuralop_irno.registry import STEP_SIZES as STEP_SIZES
 from neuralop_irno.solver import aitken as aitken
 from neuralop_irno.solver import anderson as anderson
 from neuralop_irno.solver import backtracking as backtracking
