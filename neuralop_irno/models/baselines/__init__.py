@@ -1,1 +1,1 @@
-"""Base operators of other works, to compare with."""
+"""Base operators from other papers, for comparison."""

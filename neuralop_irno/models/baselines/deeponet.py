@@ -1,4 +1,4 @@
-"""DeepONet on grids: a branch that reads the input at sensors, a trunk that reads places."""
+"""DeepONet on grids: a branch network reads the input at sensors, a trunk network reads coordinates."""
 
 from __future__ import annotations
 
@@ -13,22 +13,21 @@ from neuralop_irno.errors import expected
 
 
 class DeepONet(nn.Module):
-    r"""A sum of functions of the place, weighed by functionals of the input.
+    r"""DeepONet (https://arxiv.org/abs/1910.03193): a sum of functions of position, weighted by the input.
 
     .. math:: y_c(s) = \sum_p b_{cp}(x) \, t_p(s) + b_c
 
-    The branch b reads x on a grid of sensors, to which any other grid is interpolated; the trunk t is asked
-    at the cells of x's own grid, and would answer anywhere. On a torus it is given each coordinate as a point
-    on a circle, so that its answers close.
+    The branch b reads x interpolated to a grid of sensors; the trunk t is evaluated at the cells of x's own
+    grid. On a torus t gets each coordinate as a point on a circle, so that its output is periodic.
 
     Args:
         in_channels: channels of x.
-        out_channels: channels of the answer.
+        out_channels: channels of the output.
         dim: spatial dimensions.
-        sensors: along each axis.
-        functions: how many t_p there are.
-        width: of the hidden layers.
-        depth: how many of them each network has.
+        sensors: number of sensors along each axis.
+        functions: number of functions t_p.
+        width: channels of the hidden layers.
+        depth: number of hidden layers of each network.
         periodic: whether the domain is a torus.
 
     Shapes:
@@ -64,12 +63,12 @@ class DeepONet(nn.Module):
         sensed = resample(x, (self.sensors,) * self.dim, (self.periodic,) * self.dim)
         weights = self.branch(sensed.flatten(1)).unflatten(1, (self.out_channels, self.functions))
         functions = F.gelu(self.trunk(self.places(x)))
-        # A sum of many terms of size one would start out large.
+        # Without this division, a sum of many terms of size one starts out large.
         answer = torch.einsum("bcp,...p->bc...", weights, functions) / math.sqrt(self.functions)
         return answer + self.bias.reshape(-1, *[1] * self.dim)
 
     def places(self, x: Tensor) -> Tensor:
-        """What the trunk is told of every cell, ``(*S, d)`` or ``(*S, 2 d)``."""
+        """The trunk's input at every cell, ``(*S, d)`` or, on a torus, ``(*S, 2 d)``."""
         sizes = x.shape[2:]
         ends = [n if self.periodic else max(n - 1, 1) for n in sizes]
         axes = [torch.arange(n, device=x.device, dtype=x.dtype) / e for n, e in zip(sizes, ends, strict=True)]

@@ -1,4 +1,4 @@
-"""The Fourier operator of SuperBench: bicubic to the fine grid first, four spectral layers there."""
+"""The FNO of SuperBench: bicubic interpolation to the fine grid, then four spectral layers."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from neuralop_irno.errors import expected
 
 
 class SuperResolutionFNO(nn.Module):
-    r"""From a coarse plane to one that is ``factor`` times as fine.
+    r"""The FNO of SuperBench (https://arxiv.org/abs/2306.14070): output ``factor`` times as fine as x.
 
     .. math:: v \leftarrow \text{relu}(F^{-1} R \, F v + W v)
 
-    with R a matrix for each of the lowest frequencies, none of it shared, and the activation left out after
-    the last layer. Where a grid has fewer frequencies than R has matrices, the rest of them stand idle.
+    with a separate matrix R for each of the lowest frequencies, and no activation after the last layer.
+    On a grid with fewer frequencies than R has matrices, the surplus matrices are not used.
 
     Args:
         in_channels: channels of x.
-        out_channels: channels of the answer.
-        factor: how many times as fine the answer is along each axis.
-        modes: frequencies kept along each axis, of either sign along the first.
+        out_channels: channels of the output.
+        factor: how many times as fine the output is along each axis.
+        modes: frequencies kept along each axis; along the first axis, this many of each sign.
         width: channels of the layers.
-        layers: how many.
+        layers: number of spectral layers.
 
     Shapes:
         - x: ``(B, in_channels, H, W)``
@@ -66,7 +66,7 @@ class SuperResolutionFNO(nn.Module):
 
 
 class _SpectralLayer(nn.Module):
-    """A matrix for every low frequency; the half spectrum has them in two of its corners."""
+    """One matrix for every low frequency; the half spectrum holds these in two of its corners."""
 
     def __init__(self, width: int, modes: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A periodic field on a grid of another size, with every wave that both grids can hold."""
+"""Resample a periodic field to another grid size, keeping every wave that both grids resolve."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from torch import Tensor
 def fourier_resize(field: Tensor, shape: Sequence[int]) -> Tensor:
     """Trigonometric interpolation to a finer grid, and a sharp low-pass to a coarser one.
 
-    Going up and down again returns the field. Going up keeps its values where the grids coincide. The wave
-    that alternates from cell to cell stands for both of its signs, and is shared out between them.
+    Refining and then coarsening returns the field. Refining keeps the values where the grids coincide. The
+    Nyquist wave stands for a positive and a negative frequency; its amplitude is split between both.
 
     Args:
         field: ``(B, C, *S)``.
-        shape: the new shape, as long as S.
+        shape: the new shape, one size per axis of S.
 
     Shapes:
         - returns: ``(B, C, *shape)``
@@ -38,7 +38,7 @@ def _along(field: Tensor, axis: int, new: int) -> Tensor:
     smaller = min(old, new)
     waves = waves.narrow(axis, 0, smaller // 2 + 1)
     if smaller % 2 == 0:
-        # Going up, this one is split in two; going down, two are folded into it.
+        # Refining splits the Nyquist wave in two; coarsening folds two waves into it.
         last = waves.narrow(axis, smaller // 2, 1) * (0.5 if new > old else 2.0)
         waves = torch.cat([waves.narrow(axis, 0, smaller // 2), last], axis)
     return torch.fft.irfft(waves, n=new, dim=axis, norm="forward")

@@ -1,4 +1,4 @@
-"""High-frequency scaling: what patches of a feature map share, and what tells them apart, weighed anew."""
+"""High-frequency scaling: learnable weights for the mean of a feature map's patches and the deviations."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from neuralop_irno.errors import expected
 
 
 class HighFrequencyScaling(nn.Module):
-    r"""A feature map cut into patches, its common part and its deviations scaled by themselves.
+    r"""Cut a feature map into patches; scale their mean and their deviations from it separately.
 
     .. math:: D = \frac1n \sum_j X_j \qquad X_j \leftarrow X_j + l \, D + u \, (X_j - D)
 
-    D is the mean over the patches, cell by cell: with patches of a single cell it is the mean of the map.
-    Where u is above l, what changes from patch to patch grows in proportion. With both at zero the map
-    stays as it is. Both start at one, as published: the map is doubled.
+    D is the mean over the patches, cell by cell; with patches of a single cell it is the mean of the map.
+    With u > l, differences between patches are amplified. With l = u = 0 the map is unchanged. Both start
+    at 1, as published, so that the layer initially doubles the map.
 
     Args:
-        channels: of the map; each has its own scales.
-        patch: cells of a patch along each axis. The map's sizes have to be multiples of it.
+        channels: channels of the map; each has its own l and u.
+        patch: cells of a patch along each axis. The map's sizes must be multiples of it.
 
     Shapes:
-        - field and answer: ``(B, channels, *S)``
+        - field and output: ``(B, channels, *S)``
 
     Example:
         >>> scaling = HighFrequencyScaling(1, patch=1)
@@ -43,7 +43,9 @@ class HighFrequencyScaling(nn.Module):
         sizes = field.shape[2:]
         if any(size % self.patch for size in sizes):
             raise ValueError(
-                expected(f"sizes that patches of {self.patch} divide", tuple(sizes), "a smaller patch")
+                expected(
+                    f"sizes that patches of {self.patch} divide", tuple(sizes), "a patch that divides them"
+                )
             )
         cut = [part for size in sizes for part in (size // self.patch, self.patch)]
         patches = field.reshape(*field.shape[:2], *cut)

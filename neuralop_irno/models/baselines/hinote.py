@@ -1,4 +1,4 @@
-"""HiNOTE: super-resolution to any grid, by features sampled at queries and attention over all of them."""
+"""HiNOTE: super-resolution to any grid by sampled features and linear attention."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from neuralop_irno.models.baselines.fourier_resize import fourier_resize
 
 
 class HiNOTE(nn.Module):
-    """Encode, sample, attend: from a coarse plane to a plane of any shape.
+    """HiNOTE (https://arxiv.org/abs/2405.12202): super-resolution of a plane to any shape.
 
-    An encoder doubles the grid as often as ``factor`` asks, in space and by waves side by side. Each cell of
-    the answer then reads its four nearest features and where it lies among them. Attention, linear in the
-    number of cells, joins them at several resolutions, and its answer is added to a bilinear interpolation
-    of x.
+    An encoder doubles the grid log2(``factor``) times, by interpolation in space and in Fourier space. Each
+    cell of the output reads its four nearest features and its position relative to them. Attention, linear
+    in the number of cells, is applied at several resolutions; the result is added to a bilinear
+    interpolation of x.
 
     Args:
         in_channels: channels of x.
-        out_channels: channels of the answer, the same.
-        factor: how many times as fine the answer is along each axis, where its shape is not given.
+        out_channels: channels of the output; must equal ``in_channels``.
+        factor: how many times as fine the output is along each axis, if ``forward`` gets no shape.
         features: channels of the encoder.
         width: channels of the attention.
-        heads: of it; they share out the width.
-        levels: resolutions at which it looks, each half of the one before.
+        heads: number of attention heads; must divide the width.
+        levels: number of resolutions of the attention, each half the one before.
 
     Shapes:
         - x: ``(B, in_channels, H, W)``
@@ -54,7 +54,7 @@ class HiNOTE(nn.Module):
         super().__init__()
         if in_channels != out_channels:
             raise ValueError(
-                expected(f"out_channels={in_channels}, like x", out_channels, "the fields of x alone")
+                expected(f"out_channels={in_channels}, like x", out_channels, f"out_channels={in_channels}")
             )
         for name, value in {"factor": factor, "levels": levels}.items():
             if value < 1:
@@ -70,11 +70,11 @@ class HiNOTE(nn.Module):
         self.project = nn.Sequential(nn.Conv2d(width, width, 1), nn.GELU(), nn.Conv2d(width, out_channels, 1))
 
     def forward(self, x: Tensor, shape: Sequence[int] | None = None) -> Tensor:
-        """The plane that x stands for.
+        """The fine plane.
 
         Args:
             x: the coarse plane.
-            shape: of the answer; by default ``factor`` times that of x.
+            shape: shape of the output; by default ``factor`` times that of x.
         """
         if shape is None:
             shape = [self.factor * size for size in x.shape[2:]]
@@ -93,7 +93,7 @@ class HiNOTE(nn.Module):
 
 
 class _Doubling(nn.Module):
-    """Twice as fine: in space by interpolation, and by waves whose amplitude and phase are mapped first."""
+    """Double the grid: bilinear interpolation plus a Fourier resize of waves with mapped amplitude, phase."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -138,7 +138,7 @@ class _GalerkinAttention(nn.Module):
 
 
 def without_aliases(field: Tensor) -> Tensor:
-    """An activation whose new waves do not fold back: done on twice the grid, and cut off on the way back."""
+    """GELU without aliasing: applied on a grid twice as fine, then low-passed back to the original grid."""
     fine = fourier_resize(field, [2 * size for size in field.shape[2:]])
     return fourier_resize(F.gelu(fine), field.shape[2:])
 
@@ -146,12 +146,12 @@ def without_aliases(field: Tensor) -> Tensor:
 def sample_corners(features: Tensor, shape: Sequence[int]) -> Tensor:
     """For every cell of a plane, the four features around its centre.
 
-    Each comes weighed by the share of the area opposite to it, so that their sum is the bilinear
-    interpolation, with the way to it in cells; last, how large a cell is in cells of the features.
+    Each is weighted by the area share opposite to it, so that the four sum to the bilinear interpolation,
+    and followed by its offset in cells. The last channels hold the cell size in cells of the features.
 
     Args:
         features: ``(B, C, h, w)``, on cells of the same rectangle.
-        shape: of the plane.
+        shape: shape of the plane.
 
     Shapes:
         - returns: ``(B, 4 C + 10, *shape)``
@@ -172,9 +172,9 @@ def sample_corners(features: Tensor, shape: Sequence[int]) -> Tensor:
 
 
 def _neighbours(old: int, new: int, like: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """Along one axis, for the nearest feature on either side: its place, the way there, and its weight."""
+    """Along one axis, for the nearest feature on either side: its index, offset and weight."""
     centre = (torch.arange(new, device=like.device, dtype=like.dtype) + 0.5) * (old / new) - 0.5
-    # Beyond the outermost features they are continued as they are.
+    # Beyond the outermost features, extrapolate by the nearest one.
     centre = centre.clamp(0, old - 1)
     first = centre.floor().long().clamp(max=max(old - 2, 0))
     second = (first + 1).clamp(max=old - 1)

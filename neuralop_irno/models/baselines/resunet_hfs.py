@@ -18,22 +18,22 @@ PADDINGS: dict[str, Literal["zeros", "circular", "replicate", "reflect"]] = {
     "replicate": "replicate",
     "reflect": "reflect",
 }
-"""Our words for a boundary, and torch's."""
+"""This package's names of padding modes, mapped to torch's."""
 
 
 class ResUNetHFS(nn.Module):
     """Residual blocks at ``len(features) + 1`` resolutions, joined by skips, each followed by a scaling.
 
-    Patches halve with the grid, so that at every level they cover the same part of the domain: the coarsest
-    has patches of a single cell.
+    Patches halve with the grid, so that they cover the same part of the domain at every level; on the
+    coarsest grid a patch is a single cell.
 
     Args:
         in_channels: channels of x.
-        out_channels: channels of the answer.
+        out_channels: channels of the output.
         features: channels of each level, the finest first.
         bottleneck: channels of the coarsest grid.
         padding: ``zero`` (as published), ``circular``, ``replicate`` or ``reflect``.
-        scaling: False leaves the high-frequency scaling out, for the network that it is compared with.
+        scaling: whether to apply high-frequency scaling; False gives the plain network for comparison.
 
     Shapes:
         - x: ``(B, in_channels, H, W)``, H and W multiples of ``2 ** len(features)``
@@ -87,7 +87,11 @@ class ResUNetHFS(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if any(size % self.stride for size in x.shape[2:]):
             raise ValueError(
-                expected(f"sizes that {self.stride} divides", tuple(x.shape[2:]), "fewer features, or a crop")
+                expected(
+                    f"sizes that {self.stride} divides",
+                    tuple(x.shape[2:]),
+                    "fewer levels in features, or a crop",
+                )
             )
         skips = []
         field = x
@@ -104,7 +108,7 @@ class ResUNetHFS(nn.Module):
 
 
 class _ResidualBlock(nn.Module):
-    """Twice convolve, normalise and activate, beside a pointwise way around."""
+    """Two rounds of convolution, norm and GELU, plus a pointwise skip connection."""
 
     def __init__(
         self, inputs: int, outputs: int, padding: str, first_norm: nn.Module, second_norm: nn.Module

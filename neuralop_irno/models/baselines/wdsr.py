@@ -1,4 +1,4 @@
-"""WDSR: super-resolution by wide activations, as SuperBench configures it."""
+"""WDSR: super-resolution with wide activations, configured as in SuperBench."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from torch.nn.utils.parametrizations import weight_norm
 from neuralop_irno.errors import expected
 
 RESIDUAL_SCALE = 0.1
-"""How much of each block's answer is added: what keeps a deep stack without norms trainable."""
+"""Factor of each block's output; it keeps a deep stack without norms trainable."""
 
 
 class WDSR(nn.Module):
-    r"""From a coarse plane to one that is ``factor`` times as fine.
+    r"""WDSR (https://arxiv.org/abs/1808.08718): output ``factor`` times as fine as x.
 
     .. math:: y = \text{shuffle}(\text{tail}(B_n \cdots B_1 \, \text{head}(x)) + \text{skip}(x))
               \qquad B(v) = v + 0.1 \, W_2 \, \text{relu}(W_1 v)
 
-    Channels widen before the activation and narrow after it, so that more passes it at the same cost. The
-    shuffle lays s^2 channels out as s x s cells. All kernels are held as a direction and a length, and every
-    convolution wraps around both axes. Fields come normalised.
+    Channels widen before the activation and narrow after it. The shuffle lays s^2 channels out as s x s
+    cells. All kernels are weight-normalised, and every convolution is periodic along both axes. Expects
+    normalised fields.
 
     Args:
         in_channels: channels of x.
-        out_channels: channels of the answer.
-        factor: s, how many times as fine the answer is along each axis.
+        out_channels: channels of the output.
+        factor: s, how many times as fine the output is along each axis.
         width: channels between the blocks.
-        blocks: n.
+        blocks: n, the number of blocks.
 
     Shapes:
         - x: ``(B, in_channels, H, W)``
@@ -57,7 +57,7 @@ class WDSR(nn.Module):
 
 
 class _WideBlock(nn.Module):
-    """Widen by four, activate, narrow, and add a little of it."""
+    """Widen by four, activate, narrow; add `RESIDUAL_SCALE` times the result to the input."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

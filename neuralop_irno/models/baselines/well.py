@@ -1,8 +1,8 @@
-"""FNO and TFNO as The Well's benchmark, and after it the paper, configures them.
+"""FNO and TFNO as configured in the benchmark of The Well (https://arxiv.org/abs/2412.00568).
 
-These are neuraloperator's own models. The benchmark was made with its version 0.3, whose layers had neither a
-perceptron on the channels nor coordinates among the inputs; both are left out here too, so that the FNO has
-exactly as many parameters as the published one.
+These are neuraloperator's own models. The benchmark used its version 0.3, whose layers had no channel MLP and
+no coordinates among the inputs; both are disabled here, so that the FNO has exactly as many parameters as the
+published one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def well_fno(
 
     Args:
         in_channels: channels of x.
-        out_channels: channels of the answer.
+        out_channels: channels of the output.
         dim: spatial dimensions.
         modes: frequencies kept along each axis.
         width: channels of the layers.
@@ -35,11 +35,11 @@ def well_fno(
 def well_tfno(
     in_channels: int, out_channels: int, dim: int = 2, modes: int = MODES, width: int = WIDTH
 ) -> TFNO:
-    """The benchmark's TFNO: spectral weights in Tucker's form, at a rank that keeps about as many parameters.
+    """The benchmark's TFNO: Tucker-factorised spectral weights, with about as many parameters as the FNO.
 
     Args:
         in_channels: channels of x.
-        out_channels: channels of the answer.
+        out_channels: channels of the output.
         dim: spatial dimensions.
         modes: frequencies kept along each axis.
         width: channels of the layers.

@@ -1,4 +1,4 @@
-"""RIGNO: an operator that passes messages between points and a coarser set of regions."""
+"""RIGNO: a neural operator that passes messages between points and a coarser set of regions."""
 
 from neuralop_irno.models.rigno.region_graph import RegionGraph, build_region_graph
 from neuralop_irno.models.rigno.rigno import RIGNO

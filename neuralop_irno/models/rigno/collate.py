@@ -1,4 +1,4 @@
-"""Several region graphs as one: a batch of meshes of any sizes."""
+"""Join several region graphs into one: a batch of meshes of any sizes."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ SENDERS_AND_RECEIVERS = {"p2r": ("point", "region"), "r2r": ("region", "region")
 
 
 class JoinedGraph(NamedTuple):
-    """Graphs in a row, and for each row of points and of regions the sample that it belongs to.
+    """Concatenated graphs, with the sample index of each point and region.
 
-    Where all samples share one graph, it is there once, and nobody needs to be told apart.
+    If all samples share one graph, it is stored once and ``points`` and ``regions`` are None.
     """
 
     graph: RegionGraph
@@ -26,7 +26,7 @@ class JoinedGraph(NamedTuple):
 
 
 def join(graphs: Sequence[RegionGraph]) -> JoinedGraph:
-    """One graph of many; a graph that all samples share stays as it is.
+    """Concatenate graphs into one; a graph that all samples share is stored once.
 
     Example:
         >>> from neuralop_irno.models.rigno.region_graph import build_region_graph

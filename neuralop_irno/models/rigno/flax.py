@@ -1,4 +1,4 @@
-"""Weights of the published Flax models, by the names that they have there."""
+"""Load the weights of the published Flax models of RIGNO."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PREFIXES = ("param/", "params/")
 
 
 def flax_names(steps: int) -> dict[str, str]:
-    """The module of each published block, by its published path.
+    """Map the published path of each block to the module of `RIGNO`.
 
     Example:
         >>> flax_names(1)["processor/gnn/processor_0_edges_r2r"]
@@ -54,18 +54,18 @@ PARTS = {
     "conditioned.shift.0": ("correction/mlp_bias/layers_0", LINEAR),
     "conditioned.shift.2": ("correction/mlp_bias/layers_2", LINEAR),
 }
-"""Within a block: what a part is called there, and what its numbers are."""
+"""Within a block: the published name of each part and of its parameters."""
 
 
 def load(model: nn.Module, steps: int, arrays: Mapping[str, Any]) -> None:
-    """Copy published parameters into a model; each has to be there, and no other.
+    """Copy published parameters into a model; raise a ValueError if any is missing or left over.
 
     Args:
-        model: one with the modules that `flax_names` names.
-        steps: how many processor steps it has.
-        arrays: by path, ``encoder/gnn/encoder_edges_p2r/layers_0/kernel``, with or without a leading
-            ``param/`` or ``params/``; or nested as Flax keeps them. Where some names have such a
-            prefix, the others are taken for something else than parameters.
+        model: a model with the modules listed by `flax_names`.
+        steps: its number of processor steps.
+        arrays: arrays by path, ``encoder/gnn/encoder_edges_p2r/layers_0/kernel``, with or without a leading
+            ``param/`` or ``params/``; or nested as in Flax. If some names have such a prefix, names
+            without it are ignored.
     """
     given = dict(_flat(arrays, ""))
     for prefix in PREFIXES:

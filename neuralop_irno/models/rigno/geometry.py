@@ -1,7 +1,7 @@
-"""Lengths and neighbours on a box, open or periodic: what a region graph is measured by.
+"""Distances and neighbours in a box, open or periodic, from which region graphs are built.
 
-Everything is in float32 numpy and in the units of the box [-1, 1]^d, so that a threshold falls the same
-way wherever the graph is built; the period is 2.
+Everything is computed in float32 numpy and in the units of the box [-1, 1]^d, so that thresholds give the
+same graph on every machine; the period is 2.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Bounds = tuple[float | Sequence[float], float | Sequence[float]]
 """The lowest and the highest corner of a box; a number stands for a corner with equal coordinates."""
 
 SHIFTS_2D = ((0, 0), (-2, 0), (-2, 2), (0, 2), (2, 2), (2, 0), (2, -2), (0, -2), (-2, -2))
-"""The copies of a periodic cloud. Which of two equivalent edges is kept depends on their order."""
+"""Shifts of the copies of a periodic point cloud. Which of two equivalent edges is kept depends on the order."""
 
 
 def box_units(pos: Floats, bounds: Bounds | None, periodic: bool) -> Floats:
@@ -30,11 +30,11 @@ def box_units(pos: Floats, bounds: Bounds | None, periodic: bool) -> Floats:
 
     Args:
         pos: coordinates.
-        bounds: the box; without it, on an open domain, the points' own bounding box.
-        periodic: whether every point has to be inside.
+        bounds: the box; on an open domain, None takes the points' own bounding box.
+        periodic: whether the box is a torus; every point must then lie inside.
 
     Shapes:
-        - pos and the answer: ``(N, d)``
+        - pos and the result: ``(N, d)``
 
     Example:
         >>> box_units(np.float32([[0.0, 1.0], [2.0, 3.0]]), (0.0, 4.0), periodic=True).tolist()
@@ -46,7 +46,7 @@ def box_units(pos: Floats, bounds: Bounds | None, periodic: bool) -> Floats:
             expected("a box with hi > lo on every axis", (low.tolist(), high.tolist()), "domain=(lo, hi)")
         )
     if (low == -1).all() and (high == 1).all():
-        return pos  # adding 1 and taking it away again would cost digits
+        return pos  # adding and subtracting 1 would lose digits
     units: Floats = (np.float32(2) * (pos - low) / (high - low) - np.float32(1)).astype(np.float32)
     return units
 
@@ -69,7 +69,7 @@ def _corners(pos: Floats, bounds: Bounds | None, periodic: bool) -> tuple[Floats
             expected(
                 f"every point of a periodic domain in {bounds}",
                 f"points from {pos.min(0).tolist()} to {pos.max(0).tolist()}",
-                "the remainder of the positions by the period",
+                "positions wrapped into the box: lo + (pos - lo) % (hi - lo)",
             )
         )
     return low, high
@@ -118,12 +118,12 @@ def triangulate(nodes: Floats, periodic: bool) -> Any:
 
 
 def support_radius(nodes: Floats, periodic: bool) -> Floats:
-    r"""How far each node reaches: to the farthest centroid of the simplices around it.
+    r"""The radius of each node: distance to the farthest centroid of the simplices around it.
 
     .. math:: r_i = \max_{s \ni i} c_d \frac{1}{d} \sqrt{d \sum_{j} |x_i - x_j|^2 - \sum_{j<k} |x_j - x_k|^2}
 
-    over the other vertices j, k of simplex s: the root is a median of a triangle or tetrahedron, of which
-    the centroid cuts off c_d = d / (d + 1). In two dimensions c is 0.67, as published.
+    over the other vertices j, k of simplex s: the root over d is the median of a triangle or tetrahedron, and
+    the centroid lies at c_d = d / (d + 1) of it. In two dimensions c is 0.67, as published.
 
     Shapes:
         - nodes: ``(n, d)``
@@ -160,7 +160,7 @@ def within(points: Floats, nodes: Floats, radius: Floats, periodic: bool) -> Int
         >>> within(np.float32([[-0.9], [0.0]]), np.float32([[0.9]]), np.float32([0.3]), True).tolist()
         [[0], [0]]
     """
-    # The tree proposes a little too much; float32 decides.
+    # The tree searches slightly enlarged radii in float64; the float32 comparison below decides.
     reach = radius.astype(np.float64) * (1 + 1e-4) + 1e-6
     places = [coordinates.astype(np.float64) for coordinates in (points, nodes)]
     if periodic:

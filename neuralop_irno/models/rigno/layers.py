@@ -1,8 +1,8 @@
-"""What RIGNO is made of: conditioned multilayer perceptrons, and one exchange of messages along edges.
+"""Layers of RIGNO: conditioned multilayer perceptrons and message passing along edges.
 
-Rows are nodes or edges. Samples that share a mesh stand side by side, ``(rows, B, H)``, and rows that
-are the same for all of them are ``(rows, 1, H)``; samples on meshes of their own stand one below the
-other, ``(rows, H)``, and then a vector says which sample a row belongs to.
+Rows are nodes or edges. Samples that share a mesh are stacked along a second axis, ``(rows, B, H)``, and rows
+equal for all of them are ``(rows, 1, H)``. Samples on different meshes are concatenated along the rows,
+``(rows, H)``, with a vector of the sample index of each row.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-LAYER_NORM_EPS = 1e-6  # that of the published weights
+LAYER_NORM_EPS = 1e-6  # as in the published models
 SHRUNK_BY_TRUNCATION = 0.87962566103423978
-"""The standard deviation of a unit normal that is cut off at two."""
+"""The standard deviation of a standard normal truncated at +-2."""
 
 
 class Condition(NamedTuple):
-    """What the layers are conditioned on.
+    """The condition of the norm layers.
 
     Attributes:
         lead: one number per sample, ``(B, 1)``.
-        sample: for each row its sample; None where the samples stand side by side.
+        sample: the sample index of each row; None if the samples are stacked along the second axis.
     """
 
     lead: Tensor
@@ -33,14 +33,14 @@ class Condition(NamedTuple):
 
 
 class Gathered(NamedTuple):
-    """The rows of a tensor, not yet looked up."""
+    """Rows of a tensor to be gathered later: ``values[rows]``."""
 
     values: Tensor
     rows: Tensor
 
 
 def dense(inputs: int, outputs: int) -> nn.Linear:
-    """A linear layer that starts from a truncated normal of variance 1 / inputs, without bias.
+    """A linear layer whose weights start from a truncated normal of variance 1 / inputs, with zero bias.
 
     Example:
         >>> dense(3, 5).bias.abs().max().item()
@@ -54,11 +54,11 @@ def dense(inputs: int, outputs: int) -> nn.Linear:
 
 
 class ConditionedNorm(nn.Module):
-    r"""Scale and shift by networks of one number c.
+    r"""Scale and shift features by networks s, b of one number c.
 
     .. math:: x \leftarrow x (1 + c \, s(c)) + c \, b(c)
 
-    At c = 0 it changes nothing.
+    At c = 0 it is the identity.
 
     Args:
         channels: H.
@@ -95,8 +95,8 @@ class ConditionedNorm(nn.Module):
 class MLP(nn.Module):
     r"""Two linear layers with SiLU between them, layer norm, and conditioned norm.
 
-    The first one reads several inputs side by side, :math:`W [a, b, ..] = W_a a + W_b b + ..`, and is
-    applied to each of them before it is looked up at an index: nodes are fewer than edges.
+    The first layer reads several concatenated inputs, :math:`W [a, b, ..] = W_a a + W_b b + ..`. It is
+    applied to each before gathering it along the edges, since there are fewer nodes than edges.
 
     Args:
         inputs: channels of all inputs together.
@@ -127,7 +127,7 @@ class MLP(nn.Module):
         return x
 
     def _first(self, inputs: Sequence[Tensor | Gathered]) -> Tensor:
-        """The first layer. What is looked up comes first: a product is added to what is there in passing."""
+        """The first layer. Gathered inputs come first; the products of the others are added in place."""
         widths = [(part.values if isinstance(part, Gathered) else part).shape[-1] for part in inputs]
         parts = zip(inputs, self.first.weight.split(widths, 1), strict=True)
         bias: Tensor | None = self.first.bias
@@ -145,17 +145,17 @@ class MLP(nn.Module):
 
 
 def _alike(total: Tensor, part: Tensor, weight: Tensor) -> bool:
-    """Whether a product fits what it is to be added to: the same rows, and no mixed precision."""
+    """Whether a product can be added in place: the same rows, and no mixed precision."""
     return part.shape[:-1] == total.shape[:-1] and part.dtype == weight.dtype == total.dtype
 
 
 class Exchange(nn.Module):
-    r"""One step of messages from senders to receivers.
+    r"""One step of message passing from senders to receivers.
 
     .. math:: m = M_e([e, h_s, h_r]), \qquad h_r \leftarrow h_r + M_r([h_r, \operatorname{mean} m])
 
-    The mean is over a receiver's incoming edges, and 0 where there are none. Edges that are used again become
-    e + m: that is left to the caller, since most are not, and there are more of them than of anything else.
+    The mean is over a receiver's incoming edges, and 0 if there are none. Edges that are used again become
+    e + m; this is left to the caller, since most edges are used once and they take the most memory.
 
     Args:
         width: H.
@@ -186,7 +186,7 @@ class Exchange(nn.Module):
         index: Tensor,
         condition: Condition | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """The messages, and the receivers after the step; `condition` is that of the receivers."""
+        """The messages and the updated receivers; ``condition`` is that of the receivers."""
         along = condition
         if condition is not None and condition.sample is not None:
             along = Condition(condition.lead, condition.sample[index[1]])
@@ -197,7 +197,7 @@ class Exchange(nn.Module):
 
 
 def mean_at(messages: Tensor, index: Tensor, rows: int) -> Tensor:
-    """The mean of the messages that arrive at each row, 0 where none does.
+    """The mean of the messages that arrive at each row, 0 if there are none.
 
     Example:
         >>> mean_at(torch.tensor([[1.0], [3.0], [5.0]]), torch.tensor([0, 0, 2]), 3).squeeze()

@@ -1,4 +1,4 @@
-"""Points, a coarser set of regions, and the edges between them: where RIGNO's messages travel."""
+"""Region graphs: points, a coarser set of regions, and the edges along which RIGNO passes messages."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ from neuralop_irno.models.rigno.geometry import (
 )
 
 TOO_FAR, INSTEAD = np.float32(0.5), np.float32(0.2)
-"""A region that would listen across a quarter of the box or more is given a small radius."""
+"""A radius of `TOO_FAR` (a quarter of the box) or more is replaced by `INSTEAD`."""
 
 
 @dataclass(frozen=True, eq=False)
 class RegionGraph:
-    """Edges with their senders first, and the features of edges and nodes.
+    """Edges (senders in the first row) and the features of edges and nodes.
 
     Attributes:
-        point_features: ``(N, ns)``, where each point is.
-        region_features: ``(Nr, ns + 1)``, where each region is and how far it reaches.
+        point_features: ``(N, ns)``, position of each point.
+        region_features: ``(Nr, ns + 1)``, position and radius of each region.
         p2r: ``(2, E)``, from points to regions.
         r2r: ``(2, E)``, from regions to regions, of all levels.
         r2p: ``(2, E)``, from regions to points.
         p2r_features: ``(E, d + 1)``, relative vectors and their lengths.
         r2r_features: likewise.
         r2p_features: likewise.
-        r2r_copies: ``(2, E)``, which periodic copies of sender and receiver an edge joins.
+        r2r_copies: ``(2, E)``, the periodic copies of sender and receiver that an edge joins.
     """
 
     point_features: Tensor
@@ -53,11 +53,11 @@ class RegionGraph:
     r2r_copies: Tensor
 
     def tensors(self) -> dict[str, Tensor]:
-        """Everything that the graph holds, by name."""
+        """All tensors of the graph, by name."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> RegionGraph:
-        """The graph on a device; itself, if it is there."""
+        """The graph on a device; ``self`` if it is already there."""
         if self.point_features.device == torch.device(device):
             return self
         moved = {name: value.to(device, non_blocking=non_blocking) for name, value in self.tensors().items()}
@@ -76,14 +76,14 @@ def build_region_graph(
     overlap_r2p: float = 2.0,
     seed: int = 0,
 ) -> RegionGraph:
-    r"""The graph of a set of points. It is not differentiable.
+    r"""Build the graph of a set of points. Not differentiable in the positions.
 
-    A point speaks to region i, and is spoken to, within a radius around it,
+    Edges join a point p and region i, in either direction, within a radius
 
     .. math:: |X_p - X_i| \le \min(o \, r_i, \max_j r_j) ,
 
-    with r from `support_radius` and an overlap o for each direction. Regions are joined as the Delaunay
-    triangulations of the first n, n/f, n/f^2, ... of them join them.
+    with r from `support_radius` and an overlap o for each direction. Regions are joined along the edges of
+    the Delaunay triangulations of the first n, n/f, n/f^2, ... regions.
 
     Args:
         pos: coordinates, in two or three dimensions.
@@ -92,12 +92,12 @@ def build_region_graph(
             bounding box of the points.
         regions: the regional nodes in order: coordinates in the units of ``pos``, or indices of points.
             By default they are drawn from the points.
-        subsample: f, how many points there are to a region, and regions to one of the next level.
-        levels: how many sets of regions are triangulated.
-        frequencies: how many harmonics of its coordinates describe a node of a periodic domain.
+        subsample: f, points per region, and regions per region of the next level.
+        levels: number of levels of regions that are triangulated.
+        frequencies: on a periodic domain, number of harmonics of the coordinates among the node features.
         overlap_p2r: o from points to regions.
         overlap_r2p: o from regions to points.
-        seed: which regions are drawn. The draw does not depend on how the points are numbered.
+        seed: seed of the draw of regions. The draw does not depend on the numbering of the points.
 
     Shapes:
         - pos: ``(N, d)``; regions: ``(Nr, d)`` or ``(Nr,)``
@@ -121,7 +121,11 @@ def build_region_graph(
         )
     if len(chosen) < pos.shape[1] + 2:
         raise ValueError(
-            expected(f"at least {pos.shape[1] + 2} regions in {pos.shape[1]} dimensions", len(chosen), "more")
+            expected(
+                f"at least {pos.shape[1] + 2} regions in {pos.shape[1]} dimensions",
+                len(chosen),
+                "more regions",
+            )
         )
     if domain is None and not periodic:
         domain = coordinates.min(0).tolist(), coordinates.max(0).tolist()
@@ -156,7 +160,7 @@ def _check(pos: Tensor, subsample: float, levels: int, frequencies: int) -> None
             expected("pos of shape (N, d), d >= 2", tuple(pos.shape), "a grid model in one dimension")
         )
     if not bool(torch.isfinite(pos).all()):
-        raise ValueError(expected("finite positions", "NaN or infinity in pos", "a cleaned mesh"))
+        raise ValueError(expected("finite positions", "NaN or infinity in pos", "dropping these points"))
     for name, value, least in (
         ("subsample", subsample, 1),
         ("levels", levels, 1),
@@ -167,7 +171,7 @@ def _check(pos: Tensor, subsample: float, levels: int, frequencies: int) -> None
 
 
 def _draw(pos: Floats, subsample: float, seed: int) -> Floats:
-    """The first N / f points of a random order that starts from their coordinates, not their numbers."""
+    """N / f random points; they are sorted by coordinates first, so that their numbering does not matter."""
     count, least = int(len(pos) / subsample), pos.shape[1] + 2
     if count < least:
         raise ValueError(
@@ -189,7 +193,7 @@ def _reach(radius: Floats, overlap: float) -> Floats:
 def _between_regions(
     nodes: Floats, periodic: bool, subsample: float, levels: int
 ) -> tuple[Integers, Integers]:
-    """Sorted pairs of regions, and the copies of both that the first edge found between them joins."""
+    """Sorted pairs of regions, with the copies of both that the first edge found between them joins."""
     found = []
     for level in range(levels):
         count = int(len(nodes) / subsample**level)
@@ -207,7 +211,7 @@ def _between_regions(
 
 
 def _where(units: Floats, periodic: bool, frequencies: int) -> Floats:
-    """Coordinates as a network reads them: themselves, or sines and cosines that close on a torus."""
+    """Position features: the coordinates, or, on a torus, their sines and cosines."""
     if not periodic:
         return units
     phase = np.float32(np.pi) * (units + np.float32(1))
@@ -217,7 +221,7 @@ def _where(units: Floats, periodic: bool, frequencies: int) -> Floats:
 
 
 def _described(z: Floats) -> Floats:
-    """A relative vector and its length, in parts of the box's diagonal."""
+    """Relative vectors and their lengths, as fractions of the box's diagonal."""
     diagonal = np.float32(2 * np.sqrt(z.shape[1]))
     described: Floats = np.divide(np.concatenate([z, length(z)], 1), diagonal, dtype=np.float32)
     return described
@@ -229,4 +233,4 @@ def _array(values: Tensor) -> Floats:
 
 
 def _tensor(array: Floats | Integers) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(array)).clone()  # in torch's alignment, as if from disk
+    return torch.from_numpy(np.ascontiguousarray(array)).clone()  # torch's memory alignment, as after loading

@@ -19,7 +19,7 @@ from neuralop_irno.models.rigno.store import GraphStore
 
 
 class PointData(Protocol):
-    """A PyG ``Data`` or ``Batch``, or whatever else holds x, and by their names pos, batch, t, tau, graph."""
+    """A PyG ``Data`` or ``Batch``, or any object with ``x`` and optionally pos, batch, t, tau, graph."""
 
     @property
     def x(self) -> Tensor:
@@ -27,7 +27,7 @@ class PointData(Protocol):
 
 
 class Batched(NamedTuple):
-    """The meshes of a batch, and what its layers are conditioned on at points and at regions."""
+    """The meshes of a batch, with the conditions of the layers at points and at regions."""
 
     mesh: JoinedGraph
     points: Condition | None
@@ -35,39 +35,39 @@ class Batched(NamedTuple):
 
 
 class RIGNO(nn.Module):
-    r"""Encode points to regions, process on regions at several scales, decode to points.
+    r"""RIGNO (https://arxiv.org/abs/2501.19205): encode points to regions, process regions, decode to points.
 
     .. math:: h_r, h_p = E([u, c, t, \tau, s_p]), \qquad h_r \leftarrow P_S \cdots P_1 h_r, \qquad
               y = D(h_r, h_p)
 
-    with features s of where a node is. E, P and D exchange messages along the edges of
-    `build_region_graph`, their norms conditioned on the lead time tau. While training, half of the edges
-    are left out at random, drawn from torch's generator: `torch.manual_seed` repeats them. There is no
-    other difference between the modes, so a model in training mode is an ensemble.
+    with position features s. E, P and D pass messages along the edges of `build_region_graph`, their norms
+    conditioned on the lead time tau. In training mode a random half of the edges is left out, drawn from
+    torch's generator (repeatable by `torch.manual_seed`). This is the only difference between the modes, so
+    repeated calls in training mode form an ensemble.
 
-    Graphs are built at the first sight of a mesh.
+    Graphs are built when a mesh is first seen and then reused.
 
     Args:
-        in_channels: channels of x: those of u, and then of coefficients.
-        out_channels: V, the predicted ones.
+        in_channels: channels of x: those of u, then those of the coefficients.
+        out_channels: V, channels of the output.
         dim: dimensions of the positions.
         periodic: whether the domain is a torus.
         domain: the box (lo, hi); see `build_region_graph`.
         width: H.
-        steps: how many times regions talk to each other.
-        time: whether the input is a state at a time t, to be carried on by tau.
-        edge_masking: the part of the edges that is left out in training.
-        subsample: see `build_region_graph`, as for those that follow.
-        levels: of regions.
-        frequencies: of a periodic domain's coordinates. With none, translating a field translates the answer.
-        overlap_p2r: of the regions that listen.
-        overlap_r2p: of the regions that speak.
-        seed: which points become regions.
-        cache: a folder to keep graphs in between processes.
+        steps: number of message-passing steps between regions.
+        time: whether the input is a state at time t, to be advanced by tau.
+        edge_masking: fraction of the edges left out in training.
+        subsample: see `build_region_graph`.
+        levels: see `build_region_graph`.
+        frequencies: see `build_region_graph`. With 0, translating a periodic field translates the output.
+        overlap_p2r: see `build_region_graph`.
+        overlap_r2p: see `build_region_graph`.
+        seed: seed of the draw of regions.
+        cache: a folder in which graphs are kept between processes.
 
     Shapes:
         - x: ``(N, in_channels)``; pos: ``(N, dim)``; batch: ``(N,)``
-        - t, tau: a number, or one per sample, both in parts of the time span
+        - t, tau: a number, or one per sample, both as fractions of the time span
         - returns: ``(N, out_channels)``
 
     Example:
@@ -130,7 +130,7 @@ class RIGNO(nn.Module):
         self.process = nn.ModuleList(Exchange(width, time) for _ in range(steps))
         self.embed_r2p = MLP(dim + 1, width)
         self.decode = Exchange(width, time)
-        # Published models hold these weights, and nothing reads them: here only to be loaded and counted.
+        # Unused. Published models hold these weights, so they are needed for loading and parameter counts.
         self.decode_regions = MLP(width, width, time).requires_grad_(False)
         self.head = nn.Sequential(dense(width, out_channels), nn.SiLU(), dense(out_channels, out_channels))
 
@@ -143,26 +143,28 @@ class RIGNO(nn.Module):
         tau: Tensor | float | None = None,
         graph: RegionGraph | Sequence[RegionGraph] | None = None,
     ) -> Tensor:
-        """The answer at every point.
+        """The output at every point.
 
         Args:
-            x: fields, or a PyG ``Data`` or ``Batch`` that holds them and all the rest by these names.
-            pos: where they live; not needed where the graph is given.
-            batch: for each point its sample; by default there is one.
+            x: fields, or a PyG ``Data`` or ``Batch`` that holds all arguments by these names.
+            pos: positions of the points; not needed if the graph is given.
+            batch: sample index of each point; by default there is one sample.
             t: time.
             tau: lead time.
-            graph: of every sample, or one that all samples share; by default those of ``pos``.
+            graph: one graph per sample, or one that all samples share; by default built from ``pos``.
         """
         if not isinstance(x, Tensor):
             held = {name: getattr(x, name, None) for name in ("pos", "batch", "t", "tau", "graph")}
             return self.forward(x.x, **held)
         if x.dim() != 2 or x.shape[1] != self.in_channels:
-            raise ValueError(expected(f"x of shape (N, {self.in_channels})", tuple(x.shape), "in_channels"))
+            raise ValueError(
+                expected(f"x of shape (N, {self.in_channels})", tuple(x.shape), "in_channels=...")
+            )
         if batch is not None and bool((batch[1:] < batch[:-1]).any()):
             order = batch.argsort(stable=True)
             place = None if pos is None else pos[order]
             return self.forward(x[order], place, batch[order], t, tau, graph)[order.argsort()]
-        if not len(x):  # no point has anything to say or to hear
+        if not len(x):  # no points, so no graph to build
             return self.head(x.new_zeros(0, self.width))
         sizes = [len(x)] if batch is None else batch.bincount().tolist()
         case, times = self._case(x, join(self._graphs(x, pos, sizes, graph)), t, tau)
@@ -184,7 +186,7 @@ class RIGNO(nn.Module):
         return regions, points + self.encode_points(points, condition=case.points)
 
     def processed(self, regions: Tensor, case: Batched) -> Tensor:
-        """Latents of regions after they have talked to each other."""
+        """Latents of regions after message passing between them."""
         index, features = self._edges(case.mesh.graph.r2r, case.mesh.graph.r2r_features, case)
         edges = self.embed_r2r(features)
         for step in self.process:
@@ -193,13 +195,13 @@ class RIGNO(nn.Module):
         return regions
 
     def decoded(self, regions: Tensor, points: Tensor, case: Batched) -> Tensor:
-        """Latents of points after they have heard from the regions."""
+        """Latents of points after messages from the regions."""
         index, edges = self._edges(case.mesh.graph.r2p, case.mesh.graph.r2p_features, case)
         heard: Tensor = self.decode(self.embed_r2p(edges), regions, points, index, case.points)[1]
         return heard
 
     def load_flax(self, arrays: Mapping[str, Any]) -> Self:
-        """Take over the parameters of a published model of the same sizes; see `flax.load`."""
+        """Load the parameters of a published model of the same sizes; see `flax.load`."""
         flax.load(self, len(self.process), arrays)
         return self
 
@@ -219,8 +221,10 @@ class RIGNO(nn.Module):
         graphs = [graph] * len(sizes) if isinstance(graph, RegionGraph) else list(graph)
         held = [len(each.point_features) for each in graphs]
         if held != sizes:
-            raise ValueError(expected(f"graphs of {sizes} points", held, "the graph of each sample"))
-        moved = {id(each): each.to(x.device) for each in graphs}  # what samples share, they still share
+            raise ValueError(
+                expected(f"graphs of {sizes} points", held, "graph=[one RegionGraph per sample]")
+            )
+        moved = {id(each): each.to(x.device) for each in graphs}  # move a shared graph only once
         return [moved[id(each)] for each in graphs]
 
     def _case(
@@ -244,11 +248,11 @@ class RIGNO(nn.Module):
         return Batched(mesh, Condition(lead, mesh.points), Condition(lead, mesh.regions)), times
 
     def _edges(self, index: Tensor, features: Tensor, case: Batched) -> tuple[Tensor, Tensor]:
-        """Edges and their features; in training, those that a random draw keeps."""
+        """Edges and their features; in training, a random subset of them."""
         if self.training and self.edge_masking > 0:
             count = index.shape[1]
             order = torch.randperm(count)[: int((1 - self.edge_masking) * count)]
-            kept = order.sort().values.to(index.device)  # sorted: neighbours in memory stay so
+            kept = order.sort().values.to(index.device)  # sorted, for memory locality
             index, features = index[:, kept], features[kept]
         return index, self._rows(features, case)
 

@@ -1,4 +1,4 @@
-"""From a network on normalised fields to a step in time, and the target that trains it."""
+"""Time stepping with a network on normalised fields, and the network's training target."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from neuralop_irno.time_step import advance, check_rule, known_lead, what_to_say
 
 
 class Moments(NamedTuple):
-    """Mean and standard deviation of every channel; a deviation of 0 stands as 1."""
+    """Mean and standard deviation of every channel; a deviation of 0 is replaced by 1."""
 
     mean: Tensor
     std: Tensor
 
     @classmethod
     def of(cls, values: Tensor) -> Self:
-        """Those of all rows, ``(..., C)`` to ``(C,)`` each.
+        """Moments over all rows, ``(..., C)`` to ``(C,)`` each.
 
         Example:
             >>> Moments.of(torch.tensor([[1.0, 5.0], [3.0, 5.0]]))
@@ -34,14 +34,14 @@ class Moments(NamedTuple):
 
 @dataclass(frozen=True)
 class Statistics:
-    """What the training trajectories say about scales.
+    """Moments of the training trajectories, for normalisation.
 
     Attributes:
-        u: of the states.
-        residual: of changes u(t + s) - u(t), over all leads s; None where there is one time.
-        derivative: of the same changes divided by their leads.
-        span: first and last time that the data set knows, not only the training part.
-        c: of the coefficients, where there are any.
+        u: moments of the states.
+        residual: moments of the changes u(t + s) - u(t), over all leads s; None if there is only one time.
+        derivative: moments of the same changes divided by their leads.
+        span: first and last time of the whole data set, not only the training part.
+        c: moments of the coefficients, if there are any.
     """
 
     u: Moments
@@ -59,14 +59,14 @@ class Statistics:
         c: Tensor | None = None,
         longest: int | None = None,
     ) -> Self:
-        """Those of trajectories.
+        """Statistics of trajectories.
 
         Args:
             u: states.
-            times: when they were, increasing.
+            times: their times, increasing.
             span: (t0, t1); by default the first and the last of ``times``.
             c: coefficients, ``(..., C)``.
-            longest: the longest lead, in snapshots; by default the whole trajectory.
+            longest: the longest lead in snapshots; by default the whole trajectory.
 
         Shapes:
             - u: ``(S, T, N, V)``; times: ``(T,)``
@@ -97,7 +97,7 @@ class Statistics:
 
 
 class TimeStepper(nn.Module):
-    r"""A step in time by a network G that sees normalised fields and times.
+    r"""A time step by a network G that reads normalised fields and times.
 
     ==========  ================================================  ==========================
     ``out``     :math:`u' = \sigma_u G + \mu_u`                   the next state
@@ -105,12 +105,12 @@ class TimeStepper(nn.Module):
     ``der``     :math:`u' = u + \tau (\sigma_d G + \mu_d)`        the mean rate of change
     ==========  ================================================  ==========================
 
-    Time-independent problems take ``out`` and no times; where they map a coefficient to a solution, it is
-    given in place of u and normalised as u is.
+    Time-independent problems take ``out`` and no times; if they map a coefficient to a solution, pass the
+    coefficient in place of u (it is normalised with the moments of u).
 
     Args:
         network: G, called as ``network(x, pos, batch, t, tau, graph)``.
-        statistics: those of the training data.
+        statistics: statistics of the training data.
         rule: ``out``, ``res`` or ``der``.
 
     Shapes:
@@ -167,7 +167,7 @@ class TimeStepper(nn.Module):
         tau: Tensor | float | None = None,
         graph: object = None,
     ) -> Tensor:
-        """What G says, to be compared with `target`."""
+        """The output of G, to be compared with `target`."""
         if x.shape[-1] != len(self.input_mean):
             raise ValueError(
                 expected(f"x of shape (N, {len(self.input_mean)})", tuple(x.shape), "[u, c] side by side")
@@ -184,13 +184,13 @@ class TimeStepper(nn.Module):
     def target(
         self, x: Tensor, after: Tensor, tau: Tensor | float | None = None, batch: Tensor | None = None
     ) -> Tensor:
-        """What G should say: the mean squared difference to it is the training loss.
+        """The training target of G; the loss is the mean squared difference to `answer`.
 
         Args:
-            x: the state, and coefficients, as given to `forward`.
-            after: the state that follows, ``(N, V)``.
-            tau: how long after.
-            batch: for each point its sample.
+            x: the state and coefficients, as for `forward`.
+            after: the next state, ``(N, V)``.
+            tau: the time between both.
+            batch: sample index of each point.
         """
         wanted = what_to_say(self.rule, self._state(x), after, self._lead(tau, x, batch))
         return (wanted - self.output_mean) / self.output_std
@@ -199,7 +199,7 @@ class TimeStepper(nn.Module):
         return x[:, : len(self.output_mean)]
 
     def _lead(self, tau: Tensor | float | None, x: Tensor, batch: Tensor | None) -> Tensor | None:
-        """The lead time of every row, for the rule that needs it."""
+        """The lead time of every row; None for rules other than ``der``."""
         if self.rule != "der":
             return None
         lead = torch.as_tensor(known_lead(tau), dtype=x.dtype, device=x.device).reshape(-1, 1)

@@ -1,4 +1,4 @@
-"""Region graphs, built once per mesh: remembered by what the mesh contains, and kept on disk if wanted."""
+"""Cache of region graphs by mesh content, in memory and optionally on disk."""
 
 from __future__ import annotations
 
@@ -20,18 +20,17 @@ from neuralop_irno.models.rigno.region_graph import RegionGraph, build_region_gr
 from neuralop_irno.remembered import Remembered
 
 FORMAT = 1
-"""Raised when the graph of the same points would come out different: files of before are not found."""
+"""Increment when the graph of the same points changes, so that older files are no longer found."""
 
 
 class GraphStore:
-    """Looks up the graph of a set of points, and builds it when it is new.
+    """Looks up the graph of a set of points; builds it if it is not cached.
 
     Args:
-        options: what `build_region_graph` is told besides the points.
-        folder: where graphs are kept between processes; nowhere by default. A file is written whole or
-            not at all; in place of one that is damaged, or of another mesh, the graph is built again, with
-            a warning.
-        remembered: how many graphs stay in memory, the latest ones.
+        options: options of `build_region_graph`.
+        folder: where graphs are kept between processes; by default only in memory. Files are written
+            atomically; if a file is damaged or belongs to another mesh, the graph is rebuilt, with a warning.
+        remembered: number of graphs kept in memory, the latest ones.
 
     Example:
         >>> import torch
@@ -56,16 +55,16 @@ class GraphStore:
         return self.graphs_of(pos, [len(pos)])[0]
 
     def graphs_of(self, pos: Tensor, sizes: Sequence[int]) -> list[RegionGraph]:
-        """The graphs of several sets of points, given one below the other."""
-        # A thread of its own knows neither the functorch transform nor the inference mode that its caller
-        # may be in; a tensor made in one of those would be remembered, and be of no use outside.
+        """The graphs of several concatenated sets of points, of these sizes."""
+        # Build in a separate thread: it does not inherit the caller's functorch transform or inference mode.
+        # A tensor made in one of these would be cached and be unusable outside.
         with ThreadPoolExecutor(1) as aside:
             return aside.submit(lambda: [self._graph_of(part) for part in pos.split(list(sizes))]).result()
 
     def _graph_of(self, pos: Tensor) -> RegionGraph:
         key = self._digest(pos), str(pos.device)
         graph = self._known.get(key)
-        if graph is None:  # at worst two threads build it
+        if graph is None:  # two threads may both build it; this is harmless
             graph = self._load_or_build(key[0], pos).to(pos.device)
             self._known.put(key, graph, 1)
         return graph
@@ -77,7 +76,7 @@ class GraphStore:
         owner = {**self.options, "points": digest}
         kept = cache.recall(path, owner)
         if kept is not None and fits(kept, len(pos)):
-            # Where a tensor starts in memory sways the last digit of what is made of it.
+            # Memory alignment affects the last digit of results; clone for torch's own alignment.
             return RegionGraph(**{name: tensor.clone() for name, tensor in kept.items()})
         graph = build_region_graph(pos, **self.options)
         cache.keep(path, graph.tensors(), owner)
@@ -90,7 +89,7 @@ class GraphStore:
 
 
 def fits(tensors: Mapping[str, Tensor], points: int) -> bool:
-    """Whether tensors make a graph of so many points: their names, kinds and shapes, and where edges end.
+    """Whether tensors form a valid graph of ``points`` points: names, dtypes, shapes and edge indices.
 
     Example:
         >>> graph = build_region_graph(torch.rand(32, 2))
