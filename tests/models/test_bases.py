@@ -196,7 +196,7 @@ def test_sizes_that_do_not_fit_teach() -> None:
         r"^expected factor >= 1, got 0; try factor=8": lambda: WDSR(1, 1, factor=0),
         r"^expected factor >= 1, got -1; try": lambda: SuperResolutionFNO(1, 1, factor=-1),
         r"^expected patch >= 1, got 0; try patch=1": lambda: HighFrequencyScaling(1, 0),
-        r"^expected sizes that patches of 4 divide, got \(8, 6\); try a smaller patch": lambda: (
+        r"^expected sizes that patches of 4 divide, got \(8, 6\); try a patch that divides them": lambda: (
             HighFrequencyScaling(1, 4)(torch.zeros(1, 1, 8, 6))
         ),
         r"^expected sizes that 4 divides, got \(8, 6\); try fewer features": lambda: built("resunet_hfs")(

@@ -22,7 +22,7 @@ Bounds = tuple[float | Sequence[float], float | Sequence[float]]
 """The lowest and the highest corner of a box; a number stands for a corner with equal coordinates."""
 
 SHIFTS_2D = ((0, 0), (-2, 0), (-2, 2), (0, 2), (2, 2), (2, 0), (2, -2), (0, -2), (-2, -2))
-"""Shifts of the copies of a periodic point cloud. Which of two equivalent edges is kept depends on the order."""
+"""Shifts of the copies of a periodic point cloud. Their order decides which of two equal edges is kept."""
 
 
 def box_units(pos: Floats, bounds: Bounds | None, periodic: bool) -> Floats:
