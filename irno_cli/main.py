@@ -7,9 +7,9 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from irno_cli import check, demo, diagnose, evaluate, listing, rollout, study, train, verify
+from irno_cli import check, demo, diagnose, evaluate, listing, rollout, schema, study, train, verify
 
-COMMANDS = (demo, train, check, evaluate, rollout, diagnose, study, verify, listing)
+COMMANDS = (demo, train, check, evaluate, rollout, diagnose, study, verify, listing, schema)
 
 BAD_INPUT = 2
 FAILED = 1
@@ -32,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; errors become one line on standard error and an exit code."""
-    options = parser().parse_args(arguments)
+    options = _parsed(arguments)
     try:
         options.run(options)
     except (ValueError, TypeError, FileNotFoundError) as error:
@@ -42,6 +42,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _end("interrupted", INTERRUPTED)
     return 0
+
+
+def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The options of a command; overrides of a config may stand anywhere among them."""
+    root = parser()
+    options, rest = root.parse_known_args(arguments)
+    overrides = [word for word in rest if "=" in word and not word.startswith("-")]
+    if rest and not (overrides == rest and hasattr(options, "overrides")):
+        root.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        options.overrides = [*options.overrides, *rest]
+    return options
 
 
 def _end(reason: object, code: int) -> int:

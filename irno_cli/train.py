@@ -24,6 +24,12 @@ def add_to(commands: Any) -> None:
         ),
     )
     command.add_argument("config", type=Path, help="a YAML file; see examples/configs")
+    command.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="section.option=value",
+        help="in place of the file's, in YAML: training.epochs=40 model.steps=[2,8]",
+    )
     command.add_argument("--folder", type=Path, help="the run folder, in place of the config's")
     command.add_argument("--resume", action="store_true", help="go on from the folder's last snapshot")
     command.add_argument(
@@ -42,7 +48,7 @@ def run(options: argparse.Namespace) -> None:
     from neuralop_irno.training.distributed import Peers, local_device
     from neuralop_irno.training.run import train_experiment
 
-    experiment = read_experiment(options.config)
+    experiment = read_experiment(options.config, options.overrides)
     folder = options.folder or Path(experiment.folder)
     history = train_experiment(
         experiment, folder, options.device, options.resume, say, not options.json, options.trust_base

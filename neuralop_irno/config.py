@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import yaml
 from torch import nn
 
 from neuralop_irno._neuralop import UQNO, build_model
@@ -20,7 +21,7 @@ from neuralop_irno.losses.refinement import RefinementLoss
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.registry import CORRECTIONS, call_with_options, plain
-from neuralop_irno.yaml_files import read_yaml
+from neuralop_irno.yaml_files import parsed, read_yaml
 
 SECTIONS = {
     "data": "{name: turbulence}",
@@ -148,9 +149,52 @@ def experiment(config: Any) -> Experiment:
     return result
 
 
-def read_experiment(path: str | os.PathLike[str]) -> Experiment:
-    """An experiment from a YAML file."""
-    return experiment(read_yaml(path))
+def read_experiment(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Experiment:
+    """An experiment from a YAML file.
+
+    Args:
+        path: the file.
+        overrides: ``section.option=value`` in place of the file's, with values in YAML; see `overridden`.
+    """
+    return experiment(overridden(read_yaml(path), overrides))
+
+
+def overridden(content: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """A config with some of its options replaced.
+
+    Args:
+        content: the config, which is not changed.
+        overrides: each ``section.option=value``, to any depth, with the value in YAML.
+
+    Raises:
+        ValueError: an override has another form, or leads through a value that has no options.
+
+    Example:
+        >>> config = {"model": {"correction": "unet", "steps": 4}}
+        >>> overridden(config, ["model.steps=[2, 8]", "model.correction.width=8", "training.epochs=4"])
+        {'model': {'correction': {'name': 'unet', 'width': 8}, 'steps': [2, 8]}, 'training': {'epochs': 4}}
+    """
+    result: dict[str, Any] = plain(content)
+    for override in overrides:
+        path, equals, text = override.partition("=")
+        *above, last = path.split(".")
+        if not equals or not all((*above, last)):
+            raise ValueError(expected("section.option=value", shown(override), "training.epochs=40"))
+        try:
+            value = parsed(text)
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            hint = "quotes around it, as in 'model.steps=[2, 8]'"
+            raise ValueError(expected(f"a value in YAML for {path}", shown(text), hint)) from error
+        place = result
+        for key in above:
+            inner = place.setdefault(key, {})
+            if isinstance(inner, str):  # a name alone is a config without options
+                inner = place[key] = {"model_arch" if key == "base" else "name": inner}
+            if not isinstance(inner, dict):
+                raise ValueError(expected(f"options below {key} for {path}", shown(inner), f"{key}=..."))
+            place = inner
+        place[last] = value
+    return result
 
 
 def _check_sections(content: Mapping[str, Any]) -> None:

@@ -163,10 +163,10 @@ def accepts(constructor: Callable[..., Any], key: str) -> bool:
 
 def parameters_of(constructor: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
     """The parameters of a constructor; a class that hands all it gets to its parent has the parent's."""
-    return inspect.signature(_owner_of(constructor)).parameters
+    return inspect.signature(owner_of(constructor)).parameters
 
 
-def _owner_of(constructor: Callable[..., Any]) -> Callable[..., Any]:
+def owner_of(constructor: Callable[..., Any]) -> Callable[..., Any]:
     """The function or class whose signature a constructor has."""
     catch_all = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     for ancestor in constructor.__mro__ if isinstance(constructor, type) else ():
@@ -188,7 +188,7 @@ def check_options(constructor: Callable[..., Any], options: Mapping[str, Any], w
         if key not in parameters and not open_ended:
             hint = did_you_mean(key, parameters.keys() - BOOKKEEPING_KEYS)
             raise ValueError(expected(f"an option of {what}", shown(key), hint))
-    owner = _owner_of(constructor)
+    owner = owner_of(constructor)
     # neuraloperator's models take None for parts to leave out, which their annotations do not say.
     foreign = not str(getattr(owner, "__module__", "")).startswith("neuralop_irno.")
     for key, value in options.items():
