@@ -1,6 +1,6 @@
-"""Corrections Phi(x, h), by name or by hand.
+"""Corrections Phi(x, h): the interface, and the networks that are registered by name.
 
-Importing this subpackage puts its corrections into the registry.
+Importing this subpackage registers its corrections.
 """
 
 from neuralop_irno.correction import bounded as bounded

@@ -1,4 +1,4 @@
-"""Any correction by name, with its linear layers held to a norm."""
+"""A correction by name, with the norms of its linear layers bounded."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ def bounded(
     bound: float = 1.0,
     padding: str | Sequence[str] | None = None,
 ) -> Correction:
-    """`spectrally_normalised` in a config, where it is saved with the refiner.
+    """`spectrally_normalised` applied to a correction from a config, so that it is saved with the refiner.
 
-    Corrections with other linear layers than matrices and convolutions are refused: spectral convolutions and
-    the stencils of MgNO would stay as they are. Norms, activations and softmax attention are not held.
+    Corrections with linear layers other than matrices and convolutions are refused: spectral convolutions and
+    the stencils of MgNO would not be bounded. Norms, activations and softmax attention are not bounded.
 
     Args:
         in_channels: channels of x.
         out_channels: channels of h.
-        dim: spatial dimensions, where the correction asks.
-        correction: by name or config.
-        bound: the norm of each of its linear layers, at most.
-        padding: of the correction, where it has one and its config leaves it open.
+        dim: spatial dimensions, if the correction has that option.
+        correction: name or config.
+        bound: upper bound of the norm of each linear layer.
+        padding: padding of the correction, if it has that option and its config does not set it.
 
     Example:
         >>> phi = CORRECTIONS.build({"name": "bounded", "bound": 0.5}, in_channels=2, out_channels=1, dim=2)

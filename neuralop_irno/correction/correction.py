@@ -1,4 +1,4 @@
-"""What a correction is, and what it becomes once it is bound to one x."""
+"""The interface of corrections: `Correction`, and `BoundCorrection` for one x."""
 
 from __future__ import annotations
 
@@ -18,18 +18,17 @@ from neuralop_irno.precision import explain_failure
 class Correction(nn.Module):
     """Phi: from an input x and a state h to an update laid out like h.
 
-    Of a call of the base it sees x and the domain alone: no times, parameters, masks or further fields.
+    Of a call of the base it gets only x and the domain: no times, parameters, masks or further fields.
 
-    Subclasses define ``forward(x, h)``. One that can do part of its work before h is known says so in
-    `prepare`, and takes the prepared object in place of x.
+    Subclasses define ``forward(x, h)``. To do part of the work once per solve, override `prepare`: its result
+    is passed to ``forward`` in place of x.
 
     Attributes:
-        periodic: which axes of a grid close on themselves, where it knows.
-        in_channels: channels of x, where it knows.
-        out_channels: channels of h, where it knows.
-        stepwise: whether it changes from step to step. One that does defines ``forward(x, h, taken)``, with
-            the steps that each sample has behind it, ``(samples,)``, or None where it is asked outside of
-            an iteration.
+        periodic: which axes of a grid are periodic; None if not stated.
+        in_channels: channels of x; None if not stated.
+        out_channels: channels of h; None if not stated.
+        stepwise: whether Phi changes from step to step. If so, define ``forward(x, h, taken)``: ``taken`` are
+            the steps already taken by each sample, ``(samples,)``, or None outside an iteration.
 
     Shapes, on grids and on points:
         - x: ``(B, in_channels, *S)`` or ``(N, in_channels)``, on the domain of h
@@ -53,11 +52,11 @@ class Correction(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} does not define forward(x, h)")
 
     def prepare(self, x: Tensor, domain: Domain) -> Any:
-        """The work that does not depend on h, done once per solve. By default: none."""
+        """The work that does not depend on h, done once per solve. By default it returns x."""
         return x
 
     def bind(self, x: Tensor, domain: Domain, physics: BoundCorrection | None = None) -> BoundCorrection:
-        """h -> Phi(x, h)."""
+        """The function h -> Phi(x, h) for one x."""
         try:
             prepared = self.prepare(x, domain)
         except RuntimeError:
@@ -67,13 +66,13 @@ class Correction(nn.Module):
 
 
 class BoundCorrection:
-    """h -> Phi(x, h) for one x: what the solvers call.
+    """h -> Phi(x, h) for one x, as the solvers call it.
 
     Args:
         correction: Phi.
-        prepared: what it prepared for x.
-        domain: where x and h live.
-        physics: h -> the residual of the equation that h should solve, where it is known.
+        prepared: the result of its `Correction.prepare` for x.
+        domain: the domain of x and h.
+        physics: h -> the residual of the equation that h should solve; None if there is none.
     """
 
     def __init__(
@@ -89,11 +88,11 @@ class BoundCorrection:
         self.physics = physics
 
     def __call__(self, h: Tensor, taken: Tensor | None = None) -> Tensor:
-        """The update, in the precision of h whatever autocast did inside.
+        """The update, in the precision of h also under autocast.
 
         Args:
-            h: where.
-            taken: the steps that each sample has behind it; most corrections do not ask.
+            h: the state.
+            taken: steps already taken by each sample; only `stepwise` corrections use it.
         """
         when = place_for(self._correction, taken)
         try:
@@ -104,16 +103,16 @@ class BoundCorrection:
         return torch.as_tensor(update).to(h.dtype)
 
     def select(self, keep: Tensor) -> BoundCorrection:
-        """The same for the samples ``keep`` alone."""
+        """The bound correction of the samples ``keep`` only."""
         prepared = part_of(self._prepared, self.domain, keep)
         physics = self.physics.select(keep) if self.physics else None
         return BoundCorrection(self._correction, prepared, self.domain.select(keep), physics)
 
 
 def place_for(correction: Correction, taken: Tensor | None) -> tuple[Tensor | None, ...]:
-    """The last argument of a correction's forward, for those that change from step to step.
+    """``(taken,)`` for stepwise corrections, else ``()``: the last arguments of the correction's forward.
 
-    A correction around another one is as stepwise as that one, and passes ``taken`` on in this way.
+    A correction that wraps another one copies its ``stepwise`` and passes ``taken`` on with this function.
     """
     return (taken,) if correction.stepwise else ()
 
@@ -135,16 +134,17 @@ class FunctionCorrection(Correction):
 
 @dataclass(frozen=True)
 class Shared:
-    """A part of what a correction prepared that belongs to all samples, whatever it is."""
+    """Marks a part of what `prepare` returns as common to all samples; it can be of any type."""
 
     value: Any
 
 
 def part_of(prepared: Any, domain: Domain, keep: Tensor) -> Any:
-    """The kept samples' part of whatever a correction prepared: fields, domains, and containers of them.
+    """The part of a correction's ``prepare`` result that belongs to the samples ``keep``.
 
-    Containers are those of ``torch.utils._pytree``: tuples, named tuples, lists, dicts. Numbers, strings,
-    None and what is `Shared` belong to all samples. Anything else cannot be divided, and is a TypeError.
+    Fields and domains are divided, also inside the containers of ``torch.utils._pytree`` (tuples, named
+    tuples, lists, dicts). Numbers, strings, None and `Shared` objects are common to all samples. Raises
+    TypeError for any other type.
     """
 
     def part(leaf: Any) -> Any:
@@ -155,6 +155,6 @@ def part_of(prepared: Any, domain: Domain, keep: Tensor) -> Any:
         if leaf is None or isinstance(leaf, (bool, int, float, str, Shared)):
             return leaf
         wanted = "what `prepare` returns as fields, a domain, or tuples, lists and dicts of them"
-        raise TypeError(expected(wanted, type(leaf).__name__, "a tuple of tensors"))
+        raise TypeError(expected(wanted, type(leaf).__name__, "a tuple of tensors, or Shared(value)"))
 
     return tree_map(part, prepared)

@@ -1,4 +1,4 @@
-"""A correction that knows how much noise there is: PDE-Refiner's network."""
+"""A correction conditioned on the noise level: PDE-Refiner's network."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from neuralop_irno.registry import CORRECTIONS
 
 
 class NoisyInput(NamedTuple):
-    """The input and where it lives."""
+    """The input x and its domain."""
 
     x: Tensor
     domain: Domain
 
 
 class Denoiser(Correction):
-    """Phi_k(x, h): one network for all levels of noise, told at which it is asked.
+    """Phi_k(x, h): one network for all noise levels, with the level as input.
 
-    Level k is step k of the iteration. It reaches the network as further channels of x, one for each level,
-    of which one is 1: whatever layer comes first learns an offset for each level. After the last level it
-    goes on at that one.
+    Level k is step k of the iteration. It is passed to the network as a one-hot code in further channels of
+    x, one per level, so that the first layer learns an offset for each level. Later steps use the last level.
+    Paper: PDE-Refiner, https://arxiv.org/abs/2308.05732.
 
     Args:
-        correction: the network, built for the channels of x and one more a level.
-        levels: how many.
+        correction: the network, built for the channels of x plus one per level.
+        levels: number of noise levels.
     """
 
     stepwise = True
@@ -48,7 +48,7 @@ class Denoiser(Correction):
     def forward(self, x: NoisyInput, h: Tensor, taken: Tensor | None = None) -> Tensor:
         if taken is None:
             hint = "fixed_point=0 and contraction=0: a denoiser has no fixed point"
-            raise ValueError(expected("the level at which a denoiser is asked", "none", hint))
+            raise ValueError(expected("the noise level of a denoiser", "none", hint))
         level = torch.nn.functional.one_hot(taken.clamp(max=self.levels - 1), self.levels).to(x.x.dtype)
         shape = (len(x.x), 1, *x.x.shape[2:])
         channels = [x.domain.spread(part, x.x).expand(shape) for part in level.unbind(1)]
@@ -66,15 +66,15 @@ def denoiser(
     levels: int = 3,
     padding: str | Sequence[str] | None = None,
 ) -> Denoiser:
-    """`Denoiser` by name.
+    """The correction ``denoiser``: `Denoiser` around a correction from a config.
 
     Args:
         in_channels: channels of x.
         out_channels: channels of h.
-        dim: spatial dimensions, where the correction asks.
-        correction: the network, by name or config.
-        levels: of noise; K.
-        padding: of the network, where it has one and its config leaves it open.
+        dim: spatial dimensions, if the correction has that option.
+        correction: the network, name or config.
+        levels: number of noise levels, K.
+        padding: padding of the network, if it has that option and its config does not set it.
     """
     known = {
         "in_channels": in_channels + levels,

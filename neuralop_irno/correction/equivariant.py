@@ -1,15 +1,15 @@
-"""A correction that commutes with every shift of a periodic grid, not only with those of its strides.
+"""A correction that commutes with every shift of a periodic grid, not only with multiples of its strides.
 
-A U-Net that halves its grid d times sees a shift by one cell as another sampling of its coarse grids,
-and on a grid of odd size as another place of the seam: it commutes with shifts by 2^d cells at best.
-Here x itself says where its grid begins. Everything is rolled into that frame, corrected there, and
-rolled back, so that
+A U-Net that halves its grid d times samples its coarse grids at other cells after a shift by one cell, and
+a grid of odd size has its seam at another cell: it commutes with shifts by 2^d cells at best. Here the
+origin of the grid is computed from x. x and h are rolled to that origin, corrected, and the update is rolled
+back, so that
 
-    Phi(S x, S h) = S Phi(x, h)     for every shift S, at every size, to the last bit of the roll.
+    Phi(S x, S h) = S Phi(x, h)     for every shift S, at every size, bit for bit.
 
-The frame is read off x alone: Phi stays as smooth in h as it was. An x without a longest wave (one
-that is constant along an axis, or repeats within it) has no frame to offer there: rounding decides, and
-Phi commutes as far as the correction inside does.
+The origin depends on x only, so that Phi is as smooth in h as the inner correction. An x whose longest wave
+along an axis vanishes (x is constant along the axis, or repeats within it) has no defined origin there: it
+is set by rounding, and Phi commutes only with the shifts of the inner correction.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from neuralop_irno.registry import CORRECTIONS
 
 
 class Framed(NamedTuple):
-    """What the inner correction prepared in the frame of x, and the way there and back.
+    """What `ShiftEquivariant` prepares of x.
 
     Attributes:
-        inner: prepared by the inner correction.
-        frame: where each sample's grid begins, ``(B, d)``.
+        inner: the result of the inner correction's ``prepare`` for the rolled x.
+        frame: the cell at which each sample's grid begins, ``(B, d)``.
     """
 
     inner: Any
@@ -42,10 +42,10 @@ class Framed(NamedTuple):
 
 
 class ShiftEquivariant(Correction):
-    """Any correction on grids, in the frame that x chooses along its periodic axes.
+    """A correction on grids made equivariant to shifts along its periodic axes.
 
     Args:
-        correction: knows its `periodic` axes.
+        correction: the inner correction; its attribute ``periodic`` names the axes.
 
     Example:
         >>> from neuralop_irno.correction.unet import UNet
@@ -101,7 +101,7 @@ def unet(
     norm: str = "layer",
     spectral_norm: bool = False,
 ) -> Correction:
-    """The U-Net by name: `UNet`, made equivariant along its periodic axes."""
+    """The correction ``unet``: `UNet`, made shift-equivariant along its periodic axes."""
     plain = UNet(in_channels, out_channels, dim, width, depth, padding, norm, spectral_norm)
     return ShiftEquivariant(plain) if any(plain.periodic) else plain
 
@@ -121,7 +121,7 @@ def frame_of(x: Tensor, periodic: Sequence[bool]) -> Tensor:
                 f"a correction with dim={x.dim() - 2}",
             )
         )
-    # The squares break the symmetry of fields that are even about some point.
+    # The squares break the symmetry of fields that are even about a point.
     content = x.detach().double()
     content = (content + content.square()).sum(1)
     cells = []
@@ -133,14 +133,14 @@ def frame_of(x: Tensor, periodic: Sequence[bool]) -> Tensor:
         profile = content.sum(others) if others else content
         place = torch.arange(size, device=x.device, dtype=torch.float64) * (2 * math.pi / size)
         angle = torch.atan2((profile * place.sin()).sum(1), (profile * place.cos()).sum(1))
-        # A quarter of a cell aside, so that the jump from one cell to the next is not where symmetric
-        # fields have their phase: at whole and half cells.
+        # Offset by a quarter of a cell: symmetric fields have their phase at whole and half cells, where
+        # rounding would otherwise choose between two cells.
         cells.append((angle * (size / (2 * math.pi)) + 0.25).floor().long() % size)
     return torch.stack(cells, 1)
 
 
 def move(field: Tensor, amounts: Tensor) -> Tensor:
-    """Roll each sample by its own amounts.
+    """Roll each sample by its own amounts, in cells.
 
     Shapes:
         - field: ``(B, C, *S)``

@@ -1,4 +1,4 @@
-"""Any module as a correction: x and h joined on channels."""
+"""Any module as a correction: x and h concatenated along the channels."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from neuralop_irno.errors import expected
 
 
 class Joined(Correction):
-    """Phi(x, h) = module([x, h]): a module of the user's, called as it is.
+    """Phi(x, h) = module([x, h]), with a module of the user.
 
-    Its weights are left alone: whether an untrained one starts at zero is up to its owner.
+    Its weights are not modified: unlike the corrections by name, it need not start at zero.
 
     Args:
         module: takes ``(B, in + out, *S)`` or ``(N, in + out)``, and returns something laid out like h.
@@ -45,17 +45,17 @@ class Joined(Correction):
         if not isinstance(update, Tensor) or update.shape != h.shape:
             got = tuple(update.shape) if isinstance(update, Tensor) else type(update).__name__
             raise ValueError(
-                expected(f"an update laid out like h {tuple(h.shape)}", got, "out_channels that fit h")
+                expected(f"an update laid out like h {tuple(h.shape)}", got, "out_channels of h")
             )
         return update
 
 
 class WithHead(Correction):
-    """A freshly built module whose answer passes a pointwise linear map that starts at zero.
+    """A module followed by a pointwise linear layer that starts at zero.
 
     Args:
         module: takes ``(B, in + out, *S)``, returns ``(B, features, *S)``.
-        features: the channels that it returns.
+        features: channels of its output.
         out_channels: channels of h.
     """
 
@@ -74,7 +74,7 @@ class WithHead(Correction):
 
 
 def _first_channels(module: nn.Module) -> int | None:
-    """The channels that a module says it takes: it itself, or the first layer of a sequence."""
+    """``in_channels`` of a module, or of the first layer of an ``nn.Sequential``; None if not stated."""
     while isinstance(module, nn.Sequential) and len(module):
         module = module[0]
     channels = getattr(module, "in_channels", None)
@@ -82,7 +82,7 @@ def _first_channels(module: nn.Module) -> int | None:
 
 
 def as_correction(part: Any) -> Correction:
-    """A correction as it is; any other module called on x and h joined, and on the edges if it takes them."""
+    """A `Correction` unchanged; any other module as `Joined`, or as `JoinedOnGraph` if it takes edges."""
     if hasattr(part, "_orig_mod"):
         hint = "correction.compile(), which compiles in place"
         raise TypeError(expected("a correction that is compiled in place", "one from torch.compile", hint))
@@ -91,5 +91,5 @@ def as_correction(part: Any) -> Correction:
     if isinstance(part, nn.Module):
         return JoinedOnGraph(part) if takes_edges(part) else Joined(part)
     raise TypeError(
-        expected("a correction", type(part).__name__, "a name, a config, or an nn.Module on [x, h]")
+        expected("a correction", type(part).__name__, "a name, a config, or an nn.Module of [x, h]")
     )

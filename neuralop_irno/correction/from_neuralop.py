@@ -1,4 +1,4 @@
-"""neuraloperator's models as corrections, by their own names and options."""
+"""neuraloperator's models as corrections, under neuraloperator's names and options."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ from neuralop_irno.errors import expected
 from neuralop_irno.registry import CORRECTIONS, MODELS
 
 UNFIT = frozenset({"uqno", "fnogno", "irno", "wdsr", "fno2d_sr", "hinote", *OTHER_CALLS})
-"""Models that cannot be a correction: two answers, two kinds of domain, a refiner, a finer grid, others."""
+"""Models that cannot be a correction: they return two fields, map between kinds of domain, are a refiner,
+answer on a finer grid, or are called in another way."""
 
 
 def neural_correction(arch: str, in_channels: int, out_channels: int, **options: Any) -> Correction:
-    """A neuraloperator model of x and h joined, under a pointwise head that starts at zero.
+    """A neuraloperator model of x and h joined, followed by a pointwise layer that starts at zero.
 
     Args:
-        arch: neuraloperator's name for the model.
+        arch: neuraloperator's name of the model.
         in_channels: channels of x.
         out_channels: channels of h.
-        options: the model's own, but for its channels.
+        options: the model's options, except its channels.
     """
     joined = in_channels + out_channels
     module = build_model({"model_arch": arch, **options}, joined, out_channels)
@@ -44,7 +45,7 @@ def neural_correction(arch: str, in_channels: int, out_channels: int, **options:
 
 
 class PointInput(NamedTuple):
-    """Input values and coordinates, one row a node."""
+    """Input values and coordinates, one row per node."""
 
     x: Tensor
     pos: Tensor
@@ -54,15 +55,15 @@ class PointInput(NamedTuple):
 class OnPointsGINO(Correction):
     """GINO from the nodes of h to the nodes of h, through a latent grid over their bounding box.
 
-    All samples of a batch share one geometry, as GINO demands.
+    All samples of a batch must share one geometry. Paper: https://arxiv.org/abs/2309.00583.
 
     Args:
         in_channels: channels of x.
         out_channels: channels of h.
-        dim: coordinates of a node.
+        dim: coordinates per node.
         latent: points of the latent grid along each axis.
-        options: GINO's own, but for its channels. The radii are in units of the coordinates; by default they
-            reach from the points of a box of size 1 to the latent points around them.
+        options: GINO's options, except its channels. The radii are in units of the coordinates; the default,
+            ``2 / (latent - 1)``, reaches the nearest latent points if the box has size 1.
 
     Shapes:
         - x: ``(N, in_channels)``; h and the update: ``(N, out_channels)``
@@ -79,7 +80,7 @@ class OnPointsGINO(Correction):
         self.dim = int(options.setdefault("gno_coord_dim", dim))
         reach = 2.0 / (latent - 1)
         options = {
-            # Its compiled extras are slower to come by than to do without, and forbid forward-mode AD.
+            # Optional compiled packages: hard to install, and without forward-mode derivatives.
             "gno_use_open3d": False,
             "gno_use_torch_scatter": False,
             "fno_in_channels": joined,

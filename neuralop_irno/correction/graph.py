@@ -1,4 +1,4 @@
-"""Graph networks as corrections, by name: `meshgraph`, and `pyg:<ClassName>` for PyTorch Geometric's own."""
+"""Graph networks as corrections: ``meshgraph``, and ``pyg:<ClassName>`` for those of PyTorch Geometric."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class GraphInput(NamedTuple):
 
     Attributes:
         x: ``(N, in_channels)``.
-        domain: where it lives.
+        domain: the domain of x.
     """
 
     x: Tensor
@@ -31,14 +31,14 @@ class GraphInput(NamedTuple):
 
 
 class GraphCorrection(Correction):
-    """What corrections on graphs share: they are networks on x and h joined. Subclasses define `update`.
+    """Base class of corrections on graphs, as networks of x and h joined. Subclasses define `update`.
 
     Shapes:
         - x: ``(N, in_channels)``; h and the update: ``(N, out_channels)``
     """
 
     def update(self, joined: Tensor, domain: GraphDomain) -> Tensor:
-        """The update, from x and h side by side, ``(N, in_channels + out_channels)``."""
+        """The update, from x and h joined, ``(N, in_channels + out_channels)``."""
         raise NotImplementedError(f"{type(self).__name__} does not define update(joined, domain)")
 
     def prepare(self, x: Tensor, domain: Domain) -> GraphInput:
@@ -51,7 +51,7 @@ class GraphCorrection(Correction):
 
 
 def zero_linear(inputs: int, outputs: int) -> nn.Linear:
-    """A linear layer that starts at zero, as the last one of a correction does.
+    """A linear layer that starts at zero; the last layer of every correction by name does.
 
     Example:
         >>> zero_linear(3, 1)(torch.ones(1, 3)).item()
@@ -64,7 +64,7 @@ def zero_linear(inputs: int, outputs: int) -> nn.Linear:
 
 
 def coordinates(domain: GraphDomain, dim: int) -> Tensor:
-    """Where the nodes are, ``(N, dim)``; an error where that is not known, or in other dimensions."""
+    """The coordinates of the nodes, ``(N, dim)``; raises ValueError if there are none or not ``dim``."""
     found = 0 if domain.pos is None else domain.pos.shape[1]
     if domain.pos is None or found != dim:
         hint = f"dim={found}" if found else "pos=..., or meshgraph with dim=0"
@@ -73,12 +73,12 @@ def coordinates(domain: GraphDomain, dim: int) -> Tensor:
 
 
 class MeshGraph(GraphCorrection):
-    r"""Encode, process, decode: messages along edges, as mesh simulators pass them.
+    r"""Message passing along edges, as in MeshGraphNets (https://arxiv.org/abs/2010.03409).
 
     .. math:: e_{ij} \mathrel{+}= f_e(e_{ij}, v_i, v_j) \qquad v_j \mathrel{+}= f_v(v_j, \sum_i e_{ij})
 
-    Edges start from what is known of them: their attributes, and where nodes have coordinates the way from
-    one to the other and its length, in units of the graph's longest edge. The last layer starts at zero.
+    The input of an edge are its attributes and, if nodes have coordinates, the vector from source to target
+    and its length, in units of the graph's longest edge. The last layer starts at zero.
 
     A limit: the ``period`` of a graph's data is not read. An edge across the seam of a torus is as long as
     the box here, so that moving the points round the torus changes the update; `rigno` with ``is_periodic``
@@ -87,10 +87,10 @@ class MeshGraph(GraphCorrection):
     Args:
         in_channels: channels of x.
         out_channels: channels of h.
-        width: of all hidden layers.
+        width: width of all hidden layers.
         steps: rounds of messages.
         edge_channels: channels of the edges' attributes; 0 leaves them out.
-        dim: coordinates of a node; 0 leaves them out.
+        dim: coordinates per node; 0 leaves them out.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class MeshGraph(GraphCorrection):
         self.out_channels: int = out_channels
         self.edge_channels, self.dim = edge_channels, dim
         known = edge_channels + (dim + 1 if dim else 0)
-        # A norm here would hide how large a value is, and make that slow to learn.
+        # No norm here: it would remove the size of the values, which the network would learn slowly.
         self.nodes = nn.Linear(in_channels + out_channels, width)
         self.edges = _perceptron(max(known, 1), width)
         self.messages = nn.ModuleList(_perceptron(3 * width, width) for _ in range(steps))
@@ -126,7 +126,7 @@ class MeshGraph(GraphCorrection):
         return result
 
     def _known(self, domain: GraphDomain) -> Tensor:
-        """What is known of each edge, ``(E, channels)``."""
+        """The input channels of each edge, ``(E, channels)``."""
         source, target = domain.edges.index
         parts = []
         if self.edge_channels:
@@ -143,10 +143,11 @@ class MeshGraph(GraphCorrection):
 
 
 class JoinedOnGraph(GraphCorrection):
-    """Phi(x, h) = network([x, h], edges): a network of the user's, its weights left alone.
+    """Phi(x, h) = network([x, h], edges), with a network of the user; its weights are not modified.
 
     Args:
-        network: takes ``(N, in + out)`` and what of the graph its signature names; returns ``(N, out)``.
+        network: takes ``(N, in + out)`` and those parts of the graph that its signature names; returns
+            ``(N, out)``.
 
     Example:
         >>> from torch_geometric.nn import GCN
@@ -157,7 +158,7 @@ class JoinedOnGraph(GraphCorrection):
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.module = network
-        # Read here: compiled or wrapped, the network would not show its signature.
+        # Read at construction: once compiled or wrapped, the network no longer shows its signature.
         blind = set() if reads_edge_attr(network) else {"edge_attr"}
         self.takes = set(inspect.signature(network.forward).parameters) - blind
 
@@ -170,18 +171,18 @@ class JoinedOnGraph(GraphCorrection):
         if not isinstance(answer, Tensor) or answer.dim() != 2 or len(answer) != len(joined):
             got = tuple(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
             wanted = f"an update for each of {len(joined)} nodes"
-            raise ValueError(expected(wanted, got, "a network that answers for nodes"))
+            raise ValueError(expected(wanted, got, "a network that returns one row per node"))
         return answer
 
 
 class HeadedOnGraph(JoinedOnGraph):
-    """A freshly built network on a graph, under a linear head that starts at zero.
+    """A network on a graph followed by a linear layer that starts at zero.
 
     Args:
-        network: takes x and h joined, and what of the graph its signature names.
+        network: takes x and h joined, and those parts of the graph that its signature names.
         in_channels: channels of x.
         out_channels: channels of h.
-        features: channels that the network returns.
+        features: channels of the network's output.
     """
 
     def __init__(self, network: nn.Module, in_channels: int, out_channels: int, features: int) -> None:
@@ -195,7 +196,7 @@ class HeadedOnGraph(JoinedOnGraph):
 
 
 def takes_edges(network: nn.Module) -> bool:
-    """Whether a network asks for the edges of a graph by name."""
+    """Whether the network's signature names ``edge_index``."""
     return "edge_index" in inspect.signature(network.forward).parameters
 
 
@@ -205,7 +206,7 @@ OTHER_ANSWERS = {
     "LINKX": "which learns a vector for each node of one graph",
     "NeuralFingerprint": "which answers for whole graphs",
 }
-"""Networks of ``torch_geometric.nn.models`` with the arguments of a node network, and another purpose."""
+"""Networks of ``torch_geometric.nn.models`` with the arguments of a node network, but another output."""
 
 USUAL: dict[str, Any] = {
     "num_layers": 3,
@@ -213,24 +214,24 @@ USUAL: dict[str, Any] = {
     "aggregators": ["mean", "min", "max", "std"],
     "scalers": ["identity", "amplification", "attenuation"],
 }
-"""Options that a network needs, where they are left open."""
+"""Defaults for options that some networks require."""
 
 
 def pyg_correction(network: str, in_channels: int, out_channels: int, **options: Any) -> HeadedOnGraph:
-    """A network of ``torch_geometric.nn.models``, under a head that starts at zero.
+    """A network of ``torch_geometric.nn.models``, followed by a linear layer that starts at zero.
 
     Args:
         network: the name of its class.
         in_channels: channels of x.
         out_channels: channels of h.
-        options: the network's own, but for its channels. PNA asks for ``deg``, how many nodes have 0, 1, 2,
-            .. neighbours.
+        options: the network's options, except its channels. PNA requires ``deg``, the number of nodes with 0,
+            1, 2, .. neighbours.
     """
     constructor = networks()[network]
     what = f"correction 'pyg:{network}'"
     width = options.setdefault("hidden_channels", 32)
     named = set(inspect.signature(constructor).parameters)
-    if network == "PNA":  # its convolutions' options are its own
+    if network == "PNA":  # it takes the options of its convolutions by **kwargs
         named |= {"aggregators", "scalers"}
         if "deg" not in options:
             raise ValueError(
@@ -245,9 +246,9 @@ def pyg_correction(network: str, in_channels: int, out_channels: int, **options:
 
 def networks() -> dict[str, Callable[..., nn.Module]]:
     """The classes of ``torch_geometric.nn.models`` that map nodes with edges to nodes."""
-    with warnings.catch_warnings():  # it uses torch.jit as it is imported, and torch says so
+    with warnings.catch_warnings():  # its import uses torch.jit, which warns
         warnings.simplefilter("ignore", DeprecationWarning)
-        from torch_geometric.nn import models  # a second to import, for those who name one of its networks
+        from torch_geometric.nn import models  # imported here because it takes a second
 
     found: dict[str, Callable[..., nn.Module]] = {}
     for name in models.__all__:
@@ -274,7 +275,7 @@ CORRECTIONS.register_prefix("pyg", _by_class_name)
 
 
 def _attributes(domain: GraphDomain, channels: int) -> Tensor:
-    """What is known of each edge, ``(E, channels)``; an error where it is something else."""
+    """The attributes of each edge, ``(E, channels)``; raises ValueError if there are others or none."""
     attr = domain.edges.attr
     found = 0 if attr is None else 1 if attr.dim() == 1 else attr.shape[1]
     if attr is None or found != channels:

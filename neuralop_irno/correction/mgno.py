@@ -1,7 +1,7 @@
 """MgNO as a correction: layers that are multigrid cycles with learned stencils.
 
-A correction has the task of a multigrid cycle, to find the error that a residual speaks of at all scales at
-once. With the textbook's stencils a cycle here *is* the textbook's.
+A correction does what a multigrid cycle does: it computes the error from a residual, at all scales. With the
+stencils of textbook multigrid a cycle here is the textbook's cycle.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ from neuralop_irno.registry import CORRECTIONS
 CONVOLVE = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 SPREAD = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
 CYCLES = {"V": 1, "W": 2}
-"""How often a cycle goes down to the next coarser grid."""
+"""Visits to the next coarser grid per cycle."""
 
 
 class MgNO(Correction):
-    r"""Phi(x, h): layers that each add a multigrid cycle to a pointwise map.
+    r"""Phi(x, h): layers that each add a multigrid cycle to a pointwise map (https://arxiv.org/abs/2310.19809).
 
     .. math:: v_{i+1} = \text{gelu}(M_i v_i + W_i v_i) \qquad v_0 = W [x, h]
 
-    The last layer starts at zero, so that an untrained correction changes nothing. Boundaries are seen at
-    every level: each stencil pads by the mode of its axis. Every size works; shifts along a periodic axis
-    commute by 2^levels cells where that divides it, and by name by any.
+    The last layer starts at zero, so that an untrained correction changes nothing. Each stencil pads by the
+    mode of its axis, at every level. Every grid size is accepted. Along a periodic axis it commutes with
+    shifts by 2^levels cells if that divides the size; the registered ``mgno`` commutes with all shifts.
 
     Args:
         in_channels: channels of x.
         out_channels: channels of h.
         dim: 1, 2 or 3.
         width: channels of the layers, at every level.
-        layers: how many.
-        levels: how often the grid is coarsened.
+        layers: number of layers.
+        levels: number of coarser grids.
         cycle: ``V``, or ``W``, which visits each coarser grid twice.
-        padding: ``circular``, ``zero``, ``replicate`` or ``reflect``; one word, or one per axis.
+        padding: ``circular``, ``zero``, ``replicate`` or ``reflect``; one for all axes, or a list.
 
     Shapes:
         - x: ``(B, in_channels, *S)``
@@ -91,7 +91,7 @@ class MgNO(Correction):
     def forward(self, x: Tensor, h: Tensor) -> Tensor:
         if x.dim() != len(self.periodic) + 2 or x.shape[2:] != h.shape[2:]:
             shape = f"(B, {self.in_channels}, {', '.join('n' * len(self.periodic))}), on the grid of h"
-            raise ValueError(expected(f"x of shape {shape}", tuple(x.shape), "dim that fits the data"))
+            raise ValueError(expected(f"x of shape {shape}", tuple(x.shape), "the dim of the data"))
         field = self.lift(torch.cat([x, h], 1))
         for cycle, linear in zip(self.cycles, self.maps, strict=True):
             field = F.gelu(cycle(field) + linear(field))
@@ -100,20 +100,20 @@ class MgNO(Correction):
 
 
 class MultigridCycle(nn.Module):
-    r"""One cycle for A u = f from u = 0, with learned stencils for all that it is made of.
+    r"""One multigrid cycle for A u = f from u = 0, in which all stencils are learned.
 
     .. math:: u \leftarrow S f \qquad u \leftarrow u + P \, M_{coarse} R (f - A u)
               \qquad u \leftarrow u + S' (f - A u)
 
-    Smooth, restrict the residual, solve for the error on half the grid by a cycle of its own, bring it back,
-    smooth again. It is linear in f: there are no offsets and no activations. The grid below has every second
-    point, between walls of zeros from the second one on, so that both grids see the same walls; the coarsest
-    only smooths.
+    Smooth, restrict the residual, solve for the error on the coarser grid by another cycle, prolong it,
+    smooth again. It is linear in f: there are no biases and no activations. The coarser grid has every second
+    point; with zero padding it starts at the second point, so that the walls are at the same place on both
+    grids. The coarsest level only smooths.
 
     Args:
-        channels: of u and f, at every level.
+        channels: channels of u and f, at every level.
         modes: the padding of each axis.
-        levels: how often the grid is coarsened.
+        levels: number of coarser grids.
         cycle: ``V`` or ``W``.
 
     Shapes:
@@ -132,7 +132,7 @@ class MultigridCycle(nn.Module):
             raise ValueError(expected("levels >= 0", levels, "levels=3"))
         if cycle not in CYCLES:
             raise ValueError(expected("a cycle", repr(cycle), did_you_mean(cycle, CYCLES)))
-        # A second visit to the coarsest grid would only smooth once more there.
+        # The coarsest grid only smooths: a second visit would only smooth once more.
         self.visits = CYCLES[cycle] if levels > 1 else 1
         self.smooth = Stencil(channels, modes)
         self.coarse = MultigridCycle(channels, modes, levels - 1, cycle) if levels else None
@@ -156,10 +156,10 @@ class MultigridCycle(nn.Module):
 
 
 class Stencil(nn.Module):
-    """A linear map of the cells around each cell, or around every second one.
+    """A convolution of width 3 without bias, at each cell or at every second one.
 
     Args:
-        channels: of the field.
+        channels: channels of the field.
         modes: the padding of each axis.
         stride: 1, or 2 for every second cell.
     """
@@ -179,10 +179,10 @@ class Stencil(nn.Module):
 
 
 class Prolongation(nn.Module):
-    """From every second cell to the cells around it; linear interpolation is a case of it.
+    """A transposed convolution from every second cell to all cells; linear interpolation is a special case.
 
     Args:
-        channels: of the field.
+        channels: channels of the field.
         modes: the padding of each axis.
     """
 
@@ -193,7 +193,7 @@ class Prolongation(nn.Module):
 
     def forward(self, field: Tensor, shape: Sequence[int]) -> Tensor:
         """The field on the finer grid of that shape."""
-        # Padded, cell j of the coarse grid is spread around the cell 2 j + 3.
+        # After padding, cell j of the coarse grid is spread around cell 2 j + 3.
         spread = SPREAD[len(self.modes)](pad(field, self.modes), self.weight, stride=2)
         for axis, (size, mode) in enumerate(zip(shape, self.modes, strict=True), start=2):
             spread = spread.narrow(axis, 3 - _first_kept(mode, size), size)
@@ -211,18 +211,18 @@ def mgno(
     cycle: str = "V",
     padding: str | Sequence[str] = "circular",
 ) -> Correction:
-    """MgNO by name: `MgNO`, made equivariant along its periodic axes."""
+    """The correction ``mgno``: `MgNO`, made shift-equivariant along its periodic axes."""
     plain = MgNO(in_channels, out_channels, dim, width, layers, levels, cycle, padding)
     return ShiftEquivariant(plain) if any(plain.periodic) else plain
 
 
 def _first_kept(mode: str, size: int) -> int:
-    """Where the grid below begins: a wall of zeros lies one cell before the first, and so it does there."""
+    """The first cell of the coarser grid: 1 with zero padding, so that the walls of both grids coincide."""
     return 1 if mode == "zero" and size > 1 else 0
 
 
 def _kernel(channels: int, dim: int) -> nn.Parameter:
-    """A stencil of three cells along each axis, at the size at which torch starts a convolution."""
+    """A stencil of three cells along each axis, initialised like torch's convolutions."""
     bound = (channels * 3**dim) ** -0.5
     return nn.Parameter(torch.empty(channels, channels, *[3] * dim).uniform_(-bound, bound))
 

@@ -1,8 +1,8 @@
-"""Padding a grid by its boundary conditions, one mode per axis, with a cheap gradient.
+"""Padding of a grid by its boundary conditions, one mode per axis, with a fast backward pass.
 
-`torch.nn.functional.pad` in circular mode spends more time in its backward pass (a chain of slice
-copies) than the convolutions that it serves. Padding is linear, so its gradient is written here as
-what it is: each border cell hands its gradient to the cell that it copied.
+The backward pass of `torch.nn.functional.pad` in circular mode (a chain of slice copies) takes longer than
+that of the convolution after it. Padding is linear: the backward pass here is its transpose, which adds the
+gradient of each border cell to the cell that it copied.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from neuralop_irno.errors import did_you_mean, expected
 LAYOUTS = {4: torch.channels_last, 5: torch.channels_last_3d}
 MODES = ("circular", "zero", "replicate", "reflect")
 SYNONYMS = {"periodic": "circular", "wrap": "circular", "constant": "zero", "edge": "replicate"}
-"""Names that other packages have for them, for the hint."""
+"""Names of the modes in other packages, for the hint of the error."""
 
 
 def padding_modes(padding: str | Sequence[str], dim: int) -> tuple[str, ...]:
-    """One mode per axis, from one word or from a list of ``dim`` words.
+    """One mode per axis, from one mode for all axes or a list of ``dim`` modes.
 
     Example:
         >>> padding_modes(["circular", "replicate"], dim=2)
@@ -41,7 +41,7 @@ def padding_modes(padding: str | Sequence[str], dim: int) -> tuple[str, ...]:
 
 
 def pad(field: Tensor, modes: Sequence[str]) -> Tensor:
-    """One cell more on both ends of every axis, filled by the mode of that axis.
+    """Add one cell at both ends of every axis, filled by the mode of that axis.
 
     Shapes:
         - field: ``(B, C, n_1, .., n_d)``
@@ -52,7 +52,7 @@ def pad(field: Tensor, modes: Sequence[str]) -> Tensor:
         tensor([[[3., 1., 2., 3., 1.]]])
     """
     if torch.compiler.is_compiling():
-        return _pad_by_joining(field, modes)  # the compiler fuses this, and cannot read _Pad
+        return _pad_by_joining(field, modes)  # torch.compile fuses this, and cannot trace _Pad
     padded: Tensor = _Pad.apply(field, tuple(modes), _memory_format(field))
     return padded
 
@@ -70,7 +70,7 @@ def _pad_by_joining(field: Tensor, modes: Sequence[str]) -> Tensor:
 
 
 def _sources(mode: str, n: int) -> tuple[int, int] | None:
-    """Which cells of an axis of n (counted in the padded array) its two border cells copy."""
+    """The cells (counted in the padded array) that the two border cells of an axis of n copy."""
     if mode == "circular":
         return n, 1
     if mode == "reflect":
@@ -125,7 +125,7 @@ class _PadTransposed(torch.autograd.Function):
         folded = grad
         for axis in reversed(range(2, grad.dim())):
             n = grad.shape[axis] - 2
-            # The first fold copies what autograd owns; the others add into that copy.
+            # The first fold copies, since autograd owns ``grad``; later ones add in place to the copy.
             inside = folded.narrow(axis, 1, n)
             if folded is grad:
                 inside = inside.clone(memory_format=layout)
@@ -154,7 +154,7 @@ class _PadTransposed(torch.autograd.Function):
 
 
 def _over_batch(function: Any, field: Tensor, dim: int, *how: Any) -> tuple[Tensor, int]:
-    """Padding touches no two rows of a batch together: fold the mapped axis into it."""
+    """vmap by folding the mapped axis into the batch: rows are padded independently."""
     mapped = field.movedim(dim, 0)
     result = function.apply(mapped.flatten(0, 1), *how)
     return result.unflatten(0, mapped.shape[:2]), 0

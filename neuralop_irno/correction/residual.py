@@ -1,4 +1,4 @@
-"""A correction that is told how far h is from solving the equation."""
+"""A correction with the residual of the equation as a further input."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from neuralop_irno.errors import expected
 
 
 class KnownResidual(NamedTuple):
-    """The input, and what the residual prepared of it.
+    """What `WithResidual` prepares of x.
 
     Attributes:
         x: the input itself.
-        known: prepared by the residual.
-        domain: where x lives.
+        known: the result of the residual's ``prepare`` for x.
+        domain: the domain of x.
     """
 
     x: Tensor
@@ -30,24 +30,24 @@ class KnownResidual(NamedTuple):
 
 
 class WithResidual(Correction):
-    r"""Phi(x, h, r(x, h)): the residual of the equation as further channels of x.
+    r"""Phi(x, h, r(x, h)): the residual of the equation as further channels of x, on grids and graphs.
 
-    What is wrong with h stands in r without any training; the correction has to learn only what to do about
-    it. On grids and on graphs alike. ``unet`` and ``mgno`` by name are refused on periodic grids: they choose
-    the frame of their x, and that would change with h. The classes `UNet` and `MgNO` do not.
+    r shows where h is wrong without any training; the correction only learns to map it to an update. ``unet``
+    and ``mgno`` by name are refused on periodic grids: they compute the origin of the grid from x, and here
+    x would change with h. The classes `UNet` and `MgNO` do not.
 
     Args:
         correction: Phi, built for the channels of x and of r together.
-        residual: (x, h) -> r, laid out like h, with any number of channels; a `Correction`, where it has to
-            know the domain.
+        residual: (x, h) -> r, laid out like h, with any number of channels; a `Correction` if it needs the
+            domain.
 
     Example:
         >>> from neuralop_irno.correction.correction import FunctionCorrection
         >>> from neuralop_irno.domain.grid import GridDomain
-        >>> follow = FunctionCorrection(lambda x, h: x[:, 1:])  # the residual is what it is told last
+        >>> follow = FunctionCorrection(lambda x, h: x[:, 1:])  # the last channel of x is the residual
         >>> x = torch.ones(1, 1, 4)
         >>> phi = WithResidual(follow, lambda x, h: x - 2 * h).bind(x, GridDomain.of(x))
-        >>> phi(0.5 * x).abs().max().item()  # at rest where the equation is solved
+        >>> phi(0.5 * x).abs().max().item()  # a fixed point where the equation is solved
         0.0
     """
 
@@ -56,9 +56,9 @@ class WithResidual(Correction):
     ) -> None:
         super().__init__()
         if any(isinstance(part, ShiftEquivariant) for part in correction.modules()):
-            # The frame would be read off r(x, h) too, and Phi would jump where it moves by a cell.
-            wanted = "a correction that reads nothing but values off its x, which moves with h here"
-            raise ValueError(expected(wanted, "one in the frame of x", "UNet(...) or MgNO(...) themselves"))
+            # The origin would depend on r(x, h), and Phi would jump where it moves by a cell.
+            wanted = "a correction that is not shift-equivariant, since r changes with h"
+            raise ValueError(expected(wanted, "one in the frame of x", "the class UNet(...) or MgNO(...)"))
         self.correction = correction
         self.residual = as_known(residual)
         self.periodic, self.out_channels = correction.periodic, correction.out_channels

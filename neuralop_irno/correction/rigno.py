@@ -1,4 +1,4 @@
-"""RIGNO as a correction: messages between the nodes of a mesh and a coarser set of regions."""
+"""RIGNO as a correction: message passing between the nodes of a mesh and a coarser set of regions."""
 
 from __future__ import annotations
 
@@ -14,25 +14,26 @@ from neuralop_irno.registry import CORRECTIONS
 
 @CORRECTIONS.register("rigno")
 class RegionCorrection(GraphCorrection):
-    """`RIGNO`, under a head that starts at zero.
+    """`RIGNO` (https://arxiv.org/abs/2501.19205), followed by a linear layer that starts at zero.
 
-    It needs coordinates and no edges: its graphs it builds itself, once for each mesh.
+    It needs coordinates but no edges: it builds its own graphs, once per mesh.
 
     Args:
         in_channels: channels of x.
         out_channels: channels of h.
-        dim: coordinates of a node.
-        width: of all hidden layers.
-        steps: how many times regions talk to each other.
-        periodic: whether the domain is a torus, of which ``domain`` gives the size.
-        domain: its box (lo, hi), numbers or one for each axis; by default, on an open domain, that of the
-            points.
-        frequencies: of a periodic domain's coordinates. With none, Phi commutes with translations.
-        edge_masking: the part of the edges that is left out in training.
-        subsample: nodes for each region.
-        levels: of regions.
-        is_periodic: what ``periodic`` was called in configs of older versions.
-        box: what ``domain`` was called there.
+        dim: coordinates per node.
+        width: width of all hidden layers.
+        steps: rounds of messages between regions.
+        periodic: whether the domain is a torus; ``domain`` then gives its size.
+        domain: the box (lo, hi), as numbers or one value per axis; on an open domain the default is the
+            bounding box of the points.
+        frequencies: number of frequencies that encode the coordinates of a periodic domain. With 0, Phi
+            commutes with translations.
+        edge_masking: share of the edges that is left out in training.
+        subsample: nodes per region.
+        levels: number of levels of regions.
+        is_periodic: the old name of ``periodic``, for configs of older versions.
+        box: the old name of ``domain``.
     """
 
     def __init__(

@@ -1,7 +1,6 @@
 """Corrections that change from step to step: a stack without shared weights, and classical smoothing.
 
-The loop stays what it is. It tells a correction how many steps each sample has behind it, and what the
-correction makes of that is decided here.
+The loop passes them the number of steps taken by each sample; it does not change otherwise.
 """
 
 from __future__ import annotations
@@ -20,11 +19,11 @@ from neuralop_irno.registry import CORRECTIONS
 
 
 class Prepared(NamedTuple):
-    """What each of several corrections prepared for one x.
+    """What `Stepwise` prepares of x.
 
     Attributes:
-        parts: one for each of them.
-        domain: where x lives.
+        parts: the result of ``prepare`` of each correction.
+        domain: the domain of x.
     """
 
     parts: tuple[Any, ...]
@@ -32,7 +31,7 @@ class Prepared(NamedTuple):
 
 
 class Stepwise(Correction):
-    """Several corrections, of which each sample hears one at each step. Subclasses define `choice`.
+    """Applies one of several corrections, chosen per sample and step. Subclasses define `choice`.
 
     Args:
         parts: the corrections, on one domain and with the same channels.
@@ -49,7 +48,7 @@ class Stepwise(Correction):
 
     @abstractmethod
     def choice(self, taken: Tensor | None, samples: int) -> Tensor:
-        """The place of the part that each sample hears, ``(samples,)``."""
+        """The index of the correction for each sample, ``(samples,)``."""
 
     def prepare(self, x: Tensor, domain: Domain) -> Prepared:
         return Prepared(
@@ -74,15 +73,15 @@ class Stepwise(Correction):
 
 
 class Untied(Stepwise):
-    r"""A correction of its own for every step: residual operators, stage by stage.
+    r"""A separate correction for every step.
 
     .. math:: h_{k+1} = h_k + \alpha \, \Phi_k(x, h_k)
 
-    This is the iteration without shared weights, with K times the parameters. After the last stage it goes on
-    with that one. It has no fixed point: away from an iteration there is nothing to ask it.
+    This is the iteration without shared weights, with K times the parameters. Later steps use the last stage.
+    It has no fixed point, and cannot be evaluated outside an iteration.
 
     Args:
-        stages: the corrections.
+        stages: the corrections, in the order of the steps.
 
     Example:
         >>> from neuralop_irno.domain.grid import GridDomain
@@ -102,7 +101,7 @@ class Untied(Stepwise):
         if taken is None:
             raise ValueError(
                 expected(
-                    "the step at which an untied stack is asked",
+                    "the step of an untied stack",
                     "none",
                     "fixed_point=0 and contraction=0: it has no fixed point",
                 )
@@ -111,19 +110,19 @@ class Untied(Stepwise):
 
 
 class Smoothed(Stepwise):
-    r"""A learned correction, and at every n-th step a classical smoother in its place.
+    r"""A learned correction that is replaced by a classical smoother at every n-th step.
 
     .. math:: h_{k+1} = h_k + \alpha \begin{cases} S(x, h_k) & k + 1 \equiv 0 \mod n \\
               \Phi(x, h_k) & \text{otherwise} \end{cases}
 
-    A network corrects what it was trained on, mostly the smooth part; sweeps of Jacobi or of multigrid take
-    down what is left, and bring the iteration to where the equation is solved. Away from an iteration, at
-    the truth say, it is the learned one that is asked.
+    The network reduces mostly the smooth part of the error; Jacobi or multigrid sweeps reduce the rest, so
+    that the iteration converges to the solution of the equation. Outside an iteration (for example in the
+    fixed-point loss) the learned correction is used. Related paper: https://arxiv.org/abs/2208.13273.
 
     Args:
         correction: Phi.
-        smoother: (x, h) -> S, the change that one sweep makes; a `Correction`, where it has to know the
-            domain. It is damped by alpha as everything is.
+        smoother: (x, h) -> S, the change of one sweep; a `Correction` if it needs the domain. It is
+            multiplied by alpha like Phi.
         every: n.
 
     Example:
@@ -154,7 +153,7 @@ class Smoothed(Stepwise):
 
 
 def as_known(part: Correction | Callable[[Tensor, Tensor], Tensor]) -> Correction:
-    """What the user knows of the problem: a correction as it is, a function of (x, h) as one."""
+    """A `Correction` unchanged; a function of (x, h) as a `FunctionCorrection`."""
     return part if isinstance(part, Correction) else FunctionCorrection(part)
 
 
@@ -167,15 +166,15 @@ def untied(
     stages: int = 4,
     padding: str | Sequence[str] | None = None,
 ) -> Untied:
-    """`Untied` by name: so many corrections of one kind.
+    """The correction ``untied``: `Untied` with ``stages`` corrections of one config.
 
     Args:
         in_channels: channels of x.
         out_channels: channels of h.
-        dim: spatial dimensions, where the correction asks.
-        correction: of each stage, by name or config.
-        stages: how many; K.
-        padding: of the stages, where they have one and their config leaves it open.
+        dim: spatial dimensions, if the correction has that option.
+        correction: name or config of each stage.
+        stages: number of stages, K.
+        padding: padding of the stages, if they have that option and their config does not set it.
     """
     known = {"in_channels": in_channels, "out_channels": out_channels, "dim": dim, "padding": padding}
     given = {name: value for name, value in known.items() if value is not None}

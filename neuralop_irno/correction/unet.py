@@ -1,4 +1,4 @@
-"""The paper's correction: a U-Net, on grids of one to three dimensions and of any size."""
+"""The paper's correction: a U-Net on grids of one to three dimensions and of any size."""
 
 from __future__ import annotations
 
@@ -31,15 +31,16 @@ class HoistedInput(NamedTuple):
 
 
 DEEPEST = 10
-"""Each level halves the grid and doubles the width: at ten, a thousandfold."""
+"""Largest depth. Each level halves the grid and doubles the width: at ten, by a factor of 1024."""
 
 
 class UNet(Correction):
-    r"""Phi(x, h): double convolutions at ``depth + 1`` resolutions, joined by skips.
+    r"""Phi(x, h): double convolutions at ``depth + 1`` resolutions, with skip connections.
 
-    Coarsening averages cells in pairs, and refining copies each cell to those that it was averaged
-    from, so every size works: an axis of n cells has (n+1)//2 of them one level down. The last layer
-    starts at zero, so that an untrained correction changes nothing. The first convolution is linear,
+    After the U-Net of https://arxiv.org/abs/1505.04597. Coarsening averages cells in pairs, and refining
+    copies each cell to those that it was averaged from, so every size is accepted: an axis of n cells has
+    (n+1)//2 cells one level down. The last layer starts at zero, so that an untrained correction changes
+    nothing. The first convolution is linear,
 
     .. math:: W * [x, h] = W_x * x + W_h * h ,
 
@@ -49,14 +50,14 @@ class UNet(Correction):
         in_channels: channels of x.
         out_channels: channels of h.
         dim: 1, 2 or 3.
-        width: channels at the finest level; they double at every level down.
-        depth: how often the grid is coarsened.
-        padding: ``circular``, ``zero``, ``replicate`` or ``reflect``; one word, or one per axis.
+        width: channels at the finest level; doubled at every coarser level.
+        depth: number of coarser levels.
+        padding: ``circular``, ``zero``, ``replicate`` or ``reflect``; one for all axes, or a list.
         norm: ``layer`` (over the channels of each cell), ``group`` (up to 8 groups of channels),
             ``instance`` or ``none``.
-        spectral_norm: hold every convolution's kernel, as a matrix, to a norm of 1. Between norms of fields
-            this bounds no contraction, but it keeps weights from growing. The correction ``bounded`` holds
-            each convolution as an operator on fields.
+        spectral_norm: normalise the kernel of every convolution, as a matrix, to norm 1
+            (https://arxiv.org/abs/1802.05957). This keeps weights from growing, but is no bound on the
+            convolution as an operator on fields; the correction ``bounded`` has that bound.
 
     Shapes:
         - x: ``(B, in_channels, *S)``
@@ -108,7 +109,7 @@ class UNet(Correction):
         return HoistedInput(self.entry.first.part(self._laid_out(x), slice(0, self.in_channels)))
 
     def forward(self, x: Tensor | HoistedInput, h: Tensor) -> Tensor:
-        """The update at h; x may be the input itself or what `prepare` made of it."""
+        """The update at h; x is the input itself or the result of `prepare`."""
         self._check(h, self.out_channels, "h")
         if not isinstance(x, HoistedInput):
             if x.shape[2:] != h.shape[2:]:
@@ -134,13 +135,13 @@ class UNet(Correction):
                 expected(
                     f"{name} of shape (B, {channels}, {', '.join('n' * self.dim)})",
                     tuple(field.shape),
-                    "in_channels and out_channels that fit the data, dim of its grid, or a graph for points",
+                    "in_channels, out_channels and dim of the data, or a graph correction for points",
                 )
             )
 
 
 class _CoarseGrid(nn.Module):
-    """What a U-Net does on the next coarser grid, and on those below it, and brings back."""
+    """The part of the U-Net on the coarser grids, with the refinement back to the finer one."""
 
     def __init__(self, channels: int, depth: int, modes: tuple[str, ...], norm: str) -> None:
         super().__init__()
@@ -159,7 +160,7 @@ class _CoarseGrid(nn.Module):
 
 
 class _DoubleConvolution(nn.Module):
-    """Twice: convolve, normalise, activate."""
+    """Convolution, norm and activation, twice."""
 
     def __init__(self, inputs: int, outputs: int, modes: tuple[str, ...], norm: str) -> None:
         super().__init__()
@@ -172,7 +173,7 @@ class _DoubleConvolution(nn.Module):
         return self.after_first(self.first(field))
 
     def after_first(self, field: Tensor) -> Tensor:
-        """What follows the first convolution."""
+        """The layers after the first convolution."""
         field = self.second(F.gelu(self.first_norm(field)))
         return F.gelu(self.second_norm(field))
 
@@ -191,12 +192,12 @@ class _Convolution(nn.Module):
         return self._convolve(field, self.weight, self.bias)
 
     def part(self, field: Tensor, channels: slice, bias: bool = True) -> Tensor:
-        """The convolution of some of its input channels alone."""
+        """The convolution of some of the input channels only."""
         return self._convolve(field, self.weight[:, channels], self.bias if bias else None)
 
     def _convolve(self, field: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         convolve = CONVOLVE[len(self.modes)]
-        if set(self.modes) == {"zero"}:  # the one mode that a convolution has built in
+        if set(self.modes) == {"zero"}:  # built into torch's convolutions
             return convolve(field, weight, bias, padding=1)
         return convolve(pad(field, self.modes), weight, bias)
 
@@ -208,14 +209,14 @@ def _(layer: _Convolution) -> OperatorNorm:
 
 
 class _LayerNorm(nn.LayerNorm):
-    """Layer norm over the channels of each cell. In channels-last memory nothing is copied."""
+    """Layer norm over the channels of each cell, without a copy in channels-last memory."""
 
     def forward(self, field: Tensor) -> Tensor:
         return super().forward(field.movedim(1, -1)).movedim(-1, 1)
 
 
 class _GroupNorm(nn.GroupNorm):
-    """Group norm that also accepts a single cell, which a coarse level of a small grid can be."""
+    """Group norm that accepts a single cell, as on the coarse levels of small grids."""
 
     def forward(self, field: Tensor) -> Tensor:
         return torch.group_norm(field, self.num_groups, self.weight, self.bias, self.eps)
@@ -234,7 +235,7 @@ def _norm(norm: str, channels: int) -> nn.Module:
 
 
 def _coarsen(field: Tensor) -> Tensor:
-    """Average cells in pairs; the last cell of an odd axis stays alone."""
+    """Average cells in pairs; the last cell of an odd axis is copied."""
     sizes = [min(2, n) for n in field.shape[2:]]
     pooling = POOLINGS[len(sizes)]
     return pooling(field, sizes, stride=2, ceil_mode=True, count_include_pad=False)

@@ -182,7 +182,7 @@ def test_what_makes_no_sense_teaches() -> None:
         r"^expected levels >= 1, got 0; try levels=3": lambda: Denoiser(phi, levels=0),
         r"^expected levels >= 1 and 0 < least < 1, got 3 and 1.0; try": lambda: Denoising(3, 1.0),
         r"^expected levels >= 2 and 0 < least < 1, got 1 and 0.5": lambda: Denoising(1, 0.5, True),
-        r"^expected the level at which a denoiser is asked, got none; try fixed_point=0": lambda: phi.bind(
+        r"^expected the noise level of a denoiser, got none; try fixed_point=0": lambda: phi.bind(
             x, GridDomain.of(x)
         )(x),
     }
