@@ -218,9 +218,9 @@ def test_what_makes_no_sense_teaches() -> None:
     cases = {
         r"^expected at least one stage, got none; try stages=4": lambda: Untied([]),
         r"^expected every >= 1 steps, got 0; try every=2": lambda: Smoothed(SmallNet(), jacobi, every=0),
-        r"^expected the step of an untied stack, got none; try fixed_point=0": lambda: (
-            stack().bind(x, GridDomain.of(x))(x)
-        ),
+        r"^expected the step of an untied stack, got none; try fixed_point=0": lambda: stack().bind(
+            x, GridDomain.of(x)
+        )(x),
     }
     for message, mistake in cases.items():
         with pytest.raises(ValueError, match=message):
