@@ -1,1 +1,1 @@
-"""What a refiner is trained on."""
+"""The losses of training: `RefinementLoss` and its parts."""

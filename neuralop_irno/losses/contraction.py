@@ -1,4 +1,4 @@
-"""The step should bring neighbours closer together: penalties on its Jacobian."""
+"""Penalties on the Jacobian of a step, which should contract distances."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ DIRECTIONS = ("power", "random", "error")
 
 
 class StepLoss(Loss):
-    """A penalty on the step at the last supervised iterate. A plain prediction has none, and costs nothing.
+    """A penalty on the step at the last supervised iterate; zero for a plain prediction.
 
-    In a `PicardNetwork` Phi is lambda T(h) + f - h, and a step is what it always is:
-    ``loss(network.trajectory(x), y)``, with y = x where there is no truth for the state.
+    With a `PicardNetwork`, where Phi is lambda T(h) + f - h, call ``loss(network.trajectory(x), y)``, with
+    y = x if there is no truth for the state.
     """
 
     def per_sample(self, trajectory: Trajectory, y: Tensor) -> Tensor:
         if not trajectory.steps_on:
             return trajectory.domain.mean(trajectory.last.detach() * 0)
-        with torch.enable_grad():  # derivatives are what it is about, in evaluation too
+        with torch.enable_grad():  # the penalty needs derivatives in evaluation too
             return self.of_step(StepJacobian(trajectory), y)
 
     @abstractmethod
@@ -33,20 +33,20 @@ class StepLoss(Loss):
 
 
 class ContractionLoss(StepLoss):
-    r"""How far one step stretches a direction, beyond a target:
+    r"""The factor by which one step stretches a direction, as far as it exceeds a target:
 
     .. math:: L = \max\left(0, \; \frac{\|J v\|}{\|v\|} - q \right)^2, \qquad
               J = I + \alpha \, \frac{\partial \Phi}{\partial h}
 
-    at the last supervised iterate, which is a constant here. It costs one evaluation of Phi and two passes
-    back through it; ``power`` costs two more.
+    at the last supervised iterate, which is a constant here. It costs one evaluation of Phi and two backward
+    passes through it; ``power`` costs two more.
 
     Args:
-        target: q; directions that shrink at least so much cost nothing.
-        direction: v. ``power``: a random direction after one step of power iteration with J^T J, close to
-            the one that is stretched most, so that the norm of J is held. ``random``: any direction.
-            ``error``: h - y, in which the iteration has to shrink. See `JacobianLoss` and `FrechetLoss` for
-            the last two as penalties on norms, without a target.
+        target: q; the loss is zero if the factor is at most q.
+        direction: v. ``power``: a random direction after one step of power iteration with J^T J, which is
+            close to the direction that J stretches most, so that the norm of J is penalised. ``random``: a
+            random direction. ``error``: h - y, which the iteration should shrink. `JacobianLoss` and
+            `FrechetLoss` are the last two without a target.
         reduction: over the samples, ``sum`` or ``mean``.
     """
 
@@ -64,7 +64,7 @@ class ContractionLoss(StepLoss):
         direction = step.error(y) if self.direction == "error" else step.anything()
         if self.direction == "power":
             direction = step.turned(direction)
-        # The root of a mean of squares has no slope at zero, and there is nothing to shrink there.
+        # The gradient of the root is infinite at zero: add the smallest positive number.
         stretch = (step.squared_stretch(direction) + torch.finfo(y.dtype).tiny).sqrt()
         return (stretch - self.target).clamp(min=0).square()
 
@@ -74,11 +74,12 @@ class JacobianLoss(StepLoss):
 
     .. math:: L = \frac{1}{n} \|J\|_F^2 = \mathbb{E}_v \frac{\|J v\|^2}{\|v\|^2}
 
-    the mean square by which it stretches over all n directions. It is lowest where a step forgets where it
-    came from; no direction is held in particular.
+    the mean over all n directions of the square of the factor by which J stretches them. It is zero if the
+    result of a step does not depend on its start; it bounds no single direction. Paper: Jacobian
+    regularization of equilibrium models, https://arxiv.org/abs/2106.14342.
 
     Args:
-        probes: random directions a sample.
+        probes: random directions per sample.
         reduction: over the samples, ``sum`` or ``mean``.
     """
 
@@ -98,8 +99,8 @@ class FrechetLoss(StepLoss):
 
     .. math:: L = \frac{\|J e\|^2}{\|e\|^2}
 
-    the share of the squared error that the next step leaves, to first order. Unlike the norms it asks
-    nothing where there is no error.
+    the share of the squared error that remains after the next step, to first order. Unlike the norms of J it
+    is zero where there is no error.
 
     Args:
         reduction: over the samples, ``sum`` or ``mean``.
@@ -113,7 +114,7 @@ class StepJacobian:
     """Products with J = I + alpha dPhi/dh at the last iterate, a constant; differentiable in the weights.
 
     Args:
-        trajectory: of steps, and not a plain prediction.
+        trajectory: a training trajectory; not a plain prediction.
     """
 
     def __init__(self, trajectory: Trajectory) -> None:
@@ -121,17 +122,17 @@ class StepJacobian:
         self._at = trajectory.last.detach().requires_grad_()
         self._dual = torch.zeros_like(self._at, requires_grad=True)
         self._image = trajectory.step(self._at)
-        # J^T u is linear in u: its own derivative is J.
+        # J^T u is linear in u: its derivative in u is J^T, and the backward pass of that gives J v.
         (self._pulled,) = torch.autograd.grad(self._image, self._at, self._dual, create_graph=True)
 
     def squared_stretch(self, v: Tensor) -> Tensor:
-        """The square of |J v| / |v|, ``(samples,)``; 0 where v is."""
+        """The square of |J v| / |v|, ``(samples,)``; 0 where v = 0."""
         (stretched,) = torch.autograd.grad(self._pulled, self._dual, v, create_graph=True)
         tiny = torch.finfo(v.dtype).tiny
         return self.domain.inner(stretched, stretched) / self.domain.inner(v, v).clamp(min=tiny)
 
     def turned(self, v: Tensor) -> Tensor:
-        """J^T J v: closer to the direction that is stretched most."""
+        """J^T J v: one step of power iteration towards the direction that J stretches most."""
         (pushed,) = torch.autograd.grad(self._pulled, self._dual, v, retain_graph=True)
         return torch.autograd.grad(self._image, self._at, pushed, retain_graph=True)[0]
 
@@ -140,5 +141,5 @@ class StepJacobian:
         return torch.randn_like(self._at)
 
     def error(self, y: Tensor) -> Tensor:
-        """From y to the iterate."""
+        """The error of the iterate, h - y."""
         return self._at.detach() - y

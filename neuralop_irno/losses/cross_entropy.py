@@ -1,4 +1,4 @@
-"""The loss of answers that tell classes apart."""
+"""The cross-entropy loss of fields of class scores."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from neuralop_irno.solution import Trajectory
 
 
 class CrossEntropyLoss(Loss):
-    r"""Every iterate as the logarithms of odds, against classes that are told at some of the points:
+    r"""Cross-entropy of every iterate, read as logits, with classes that are known at some of the points:
 
     .. math:: L = -\frac{1}{K} \sum_{k=1}^{K} \mathrm{mean}_{told} \sum_c y_c \log \mathrm{softmax}(h_k)_c
 
-    The truth is 1 at the class of a point and 0 elsewhere, and nan where nothing is told: what is answered
-    there costs nothing.
+    y is one-hot over the channels, and nan at points without a class, which do not count. ``told`` are the
+    points with a class.
 
     Args:
         reduction: over the samples, ``sum`` (neuraloperator's convention) or ``mean``.

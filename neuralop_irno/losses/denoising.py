@@ -1,4 +1,4 @@
-"""The noise that was seen against the noise that was there."""
+"""The loss of the predicted noise, for the solver `denoising`."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from neuralop_irno.solution import Trajectory
 
 
 class DenoisingLoss(Loss):
-    r"""One step from the truth y with noise on it, in units of that noise:
+    r"""The error of one step from the truth y plus noise, in units of that noise:
 
     .. math:: L = \| h - y \|^2 / \sigma^2 = \| \epsilon - \Phi_k(x, y + \sigma_k \epsilon) \|^2
 
-    It belongs to the solver `denoising` and the gradient rule `from_truth`. Weighed like this every level
-    counts the same, where a plain mean square would hear the loudest alone. On a plain prediction it is the
-    mean square error.
+    For the solver `denoising` and the gradient rule `from_truth`. In these units every noise level has the
+    same weight; in a plain mean square the largest level would dominate. On a plain prediction it is the mean
+    square error. Paper: PDE-Refiner, https://arxiv.org/abs/2308.05732.
 
     Args:
         reduction: over the samples, ``sum`` or ``mean``.

@@ -1,4 +1,4 @@
-"""The truth should be a fixed point of the iteration."""
+"""The fixed-point loss: penalises Phi at the truth, which should be a fixed point."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from neuralop_irno.solution import Trajectory
 
 
 class FixedPointLoss(Loss):
-    r"""The correction at the truth:
+    r"""The mean square of the correction at the truth:
 
     .. math:: L = \| \Phi(x, y) \|^2
 
-    Where it is small the floor of the iteration, about :math:`\alpha |\Phi(x, y)| / (1 - q)`, is low.
-    It needs a training trajectory, since Phi is not known of a plain prediction; in evaluation
+    The error of the converged iteration is about :math:`\alpha |\Phi(x, y)| / (1 - q)`: this loss makes it
+    small. It needs a training trajectory, since a plain prediction carries no Phi; in evaluation
     `RefinementLoss` leaves it out.
 
     Args:

@@ -1,4 +1,4 @@
-"""What the losses share: neuraloperator's call signature and its sum over the batch."""
+"""The base class of losses, with neuraloperator's call signature and its sum over the batch."""
 
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ REDUCTIONS = ("sum", "mean")
 
 
 class Loss(nn.Module):
-    """A loss on a training trajectory, or on a plain prediction, which counts as its last iterate.
+    """A loss on a training trajectory, or on a plain prediction, which is treated as its last iterate.
 
-    Called as neuraloperator's ``Trainer`` calls its losses, ``loss(out, **sample)``: of the sample it
-    reads y and leaves the rest alone. That Trainer expects a sum over the batch, and so do its users
-    of every loss; ``reduction="mean"`` gives the mean.
+    It is called as neuraloperator's ``Trainer`` calls losses, ``loss(out, **sample)``, and returns, as that
+    Trainer expects, the sum over the batch; ``reduction="mean"`` gives the mean.
     """
 
     def __init__(self, reduction: str = "sum") -> None:
@@ -39,10 +38,10 @@ class Loss(nn.Module):
         """The loss of a batch.
 
         Args:
-            prediction: what the refiner returned: a trajectory in training, a field otherwise.
+            prediction: the output of the refiner: a trajectory in training, a field otherwise.
             y: the truth, laid out like the base's answer.
-            sample: the rest of neuraloperator's batch. Where the prediction is a plain field it tells what
-                the field lives on; see `neuralop_irno.domain.choice.domain_of`.
+            sample: the other entries of neuraloperator's batch. The domain of a plain field is built from
+                them; see `neuralop_irno.domain.choice.domain_of`.
         """
         trajectory = as_trajectory(prediction, sample)
         values = self.per_sample(trajectory, matching(trajectory, y))
@@ -51,19 +50,19 @@ class Loss(nn.Module):
         return self.reduce(values)
 
     def count(self) -> None:
-        """One more batch of a training has passed; `forward` calls this, `per_sample` does not."""
+        """Count one training batch, for the warmup; called by `forward`, not by `per_sample`."""
 
     def reduce(self, values: Tensor) -> Tensor:
-        """Over the samples, by the convention that was chosen."""
+        """The sum or the mean over the samples."""
         return values.sum() if self.reduction == "sum" else values.mean()
 
 
 def as_trajectory(prediction: Trajectory | Tensor, sample: Mapping[str, Any]) -> Trajectory:
-    """A plain field is a trajectory of one iterate, the last.
+    """A trajectory unchanged; a plain field as a trajectory with one iterate.
 
     Args:
-        prediction: what a model returned.
-        sample: what is known of the domain of a plain field.
+        prediction: the output of a model.
+        sample: entries from which the domain of a plain field is built.
     """
     if isinstance(prediction, Trajectory):
         return prediction
@@ -72,7 +71,7 @@ def as_trajectory(prediction: Trajectory | Tensor, sample: Mapping[str, Any]) ->
             expected(
                 "a trajectory or a field",
                 type(prediction).__name__,
-                "the refiner's own output, without a postprocessor that changes it",
+                "the refiner's output without a postprocessor that changes it",
             )
         )
     domain = domain_of(prediction, sample)
@@ -81,7 +80,7 @@ def as_trajectory(prediction: Trajectory | Tensor, sample: Mapping[str, Any]) ->
 
 
 def truth_of(sample: dict[str, Any]) -> Tensor:
-    """Take the truth, y, out of a sample."""
+    """Remove the truth y from a sample and return it."""
     if not isinstance(sample.get("y"), Tensor):
         raise ValueError(expected("samples with a truth y", sorted(sample), "{'x': x, 'y': y}"))
     y: Tensor = sample.pop("y")
@@ -89,7 +88,7 @@ def truth_of(sample: dict[str, Any]) -> Tensor:
 
 
 def matching(trajectory: Trajectory, y: Tensor) -> Tensor:
-    """The truth laid out like the iterates, or an error that says how it differs."""
+    """The truth in the layout and precision of the iterates; ValueError if the shapes differ."""
     field = trajectory.as_field(y)
     if field.shape != trajectory.last.shape:
         raise ValueError(
@@ -99,5 +98,5 @@ def matching(trajectory: Trajectory, y: Tensor) -> Tensor:
                 "out_channels and a grid that fit y",
             )
         )
-    # In 64 bits, or as true and false, it would meet Phi's weights, or the difference, in another precision.
+    # A float64 or boolean y would change the precision of the difference, or fail in Phi.
     return field.to(at_least_float32(trajectory.last).dtype)

@@ -1,4 +1,4 @@
-"""The whole training loss: spatial, spectral and fixed-point parts, weighed and warmed up."""
+"""The training loss: a weighted sum of spatial, spectral, fixed-point and other parts, with a warmup."""
 
 from __future__ import annotations
 
@@ -24,37 +24,37 @@ NEED_PHI = ("fixed_point", "contraction")
 
 
 class RefinementLoss(Loss):
-    r"""What a refiner is trained on:
+    r"""The training loss of a refiner:
 
     .. math:: L = w \frac1K \sum_k \|h_k - y\|^2
               + \beta_s \frac1K \sum_k L_{spec}(h_k, y; \lambda_k)
               + \beta_f \|\Phi(x, y)\|^2 + \beta_c L_{contraction}
               + \beta_h \frac1K \sum_k \|h_k - y\|_{H^s}^2
 
-    A weight of zero costs nothing: its part is not computed. On a plain prediction (evaluation) the
-    fixed-point and contraction parts are left out.
+    Parts with weight zero are not computed. On a plain prediction (evaluation) the fixed-point and
+    contraction parts are left out.
 
     Args:
         spatial: w.
         spectral: beta_s.
         fixed_point: beta_f.
-        lambda_start: sharpness of the spectral weights at the first step.
-        lambda_end: at the last step.
+        lambda_start: exponent of the spectral weights at the first step.
+        lambda_end: exponent of the spectral weights at the last step.
         compare: ``complex``, ``amplitude`` (the paper's) or ``bands``; see `SpectralLoss`.
-        spectrum: how fields off grids are analysed, likewise.
+        spectrum: options of the spectrum on graphs; see `SpectralLoss`.
         contraction: beta_c; see `ContractionLoss`.
         contraction_target: the factor by which a step should shrink distances.
         contraction_direction: ``power``, ``random`` or ``error``.
         sobolev: beta_h; see `SobolevLoss`.
         sobolev_order: s.
-        denoising: of the noise that a step from the truth left; see `DenoisingLoss`.
-        cross_entropy: of answers that tell classes apart; see `CrossEntropyLoss`.
-        warmup: training batches over which all weights but w rise linearly from zero.
+        denoising: weight of `DenoisingLoss`.
+        cross_entropy: weight of `CrossEntropyLoss`.
+        warmup: training batches over which all weights except w rise linearly from zero.
         reduction: over the samples, ``sum`` (neuraloperator's convention) or ``mean``.
 
     Attributes:
-        parts: the parts of the last call, unweighted means over the samples, as tensors: reading them
-            is the caller's synchronisation.
+        parts: the parts of the last call, as unweighted means over the samples. They are tensors: converting
+            them to numbers synchronises the device.
 
     Example:
         >>> loss = RefinementLoss(spectral=1.0, fixed_point=0.0)
@@ -119,7 +119,7 @@ class RefinementLoss(Loss):
 
     @property
     def took(self) -> str:
-        """Which spectra the last call analysed, in words."""
+        """A description of the spectra that the last call used."""
         return self._spectral.took
 
     def per_sample(self, trajectory: Trajectory, y: Tensor) -> Tensor:
@@ -139,5 +139,5 @@ class RefinementLoss(Loss):
 
 
 def loss_for(data: object) -> RefinementLoss:
-    """What networks are trained on where nobody says: square errors, unless the data say otherwise."""
+    """The default loss of a data set: mean square error, or the options in its attribute ``loss``."""
     return RefinementLoss(**getattr(data, "loss", {}))

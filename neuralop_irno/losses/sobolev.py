@@ -1,4 +1,4 @@
-"""The error in a Sobolev norm: of negative order it sees large scales first, of positive order fine ones."""
+"""The error in a Sobolev norm: negative orders give large scales more weight, positive orders fine ones."""
 
 from __future__ import annotations
 
@@ -19,26 +19,25 @@ from neuralop_irno.spectrum.of_domain import spectrum_of, waves_at_nyquist
 
 
 class SobolevLoss(Loss):
-    r"""Every iterate against the truth, in the norm of a Sobolev space:
+    r"""The error of every iterate in a Sobolev norm:
 
     .. math:: L = \frac{1}{K} \sum_{k=1}^{K} \| h_k - y \|_{H^s}^2, \qquad
               \| e \|_{H^s}^2 = \sum_w (1 + |w|^2)^s \, |\hat e(w)|^2
 
     with |w| in waves per side of the domain: on a square of n x n points the integers up to n / 2. Order
-    0 is the spatial loss. Order -1 is dual to the energy norm: it weighs errors as the residual of an
-    equation with two derivatives does, and forgives fine scales that order 0 would spend most of a last
-    layer on. Order 1 counts the error's slopes too.
+    0 is the spatial loss. Order -1 is dual to the energy norm: it weights errors like the residual norm of an
+    equation of second order, and gives fine scales less weight than order 0, which would spend most of a last
+    layer on them. Order 1 includes the gradient of the error.
 
-    A limit: the number of waves is counted on a square of as many points. On an oblong grid waves along the
-    longer axis count as more and those along the shorter one as fewer than they are: on 64 x 16 points, which
-    count as 32 x 32, three waves along the longer axis count as 1.5 and three along the shorter one as 6. The
-    lengths of the box are not known.
+    A limit: waves are counted on a square of as many points, since the lengths of the box are not available.
+    On 64 x 16 points, which are treated as 32 x 32, three waves along the longer axis count as 1.5 and three
+    along the shorter one as 6.
 
     Args:
         order: s.
-        relative: in units of the truth's own norm.
-        spectrum: how fields off grids are analysed: the options of
-            `neuralop_irno.spectrum.choice.SpectrumChoice`; its ``nyquist`` changes nothing here.
+        relative: divide by the squared norm of the truth.
+        spectrum: options of the spectrum on graphs, those of
+            `neuralop_irno.spectrum.choice.SpectrumChoice`; its ``nyquist`` has no effect here.
         reduction: over the samples, ``sum`` (neuraloperator's convention) or ``mean``.
 
     Example:
@@ -60,7 +59,7 @@ class SobolevLoss(Loss):
             raise ValueError(expected("an order of differentiability", order, "order=-1"))
         self.order, self.relative = order, relative
         choice: SpectrumChoice = call_with_options(SpectrumChoice, spectrum or {}, "the spectrum")
-        self.choice = replace(choice, nyquist=None)  # a unit of frequency, and waves per side need none
+        self.choice = replace(choice, nyquist=None)  # a unit of frequency; waves per side have none
 
     def per_sample(self, trajectory: Trajectory, y: Tensor) -> Tensor:
         spectrum = spectrum_of(trajectory.domain, y.device, self.choice)

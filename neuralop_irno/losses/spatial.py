@@ -15,7 +15,7 @@ def mean_square(error: Tensor, domain: Domain) -> Tensor:
 
 
 class SpatialLoss(Loss):
-    r"""Every iterate against the truth:
+    r"""The mean square error of every iterate:
 
     .. math:: L = \frac{1}{K} \sum_{k=1}^{K} \| h_k - y \|^2
 

@@ -1,4 +1,4 @@
-"""The progressive spectral loss: as the iteration goes on, fine scales weigh more."""
+"""The progressive spectral loss: the weight of fine scales changes from step to step."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from neuralop_irno.spectrum.spectrum import InBands, Spectrum
 
 COMPARISONS = ("complex", "amplitude", "bands")
 LEAK = 1e-5
-"""Bands below this share of the target's energy are compared as if they held it."""
+"""Floor of the energy of a band, as a share of the target's total energy."""
 
 
 def spectral_error(parts: Tensor, spectrum: Spectrum, sharpness: Tensor) -> Tensor:
@@ -29,11 +29,11 @@ def spectral_error(parts: Tensor, spectrum: Spectrum, sharpness: Tensor) -> Tens
               \qquad \rho(w, \lambda) = 1 + (|w| / w_{nyq})^\lambda
 
     with :math:`\bar\rho` the mean of :math:`\rho` over all modes of the domain, and d the mean square
-    difference, line by line: over the lines it sums to that of the two fields, or of what is compared.
+    difference per line, which sums over the lines to that of the two fields (or of their amplitudes).
 
     Args:
         parts: d, ``(samples, C, lines)``.
-        spectrum: whose lines.
+        spectrum: the spectrum of the lines.
         sharpness: lambda of each sample, ``(samples,)``.
 
     Shapes:
@@ -48,30 +48,30 @@ STEEPEST = 20
 
 
 class SpectralLoss(Loss):
-    r"""Every iterate's spectrum against the truth's, with weights that move to fine scales.
+    r"""The difference of the spectra of every iterate and the truth, with weights that depend on the step.
 
     .. math:: L = \frac{1}{K} \sum_k L_{spec}(h_k, y; \lambda_k)
 
-    with :math:`\lambda_k` linear in k. A larger lambda leaves the low modes at weight 1 and lets only
-    those near the Nyquist frequency approach 2.
+    with :math:`\lambda_k` linear in k. The larger lambda, the more modes have a weight near 1, and only those
+    near the Nyquist frequency approach 2.
 
     A limit: the ``period`` of a graph's data is not read. Points on a torus are neighbours across its seam
     only with ``spectrum={"laplacian": "knn", "period": [..]}``.
 
     Args:
-        compare: ``complex`` sees amplitude and phase, and with equal weights it *is* the spatial loss.
-            ``amplitude`` is the paper's: it is blind to phase, so a shifted field costs nothing; right
-            where the phase is unpredictable. ``bands`` compares the root energy of radial bands only, for
-            statistics rather than trajectories. Off grids a single amplitude depends on a choice of basis
-            and on the place of every node: there both compare bands.
-        lambda_start: at the first step.
-        lambda_end: at the last step, and for a plain prediction.
-        spectrum: how fields off grids are analysed: the options of
+        compare: ``complex`` compares amplitude and phase; with equal weights it is the spatial loss.
+            ``amplitude`` (the paper's) ignores the phase, so that a shifted field has zero loss; for data
+            whose phase is unpredictable. ``bands`` compares the root energy of radial bands only, for
+            statistics rather than trajectories. On graphs a single amplitude depends on the choice of a basis
+            and on the position of every node: there ``amplitude`` compares bands too.
+        lambda_start: lambda at the first step.
+        lambda_end: lambda at the last step, and for a plain prediction.
+        spectrum: options of the spectrum on graphs, those of
             `neuralop_irno.spectrum.choice.SpectrumChoice`; its ``bands`` are those of ``compare="bands"``.
         reduction: over the samples, ``sum`` or ``mean``.
 
     Attributes:
-        took: which spectra the last call analysed, in words.
+        took: a description of the spectra that the last call used.
 
     Example:
         >>> wave = torch.sin(torch.linspace(0, 6.2832, 9)[:-1])[None, None]
@@ -114,7 +114,7 @@ class SpectralLoss(Loss):
         truth = None if self.compare == "complex" else spectrum.energies(y)
         losses = []
         for h, progress in zip(trajectory.iterates, trajectory.progress, strict=True):
-            # Counted where the sampler of the states lives, which need not be their device.
+            # ``progress`` may be on another device than the states.
             progress = progress.to(y.device)
             sharpness = self.lambda_start + (self.lambda_end - self.lambda_start) * progress
             parts = spectrum.energies(h - y) if truth is None else root_difference(h, truth, spectrum)
@@ -128,9 +128,10 @@ def root_difference(h: Tensor, truth: Tensor, spectrum: Spectrum) -> Tensor:
     Args:
         h: a field.
         truth: the energies of y, ``(samples, C, lines)``.
-        spectrum: whose lines.
+        spectrum: the spectrum of the lines.
     """
-    # A band that holds next to nothing holds what leaks into it: its root has no slope to follow.
+    # Near-empty bands contain only leakage from their neighbours. Floor them so that the square root has a
+    # finite gradient.
     leak = 0.0 if spectrum.sharp else LEAK
     floor = leak * truth.sum(-1, keepdim=True) + torch.finfo(truth.dtype).tiny
     return ((spectrum.energies(h) + floor).sqrt() - (truth + floor).sqrt()).square()
