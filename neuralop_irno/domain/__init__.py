@@ -1,1 +1,1 @@
-"""Where fields live: grids and point sets, with their means and norms."""
+"""The domains of fields: grids and point sets, with their means and norms."""

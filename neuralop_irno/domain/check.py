@@ -1,4 +1,4 @@
-"""Whether the parts of a batch of graphs fit each other."""
+"""Checks of the parts of a batch of graphs."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ PARTS = ("batch", "pos", "measure", "edge_index", "edge_attr", "edge_weight", "f
 
 
 def check_graphs(nodes: int, samples: int, known: Mapping[str, Any]) -> None:
-    """Refuse what has no meaning; what passes gives every graph an answer of its own.
+    """Raise ValueError or TypeError if the parts of a batch of graphs do not fit each other.
 
-    Isolated nodes, several components, self loops, directed edges, edges that are given twice and points
-    that coincide pass, and so does a batch without graphs. A graph without nodes has no mean, and does not.
+    Isolated nodes, several components, self loops, directed edges, repeated edges and coincident points pass,
+    and so does a batch without graphs. A graph without nodes has no mean, and is refused.
 
     Args:
-        nodes: how many there are, N.
-        samples: how many graphs.
-        known: what is known of them, under the names that `GraphDomain.of` reads; ``batch`` among it.
+        nodes: number of nodes, N.
+        samples: number of graphs.
+        known: the parts, under the names that `GraphDomain.of` reads; must contain ``batch``.
 
     Example:
         >>> batch, edge_index = torch.zeros(2, dtype=torch.long), torch.tensor([[0, 1], [1, 2]])
@@ -36,7 +36,7 @@ def check_graphs(nodes: int, samples: int, known: Mapping[str, Any]) -> None:
             kind = type(part).__name__
             raise TypeError(expected(f"{name} as a tensor", kind, f"torch.as_tensor({name})"))
     batch = parts["batch"]
-    _require(not batch.is_meta, "graphs with values", "tensors on the device meta", "another device")
+    _require(not batch.is_meta, "graphs with values", "tensors on the device meta", "a CPU or GPU device")
     _check_batch(batch, nodes, samples)
     if "pos" in parts:
         _check_pos(parts["pos"], nodes)
@@ -80,7 +80,7 @@ def _check_measure(measure: Tensor, batch: Tensor, samples: int) -> None:
 
 
 def _check_joined(name: str, index: Tensor, batch: Tensor, rows: int | None) -> None:
-    """Edges or cells: numbers of nodes, all those of a column in one graph."""
+    """Check edges or cells: node numbers, with all nodes of a column in one graph."""
     shape = tuple(index.shape)
     shaped = index.dim() == 2 and rows in (None, len(index))
     _require(shaped, f"{name} of shape ({rows or 'corners'}, number)", shape, f"{name}.T")
@@ -93,7 +93,7 @@ def _check_joined(name: str, index: Tensor, batch: Tensor, rows: int | None) -> 
 
 
 def _check_numbers(name: str, numbers: Tensor, end: int, hint: str) -> None:
-    """Whole numbers from 0 to below ``end``."""
+    """Check that a tensor holds whole numbers from 0 to below ``end``."""
     whole = numbers.dtype in (torch.int64, torch.int32)
     _require(whole, f"{name} in whole numbers", numbers.dtype, f"{name}.long()")
     if numbers.numel():

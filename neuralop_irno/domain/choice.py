@@ -1,4 +1,4 @@
-"""Which domain a field lives on."""
+"""The domain of a field."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from neuralop_irno.domain.grid import GridDomain
 
 
 def domain_of(field: Tensor, known: Mapping[str, Any]) -> Domain:
-    """A grid for fields ``(B, C, *S)``, points for fields ``(N, C)``.
+    """The domain of a field: `GridDomain` for ``(B, C, *S)``, `GraphDomain` for ``(N, C)``.
 
     Args:
-        field: whose domain is wanted.
-        known: what a sample holds besides, under its names; see `GraphDomain.of`.
+        field: the field.
+        known: the other entries of the sample by name; see `GraphDomain.of`. Not read for grids.
 
     Example:
         >>> import torch

@@ -1,4 +1,4 @@
-"""Where a field lives, and what a mean, a norm and a sample are there."""
+"""The interface of domains: means, norms and samples of fields."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ class Domain(ABC):
     r"""A batch of domains: grids of one shape, or point sets of any sizes.
 
     A *field* is a tensor laid out over the domain; a *sample* is one grid or one graph of the
-    batch. Everything below is per sample, so that no sample sees its batch-mates:
+    batch. All methods work per sample, so that results do not depend on the other samples of a batch:
 
     .. math:: \langle a, b \rangle = \frac{1}{C \, |\Omega|} \int_\Omega a \cdot b
               \qquad \|a\| = \sqrt{\langle a, a \rangle}
 
-    with the integral taken by the measure of the cells or nodes. A finer mesh under the same
-    function therefore changes neither a loss nor a tolerance.
+    with the integral weighted by the measure of the cells or nodes. Losses and tolerances therefore do not
+    depend on the resolution of a mesh.
 
     Shapes:
-        - field: ``(B, C, *S)`` on grids, ``(N, C)`` on points, N counting all samples' nodes
+        - field: ``(B, C, *S)`` on grids, ``(N, C)`` on points, with N the nodes of all samples
         - per-sample values: ``(samples,)``
     """
 
@@ -34,7 +34,7 @@ class Domain(ABC):
 
     @abstractmethod
     def spread(self, values: Tensor, field: Tensor) -> Tensor:
-        """Per-sample values shaped so that they multiply a field."""
+        """Per-sample values in a shape that broadcasts with a field."""
 
     @abstractmethod
     def largest(self, field: Tensor) -> Tensor:
@@ -42,19 +42,19 @@ class Domain(ABC):
 
     @abstractmethod
     def places(self, field: Tensor) -> Tensor:
-        """The number of each value within its sample, counted from 0, laid out like the field."""
+        """The index of each value within its sample, from 0, laid out like the field."""
 
     @abstractmethod
     def take(self, field: Tensor, keep: Tensor) -> Tensor:
-        """The part of a field that belongs to the samples ``keep`` (indices, ascending)."""
+        """The field of the samples ``keep`` (indices, ascending) only."""
 
     @abstractmethod
     def put(self, field: Tensor, keep: Tensor, values: Tensor) -> Tensor:
-        """A copy of a field in which the samples ``keep`` hold ``values``."""
+        """A copy of a field with the samples ``keep`` replaced by ``values``."""
 
     @abstractmethod
     def select(self, keep: Tensor) -> Domain:
-        """The domain of the samples ``keep`` alone."""
+        """The domain of the samples ``keep`` only."""
 
     def inner(self, a: Tensor, b: Tensor) -> Tensor:
         """The measure-weighted mean of a times b, ``(samples,)``."""
@@ -63,8 +63,8 @@ class Domain(ABC):
     def norm(self, field: Tensor) -> Tensor:
         """The measure-weighted root mean square, ``(samples,)``.
 
-        Squares of numbers beyond 1e19 are no float32. The field is divided by a power of two first, which
-        changes no other bit.
+        Squares of numbers beyond 1e19 overflow in float32. The field is divided by a power of two first,
+        which is exact.
         """
         limit = math.frexp(torch.finfo(field.dtype).max)[1] - 8
         with torch.no_grad():

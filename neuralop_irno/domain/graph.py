@@ -1,4 +1,4 @@
-"""Fields on points: one sample is one set of nodes, and sets of any sizes share a batch."""
+"""Fields on points and graphs: one sample is one set of nodes; sets of different sizes share a batch."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from neuralop_irno.precision import at_least_float32
 
 @dataclass(frozen=True)
 class Edges:
-    """Who is joined to whom.
+    """The edges of a batch of graphs.
 
     Attributes:
         index: source and target of each edge, ``(2, E)``.
-        attr: what is known of each edge, ``(E, ..)``.
-        weight: how much each edge counts, ``(E,)``.
+        attr: attributes of each edge, ``(E, ..)``.
+        weight: weight of each edge, ``(E,)``.
     """
 
     index: Tensor
@@ -32,7 +32,7 @@ class Edges:
     weight: Tensor | None = None
 
     def between(self, kept: Tensor) -> Edges:
-        """The edges between the nodes of a mask, ``(N,)``, renumbered as if there were no others."""
+        """The edges between the nodes of a mask ``(N,)``, with those nodes renumbered from 0."""
         inside = kept[self.index].all(0)
         attr, weight = (None if part is None else part[inside] for part in (self.attr, self.weight))
         return Edges(_between(self.index, kept), attr, weight)
@@ -42,11 +42,12 @@ class GraphDomain(Domain):
     """A batch of point sets, or of graphs where edges join the points.
 
     Args:
-        batch: for each node the sample that it belongs to, ``(N,)``.
-        samples: how many samples there are.
+        batch: the sample of each node, ``(N,)``.
+        samples: number of samples.
         pos: coordinates, ``(N, d)``.
-        measure: how much of the domain each node stands for, ``(N,)``; by default all the same.
-        edges: who is joined to whom, where that is known.
+        measure: area or volume per node, ``(N,)``; by default from ``pos`` and ``cells`` if both
+            are given, else equal for all nodes.
+        edges: the edges; None for points.
         cells: the corners of each cell of a mesh, as PyG's ``face``, ``(corners, cells)``.
 
     Shapes:
@@ -76,13 +77,13 @@ class GraphDomain(Domain):
 
     @classmethod
     def of(cls, field: Tensor, known: Mapping[str, Any], samples: int | None = None) -> Self:
-        """The domain of a field, from what is known under PyTorch Geometric's names; see `check_graphs`.
+        """The domain of a field, from parts under PyTorch Geometric's names, checked by `check_graphs`.
 
         Args:
-            field: whose rows are the nodes.
-            known: ``batch``, ``pos``, ``measure``, ``edge_index``, ``edge_attr``, ``edge_weight`` and
-                ``face``, as far as there are any; the rest is not read.
-            samples: how many; by default as many as ``batch`` tells of.
+            field: a field with one row per node.
+            known: any of ``batch``, ``pos``, ``measure``, ``edge_index``, ``edge_attr``, ``edge_weight`` and
+                ``face``; other entries are not read.
+            samples: number of samples; by default the largest entry of ``batch`` plus one.
         """
         batch, edge_index = known.get("batch"), known.get("edge_index")
         if batch is None:
@@ -99,15 +100,15 @@ class GraphDomain(Domain):
 
     @property
     def given(self) -> tuple[Tensor, ...]:
-        """The tensors that, with its numbers of nodes and samples, determine the domain."""
+        """The tensors that determine the domain, together with its numbers of nodes and samples."""
         edges = None if self._edges is None else self._edges.index
-        batch = self.batch if self.samples != 1 else None  # of one sample it is zero throughout
+        batch = self.batch if self.samples != 1 else None  # all zeros for one sample
         parts = (batch, self.pos, self._given_measure, edges, self.cells)
         return tuple(part for part in parts if part is not None)
 
     @property
     def edges(self) -> Edges:
-        """Who is joined to whom; an error where that is not known."""
+        """The edges; raises ValueError if there are none."""
         if self._edges is None:
             raise ValueError(
                 expected("a graph with edges", "points without", "edge_index=..., or correction='rigno'")
@@ -129,7 +130,7 @@ class GraphDomain(Domain):
         return values.new_zeros(self.samples).scatter_reduce(0, self.batch, values, "amax")
 
     def places(self, field: Tensor) -> Tensor:
-        # Nodes keep their order within a sample, wherever in the batch they stand.
+        # The index follows the order of nodes within a sample, for any order of samples in the batch.
         order = torch.argsort(self.batch, stable=True)
         counts = self.batch.bincount(minlength=self.samples)
         rank = torch.empty_like(order)
@@ -170,16 +171,16 @@ class GraphDomain(Domain):
 
 
 def reads_edge_attr(network: nn.Module) -> bool:
-    """Whether a network of PyTorch Geometric's can be handed attributes of edges.
+    """Whether a network of PyTorch Geometric accepts edge attributes.
 
-    Its convolutions read them where they were built with their number, ``edge_dim``; some fail otherwise.
+    Its convolutions read them if they were built with ``edge_dim``; some fail on them otherwise.
     """
     widths = [part.edge_dim for part in network.modules() if hasattr(part, "edge_dim")]
     return not widths or any(width is not None for width in widths)
 
 
 def lumped_measure(pos: Tensor, cells: Tensor) -> Tensor:
-    r"""How much of the domain each node of a mesh stands for: an equal part of every cell around it.
+    r"""The measure of each node of a mesh: an equal part of every cell around it.
 
     .. math:: m_i = \sum_{T \ni i} \frac{|T|}{d + 1} \qquad |T| = \frac{1}{d!} \sqrt{\det E^T E}
 
@@ -211,19 +212,19 @@ def lumped_measure(pos: Tensor, cells: Tensor) -> Tensor:
 
 
 def _between(nodes: Tensor, kept: Tensor) -> Tensor:
-    """The columns of nodes that all belong to a mask, ``(N,)``, renumbered as if there were no others."""
+    """The columns whose nodes are all in a mask ``(N,)``, with those nodes renumbered from 0."""
     renamed = kept.cumsum(0) - 1
     return renamed[nodes[:, kept[nodes].all(0)]]
 
 
 def interpolate(values: Tensor, source: Tensor, target: Tensor, neighbours: int = 3) -> Tensor:
-    """Carry values from one point set to another, by inverse squared distance.
+    """Interpolate values from one point set to another, weighted by inverse squared distance.
 
     Args:
         values: ``(B, n, C)`` at the source points.
         source: ``(n, d)``.
         target: ``(q, d)``.
-        neighbours: how many source points each target point listens to.
+        neighbours: number of source points used for each target point.
 
     Shapes:
         - returns: ``(B, q, C)``
@@ -235,13 +236,17 @@ def interpolate(values: Tensor, source: Tensor, target: Tensor, neighbours: int 
     """
     if source.shape[-1] != target.shape[-1]:
         raise ValueError(
-            expected(f"points in {source.shape[-1]} dimensions", f"{target.shape[-1]}", "one geometry")
+            expected(
+                f"points in {source.shape[-1]} dimensions",
+                f"{target.shape[-1]}",
+                "source and target in the same coordinates",
+            )
         )
     count = min(neighbours, len(source))
     tree = cKDTree(source.detach().cpu().double().numpy())
     distance, nearest = tree.query(target.detach().cpu().double().numpy(), k=list(range(1, count + 1)))
     squared = torch.as_tensor(distance, device=values.device).square()
-    # A target that coincides with a source point takes its value alone.
+    # A target that coincides with a source point gets its value exactly.
     weight = 1 / squared.clamp(min=1e-300)
     weight = (weight / weight.sum(1, keepdim=True)).to(values.dtype)
     index = torch.as_tensor(nearest, device=values.device)

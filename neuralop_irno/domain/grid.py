@@ -1,4 +1,4 @@
-"""Fields on uniform grids, in one, two or three dimensions."""
+"""Fields on uniform grids of one to three dimensions."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from neuralop_irno.domain.domain import Domain
 
 
 class GridDomain(Domain):
-    """A batch of uniform grids of one shape; every cell weighs the same.
+    """A batch of uniform grids of one shape; all cells have the same measure.
 
     Args:
-        samples: how many grids the batch holds.
+        samples: number of grids in the batch.
         shape: points along each axis, ``S``.
 
     Shapes:
@@ -32,7 +32,7 @@ class GridDomain(Domain):
 
     @classmethod
     def of(cls, field: Tensor) -> GridDomain:
-        """The domain that a field of shape ``(B, C, *S)`` lives on."""
+        """The domain of a field of shape ``(B, C, *S)``."""
         return cls(field.shape[0], field.shape[2:])
 
     def mean(self, field: Tensor) -> Tensor:
@@ -67,7 +67,7 @@ def resample(field: Tensor, shape: Sequence[int], periodic: Sequence[bool]) -> T
     Args:
         field: ``(B, C, *S)``.
         shape: the new shape, as long as S.
-        periodic: for each axis, whether it closes on itself.
+        periodic: for each axis, whether it is periodic.
 
     Shapes:
         - returns: ``(B, C, *shape)``

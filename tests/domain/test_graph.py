@@ -134,5 +134,5 @@ def test_a_coinciding_target_takes_that_value_alone_with_a_gradient_to_it_alone(
 
 
 def test_points_of_another_geometry_teach() -> None:
-    with pytest.raises(ValueError, match=r"^expected points in 2 dimensions, got 3; try one geometry"):
+    with pytest.raises(ValueError, match=r"^expected points in 2 dimensions, got 3; try source and target"):
         interpolate(torch.ones(1, 4, 1), torch.rand(4, 2), torch.rand(5, 3))
