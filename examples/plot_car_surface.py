@@ -31,13 +31,13 @@ print({split: [f"{car.num_nodes} nodes" for car in cars] for split, cars in data
 
 # %% The base: three rounds of averaging over neighbours on the surface, told place and normal of every node
 base = GraphSAGE(in_channels=6, hidden_channels=32, num_layers=3, out_channels=1)
-recipe = Recipe(epochs=30, batch_size=1, learning_rate=3e-3)
+recipe = Recipe(optimizer="adamw", epochs=30, batch_size=1, learning_rate=3e-3)
 Trainer(base, recipe, metric=relative_l2, show=False).fit(data["train"], data["valid"])
 
 # %% The refiner: messages along the edges of the surface, in three dimensions
 correction = {"name": "meshgraph", "dim": 3, "width": 32, "steps": 3}
 model = irno.IterativeRefiner(base, correction, steps=3, alpha=1.0, in_channels=6, out_channels=1)
-recipe = Recipe(epochs=20, batch_size=1, learning_rate=3e-3)
+recipe = Recipe(optimizer="adamw", epochs=20, batch_size=1, learning_rate=3e-3)
 Trainer(model, recipe, metric=relative_l2, show=False).fit(data["train"], data["valid"])
 for split in ("train", "test"):
     errors = scores_per_step(model, data[split], metric=relative_l2).mean(1).tolist()

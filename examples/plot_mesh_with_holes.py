@@ -21,14 +21,14 @@ print("nodes of the test meshes:", [graph.num_nodes for graph in data["test"]])
 
 # %% The base: three rounds of averaging over neighbours
 base = GraphSAGE(in_channels=4, hidden_channels=32, num_layers=3, out_channels=1)
-Trainer(base, Recipe(epochs=15, batch_size=4, learning_rate=3e-3), metric=vrmse, show=False).fit(
-    data["train"], data["valid"]
-)
+Trainer(
+    base, Recipe(optimizer="adamw", epochs=15, batch_size=4, learning_rate=3e-3), metric=vrmse, show=False
+).fit(data["train"], data["valid"])
 
 # %% The refiner: it knows where the nodes are, and is asked again and again
 correction = {"name": "meshgraph", "width": 32, "steps": 5}
 model = irno.IterativeRefiner(base, correction, steps=3, alpha=1.0, in_channels=4, out_channels=1)
-recipe = Recipe(epochs=50, batch_size=8, learning_rate=3e-3, replay=4.0)
+recipe = Recipe(optimizer="adamw", epochs=50, batch_size=8, learning_rate=3e-3, replay=4.0)
 Trainer(model, recipe, metric=vrmse, show=False).fit(data["train"], data["valid"])
 errors = scores_per_step(model, data["test"], steps=6).mean(1).tolist()
 for k, error in enumerate(errors):

@@ -29,9 +29,13 @@ data = turbulence((24, 2, 4), STEPS + 1, FRAME, resolution=32, outputs=1, stride
 
 # %% The base that you already have, and a refiner around it
 base = FNO(n_modes=(8, 8), in_channels=2, out_channels=1, hidden_channels=12, n_layers=3)
-Trainer(base, Recipe(epochs=12, batch_size=8), show=False).fit(data["train"], data["valid"])
+Trainer(base, Recipe(optimizer="adamw", epochs=12, batch_size=8), show=False).fit(
+    data["train"], data["valid"]
+)
 model = irno.IterativeRefiner(base, {"name": "unet", "width": 8, "depth": 2}, steps=3, alpha=1.0)
-Trainer(model, Recipe(epochs=6, batch_size=8, replay=12.0), show=False).fit(data["train"], data["valid"])
+Trainer(model, Recipe(optimizer="adamw", epochs=6, batch_size=8, replay=12.0), show=False).fit(
+    data["train"], data["valid"]
+)
 model.eval()
 
 # %% Frame after frame from its own frames; the stirring does not change, and the model sees it in every call

@@ -36,11 +36,9 @@ SEED = 0
 
 def recommended(problem: Problem) -> Recipe:
     """How the package recommends to train a refiner of this size; it may change, and is in the line."""
-    on_graphs = problem.correction["name"] == "meshgraph"
     return Recipe(
         epochs=problem.epochs,
         batch_size=problem.batch_size,
-        learning_rate=4e-3 if on_graphs else 6e-3,
         weight_decay=0.1,
         replay=24.0,
         seed=SEED,
@@ -55,7 +53,9 @@ def errors_of(name: str) -> dict[str, Any]:
     torch.manual_seed(SEED)
     base = problem.base()
     recipe = recommended(problem)
-    base_recipe = Recipe(epochs=problem.base_epochs, batch_size=problem.base_batch_size, seed=SEED)
+    base_recipe = Recipe(
+        optimizer="adamw", epochs=problem.base_epochs, batch_size=problem.base_batch_size, seed=SEED
+    )
     Trainer(base, base_recipe, show=False).fit(data.train, data.valid)
 
     def refined(options: dict[str, Any], recipe: Recipe) -> IterativeRefiner:

@@ -52,9 +52,19 @@ def trained(seed: int) -> tuple[IterativeRefiner, Flows, Tensor]:
     )
     torch.manual_seed(seed)
     base = FNO(n_modes=(8, 8), in_channels=2, out_channels=1, hidden_channels=12, n_layers=3)
-    Trainer(base, Recipe(epochs=5, batch_size=8, seed=seed), show=False).fit(data["train"], data["valid"])
+    Trainer(base, Recipe(optimizer="adamw", epochs=5, batch_size=8, seed=seed), show=False).fit(
+        data["train"], data["valid"]
+    )
     model = IterativeRefiner(base, {"name": "unet", "width": 16, "depth": 3}, steps=3, alpha=1.0)
-    recipe = Recipe(epochs=6, batch_size=8, learning_rate=6e-3, weight_decay=0.1, replay=12.0, seed=seed)
+    recipe = Recipe(
+        optimizer="adamw",
+        epochs=6,
+        batch_size=8,
+        learning_rate=6e-3,
+        weight_decay=0.1,
+        replay=12.0,
+        seed=seed,
+    )
     Trainer(model, recipe, show=False).fit(data["train"], data["valid"])
     model.eval()
     x, y = data["train"].x[::4], data["train"].y[::4]

@@ -182,7 +182,14 @@ def main() -> None:
 
     def train(model: nn.Module, epochs: int, rate: float, loss: RefinementLoss | None = None) -> nn.Module:
         replay = 4.0 if isinstance(model, IterativeRefiner) and model.steps > 1 else 0.0
-        recipe = Recipe(epochs=epochs, batch_size=8, learning_rate=rate, replay=replay, seed=options.seed)
+        recipe = Recipe(
+            optimizer="adamw",
+            epochs=epochs,
+            batch_size=8,
+            learning_rate=rate,
+            replay=replay,
+            seed=options.seed,
+        )
         Trainer(model, recipe, loss, device=options.device, show=False).fit(train_pairs, valid_pairs)
         return model
 

@@ -92,20 +92,23 @@ SCALES = {
     "small": Scale(
         4, 32, 8, 32,
         {
-            "fno2d_sr": ({"modes": 8, "width": 12, "layers": 3}, Recipe(epochs=16, learning_rate=4e-3)),
-            "wdsr": ({"width": 16, "blocks": 4}, Recipe(epochs=24, learning_rate=1e-2)),
+            "fno2d_sr": (
+                {"modes": 8, "width": 12, "layers": 3},
+                Recipe(optimizer="adamw", epochs=16, learning_rate=4e-3),
+            ),
+            "wdsr": ({"width": 16, "blocks": 4}, Recipe(optimizer="adamw", epochs=24, learning_rate=1e-2)),
         },
         {"width": 8, "depth": 2}, 4,
-        Recipe(epochs=6, learning_rate=4e-3, replay=12),
+        Recipe(optimizer="adamw", epochs=6, learning_rate=4e-3, replay=12),
     ),
     "era5": Scale(
         8, 128, 8, 24,
         {
-            "fno2d_sr": ({}, Recipe(epochs=500, batch_size=32, learning_rate=1e-3)),
-            "wdsr": ({}, Recipe(epochs=300, batch_size=256, learning_rate=8e-4)),
+            "fno2d_sr": ({}, Recipe(optimizer="adamw", epochs=500, batch_size=32, learning_rate=1e-3)),
+            "wdsr": ({}, Recipe(optimizer="adamw", epochs=300, batch_size=256, learning_rate=8e-4)),
         },
         {"width": 16, "depth": 4}, 4,
-        Recipe(epochs=20, batch_size=64, learning_rate=1e-3, cache_base=False),
+        Recipe(optimizer="adamw", epochs=20, batch_size=64, learning_rate=1e-3, cache_base=False),
     ),
 }  # fmt: skip
 

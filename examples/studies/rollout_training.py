@@ -75,7 +75,7 @@ def main(seeds: list[int]) -> None:
         for seed in seeds:
             trained = model()
             started = time.perf_counter()
-            recipe = Recipe(epochs=EPOCHS, batch_size=BATCH, learning_rate=1e-2, seed=seed)
+            recipe = Recipe(optimizer="adamw", epochs=EPOCHS, batch_size=BATCH, learning_rate=1e-2, seed=seed)
             stretches = Stretches(flows, inputs=1, frames=CALLS, every=4)
             Trainer(InTime(trained, plan), recipe, show=False).fit(stretches)
             seconds += time.perf_counter() - started

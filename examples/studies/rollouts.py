@@ -93,10 +93,12 @@ def kuramoto_sivashinsky(seed: int) -> Problem:
         size=64,
         stride=1,
         base=lambda: FNO(n_modes=(12,), in_channels=1, out_channels=1, hidden_channels=8, n_layers=2),
-        base_recipe=Recipe(epochs=10, seed=seed),
+        base_recipe=Recipe(optimizer="adamw", epochs=10, seed=seed),
         correction={"name": "unet", "width": 16, "depth": 3},
         steps=4,
-        recipe=Recipe(epochs=24, learning_rate=6e-3, weight_decay=0.1, replay=24.0, seed=seed),
+        recipe=Recipe(
+            optimizer="adamw", epochs=24, learning_rate=6e-3, weight_decay=0.1, replay=24.0, seed=seed
+        ),
     )
 
 
@@ -113,10 +115,18 @@ def turbulence(seed: int) -> Problem:
         stride=3,
         static=stirring / stirring.std(),
         base=lambda: FNO(n_modes=(8, 8), in_channels=2, out_channels=1, hidden_channels=16, n_layers=4),
-        base_recipe=Recipe(epochs=12, seed=seed),
+        base_recipe=Recipe(optimizer="adamw", epochs=12, seed=seed),
         correction={"name": "unet", "width": 16, "depth": 3},
         steps=4,
-        recipe=Recipe(epochs=14, batch_size=8, learning_rate=6e-3, weight_decay=0.1, replay=24.0, seed=seed),
+        recipe=Recipe(
+            optimizer="adamw",
+            epochs=14,
+            batch_size=8,
+            learning_rate=6e-3,
+            weight_decay=0.1,
+            replay=24.0,
+            seed=seed,
+        ),
     )
 
 
@@ -182,10 +192,10 @@ def mesh(seed: int) -> Problem:
         static=held_out.wall,
         truth=held_out.truth,
         base=lambda: GraphSAGE(in_channels=3, hidden_channels=32, num_layers=3, out_channels=1),
-        base_recipe=Recipe(epochs=12, batch_size=8, learning_rate=3e-3, seed=seed),
+        base_recipe=Recipe(optimizer="adamw", epochs=12, batch_size=8, learning_rate=3e-3, seed=seed),
         correction={"name": "meshgraph", "width": 32, "steps": 4, "in_channels": 3, "out_channels": 1},
         steps=3,
-        recipe=Recipe(epochs=12, batch_size=8, learning_rate=3e-3, replay=6.0, seed=seed),
+        recipe=Recipe(optimizer="adamw", epochs=12, batch_size=8, learning_rate=3e-3, replay=6.0, seed=seed),
     )
 
 
