@@ -1,4 +1,4 @@
-"""Picard iteration inside a network: blocks that are iterated until they rest."""
+"""Picard iteration inside a network: blocks iterated to a fixed point."""
 
 from neuralop_irno.networks import graph_networks as graph_networks
 from neuralop_irno.networks import integral as integral

@@ -1,4 +1,4 @@
-"""Attention as an integral operator: a quadrature rule over the places of the tokens."""
+"""Attention as an integral operator, discretised by a quadrature rule over the tokens' positions."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ class AttentionIntegral(nn.Module):
               p(s, r) = \frac{e^{\kappa(s, r)}}{\int e^{\kappa(s, r')} \, dr'}, \quad
               \kappa(s, r) = \frac{1}{\sqrt m} \langle R_s Q u(s), R_r K u(r) \rangle
 
-    The nodes weigh what the quadrature rule says, so that a finer rule changes the answer by no more than
-    its error. R turns pairs of channels by the phases of waves at a place: :math:`\kappa` sees distances, on
-    a torus those around it, and no places. There are several such integrals side by side, the heads.
+    Nodes are weighted by the quadrature rule, so that the result changes with the grid only by the rule's
+    error. R rotates pairs of channels by the phases of waves at a position (rotary embedding, see
+    https://arxiv.org/abs/2104.09864), so that :math:`\kappa` depends on relative positions only, on a torus
+    on periodic ones. Each head is one such integral.
 
     Args:
         width: channels of u.
-        heads: how many integrals share them.
+        heads: number of integrals among which the channels are divided.
 
     Shapes:
-        - u and the answer: ``(B, N, width)`` for N nodes
+        - u and the result: ``(B, N, width)`` for N nodes
 
     Example:
         >>> from neuralop_irno.networks.tokens import lattice
@@ -43,7 +44,7 @@ class AttentionIntegral(nn.Module):
         if heads < 1 or width < 1:
             raise ValueError(expected("heads and width >= 1", f"{heads} and {width}", "heads=4, width=64"))
         self.heads = heads
-        inside = 2 * heads * math.ceil(width / (2 * heads))  # pairs of channels, as many in every head
+        inside = 2 * heads * math.ceil(width / (2 * heads))  # an even number of channels per head
         self.project = nn.Linear(width, 3 * inside, bias=False)
         self.join = nn.Linear(inside, width)
 
@@ -57,21 +58,21 @@ class AttentionIntegral(nn.Module):
 
 
 def _turned(vectors: Tensor, angles: Tensor) -> Tensor:
-    """Each pair of channels turned by its angle."""
+    """Rotate each pair of channels by its angle."""
     first, second = vectors.chunk(2, -1)
     cos, sin = angles.cos().to(vectors.dtype), angles.sin().to(vectors.dtype)
     return torch.cat([first * cos - second * sin, first * sin + second * cos], -1)
 
 
 class Layer(nn.Module):
-    """A layer of a transformer: an integral over all places, then the same perceptron at each of them.
+    """A transformer layer: an integral over all positions, then the same perceptron at each of them.
 
     Args:
         width: channels.
-        heads: of the integral.
+        heads: number of heads of the integral.
 
     Shapes:
-        - u and the answer: ``(B, N, width)``
+        - u and the result: ``(B, N, width)``
     """
 
     def __init__(self, width: int, heads: int) -> None:
@@ -87,19 +88,19 @@ class Layer(nn.Module):
 
 
 class IntegralOperator(nn.Module):
-    """T: what a stack of transformer layers adds to its input.
+    """The operator T(u) = layers(u) - u of a stack of transformer layers.
 
-    So :math:`u = T(u) + f` is an integral equation of the second kind, and its first Picard step from f is
+    Then :math:`u = T(u) + f` is an integral equation of the second kind, and its first Picard step from f is
     the ordinary transformer.
 
     Args:
         width: channels.
-        heads: of every layer.
-        layers: how many, each with weights of its own.
-        skip: add the input too: the ordinary transformer itself.
+        heads: number of heads of every layer.
+        layers: number of layers, each with its own weights.
+        skip: return layers(u), the ordinary transformer, instead.
 
     Shapes:
-        - u and the answer: ``(B, N, width)``
+        - u and the result: ``(B, N, width)``
     """
 
     def __init__(self, width: int, heads: int, layers: int = 1, skip: bool = False) -> None:

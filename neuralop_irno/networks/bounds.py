@@ -12,17 +12,17 @@ from neuralop_irno.solution import Solution
 
 
 def a_priori(factor: Tensor, steps: Tensor, first: Tensor) -> Tensor:
-    r"""What is known before the iteration has gone on:
+    r"""A-priori error bound after n steps, from the first step:
 
     .. math:: |u_n - u^*| \le \frac{k^n}{1 - k} |u_0 - u_1|
 
     Args:
-        factor: k; where it is not below 1, nothing is known and the bound is inf.
+        factor: k; the bound is inf if it is not below 1.
         steps: n.
-        first: the size of the first step.
+        first: norm of the first step.
 
     Shapes:
-        - all arguments and the answer: ``(samples,)``
+        - all arguments and the result: ``(samples,)``
 
     Example:
         >>> a_priori(torch.tensor([0.5, 1.5]), torch.tensor([3, 3]), torch.tensor([1.0, 1.0]))
@@ -32,16 +32,16 @@ def a_priori(factor: Tensor, steps: Tensor, first: Tensor) -> Tensor:
 
 
 def a_posteriori(factor: Tensor, last: Tensor) -> Tensor:
-    r"""What is known once it is there:
+    r"""A-posteriori error bound, from the last step:
 
     .. math:: |u_n - u^*| \le \frac{k}{1 - k} |u_{n-1} - u_n|
 
     Args:
-        factor: k; where it is not below 1, nothing is known and the bound is inf.
-        last: the size of the last step.
+        factor: k; the bound is inf if it is not below 1.
+        last: norm of the last step.
 
     Shapes:
-        - both arguments and the answer: ``(samples,)``
+        - both arguments and the result: ``(samples,)``
 
     Example:
         >>> a_posteriori(torch.tensor([0.5, 1.5]), torch.tensor([0.1, 0.1]))
@@ -51,16 +51,16 @@ def a_posteriori(factor: Tensor, last: Tensor) -> Tensor:
 
 
 def anywhere(factor: Tensor, coming: Tensor) -> Tensor:
-    r"""What is known of any point, whoever found it, from the Picard step that would come next:
+    r"""A-posteriori error bound at an arbitrary point u, from one evaluation of G:
 
     .. math:: |u - u^*| \le \frac{1}{1 - k} |u - G(u)|
 
     Args:
-        factor: k; where it is not below 1, nothing is known and the bound is inf.
-        coming: the size of that step.
+        factor: k; the bound is inf if it is not below 1.
+        coming: the norm of u - G(u), the next Picard step.
 
     Shapes:
-        - both arguments and the answer: ``(samples,)``
+        - both arguments and the result: ``(samples,)``
 
     Example:
         >>> anywhere(torch.tensor([0.5, 1.5]), torch.tensor([0.1, 0.1]))
@@ -74,12 +74,13 @@ class PicardSolution(Solution):
     """A `Solution`, with Banach's bounds on the distance to the fixed point.
 
     Attributes:
-        factor: k, by which a Picard step shrinks distances at least: from the bound of the layers where it
-            was given, and otherwise the largest that was observed, nan where there was none. ``(samples,)``
-        factor_known: whether it was given. The bounds hold then, to rounding; otherwise they are estimates.
-        a_priori: from the first step, ``(samples,)``; inf where k is not below 1 or not known, and for
-            solvers that take other steps than Picard's.
-        a_posteriori: from the last one; for other solvers from the Picard step that would come next.
+        factor: k, the contraction factor of a Picard step, ``(samples,)``: from ``lipschitz`` if it was
+            given, otherwise the largest observed one, nan if none was observed.
+        factor_known: whether ``lipschitz`` was given. Then the bounds hold up to rounding; otherwise they are
+            estimates.
+        a_priori: bound from the first step, ``(samples,)``; inf if k is not below 1 or not known, and for
+            solvers other than Picard's.
+        a_posteriori: bound from the last step; for other solvers, from the next Picard step.
     """
 
     factor: Tensor
@@ -92,15 +93,15 @@ class PicardSolution(Solution):
         """The bounds for a solution.
 
         Args:
-            solution: whose residuals are the steps that were taken, where they were Picard's.
-            factor: k, where it is known, ``(samples,)``.
-            coming: the size of the next Picard step, for solvers that took others, ``(samples,)``.
+            solution: the solution; for a Picard solver, its residuals are the norms of the steps.
+            factor: k, if it is known, ``(samples,)``.
+            coming: the norm of the next Picard step, for other solvers, ``(samples,)``.
         """
         k = solution.contraction if factor is None else factor.to(solution.contraction)
         if coming is not None:
             before, after = torch.full_like(k, torch.inf), anywhere(k, coming)
         else:
-            none = k.new_full((1,), torch.nan)  # of samples that took no step
+            none = k.new_full((1,), torch.nan)  # for samples that took no step
             rows = [row if len(row) else none for row in solution.residuals]
             first = torch.stack([row[0] for row in rows]) if rows else k
             last = torch.stack([row[-1] for row in rows]) if rows else k

@@ -1,4 +1,4 @@
-"""One call of an iterated block: what it is told besides its state, and where the state lives."""
+"""One call of an iterated block: its arguments besides the state, and the state's domain."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ EDGE_WORDS = ("edge_attr", "edge_weight")
 
 
 class BlockCall(NamedTuple):
-    """What the block is told in one call.
+    """The arguments of the block in one call.
 
     Attributes:
         free: f, or None.
-        domain: where the state lives.
-        graph_words: what of the domain it is told, under which names.
-        names: of what else it is told.
-        values: the same, in this order; what is no tensor belongs to all samples.
+        domain: the domain of the state.
+        graph_words: names of the arguments that are taken from the graph domain.
+        names: names of all other arguments.
+        values: their values, in this order; values other than tensors apply to all samples.
     """
 
     free: Tensor | None
@@ -36,7 +36,7 @@ class BlockCall(NamedTuple):
     values: tuple[Any, ...]
 
     def words(self) -> dict[str, Any]:
-        """Everything, by name."""
+        """All arguments, by name."""
         values = [part.value if isinstance(part, Shared) else part for part in self.values]
         found = dict(zip(self.names, values, strict=True))
         domain = self.domain
@@ -50,7 +50,7 @@ class BlockCall(NamedTuple):
 
 
 class FixedPointMap(Correction):
-    r"""What a solver drives to zero: :math:`\lambda T(u) + f - u`.
+    r"""The residual :math:`\lambda T(u) + f - u`, which a solver drives to zero.
 
     Args:
         block: T.
@@ -66,21 +66,21 @@ class FixedPointMap(Correction):
         if not isinstance(image, Tensor) or image.shape != h.shape:
             got = tuple(image.shape) if isinstance(image, Tensor) else type(image).__name__
             wanted = f"a block whose answer is shaped like its input {tuple(h.shape)}"
-            raise ValueError(expected(wanted, got, "an encoder before it and a decoder behind"))
+            raise ValueError(expected(wanted, got, "an encoder before the block and a decoder after it"))
         free = 0 if x.free is None else x.free
         update: Tensor = self.weight * image + free - h
         return update
 
 
 def laid_out(block: nn.Module, start: Tensor, free: Tensor | None, given: Mapping[str, Any]) -> BlockCall:
-    """A call of the block, from what `arguments` found.
+    """Build a `BlockCall` from the arguments found by `arguments`.
 
     Args:
         block: T.
-        start: the state that the iteration starts from.
+        start: the initial state of the iteration.
         free: f.
-        given: what the block is told, by name. ``batch`` says which graph a node belongs to: it decides who
-            is a sample of its own, and the block hears of it only if it asks.
+        given: the block's arguments, by name. ``batch``, the graph index of each node, separates the samples;
+            it is passed on only if the block has an argument of this name.
     """
     if start.dim() < 2:
         raise ValueError(expected("x of shape (B, *S) or (N, C)", tuple(start.shape), "x[None]"))
@@ -105,12 +105,12 @@ def laid_out(block: nn.Module, start: Tensor, free: Tensor | None, given: Mappin
 
 
 def arguments(block: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """What a block is given besides its state, by name; names that it does not know are refused.
+    """The arguments of a block besides its state, by name; raises a TypeError for unknown names.
 
     Args:
         block: T.
-        args: by position, after the state.
-        kwargs: by keyword. ``batch`` is read in any case.
+        args: positional arguments after the state.
+        kwargs: keyword arguments. ``batch`` is always accepted.
 
     Example:
         >>> arguments(nn.Bilinear(2, 2, 2), (1.0,), {"batch": None})

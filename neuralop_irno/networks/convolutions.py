@@ -1,4 +1,4 @@
-"""Message-passing blocks: a convolution of PyTorch Geometric's by name, and what stands around it."""
+"""Message-passing blocks: a PyTorch Geometric convolution by name, with norm, ReLU and dropout."""
 
 from __future__ import annotations
 
@@ -18,32 +18,31 @@ from neuralop_irno.lipschitz.graph import Graph
 from neuralop_irno.registry import call_with_options, parameters_of, plain
 
 SHORT = {"gcn": "GCNConv", "gat": "GATConv", "sage": "SAGEConv", "gin": "GINConv", "pna": "PNAConv"}
-"""Names for the usual ones; of all others the class names do."""
+"""Short names of common convolutions; all others are found by class name."""
 
 
 class GraphBlock(nn.Module):
-    r"""One round of messages, that keeps the width of the nodes:
+    r"""One message-passing layer that keeps the number of channels:
 
     .. math:: T(h) = \mathrm{dropout}(\mathrm{ReLU}(\mathrm{norm}(\mathrm{conv}(h))))
 
-    A batch norm, usual here, has its statistics from all graphs of a batch, and in evaluation from training:
-    a graph would get another answer in company than alone, and one set of statistics would have to do for
-    every round of an iteration. So there is a norm over the nodes of each graph, which takes away what all of
-    them have in common, and one over the channels of each node; both are in evaluation what they are in
-    training.
+    Batch norm is not offered: its statistics depend on the other graphs of the batch, and one set of running
+    statistics would have to fit every step of an iteration. Norm ``graph`` normalises over the nodes of each
+    graph (and removes their mean), ``layer`` over the channels of each node; both are the same in training
+    and evaluation.
 
     Args:
         conv: a short name, a class of ``torch_geometric.nn.conv``, or a mapping of its name and options; see
             `convolution`.
         width: channels of a node.
         norm: ``graph``, ``layer``, or None.
-        dropout: in training, the share of channels that are left out, drawn anew in every round.
+        dropout: dropout rate in training, drawn anew in every step.
 
     Attributes:
         takes: which of ``edge_attr`` and ``edge_weight`` it reads.
 
     Shapes:
-        - x and the answer: ``(N, width)``
+        - x and the result: ``(N, width)``
 
     Example:
         >>> block = GraphBlock("gcn", 8)
@@ -59,7 +58,7 @@ class GraphBlock(nn.Module):
         self.norm = _norm(norm, width)
         self.dropout = dropout
         called = inspect.signature(self.conv.forward).parameters
-        # Some convolutions take attributes only where they were told how many there are.
+        # Some convolutions accept edge attributes only if they were built with edge_dim.
         blind = getattr(self.conv, "edge_dim", 0) is None
         words = ("edge_weight",) if blind else ("edge_weight", "edge_attr")
         self.takes = tuple(word for word in words if word in called)
@@ -72,14 +71,14 @@ class GraphBlock(nn.Module):
         edge_weight: Tensor | None = None,
         batch: Tensor | None = None,
     ) -> Tensor:
-        """The nodes after one round.
+        """The node features after one layer.
 
         Args:
-            x: before it.
+            x: node features.
             edge_index: ``(2, E)``.
-            edge_attr: for convolutions that read attributes of edges, ``(E, ..)``.
-            edge_weight: for those that read their weights, ``(E,)``.
-            batch: the graph of each node, ``(N,)``; None where there is one.
+            edge_attr: edge attributes, for convolutions that read them, ``(E, ..)``.
+            edge_weight: edge weights, for convolutions that read them, ``(E,)``.
+            batch: the graph index of each node, ``(N,)``; None for a single graph.
         """
         known = {"edge_attr": edge_attr, "edge_weight": edge_weight}
         given = {name: known[name] for name in self.takes if known[name] is not None}
@@ -91,13 +90,13 @@ class GraphBlock(nn.Module):
 
 @constant_of.register
 def _(module: GraphBlock, graph: Graph | None) -> float:
-    normed = 1.0 if module.norm is None else constant_of(module.norm, graph)  # an error: norms have none
+    normed = 1.0 if module.norm is None else constant_of(module.norm, graph)  # raises: norms have none
     left_out = 1 / (1 - module.dropout) if module.training else 1.0
     return constant_of(module.conv, graph) * normed * left_out
 
 
 def _norm(name: str | None, width: int) -> nn.Module | None:
-    """A norm that is called with the nodes and the graph of each."""
+    """A norm called with the node features and the graph index of each node."""
     with _no_warnings():
         from torch_geometric.nn import GraphNorm, LayerNorm
 
@@ -108,14 +107,13 @@ def _norm(name: str | None, width: int) -> nn.Module | None:
 
 
 def convolution(conv: Any, width: int) -> nn.Module:
-    """A convolution from ``width`` channels to as many.
+    """Build a convolution from ``width`` channels to ``width`` channels.
 
     Args:
         conv: ``"gat"``, ``"TransformerConv"``, or with options of the class ``{"name": "gat", "heads": 4}``.
-            The heads of an attention share the width. GIN gets a perceptron of one hidden layer; PNA asks
-            for ``deg``, how many nodes have 0, 1, 2, .. neighbours, of which it keeps two means:
-            ``PNAConv.get_degree_histogram(loader)``.
-        width: of a node.
+            Attention heads share the width. GIN gets a perceptron of one hidden layer; PNA requires ``deg``,
+            the histogram of node degrees ``PNAConv.get_degree_histogram(loader)``.
+        width: channels of a node.
 
     Example:
         >>> convolution({"name": "gat", "heads": 4}, 8)
@@ -153,14 +151,14 @@ def convolutions() -> dict[str, type[nn.Module]]:
 
 @contextmanager
 def _no_warnings() -> Iterator[None]:
-    """PyTorch Geometric uses torch.jit as it is imported, and torch says so."""
+    """Silence the deprecation warning of torch.jit when PyTorch Geometric is imported."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         yield
 
 
 def _usual(name: str, width: int) -> dict[str, Any]:
-    """What the convolutions with a short name are built from, where nobody says."""
+    """Default options of the convolutions that need some: GIN and PNA."""
     if name == "GINConv":
         return {"nn": nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))}
     if name == "PNAConv":
@@ -172,7 +170,7 @@ def _usual(name: str, width: int) -> dict[str, Any]:
 def _share_of_a_head(
     name: str, built: Mapping[str, inspect.Parameter], options: Mapping[str, Any], width: int
 ) -> int:
-    """The channels of each head: of heads that are put side by side, a part of the width."""
+    """The channels of each head; concatenated heads share the width."""
     heads = options.get("heads", 1)
     if "heads" not in built or not options.get("concat", True):
         return width

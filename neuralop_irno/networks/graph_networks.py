@@ -1,4 +1,4 @@
-"""Networks on graphs that encode, pass messages, and decode: iterated with shared weights, or stacked."""
+"""Graph networks (encode, pass messages, decode): iterated with shared weights, or stacked."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from neuralop_irno.registry import MODELS
 
 
 class GraphNetwork(nn.Module, ABC):
-    """What the networks here share: a linear encoder, messages between, a linear decoder.
+    """Base class of graph networks: linear encoder, message passing, linear decoder.
 
     Called with a graph, ``network(data)``, or with its parts, ``network(x, edge_index, ...)``. Subclasses
     define `process`.
 
     Args:
         in_channels: channels of x.
-        out_channels: channels of the answer.
-        width: of the nodes in between.
-        dropout: in training, of x and of what is decoded.
+        out_channels: channels of the output.
+        width: channels of the nodes between encoder and decoder.
+        dropout: dropout rate in training, before encoder and decoder.
 
     Shapes:
-        - x: ``(N, in_channels)``; the answer: ``(N, out_channels)``
+        - x: ``(N, in_channels)``; returns: ``(N, out_channels)``
     """
 
     def __init__(self, in_channels: int, out_channels: int, width: int, dropout: float) -> None:
@@ -43,11 +43,11 @@ class GraphNetwork(nn.Module, ABC):
 
     @abstractmethod
     def process(self, h: Tensor, graph: Mapping[str, Tensor]) -> Tensor:
-        """From nodes to nodes, ``(N, width)``.
+        """Message passing between encoder and decoder, ``(N, width)`` to ``(N, width)``.
 
         Args:
-            h: encoded.
-            graph: what is known of it, by PyTorch Geometric's names.
+            h: encoded nodes.
+            graph: the tensors of the graph, by PyTorch Geometric's names.
         """
 
     def forward(
@@ -58,47 +58,47 @@ class GraphNetwork(nn.Module, ABC):
         edge_weight: Tensor | None = None,
         batch: Tensor | None = None,
     ) -> Tensor:
-        """The answer at every node.
+        """The output at every node.
 
         Args:
-            x: of each node; or a graph of PyTorch Geometric's, and nothing else.
+            x: node features; or a PyTorch Geometric graph, and no other argument.
             edge_index: ``(2, E)``.
-            edge_attr: for convolutions that read attributes of edges, ``(E, ..)``.
-            edge_weight: for those that read their weights, ``(E,)``.
-            batch: the graph of each node, ``(N,)``.
+            edge_attr: edge attributes, for convolutions that read them, ``(E, ..)``.
+            edge_weight: edge weights, for convolutions that read them, ``(E,)``.
+            batch: the graph index of each node, ``(N,)``.
         """
         x, graph = parts_of(x, edge_index, edge_attr, edge_weight, batch)
         return self.decode(self.process(self.encode(x), graph))
 
     def encode(self, x: Tensor) -> Tensor:
-        """Nodes of the network's width."""
+        """Encode node features, ``(N, in_channels)`` to ``(N, width)``."""
         encoded: Tensor = self.encoder(F.dropout(x, self.dropout, self.training))
         return encoded
 
     def decode(self, h: Tensor) -> Tensor:
-        """The answer from the nodes."""
+        """Decode nodes, ``(N, width)`` to ``(N, out_channels)``."""
         decoded: Tensor = self.decoder(F.dropout(h, self.dropout, self.training))
         return decoded
 
 
 class Pign(GraphNetwork):
-    r"""A Picard iterative graph network: one block of messages, iterated until the nodes rest.
+    r"""Picard iterative graph network (https://arxiv.org/abs/2310.01618): one block, iterated.
 
     .. math:: h_{k+1} = a h_k + (1 - a) (T(h_k) + f) \qquad h_0 = E(x), \quad y = D(h_K)
 
     Args:
         in_channels: channels of x.
-        out_channels: channels of the answer.
-        conv: T's; see `neuralop_irno.networks.convolutions.convolution`.
-        width: of the nodes.
-        steps: K; with a tolerance, the most there are.
+        out_channels: channels of the output.
+        conv: convolution of T; see `neuralop_irno.networks.convolutions.convolution`.
+        width: channels of the nodes.
+        steps: K; with a tolerance, the maximum number of steps.
         smoothing: a.
-        inject: whether f is h_0; without, f is nothing, and what rests forgets x.
-        norm: T's, ``graph``, ``layer`` or None.
-        dropout: in training, of x, of T and of what is decoded.
-        tol: in evaluation, each graph stops where its step is smaller than this part of its nodes.
-        solver: of the iteration.
-        gradient: how gradients cross it; see `PicardNetwork`.
+        inject: whether f = h_0; otherwise f = 0, and the fixed point does not depend on x.
+        norm: norm of T: ``graph``, ``layer`` or None.
+        dropout: dropout rate in training: of x, of T and before the decoder.
+        tol: relative tolerance in evaluation: a graph stops when its step is below ``tol |h|``.
+        solver: solver of the iteration.
+        gradient: gradient rule of the iteration; see `PicardNetwork`.
 
     Example:
         >>> network = Pign(3, 2, conv="sage", width=8, steps=4)
@@ -149,31 +149,31 @@ class Pign(GraphNetwork):
         batch: Tensor | None = None,
         **options: Any,
     ) -> PicardSolution:
-        """Where the nodes come to rest, graph by graph; `decode` makes the answer of the solution's value.
+        """Iterate each graph to a fixed point; `decode` turns the solution's value into the output.
 
         Args:
-            x: as for the call of the network, and so are the other parts of a graph.
-            edge_index: likewise.
-            edge_attr: likewise.
-            edge_weight: likewise.
-            batch: likewise.
-            options: of `PicardNetwork.solve`: ``rtol``, ``max_steps``, ``lipschitz``, ...
+            x: as for `forward`.
+            edge_index: as for `forward`.
+            edge_attr: as for `forward`.
+            edge_weight: as for `forward`.
+            batch: as for `forward`.
+            options: options of `PicardNetwork.solve`: ``rtol``, ``max_steps``, ``lipschitz``, ...
         """
         x, graph = parts_of(x, edge_index, edge_attr, edge_weight, batch)
         return self.network.solve(self.encode(x), **for_block(self.network.block, graph), **options)
 
 
 class GnnStack(GraphNetwork):
-    """The plain network: the same blocks one after the other, each with weights of its own.
+    """A plain graph network: blocks in sequence, each with its own weights.
 
     Args:
         in_channels: channels of x.
-        out_channels: channels of the answer.
-        conv: of the blocks; see `neuralop_irno.networks.convolutions.convolution`.
-        width: of the nodes.
-        layers: how many blocks.
-        norm: of theirs, ``graph``, ``layer`` or None.
-        dropout: in training, of x, of the blocks and of what is decoded.
+        out_channels: channels of the output.
+        conv: convolution of the blocks; see `neuralop_irno.networks.convolutions.convolution`.
+        width: channels of the nodes.
+        layers: number of blocks.
+        norm: norm of the blocks: ``graph``, ``layer`` or None.
+        dropout: dropout rate in training: of x, of the blocks and before the decoder.
 
     Example:
         >>> GnnStack(3, 2, width=8, layers=2)(torch.randn(4, 3), torch.tensor([[0, 1], [1, 2]])).shape
@@ -206,7 +206,7 @@ def parts_of(
     edge_weight: Tensor | None,
     batch: Tensor | None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """x, and what else is known of a graph that is given whole or in parts."""
+    """x and the other tensors of a graph that is given whole or in parts."""
     given = {"edge_index": edge_index, "edge_attr": edge_attr, "edge_weight": edge_weight, "batch": batch}
     if graph_among((x,), {}) is not None:
         given = {name: x[name] for name in given if name in x}
@@ -219,7 +219,7 @@ def parts_of(
 
 
 def for_block(block: nn.Module, graph: Mapping[str, Tensor]) -> dict[str, Any]:
-    """What a block is told of the graph: its edges, and of what is known of them what it reads."""
+    """The tensors of the graph that a block reads."""
     assert isinstance(block, GraphBlock)
     return {name: part for name, part in graph.items() if name in ("edge_index", "batch", *block.takes)}
 

@@ -1,4 +1,4 @@
-"""The attentional neural integral equation (ANIE): a block of space and time, solved for at once."""
+"""The attentional neural integral equation (ANIE): all frames are solved for at once."""
 
 from __future__ import annotations
 
@@ -23,36 +23,36 @@ from neuralop_irno.registry import MODELS
 
 
 class ANIE(IteratedTokens):
-    r"""From what is known now to all frames that follow: an integral equation over space and time.
+    r"""ANIE: maps the present fields to all following frames by an integral equation in space and time.
 
     .. math:: u(s, t) = f(s, t) + \int_0^1 \!\! \int p_u(s, t; r, \tau) \, V u(r, \tau) \, dr \, d\tau
 
-    Time runs from now, 0, to the last frame, 1, and f is what x and the time make of a place. The integral is
-    attention (see `AttentionIntegral`) and a perceptron after it, a transformer layer; its quadrature is the
-    trapezoidal rule in time and patches in space. Picard's iteration solves the equation, from f. The answer
-    at one time depends on all times, those after it too: the equation is Fredholm's.
+    Time runs from 0 (now) to 1 (the last frame); f embeds x, time and position. The integral is a transformer
+    layer: attention (see `AttentionIntegral`) and a perceptron. Its quadrature is the trapezoidal rule in
+    time and patches in space. Picard iteration, started at f, solves the equation. As a Fredholm equation,
+    it couples every time to all others, later ones included.
 
-    The number of frames changes no weights: built with twice as many, it answers at half the time step.
+    The weights do not depend on the number of frames: with twice as many, the time step is half as long.
 
-    From the papers "Neural integral equations" (arXiv 2209.15190), where the integrals are attention without
-    softmax, and "Operator learning meets numerical analysis" (arXiv 2310.01618).
+    Papers: "Neural integral equations" (https://arxiv.org/abs/2209.15190), where attention has no softmax,
+    and "Operator learning meets numerical analysis" (https://arxiv.org/abs/2310.01618).
 
     Args:
-        in_channels: channels of x: all that is known now.
-        out_channels: channels of the answer: the fields of each frame, frame by frame.
-        frames: how many of them.
+        in_channels: channels of x, the present fields and coefficients.
+        out_channels: channels of the output: the fields of each frame, frame by frame.
+        frames: number of frames.
         dim: axes of the grid in space.
-        patch: points of a patch along each axis, a number or one for each.
+        patch: points of a patch along each axis, a number or one for each axis.
         width: channels of a token.
-        heads: of attention.
-        layers: in the integral operator.
-        steps: at most, with a tolerance.
-        smoothing: the part of the last iterate that a step keeps, at least 0 and below 1.
-        inject: whether every step is given f again; without, T keeps its skip connections.
-        tol: in evaluation, a sample stops when its step is smaller than this part of its state.
-        gradient: how gradients cross the steps in training.
-        periodic: whether space closes on itself, in one word or for each axis.
-        homogeneous: whether the problem is the same everywhere in space: see `PicardViT`.
+        heads: number of attention heads.
+        layers: number of layers of the integral operator.
+        steps: number of steps; with a tolerance, the maximum.
+        smoothing: weight of the previous iterate in a step, at least 0 and below 1.
+        inject: whether f is added in every step; if not, T keeps its skip connections.
+        tol: relative tolerance in evaluation: a sample stops when its step is below ``tol |u|``.
+        gradient: gradient rule of the iteration in training.
+        periodic: whether space is periodic, a bool or one for each axis.
+        homogeneous: whether the problem is the same everywhere in space; see `PicardViT`.
 
     Shapes:
         - x: ``(B, in_channels, *S)``, S multiples of the patch

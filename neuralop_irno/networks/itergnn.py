@@ -1,4 +1,4 @@
-"""Iterated graph networks that know when they are done: the answer is a weighted mean of states."""
+"""Iterated graph networks with a learned stopping criterion; the output is a weighted mean of states."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from neuralop_irno.solver.picard import Damped
 from neuralop_irno.solver.solver import Phi, SolverState
 
 NOTHING_LEFT = 1e-7
-"""A graph whose later states weigh less than this, all together, is done."""
+"""A graph stops when all later states together have less weight than this."""
 
 
 @dataclass(frozen=True)
 class IterGNNState(SolverState):
-    """The mean so far.
+    """State of `Confidence`: the weighted sum so far.
 
     Attributes:
-        left: what all later states may weigh together, ``(samples,)``.
-        total: the states so far, weighed.
+        left: the weight left for all later states, ``(samples,)``.
+        total: the weighted sum of the states so far.
     """
 
     PER_SAMPLE: ClassVar[frozenset[str]] = frozenset({"taken", "left"})
@@ -40,16 +40,16 @@ class IterGNNState(SolverState):
 
 @SOLVERS.register("confidence")
 class Confidence(Damped):
-    r"""Damped Picard steps on graphs, whose answer weighs every state by how sure the network is of it.
+    r"""Damped Picard steps on graphs; the result is a mean of the states, weighted by learned confidences c.
 
     .. math:: \sum_k c_k \prod_{i < k} (1 - c_i) \, h_k \qquad c_k = \sigma(w \cdot \max_{nodes} h_k + b)
 
-    The weights are those of a process that stops at step k with probability c_k. The residual that a
-    tolerance is compared with is what the mean is still to get if the state stays what it is.
+    The weights are the probabilities that a process stopping at step k with probability c_k ends there. The
+    residual compared with the tolerance is the part still missing from the mean if the state stays constant.
 
     Args:
-        channels: of a state.
-        alpha: as for `Picard`; the plain iteration has 1.
+        channels: channels of a state.
+        alpha: step size, as for `Picard`; 1 is the plain iteration.
 
     Shapes:
         - states: ``(N, channels)``
@@ -89,16 +89,16 @@ def largest(field: Tensor, domain: Domain) -> Tensor:
 
 
 class IterGNN(GraphNetwork):
-    """One block of messages, iterated until the network is sure: the answer is decoded from a weighted mean.
+    """IterGNN (https://arxiv.org/abs/2010.13547): one block, iterated with a learned stopping criterion.
 
     Args:
         in_channels: channels of x.
-        out_channels: channels of the answer.
-        conv: of the block; see `neuralop_irno.networks.convolutions.convolution`.
-        width: of the nodes.
-        steps: the most there are. In evaluation a graph stops as soon as nothing is left to weigh.
-        norm: of the block, ``graph``, ``layer`` or None.
-        dropout: in training, of x, of the block and of what is decoded.
+        out_channels: channels of the output.
+        conv: convolution of the block; see `neuralop_irno.networks.convolutions.convolution`.
+        width: channels of the nodes.
+        steps: the maximum number of steps. In evaluation a graph stops when no weight is left.
+        norm: norm of the block: ``graph``, ``layer`` or None.
+        dropout: dropout rate in training: of x, of the block and before the decoder.
 
     Example:
         >>> IterGNN(3, 2, width=8)(torch.randn(4, 3), torch.tensor([[0, 1], [1, 2]])).shape
@@ -117,7 +117,7 @@ class IterGNN(GraphNetwork):
     ) -> None:
         super().__init__(in_channels, out_channels, width, dropout)
         if steps < 1:
-            raise ValueError(expected("at least one step to be sure of", f"steps={steps}", "steps=30"))
+            raise ValueError(expected("at least one step", f"steps={steps}", "steps=30"))
         self.network = PicardNetwork(
             GraphBlock(conv, width, norm, dropout),
             smoothing=0.0,

@@ -1,4 +1,4 @@
-"""Fields to tokens, tokens iterated until they rest, tokens back to fields."""
+"""Base class of transformers that encode a field as tokens, iterate the tokens and decode them."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class IteratedTokens(nn.Module, ABC):
 
     Args:
         width: channels of a token.
-        heads: of attention.
-        layers: in T, each with weights of its own.
-        steps: K; with a tolerance, how many at most. All steps share their weights.
+        heads: number of attention heads.
+        layers: number of layers of T, each with its own weights.
+        steps: K; with a tolerance, the maximum number of steps. All steps share their weights.
         smoothing: a, at least 0 and below 1.
-        inject: whether every step is given f again. If not, T keeps its skip connections, and a step is an
-            ordinary transformer, asked again.
-        tol: in evaluation, a sample stops when its step is smaller than this part of its state.
-        gradient: how gradients cross the steps in training.
+        inject: whether f is added in every step. If not, T keeps its skip connections, and a step is an
+            ordinary transformer applied once more.
+        tol: relative tolerance in evaluation: a sample stops when its step is below ``tol |u|``.
+        gradient: gradient rule of the iteration in training.
     """
 
     def __init__(
@@ -51,26 +51,26 @@ class IteratedTokens(nn.Module, ABC):
 
     @abstractmethod
     def encode(self, x: Tensor) -> tuple[Tensor, Nodes]:
-        """f, ``(B, N, width)``, and where its tokens stand."""
+        """f, ``(B, N, width)``, and the positions of its tokens."""
 
     @abstractmethod
     def decode(self, tokens: Tensor, x: Tensor) -> Tensor:
-        """The field that tokens stand for, on the grid of x."""
+        """The field decoded from tokens, on the grid of x."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """The field in which the iteration ends."""
+        """The field decoded from the last iterate."""
         free, nodes = self.encode(x)
         return self.decode(self.network(free, nodes=nodes), x)
 
     @torch.no_grad()
     def solve(self, x: Tensor, **options: Any) -> PicardSolution:
-        """The same, with an account of each sample.
+        """Solve to a tolerance; the solution reports the outcome of each sample.
 
         ``value`` and ``best`` are fields; steps, residuals and bounds are those of the tokens.
 
         Args:
             x: the field.
-            options: those of `PicardNetwork.solve`.
+            options: options of `PicardNetwork.solve`.
         """
         free, nodes = self.encode(x)
         solution = self.network.solve(free, nodes=nodes, **options)

@@ -1,4 +1,4 @@
-"""Any block that keeps the shape of its input, iterated until it rests."""
+"""Picard iteration of any block that keeps the shape of its input."""
 
 from __future__ import annotations
 
@@ -27,30 +27,30 @@ from neuralop_irno.solver.stopping import Limits, SolveRecorder
 
 
 class PicardNetwork(nn.Module):
-    r"""A block T, iterated with shared weights; at rest it solves :math:`\lambda T(u) + f = u`.
+    r"""A block T, iterated with shared weights; its fixed point solves :math:`\lambda T(u) + f = u`.
 
     .. math:: u_{k+1} = a \, u_k + (1 - a) \, (\lambda \, T(u_k) + f) \qquad u_0 = x
 
-    It is called as the block is, with whatever else the block takes: on grids and sequences
-    ``network(x)``, on graphs ``network(x, edge_index, edge_attr=..., batch=...)``. Every grid and every
-    graph of a batch is iterated on its own account; ``batch`` is for that, whether the block asks for it or
-    not.
+    Called with the arguments of the block: on grids and sequences ``network(x)``, on graphs
+    ``network(x, edge_index, edge_attr=..., batch=...)``. Every grid or graph of a batch is iterated as a
+    separate sample; pass ``batch`` for this even if the block does not take it. From the paper "Operator
+    learning meets numerical analysis" (https://arxiv.org/abs/2310.01618).
 
     Args:
-        block: T, any module whose answer is shaped like its first input.
-        smoothing: a, at least 0 and below 1. With k the Lipschitz constant of :math:`\lambda T`, a step
-            shrinks distances by :math:`a + (1 - a) k` or better.
-        steps: how many to take; with a tolerance, how many at most.
-        tol: in evaluation, a sample stops when its step is smaller than this part of its state; None takes
-            all steps. Training takes all steps that its gradient rule asks for.
-        inject: the free function f: True for x itself, a module for what it makes of x, False for none.
+        block: T, any module whose output is shaped like its first input.
+        smoothing: a, at least 0 and below 1. With k the Lipschitz constant of :math:`\lambda T`, the
+            Lipschitz constant of a step is at most :math:`a + (1 - a) k`.
+        steps: number of steps; with a tolerance, the maximum.
+        tol: relative tolerance in evaluation: a sample stops when its step is below ``tol |u|``; None takes
+            all steps. In training the gradient rule decides the number of steps.
+        inject: the free function f: True for x, a module for module(x), False for none.
         weight: lambda.
-        solver: by name or by config; its step size is 1 - a.
-        gradient: how gradients cross the loop in training; see `neuralop_irno.solver.gradient`.
+        solver: a name or a config; its step size is 1 - a.
+        gradient: gradient rule of the loop in training; see `neuralop_irno.solver.gradient`.
 
     Shapes:
-        - x and the answer: ``(B, *S)`` for any S, or ``(N, C)`` on graphs
-        - whatever else the block takes has a row for each sample, on graphs for each node; or it is no tensor
+        - x and the result: ``(B, *S)`` for any S, or ``(N, C)`` on graphs
+        - other tensor arguments of the block: a row for each sample, on graphs for each node
 
     Example:
         >>> block = nn.Linear(4, 4)
@@ -92,12 +92,12 @@ class PicardNetwork(nn.Module):
         self.gradient = gradient_rule(gradient)
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """Where the iteration ends.
+        """The last iterate.
 
         Args:
-            x: the state to start from.
-            args: what else the block takes by position.
-            kwargs: what else it takes by keyword.
+            x: the initial state.
+            args: further positional arguments of the block.
+            kwargs: keyword arguments of the block.
         """
         phi, start = self._problem(x, args, kwargs)
         if self.training and self.steps:
@@ -112,14 +112,15 @@ class PicardNetwork(nn.Module):
         return stopping.value
 
     def trajectory(self, x: Tensor, *args: Any, **kwargs: Any) -> Trajectory:
-        """The iterates that carry a gradient, as losses on an iteration read them.
+        """The iterates that carry a gradient, for losses on the iteration.
 
-        `ContractionLoss` reads it: ``loss(network.trajectory(x), x)``, and ``trajectory.last`` is the answer.
+        Use it as ``ContractionLoss()(network.trajectory(x), x)``; ``trajectory.last`` is the last iterate.
+
 
         Args:
-            x: the state to start from.
-            args: what else the block takes by position.
-            kwargs: what else it takes by keyword.
+            x: the initial state.
+            args: further positional arguments of the block.
+            kwargs: keyword arguments of the block.
         """
         phi, start = self._problem(x, args, kwargs)
         rule = self.gradient.for_answers()
@@ -140,22 +141,22 @@ class PicardNetwork(nn.Module):
         throw: bool = False,
         **kwargs: Any,
     ) -> PicardSolution:
-        """Where the iteration ends, with an account of how each sample got there, and Banach's bounds.
+        """Solve to a tolerance; returns the outcome of each sample and Banach's error bounds.
 
         Args:
-            x: the state to start from.
-            args: what else the block takes by position.
-            solver: another solver than the network's own. It evaluates the block once more than it takes
-                steps: the bound on its answer comes from the plain step that would follow.
-            steps: take so many, without a tolerance; by default the network's own way to stop.
-            max_steps: with a tolerance, how many at most.
-            max_evaluations: of the block in steps, counted in samples over the whole batch.
+            x: the initial state.
+            args: further positional arguments of the block.
+            solver: a solver to use in place of the network's own. Solvers other than Picard's need one more
+                evaluation of the block: their error bound comes from the next Picard step.
+            steps: a fixed number of steps, without a tolerance; by default the network's own stopping rule.
+            max_steps: with a tolerance, the maximum number of steps.
+            max_evaluations: maximum number of evaluations of the block in steps, summed over the samples.
             atol: a sample has converged when its step is smaller than ``atol + rtol |u|``.
             rtol: see atol.
-            lipschitz: a bound on the Lipschitz constant of T, where it is known, for all samples or for each
-                of them: the bounds hold then. Otherwise they rest on the contraction that was observed.
-            throw: raise if a sample ended badly, rather than mark it.
-            kwargs: what else the block takes by keyword.
+            lipschitz: a known bound on the Lipschitz constant of T, one number or one per sample: then the
+                error bounds hold. Otherwise they are estimates from the observed contraction.
+            throw: raise if a sample failed, instead of marking it.
+            kwargs: keyword arguments of the block.
         """
         known = None if lipschitz is None else torch.as_tensor(lipschitz, dtype=torch.float64)
         if known is not None and not bool((known >= 0).all()):
@@ -179,7 +180,7 @@ class PicardNetwork(nn.Module):
         return bounded.or_raise() if throw else bounded
 
     def factor(self, lipschitz: float) -> float:
-        """By how much a step shrinks distances where T has this Lipschitz constant."""
+        """The contraction factor of a step if T has this Lipschitz constant."""
         return float(self._factor(torch.tensor(lipschitz), torch.tensor(1 - self.smoothing)))
 
     def _factor(self, lipschitz: Tensor, alpha: Tensor) -> Tensor:
@@ -188,7 +189,7 @@ class PicardNetwork(nn.Module):
     def _problem(
         self, x: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[BoundCorrection, Tensor]:
-        """One call, laid out for the iteration: u -> lambda T(u) + f - u, and where it starts."""
+        """The map u -> lambda T(u) + f - u of one call, and the initial state."""
         check_finite(x, "x")
         start = at_least_float32(x)
         free = self.inject(start) if isinstance(self.inject, nn.Module) else start if self.inject else None
@@ -197,7 +198,7 @@ class PicardNetwork(nn.Module):
 
 
 def _takes_plain_steps(solver: Solver) -> bool:
-    """Whether Banach's bounds speak of the steps that a solver takes: Picard's, all of one size."""
+    """Whether Banach's bounds apply to the solver's steps: Picard steps with a constant step size."""
     return type(solver) is Picard and isinstance(solver.alpha, Constant)
 
 

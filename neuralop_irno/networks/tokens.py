@@ -1,4 +1,4 @@
-"""Fields as tokens: patches of a grid, each with its place and its share of the domain."""
+"""Fields as tokens: patches of a grid, each with its position and quadrature weight."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from neuralop_irno.errors import expected
 
 @dataclass(frozen=True)
 class Nodes:
-    """Where tokens stand: the nodes of a quadrature rule over the unit box.
+    """Positions of tokens: the nodes of a quadrature rule over the unit box.
 
     Attributes:
-        places: of the nodes, from 0 to 1 along each axis, ``(N, d)``.
-        measure: the share of the box that each stands for, ``(N,)``; None where all shares are equal.
-        closed: for each axis, whether it closes on itself.
+        places: positions of the nodes, from 0 to 1 along each axis, ``(N, d)``.
+        measure: quadrature weights, ``(N,)``; None if all are equal.
+        closed: for each axis, whether it is periodic.
     """
 
     places: Tensor
@@ -28,10 +28,10 @@ class Nodes:
     closed: tuple[bool, ...]
 
     def angles(self, waves: int) -> Tensor:
-        """The phases of so many waves at the nodes, ``(N, waves)``.
+        """The phases of a number of waves at the nodes, ``(N, waves)``.
 
-        They take the axes in turn, 1, 2, .. waves along each; along an open axis half waves, so that its
-        two ends differ.
+        The waves cycle through the axes, with 1, 2, .. periods along each; along an open axis with half as
+        many, so that its two ends differ.
         """
         dim = len(self.closed)
         numbers = torch.zeros(dim, waves, device=self.places.device, dtype=self.places.dtype)
@@ -44,14 +44,14 @@ class Nodes:
 def lattice(sizes: Sequence[int], patch: Sequence[int], closed: Sequence[bool], like: Tensor) -> Nodes:
     """The centres of the patches of a grid, in the order of `to_patches`.
 
-    The points of a closed axis are i/n and weigh the same; those of an open axis are i/(n-1), and weigh
-    what the trapezoidal rule says. A patch weighs what its points weigh.
+    The points of a periodic axis are i/n, with equal weights; those of an open axis are i/(n-1), with the
+    weights of the trapezoidal rule. The weight of a patch is the sum over its points.
 
     Args:
         sizes: points along each axis.
         patch: points of a patch along each axis.
-        closed: for each axis, whether it closes on itself.
-        like: a tensor whose device the nodes take, and its precision, if that is float32 or better.
+        closed: for each axis, whether it is periodic.
+        like: a tensor that gives the device, and the dtype if it is float32 or better.
 
     Example:
         >>> nodes = lattice([5], [1], [False], like=torch.zeros(1))
@@ -93,7 +93,7 @@ def to_patches(field: Tensor, patch: Sequence[int]) -> Tensor:
         raise ValueError(expected(f"a field (B, C, *S) on {len(patch)} axes", tuple(field.shape), "dim=..."))
     if any(size % width for size, width in zip(sizes, patch, strict=True)):
         multiple = f"a grid whose sides are multiples of the patch {tuple(patch)}"
-        raise ValueError(expected(multiple, tuple(sizes), "another patch, or a grid to which it fits"))
+        raise ValueError(expected(multiple, tuple(sizes), "a patch that divides them"))
     for axis, width in enumerate(patch):
         field = field.unflatten(2 + 2 * axis, (-1, width))
     dim = len(patch)
@@ -102,12 +102,12 @@ def to_patches(field: Tensor, patch: Sequence[int]) -> Tensor:
 
 
 def from_patches(rows: Tensor, patch: Sequence[int], sizes: Sequence[int]) -> Tensor:
-    """The way back: a field from its patches.
+    """The inverse of `to_patches`: a field from its patches.
 
     Args:
         rows: ``(B, patches, C * points of a patch)``.
         patch: points of a patch along each axis.
-        sizes: of the grid.
+        sizes: points of the grid along each axis.
 
     Shapes:
         - returns: ``(B, C, *sizes)``
@@ -128,7 +128,7 @@ def from_patches(rows: Tensor, patch: Sequence[int], sizes: Sequence[int]) -> Te
 
 
 class PlaceEncoding(nn.Module):
-    """What tokens are told of their places: a few waves along every axis, mixed.
+    """Position encoding of tokens: a linear layer on sines and cosines of a few waves along every axis.
 
     Args:
         dim: axes.
@@ -151,11 +151,11 @@ class PlaceEncoding(nn.Module):
 
 
 def per_axis(name: str, given: Any, dim: int) -> tuple[Any, ...]:
-    """An option that is one word for all axes, or one for each."""
+    """An option given once for all axes, or once per axis."""
     each = tuple(given) if isinstance(given, Sequence) else (given,) * dim
     if dim < 1 or len(each) != dim:
-        wanted = f"{name} in one word, or in one for each of {dim} axes"
-        raise ValueError(expected(wanted, given, "as many words as axes"))
+        wanted = f"one value of {name}, or one for each of {dim} axes"
+        raise ValueError(expected(wanted, given, "one value per axis"))
     return each
 
 

@@ -1,4 +1,4 @@
-"""A vision transformer whose block is iterated: Picard's iteration on the patches of a field."""
+"""A vision transformer whose block is iterated: Picard iteration on the patches of a field."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ from neuralop_irno.registry import MODELS
 
 
 class PicardViT(IteratedTokens):
-    r"""Patches become tokens, tokens solve :math:`u = T(u) + f`, and become patches again.
+    r"""Picard vision transformer (https://arxiv.org/abs/2310.01618): tokens solve :math:`u = T(u) + f`.
 
     .. math:: u_0 = f = E x, \qquad u_{k+1} = a \, u_k + (1 - a) \, (T(u_k) + f), \qquad y = D u_K
 
-    T is what a stack of transformer layers adds: one step without smoothing *is* the ordinary vision
-    transformer of so many layers. More steps have no more parameters.
+    T(u) is what a stack of transformer layers adds to u: one step without smoothing is the ordinary vision
+    transformer (https://arxiv.org/abs/2010.11929). More steps add no parameters.
 
     Args:
         in_channels: channels of x.
-        out_channels: channels of the answer.
-        dim: axes of the grid: 2 for fields, 3 for volumes, or for space and time.
-        patch: points of a patch along each axis, a number or one for each.
+        out_channels: channels of the output.
+        dim: axes of the grid: 2 for planes, 3 for volumes or for space and time.
+        patch: points of a patch along each axis, a number or one for each axis.
         width: channels of a token.
-        heads: of attention.
-        layers: in T, each with weights of its own.
-        steps: K; with a tolerance, how many at most.
+        heads: number of attention heads.
+        layers: number of layers of T, each with its own weights.
+        steps: K; with a tolerance, the maximum number of steps.
         smoothing: a, at least 0 and below 1.
-        inject: whether every step is given f again; without, T keeps its skip connections.
-        tol: in evaluation, a sample stops when its step is smaller than this part of its state.
-        gradient: how gradients cross the steps in training.
-        periodic: whether the grid closes on itself, in one word or for each axis.
-        homogeneous: whether the problem is the same everywhere. Tokens are not told where they stand then:
-            only distances count, and on a torus the network commutes with shifts by whole patches.
+        inject: whether f is added in every step; if not, T keeps its skip connections.
+        tol: relative tolerance in evaluation: a sample stops when its step is below ``tol |u|``.
+        gradient: gradient rule of the iteration in training.
+        periodic: whether the grid is periodic, a bool or one for each axis.
+        homogeneous: whether the problem is the same everywhere. Then tokens carry no position encoding:
+            only distances matter, and on a torus the network commutes with shifts by whole patches.
 
     Shapes:
         - x: ``(B, in_channels, *S)``, S multiples of the patch

@@ -189,5 +189,5 @@ def test_they_are_built_by_name() -> None:
         Pign(3, 2, dropout=1.0)
     with pytest.raises(ValueError, match="expected a norm 'graph' or 'layer', or None, got 'batch'"):
         GnnStack(3, 2, norm="batch")
-    with pytest.raises(ValueError, match="expected at least one step to be sure of, got steps=0"):
+    with pytest.raises(ValueError, match="expected at least one step, got steps=0"):
         IterGNN(3, 2, steps=0)

@@ -190,8 +190,8 @@ MISTAKES: dict[str, Callable[[], Any]] = {
         field(1, 1, 8, 6)
     ),
     "a field (B, C, *S) on 2 axes, got (1, 1, 8)": lambda: PicardViT(1, 1)(field(1, 1, 8)),
-    "patch in one word, or in one for each of 3 axes": lambda: PicardViT(1, 1, dim=3, patch=[2, 2]),
-    "periodic in one word, or in one for each of 2 axes": lambda: PicardViT(1, 1, periodic=[True]),
+    "one value of patch, or one for each of 3 axes": lambda: PicardViT(1, 1, dim=3, patch=[2, 2]),
+    "one value of periodic, or one for each of 2 axes": lambda: PicardViT(1, 1, periodic=[True]),
     "a patch of at least one point, got 0": lambda: PicardViT(1, 1, patch=0),
     "layers >= 1, got 0": lambda: PicardViT(1, 1, layers=0),
     "heads and width >= 1, got 0 and 64": lambda: PicardViT(1, 1, heads=0),
