@@ -11,10 +11,9 @@ from neuralop_irno.solution import Trajectory
 class CrossEntropyLoss(Loss):
     r"""Cross-entropy of every iterate, read as logits, with classes that are known at some of the points:
 
-    .. math:: L = -\frac{1}{K} \sum_{k=1}^{K} \mathrm{mean}_{told} \sum_c y_c \log \mathrm{softmax}(h_k)_c
+    .. math:: L = -\frac{1}{K} \sum_{k=1}^{K} \mathrm{mean}_{known} \sum_c y_c \log \mathrm{softmax}(h_k)_c
 
-    y is one-hot over the channels, and nan at points without a class, which do not count. ``told`` are the
-    points with a class.
+    y is one-hot over the channels, and nan at points without a known class, which do not count.
 
     Args:
         reduction: over the samples, ``sum`` (neuraloperator's convention) or ``mean``.
