@@ -1,1 +1,1 @@
-"""Anybody's operator, called as it wants to be called."""
+"""Adapters around base operators: neuraloperator's, PyTorch Geometric's, and any other module."""

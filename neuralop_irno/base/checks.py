@@ -1,4 +1,4 @@
-"""What a call of a base may not be given: holes, complex numbers, sets of points as if they were lines."""
+"""Checks of the arguments of a base: NaN, complex numbers, point sets passed as one-dimensional grids."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 def check_finite(field: Tensor, name: str) -> None:
-    """Refuse what is no real field; and, on a CPU, values that are not finite.
+    """Raise if a field is not a dense real tensor or, on a CPU, has values that are not finite.
 
-    An input with holes is an error of the caller; an iterate that blows up is an outcome. On other devices
-    looking would wait for all work that is queued there: holes end up in the answer, and `solve` marks their
-    samples ``NOT_FINITE``. Compiled and exported calls do not look either.
+    A non-finite input is an error of the caller; a diverging iterate is an outcome. On other devices the
+    check would synchronise, and is skipped: non-finite inputs give non-finite answers, which `solve` marks as
+    ``NOT_FINITE``. Compiled and exported calls skip it too.
     """
     if not isinstance(field, Tensor):
         raise TypeError(expected(f"{name} as a tensor", type(field).__name__, f"torch.as_tensor({name})"))
@@ -27,7 +27,7 @@ def check_finite(field: Tensor, name: str) -> None:
     if field.is_complex():
         hint = f"torch.view_as_real({name}), the two parts as channels"
         raise TypeError(expected(f"{name} in real numbers", field.dtype, hint))
-    if field.is_floating_point() and field.dtype.itemsize < 2:  # torch computes nothing in them
+    if field.is_floating_point() and field.dtype.itemsize < 2:  # torch has no arithmetic for 8-bit floats
         raise TypeError(expected(f"{name} in 16 bits or more", field.dtype, f"{name}.float()"))
     if torch.compiler.is_compiling() or field.device.type != "cpu":
         return
@@ -39,17 +39,17 @@ def check_finite(field: Tensor, name: str) -> None:
 
 
 def refuse_points(module: nn.Module, x: Tensor, h: Tensor, channels: str, given: Sequence[Any]) -> None:
-    """Refuse a set of points ``(B, N, C)``, which would be refined as if it were a line of N grid points.
+    """Refuse a set of points ``(B, N, C)``, which would be refined as a one-dimensional grid of N points.
 
-    On one axis these are signs of a set: coordinates of two or three numbers for each point beside another
-    argument for each point; an answer with the x's N where its channels were said to be; a network whose
-    layers act on single points, or on all of them without an order.
+    With one axis, these indicate a set: coordinates of two or three numbers per point together with another
+    argument per point; an answer with the N of x on its channel axis; a network whose layers act on single
+    points, or on all of them without an order.
 
     Args:
         module: the base.
         x: the input, laid out like h.
         h: the answer, channels first.
-        channels: where the base has its own.
+        channels: channel axis of the base, ``first`` or ``last``.
         given: all arguments of the call.
     """
     if h.dim() != 3:
@@ -63,12 +63,12 @@ def refuse_points(module: nn.Module, x: Tensor, h: Tensor, channels: str, given:
     else:
         a_set = located or (x.shape[1] == number > max(x.shape[2], h.shape[2]) and x.shape[2] != h.shape[2])
     if a_set:
-        hint = "a base called with x (N, C), pos and batch; or a function around it, if they are a line"
+        hint = "a base called with x (N, C), pos and batch; or a function around it, for a line"
         raise ValueError(expected("a field on a grid", f"one on a set of {number} points, (B, N, C)", hint))
 
 
 def unordered(module: nn.Module, number: int) -> bool:
-    """Whether linear layers are all that a module has along an axis of so many points."""
+    """Whether a module has linear layers but no layer for an ordered axis of ``number`` points."""
     parts = list(module.modules())
     tensors = [*module.parameters(), *module.buffers()]
     along = any(isinstance(p, CONVOLUTIONS) and max(p.kernel_size) > 1 for p in parts)
@@ -87,9 +87,9 @@ def graph_among(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
 
 
 def refuse_graphs(module: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-    """Refuse a graph for a base that is called as one on a grid: nothing in it shows that it takes graphs."""
+    """Refuse a graph for a base on grids, which was not recognised as a graph network."""
     if graph_among(args, kwargs) is not None or kwargs.get("edge_index") is not None:
         kind = type(module).__name__.strip("_")
-        got = f"a graph for a base ({kind}) in which nothing shows that it takes one"
+        got = f"a graph for a base ({kind}) that does not name edge_index, pos or batch"
         hint = "OnGraphs(base) of neuralop_irno.base.pyg as the base"
         raise TypeError(expected("a field on a grid", got, hint))

@@ -1,4 +1,4 @@
-"""A base from the files that neuraloperator itself writes, without running what is in them."""
+"""Load a base from neuraloperator's own files without running code in them."""
 
 from __future__ import annotations
 
@@ -18,28 +18,27 @@ from neuralop_irno.persistence import CACHE
 from neuralop_irno.registry import MODELS, parameters_of
 
 HARMLESS = (nn.functional.gelu, nn.functional.relu, nn.functional.silu, nn.functional.tanh)
-"""Functions that neuraloperator's metadata mention, and whose call can do no harm."""
+"""Functions that neuraloperator's metadata refer to and that are safe to call."""
 
 
 UNREADABLE = (
     RuntimeError, pickle.UnpicklingError, EOFError, OSError, TypeError, AttributeError, LookupError,
     ArithmeticError,
 )  # fmt: skip
-"""What torch raises on damaged files, beside errors that this module raises itself."""
+"""Errors that torch raises on damaged files."""
 
 
 def load_base(folder: str | os.PathLike[str], name: str, trusted: bool = False) -> nn.Module:
-    """A model from ``<name>_state_dict.pt`` and ``<name>_metadata.pkl``.
+    """Build a model from ``<name>_state_dict.pt`` and ``<name>_metadata.pkl``.
 
-    Both files are pickles, which can hold any code. They are read by torch's restricted unpickler,
-    which builds tensors and plain data, and may in addition name neuraloperator's own layers and four
-    activation functions, since neuraloperator's metadata do. A file that names anything else is
-    refused, unless it is trusted.
+    Both files are pickles, which can contain code. They are read by torch's restricted unpickler, which
+    builds tensors and plain data; here it also accepts neuraloperator's layers and four activation functions,
+    which neuraloperator's metadata contain. Files with other objects are refused, unless trusted.
 
     Args:
-        folder: where the files are.
-        name: what they begin with: ``model`` or ``best_model`` where neuraloperator's Trainer wrote them.
-        trusted: unpickle whatever the files hold. Only for files whose origin you know.
+        folder: the folder of the files.
+        name: the start of their names; neuraloperator's Trainer writes ``model`` or ``best_model``.
+        trusted: unpickle all objects. Only for files from a source you trust.
     """
     metadata = _read(Path(folder) / f"{name}_metadata.pkl", trusted)
     state = _read(Path(folder) / f"{name}_state_dict.pt", trusted)
@@ -47,14 +46,22 @@ def load_base(folder: str | os.PathLike[str], name: str, trusted: bool = False) 
     arch, args = metadata.pop("_name", None), metadata.pop("args", ())
     if not isinstance(arch, str):
         raise ValueError(
-            expected("what neuraloperator writes about a model", f"{sorted(metadata)}", "another name")
+            expected(
+                f"the metadata of a neuraloperator model in {name}_metadata.pkl",
+                f"{sorted(metadata)}",
+                "the name that neuraloperator saved the model under",
+            )
         )
-    if CACHE in metadata:  # a model that is read from a file makes no folder
+    if CACHE in metadata:  # a model read from a file must not create folders
         raise ValueError(
-            expected(f"no {CACHE} folder in {name}_metadata.pkl", f"{metadata[CACHE]}", "another file")
+            expected(
+                f"no {CACHE} folder in {name}_metadata.pkl",
+                f"{metadata[CACHE]}",
+                f"a model saved without {CACHE}",
+            )
         )
     constructor = MODELS.lookup(arch.lower())
-    # neuraloperator records the default of an argument that was passed by position, beside the argument.
+    # For arguments passed by position, neuraloperator also records their defaults by name: drop these.
     by_position = list(parameters_of(constructor))[: len(args)]
     named = {key: value for key, value in metadata.items() if key not in by_position}
     model: nn.Module = constructor(*args, **named)
@@ -64,7 +71,8 @@ def load_base(folder: str | os.PathLike[str], name: str, trusted: bool = False) 
 
 def _read(path: Path, trusted: bool) -> dict[str, Any]:
     if not path.is_file():
-        raise FileNotFoundError(expected("a file of neuraloperator's", f"no {path}", "another name"))
+        hint = "the folder and the name that neuraloperator saved the model under"
+        raise FileNotFoundError(expected("a file of neuraloperator's", f"no {path}", hint))
     broken = expected(
         f"a whole file {path.name}, as torch.save writes it",
         "one that is cut short or of another kind",
@@ -105,5 +113,5 @@ def _harmless(word: str) -> bool:
 
 def _resolve(word: str) -> Any:
     module, _, name = word.rpartition(".")
-    # Not imported: a module runs code when it is.
+    # Not imported: importing a module runs its code.
     return getattr(sys.modules.get(module), name, None)

@@ -1,8 +1,8 @@
-"""Train one part of a model, and leave the rest as it is, to the last bit.
+"""Train one part of a model; the rest stays bit-identical.
 
-The last spectral layer of an FNO decides which waves its answer is made of. With everything before it
-frozen its inputs never change, so that a few updates of it, in a norm that suits the equation, often gain
-what many updates of the whole model do not.
+The last spectral layer of an FNO sets the waves of its answer. With all layers before it frozen its inputs do
+not change, so that a few updates of it, in a norm that fits the equation, often gain more than many updates
+of the whole model. Paper: https://arxiv.org/abs/2405.17211.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ def last_spectral_layer(model: nn.Module) -> nn.Module:
 
 
 def train_only(model: Model, part: nn.Module) -> Model:
-    """Freeze all of a model but one part; any trainer then trains that part alone.
+    """Freeze all of a model except one part, so that any trainer trains only that part.
 
-    Before refinement, train the model itself. Together with refinement, wrap it with
-    ``freeze_base=False``: the correction and the part then train, and nothing else.
+    Use it before refinement, or wrap the model with ``freeze_base=False`` to train the correction and the
+    part together.
 
     Args:
-        model: changed in place.
-        part: a module inside it, as `last_spectral_layer` finds.
+        model: the model; modified in place.
+        part: a module inside it, for example `last_spectral_layer`.
 
     Returns:
         the model.

@@ -1,4 +1,4 @@
-"""neuraloperator's models, called each in its own way."""
+"""Adapters for neuraloperator's models."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ from neuralop_irno.precision import at_least_float32, require_dtype
 
 
 class NeuralOperator(BaseOperator):
-    """A model of neuraloperator's on a grid: FNO, TFNO, UNO, CODANO and their kin."""
+    """A neuraloperator model on grids: FNO, TFNO, UNO, CODANO and similar ones."""
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The base's own answer.
 
-        These models take fields in the precision of their weights. Looking beforehand keeps what they cache
-        (``_grid``) as it is; after a failed call in float64 they would take no float32 either.
+        These models take fields in the precision of their weights. This is checked before the call: a failed
+        call in float64 would leave float64 in their cache (``_grid``), and later float32 calls would fail.
         """
         require_dtype(self.module, {"x": self.input_of(args, kwargs)}, "base")
         return super().forward(*args, **kwargs)
 
     def accepted(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        """The arguments named in the signature; these models warn of every other one."""
+        """The arguments named in the signature; these models warn about all others."""
         named = signature_of(self.module).parameters
         return {key: value for key, value in kwargs.items() if key in named}
 
@@ -51,7 +51,7 @@ class NeuralOperator(BaseOperator):
 
 
 class WithBand(NeuralOperator):
-    """UQNO: the solution is refined; the band around it is passed on as the base computed it."""
+    """UQNO: the solution is refined; its uncertainty band is returned unchanged."""
 
     def _split(self, answer: Any) -> tuple[Tensor, tuple[Any, ...] | None]:
         if isinstance(answer, Tensor):
@@ -75,8 +75,8 @@ class WithBand(NeuralOperator):
 class OnPoints(NeuralOperator):
     """GINO and FNOGNO: from values on points or a grid to values on points, channels last.
 
-    The geometry is shared by the batch. The input is carried to the output points, unless it is
-    there already, by the inverse squared distance to its three nearest points.
+    The batch shares one geometry. If input and output points differ, the input is interpolated to the output
+    points from its three nearest points, weighted by inverse squared distance.
     """
 
     def problem(
@@ -114,7 +114,7 @@ class OnPoints(NeuralOperator):
         return BaseCall(x, as_field(field), domain, as_field, as_answer)
 
     def _geometry(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
-        """Input values ``(.., C)``, the points they sit on ``(n, d)``, and the output points ``(q, d)``."""
+        """Input values ``(.., C)``, their points ``(n, d)``, and the output points ``(q, d)``."""
         call = self._bound(args, kwargs)
         if isinstance(unwrapped(self.module), GINO):
             values, source, target = call.get("x"), call["input_geom"], call["output_queries"]
@@ -132,7 +132,7 @@ class OnPoints(NeuralOperator):
         return values, source.reshape(-1, dim), target.reshape(-1, dim)
 
     def _bound(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The arguments by name; an error where the geometry is not among them."""
+        """The arguments by name; raises TypeError if required ones (the geometry) are missing."""
         signature = signature_of(self.module)
         call = bound_to(signature, args, self.accepted(kwargs))
         needed = [
@@ -150,7 +150,7 @@ class OnPoints(NeuralOperator):
 
 
 def sizes_of(module: nn.Module) -> ModelSpec:
-    """Channels and dimensions of a neuraloperator model, wherever it keeps them."""
+    """Channels and dimensions of a neuraloperator model, from its attributes or recorded arguments."""
     module = unwrapped(module)
     if isinstance(module, UQNO):
         return sizes_of(module.base_model)
@@ -168,12 +168,12 @@ def sizes_of(module: nn.Module) -> ModelSpec:
 def wrap_operator(
     model: nn.Module | Callable[..., Any], frozen: bool = True, channels: str = "first"
 ) -> BaseOperator:
-    """The adapter that knows how to call this model.
+    """The adapter for a model, chosen by its class and signature.
 
     Args:
         model: a neuraloperator model, any other module, or a callable.
-        frozen: no gradients, and evaluation mode always.
-        channels: where a model on a grid keeps its channels, ``first`` or ``last``.
+        frozen: without gradients and always in evaluation mode.
+        channels: channel axis of a model on grids, ``first`` or ``last``.
     """
     if isinstance(model, BaseOperator):
         return model

@@ -1,6 +1,6 @@
-"""The base operator: anybody's model, called as it wants to be called, and not touched.
+"""Adapter around an arbitrary model: arguments are matched to its signature; its weights are not modified.
 
-An adapter turns one call into a `BaseCall`, the only thing that the iteration needs to know.
+An adapter converts a call to a `BaseCall`, which contains all that the iteration needs.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class BaseCall:
     Attributes:
         x: the input, on the domain of h.
         start: the base's answer h_0, in float32 or better.
-        domain: where both live.
-        as_field: lays out something that looks like the base's answer (a target, say) like h.
-        as_answer: the way back: what the base would have returned.
+        domain: the domain of both.
+        as_field: converts a tensor in the layout of the base's answer (for example a target) to that of h.
+        as_answer: the inverse: from a state to what the base would have returned.
     """
 
     x: Tensor
@@ -42,7 +42,7 @@ class BaseCall:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """What a model says of itself; None where it says nothing.
+    """Channels and dimensions stated by a model; None if not stated.
 
     Attributes:
         in_channels: channels of x.
@@ -60,12 +60,12 @@ class BaseOperator(nn.Module):
 
     Args:
         module: the model.
-        frozen: no gradients, and evaluation mode whatever `train` says.
+        frozen: without gradients, and in evaluation mode also after ``train()``.
         channels: ``first`` for ``(B, C, *S)``, ``last`` for ``(B, *S, C)``; both for x and the answer.
     """
 
     READS: ClassVar[frozenset[str]] = frozenset()
-    """Keyword arguments that the adapter itself reads, besides those of the module."""
+    """Keyword arguments that the adapter reads in addition to those of the module."""
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class BaseOperator(nn.Module):
         self.freeze(frozen)
 
     def freeze(self, frozen: bool) -> None:
-        """Freeze the module, or let those of its weights train that trained when it was wrapped."""
+        """Freeze the module, or unfreeze the weights that required a gradient when it was wrapped."""
         if frozen == self.frozen:
             return
         self.frozen = frozen
@@ -94,15 +94,15 @@ class BaseOperator(nn.Module):
         self.module.train(self.training and not frozen)
 
     def train(self, mode: bool = True) -> BaseOperator:
-        """A frozen base stays in evaluation mode, so that its buffers stay what they are."""
+        """A frozen base stays in evaluation mode, so that its buffers do not change."""
         return super().train(mode and not self.frozen)
 
     def sizes(self) -> ModelSpec:
-        """What the module says of its channels and dimensions."""
+        """The channels and dimensions that the module states."""
         return stated_sizes(self.module)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """The base's own answer; arguments that its signature does not take are left out."""
+        """The base's own answer; arguments that are not in its signature are left out."""
         given, accepted = self._call(args, kwargs)
         try:
             return self.module(*given, **accepted)
@@ -114,7 +114,7 @@ class BaseOperator(nn.Module):
             raise
 
     def _explain(self, x: Tensor, error: Exception) -> None:
-        """Say why the base could not take x, where its own sizes tell; looked at only after it failed."""
+        """Raise ValueError if x does not have the channels or axes of the base; called after it failed."""
         sizes = self.sizes()
         axes = x.dim() - 2 if sizes.dim is None else sizes.dim
         channels = x.shape[1 if self.channels == "first" else -1] if x.dim() > 1 else None
@@ -124,7 +124,7 @@ class BaseOperator(nn.Module):
         raise ValueError(expected(wanted, tuple(x.shape), "data that fit the base")) from error
 
     def accepted(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        """Those of the keyword arguments that the module's signature takes."""
+        """The keyword arguments that are in the module's signature."""
         parameters = signature_of(self.module).parameters.values()
         if any(p.kind is p.VAR_KEYWORD for p in parameters):
             return dict(kwargs)
@@ -132,9 +132,9 @@ class BaseOperator(nn.Module):
         return {key: value for key, value in kwargs.items() if key in names}
 
     def unknown(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[str]:
-        """The names of the keyword arguments that neither the module nor the adapter reads."""
+        """The names of the given keyword arguments that neither the module nor the adapter reads."""
         read = self._call(tuple(args), kwargs)[1].keys() | self.READS
-        # A module of torch's whose first parameter has another name is given x by position.
+        # x is passed by position if the module's first parameter has another name, as in torch.nn.
         return [key for key in kwargs if key not in read and not (key == "x" and not args)]
 
     def names(self) -> set[str]:
@@ -150,20 +150,22 @@ class BaseOperator(nn.Module):
         start: Tensor | None = None,
         periodic: Sequence[bool] | None = None,
     ) -> BaseCall:
-        """Lay a call out for the iteration.
+        """Convert a call to a `BaseCall`.
 
         Args:
-            args: what the caller passed by position.
-            kwargs: what the caller passed by keyword.
-            start: an answer to start from, in place of the base's own.
-            periodic: which axes close on themselves, should x have to be carried to another grid.
+            args: positional arguments of the call.
+            kwargs: keyword arguments of the call.
+            start: an answer to start from; by default the base is called.
+            periodic: which axes are periodic, used if x has to be interpolated to the grid of the answer.
         """
         refuse_graphs(self.module, args, kwargs)
         x = self.input_of(args, kwargs)
         check_finite(x, "x")
         if 0 in x.shape[1:]:
             raise ValueError(
-                expected("x with a channel and a point on each axis", tuple(x.shape), "other data")
+                expected(
+                    "x with a channel and a point on each axis", tuple(x.shape), "data with no empty axis"
+                )
             )
         if start is not None:
             check_finite(start, "start")
@@ -190,11 +192,11 @@ class BaseOperator(nn.Module):
         return BaseCall(in_state_dtype(x, h), h, GridDomain.of(h), self.as_field, as_answer)
 
     def carried(self, x: Tensor, shape: Sequence[int], periodic: Sequence[bool] | None) -> Tensor:
-        """x, where it lives on another grid than the answer, on the answer's."""
+        """x interpolated to the grid of the answer, if its own differs."""
         return resample(x, shape, periodic or [False] * len(shape))
 
     def as_field(self, tensor: Tensor) -> Tensor:
-        """Channels first."""
+        """The tensor with channels first."""
         if tensor.dim() < 3:
             raise ValueError(
                 expected("a field (B, C, n, ...) or (B, n, ..., C)", tuple(tensor.shape), "x[None]")
@@ -202,10 +204,10 @@ class BaseOperator(nn.Module):
         return tensor if self.channels == "first" else tensor.movedim(-1, 1)
 
     def input_of(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor:
-        """The input field among the arguments: the one called x, or the first that the module takes."""
+        """The input field: the argument ``x``, else the first tensor that the module takes."""
         given, accepted = self._call(args, kwargs)
         bound = bound_to(signature_of(self.module), given, accepted)
-        # A signature with * or ** binds tuples and dicts: what they hold comes last.
+        # Signatures with * or ** bind tuples and dicts; their entries are tried last.
         for value in (bound.get("x"), accepted.get("x"), *bound.values(), *given, *accepted.values()):
             if isinstance(value, Tensor):
                 return value
@@ -216,10 +218,10 @@ class BaseOperator(nn.Module):
     def _call(
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """The arguments as the module takes them."""
+        """The positional and keyword arguments to call the module with."""
         accepted = self.accepted(kwargs)
         if not args and "x" in kwargs and "x" not in accepted:
-            args = (kwargs["x"],)  # a module of torch's, say, whose first parameter has another name
+            args = (kwargs["x"],)  # the first parameter has another name, as in torch.nn
         return args, accepted
 
     def _split(self, answer: Any) -> tuple[Tensor, tuple[Any, ...] | None]:
@@ -246,23 +248,23 @@ class _Function(nn.Module):
 
 
 def real_among(kwargs: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The tensors of real numbers among keyword arguments; those of whole numbers are indices, say."""
+    """The floating-point tensors among keyword arguments."""
     return {k: v for k, v in kwargs.items() if isinstance(v, Tensor) and v.is_floating_point()}
 
 
 def bound_to(
     signature: inspect.Signature, args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> Mapping[str, Any]:
-    """The arguments of a call by the names of a signature, which may want more."""
+    """The arguments of a call by the names of a signature; required ones may be missing."""
     try:
         return signature.bind_partial(*args, **kwargs).arguments
     except TypeError as error:
         wanted, got = f"arguments that fit {signature}, of the base", f"a call with {error}"
-        raise TypeError(expected(wanted, got, "keywords")) from error
+        raise TypeError(expected(wanted, got, "keyword arguments")) from error
 
 
 def unwrapped(module: nn.Module) -> nn.Module:
-    """The module inside compiled, data-parallel and averaging wrappers, whose signatures say nothing."""
+    """The module inside compiled, data-parallel and averaging wrappers, whose signatures are generic."""
     inner = getattr(module, "_orig_mod", None)
     if inner is None and type(module).__module__.startswith("torch."):
         inner = getattr(module, "module", None)
@@ -277,21 +279,21 @@ def signature_of(module: nn.Module) -> inspect.Signature:
         if isinstance(call, MethodType) and call.__self__ is module:
             return _signature_of_method(call.__func__)
         return inspect.signature(call)
-    except ValueError:  # functions and modules that are no Python (torch.sin, a traced model) have none
+    except ValueError:  # torch.sin or a traced model have no Python signature
         return inspect.signature(lambda *args: args)
 
 
-@lru_cache(maxsize=256)  # a rollout asks at every step, and this would be a fifth of all that it does there
+@lru_cache(maxsize=256)  # read at every step of a rollout: uncached it takes a fifth of the time
 def _signature_of_method(method: Callable[..., Any]) -> inspect.Signature:
     signature = inspect.signature(method)
     return signature.replace(parameters=list(signature.parameters.values())[1:])
 
 
 def stated_sizes(module: nn.Module) -> ModelSpec:
-    """Channels and dimensions, as far as a module carries them as attributes."""
+    """Channels and dimensions from the attributes of a module."""
     module = unwrapped(module)
     own = getattr(module, "sizes", None)
-    if isinstance(own, ModelSpec):  # a refiner, whose base and user agreed on them
+    if isinstance(own, ModelSpec):  # a refiner, which has them from its base and its arguments
         return own
 
     def number(name: str) -> int | None:
@@ -304,11 +306,11 @@ def stated_sizes(module: nn.Module) -> ModelSpec:
 def _dimension(module: nn.Module) -> int | None:
     parts = list(module.modules())
     stated = [n for n in (getattr(part, "n_dim", None) for part in parts) if isinstance(n, int)]
-    # A kernel of one point is often a pointwise map of a flattened field, and says nothing.
+    # Kernels of one point are skipped: often they act on a flattened field.
     kernels = [len(p.kernel_size) for p in parts if isinstance(p, CONVOLUTIONS) and max(p.kernel_size) > 1]
     return next(iter([*stated, *kernels]), None)
 
 
 def in_state_dtype(x: Tensor, h: Tensor) -> Tensor:
-    """x as the correction gets it: in the precision of h, unless it holds no real numbers."""
+    """x in the precision of h if it is floating point, else unchanged."""
     return x.to(h.dtype) if x.is_floating_point() else x

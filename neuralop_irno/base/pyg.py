@@ -1,7 +1,7 @@
-"""Graph networks of PyTorch Geometric, called with a graph or with its parts.
+"""Adapter for graph networks of PyTorch Geometric, called with a graph or with its parts.
 
-A graph is known by its class and a network by what it is made of: PyTorch Geometric is imported by those
-who use it, and not by this package.
+Graphs and networks are recognised by the module names of their classes, so that this module does not import
+PyTorch Geometric.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from neuralop_irno.precision import at_least_float32, explain_failure
 
 
 class OnGraphs(BaseOperator):
-    """A network on graphs, called as it wants to be called: ``model(data)`` or ``model(x, edge_index, ..)``.
+    """A network on graphs, called as ``model(data)`` or ``model(x, edge_index, ..)`` by its signature.
 
-    Where the network takes the parts and the caller has the whole, it is given the parts by their names.
-    A network that takes the whole gets a shallow copy, since some write into it.
+    A graph is passed by its parts to a network whose signature names them, and otherwise as a shallow copy,
+    since some networks write into it.
 
     Shapes:
-        - the answer: ``(N, C)``, N counting the nodes of all graphs
+        - the answer: ``(N, C)``, with N the nodes of all graphs
     """
 
     READS: ClassVar[frozenset[str]] = frozenset({"x", *PARTS})
@@ -69,7 +69,7 @@ class OnGraphs(BaseOperator):
         return self.module(**self.accepted({**parts, **kwargs}))
 
     def accepted(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        """The arguments that the network reads: attributes of edges only where it was built for them."""
+        """The arguments that the network reads; ``edge_attr`` only if it was built with ``edge_dim``."""
         taken = super().accepted(kwargs)
         if not reads_edge_attr(unwrapped(self.module)):
             taken.pop("edge_attr", None)
@@ -92,14 +92,14 @@ class OnGraphs(BaseOperator):
                 expected(
                     f"an answer of shape ({len(x)}, C), a row for each node",
                     tuple(field.shape),
-                    "a base whose head answers for nodes",
+                    "a base that returns one row per node",
                 )
             )
         h = at_least_float32(field)
         return BaseCall(in_state_dtype(x, h), h, domain, _as_it_is, _as_it_is)
 
     def _found(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
-        """What a call says of its graph, by name."""
+        """The parts of the graph of a call, by name."""
         graph = graph_among(args, kwargs)
         if graph is not None:
             return {**graph.to_dict(), **kwargs}
@@ -107,12 +107,12 @@ class OnGraphs(BaseOperator):
         return {**kwargs, **bound}
 
     def _inputs(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Tensor, GraphDomain]:
-        """What each node is given, the coordinates where that is nothing, and where the nodes are."""
+        """The input of each node (its coordinates if there is no x), and the domain."""
         graph, found = graph_among(args, kwargs), self._found(args, kwargs)
         x = found.get("x")
         x = found.get("pos") if x is None else x
         edge_index = found.get("edge_index")
-        # A network on points finds its own edges.
+        # A network that takes ``pos`` builds its own edges.
         edges_needed = "pos" not in signature_of(self.module).parameters
         if not isinstance(x, Tensor) or (edges_needed and not isinstance(edge_index, Tensor)):
             missing = "x" if not isinstance(x, Tensor) else "edge_index"
@@ -125,7 +125,7 @@ class OnGraphs(BaseOperator):
 
 
 def is_graph_network(model: Any) -> bool:
-    """Whether a model is made of PyTorch Geometric's parts, or asks for edges or points by name."""
+    """Whether a model contains modules of PyTorch Geometric, or its signature names edges or points."""
     if not isinstance(model, nn.Module):
         return False
     if takes_parts(model):
@@ -138,13 +138,13 @@ def is_graph_network(model: Any) -> bool:
 
 
 def takes_parts(network: nn.Module) -> bool:
-    """Whether a network asks for the edges or the points of a graph by name."""
+    """Whether the network's signature names ``edge_index``, or ``pos`` and ``batch``."""
     names = signature_of(network).parameters.keys()
     return "edge_index" in names or {"pos", "batch"} <= names
 
 
 def collate_graphs(graphs: Sequence[Any]) -> dict[str, Any]:
-    """Graphs of any sizes as one, and the graph of each node under ``batch``: what PyG's loader yields."""
+    """Join graphs into one dict as PyG's loader does; ``batch`` is the graph of each node."""
     from torch_geometric.data import Batch
 
     joined: dict[str, Any] = Batch.from_data_list(list(graphs)).to_dict()

@@ -1,4 +1,4 @@
-"""Bases that answer on a finer grid than x: what the correction sees of x there."""
+"""Adapter for bases that answer on a finer grid than x."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from neuralop_irno.base.operator import BaseOperator
 class SuperResolution(BaseOperator):
     """A base whose x is a coarse image of its answer.
 
-    The base gets x as it is; the correction gets it on the grid of the answer, by bicubic interpolation. A
-    coarse point stands in the middle of the cells that it was made of, so that nothing away from the edges
-    depends on where the edges are: on a crop, the correction sees what it sees on the whole field. Lined up
-    by their ends, as `BaseOperator` carries x, grids of different size would be stretched differently.
+    The base gets x unchanged; the correction gets x interpolated bicubically to the grid of the answer. A
+    coarse point is placed at the centre of its fine cells, so that away from the edges the correction gets
+    the same x on a crop as on the whole field. `BaseOperator` aligns the end points instead, which stretches
+    grids of different sizes differently.
 
     Shapes:
         - x: ``(B, C, H, W)``; the base's answer: ``(B, C', s H, s W)``
