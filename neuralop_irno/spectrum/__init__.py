@@ -1,1 +1,1 @@
-"""Spectra of fields: coefficients, frequencies, multiplicities."""
+"""Spectra of fields on grids, meshes and graphs."""

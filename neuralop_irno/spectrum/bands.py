@@ -1,4 +1,4 @@
-"""Smooth bands of frequencies: neighbours share what lies between their centres."""
+"""Smooth, overlapping frequency bands."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ ABOVE = torch.tensor([1.25, 1.5, 2.0], dtype=torch.float64)
 
 
 def band_windows(frequency: Tensor, centres: Tensor) -> Tensor:
-    r"""The share of each band in the energy at a frequency; over the bands the shares sum to 1.
+    r"""The share of each band in the energy at a frequency; the shares of all bands sum to 1.
 
     .. math:: g_b(w) = \cos^2 \frac{\pi}{2} s\Big( \frac{w - c_b}{c_{b+1} - c_b} \Big)
               \qquad s(x) = x^3 (10 - 15 x + 6 x^2)
 
-    from the centre to the next one, and likewise below; the first band has all below its centre, the
-    last all above. Smooth, because a mode that moves a little as the mesh does must not jump from one
-    band to the next, and because what is smooth a polynomial follows.
+    from its centre to the next one, and likewise below; the first band includes all frequencies below its
+    centre, the last all above. The windows are smooth so that a mode does not jump between bands when the
+    mesh changes a little, and so that polynomials approximate them.
 
     Shapes:
         - frequency: any
@@ -46,7 +46,7 @@ def band_windows(frequency: Tensor, centres: Tensor) -> Tensor:
 
 
 def band_centres(centres: Sequence[float]) -> Tensor:
-    """Centres as a tensor, checked.
+    """Band centres as a float64 tensor; raises ValueError if they do not ascend from 0 or above.
 
     Example:
         >>> band_centres([0, 0.5, 1])
@@ -61,7 +61,7 @@ def band_centres(centres: Sequence[float]) -> Tensor:
 
 
 def even_bands(count: int) -> Tensor:
-    """Centres of so many bands from 0 to the Nyquist frequency, and of three above, where corners are.
+    """Centres of ``count`` bands from 0 to the Nyquist frequency, and of three above it, for corner modes.
 
     Example:
         >>> even_bands(3)
@@ -71,7 +71,7 @@ def even_bands(count: int) -> Tensor:
 
 
 def members(batch: Tensor | None, sizes: Sequence[int], device: torch.device | str) -> list[Tensor]:
-    """The rows of each sample in a batch of graphs of known sizes.
+    """The rows of each graph in a batch; raises ValueError if the graphs do not have the given sizes.
 
     Example:
         >>> members(torch.tensor([0, 1, 0]), [2, 1], "cpu")
@@ -88,6 +88,8 @@ def members(batch: Tensor | None, sizes: Sequence[int], device: torch.device | s
 
 
 def check_nodes(field: Tensor, nodes: int) -> None:
-    """Raise where a field does not have a row for each node."""
+    """Raise ValueError if a field does not have one row per node."""
     if field.dim() != 2 or len(field) != nodes:
-        raise ValueError(expected(f"a field ({nodes}, C)", tuple(field.shape), "the graph it lives on"))
+        raise ValueError(
+            expected(f"a field ({nodes}, C)", tuple(field.shape), "the spectrum of its own graph")
+        )

@@ -1,4 +1,4 @@
-"""Band energies by polynomials of the Laplacian: no eigenvectors, work linear in the edges."""
+"""Band energies by Chebyshev polynomials of the Laplacian: no eigenvectors, cost linear in the edges."""
 
 from __future__ import annotations
 
@@ -19,28 +19,29 @@ from neuralop_irno.spectrum.spectrum import HIGHEST, Spectrum
 
 
 class ChebyshevBands(Spectrum):
-    r"""Bands in place of waves, for a batch of graphs of any size: a line is a band, at its centre.
+    r"""The energies of smooth bands, for a batch of graphs of any size. Each line is a band.
 
     .. math:: E_b = u^T g_b(A) u = \sum_{n=0}^{2p} a_{bn} \, u^T T_n(X) u \qquad X = 2 A / \lambda_{max} - 1
 
     with the windows g_b of `band_windows`. Because :math:`2 T_n^2 = T_{2n} + T_0`, p products with the matrix
     give polynomials of degree 2 p, for all bands at once. The polynomials are nowhere negative and sum
-    to 1: so do the energies.
+    to 1, so that the energies are not negative and sum to the mean square. Similar filters:
+    https://arxiv.org/abs/0912.3848.
 
-    A polynomial of order p cannot tell apart what lies closer than :math:`(\pi / p)^2 / 4` of the spectrum
-    at its low end. Bands narrower than that are refused, unless the low end is given: then its modes
-    are taken out of the field and weighed exactly, and polynomials serve above them only.
+    A polynomial of order p does not resolve differences below :math:`(\pi / p)^2 / 4` of the spectrum at its
+    low end. Narrower bands are refused, unless ``below`` is given: its modes are removed from the field and
+    their energies computed exactly, and the polynomials are used for the rest.
 
     Args:
         laplacians: one for each graph.
-        centres: of the bands, relative to the Nyquist frequency, ascending from 0.
-        order: p, how many products with the matrix.
+        centres: centres of the bands, relative to the Nyquist frequency, ascending from 0.
+        order: p, the number of products with the matrix.
         below: the low modes of each graph, from `eigenpairs`.
-        batch: for each node the graph that it belongs to, ``(N,)``; by default one after the other.
-        device: where the spectrum lives.
+        batch: the graph of each node, ``(N,)``; by default the graphs follow each other.
+        device: the device of the spectrum.
 
     Attributes:
-        resolved: the lowest frequency above 0 that the order tells from 0, of each graph.
+        resolved: the lowest frequency above 0 that the order resolves, for each graph.
 
     Shapes:
         - field: ``(N, C)``
@@ -93,10 +94,10 @@ class ChebyshevBands(Spectrum):
         self.matrix = _recurrence(laplacians, tops, self.rows, device)
 
     def mean_power(self, exponent: Tensor) -> Tensor:
-        """From the mean of the squared frequencies, which the diagonal knows: exact for 2, above for less."""
+        """Computed from the mean squared frequency: exact for exponent 2, an upper bound for smaller ones."""
         return self._mean_square ** (exponent / 2)
 
-    # Sparse products are opaque to the compiler: it calls this as it stands and compiles what is around.
+    # torch.compile cannot trace sparse products: it calls this uncompiled.
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def energies(self, field: Tensor) -> Tensor:
         """The mean square of a field in each band, ``(samples, C, bands)``."""
@@ -107,11 +108,11 @@ class ChebyshevBands(Spectrum):
             exact, values = self._take_low_end(values)
             moments = self._moments(values)
             above = torch.einsum("scn,sbn->scb", moments, self.polynomials.to(moments.dtype))
-        # The polynomials are not negative; the last bits of a sum can be.
+        # The polynomials are not negative; by rounding, sums can be.
         return above.clamp(min=0).to(values.dtype) + exact
 
     def _take_low_end(self, values: Tensor) -> tuple[Tensor, Tensor]:
-        """The energies of the modes that are known, and the field without those modes."""
+        """The energies of the modes in ``below``, and the field without these modes."""
         exact = values.new_zeros(len(self.rows), values.shape[1], len(self.centres))
         if not self._low:
             return exact, values
@@ -137,7 +138,7 @@ class ChebyshevBands(Spectrum):
         return torch.stack(moments, -1)
 
     def _sums(self, a: Tensor, b: Tensor) -> Tensor:
-        """Inner products per graph and channel, in double precision: moments cancel each other."""
+        """Inner products per graph and channel, in double precision, since moments cancel each other."""
         if len(self.rows) == 1:
             return (a * b).sum(0, keepdim=True).double()
         total = torch.zeros(len(self.rows), a.shape[1], dtype=torch.float64, device=a.device)
@@ -145,13 +146,13 @@ class ChebyshevBands(Spectrum):
 
 
 def _mean_square(laplacian: Laplacian) -> float:
-    """Of the frequencies: the trace, but for what slivers put into it."""
+    """The mean squared frequency, from the trace; entries of slivers are clipped at ``HIGHEST``."""
     squares = laplacian.symmetric.diagonal() / laplacian.nyquist**2
     return float(squares.clip(max=HIGHEST**2).mean()) if len(squares) else 0.0
 
 
 def _low_end(pairs: Eigenpairs, centres: Tensor) -> tuple[Tensor, Tensor, float]:
-    """Orthonormal vectors of the low modes, their shares in the bands, and the frequency they reach to."""
+    """Orthonormal vectors of the low modes, their shares in the bands, and their highest frequency."""
     vectors = torch.from_numpy(pairs.vectors[:, : pairs.low] * np.sqrt(pairs.mass)[:, None])
     frequency = torch.from_numpy(np.sqrt(pairs.values[: pairs.low]) / pairs.nyquist).to(centres.device)
     reach = float(frequency[-1]) if pairs.low else 0.0
@@ -159,12 +160,12 @@ def _low_end(pairs: Eigenpairs, centres: Tensor) -> tuple[Tensor, Tensor, float]
 
 
 def order_needed(top: float, cut: float, centres: Tensor) -> int:
-    """The least order whose polynomials tell bands apart.
+    """The least order whose polynomials resolve the bands.
 
     Args:
         top: the highest frequency of the graph.
-        cut: the frequency below which the modes are known.
-        centres: of the bands, ``(bands,)``.
+        cut: the frequency below which the modes are given.
+        centres: centres of the bands, ``(bands,)``.
 
     Example:
         >>> order_needed(1.0, 0.0, torch.tensor([0.0, 0.1, 0.5, 1.0]))
@@ -181,7 +182,7 @@ def order_needed(top: float, cut: float, centres: Tensor) -> int:
 def _polynomials(top: float, cut: float, centres: Tensor, order: int) -> Tensor:
     """Chebyshev coefficients of the windows on the frequencies 0 .. top, ``(bands, 2 order + 1)``.
 
-    Below the cut nobody looks: each window goes on there as it is at the cut.
+    Below ``cut`` each window is constant, since the modes there are given.
     """
     enough = order_needed(top, cut, centres)
     if order < enough:
@@ -200,7 +201,7 @@ def _polynomials(top: float, cut: float, centres: Tensor, order: int) -> Tensor:
     waves = torch.cos(torch.arange(degree + 1, dtype=torch.float64)[:, None] * angle)
     coefficients = windows.T @ waves.T * (2 / count)
     coefficients[:, 0] /= 2
-    # Cut-off series overshoot below 0: lift each to 0, then share the excess out.
+    # Truncated series undershoot 0: raise each to 0, then rescale so that they sum to 1.
     dips = (coefficients @ waves).amin(1).clamp(max=0)
     coefficients[:, 0] -= dips
     return coefficients / (1 - dips.sum())
@@ -217,7 +218,7 @@ def _recurrence(
     whole = sp.block_diag(blocks, format="coo") if blocks else sp.coo_array((0, 0))
     place = torch.cat(list(rows)).cpu().numpy() if rows else np.zeros(0, dtype=np.int64)
     matrix = sp.coo_array((whole.data, (place[whole.row], place[whole.col])), whole.shape).tocsr()
-    # With indices of 32 bits the products need no conversion.
+    # torch's sparse products use 32-bit indices: others would be converted at each product.
     return (
         torch.from_numpy(matrix.indptr.astype(np.int32)).to(device),
         torch.from_numpy(matrix.indices.astype(np.int32)).to(device),

@@ -1,4 +1,4 @@
-"""Which Laplacian belongs to a graph, by what the graph knows or by what the user asks for."""
+"""The choice of a Laplacian for a graph, by its parts or by the config."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ from neuralop_irno.spectrum.laplacian import (
 NEIGHBOURS = 8
 
 STIFFEST = 2.0
-"""The most that one cell or edge adds to the eigenvalues, in units of the squared Nyquist frequency: regular
-cells add about 0.2. Frequencies far above it belong to slivers. They would stretch the spectrum so that
-polynomials cannot resolve its low end, and would set the mean of what a few modes leave out."""
+"""Largest contribution of one cell or edge to the eigenvalues, in units of the squared Nyquist frequency;
+regular cells add about 0.2. Only slivers add more. They would stretch the spectrum so that polynomials cannot
+resolve its low end, and would dominate the mean eigenvalue of the modes left out."""
 
 
 @dataclass(frozen=True)
 class SpectrumChoice:
-    """How fields off grids are analysed. By default the graph decides; see ``docs/laplacians.md``.
+    """Options of the spectrum on graphs; see ``docs/laplacians.md``.
 
     Attributes:
-        laplacian: ``mesh`` (cotangent), ``robust``, ``knn`` or ``edges``. By default that of the cells
-            where a graph has cells, of nearest neighbours where it has coordinates, else of its edges.
-        bands: of frequencies up to the Nyquist frequency, for graphs too large for all their modes.
-        modes: how many of the lowest are computed where polynomials cannot tell the lowest bands apart.
-        nyquist: the frequency that counts as 1, in radians per unit of length, where meshes of any
-            fineness shall have one; by default each mesh's own, pi over the distance of its nodes.
+        laplacian: ``mesh`` (cotangent), ``robust``, ``knn`` or ``edges``. The default is ``mesh`` for graphs
+            with cells, ``knn`` for graphs with coordinates, else ``edges``.
+        bands: number of bands up to the Nyquist frequency, for graphs too large for all their modes.
+        modes: number of lowest modes to compute where polynomials do not resolve the lowest bands.
+        nyquist: the frequency of value 1, in radians per unit of length, to share one among meshes of
+            different resolution; by default pi over the node distance of each mesh.
         period: the lengths of a periodic box, for ``knn``.
-        cache: a folder that keeps eigenvectors by the content of the mesh.
+        cache: a folder in which eigenvectors are stored by the content of the mesh.
     """
 
     laplacian: str | None = None
@@ -66,7 +66,7 @@ class SpectrumChoice:
             )
 
     def name_for(self, graph: GraphDomain) -> str:
-        """The Laplacian that a graph gets."""
+        """The name of the Laplacian of a graph."""
         if self.laplacian is not None:
             return self.laplacian
         if graph.pos is None:
@@ -75,9 +75,10 @@ class SpectrumChoice:
 
 
 def laplacian_of(graph: GraphDomain, choice: SpectrumChoice) -> Laplacian:
-    """The Laplacian of one graph, with the measure of its domain for a mass.
+    """The Laplacian of one graph, with the measure of its domain as mass.
 
-    So a mean over modes is a mean over the domain, and a spectral loss with equal weights the spatial one.
+    Hence the energies sum to the mean square over the domain, and a spectral loss with equal weights equals
+    the spatial loss.
 
     Example:
         >>> edges = torch.tensor([[0, 1, 2], [1, 2, 0]])
@@ -95,7 +96,7 @@ def laplacian_of(graph: GraphDomain, choice: SpectrumChoice) -> Laplacian:
             raise ValueError(
                 expected("a measure > 0 at every node for a spectrum", mass.min(), "leaving those nodes out")
             )
-        if name == "edges":  # whose nodes have no size
+        if name == "edges":  # its nodes have mass 1 in the mean
             mass = mass / mass.mean()
     if choice.nyquist is not None and name == "edges":
         raise ValueError(expected("coordinates for a given nyquist", "edges only", "nyquist=None"))
@@ -104,7 +105,7 @@ def laplacian_of(graph: GraphDomain, choice: SpectrumChoice) -> Laplacian:
 
 
 def dimension_of(graph: GraphDomain) -> int:
-    """Of what the nodes lie on: of the cells where there are any, else of space."""
+    """The dimension of the cells of a graph, else of its coordinates, else 1."""
     if graph.cells is not None:
         return len(graph.cells) - 1
     return 1 if graph.pos is None else graph.pos.shape[1]

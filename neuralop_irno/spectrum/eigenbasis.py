@@ -16,29 +16,29 @@ from neuralop_irno.spectrum.spectrum import HIGHEST, Spectrum, mean_power
 
 
 class LaplacianEigenbasis(Spectrum):
-    r"""Eigenvectors in place of waves, for a batch of graphs with modes of their own.
+    r"""Coefficients in Laplacian eigenvectors, for a batch of graphs that each have their own.
 
     .. math:: c_k = \sqrt{N / |\Omega|} \; v_k^T M u \qquad |w_k| / w_{nyq} = \sqrt{\lambda_k} / w_{nyq}
 
-    What a few modes leave out is not lost: the remainder of the field, node by node, makes up N further
-    coefficients, which stand for the modes that are missing, at the root of their mean eigenvalue (known
-    from the trace). So Parseval's identity holds for any number of modes.
+    If not all modes are given, the remainder of the field at the N nodes gives N further coefficients, which
+    represent the missing modes at the root of their mean eigenvalue (computed from the trace). So Parseval's
+    identity holds for any number of modes.
 
-    The basis of an eigenspace is arbitrary, and so is every single coefficient of it: a line is the whole
+    The basis of an eigenspace is arbitrary, and with it every single coefficient: a line is a whole
     eigenspace, whose modes have one frequency. The remainder is one line.
 
     Args:
         pairs: the modes of each graph, from `eigenpairs`.
-        batch: for each node the graph that it belongs to, ``(N,)``; by default one after the other.
-        device: where the spectrum lives.
+        batch: the graph of each node, ``(N,)``; by default the graphs follow each other.
+        device: the device of the spectrum.
 
     Attributes:
-        multiplicity: how many modes each line stands for; 0 for places that only fill up.
-        space: the line that each coefficient belongs to, ``(samples, modes)``.
+        multiplicity: number of modes of each line; 0 for padding.
+        space: the line of each coefficient, ``(samples, modes)``.
 
     Shapes:
         - field: ``(N, C)``
-        - coefficients: ``(samples, C, modes)``, shorter spectra filled up with zeros
+        - coefficients: ``(samples, C, modes)``, shorter spectra padded with zeros
         - energies: ``(samples, C, lines)``; frequency, multiplicity: ``(samples, lines)``
 
     Example:
@@ -66,7 +66,7 @@ class LaplacianEigenbasis(Spectrum):
         self.frequency, self.multiplicity = (_padded([s[p] for s in spaces]).to(device) for p in (2, 3))
 
     def analyse(self, field: Tensor) -> Tensor:
-        """The coefficients of a field; their squares, by the modes each stands for, have its mean square."""
+        """The coefficients of a field; their squares, weighted by their modes, average to its mean square."""
         check_nodes(field, sum(len(rows) for rows in self.rows))
         values = field.to(torch.promote_types(field.dtype, torch.float32))
         if not self.rows:
@@ -98,25 +98,25 @@ class LaplacianEigenbasis(Spectrum):
     def _in(self, dtype: torch.dtype) -> list[tuple[Tensor, Tensor]]:
         if dtype not in self._cast:
             pairs = zip(self._precise, self._root, strict=True)
-            with torch.inference_mode(False):  # what is kept serves training too
+            with torch.inference_mode(False):  # cached tensors are used in training too
                 self._cast[dtype] = [(basis.to(dtype), root.to(dtype)) for basis, root in pairs]
         return self._cast[dtype]
 
 
 def _root_mass(pairs: Eigenpairs) -> Tensor:
-    """The root of each node's share of the domain, ``(N,)``."""
+    """The square root of each node's share of the domain, ``(N,)``."""
     return torch.from_numpy(np.sqrt(pairs.mass / max(pairs.mass.sum(), 1e-300)))
 
 
 def _analysis(pairs: Eigenpairs) -> Tensor:
-    """Eigenvectors that are orthonormal as they stand, M^(1/2) V, ``(N, modes)``."""
+    """Eigenvectors orthonormal in the Euclidean product, M^(1/2) V, ``(N, modes)``."""
     return torch.from_numpy(pairs.vectors * np.sqrt(pairs.mass)[:, None])
 
 
 def _spaces(pairs: Eigenpairs) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The line of each coefficient of one graph and its share of all; of each line frequency and modes."""
+    """For one graph: the line and the share of each coefficient; the frequency and the modes of each line."""
     modes, nodes = len(pairs.values), len(pairs.mass)
-    # Equal values mark an eigenspace: the solver gave its modes their mean.
+    # Equal values mark an eigenspace: `eigenpairs` set them to their mean.
     space = np.cumsum(np.diff(pairs.values, prepend=-1.0) > 0) - 1
     counts, values = np.ones(modes), pairs.values
     if modes < nodes:

@@ -1,4 +1,4 @@
-"""Eigenvalues and eigenvectors of a Laplacian's two ends, checked, and kept on disk by content."""
+"""The lowest and highest eigenpairs of a Laplacian, with a residual check and a cache on disk."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from neuralop_irno.spectrum.laplacian import Laplacian
 
 Array = NDArray[Any]
 DENSE = 600
-"""Up to this many nodes all modes together cost less than a few by iteration."""
+"""Up to this many nodes a dense solve for all modes is faster than an iteration for a few."""
 FULL = 6000
-"""The most nodes of which all modes are worth waiting for (about a minute)."""
+"""Largest number of nodes for a dense solve for all modes (about a minute)."""
 RESIDUAL = 1e-8
-"""The largest |A x - w x| that counts as solved, as a share of w and of the scale of the spectrum."""
+"""Tolerance of |A x - w x|, relative to w plus the scale of the spectrum."""
 ROUNDING = 1e-12
-"""What |A x - w x| can be from rounding alone, as a share of the largest eigenvalue."""
+"""Rounding error of |A x - w x|, relative to the largest eigenvalue."""
 SAME = 1e-6
-"""Neighbouring eigenvalues that differ by less than this share of themselves are one eigenspace's."""
+"""Neighbouring eigenvalues with a smaller relative difference belong to one eigenspace."""
 FLOOR = 1e-10
-"""So are those that differ by less than this share of the scale of the spectrum."""
+"""So do those that differ by less than this share of the scale of the spectrum."""
 VERSION = 1
-"""Part of every cached file's name: raised when what the file holds would come out otherwise."""
+"""Part of the name of cached files: increase it when their content changes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,12 +43,12 @@ class Eigenpairs:
     r"""Solutions of :math:`L v = \omega^2 M v`, from one or both ends of the spectrum.
 
     Attributes:
-        values: ascending, those of one eigenspace equal, ``(modes,)``.
-        vectors: orthonormal in the measure, :math:`V^T M V = 1`, ``(N, modes)``.
-        mass: of each node, ``(N,)``.
-        nyquist: the frequency that counts as 1.
-        rest: the mean eigenvalue of the modes that are not here; 0 where all are.
-        low: how many of the modes belong to the low end, without a gap from 0 up.
+        values: eigenvalues, ascending, equal within an eigenspace, ``(modes,)``.
+        vectors: eigenvectors, orthonormal in the measure, :math:`V^T M V = 1`, ``(N, modes)``.
+        mass: the mass of each node, ``(N,)``.
+        nyquist: the frequency of value 1.
+        rest: the mean eigenvalue of the missing modes; 0 if there are none.
+        low: number of modes at the low end, without gaps from 0 up.
     """
 
     values: Array
@@ -67,14 +67,14 @@ def eigenpairs(
 ) -> Eigenpairs:
     """The lowest and the highest modes of a Laplacian, in float64.
 
-    Whole eigenspaces only: a set of modes that an end would cut through is left out, because half of a
-    degenerate eigenspace depends on how the solver happened to choose its basis.
+    Only whole eigenspaces are returned: one that exceeds the number of modes is left out, because a part of a
+    degenerate eigenspace depends on the basis that the solver found.
 
     Args:
-        laplacian: whose.
-        low: how many of the lowest at most; by default all modes of the domain.
-        high: how many of the highest at most, besides.
-        cache: a folder in which results are kept under a name made of the content.
+        laplacian: the Laplacian.
+        low: largest number of lowest modes; by default all modes.
+        high: largest number of highest modes, in addition.
+        cache: a folder in which results are stored under a hash of their input.
 
     Example:
         >>> from neuralop_irno.spectrum.laplacian import graph_laplacian
@@ -108,7 +108,7 @@ def eigenpairs(
 
 
 def _recall(path: Path, nodes: int) -> tuple[Array, Array, int] | None:
-    """What a cached file holds, or None where there is none that can be read: the modes can be had again."""
+    """The content of a cached file; None if it is missing or damaged: the modes are computed again."""
     try:
         tensors, config = read(path)
         values, vectors, low = tensors["values"], tensors["vectors"], config["low"]
@@ -119,11 +119,11 @@ def _recall(path: Path, nodes: int) -> tuple[Array, Array, int] | None:
 
 
 def _solve(laplacian: Laplacian, low: int, high: int) -> tuple[Array, Array, int]:
-    """Values, measure-orthonormal vectors, and how many of them are of the low end."""
+    """Values, measure-orthonormal vectors, and the number of modes at the low end."""
     matrix, count = laplacian.symmetric, laplacian.nodes
     if low + high == 0:
         return np.zeros(0), np.zeros((count, 0)), 0
-    # One mode beyond each end tells whether the last eigenspace is whole.
+    # One mode more at each end shows whether the last eigenspace is whole.
     ask_low, ask_high = min(low + 1, count) if low else 0, min(high + 1, count) if high else 0
     top = highest(matrix) or 1.0
     scale = min(top, _typical(matrix) or top)
@@ -139,7 +139,8 @@ def _solve(laplacian: Laplacian, low: int, high: int) -> tuple[Array, Array, int
         upper = slice(count - ask_high, None)
         ends = [(values[:ask_low], vectors[:, :ask_low]), (values[upper], vectors[:, upper])]
     else:
-        # A small step below 0 for the matrix to have a factor; further up the scale of the modes sought.
+        # Shifts outside the spectrum, so that the shifted matrices have a factor; the lower one scales with
+        # the number of modes.
         below, above = -1e-2 * scale * max(ask_low, 1) / count, 1.01 * top
         ends = [_end(matrix, ask_low, below, scale), _end(matrix, ask_high, above, scale)]
     (low_values, low_vectors), (high_values, high_vectors) = ends
@@ -165,7 +166,7 @@ def _end(matrix: sp.csr_array, modes: int, shift: float, scale: float) -> tuple[
 
 
 def _check(matrix: sp.csr_array, values: Array, vectors: Array, scale: float) -> None:
-    """Raise where A x = w x does not hold."""
+    """Raise ValueError if A x = w x does not hold within `RESIDUAL`."""
     residual = np.linalg.norm(matrix @ vectors - vectors * values, axis=0)
     allowed = RESIDUAL * (scale + abs(values)) + ROUNDING * highest(matrix)
     if not (residual <= allowed).all():
@@ -179,20 +180,20 @@ def _check(matrix: sp.csr_array, values: Array, vectors: Array, scale: float) ->
 
 
 def _typical(matrix: sp.csr_array) -> float:
-    """The scale of the spectrum: about its top on a good mesh, where slivers send the top far off."""
+    """The scale of the spectrum: about the largest eigenvalue of a mesh without slivers."""
     diagonal = matrix.diagonal()
     return 2 * float(np.median(diagonal[diagonal > 0])) if (diagonal > 0).any() else 0.0
 
 
 def highest(matrix: sp.csr_array) -> float:
-    """An upper bound of the largest eigenvalue of a symmetric matrix, within a few percent where it can.
+    """An upper bound of the largest eigenvalue of a symmetric matrix, a few percent above it for N > 32.
 
     Example:
         >>> highest(sp.csr_array(np.diag([1.0, 2.0]))) >= 2
         True
     """
     count = matrix.shape[0]
-    rows = float(abs(matrix).sum(1).max()) if count else 0.0  # Gershgorin: safe, at most about twice too much
+    rows = float(abs(matrix).sum(1).max()) if count else 0.0  # Gershgorin: at most about twice too large
     if count <= 32 or rows == 0:
         return rows
     start = np.random.default_rng(0).standard_normal(count)
@@ -201,7 +202,7 @@ def highest(matrix: sp.csr_array) -> float:
 
 
 def eigenspaces(values: Array, scale: float) -> Array:
-    """Which eigenspace each eigenvalue belongs to, counted from 0; near equal ones share one.
+    """The index of each eigenvalue's eigenspace, from 0; nearly equal eigenvalues share one.
 
     Example:
         >>> eigenspaces(np.array([0.0, 1.0, 1.0 + 1e-9, 2.0]), scale=2.0).tolist()
@@ -214,7 +215,7 @@ def eigenspaces(values: Array, scale: float) -> Array:
 
 
 def whole(values: Array, most: int, scale: float) -> int:
-    """How many of an end's modes, at most ``most``, make up whole eigenspaces; one more is known."""
+    """The largest number of modes, at most ``most``, of whole eigenspaces; ``values`` has one mode more."""
     if most == 0 or len(values) <= most:
         return min(most, len(values))
     apart = abs(np.diff(values)) > SAME * np.maximum(values[1:], values[:-1]) + FLOOR * scale

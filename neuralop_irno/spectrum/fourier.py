@@ -12,17 +12,17 @@ from neuralop_irno.spectrum.spectrum import Spectrum, mean_power
 
 
 class FourierSpectrum(Spectrum):
-    r"""The real FFT, with the half that it leaves out counted.
+    r"""The real FFT, with multiplicities for the half that it omits.
 
     Frequencies are radial, in units of the Nyquist frequency of an axis: with f_i the cycles per cell
     along axis i, :math:`|w| / w_{nyq} = \sqrt{\sum_i (2 f_i)^2}`, from 0 to :math:`\sqrt d`.
 
     Args:
         shape: points along each axis.
-        device: where the frequencies live.
+        device: the device of the frequencies.
 
     Attributes:
-        multiplicity: how many modes of the full spectrum each wave stands for, ``(modes,)``.
+        multiplicity: number of modes of the full spectrum for each coefficient, ``(modes,)``.
 
     Shapes:
         - field: ``(B, C, *shape)``
@@ -58,7 +58,7 @@ class FourierSpectrum(Spectrum):
         axes = tuple(range(2, field.dim()))
         precise = field.to(torch.promote_types(field.dtype, torch.float32))
         with torch.autocast(field.device.type, enabled=False):
-            if not len(precise):  # an empty batch, of which MKL transforms nothing
+            if not len(precise):  # MKL raises on an empty batch
                 return precise.new_zeros(
                     *precise.shape[:2], len(self.multiplicity), dtype=precise.dtype.to_complex()
                 )
@@ -75,6 +75,6 @@ class FourierSpectrum(Spectrum):
 
 @lru_cache(maxsize=16)
 def fourier_spectrum(shape: tuple[int, ...], device: torch.device) -> FourierSpectrum:
-    """The spectrum of a grid, built once for each shape and device."""
-    with torch.inference_mode(False):  # what is kept serves training too
+    """The spectrum of a grid, cached by shape and device."""
+    with torch.inference_mode(False):  # cached tensors are used in training too
         return FourierSpectrum(shape, device)

@@ -1,4 +1,4 @@
-"""The spectrum of a batch of graphs: each graph has its own, made when it is first met and then kept."""
+"""The spectrum of a batch of graphs; the spectrum of each graph is computed once and cached."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from neuralop_irno.spectrum.laplacian import Laplacian
 from neuralop_irno.spectrum.spectrum import Spectrum
 
 ALL_MODES = 600
-"""Graphs of up to so many nodes get all their modes, larger ones bands."""
+"""Graphs of up to this many nodes get all their modes, larger ones bands."""
 
 ORDERS = (32, 320)
-"""The least and the greatest order of the polynomials."""
+"""Smallest and largest order of the polynomials."""
 
 SHARP = 5
-"""So many times the order that just tells bands apart puts energies into their bands to 1e-4."""
+"""Factor on the order that just resolves the bands; with it band energies are accurate to 1e-4."""
 
 KEPT = 2 * 2**30
-"""Bytes of spectra that are kept in memory: a training set meets each of its meshes in every epoch."""
+"""Size in bytes of the cache of spectra; training uses the spectrum of each mesh in every epoch."""
 
 BATCHES = 256
-"""Batches whose keys are kept: a batch that is analysed again is not hashed again."""
+"""Number of batches whose keys are cached, so that repeated batches are not hashed again."""
 
 log = logging.getLogger("neuralop_irno")
 
@@ -44,9 +44,9 @@ class KnownSpectrum(NamedTuple):
     """The spectrum of one graph.
 
     Attributes:
-        spectrum: of fields ``(n, C)`` on its n nodes.
-        words: which it is.
-        size: about how many bytes it takes.
+        spectrum: the spectrum of fields ``(n, C)`` on its n nodes.
+        words: a description of the spectrum.
+        size: approximate size in bytes.
     """
 
     spectrum: Spectrum
@@ -55,11 +55,11 @@ class KnownSpectrum(NamedTuple):
 
 
 class Met(NamedTuple):
-    """A batch of graphs that was seen.
+    """A cached batch of graphs.
 
     Attributes:
-        tensors: weak references: an address alone could belong to another tensor by now.
-        keys: of each of its graphs in `_known`.
+        tensors: weak references to its tensors, since an id alone can be reused by another tensor.
+        keys: the key in `_known` of each graph.
     """
 
     tensors: tuple[weakref.ref[Tensor], ...]
@@ -70,23 +70,23 @@ _known: Remembered[KnownSpectrum] = Remembered(KEPT)
 """Spectra by the content of their graphs."""
 
 _met: Remembered[Met] = Remembered(BATCHES)
-"""The keys in `_known` of batches that were seen, by the identity of their tensors."""
+"""The keys in `_known` of earlier batches, by the identity of their tensors."""
 
 
 class GraphSpectrum(Spectrum):
-    r"""Spectra of graphs side by side, in the order of the batch.
+    r"""The spectra of the graphs of a batch, in the order of the batch.
 
-    Where a Nyquist frequency is given, so that meshes of any fineness share one, the mean of
-    :math:`(|w| / w_{nyq})^\lambda` is that over the ball of frequencies below it, :math:`d / (d + \lambda)`:
-    it belongs to the space, and not to the mesh.
+    If ``choice.nyquist`` is given, so that meshes of different resolution share it, the mean of
+    :math:`(|w| / w_{nyq})^\lambda` is taken over the ball of frequencies below it, :math:`d / (d + \lambda)`,
+    which does not depend on the mesh.
 
     Args:
-        domain: of the graphs.
-        device: where the spectra live.
-        choice: of Laplacian and bands.
+        domain: the domain of the graphs.
+        device: the device of the spectra.
+        choice: the Laplacian and the bands.
 
     Attributes:
-        words: which spectra these are.
+        words: a description of the spectra.
 
     Shapes:
         - field: ``(N, C)``; frequency: ``(samples, lines)``
@@ -122,7 +122,7 @@ class GraphSpectrum(Spectrum):
 def _spectra_of(domain: GraphDomain, device: torch.device, choice: SpectrumChoice) -> list[KnownSpectrum]:
     """The spectrum of each graph of a batch."""
     tensors = domain.given
-    # Inference tensors have no version, and may have changed since.
+    # Inference tensors have no version counter: changes in place would not be noticed.
     tracked = not any(tensor.is_inference() for tensor in tensors)
     identity = (
         *((id(tensor), tensor._version) for tensor in tensors if tracked),
@@ -145,8 +145,8 @@ def _spectra_of(domain: GraphDomain, device: torch.device, choice: SpectrumChoic
 
 
 def _made(graph: GraphDomain, key: str, device: torch.device, choice: SpectrumChoice) -> KnownSpectrum:
-    """The spectrum of one graph, made and kept."""
-    # What is kept serves training too, which cannot use tensors made in inference mode.
+    """Compute the spectrum of one graph and cache it."""
+    # The cache is used in training too, which cannot use tensors made in inference mode.
     with torch.inference_mode(False):
         laplacian = laplacian_of(graph, choice)
         spectrum, what, size = _best_for(laplacian, device, choice)
@@ -160,12 +160,12 @@ def _made(graph: GraphDomain, key: str, device: torch.device, choice: SpectrumCh
 def _best_for(
     laplacian: Laplacian, device: torch.device, choice: SpectrumChoice
 ) -> tuple[Spectrum, str, int]:
-    """All modes where they are cheap; else bands, exact at the low end where polynomials are not enough."""
+    """All modes of small graphs; else bands, with exact low modes where polynomials do not resolve them."""
     nodes = laplacian.nodes
     if nodes <= ALL_MODES:
         pairs = eigenpairs(laplacian, cache=choice.cache)
         return LaplacianEigenbasis([pairs], device=device), "all modes", 12 * nodes**2
-    # Keeping the compiler out of the polynomials loads the compiler, a second of time: only where they serve.
+    # Imported here: its @torch.compiler.disable loads the compiler, which takes a second.
     from neuralop_irno.spectrum.chebyshev import ChebyshevBands, order_needed
 
     centres = even_bands(choice.bands)
@@ -187,7 +187,7 @@ def _best_for(
 
 
 def _digest(graph: GraphDomain, device: torch.device, choice: SpectrumChoice) -> str:
-    """A key for the content of a graph, its device, and the choice."""
+    """A hash of the content of a graph, the device and the choice."""
     cells = graph.cells if graph.pos is not None else None
     edges = graph.edges.index if choice.name_for(graph) == "edges" else None
     seen = hashlib.sha256(repr((len(graph.batch), device, choice)).encode())

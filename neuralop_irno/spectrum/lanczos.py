@@ -1,4 +1,4 @@
-"""The eigenvalues nearest to a shift: block Lanczos on the inverse."""
+"""The eigenpairs nearest to a shift, by block Lanczos on the shifted inverse."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 BLOCK = 8
-"""Vectors that go through the inverse together: matrix products in place of vector ones, and eigenspaces
-of up to so many dimensions are found whole. Where some are larger, more go together."""
+"""Size of a block of vectors. Eigenspaces of up to this dimension are found whole; if a larger one is found,
+the block size is increased."""
 WIDEST = 128
-"""The most vectors that do."""
+"""Largest block size."""
 ACCURATE = 1e-11
-"""Ritz pairs of the inverse with relative residuals below this are taken."""
+"""Tolerance of the relative residuals of Ritz pairs of the inverse."""
 LOST = 1e-12
-"""A direction that keeps less than this share of its length once the known ones are taken out is none."""
+"""A direction is dropped if orthogonalisation leaves less than this share of its length."""
 
 
 def nearest(matrix: sp.csr_array, modes: int, shift: float) -> tuple[Array, Array]:
-    r"""The eigenpairs nearest to a shift that lies outside of the spectrum.
+    r"""The eigenpairs nearest to a shift outside the spectrum.
 
-    Lanczos on :math:`(A - \sigma)^{-1}`, whose largest eigenvalues are those sought, with one block of
-    vectors at a time, each made orthogonal to all before it. It never restarts: the memory of two or three
-    times as many vectors as are sought buys that all work is in matrix products.
+    Block Lanczos on :math:`(A - \sigma)^{-1}`, whose largest eigenvalues belong to them, with full
+    orthogonalisation and without restarts: it stores two or three times as many vectors as modes, and all
+    work is in matrix products.
 
     Args:
         matrix: symmetric, ``(N, N)``.
-        modes: how many, well below N.
+        modes: number of eigenpairs, well below N.
         shift: below all eigenvalues or above them.
 
     Returns:
@@ -55,7 +55,7 @@ def nearest(matrix: sp.csr_array, modes: int, shift: float) -> tuple[Array, Arra
 
 
 def _factor(matrix: sp.csr_array, shift: float) -> Any:
-    """A factor of A - shift; symmetric: an ordering of A + A^T leaves less fill, and no rows are swapped."""
+    """A sparse factor of A - shift; the symmetric mode orders A + A^T for less fill and swaps no rows."""
     shifted = (matrix - shift * sp.eye_array(matrix.shape[0])).tocsc()
     return spla.splu(
         shifted, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}
@@ -63,15 +63,15 @@ def _factor(matrix: sp.csr_array, shift: float) -> Any:
 
 
 def _complete(matrix: sp.csr_array, values: Array, shift: float) -> bool:
-    """Whether no eigenvalue was passed over, by Sylvester's law: pivots have the signs of eigenvalues."""
+    """Whether no eigenvalue was missed, by Sylvester's law: pivots have the signs of eigenvalues."""
     apart = np.flatnonzero(np.diff(values) > 1e-6 * abs(values[1:] - shift))
     if len(apart) == 0:
         return True
     upwards = bool(values[0] > shift)
-    last = apart[-1] if upwards else apart[0]  # beyond it not all of an eigenspace need be here
+    last = apart[-1] if upwards else apart[0]  # the eigenspace beyond it may be incomplete
     factor = _factor(matrix, float(values[last] + values[last + 1]) / 2)
     if (factor.perm_r != factor.perm_c).any():
-        return True  # rows were swapped after all, and the signs say nothing
+        return True  # rows were swapped: signs cannot be counted
     below = int((factor.U.diagonal() < 0).sum())
     return below == last + 1 if upwards else len(factor.perm_r) - below == len(values) - last - 1
 
@@ -89,7 +89,7 @@ def _largest(apply: Any, count: int, modes: int, block: int) -> tuple[Array, Arr
         known, last = basis[:, :size], slice(size - block, size)
         image = apply(np.asfortranarray(basis[:, last]))
         length = np.linalg.norm(image, axis=0).max()
-        # In exact arithmetic only the last two blocks have a share; the rest is swept up after that.
+        # In exact arithmetic only the last two blocks contribute; a second pass removes rounding errors.
         recent = slice(max(size - 2 * block, 0), size)
         share = basis[:, recent].T @ image
         image -= basis[:, recent] @ share
@@ -106,8 +106,8 @@ def _largest(apply: Any, count: int, modes: int, block: int) -> tuple[Array, Arr
             beyond = coupling @ weights[-block:]
             residual = np.linalg.norm(beyond, axis=0)
             if size + block > most or (residual <= ACCURATE * abs(values).max()).all():
-                # One more application of the inverse, which costs nothing: all its parts are known. It wipes
-                # out what is left of the far end of the spectrum, where slivers would blow it up.
+                # One more application of the inverse, at no cost, since all its parts are available. It
+                # removes parts of the far end of the spectrum, which A amplifies on meshes with slivers.
                 return values, known @ weights + fresh @ (beyond / values)
             check = size + step
         basis[:, size : size + block] = fresh
@@ -117,11 +117,11 @@ def _largest(apply: Any, count: int, modes: int, block: int) -> tuple[Array, Arr
 def _orthonormal(
     image: Array, known: Array, length: float, random: np.random.Generator
 ) -> tuple[Array, Array]:
-    """The next block Q with image = Q R; directions in which nothing is left are drawn anew."""
+    """The next block Q with image = Q R; directions below `LOST` are replaced by random ones."""
     fresh, coupling = scipy.linalg.qr(image, mode="economic")
     lost = abs(coupling.diagonal()) <= LOST * length
     if lost.any():
-        # An invariant subspace is exhausted: copies of its eigenvalues may live outside of it.
+        # An invariant subspace is exhausted; there may be further eigenvectors outside it.
         fresh[:, lost] = random.standard_normal((len(image), int(lost.sum())))
         coupling[lost] = 0
         for _ in range(2):

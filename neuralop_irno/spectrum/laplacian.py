@@ -1,4 +1,4 @@
-"""Laplacians of meshes, point clouds and graphs: a symmetric stiffness and a lumped mass."""
+"""Laplacians of meshes, point clouds and graphs, as a symmetric stiffness and a lumped mass."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from neuralop_irno.errors import expected
 
 Array = NDArray[Any]
 FLAT = 1e-14
-"""A cell whose volume is below this share of its longest edge's power is no cell."""
+"""A cell is refused as flat if its volume is below this share of its longest edge to the power d."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,10 +29,10 @@ class Laplacian:
 
     Attributes:
         stiffness: L, symmetric, positive semidefinite, rows that sum to zero; float64, ``(N, N)``.
-        mass: the diagonal of M, how much of the domain each node stands for, ``(N,)``.
-        nyquist: the frequency that counts as 1, :math:`\pi / h` for nodes h apart. On a grid of spacing h
-            it is the Nyquist frequency of an axis. To compare meshes of several sizes, give all of them
-            one: ``dataclasses.replace(laplacian, nyquist=...)``.
+        mass: the diagonal of M, the measure of each node, ``(N,)``.
+        nyquist: the frequency of value 1, :math:`\pi / h` for nodes h apart. On a grid of spacing h it is the
+            Nyquist frequency of an axis. To compare meshes of several sizes, set the same for all of them:
+            ``dataclasses.replace(laplacian, nyquist=...)``.
     """
 
     stiffness: sp.csr_array
@@ -41,7 +41,7 @@ class Laplacian:
 
     @property
     def nodes(self) -> int:
-        """How many nodes there are."""
+        """The number of nodes."""
         return len(self.mass)
 
     @cached_property
@@ -52,7 +52,7 @@ class Laplacian:
 
     @cached_property
     def digest(self) -> str:
-        """A name for the content: equal for equal matrices."""
+        """A hash of the content; equal for equal matrices."""
         content = hashlib.sha256()
         matrix = self.stiffness
         for array in (matrix.indptr, matrix.indices, matrix.data, self.mass):
@@ -62,23 +62,23 @@ class Laplacian:
 
 
 def mesh_laplacian(pos: Tensor, cells: Tensor, stiffest: float = math.inf) -> Laplacian:
-    r"""Linear finite elements: on triangles the cotangent Laplacian, on tetrahedra its 3-D kin.
+    r"""The Laplacian of linear finite elements; on triangles the cotangent Laplacian.
 
     .. math:: L_{ij} = \sum_T |T| \, \nabla \phi_i \cdot \nabla \phi_j \qquad
               M_{ii} = \sum_{T \ni i} |T| / (d + 1)
 
     Exact on linear functions. Surfaces in space and polylines work too: gradients are taken within a cell.
 
-    A cell of no width (a sliver) couples its corners without bound. With ``stiffest`` such a cell is scaled
-    down as a whole, which keeps the matrix positive semidefinite, and changes slowly varying modes by no more
-    than the cell's share of the domain.
+    A nearly flat cell (a sliver) gives entries of unbounded size. With ``stiffest`` such a cell is scaled
+    down as a whole, which keeps the matrix positive semidefinite, and changes slowly varying modes by at most
+    the cell's share of the domain.
 
     Args:
         pos: coordinates, ``(N, D)``.
         cells: the corners of each cell, as PyG's ``data.face``, ``(d + 1, cells)``: 3 rows for triangles,
             4 for tetrahedra, 2 for segments.
-        stiffest: the most that one cell may add to the eigenvalues, in units of the squared Nyquist
-            frequency; no bound by default.
+        stiffest: largest contribution of one cell to the eigenvalues, in units of the squared Nyquist
+            frequency; unbounded by default.
 
     Example:
         >>> import torch
@@ -132,7 +132,7 @@ def mesh_laplacian(pos: Tensor, cells: Tensor, stiffest: float = math.inf) -> La
 
 
 def softened(laplacian: Laplacian, stiffest: float) -> Laplacian:
-    """A Laplacian of weights that are not negative, each bounded like the cells of `mesh_laplacian`.
+    """A Laplacian with non-negative weights, each bounded like the cells in `mesh_laplacian`.
 
     Example:
         >>> import torch
@@ -151,16 +151,16 @@ def softened(laplacian: Laplacian, stiffest: float) -> Laplacian:
 
 
 def graph_laplacian(edge_index: Tensor, nodes: int, weight: Tensor | None = None) -> Laplacian:
-    """The combinatorial Laplacian: degrees minus adjacency, every node of mass 1.
+    """The combinatorial Laplacian, degrees minus adjacency, with mass 1 at every node.
 
-    Edges have no direction here: one that is given twice, or both ways, counts once (with the largest of
-    its weights); self loops count nothing. Nodes count as 1 apart, so that the Nyquist frequency is pi,
-    times the root of the mean weight.
+    Edges are undirected: repeated or reversed edges count once, with the largest of their weights; self loops
+    are ignored. Neighbours have distance 1, so that the Nyquist frequency is pi times the root of the mean
+    weight.
 
     Args:
         edge_index: ``(2, edges)``.
-        nodes: how many nodes there are, isolated ones included.
-        weight: of each edge, none negative, ``(edges,)``; by default 1.
+        nodes: number of nodes, including isolated ones.
+        weight: non-negative weight of each edge, ``(edges,)``; by default 1.
 
     Example:
         >>> import torch
@@ -189,14 +189,15 @@ def knn_laplacian(
 
     .. math:: L_{ij} = - \frac{2 d}{\bar n} \, \frac{\sqrt{m_i m_j}}{|x_i - x_j|^2}
 
-    with :math:`\bar n` the mean number of neighbours: on a grid with its 2 d nearest ones this is the usual
-    difference quotient. On scattered points it has the scale of the Laplace operator, not its accuracy.
+    with :math:`\bar n` the mean number of neighbours. On a grid with the 2 d nearest neighbours this is the
+    usual finite difference. On scattered points it has the scale of the Laplace operator, but is not a
+    consistent approximation.
 
     Args:
-        pos: coordinates, no two points the same, ``(N, d)``.
-        neighbours: how many each point has at least.
-        measure: the mass of each node, ``(N,)``; by default the volume of the ball that reaches the last
-            neighbour, divided among those in it.
+        pos: coordinates of distinct points, ``(N, d)``.
+        neighbours: smallest number of neighbours of each point.
+        measure: the mass of each node, ``(N,)``; by default the volume of the ball up to the last neighbour,
+            divided by the number of neighbours.
         period: the lengths of a periodic box, for points in ``[0, period)``, ``(d,)``.
 
     Example:
@@ -230,11 +231,13 @@ def knn_laplacian(
 
 
 def robust_laplacian(pos: Tensor, faces: Tensor | None = None) -> Laplacian:
-    """The tufted Laplacian of a surface, from points alone or from triangles of any quality.
+    """The tufted Laplacian of a surface, from points or from triangles of any quality.
+
+    Paper: Sharp and Crane (2020), https://doi.org/10.1111/cgf.14069.
 
     Args:
         pos: coordinates, ``(N, 2)`` or ``(N, 3)``.
-        faces: triangles, ``(3, faces)``; without them the points are taken as samples of a surface.
+        faces: triangles, ``(3, faces)``; without them pos is a point cloud sampled from a surface.
     """
     try:
         import robust_laplacian as tufted
@@ -247,7 +250,7 @@ def robust_laplacian(pos: Tensor, faces: Tensor | None = None) -> Laplacian:
             )
         ) from error
     points = _numbers(pos)
-    points = np.pad(points, ((0, 0), (0, 3 - points.shape[1])))  # it wants three dimensions
+    points = np.pad(points, ((0, 0), (0, 3 - points.shape[1])))  # the package takes three coordinates
     if faces is None:
         stiffness, mass = tufted.point_cloud_laplacian(points)
     else:
@@ -259,14 +262,14 @@ def robust_laplacian(pos: Tensor, faces: Tensor | None = None) -> Laplacian:
 
 
 def _stiffness(weights: sp.csr_array) -> sp.csr_array:
-    """Degrees minus weights: symmetric to the last bit, and with a whole diagonal."""
+    """Degrees minus weights: exactly symmetric, with all diagonal entries stored."""
     weights = (weights + weights.T) / 2
-    # A stored diagonal, zero or not, keeps isolated nodes in the pattern.
+    # Stored diagonal entries keep isolated nodes in the sparsity pattern.
     return (sp.diags_array(np.asarray(weights.sum(1))) - weights).tocsr()
 
 
 def _undirected(ends: Array, values: Array, nodes: int) -> sp.csr_array:
-    """Edge weights both ways: the largest of all that are given for a pair of nodes."""
+    """Symmetric edge weights: for each pair of nodes the largest of its weights."""
     low, high = ends.min(0, initial=nodes), ends.max(0, initial=0)
     proper = low < high
     pairs, first = np.unique(low[proper].astype(np.int64) * nodes + high[proper], return_inverse=True)
@@ -277,19 +280,23 @@ def _undirected(ends: Array, values: Array, nodes: int) -> sp.csr_array:
 
 
 def _nyquist(mass: Array, dim: int) -> float:
-    """Pi / h, with h the edge of a cube that is as large as a node's share of the domain."""
+    """Pi / h, with h the edge length of a cube with the mean measure of a node."""
     return math.pi / float(mass.mean()) ** (1 / dim) if len(mass) else math.pi
 
 
 def _numbers(tensor: Tensor) -> Array:
     numbers: Array = tensor.detach().cpu().double().numpy()
     if not np.isfinite(numbers).all():
-        raise ValueError(expected("finite coordinates and weights", "NaN or infinite ones", "isfinite"))
+        raise ValueError(expected("finite coordinates and weights", "NaN or infinite ones", "cleaned data"))
     return numbers
 
 
 def _check_indices(indices: Array, nodes: int, name: str) -> None:
     if indices.size and not (indices.min() >= 0 and indices.max() < nodes):
         raise ValueError(
-            expected(f"{name} between 0 and {nodes - 1}", f"{indices.min()} to {indices.max()}", "nodes=...")
+            expected(
+                f"{name} between 0 and {nodes - 1}",
+                f"{indices.min()} to {indices.max()}",
+                "the number of nodes",
+            )
         )

@@ -1,4 +1,4 @@
-"""Which spectrum belongs to which domain, and how many waves it counts to."""
+"""The spectrum of a domain, and its number of waves."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from neuralop_irno.spectrum.spectrum import Spectrum
 
 
 def spectrum_of(domain: Domain, device: torch.device, choice: SpectrumChoice | None = None) -> Spectrum:
-    """The Fourier spectrum of a grid; off it, that of each graph's own Laplacian.
+    """The Fourier spectrum of a grid, or the Laplacian spectra of a batch of graphs.
 
     Example:
         >>> edges = torch.tensor([[0, 1, 2], [1, 2, 0]])
@@ -28,7 +28,9 @@ def spectrum_of(domain: Domain, device: torch.device, choice: SpectrumChoice | N
     """
     if isinstance(domain, GridDomain):
         if choice is not None and choice.nyquist is not None:
-            raise ValueError(expected("nyquist=None on a grid, whose cells count", choice.nyquist, "None"))
+            raise ValueError(
+                expected("nyquist=None on a grid, whose cells count", choice.nyquist, "nyquist=None")
+            )
         return fourier_spectrum(domain.shape, device)
     if isinstance(domain, GraphDomain):
         return GraphSpectrum(domain, device, choice or SpectrumChoice())
@@ -36,11 +38,11 @@ def spectrum_of(domain: Domain, device: torch.device, choice: SpectrumChoice | N
 
 
 def waves_at_nyquist(domain: Domain) -> Tensor:
-    r"""How many waves of the highest frequency fit along a side of each sample's domain, ``(samples,)``.
+    r"""The number of waves of the Nyquist frequency along a side of each sample's domain, ``(samples,)``.
 
     .. math:: \tfrac12 N^{1/d}
 
-    for N points in d dimensions: half of n where every axis has n.
+    for N points in d dimensions: n / 2 if every axis has n points.
 
     Example:
         >>> waves_at_nyquist(GridDomain(samples=2, shape=(32, 32)))

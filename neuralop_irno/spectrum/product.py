@@ -1,4 +1,4 @@
-"""The product of a sparse symmetric matrix with vectors, differentiated by hand."""
+"""The product of a sparse symmetric matrix with vectors, with its own derivatives."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.autograd import Function
 
 @lru_cache(maxsize=1)
 def announce() -> None:
-    """Have PyTorch say now, unheard, what it says once about its sparse tensors being new."""
+    """Trigger and suppress PyTorch's one-time warning that its sparse tensors are in beta."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.sparse_csr_tensor(torch.tensor([0, 0]), torch.zeros(0).long(), torch.zeros(0), (1, 1))
@@ -22,8 +22,8 @@ def announce() -> None:
 class SymmetricProduct(Function):
     """A x for a symmetric A, whose gradient is the same product again.
 
-    PyTorch transposes the matrix at every backward pass, and its sparse tensors know neither vmap nor
-    deepcopy; three plain arrays and four methods do.
+    PyTorch would transpose the matrix at every backward pass, and its sparse tensors support neither vmap nor
+    deepcopy. Here the matrix is stored as three dense tensors.
     """
 
     @staticmethod
@@ -59,7 +59,7 @@ def product(x: Tensor, starts: Tensor, columns: Tensor, values: Tensor) -> Tenso
         x: ``(N, C)``.
         starts: where each row starts, int32, ``(N + 1,)``.
         columns: int32, ``(entries,)``.
-        values: of the type of x, ``(entries,)``.
+        values: the entries, in the dtype of x, ``(entries,)``.
 
     Example:
         >>> identity = (torch.tensor([0, 1, 2]).int(), torch.tensor([0, 1]).int(), torch.ones(2))

@@ -1,4 +1,4 @@
-"""What a spectrum is: lines, the frequency of each, and how a field's energy is shared among them."""
+"""The interface of spectra: lines, their frequencies, and the energy of a field in each."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from torch import Tensor
 from neuralop_irno.spectrum.bands import band_windows
 
 HIGHEST = 2.0
-"""Frequencies above twice a Laplacian's Nyquist frequency count as that: only slivers have any."""
+"""Upper limit of frequencies, relative to the Nyquist frequency; only slivers have higher ones."""
 
 
 class Spectrum(ABC):
-    """How the mean square of the fields of one domain is made up of lines.
+    """Splits the mean square of the fields of one domain into lines.
 
-    A line is what can be told apart and does not depend on anybody's choice: a wave on a grid, a whole
-    eigenspace of a Laplacian, or a band of them.
+    A line does not depend on the choice of a basis: it is a wave on a grid, a whole eigenspace of a
+    Laplacian, or a band of eigenspaces.
 
     Attributes:
-        frequency: of every line, relative to the Nyquist frequency of the domain, ``(lines,)``; where
-            every sample has lines of its own, ``(samples, lines)``.
-        sharp: whether every single line means something, as a wave does; the modes of a mesh depend on the
-            place of every node, and only bands of them do.
-        words: which spectrum this is.
+        frequency: the frequency of each line, relative to the Nyquist frequency of the domain, ``(lines,)``;
+            if every sample has its own lines, ``(samples, lines)``.
+        sharp: whether single lines can be compared, as waves on a grid; the modes of a mesh depend on the
+            position of every node, and only bands of them can be compared.
+        words: a description of the spectrum.
     """
 
     frequency: Tensor
@@ -33,14 +33,14 @@ class Spectrum(ABC):
 
     @abstractmethod
     def energies(self, field: Tensor) -> Tensor:
-        """The part of the mean square that each line holds, ``(samples, C, lines)``.
+        """The part of the mean square in each line, ``(samples, C, lines)``.
 
-        Over the lines it sums to the mean square of the field over its domain (Parseval).
+        The sum over the lines is the mean square of the field over its domain (Parseval).
         """
 
     @abstractmethod
     def mean_power(self, exponent: Tensor) -> Tensor:
-        """The mean over all modes of the domain of the frequency to a power, per sample.
+        """The mean over all modes of the domain of the frequency to the power ``exponent``, per sample.
 
         Shapes:
             - exponent: ``(samples,)``
@@ -49,11 +49,11 @@ class Spectrum(ABC):
 
 
 class InBands(Spectrum):
-    """Another spectrum in fewer lines: smooth bands, every one of them as good as the next.
+    """A spectrum with its lines summed into smooth bands, which have equal multiplicity.
 
     Args:
-        spectrum: whose lines are joined.
-        centres: of the bands, ascending, ``(bands,)``; see `band_windows`.
+        spectrum: the spectrum whose lines are summed.
+        centres: centres of the bands, ascending, ``(bands,)``; see `band_windows`.
 
     Shapes:
         - energies: ``(samples, C, bands)``
@@ -80,7 +80,7 @@ class InBands(Spectrum):
 
 
 def mean_power(frequency: Tensor, multiplicity: Tensor, exponent: Tensor) -> Tensor:
-    """The mean of frequencies to a power, each counted as often as its line has modes.
+    """The mean of the frequencies to the power ``exponent``, weighted by the modes of each line.
 
     Shapes:
         - frequency, multiplicity: ``(lines,)`` or ``(samples, lines)``
