@@ -1,1 +1,1 @@
-"""Our own trainer."""
+"""The trainer, its optimizers, snapshots and scores."""

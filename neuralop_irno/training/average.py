@@ -1,4 +1,4 @@
-"""An exponential moving average of the weights that train."""
+"""An exponential moving average of the trainable weights."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Average:
 
     .. math:: a_n = d_n a_{n-1} + (1 - d_n) w_n, \qquad d_n = \min(d, n / (n + 9)),
 
-    so that it follows closely at first and forgets the initial weights.
+    so that early averages follow the weights closely and the initial weights lose their influence.
 
     Args:
         model: whose trainable parameters are averaged; buffers are not.
@@ -38,7 +38,7 @@ class Average:
         self.values = {name: weight.detach().clone() for name, weight in self._weights.items()}
 
     def update(self, updates: int) -> None:
-        """Take the weights in, after so many updates, this one included."""
+        """Add the current weights; ``updates`` counts the updates made, this one included."""
         decay = min(self.decay, updates / (updates + 9))
         with torch.no_grad():
             for name, weight in self._weights.items():
@@ -46,7 +46,7 @@ class Average:
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """Exchange weights and average while this lasts."""
+        """Put the average into the model within a ``with`` block, and the weights back after it."""
         self._exchange()
         try:
             yield
@@ -54,7 +54,7 @@ class Average:
             self._exchange()
 
     def restore(self, values: Mapping[str, Tensor]) -> None:
-        """Go on from stored values."""
+        """Replace the average by stored values."""
         for name, value in self.values.items():
             value.copy_(values[name])
 

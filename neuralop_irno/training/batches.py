@@ -1,4 +1,4 @@
-"""A training set in seeded order, from any batch on, so that a resumed run sees what it would have."""
+"""Batches of a training set in seeded order, from any batch on: a resumed run gets the same ones."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from neuralop_irno.errors import expected
 Sample = dict[str, Any]
 
 NUMBERS = 2**22
-"""The most in one batch of samples that are answered and not learnt from."""
+"""The most numbers in one batch of evaluation."""
 
 
 class Numbered(Dataset[tuple[int, Sample]]):
-    """A dataset whose samples know their place."""
+    """A dataset of pairs (index, sample)."""
 
     def __init__(self, dataset: Dataset[Sample]) -> None:
         self.dataset = dataset
@@ -42,7 +42,7 @@ def epoch_order(samples: int, batch_size: int, seed: int, epoch: int) -> tuple[T
 def load(dataset: Dataset[Sample], order: Sequence[Tensor]) -> Iterator[tuple[Tensor, Sample]]:
     """The batches of an order: sample numbers, and the collated sample."""
     batches = [index.tolist() for index in order]
-    # A loader without a generator of its own draws from the global one, which a resumed run must not.
+    # Without its own generator the loader would draw from the global one and change a resumed run.
     generator = torch.Generator()
     return iter(
         DataLoader(Numbered(dataset), batch_sampler=batches, collate_fn=_collate, generator=generator)
@@ -50,13 +50,13 @@ def load(dataset: Dataset[Sample], order: Sequence[Tensor]) -> Iterator[tuple[Te
 
 
 def load_all(dataset: Dataset[Sample], batch_size: int | None = None) -> Iterator[tuple[Tensor, Sample]]:
-    """Every sample once, in the order of their numbers; as many `at_a_time` where nobody says how many."""
+    """Every sample once, in order; the batch size is that of `at_a_time` by default."""
     size = at_a_time(dataset) if batch_size is None else batch_size
     return load(dataset, torch.arange(len(cast(Sized, dataset))).split(size))
 
 
 def at_a_time(dataset: Dataset[Sample], most: int = 64) -> int:
-    """How many samples to answer together: fewer where they are large, since no recipe says what fits.
+    """The batch size of an evaluation: at most ``most``, and smaller for large samples.
 
     Example:
         >>> at_a_time([{"x": torch.zeros(3, 32, 32)}]), at_a_time([{"x": torch.zeros(3, 720, 1440)}])
@@ -90,20 +90,22 @@ def refuse_empty(**sets: Dataset[Sample] | None) -> None:
         >>> refuse_empty(training=[])
         Traceback (most recent call last):
         ...
-        ValueError: expected at least one training sample, got an empty data set; try more data
+        ValueError: expected at least one training sample, got an empty data set; try a data set with samples
     """
     for name, data in sets.items():
         if data is not None and not len(cast(Sized, data)):
-            raise ValueError(expected(f"at least one {name} sample", "an empty data set", "more data"))
+            raise ValueError(
+                expected(f"at least one {name} sample", "an empty data set", "a data set with samples")
+            )
 
 
 def to_device(sample: Sample, device: torch.device) -> Sample:
-    """The tensors of a sample on a device; what is no tensor stays."""
+    """Move the tensors of a sample to a device; other values stay as they are."""
     return {k: v.to(device) if isinstance(v, Tensor) else v for k, v in sample.items()}
 
 
 def draw_roll(field: Tensor, periodic: Sequence[bool]) -> list[int]:
-    """How far to move a batch along each of its spatial axes: at random where they are periodic."""
+    """Draw the shift of a batch along each spatial axis: random on periodic axes, 0 on others."""
     return [
         int(torch.randint(n, ())) if closed else 0
         for n, closed in zip(field.shape[2:], periodic, strict=True)

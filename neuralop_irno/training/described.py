@@ -1,4 +1,4 @@
-"""What a model or a loss was built from, as plain data: two that train alike have equal descriptions."""
+"""Descriptions of models and losses as plain data: equal descriptions train in the same way."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from neuralop_irno import digest
 PACKAGE = __name__.partition(".")[0]
 
 LEFT_OUT = {"training", "took", "parts", "cache"}
-"""Attributes that a call sets, and folders of caches: another value of them does not make another object."""
+"""Attributes that calls set, and cache folders: they are not part of a description."""
 
 DIGEST = re.compile("[0-9a-f]{64}")
 
 FEW = 16
-"""Numbers that are written out; more of them are digested."""
+"""Tensors of up to this size are written out, larger ones as a digest."""
 
 
 def described(thing: Any) -> Any:
@@ -77,7 +77,7 @@ def _described(thing: Any, above: tuple[int, ...]) -> Any:
 
 
 def _attributes(thing: Any, above: tuple[int, ...]) -> dict[str, Any]:
-    """The options of an object, and its parts; of another package's what is public and plain."""
+    """The options and parts of an object; of objects of other packages only public, plain options."""
     found = {}
     own = type(thing).__module__.partition(".")[0] == PACKAGE
     content = {**getattr(thing, "__dict__", {}), **getattr(thing, "_modules", {})}
@@ -102,7 +102,7 @@ def _weights(thing: Any) -> dict[str, Any]:
 
 
 _OF_MODULES = frozenset(vars(nn.Module()))
-"""What torch itself keeps in a module; its submodules and weights are read on their own."""
+"""Attributes that torch keeps in every module; submodules and weights are read separately."""
 
 
 def _plain(value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""One process or many: what the trainer needs to know of its peers."""
+"""Training in one process or in several: devices, shares of batches, sums of gradients."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ class Peers:
     """The processes that train together.
 
     Attributes:
-        rank: the place of this one.
-        world: how many there are.
+        rank: the rank of this process, from 0.
+        world: the number of processes.
     """
 
     rank: int = 0
@@ -63,7 +63,7 @@ class Peers:
 
     @classmethod
     def join(cls, device: torch.device) -> Peers:
-        """Join the processes that torchrun started; alone without it.
+        """Join the processes that torchrun started; without torchrun a single process.
 
         Args:
             device: of this process; see `local_device`.
@@ -82,10 +82,10 @@ class Peers:
         return self.rank == 0
 
     def share(self, index: Tensor) -> tuple[Tensor, float]:
-        """This process's part of a batch of sample numbers, and the weight that it counts with.
+        """This process's part of a batch of sample numbers, and its weight in the loss.
 
-        A process for which none is left takes the first sample with weight 0: it has to take part in every
-        update, since the others wait for its gradients.
+        A process without samples takes the first one with weight 0: it has to take part in every
+        update, since the other processes wait for its gradients.
         """
         own = index[self.rank :: self.world]
         return (own, 1.0) if len(own) else (index[:1], 0.0)
@@ -124,13 +124,13 @@ class Peers:
             _flat([tensor.detach() for tensor in tensors], lambda flat: dist.broadcast(flat, 0))
 
     def wait(self) -> None:
-        """Go on when all processes have come here."""
+        """Wait until all processes have reached this call."""
         if self.world > 1:
             dist.barrier()
 
 
 def _flat(tensors: Iterable[Tensor], act: Callable[[Tensor], object]) -> None:
-    """Let a collective act on tensors in place, on one flat tensor for each dtype: few large messages."""
+    """Apply a collective in place, on one flat tensor per dtype: few large messages."""
     groups: defaultdict[torch.dtype, list[Tensor]] = defaultdict(list)
     for tensor in tensors:
         real = torch.view_as_real(tensor) if tensor.is_complex() else tensor

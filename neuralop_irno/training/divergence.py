@@ -1,4 +1,4 @@
-"""A training that has left the finite numbers, and what is then not stored."""
+"""Errors of a training whose loss, gradients or weights are not finite."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class DivergenceError(RuntimeError):
 
 
 def refuse_not_finite(model: nn.Module) -> None:
-    """Refuse to store weights that are not finite: neither an answer nor a resumed run could use them."""
+    """Refuse to store weights that are not finite: neither inference nor a resumed run could use them."""
     for name, weight in model.named_parameters():
         if weight.requires_grad and not weight.isfinite().all():
             raise DivergenceError(

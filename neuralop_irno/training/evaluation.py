@@ -23,7 +23,7 @@ from neuralop_irno.training.states import States
 def score(
     metric: Callable[[Tensor, Tensor], Tensor], prediction: Tensor, y: Tensor, owner: Tensor | None = None
 ) -> Tensor:
-    """A metric of each sample, averaged over what follows the batch.
+    """A metric of each sample, averaged over the axes after the batch.
 
     Args:
         metric: prediction and target to ``(B, ...)``.
@@ -37,7 +37,7 @@ def score(
     if owner is None:
         return metric(prediction, y).flatten(1).mean(1)
     graphs = [owner == place for place in range(int(owner.max()) + 1)]
-    # One graph is one sample, its nodes are its space.
+    # One graph is one sample; its nodes take the place of the spatial axes.
     return torch.cat([metric(prediction[g].T[None], y[g].T[None]).mean(1) for g in graphs])
 
 
@@ -51,16 +51,16 @@ def scores_per_step(
     device: torch.device | str = "cpu",
     starts: States | None = None,
 ) -> Tensor:
-    """A metric of h_0 .. h_steps for every sample; for a model that is no refiner, of its answer.
+    """A metric of h_0 .. h_steps for every sample; of the output for models other than refiners.
 
     Args:
-        model: put into evaluation mode, and back.
+        model: put into evaluation mode during the call.
         dataset: of dicts with x and y.
         steps: the last step; K by default.
-        metric: prediction and target to ``(B, ...)``; what follows the batch is averaged.
-        batch_size: samples at a time; as many as `at_a_time` finds by default.
+        metric: prediction and target to ``(B, ...)``; averaged over the axes after the batch.
+        batch_size: samples per batch; by default that of `at_a_time`.
         device: where the model is.
-        starts: the base's answers to the whole data set, where they are known already.
+        starts: the base's outputs h_0 for the whole data set, if they are cached.
 
     Shapes:
         - returns: ``(steps + 1, n)``, or ``(1, n)``
@@ -85,9 +85,9 @@ class Solved:
     """How the solves of a data set ended.
 
     Attributes:
-        scores: of each answer, ``(n,)``.
-        steps: that each sample took, ``(n,)``.
-        outcomes: how many samples ended in which way.
+        scores: of each sample, ``(n,)``.
+        steps: taken by each sample, ``(n,)``.
+        outcomes: the number of samples for each outcome.
     """
 
     scores: Tensor
@@ -104,13 +104,13 @@ def scores_of_solutions(
     device: torch.device | str = "cpu",
     **options: Any,
 ) -> Solved:
-    """A metric of the answers of `IterativeRefiner.solve`, and what they cost.
+    """A metric of the values of `IterativeRefiner.solve`, with steps and outcomes.
 
     Args:
-        model: put into evaluation mode, and back.
+        model: put into evaluation mode during the call.
         dataset: of dicts with x and y.
-        metric: prediction and target to ``(B, ...)``; what follows the batch is averaged.
-        batch_size: samples at a time; as many as `at_a_time` finds by default.
+        metric: prediction and target to ``(B, ...)``; averaged over the axes after the batch.
+        batch_size: samples per batch; by default that of `at_a_time`.
         device: where the model is.
         options: of `IterativeRefiner.solve`.
     """

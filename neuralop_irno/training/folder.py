@@ -1,4 +1,4 @@
-"""The folder of a run: the best model, the history, what the run belongs to, and snapshots to resume from."""
+"""The folder of a run: the best model, the history, digests of data and model, and snapshots."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ MODEL = f"model{checkpoint.SUFFIX}"
 
 
 def best_weights(folder: Path, progress: Progress) -> dict[str, Tensor] | None:
-    """The best weights of a run so far, from its file of the model; None where there are none yet.
+    """The best weights of a run so far, from its ``model.safetensors``; None if there is none yet.
 
-    A run that was killed between the two writes has the model of a later epoch than its snapshot: that epoch
+    After a kill between the two writes the model is of a later epoch than the snapshot: that epoch
     is trained again, and writes the same model again.
 
     Raises:
@@ -50,8 +50,8 @@ class RunFolder:
     """Writes the files of a run; without a folder it writes nothing.
 
     Args:
-        path: the folder, if there is one.
-        peers: the processes of the run; the first one writes what they have in common.
+        path: the folder; None writes nothing.
+        peers: the processes of the run; the first one writes the common files.
     """
 
     def __init__(self, path: Path | None, peers: Peers) -> None:
@@ -60,10 +60,10 @@ class RunFolder:
 
     @contextmanager
     def claimed(self, resume: bool) -> Iterator[None]:
-        """Hold the folder against other writers.
+        """Lock the folder against other writers.
 
         Args:
-            resume: without it a folder that holds a run is refused, and left as it is.
+            resume: if False, a folder that holds a run is refused, and left as it is.
 
         Raises:
             ValueError: another process holds the folder, or it holds a run.
@@ -83,13 +83,13 @@ class RunFolder:
     def begin(
         self, run: TrainingRun, own: Callable[[], Identity], resume: bool, say: Callable[[str], object]
     ) -> dict[str, Tensor] | None:
-        """Write down what a new run belongs to, or put the run where the folder's snapshot left it.
+        """Store the digests of a new run, or restore the run from the folder's snapshot.
 
         Args:
-            run: that begins.
-            own: computes what it belongs to.
-            resume: go on, if there is a snapshot.
-            say: takes a line about a damaged snapshot.
+            run: new or to be restored.
+            own: computes the digests of its data, model, loss and recipe.
+            resume: restore the snapshot, if there is one.
+            say: called with a line about a damaged snapshot.
 
         Returns:
             the best weights so far, if there are any.

@@ -1,6 +1,6 @@
-"""What a training belongs to: digests of its data and its frozen weights, and how all else was built.
+"""The identity of a training: digests of its data and frozen weights, and descriptions of its other parts.
 
-They stand in every snapshot. A run is resumed only with the same ones, and an error names what differs.
+Every snapshot contains it. A run is resumed only with an equal identity; the error lists what differs.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def identify(
     valid: Dataset[Sample] | None,
     processes: int,
 ) -> Identity:
-    """Everything that two halves of one run have in common, as plain data.
+    """The identity of a run, as plain data: equal before and after a resumption.
 
     Returns:
         ``{"data": {split: ..}, "base": .., "model": .., "loss": .., "metric": .., "recipe": ..,
@@ -66,7 +66,7 @@ def of_data(dataset: Dataset[Sample]) -> dict[str, Any]:
     Returns:
         ``{"length": .., "files": {name: {"size": .., "ends": ..}}, "content": ..}``. The content is that of
         all tensors of a `FieldDataset`, and of any other data set that of its first, middle and last
-        samples, or None where a sample that is read twice differs.
+        samples, or None if a sample differs when it is read twice.
     """
     length = len(cast(Sized, dataset))
     files = {str(path): digest.of_file(path) for path in getattr(dataset, "files", ())}
@@ -92,22 +92,22 @@ def frozen(model: nn.Module) -> dict[str, Tensor]:
 
 
 def check(own: Identity, stored: Mapping[str, Any], folder: Path) -> None:
-    """Refuse to go on with anything else than a run was started with.
+    """Refuse to resume a run with other data, model, loss or recipe.
 
     Raises:
-        ValueError: something differs; the error names it.
+        ValueError: something differs; the error lists it.
     """
     hint = "the same data, model, loss and recipe, or another folder for a new run"
     refuse_other(own, stored, f"what the run in {folder} was started with", hint)
 
 
 def refuse_other(own: Mapping[str, Any], stored: Mapping[str, Any], wanted: str, hint: str) -> None:
-    """Refuse plain data that differ from those of before.
+    """Refuse plain data that differ from the stored ones.
 
     Raises:
         ValueError: something differs; the error names it.
     """
-    # Through JSON, as the stored one went: tuples are lists there.
+    # Through JSON like the stored one, which turns tuples into lists.
     different = list(dict.fromkeys(differences(json.loads(json.dumps(own)), stored)))
     if different:
         more = f" and {len(different) - NAMED} more" if len(different) > NAMED else ""
@@ -138,7 +138,7 @@ def _fields(sample: Any) -> Mapping[str, Any]:
 
 
 def _by_name(files: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    """Without the folders, which may be others where a run goes on; files of one name are numbered."""
+    """The files by name without their folders, which may change; files of equal name are numbered."""
     found: dict[str, Any] = {}
     for place, entry in enumerate(files.values()):
         name = entry["name"]

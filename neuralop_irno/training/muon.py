@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-"""Of a step that drives every singular value towards 1, fast for small ones; it ends between 0.7 and 1.2."""
+"""Coefficients of a Newton-Schulz step; after five steps singular values lie between 0.7 and 1.2."""
 
 MOMENTUM = 0.95
 ADAMW_SHARE = 0.3
-"""Rate of AdamW in units of Muon's, whose updates have norms of 1 in each direction."""
+"""The rate of AdamW in units of Muon's, whose updates have singular values near 1."""
 
 
 def orthogonalised(matrix: Tensor, steps: int = 5) -> Tensor:
@@ -47,8 +47,8 @@ class Muon(Optimizer):
     Jordan et al., 2024, https://kellerjordan.github.io/posts/muon.
 
     Args:
-        groups: parameters to train, or groups of them, each a dict with ``params`` and options of its own.
-        lr: eta; AdamW's is `ADAMW_SHARE` of it.
+        groups: parameters to train, or groups of them, each a dict with ``params`` and its options.
+        lr: eta of Muon; AdamW's is `ADAMW_SHARE` times it.
         weight_decay: lambda, of both.
         betas: of AdamW.
     """

@@ -1,4 +1,4 @@
-"""Optimizers by name, with the parameters in groups: those whose weights decay, and the rest."""
+"""Optimizers by name, with two groups of parameters: with and without weight decay."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ Groups = list[dict[str, Any]]
 
 
 def optimizer_for(model: nn.Module, recipe: Recipe) -> Optimizer:
-    """The recipe's optimizer over the parameters that train.
+    """The recipe's optimizer over the trainable parameters.
 
-    Biases, weights of norms and alpha do not decay: parameters with fewer than two axes.
+    Weight decay applies to parameters with two axes or more: not to biases, weights of norms and alpha.
 
     Example:
         >>> norm = nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2))

@@ -1,4 +1,4 @@
-"""Which precision a training computes in: ``auto`` takes bfloat16 only where the hardware has units for it.
+"""The precision of a training: ``auto`` uses bfloat16 only where the hardware has units for it.
 
 A convolution in bfloat16 on a CPU without such units took 17 times as long as in float32.
 """
@@ -18,12 +18,12 @@ NARROW = {"SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AV
 
 
 def resolve(word: str, device: torch.device, model: nn.Module) -> tuple[str, str]:
-    """The precision that a recipe asks for on a device, and one line about it (empty: nothing to add).
+    """The precision of a recipe on a device, and one line about the choice, or an empty one.
 
     Args:
         word: a key of `PRECISIONS`.
         device: where the model trains.
-        model: what is called in every update.
+        model: the module that is called in every update.
 
     Returns:
         ``(precision, line)``; the precision is ``float32`` or ``bfloat16``.
@@ -38,12 +38,12 @@ def resolve(word: str, device: torch.device, model: nn.Module) -> tuple[str, str
         chosen, reason = ("float32", lack) if lack else ("bfloat16", f"this {_kind(device)} has units for it")
         return chosen, f"precision: {chosen} ({reason})"
     if PRECISIONS[word] is torch.bfloat16 and lack:
-        return word, f"precision: {word}, which is slow here ({lack}); precision: auto takes float32"
+        return word, f"precision: {word}, which is slow here ({lack}); precision: auto uses float32"
     return word, ""
 
 
 def lacks_bfloat16(device: torch.device) -> str:
-    """Why a device has no fast bfloat16; empty where it has."""
+    """The reason why a device has no fast bfloat16; empty if it has."""
     if device.type == "cuda":
         has = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
@@ -52,10 +52,10 @@ def lacks_bfloat16(device: torch.device) -> str:
 
 
 def lacks_fourier(device: torch.device, model: nn.Module) -> str:
-    """Why a model's Fourier layers cannot run under autocast; empty where they can.
+    """The reason why a model's Fourier layers cannot run under autocast; empty if they can.
 
-    On a CPU autocast computes Fourier transforms in float32; on other devices it hands them bfloat16, for
-    which they have no kernels.
+    On a CPU autocast computes Fourier transforms in float32; on other devices in bfloat16, for
+    which there are no kernels.
     """
     if device.type == "cpu" or not any(weight.is_complex() for weight in model.parameters()):
         return ""
@@ -70,7 +70,7 @@ def _cpu_has_bfloat16() -> bool:
         return False
     if platform.machine().lower() not in ("x86_64", "amd64"):
         return True
-    # The test above also holds where AVX-512 only emulates bfloat16. ATEN_CPU_CAPABILITY limits the next one.
+    # The test above is also true where AVX-512 only emulates bfloat16. ATEN_CPU_CAPABILITY limits the next.
     wide = torch.backends.cpu.get_cpu_capability() not in ("DEFAULT", "NO AVX", "AVX2")
     return wide and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 

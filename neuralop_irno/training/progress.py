@@ -1,4 +1,4 @@
-"""What is shown while a training runs: a bar on a terminal, a line now and then in a log."""
+"""Progress of a training: a bar on a terminal, lines in a log."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ EVERY = 30.0
 
 
 class Display(Protocol):
-    """Shows how far a training has come."""
+    """Shows the progress of a training."""
 
     def say(self, text: str) -> None:
-        """A line of its own."""
+        """Show a line of text."""
 
     def update(self, loss: float | None = None) -> None:
-        """One more update is done; ``loss`` is the epoch's mean, where it was just read."""
+        """Count one update; ``loss`` is the mean of the epoch so far, if it was computed."""
 
     def close(self) -> None:
-        """The training has ended."""
+        """End the display."""
 
 
 class Quiet:
@@ -51,7 +51,7 @@ class Bar:
         self._bar = tqdm(total=updates, initial=done, desc="training", unit="update")
 
     def say(self, text: str) -> None:
-        """A line above the bar."""
+        """Show a line above the bar."""
         self._bar.write(text, file=sys.stderr)
 
     def update(self, loss: float | None = None) -> None:
@@ -61,7 +61,7 @@ class Bar:
         self._bar.update()
 
     def close(self) -> None:
-        """Leave the bar as it stands."""
+        """End the bar in its current state."""
         self._bar.close()
 
 
@@ -70,9 +70,9 @@ class Lines:
 
     Args:
         updates: of the whole training.
-        done: those that an earlier process made.
-        write: takes a line.
-        clock: seconds from any origin.
+        done: updates made before a resumption.
+        write: called with each line.
+        clock: returns the time in seconds.
 
     Example:
         >>> lines = Lines(4, done=2, write=print)
@@ -95,7 +95,7 @@ class Lines:
         self._loss = ""
 
     def update(self, loss: float | None = None) -> None:
-        """Count, and write a line when it is time."""
+        """Count one update; write a line if the last one is `EVERY` seconds old."""
         self.done += 1
         if loss is not None:
             self._loss = f", loss {loss:.4g}"
@@ -113,7 +113,7 @@ class Lines:
 
 
 def display(updates: int, done: int, show: bool) -> Display:
-    """The display that fits where standard error goes.
+    """A bar if standard error is a terminal, otherwise lines.
 
     Args:
         updates: of the whole training.

@@ -1,12 +1,12 @@
-"""States that live on: the cheapest way to train on every step of the iteration.
+"""Replay: training on stored states, one step per update.
 
-A training sample keeps its current state h_k. An update takes one step from there, is supervised, and
-puts h_{k+1} back for the next time that the sample comes round; after some steps the sample starts
-again from the base's answer. One update therefore costs one evaluation of Phi, forward and backward,
-whatever K is, where an unrolled one costs K, and every batch mixes early and late states.
+Each training sample has a stored state h_k. An update takes one step from it, supervises h_{k+1}, and
+stores it for the next epoch; after ``life`` steps on average the sample starts
+again from the base's output. An update costs one evaluation of Phi, forward and backward,
+whatever K is (an unrolled one costs K), and every batch mixes early and late states.
 
-The states lag behind the weights by an epoch. That is harmless, and even useful: late states of an
-older correction are further from the truth, and there is more to learn from them.
+States are one epoch older than the weights. Late states of an older correction are further from the
+truth, which gives a larger training signal.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ class Replay:
     """The states of a training set.
 
     Args:
-        starts: the base's answers; they are not changed.
-        life: how many steps a state lives on average.
+        starts: the base's outputs; they are not changed.
+        life: the mean number of steps before a sample starts again.
 
     Attributes:
-        states: where each sample stands.
-        taken: the steps that it has behind it, ``(n,)``, on the device of the states.
+        states: the current state of each sample.
+        taken: the steps taken to it, ``(n,)``, on the device of the states.
     """
 
     def __init__(self, starts: States, life: float) -> None:
@@ -36,18 +36,18 @@ class Replay:
         self.taken = torch.zeros(len(starts), dtype=torch.long, device=starts.values.device)
 
     def restore(self, states: Tensor, taken: Tensor) -> None:
-        """Go on from stored states, on the device of the starts."""
+        """Restore stored states, on the device of the starts."""
         device = self.starts.values.device
         self.states.values, self.taken = states.to(device), taken.to(device)
 
     def take(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """The states of some samples, and how many steps they have behind them."""
+        """The states of some samples, and the number of steps taken to them."""
         return self.states[index], self.taken[index]
 
     def put(self, index: Tensor, states: Tensor) -> None:
-        """Store the states after one more step; each ends its life with chance 1 / life.
+        """Store the states after one more step; each sample starts again with probability 1 / life.
 
-        A state that is not finite ends at once: its outcome was in the loss, and it can teach no more.
+        A sample whose state is not finite always starts again.
         """
         ended = torch.rand(len(index)) < 1 / self.life
         owner = self.states.owners(index)

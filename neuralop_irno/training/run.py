@@ -1,4 +1,4 @@
-"""A whole run from a config: the base, where it has to be trained, then the refiner."""
+"""A run from a config: train the base, if the config has no trained one, then the refiner."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def train_experiment(
     """Run an experiment in a folder, and return the refiner's history.
 
     Args:
-        experiment: what to do.
-        folder: gets ``config.yaml``, ``model.safetensors``, ``history.json`` and snapshots, and a
-            folder ``base`` of the same where the base is trained.
+        experiment: the parsed config.
+        folder: for ``config.yaml``, ``model.safetensors``, ``history.json`` and snapshots, and a
+            folder ``base`` with the same files if the base is trained.
         device: where to train.
-        resume: go on from the last snapshots, if there are any.
-        say: takes lines of text for the user.
+        resume: continue from the last snapshots, if there are any.
+        say: called with each line of text for the user.
         show: whether to draw progress bars.
-        trust_base: unpickle whatever the files of a base from neuraloperator hold.
+        trust_base: unpickle the files of a neuraloperator base without restrictions, which can run code.
     """
     recipe, base_recipe = experiment.build_recipe(), experiment.build_base_recipe()
     loss = experiment.build_loss()
@@ -65,7 +65,7 @@ def train_experiment(
     base = experiment.build_base(splits, trust_base)
     _rehearse(experiment, base, splits["train"])
     if peers.first:
-        # Again, and held: another run may have begun in the folder meanwhile.
+        # Check again under the lock: another process may have started a run in the folder meanwhile.
         with claim(folder):
             _refuse(folder, experiment, resume)
             write_bytes(folder / CONFIG, seal(written(asdict(experiment))))
@@ -107,7 +107,7 @@ def _rehearse(experiment: Experiment, base: nn.Module, data: Dataset[Sample]) ->
 
 
 def _refuse(folder: Path, experiment: Experiment, resume: bool) -> None:
-    """A used folder is refused, and left as it is, unless the same run goes on there."""
+    """Refuse a folder with a run, unless the same run is resumed."""
     config = folder / CONFIG
     if not config.exists():
         return

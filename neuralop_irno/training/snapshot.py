@@ -1,6 +1,6 @@
-"""Everything that a run needs to go on as if it had never stopped, in files that are whole or absent.
+"""Snapshots: the complete state of a run, for a bit-exact resumption, in files that are whole or absent.
 
-The last two snapshots are kept. Where the newer one is damaged the run goes on from the older.
+The last two snapshots are kept. If the newer one is damaged, the run continues from the older.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Content = tuple[dict[str, Tensor], dict[str, Any]]
 
 @dataclass
 class Progress:
-    """How far a run has come.
+    """The progress of a run.
 
     Attributes:
         epoch: epochs finished.
@@ -41,9 +41,9 @@ class Progress:
         loss_count: those samples.
         skipped: updates of the current epoch that were skipped: their gradients were not finite.
         best: the best validation score.
-        best_weights: the digest of the weights that had it, which ``model.safetensors`` holds; empty where
+        best_weights: the digest of the weights with this score, in ``model.safetensors``; empty if
             there are none.
-        waited: epochs since then.
+        waited: epochs since the best score.
         history: one record for each finished epoch.
     """
 
@@ -64,13 +64,13 @@ class Progress:
         return self.loss_sum / self.loss_count
 
     def add(self, loss: float, samples: int, skipped: bool) -> None:
-        """One more update is done."""
+        """Count one update."""
         self.batch, self.update = self.batch + 1, self.update + 1
         self.loss_sum, self.loss_count = self.loss_sum + loss, self.loss_count + samples
         self.skipped += skipped
 
     def finish_epoch(self, record: dict[str, Any]) -> None:
-        """One more epoch is done."""
+        """Count one epoch."""
         self.history.append(record)
         self.epoch, self.batch, self.skipped = self.epoch + 1, 0, 0
         self.loss_sum, self.loss_count = 0.0, 0
@@ -78,16 +78,16 @@ class Progress:
 
 @dataclass
 class TrainingRun:
-    """What a training run has to keep: the parts that change as it goes on, and its precision.
+    """The parts of a training run that change, and its precision.
 
     Attributes:
         model: in training.
         optimizer: of its parameters.
-        loss: in training too: its weights may rise with the updates.
-        replay: the states of the training set, if they are replayed.
-        average: of the weights, if one is kept.
-        progress: how far it has come.
-        precision: ``float32`` or ``bfloat16``, as it was settled when the run began.
+        loss: included because its weights may rise with the updates.
+        replay: the states of the training set, with replay.
+        average: of the weights, with ``ema``.
+        progress: counters and history.
+        precision: ``float32`` or ``bfloat16``, as resolved at the start of the run.
     """
 
     model: nn.Module
@@ -99,17 +99,17 @@ class TrainingRun:
     precision: str
 
     def averaged(self) -> AbstractContextManager[None]:
-        """The model with its averaged weights, where an average is kept, while this lasts."""
+        """Put the averaged weights, with ``ema``, into the model within a ``with`` block."""
         return nullcontext() if self.average is None else self.average.in_place()
 
 
 def exists(folder: Path) -> bool:
-    """Whether there is something to resume."""
+    """Whether the folder has a snapshot."""
     return main_file(folder).exists() or previous_file(folder).exists()
 
 
 def main_file(folder: Path) -> Path:
-    """The last snapshot; it counts from the moment that this file is there."""
+    """The main file of the last snapshot; without it the snapshot does not exist."""
     return folder / f"snapshot{SUFFIX}"
 
 
@@ -119,7 +119,7 @@ def previous_file(folder: Path) -> Path:
 
 
 def faults(folder: Path, content: Mapping[str, Any]) -> dict[Path, str]:
-    """What is wrong with the files of all processes of a snapshot, by what its main file holds."""
+    """The faults of the files of all processes of a snapshot, given the content of its main file."""
     stage, own = _stage(Progress(**content["progress"])), content["identity"]
     files = {_own_file(folder, rank, stage): rank for rank in range(own["processes"])}
     found = {file: _read_own(file, _owner(own, rank, stage))[1] for file, rank in files.items()}
@@ -127,7 +127,7 @@ def faults(folder: Path, content: Mapping[str, Any]) -> dict[Path, str]:
 
 
 def save(folder: Path, run: TrainingRun, own: Identity, peers: Peers) -> None:
-    """Write the snapshot of this process; the first process's file, written last, makes it count.
+    """Write the snapshot of this process; the first process's file, written last, makes it valid.
 
     Raises:
         DivergenceError: a weight is not finite; the snapshots before are left as they are.
@@ -162,17 +162,17 @@ def save(folder: Path, run: TrainingRun, own: Identity, peers: Peers) -> None:
 
 
 def load(folder: Path, run: TrainingRun, own: Identity, peers: Peers, say: Callable[[str], object]) -> None:
-    """Put a run into the state of its last snapshot, or where that one is damaged, of the one before.
+    """Restore a run from its last snapshot or, if that one is damaged, from the one before.
 
     Args:
         folder: of the run.
-        run: that takes the state.
-        own: what the run belongs to.
+        run: gets the state.
+        own: the identity of the run.
         peers: its processes.
-        say: takes a line about a damaged file.
+        say: called with a line about a damaged file.
 
     Raises:
-        ValueError: the run was started with something else, or no snapshot can be read.
+        ValueError: the run has another identity, or no snapshot can be read.
     """
     damage = ""
     for file in filter(Path.exists, (main_file(folder), previous_file(folder))):
@@ -191,7 +191,7 @@ def load(folder: Path, run: TrainingRun, own: Identity, peers: Peers, say: Calla
             return
         damage = f"{file.name} is damaged ({error or 'in another process'})"
         if file == main_file(folder) and peers.first:
-            # Out of the way: the next snapshot makes the last one the one before.
+            # Rename it: saving the next snapshot would make it the previous one.
             file.replace(folder / f"snapshot.damaged{SUFFIX}")
     raise ValueError(
         expected(f"a whole snapshot in {folder}", damage, "a copy, or another folder for a new run")
@@ -199,7 +199,7 @@ def load(folder: Path, run: TrainingRun, own: Identity, peers: Peers, say: Calla
 
 
 def _read(file: Path) -> tuple[Content | None, str]:
-    """The content of a file, or what is wrong with it."""
+    """The content of a file, or its fault."""
     try:
         return checkpoint.read(file), ""
     except (ValueError, FileNotFoundError) as error:
@@ -207,7 +207,7 @@ def _read(file: Path) -> tuple[Content | None, str]:
 
 
 def _read_own(file: Path, owner: Mapping[str, Any]) -> tuple[Content | None, str]:
-    """The content of a process's file, or what is wrong with it."""
+    """The content of a process's file, or its fault."""
     found, fault = _read(file)
     if found is not None and found[1] != owner:
         return None, expected(f"{file.name} of this run", "that of another run or update", "a copy")
@@ -215,7 +215,7 @@ def _read_own(file: Path, owner: Mapping[str, Any]) -> tuple[Content | None, str
 
 
 def _owner(own: Identity, rank: int, stage: tuple[int, int]) -> dict[str, Any]:
-    """What a process's file belongs to."""
+    """The run, rank and stage of a process's file."""
     return {"rank": rank, "epoch": stage[0], "update": stage[1], "identity": digest.of_json(own)}
 
 
@@ -253,7 +253,7 @@ def _device_of(run: TrainingRun) -> torch.device:
 
 
 def _stage(progress: Progress) -> tuple[int, int]:
-    """Where a snapshot was taken. The end of an epoch is another stage than its last update."""
+    """Epoch and update of a snapshot. The end of an epoch is another stage than its last update."""
     return progress.epoch, progress.update
 
 
@@ -266,7 +266,7 @@ def _own_files(folder: Path, rank: int) -> list[Path]:
 
 
 def _forget_later(folder: Path, rank: int, stage: tuple[int, int]) -> None:
-    """Remove what was written after a stage that a run goes on from: it would pass for the newest."""
+    """Remove files of later stages than the restored one: they would be taken for the newest."""
     for file in _own_files(folder, rank):
         if _stage_of(file) > stage:
             file.unlink()

@@ -34,7 +34,7 @@ class States:
         self.values[self.rows(index)] = values
 
     def copy(self) -> States:
-        """The same fields, to be changed apart."""
+        """A copy of the fields."""
         return States(self.values.clone(), self.sizes)
 
     def rows(self, index: Tensor) -> Tensor:
@@ -44,5 +44,5 @@ class States:
         return torch.arange(int(sizes.sum())) + first.repeat_interleave(sizes)
 
     def owners(self, index: Tensor) -> Tensor:
-        """For each of these rows, the place of its sample in ``index``."""
+        """For each row of `rows`, the position of its sample in ``index``."""
         return torch.arange(len(index)).repeat_interleave(self.sizes[index])

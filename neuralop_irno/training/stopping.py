@@ -1,4 +1,4 @@
-"""SIGTERM and SIGHUP, by which schedulers end a job: a training stops at its next update, with a snapshot."""
+"""SIGTERM and SIGHUP: a training stops after its next update, with a snapshot."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Stopped(SystemExit):
 
 
 class StopRequest:
-    """Whether a signal has asked for the end.
+    """Whether a signal has arrived.
 
     Attributes:
-        signal: its name; empty as long as none came.
+        signal: its name; empty before it arrives.
     """
 
     def __init__(self) -> None:
@@ -39,11 +39,11 @@ class StopRequest:
 
 @contextmanager
 def stop_request(heeded: bool = True) -> Iterator[StopRequest]:
-    """Collect the first SIGTERM or SIGHUP in place of ending at once; a second one acts as it did before.
+    """Record the first SIGTERM or SIGHUP instead of ending the process; a second one has its usual effect.
 
     Args:
-        heeded: False changes nothing: the request stays empty. So it does outside the main thread, where
-            Python cannot handle signals.
+        heeded: False leaves signals unchanged, and the request stays empty. The same holds outside the
+            main thread, where Python cannot handle signals.
 
     Example:
         >>> import os
@@ -65,7 +65,7 @@ def stop_request(heeded: bool = True) -> Iterator[StopRequest]:
         restore()
 
     if heeded and threading.current_thread() is threading.main_thread():
-        # None was not set from Python and cannot be put back; what nohup has the process ignore stays so.
+        # None was not set from Python and cannot be restored; signals that nohup ignores stay ignored.
         before = {n: signal.getsignal(n) for n in SIGNALS}
         before = {n: handler for n, handler in before.items() if handler not in (None, signal.SIG_IGN)}
         for number in before:

@@ -1,4 +1,4 @@
-"""One way to call whatever is trained: a refiner, or any model from x to y."""
+"""One interface for all trained models: refiners, and any model from x to y."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from neuralop_irno.training.states import States
 
 
 class Trainable(nn.Module):
-    """A model behind one call; this is what DDP wraps.
+    """A model with a single call from sample, y and start to a trajectory.
 
     Args:
-        model: a refiner, one in time, or anything that is called with the sample but for y.
+        model: a refiner, an `InTime`, or any module that is called with the sample except y.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -45,12 +45,12 @@ class Trainable(nn.Module):
 
     @property
     def periodic(self) -> tuple[bool, ...] | None:
-        """The axes that close on themselves, where the model knows."""
+        """Which axes are periodic; None if the model does not state it."""
         return self.model.correction.periodic if isinstance(self.model, IterativeRefiner) else None
 
     @torch.no_grad()
     def starts(self, dataset: Dataset[Sample], device: torch.device, batch_size: int | None = None) -> States:
-        """The base's answer to every sample of a data set."""
+        """The base's output h_0 for every sample of a data set."""
         refiner: Any = self.model
         answers, sizes = [], []
         for index, batch in load_all(dataset, batch_size):

@@ -1,4 +1,4 @@
-"""The trainer: resumption to the same bits, several processes, mixed precision, a score of every step."""
+"""Trainer with bit-exact resumption, several processes, mixed precision, and a score of every step."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ class Trainer:
     """Trains a refiner, or any model that maps x to y.
 
     Args:
-        model: trained in place; after `fit` it holds the weights that scored best.
-        recipe: how.
-        loss: on trajectories and fields; by default the mean square error of every supervised step.
-        folder: where the best model, the history, digests and snapshots go, from one process or one group
-            of processes at a time; None keeps nothing.
+        model: trained in place; after `fit` it has the weights with the best validation score.
+        recipe: the options of the training.
+        loss: of a trajectory and y; by default the mean square error of every supervised step.
+        folder: for the best model, the history, digests and snapshots; used by one run at a time.
+            None writes nothing.
         metric: prediction and target to ``(B, ...)``; the score is its mean at the last step.
-        device: where to train; under torchrun ``cuda`` is a GPU of its own for each process.
+        device: where to train; under torchrun ``cuda`` uses one GPU for each process.
         show: whether to show progress on standard error: a bar on a terminal, elsewhere a line every 30
             seconds at most.
 
@@ -102,13 +102,13 @@ class Trainer:
 
         Args:
             train: of dicts with x and y.
-            valid: scored after every epoch; the best weights are those that are kept.
-            resume: go on from the folder's last snapshot, if there is one. Without it a folder that
+            valid: scored after every epoch; the weights with the best score are kept.
+            resume: continue from the folder's last snapshot, if there is one. Otherwise a folder that
                 holds a run is refused, and left as it is.
 
         Raises:
-            ValueError: a set is empty; the folder is in use, holds a run, or holds one that was started with
-                something else, which the error names.
+            ValueError: a set is empty; the folder is in use, holds a run, or holds one with other data,
+                model, loss or recipe, which the error lists.
             DivergenceError: the loss is not finite, or no update of an epoch had finite gradients.
         """
         refuse_empty(training=train, validation=valid)
@@ -143,7 +143,7 @@ class Trainer:
         return run.progress.history
 
     def _keep(self, run: TrainingRun, begun: int) -> None:
-        """Leave the best weights in the model, or the last ones (averaged if the recipe says so)."""
+        """Load the best weights into the model, or the last ones (their average, with ``ema``)."""
         if self._best is not None:
             self.model.load_state_dict(self._best)
             return
@@ -156,7 +156,7 @@ class Trainer:
     def _begin(
         self, train: Dataset[Sample], valid: Dataset[Sample] | None, starts: States | None, resume: bool
     ) -> tuple[TrainingRun, list[str]]:
-        """A new run, or the one that the folder holds; and what to say about it."""
+        """A new run, or the one that the folder holds; and messages about it."""
         recipe, lines = self.recipe, list[str]()
         optimizer = optimizer_for(self.model, recipe)
         replay = Replay(starts, recipe.replay) if recipe.replay and starts is not None else None
@@ -210,7 +210,7 @@ class Trainer:
         updates: int,
         bar: Display,
     ) -> dict[str, Any]:
-        """The record of an epoch; a model that scores best is kept."""
+        """The record of an epoch; the model is stored if its score is the best so far."""
         record: dict[str, Any] = {
             "epoch": progress.epoch + 1,
             "update": progress.update,
@@ -256,7 +256,7 @@ class Trainer:
         return None
 
     def _called_in_updates(self) -> nn.Module:
-        """What every update computes anew: not a frozen base whose answers are cached."""
+        """The module that every update calls: without a frozen base whose outputs are cached."""
         cached = self.recipe.cache_base or self.recipe.replay
         if isinstance(self.model, IterativeRefiner) and self._trainable.has_frozen_base and cached:
             return self.model.correction

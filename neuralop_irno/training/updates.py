@@ -22,12 +22,12 @@ from neuralop_irno.training.trainable import Trainable
 
 @dataclass(frozen=True)
 class Update:
-    """What came of one update.
+    """The result of one update.
 
     Attributes:
         loss: summed over the samples of the batch, in all processes.
         skipped: whether the weights were left as they are, because a gradient was not finite.
-        stop: whether a process was asked to stop.
+        stop: whether a process has received a signal to stop.
     """
 
     loss: float
@@ -36,7 +36,7 @@ class Update:
 
 
 def parts(whole: Tensor, number: int) -> list[Tensor]:
-    """A batch of sample numbers in so many parts, or in as many as it has samples.
+    """A batch of sample numbers in ``number`` parts, or in as many as it has samples.
 
     Example:
         >>> parts(torch.arange(3), 2)
@@ -49,12 +49,12 @@ class Updater:
     """Makes updates: the call, the loss, the gradients of all processes, and the optimizer.
 
     Args:
-        run: that is moved on; its progress is the caller's.
-        trainable: the run's model behind one call.
-        recipe: how.
+        run: changed in place, except its progress, which the caller counts.
+        trainable: the run's model.
+        recipe: the options of the training.
         peers: the processes that train together.
         device: of this process.
-        starts: the base's answers to the training set, where they are cached.
+        starts: the base's outputs for the training set, if they are cached.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Updater:
             whole: the sample numbers of the batch.
             samples: this process's share of each of its `parts`, collated.
             rate: the learning rate.
-            stop: whether this process was asked to stop.
+            stop: whether this process has received a signal to stop.
 
         Raises:
             DivergenceError: the loss is not finite, in any process; the weights are left as they are.
@@ -96,7 +96,7 @@ class Updater:
         return Update(loss, skipped, stops)
 
     def _backward(self, part: Tensor, sample: Sample, batch: int) -> Tensor:
-        """Add the gradients of a part of a batch to those that are there; returns its summed loss."""
+        """Accumulate the gradients of a part of a batch; returns its summed loss."""
         index, weight = self.peers.share(part)
         sample = to_device(sample, self.device)
         fields, taken, moved = self._fields(index, sample)
@@ -114,7 +114,7 @@ class Updater:
     def _fields(
         self, index: Tensor, sample: Mapping[str, Any]
     ) -> tuple[dict[str, Tensor], Tensor | None, list[int]]:
-        """x, y and the start, moved together; the steps behind the start; and how far they were moved."""
+        """x, y and the start, shifted together; the steps taken to the start; and the shifts."""
         fields, taken = {"x": sample["x"], "y": sample["y"]}, None
         if self.run.replay is not None:
             fields["start"], taken = self.run.replay.take(index)
@@ -124,7 +124,7 @@ class Updater:
         return {name: roll(field, moved) for name, field in fields.items()}, taken, moved
 
     def _add_up(self, loss: Tensor, stop: bool) -> tuple[float, bool]:
-        """The loss and the requests to stop of all processes, once their gradients are summed."""
+        """Sum the gradients of all processes; returns the summed loss, and whether one is to stop."""
         numbers = torch.tensor([0.0, float(stop)], dtype=torch.float64, device=self.device)
         numbers[0] = loss
         total, stops = self.peers.add_gradients(self.parameters, numbers).tolist()
@@ -150,7 +150,7 @@ class Updater:
         return True
 
     def _moving_buffers(self) -> list[Tensor]:
-        """What forward passes may move: statistics of norms, counters; not those of a frozen base."""
+        """Buffers that forward passes may change: statistics of norms, counters; not a frozen base's."""
         model: Any = self.trainable.model
         parts = (model.correction, model.solver) if self.trainable.has_frozen_base else (model,)
         return [buffer for part in (*parts, self.run.loss) for buffer in part.buffers()]
