@@ -80,7 +80,7 @@ def test_training_on_rollouts_lowers_the_error_of_the_rollout() -> None:
         RolloutTraining(Curriculum(1, FRAMES, updates=30), gradient="checkpointed"),
         Window(inputs=2),
     )
-    recipe = Recipe(epochs=20, batch_size=8, learning_rate=3e-2)
+    recipe = Recipe(optimizer="adamw", epochs=20, batch_size=8, learning_rate=3e-2)
     history = Trainer(model, recipe, show=False).fit(stretches(16, 3), stretches(4, 4))
     assert history[-1]["valid"][-1] < 0.2 * history[0]["valid"][-1]
 
@@ -99,5 +99,7 @@ def test_graphs_of_many_sizes() -> None:
     words = {"name": "meshgraph", "width": 8, "steps": 1}
     refiner = IterativeRefiner(GraphSAGE(1, 4, 1, 1), words, steps=2, in_channels=1, out_channels=1)
     model = InTime(refiner, RolloutTraining(2, free=2))
-    history = Trainer(model, Recipe(epochs=5, batch_size=8, learning_rate=1e-2), show=False).fit(data, data)
+    history = Trainer(
+        model, Recipe(optimizer="adamw", epochs=5, batch_size=8, learning_rate=1e-2), show=False
+    ).fit(data, data)
     assert history[-1]["loss"] < history[0]["loss"]

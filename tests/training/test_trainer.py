@@ -37,7 +37,7 @@ def refiner(**options: object) -> IterativeRefiner:
 
 
 def fit(model: nn.Module, folder: Path | None = None, **options: object) -> list[dict[str, object]]:
-    small = {"epochs": 6, "batch_size": 4, "learning_rate": 1e-2, "precision": "float32"}
+    small = {"epochs": 6, "batch_size": 4, "precision": "float32"}
     recipe = Recipe(**{**small, **options})
     return Trainer(model, recipe, folder=folder, show=False).fit(problem(), problem(6))
 
