@@ -3,8 +3,8 @@
     h_0 = base(x)                          the operator that you already have
     h_{k+1} = h_k + alpha * Phi(x, h_k)    one shared-weight correction, iterated to a fixed point
 
-Importing the package registers ``irno`` with neuraloperator. Public names are attributes of it, each imported
-from its module when it is first used; ``__init__.pyi`` lists them. For GraphGym import
+Importing the package registers ``irno`` with neuraloperator. Public names are attributes of the package,
+imported from their modules at first use; ``__init__.pyi`` lists them. For GraphGym import
 ``neuralop_irno.graphgym``.
 """
 

@@ -1,4 +1,4 @@
-"""``python -m neuralop_irno`` is ``irno``; torchrun starts it this way."""
+"""``python -m neuralop_irno`` runs ``irno``, for torchrun."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Old module paths, for one release: what is read from one comes from the new place, with a warning."""
+"""Old module paths, kept for one release: names are imported from the new module, with a warning."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ MOVED = {
         )
     },
 }  # fmt: skip
-"""Old paths within the package, each with its new one, or with several where it was divided."""
+"""Old paths within the package, each with its new path, or several if the module was divided."""
 
 
 class _Moved(ModuleType):
-    """Stands for a module that moved; it is imported when a name is read from it."""
+    """A placeholder for a module that moved; the new module is imported when a name is read."""
 
     def __init__(self, old: str, new: list[str]) -> None:
         super().__init__(old, f"Moved to {' and '.join(new)}.")
@@ -67,7 +67,7 @@ class _Moved(ModuleType):
             module = import_module(new)
             if hasattr(module, name):
                 warnings.warn(
-                    f"{self.__name__}.{name} is now in {new}; the old path goes with the next release",
+                    f"{self.__name__}.{name} is now in {new}; the old path is removed in the next release",
                     DeprecationWarning,
                     stacklevel=2,
                 )
@@ -76,7 +76,7 @@ class _Moved(ModuleType):
 
 
 def keep_old_paths() -> None:
-    """Let the old paths be imported."""
+    """Make the old paths importable."""
     for old, new in MOVED.items():
         module = _Moved(f"{PACKAGE}.{old}", [f"{PACKAGE}.{path}" for path in new.split()])
         sys.modules.setdefault(module.__name__, module)

@@ -1,7 +1,7 @@
 """neuraloperator, imported without its side effects, and its models by name.
 
-``import neuralop`` sets a process-wide warning filter in ten places. Everything of neuraloperator's
-that the package needs comes through here, so that the user's filters stay what they were.
+``import neuralop`` sets a process-wide warning filter in ten places. All other modules import
+neuraloperator's names from here, so that the user's filters do not change.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = [
     "build_model", "described",
 ]  # fmt: skip
 
-# neuraloperator's own registry is read on every look-up; these two it forgot to register.
+# neuraloperator's own registry is read on every look-up; it lacks these two.
 MODELS.also_from(lambda: BaseModel._models)
 MODELS.register("uno", UNO)
 MODELS.register("codano", CODANO)
@@ -36,22 +36,22 @@ OTHER_CALLS = {
     "rno": "RNO, which takes sequences of fields",
     "otno": "OTNO, which takes the maps of an optimal transport",
 }
-"""Models of later versions of neuraloperator's, called in ways that no adapter here knows."""
+"""Models of later versions of neuraloperator that are called in ways no adapter supports."""
 
 BUILT_FROM = "_built_from"
-"""The attribute of a model in which `build_model` leaves the config that builds it again."""
+"""The attribute of a model in which `build_model` stores the config that builds it again."""
 
 
 def build_model(spec: Any, in_channels: int | None = None, out_channels: int | None = None) -> Any:
-    """A model from a config in neuraloperator's words; anything but a config passes through.
+    """A model from a config with neuraloperator's options; an object is returned unchanged.
 
-    What was built is remembered with the model, channels included, so that `described` returns a config
-    that needs no data to be built again.
+    The complete config, with channels, is stored in the model, so that the config returned by `described`
+    builds it again without data.
 
     Args:
         spec: ``{"model_arch": "fno", "n_modes": [16, 16], ...}``.
-        in_channels: channels of x, where the config leaves them open.
-        out_channels: channels of the answer, where the config leaves them open.
+        in_channels: channels of x, if the config does not set them.
+        out_channels: channels of the answer, if the config does not set them.
 
     Example:
         >>> fno = build_model({"model_arch": "fno", "n_modes": [4, 4], "hidden_channels": 4}, 2, 1)
@@ -62,7 +62,7 @@ def build_model(spec: Any, in_channels: int | None = None, out_channels: int | N
         spec = {"model_arch": spec}
     if not is_config(spec):
         return spec
-    options = with_functions(copy.deepcopy(plain(spec)))  # CODANO changes the lists that it is given
+    options = with_functions(copy.deepcopy(plain(spec)))  # CODANO modifies lists in its arguments
     arch = options.pop("model_arch", None)
     if not isinstance(arch, str):
         raise ValueError(expected("'model_arch' in a model config", sorted(options), "model_arch: fno"))
@@ -76,16 +76,16 @@ def build_model(spec: Any, in_channels: int | None = None, out_channels: int | N
     for key, value in sizes.items():
         if value is not None and key not in options and accepts(constructor, key):
             options[key] = value
-    if is_config(options.get("base_model")):  # UQNO holds a model of its own
+    if is_config(options.get("base_model")):  # UQNO contains a base model
         options["base_model"] = build_model(options["base_model"], **sizes)
-    config = {"model_arch": arch, **described(options)}  # before the constructor changes its arguments
+    config = {"model_arch": arch, **described(options)}  # before the constructor modifies its arguments
     model = call_with_options(constructor, options, f"model '{arch}'")
     setattr(model, BUILT_FROM, config)
     return model
 
 
 def refuse_other_calls(arch: str) -> None:
-    """Refuse by name a model that no adapter knows how to call."""
+    """Raise ValueError for a model name of `OTHER_CALLS`."""
     if arch.lower() in OTHER_CALLS:
         hint = "a function of x around it that returns the field to refine"
         raise ValueError(expected("a model that maps x to a field", OTHER_CALLS[arch.lower()], hint))
@@ -106,9 +106,9 @@ def recorded_config(model: object) -> dict[str, Any] | None:
     recorded = dict(model._init_kwargs)
     parameters = parameters_of(type(model))
     arguments = dict(zip(parameters, recorded.pop("args", ()), strict=False))
-    # Only the class's own defaults go without saying: TFNO's are others than those of FNO, its parent.
+    # Omit only the defaults of the class itself: those of TFNO differ from those of FNO, its parent.
     own = {name: described(p.default) for name, p in inspect.signature(type(model)).parameters.items()}
-    # neuraloperator records the default over an argument that was passed by position.
+    # For an argument passed by position, neuraloperator records the default; ``arguments`` has the value.
     given = {
         name: value
         for name, value in {**recorded, **arguments}.items()
@@ -118,7 +118,7 @@ def recorded_config(model: object) -> dict[str, Any] | None:
 
 
 def described(part: Any) -> Any:
-    """A part of a model as plain data: what it was built from; other objects by their class name.
+    """A part of a model as plain data: the config that builds it, or ``{"object": class name}``.
 
     Example:
         >>> from torch import nn

@@ -1,4 +1,4 @@
-"""Whether a value fits the annotation of the parameter that it is given to."""
+"""Checks of values against the annotations of parameters."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 LARGEST = 2**63 - 1
-"""The largest whole number that a tensor holds. A larger one fits no option: torch overflows at it."""
+"""The largest integer of a tensor; larger ones fit no option, since torch overflows."""
 
 SEQUENCES = (list, tuple, set, frozenset, Sequence, Collection, Iterable)
 
 
 def hint_of(owner: Callable[..., Any], parameter: inspect.Parameter) -> Any:
-    """The annotation of a parameter as a type; ``Any`` where there is none, or none that can be resolved.
+    """The annotation of a parameter as a type; ``Any`` if there is none or it cannot be resolved.
 
     Args:
-        owner: the function or class whose parameter it is; text is looked up in its module.
-        parameter: one of its signature.
+        owner: the function or class of the parameter; annotations in text are resolved in its module.
+        parameter: a parameter of its signature.
     """
     hint = parameter.annotation
     if hint is parameter.empty:
@@ -31,12 +31,12 @@ def hint_of(owner: Callable[..., Any], parameter: inspect.Parameter) -> Any:
         return hint
     try:
         return eval(hint, dict(_globals_of(owner)))
-    except Exception:  # a name that is imported for type checkers only
+    except Exception:  # a name imported under TYPE_CHECKING only
         return Any
 
 
 def _globals_of(owner: Any) -> Mapping[str, Any]:
-    """The names at the place where the signature of a function or class was written."""
+    """The global names of the module that defines the signature of a function or class."""
     for ancestor in owner.__mro__ if isinstance(owner, type) else ():
         own = vars(ancestor)
         if "__init__" in own or "__new__" in own:
@@ -45,11 +45,11 @@ def _globals_of(owner: Any) -> Mapping[str, Any]:
 
 
 def fits(value: Any, hint: Any) -> bool:
-    """Whether a value may be given to a parameter with this annotation.
+    """Whether a value fits the annotation of a parameter.
 
-    Plain data are checked to any depth: numbers (never NaN, and no bool for a number), text, sequences and
-    mappings. A list fits wherever a tuple does, since YAML and JSON have no tuples. Other objects come from
-    Python code and fit everything: their constructor checks them.
+    Plain data are checked to any depth: numbers (not NaN, and not bool), strings, sequences and mappings. A
+    list fits where a tuple does, since YAML and JSON have no tuples. Other objects fit every annotation;
+    constructors check them.
 
     Example:
         >>> fits(1, float), fits(True, int), fits("1", int | None), fits([1, 2], tuple[int, int])
@@ -85,7 +85,7 @@ def fits(value: Any, hint: Any) -> bool:
 
 
 def described(hint: Any) -> str:
-    """An annotation in text, without the names of modules.
+    """An annotation as text, without module names.
 
     Example:
         >>> described(int | None), described(Sequence[str])
@@ -118,5 +118,5 @@ def _elements_fit(value: Sequence[Any], kind: Any, arguments: tuple[Any, ...]) -
 def _is_instance(value: Any, kind: Any) -> bool:
     try:
         return isinstance(value, kind)
-    except TypeError:  # TypeVar, Protocol, ..: nothing that can be checked
+    except TypeError:  # TypeVar, Protocol and others cannot be checked
         return True

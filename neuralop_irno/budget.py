@@ -1,4 +1,4 @@
-"""A bound on the size of models that are built from a config, checked while they are built."""
+"""Limits on the size of models built from a config, checked during construction."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from torch.nn.modules.module import (
 from neuralop_irno.errors import expected
 
 MOST_MODULES = 5_000
-"""Of one model. The largest that the package offers has some hundreds; each takes a millisecond to build."""
+"""Largest number of modules of a model. The package's largest has some hundreds; each takes about 1 ms."""
 
 
 def memory() -> int:
-    """Bytes that this process may take: of the machine, or of its limit where that is lower.
+    """The memory of the machine in bytes, or the limit of this process if that is lower.
 
     Example:
         >>> memory() > 2**20
@@ -32,11 +32,11 @@ def memory() -> int:
 
 
 def refuse_too_large(what: str, numbers: float, hint: str) -> None:
-    """Refuse what would not fit in memory, before any of it is made.
+    """Raise ValueError for data that would not fit in memory, before they are allocated.
 
     Args:
-        what: a noun phrase in the plural.
-        numbers: how many, of four bytes each.
+        what: the data, as a noun phrase in the plural.
+        numbers: how many numbers of four bytes they need.
         hint: what the user can do.
 
     Example:
@@ -50,7 +50,7 @@ def refuse_too_large(what: str, numbers: float, hint: str) -> None:
 
 @contextmanager
 def within_budget() -> Iterator[None]:
-    """While this lasts, refuse models of too many modules and models whose weights do not fit in memory.
+    """A context in which models with too many modules, or with weights beyond the memory, are refused.
 
     Example:
         >>> from torch import nn
@@ -69,7 +69,7 @@ def within_budget() -> Iterator[None]:
 
     def count_weights(module: Any, name: str, weight: Any) -> None:
         nonlocal taken
-        # None, and weights without a shape as yet, take nothing.
+        # None and uninitialised lazy weights have no size.
         taken += weight.numel() * weight.element_size() if hasattr(weight, "untyped_storage") else 0
         if taken > most:
             wanted, got = f"weights of at most {most / 2**30:.0f} GiB", f"{taken / 2**30:.0f} GiB or more"

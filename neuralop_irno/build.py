@@ -1,4 +1,4 @@
-"""The parts of a refiner from the words that name them, and whether they fit each other."""
+"""Builds the parts of a refiner from names and configs, and checks that they fit each other."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from neuralop_irno.solver.picard import Damped
 from neuralop_irno.solver.solver import Solver
 
 MOST_STEPS = 10_000
-"""The largest K; `IterativeRefiner.solve` takes more."""
+"""The largest K of a model; `IterativeRefiner.solve` accepts more."""
 
 
 def step_range(steps: int | Sequence[int]) -> tuple[int, int]:
-    """The fewest and the most steps that a number or a pair stands for: at most 10,000.
+    """``steps`` as a pair (low, high), checked: 0 <= low <= high <= 10,000.
 
     Example:
         >>> step_range(6), step_range([2, 8])
@@ -33,13 +33,13 @@ def step_range(steps: int | Sequence[int]) -> tuple[int, int]:
         raise ValueError(
             expected("steps >= 0, or a pair [low, high]", shown(steps), "steps=6 or steps=[2, 8]")
         )
-    if not pair[0] and pair[1]:  # a draw of 0 would leave nothing to train
+    if not pair[0] and pair[1]:  # with 0 steps there is nothing to train
         raise ValueError(expected("low >= 1 in steps=[low, high]", steps, f"steps=[1, {pair[1]}]"))
     return int(pair[0]), int(pair[1])
 
 
 def agreed_sizes(told: ModelSpec, stated: ModelSpec) -> ModelSpec:
-    """What the user told of the channels, together with what the base states; they may not differ."""
+    """The channels given by the user or stated by the base; raises ValueError if they differ."""
     for name in ("in_channels", "out_channels"):
         ours, theirs = getattr(told, name), getattr(stated, name)
         if ours is not None and theirs is not None and ours != theirs:
@@ -52,7 +52,7 @@ def agreed_sizes(told: ModelSpec, stated: ModelSpec) -> ModelSpec:
 
 
 def completed(sizes: ModelSpec, correction: Correction) -> ModelSpec:
-    """The channels, from the correction where the base does not state them."""
+    """The sizes, with channels from the correction if the base does not state them."""
     return replace(
         sizes,
         in_channels=sizes.in_channels or correction.in_channels,
@@ -68,8 +68,8 @@ def build_correction(correction: Any, sizes: ModelSpec) -> Any:
             if getattr(sizes, name) is None and name not in options and CORRECTIONS.needs(options, name):
                 raise ValueError(
                     expected(
-                        f"to know the {name} that the correction is built for",
-                        "a base that does not say",
+                        f"{name} for the correction",
+                        "a base that does not state it",
                         f"IterativeRefiner(base, ..., {name}=...)",
                     )
                 )
@@ -85,11 +85,11 @@ def build_correction(correction: Any, sizes: ModelSpec) -> Any:
 
 
 def build_solver(solver: Any, alpha: Any) -> Solver:
-    """A solver from its name, its config or itself, with a step size that was given beside it."""
+    """A solver from a name, a config or an object, with the step size ``alpha`` if it is given."""
     if alpha is not None:
         if not isinstance(solver, (str, Mapping)) or has_alpha(solver):
             raise ValueError(
-                expected("one step size", "alpha beside a solver that has its own", "one of the two")
+                expected("one step size", "alpha beside a solver that has its own", "alpha=None")
             )
         solver = with_alpha(solver, alpha)
     built = SOLVERS.build(solver)
@@ -99,11 +99,11 @@ def build_solver(solver: Any, alpha: Any) -> Solver:
 
 
 def other_solver(solver: Any, own: Solver) -> Solver:
-    """A solver for one call: where its words leave alpha open, it takes the step size of the model's own."""
+    """The solver of one call; if its config does not set alpha, it uses that of the model's own solver."""
     if solver is None:
         return own
     if isinstance(solver, (str, Mapping)) and not has_alpha(solver):
-        # The alpha of `Denoising` is its noise, which is no step size.
+        # The alpha of `Denoising` is its noise level, not a step size.
         damped = [part for part in own.modules() if isinstance(part, Damped)]
         alphas = [part.alpha for part in damped if not isinstance(part, Denoising)]
         solver = with_alpha(solver, alphas[0]) if alphas and takes_alpha(solver) else solver
@@ -111,7 +111,7 @@ def other_solver(solver: Any, own: Solver) -> Solver:
 
 
 def takes_alpha(words: Any) -> bool:
-    """Whether the words for a solver, or for the one inside it, may say what alpha is."""
+    """Whether the config of a solver, or of the solver that it wraps, has the option alpha."""
     words = {"name": words} if isinstance(words, str) else words
     inner = words.get("solver", "picard")
     if SOLVERS.takes(words, "solver"):
@@ -120,12 +120,12 @@ def takes_alpha(words: Any) -> bool:
 
 
 def has_alpha(words: Any) -> bool:
-    """Whether the words for a solver, or for the one inside it, say what alpha is."""
+    """Whether the config of a solver, or of the solver that it wraps, sets alpha."""
     return isinstance(words, Mapping) and ("alpha" in words or has_alpha(words.get("solver")))
 
 
 def with_alpha(words: Any, alpha: Any) -> dict[str, Any]:
-    """The words for a solver with alpha added, where need be to the solver inside it."""
+    """The config of a solver with alpha added, or added to the solver that it wraps."""
     words = {"name": words} if isinstance(words, str) else dict(words)
     if SOLVERS.takes(words, "solver"):
         return {**words, "solver": with_alpha(words.get("solver", "picard"), alpha)}

@@ -1,4 +1,4 @@
-"""Tensors that can be computed again, in files that are used where they are whole and of the same data."""
+"""Cache files of tensors; a file is used only if it is intact and belongs to the same data."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from neuralop_irno.errors import expected
 
 
 def recall(path: Path, owner: Mapping[str, Any]) -> dict[str, Tensor] | None:
-    """What `keep` stored, or None where it has to be computed; a file that is damaged gives a warning.
+    """The tensors that `keep` stored; None if the file is missing, or, with a warning, damaged.
 
     Args:
         path: the file, which may be missing.
-        owner: plain data that the tensors were computed from. A file whose own data contradict it is not
-            used.
+        owner: plain data that the tensors were computed from. A file stored for other data gives a warning
+            and None.
     """
     try:
         if not path.is_file():
@@ -38,7 +38,7 @@ def recall(path: Path, owner: Mapping[str, Any]) -> dict[str, Tensor] | None:
 
 
 def keep(path: Path, tensors: Mapping[str, Tensor], owner: Mapping[str, Any]) -> None:
-    """Store tensors for `recall`; a folder that cannot be written to gives a warning and nothing else."""
+    """Store tensors for `recall`; if the folder cannot be written, only a warning is given."""
     try:
         checkpoint.write(path, tensors, owner)
     except OSError as error:

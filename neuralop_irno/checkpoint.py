@@ -1,6 +1,6 @@
-"""Tensors and a JSON config in one safetensors file: written whole or not at all, never unpickled.
+"""Tensors and a JSON config in one safetensors file, written atomically and never unpickled.
 
-The config is stored in the file's own header, with a SHA-256 digest of both that every reading checks.
+The config is stored in the file's header, with a SHA-256 digest of both that is checked when reading.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from neuralop_irno import digest
 from neuralop_irno.errors import expected
 
 FORMAT = 2
-"""Raised when a file can no longer be read by older versions of the package. Format 1 had no digest."""
+"""Increased when older versions of the package cannot read new files. Format 1 had no digest."""
 
 SUFFIX = ".safetensors"
 
@@ -34,14 +34,14 @@ def write(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], config: M
     """Write a checkpoint under a temporary name and rename it into place.
 
     Args:
-        path: where to; a missing folder is made.
-        tensors: what to save, on any device.
-        config: plain data that JSON can hold.
+        path: the file; missing folders are created.
+        tensors: the tensors, on any device.
+        config: plain data that can be written as JSON.
 
     Returns:
-        the path that was written.
+        the path of the file.
     """
-    # Rows of one storage (a view, a channels-last weight) are written as tensors of their own.
+    # safetensors refuses views and channels-last weights: write contiguous copies.
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     content = {"format": FORMAT, "config": config}
     header = {HEADER: json.dumps({**content, "digest": _digest(plain, content)})}
@@ -49,13 +49,13 @@ def write(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], config: M
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> Path:
-    """Put bytes in a file so that a reader sees either the old file or the whole new one.
+    """Write a file atomically: readers find either the old file or the whole new one.
 
-    A file that is replaced keeps its permissions; a new one gets those of the umask.
+    A replaced file keeps its permissions; a new one gets those of the umask.
     """
     target = Path(path)
     _make_folder(target.parent)
-    # Not by tempfile, whose files only their owner may read.
+    # Not tempfile: its files are readable by their owner only.
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
     try:
         with temporary.open("xb") as file:
@@ -73,7 +73,7 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> Path:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable: without this a loss of power may undo a rename."""
+    """Flush the names in a folder to disk: otherwise a power loss may undo a rename."""
     if os.name == "nt":  # Windows cannot open a folder
         return
     handle = os.open(folder, os.O_RDONLY)
@@ -96,7 +96,7 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is cut short, damaged, was written by a newer version, is another program's
+        ValueError: the file is truncated, damaged, was written by a newer version, is another program's
             safetensors file, or is a pickle.
     """
     tensors, content = _whole(Path(path))
@@ -104,7 +104,7 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any
 
 
 def format_of(path: str | os.PathLike[str]) -> int:
-    """The format of a checkpoint, all of which is read and checked.
+    """The format of a checkpoint; the whole file is read and checked.
 
     Raises:
         FileNotFoundError, ValueError: as `read`.
@@ -113,7 +113,7 @@ def format_of(path: str | os.PathLike[str]) -> int:
 
 
 def is_ours(path: str | os.PathLike[str]) -> bool:
-    """Whether a file is a safetensors file that this package wrote; it is not read whole."""
+    """Whether a file is a safetensors file of this package; only its header is read."""
     try:
         with safe_open(path, framework="pt") as file:
             return HEADER in (file.metadata() or {})
@@ -171,11 +171,12 @@ def _whole(source: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def _missing(source: Path) -> FileNotFoundError:
-    return FileNotFoundError(expected("a checkpoint file", f"no file at {source}", "another path"))
+    hint = f"the path of an existing {SUFFIX} file"
+    return FileNotFoundError(expected("a checkpoint file", f"no file at {source}", hint))
 
 
 def _content(header: str, source: Path) -> dict[str, Any]:
-    """What the package stored in a header; damage to it is named."""
+    """The format, config and digest in a header; raises ValueError if it is damaged."""
     try:
         content = json.loads(header)
     except (ValueError, RecursionError) as error:
@@ -198,10 +199,10 @@ def _digest(tensors: Mapping[str, Tensor], content: Mapping[str, Any]) -> str:
 
 
 def is_pickle(path: Path) -> bool:
-    """Whether a file is one that torch.save or pickle wrote.
+    """Whether a file was written by torch.save or pickle.
 
-    A safetensors file starts with the length of its header, whose low bytes may be any, a pickle's first
-    ones among them. It differs from a pickle in the brace that opens the header after these 8 bytes.
+    A safetensors file starts with the length of its header in 8 bytes, which can equal the first bytes of a
+    pickle; the ninth byte is the brace that opens the header.
     """
     with path.open("rb") as file:
         start = file.read(9)
@@ -211,7 +212,7 @@ def is_pickle(path: Path) -> bool:
 
 
 def tensors_only(state: Mapping[str, Any], prefix: str = "") -> dict[str, Tensor]:
-    """The tensors of a state dict under a prefix; whatever else is in it is left out."""
+    """The tensors of a state dict under a prefix, without the prefix; other entries are left out."""
     return {
         name.removeprefix(prefix): value
         for name, value in state.items()

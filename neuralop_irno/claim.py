@@ -1,4 +1,4 @@
-"""One writer per folder: two processes that write into one folder would mix their files."""
+"""A lock that allows one writing process per folder, so that two processes do not mix their files."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from filelock import FileLock, Timeout
 from neuralop_irno.errors import expected
 
 LOCK = ".lock"
-"""The file in a claimed folder that is locked; the system releases it when its process ends."""
+"""The lock file of a folder; the system releases the lock when the process ends."""
 
 TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}")
-"""The names under which `neuralop_irno.checkpoint.write_bytes` writes before it renames."""
+"""The pattern of the temporary files of `neuralop_irno.checkpoint.write_bytes`."""
 
 
 class InUseError(ValueError):
-    """Another process holds the folder."""
+    """Another process has locked the folder."""
 
 
 @contextmanager
 def claim(folder: str | os.PathLike[str], wait: bool = False) -> Iterator[Path]:
-    """Hold a folder for this process, and remove the temporary files of writers that were killed in it.
+    """Lock a folder for this process, and remove temporary files left there by killed processes.
 
     Args:
-        folder: it is made where it is missing.
-        wait: until no other process holds the folder, without end.
+        folder: the folder; created if it is missing.
+        wait: wait without limit until no other process has locked the folder.
 
     Raises:
-        InUseError: another process holds the folder.
+        InUseError: another process has locked the folder.
 
     Example:
         >>> import tempfile

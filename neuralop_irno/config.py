@@ -1,4 +1,4 @@
-"""One YAML file is one experiment: data, base, model, loss and training."""
+"""Experiments as YAML files, with the sections data, model, base_training, loss and training."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ SECTIONS = {
     "loss": "{spectral: 1.0}",
     "training": "{epochs: 20}",
 }
-"""The parts of a config that are mappings, each with an example."""
+"""The sections of a config, each with an example for the hint of its error."""
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """What a config file says.
+    """The content of a config file.
 
     Attributes:
         data: the name of a data set and its options.
-        model: the refiner, in the words of `IterativeRefiner` and of ``neuralop.get_model``; its base
-            may also be ``{"checkpoint": folder, "name": name}``, files that neuraloperator wrote.
-        base_training: a recipe for the base, where it has to be trained first.
+        model: the options of `IterativeRefiner` and of ``neuralop.get_model``; the base may also be
+            ``{"checkpoint": folder, "name": name}``, for files written by neuraloperator.
+        base_training: a recipe to train the base first; None uses the base untrained or from its files.
         loss: the options of `RefinementLoss`.
         training: the options of `Recipe`.
-        folder: where the run goes.
+        folder: the folder of the run.
     """
 
     data: dict[str, Any]
@@ -64,11 +64,11 @@ class Experiment:
             return load_splits(self.data)
 
     def build_base(self, splits: Splits, trusted: bool = False) -> nn.Module:
-        """The base: built from its config, or read from neuraloperator's files.
+        """Build the base from its config, or read it from neuraloperator's files.
 
         Args:
-            splits: the data sets, which say how many channels there are.
-            trusted: unpickle whatever neuraloperator's files hold. No config can grant this.
+            splits: the data sets, which give the channels.
+            trusted: unpickle all objects in neuraloperator's files. A config cannot set this.
         """
         with at_key("model.base"), within_budget():
             return self._base(splits, trusted)
@@ -95,7 +95,7 @@ class Experiment:
         return model
 
     def build_refiner(self, base: nn.Module, padding: Sequence[str] | None = None) -> IterativeRefiner:
-        """The refiner around a base; how the data go on at their boundaries, the correction is told here."""
+        """Build the refiner; ``padding`` (the boundary conditions of the data) goes to the correction."""
         words = plain(self.model)
         words["correction"] = _padded(words.get("correction", "unet"), padding)
         for given_elsewhere in ("model_arch", "base", "data_channels"):
@@ -107,19 +107,19 @@ class Experiment:
         return refiner
 
     def build_loss(self) -> RefinementLoss:
-        """The training loss."""
+        """Build the training loss."""
         with at_key("loss"):
             loss: RefinementLoss = call_with_options(RefinementLoss, self.loss, "the loss")
         return loss
 
     def build_recipe(self) -> Recipe:
-        """The recipe of the refiner."""
+        """Build the recipe of the refiner."""
         with at_key("training"):
             recipe: Recipe = call_with_options(Recipe, self.training, "the training")
         return recipe
 
     def build_base_recipe(self) -> Recipe | None:
-        """The recipe of the base, if it is trained here."""
+        """Build the recipe of the base; None if it is not trained."""
         if self.base_training is None:
             return None
         with at_key("base_training"):
@@ -128,7 +128,7 @@ class Experiment:
 
 
 def _padded(correction: Any, padding: Sequence[str] | None) -> Any:
-    """The words for a correction, with the padding of the data where they leave it open."""
+    """The config of a correction, with the padding of the data if it has that option and does not set it."""
     words = {"name": correction} if isinstance(correction, str) else correction
     if padding is None or not isinstance(words, dict) or not CORRECTIONS.takes(words, "padding"):
         return correction
@@ -138,8 +138,8 @@ def _padded(correction: Any, padding: Sequence[str] | None) -> Any:
 def experiment(config: Any) -> Experiment:
     """An experiment from a mapping, or from a zencfg config.
 
-    Its sections are checked here; what is in them when they are built: loss and training first, since they
-    cost nothing, then data, base and model.
+    The sections are checked here, and their content when they are built: first loss and training, which are
+    cheap, then data, base and model.
     """
     content = plain(config)
     if not isinstance(content, Mapping):
@@ -154,7 +154,8 @@ def read_experiment(path: str | os.PathLike[str], overrides: Sequence[str] = ())
 
     Args:
         path: the file.
-        overrides: ``section.option=value`` in place of the file's, with values in YAML; see `overridden`.
+        overrides: ``section.option=value`` that replace those of the file, with values in YAML; see
+            `overridden`.
     """
     return experiment(overridden(read_yaml(path), overrides))
 
@@ -163,11 +164,11 @@ def overridden(content: Mapping[str, Any], overrides: Sequence[str]) -> dict[str
     """A config with some of its options replaced.
 
     Args:
-        content: the config, which is not changed.
+        content: the config; not modified.
         overrides: each ``section.option=value``, to any depth, with the value in YAML.
 
     Raises:
-        ValueError: an override has another form, or leads through a value that has no options.
+        ValueError: an override has another form, or a key before the last one is a value without options.
 
     Example:
         >>> config = {"model": {"correction": "unet", "steps": 4}}
@@ -206,7 +207,7 @@ def _check_sections(content: Mapping[str, Any]) -> None:
 
 
 def _refuse_trust(content: Any) -> None:
-    """Refuse a config that grants itself the right to run code: that right is the caller's to give."""
+    """Raise ValueError if a config contains ``trusted``: only the caller may allow unpickling."""
     if isinstance(content, Mapping):
         if "trusted" in content:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""An estimate of the distance between a solve's answer and the truth, with a stated coverage."""
+"""Conformal estimates of the distance from an answer to the truth, with a stated coverage."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from torch import Tensor
 from neuralop_irno.errors import did_you_mean, expected
 
 PREDICTORS = ("moved", "residual", "bound")
-"""What a solve gives for each sample: how far it went from the base's answer, the residual that it met last,
-and the estimate of the distance to the fixed point."""
+"""Predictors of the error, per sample: the distance moved from the base's answer, the last residual, and the
+estimated distance to the fixed point."""
 
 ROUNDING = 1e-9
-"""0.9 / (1 - 0.9) is a little more than 9."""
+"""Tolerance for rounding: in floating point 0.9 / (1 - 0.9) is a little more than 9."""
 
 
 @dataclass(frozen=True)
@@ -26,15 +26,15 @@ class Calibration:
 
         error_estimate = factor * predictor
 
-    The factor is a quantile of error / predictor over held-out samples. The true error of a new sample that
-    is exchangeable with those lies below the estimate with at least the stated probability, on average over
-    the draw of the held-out samples.
+    The factor is a quantile of error / predictor over held-out samples. For a new sample that is exchangeable
+    with those, the true error is below the estimate with at least the stated probability, on average over
+    the draw of the held-out samples. Paper: https://arxiv.org/abs/2107.07511.
 
     Attributes:
         predictor: ``moved``, ``residual`` or ``bound``.
         factor: see above.
         coverage: the stated probability.
-        samples: how many were held out.
+        samples: number of held-out samples.
 
     Example:
         >>> errors, known = torch.tensor([1.0, 2.0, 3.0, 4.0]), torch.ones(4)
@@ -61,20 +61,20 @@ class Calibration:
         coverage: float = 0.9,
         groups: Tensor | None = None,
     ) -> Self:
-        """The calibration by the predictor whose estimates are closest to the errors.
+        """Fit the factor of the predictor whose estimates are closest to the errors.
 
-        A quantile of the samples that the predictor was chosen on covers too little. So the samples are
-        split: some choose the predictor, the others give the factor. Where there are no more than the factor
-        needs, the first predictor is taken.
+        A quantile of the samples that also choose the predictor would cover too few new samples. So the
+        samples are split: some choose the predictor, the others give the factor. If there are no more than
+        the factor needs, the first predictor is used.
 
         Windows of one trajectory are not exchangeable, trajectories are. With ``groups`` each group has the
-        same weight whatever its size, and the coverage is that of a sample of a new group.
+        same weight for any size, and the coverage is that of a sample of a new group.
 
         Args:
             predictors: by name, each ``(samples,)``.
-            errors: true ones, ``(samples,)``; one that is not finite counts as larger than all others.
+            errors: true errors, ``(samples,)``; those that are not finite count as larger than all others.
             coverage: the share of samples that the estimate should cover.
-            groups: the group of each sample, by any numbers, ``(samples,)``; by default one each.
+            groups: the number of the group of each sample, ``(samples,)``; by default one group per sample.
         """
         if not 0 < coverage < 1:
             raise ValueError(expected("a coverage between 0 and 1", coverage, "coverage=0.9"))
@@ -112,7 +112,7 @@ class Calibration:
         return cls(chosen, factor, coverage, count)
 
     def estimate(self, predictors: Mapping[str, Tensor]) -> Tensor:
-        """The distance to the truth that is not exceeded with the stated probability, ``(samples,)``.
+        """An upper estimate of the distance to the truth, with the stated coverage, ``(samples,)``.
 
         It is infinite for a sample whose predictor is not finite.
         """
@@ -129,9 +129,9 @@ def _quantile(scores: Tensor, group: Tensor, level: float, beyond: int = 0) -> f
 
     Args:
         scores: ``(samples,)``.
-        group: of each sample, ``(samples,)``.
+        group: the group of each sample, ``(samples,)``.
         level: the share.
-        beyond: groups that are counted with scores of infinity.
+        beyond: number of additional groups with infinite scores.
     """
     _, place, sizes = group.unique(return_inverse=True, return_counts=True)
     ordered, order = scores.sort()
@@ -141,10 +141,10 @@ def _quantile(scores: Tensor, group: Tensor, level: float, beyond: int = 0) -> f
 
 
 def _looseness(scores: Tensor, group: Tensor, level: float) -> float:
-    """How much larger the factor of a predictor is than a typical ratio; a sharp one is near 1.
+    """The factor of a predictor divided by its median ratio error / predictor; near 1 for a sharp predictor.
 
-    A typical ratio of zero belongs to a predictor that is infinite, one of infinity to a predictor that is
-    zero: neither says anything of the error.
+    A median of zero (infinite predictor) or infinity (zero predictor) gives infinity: neither predicts the
+    error.
     """
     middle = _quantile(scores, group, 0.5)
     return _quantile(scores, group, level) / middle if 0 < middle < math.inf else math.inf

@@ -1,8 +1,8 @@
-"""The main job on an embedded example: generate, train a base, refine it, and compare honestly.
+"""The demo: generate data, train a base, refine it, and compare with one-shot networks of equal cost.
 
-Beside the refiner stand two one-shot networks, y = T(x) + Phi(x, T(x)), trained on the same data with
-the same recipe: one with the parameters of the refiner's correction and as many updates, and one
-widened until its single evaluation costs as much as the refiner's K, trained with as much arithmetic.
+The refiner is compared with two one-shot networks, y = T(x) + Phi(x, T(x)), trained on the same data with
+the same recipe: one with the parameters of the refiner's correction and as many updates, and one widened
+until its single evaluation costs as much as the refiner's K, trained with as much arithmetic.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Scale:
-    """How large the demo is.
+    """The size of the demo.
 
     Attributes:
-        trajectories: flows for training, validation and test.
-        size: points a side.
-        resolution: points a side that the solver works on.
-        base_epochs: passes over the training set for the base.
-        epochs: for the refiner and the control with as many parameters.
+        trajectories: number of flows for training, validation and test.
+        size: points per side.
+        resolution: points per side of the solver that generates the data.
+        base_epochs: epochs of the base.
+        epochs: epochs of the refiner and of the one-shot network with as many parameters.
         steps: K.
-        width: of the correction, at its finest level.
-        modes: of the base, along each axis.
-        batch_size: samples an update.
+        width: channels of the correction at its finest level.
+        modes: modes of the base along each axis.
+        batch_size: samples per update.
     """
 
     trajectories: tuple[int, int, int] = (32, 4, 16)
@@ -81,15 +81,15 @@ LARGE = Scale(
 
 @dataclass(frozen=True)
 class Row:
-    """One model of the table.
+    """The results of one model.
 
     Attributes:
         model: its name.
-        parameters: trained on top of the base.
-        megaflops: arithmetic of one answer, the base left out.
-        updates: of the optimizer.
-        vrmse: on held-out flows.
-        seconds: spent on training.
+        parameters: number of parameters trained on top of the base.
+        megaflops: arithmetic of one answer, without the base.
+        updates: number of optimizer updates.
+        vrmse: error on held-out flows.
+        seconds: time of training.
     """
 
     model: str
@@ -102,15 +102,15 @@ class Row:
 
 @dataclass(frozen=True)
 class Report:
-    """What the demo found.
+    """The results of the demo.
 
     Attributes:
-        rows: one for each model.
+        rows: one row per model.
         per_step: the refiner's error after 0, 1, .. 3 K steps.
         steps: K.
-        cut: the share of the base's error that is gone at K.
-        growth: the error at 3 K in units of that at K.
-        not_finite: scores that are not finite, of all models together.
+        cut: relative reduction of the base's error at K.
+        growth: the error at 3 K divided by the error at K.
+        not_finite: largest number of scores that are not finite at any step.
     """
 
     rows: tuple[Row, ...]
@@ -135,12 +135,12 @@ def small_fno(scale: Scale) -> FNO:
 
 
 def base_recipe(scale: Scale, seed: int) -> Recipe:
-    """How the base is trained."""
+    """The recipe of the base."""
     return Recipe(epochs=scale.base_epochs, seed=seed)
 
 
 def refiner_recipe(scale: Scale, seed: int) -> Recipe:
-    """How the refiner is trained: replayed states and orthogonal updates."""
+    """The recipe of the refiner, with replayed states and orthogonal updates."""
     return Recipe(
         epochs=scale.epochs,
         batch_size=scale.batch_size,
@@ -156,11 +156,11 @@ class Demo:
     """One run of the demo.
 
     Args:
-        scale: how large.
-        folder: where the report goes.
-        device: where to train.
-        seed: of data, weights and batches.
-        say: takes lines of text for the user.
+        scale: the size of the demo.
+        folder: the folder of the report.
+        device: the device of the training.
+        seed: seed of data, weights and batches.
+        say: called with lines of text for the user.
         show: whether to draw progress bars.
     """
 

@@ -1,4 +1,4 @@
-"""The config of a refiner, made from the parts that it has now."""
+"""The config of a refiner, derived from its current parts."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ FAMILIES: tuple[tuple[type, Registry], ...] = (
 )
 
 GUARDED = {Aitken: "aitken", Anderson: "anderson", Broyden: "broyden"}
-"""Solvers whose names give them inside of a safeguard."""
+"""Solvers that are registered inside `Safeguarded`."""
 
 
 def config_of(part: Any) -> Any:
-    """Plain data that builds a part again; its class name where there is none: ``{"object": class name}``.
+    """The config that builds a part again; ``{"object": class name}`` if there is none.
 
-    Of solvers, step sizes and gradient rules, every parameter of the constructor is read from the attribute
-    of the same name; of neuraloperator's models, what their base class recorded.
+    For solvers, step sizes and gradient rules, each parameter of the constructor is read from the attribute
+    of the same name; for neuraloperator's models, from what their base class recorded.
 
     Example:
         >>> from neuralop_irno.solver.picard import Picard
@@ -55,7 +55,7 @@ def config_of(part: Any) -> Any:
 
 
 def _named(part: Any, family: Registry) -> tuple[str | None, Any]:
-    """The name of a part, and the part whose options belong to that name."""
+    """The registered name of a part, and the object that has the options of that name."""
     if isinstance(part, Safeguarded) and type(part.solver) in GUARDED:
         name = GUARDED[type(part.solver)]
         if part.growth == family.build(name).growth:
@@ -64,10 +64,10 @@ def _named(part: Any, family: Registry) -> tuple[str | None, Any]:
 
 
 class Described(nn.Module):
-    """The part of the refiner that gives its config; a mixin before `Persistent`.
+    """A mixin, before `Persistent`, that provides the config of a refiner.
 
-    A part that is still the one that it was built with is described as it was given (a name, a config), so
-    that configs stay short. One that was replaced or changed since is described by `config_of`.
+    A part that has not changed since construction is described as it was given (a name, a config), so that
+    configs stay short. A part that was replaced or changed is described by `config_of`.
     """
 
     base: Any
@@ -80,37 +80,37 @@ class Described(nn.Module):
     _steps: tuple[int, int]
 
     def _remember(self, told: Mapping[str, Any], fixed: Mapping[str, Any]) -> None:
-        """Keep what the model was built from.
+        """Store the arguments that the model was built from.
 
         Args:
             told: ``base``, ``correction``, ``solver``, ``alpha`` and ``gradient`` as they were given.
-            fixed: options that no attribute holds.
+            fixed: options that are not stored in an attribute.
         """
         self._fixed = dict(fixed)
         self._told = {name: described(part) for name, part in told.items()}
-        # In a list, so that they are not registered as modules once more.
+        # In a list, so that the parts are not registered as submodules a second time.
         self._built = {name: ([part], config_of(part)) for name, part in self._parts().items()}
 
     def describe(self, **words: Any) -> None:
-        """State the configs that build parts again which were given as objects: ``describe(base={...})``."""
+        """Set the configs of parts that were given as objects: ``describe(base={...})``."""
         for name in words.keys() - self._told.keys():
             raise TypeError(expected("a part of the model", repr(name), did_you_mean(name, self._told)))
         self._told.update({name: described(part) for name, part in words.items()})
 
     @property
     def config(self) -> dict[str, Any]:
-        """Plain data that builds the same model again; see `Persistent`."""
+        """The config that builds the same model again; see `Persistent`."""
         told = dict(self._told)
         for name, part in self._parts().items():
             built, description = self._built[name]
             if part is not built[0] or config_of(part) != description:
                 told[name] = config_of(part)
                 if name == "solver":
-                    told["alpha"] = None  # it is among the solver's own options
+                    told["alpha"] = None  # now an option of the solver
         fewest, most = self._steps
         own = {
             "steps": most if fewest == most else [fewest, most],
-            # As they were found: a base that is built again from this does not see the data.
+            # The actual channels, since a base that is built again from this config gets no data.
             "in_channels": self.sizes.in_channels,
             "out_channels": self.sizes.out_channels,
             "train_output": self.train_output,
@@ -124,7 +124,7 @@ class Described(nn.Module):
 
     @_init_kwargs.setter
     def _init_kwargs(self, recorded: Any) -> None:
-        # neuraloperator records the arguments of the constructor, modules included, where a config does.
+        # Ignored: neuraloperator would store the constructor's arguments, including modules.
         pass
 
     def _parts(self) -> dict[str, Any]:

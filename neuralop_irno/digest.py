@@ -1,6 +1,6 @@
-"""SHA-256 digests of tensors, plain data and files: equal digests mean equal content.
+"""SHA-256 digests of tensors, plain data and files.
 
-Every file that is read back or continued carries the digests of what it belongs to.
+Files that are read back or continued contain the digests of their content and of the data they belong to.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 ENDS = 2**20
-"""Bytes read at either end of a data file; a whole file of many GB would take minutes."""
+"""Bytes read at each end of a data file; reading many GB would take minutes."""
 
 
 def of_json(content: Any) -> str:
-    """The digest of plain data; the order of keys does not matter.
+    """The digest of plain data, independent of the order of keys.
 
     Example:
         >>> of_json({"a": 1, "b": 2}) == of_json({"b": 2, "a": 1})
@@ -30,7 +30,7 @@ def of_json(content: Any) -> str:
 
 
 def of_tensors(tensors: Mapping[str, Tensor]) -> str:
-    """The digest of named tensors: of their names, dtypes, shapes and bits.
+    """The digest of the names, dtypes, shapes and bytes of tensors.
 
     Example:
         >>> of_tensors({"w": torch.zeros(2)}) == of_tensors({"w": torch.tensor([0.0, -0.0])})
@@ -49,7 +49,7 @@ def of_file(path: str | os.PathLike[str], whole: bool = False) -> dict[str, Any]
 
     Args:
         path: the file.
-        whole: digest all bytes, and not only the first and the last MiB.
+        whole: read all bytes instead of only the first and the last MiB.
 
     Returns:
         ``{"name": .., "size": .., "ends": ..}``, or with ``whole`` in place of ``ends``.

@@ -1,4 +1,4 @@
-"""One grammar for every error that a user can cause: expected X, got Y; try Z."""
+"""Error messages in one form: expected X, got Y; try Z."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 KEY = "in the config at "
-"""What a note on an error begins with that holds the path of a key."""
+"""The start of a note on an error that contains the path of a config key."""
 
 
 class DamageError(ValueError):
-    """What is wrong inside a file; its reader puts these words into the grammar, with the file named."""
+    """Damage inside a file; its reader raises it again in the usual form, with the name of the file."""
 
 
 def expected(wanted: str, got: object, hint: str) -> str:
-    """The sentence that an error carries.
+    """The message of an error.
 
     Args:
-        wanted: what would have been right, as a noun phrase.
-        got: what came instead.
-        hint: what the user can do about it.
+        wanted: what is accepted, as a noun phrase.
+        got: what was given instead.
+        hint: what the user can do: a value, an argument or an action.
 
     Example:
         >>> expected("steps >= 0", -1, "steps=6")
@@ -30,20 +30,22 @@ def expected(wanted: str, got: object, hint: str) -> str:
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
-    """A hint that names the closest choice first and then lists them all.
+    """A hint with the closest choice, followed by all choices.
 
     Example:
         >>> did_you_mean("unett", ["fno", "unet"])
         "'unet' (the choices are fno, unet)"
     """
     names = sorted(choices)
-    listing = f"the choices are {', '.join(names)}" if names else "there is nothing to choose from"
+    listing = ", ".join(names)
     close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
-    return f"'{close[0]}' ({listing})" if close else f"another word: {listing}"
+    if close:
+        return f"'{close[0]}' (the choices are {listing})"
+    return f"one of {listing}" if names else "leaving it out: there are no choices"
 
 
 def shown(value: object, most: int = 80) -> str:
-    """A value as an error shows it: cut where it is long.
+    """A value as text for an error, cut to at most ``most`` characters.
 
     Example:
         >>> shown("steps"), shown(10**30, most=10)
@@ -51,14 +53,14 @@ def shown(value: object, most: int = 80) -> str:
     """
     try:
         text = repr(value)
-    except ValueError:  # Python refuses to print a whole number of thousands of digits
+    except ValueError:  # Python refuses to print integers of thousands of digits
         text = "a number of thousands of digits"
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 @contextmanager
 def at_key(key: str) -> Iterator[None]:
-    """Note on every error which key of the config it is about; nested keys are joined by dots.
+    """Add the key of the config to every error as a note; nested keys are joined by dots.
 
     Example:
         >>> try:
@@ -82,13 +84,13 @@ def at_key(key: str) -> Iterator[None]:
 
 @contextmanager
 def in_grammar(wanted: str, hint: str) -> Iterator[None]:
-    """Turn an error of another package into one of ours, which quotes it.
+    """Raise errors of other packages as ValueError in the form of this module, with their text.
 
-    Errors in our grammar, and those of the operating system, pass as they are.
+    Errors that have this form already, and those of the operating system, pass unchanged.
 
     Args:
-        wanted: what the code inside was to do, as a noun phrase.
-        hint: what the user can do if it did not.
+        wanted: the result of the code inside, as a noun phrase.
+        hint: what the user can do if it fails.
 
     Example:
         >>> with in_grammar("a model that can be built", "..."):
@@ -109,7 +111,7 @@ def in_grammar(wanted: str, hint: str) -> Iterator[None]:
 
 
 def one_line(error: BaseException) -> str:
-    """An error with its notes in one line."""
+    """The message and the notes of an error in one line."""
     line = " ".join(str(error).split()) or type(error).__name__
     notes = [" ".join(note.split()) for note in getattr(error, "__notes__", [])]
     return f"{line} ({'; '.join(notes)})" if notes else line

@@ -1,4 +1,4 @@
-"""Activation functions as plain data, so that a config that holds one can be written and read."""
+"""Activation functions as plain data, so that configs with them can be written and read."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ NAMES = (
     "mish", "relu", "relu6", "selu", "sigmoid", "silu", "softplus", "softshrink", "softsign", "tanh",
     "tanhshrink",
 )  # fmt: skip
-"""The functions that a config may name. A file can name no other: nothing is imported for it."""
+"""The functions that a config can contain; no others, so that reading a file imports nothing."""
 
 ACTIVATIONS = {f"{HOME}.{name}": getattr(functional, name) for name in NAMES}
 
 
 def described_function(part: object) -> dict[str, str] | None:
-    """The plain data that stand for a function; None for anything else than a known activation.
+    """An activation function as plain data; None for any other object.
 
     Example:
         >>> described_function(functional.silu)
         {'function': 'torch.nn.functional.silu'}
     """
-    # By identity: an equal object may be a tensor, which has no single answer.
+    # By identity: ``==`` with a tensor does not return a bool.
     found = [name for name, function in ACTIVATIONS.items() if function is part]
     return {"function": found[0]} if found else None
 
 
 def with_functions(config: Any) -> Any:
-    """A config in which the functions stand themselves, in place of what describes them.
+    """A config with each ``{"function": name}`` replaced by the function.
 
     Example:
         >>> with_functions({"act": {"function": "torch.nn.functional.silu"}})["act"] is functional.silu

@@ -1,4 +1,4 @@
-"""Evaluation mode for the length of a block of code, whatever happens in it."""
+"""Evaluation mode for a block of code."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from torch import nn
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put a model into evaluation mode, and every part of it back into its own mode at the end.
+    """Put a model into evaluation mode, and restore the mode of every submodule at the end.
 
-    The modes are restored after an exception too. They are kept part by part, because ``model.train(True)``
-    would also switch parts (a head that is held in evaluation mode, say) that were not training before.
+    The modes are restored after an exception too. They are stored per submodule, because
+    ``model.train(True)`` would also switch submodules that were in evaluation mode before.
 
     Args:
         model: any module.

@@ -1,4 +1,4 @@
-"""How a refiner is saved, loaded and moved: tensors only, whatever neuraloperator puts in between."""
+"""Saving, loading and moving a refiner; state dicts contain tensors only."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from neuralop_irno.errors import expected, in_grammar
 from neuralop_irno.registry import check_options
 
 METADATA = "_metadata"
-"""The key under which neuraloperator's models put something that is no tensor into a state dict."""
+"""The key under which neuraloperator's models add an entry that is not a tensor to their state dict."""
 
 
 CACHE = "cache"
-"""The option of models that names a folder to write to."""
+"""The option of models with a folder to write to."""
 
 
 class _TensorState(OrderedDict[str, Any]):
-    """A state dict that does not take neuraloperator's metadata."""
+    """A state dict that drops neuraloperator's metadata."""
 
     def versions_from(self, other: Any) -> None:
-        """Share the module versions that torch keeps beside a state dict, under the same name."""
+        """Copy the module versions, which torch stores in an attribute of the same name."""
         self.__dict__[METADATA] = getattr(other, METADATA, OrderedDict())
 
     def __setitem__(self, key: str, value: Any) -> None:
@@ -41,12 +41,12 @@ class _TensorState(OrderedDict[str, Any]):
 
 def _keeps_complex(move: Callable[[Tensor], Tensor]) -> bool:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch's warning, where the refiner raises an error
+        warnings.simplefilter("ignore")  # torch's warning; the refiner raises an error instead
         return move(torch.zeros(1, dtype=torch.complex64)).is_complex()
 
 
 def _objects_in(config: Any) -> Iterator[str]:
-    """The class names that stand in a config for objects."""
+    """The class names of ``{"object": class name}`` entries in a config."""
     if isinstance(config, Mapping):
         if "object" in config:
             yield str(config["object"])
@@ -62,14 +62,14 @@ def _kind(tensor: Tensor) -> str:
 
 
 def _described(tensor: Tensor | None) -> str:
-    """The dtype and the shape of a tensor, for a message."""
+    """The dtype and the shape of a tensor, for error messages."""
     if tensor is None:
         return "none"
     return f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"
 
 
 def without_caches(config: Any) -> Any:
-    """A model's config without its cache folders: where caches go belongs to a machine, not to a model.
+    """A model's config without cache folders, which belong to one machine.
 
     Example:
         >>> without_caches({"base": {"model_arch": "rigno", "width": 8, "cache": "graphs"}, "steps": 4})
@@ -83,19 +83,19 @@ def without_caches(config: Any) -> Any:
 
 
 class Persistent(nn.Module):
-    """The part of the refiner that outlives the process; a mixin before neuraloperator's BaseModel.
+    """A mixin, before neuraloperator's BaseModel, that saves and loads a refiner.
 
     Attributes:
-        config: plain data that builds the same model again. Parts that were given as objects stand
-            there as ``{"object": class name}``, and have to be given again. It is made from the parts that
-            the model has when it is read: a part that was replaced stands there too.
-        calibration: how far its answers are from the truth, where that was measured.
+        config: plain data that builds the same model again. Parts that were given as objects are
+            ``{"object": class name}``, and have to be passed to `from_checkpoint`. It is derived from the
+            current parts, also if they were replaced.
+        calibration: the conformal calibration of the error estimate; None if the model was not calibrated.
     """
 
     calibration: Calibration | None = None
 
     def __new__(cls, *args: Any, **options: Any) -> Self:
-        """Refuse an unknown option, with a hint, before neuraloperator records it."""
+        """Raise ValueError for an unknown option, before neuraloperator records it."""
         check_options(cls, options, "the refiner")
         return super().__new__(cls, *args, **options)
 
@@ -103,7 +103,7 @@ class Persistent(nn.Module):
         super().__init_subclass__(**options)
 
     def state_dict(self, *args: Any, **kwargs: Any) -> Any:
-        """Tensors only, so that a refiner inside any other module saves and loads strictly."""
+        """The state dict with tensors only, so that a refiner inside another module loads strictly."""
         options = dict(zip(("destination", "prefix", "keep_vars"), args, strict=False)) | kwargs
         destination: Any = options.pop("destination", None)
         if destination is None:
@@ -118,19 +118,19 @@ class Persistent(nn.Module):
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
     ) -> Any:
-        """Load tensors; a stray metadata entry is passed over, and the caller's dict left alone."""
+        """Load tensors; neuraloperator's metadata are ignored, and ``state_dict`` is not modified."""
         clean = _TensorState(state_dict)
         clean.versions_from(state_dict)
         return nn.Module.load_state_dict(self, clean, strict=strict, assign=assign)
 
     def save(self, path: str | os.PathLike[str], notes: Mapping[str, Any] | None = None) -> Path:
-        """Write weights and config to one safetensors file, whole or not at all.
+        """Write weights and config to one safetensors file, atomically.
 
-        Cache folders (``cache`` of `RIGNO`) are left out: a checkpoint that is loaded writes nowhere.
+        Cache folders (``cache`` of `RIGNO`) are left out, so that a loaded model does not write to disk.
 
         Args:
             path: the file.
-            notes: plain data to keep beside the config (scores, the training recipe).
+            notes: plain data to store with the config (scores, the training recipe).
         """
         content = {"model": without_caches(self.config), "notes": dict(notes or {})}
         if self.calibration is not None:
@@ -140,9 +140,9 @@ class Persistent(nn.Module):
     def save_checkpoint(self, save_folder: str | os.PathLike[str], save_name: str) -> None:
         """neuraloperator's call: ``<name>.safetensors``, which `from_checkpoint` and `load_checkpoint` read.
 
-        Beside it stands ``<name>_state_dict.pt``, a pickle of the same tensors. This package writes it and
-        never reads it: neuraloperator's Trainer finds the run to resume by that name, and reads it by
-        ``torch.load``, which admits tensors and plain data only.
+        It also writes ``<name>_state_dict.pt``, a pickle of the same tensors, for neuraloperator's Trainer,
+        which looks for that name to resume a run, and reads it by ``torch.load`` as tensors and plain data
+        only. This package does not read it.
         """
         folder = Path(save_folder)
         self.save(folder / f"{save_name}{checkpoint.SUFFIX}")
@@ -156,8 +156,8 @@ class Persistent(nn.Module):
         """Load the weights that `save_checkpoint` wrote into this model.
 
         Raises:
-            ValueError: the file is damaged, or of a model with other names, shapes or dtypes of tensors,
-                or with weights that are not finite. The model is then left as it is.
+            ValueError: the file is damaged, its tensors have other names, shapes or dtypes, or its weights
+                are not finite. The model is then not modified.
         """
         tensors, _ = checkpoint.read(Path(save_folder) / f"{save_name}{checkpoint.SUFFIX}")
         self._load_tensors(tensors)
@@ -170,17 +170,17 @@ class Persistent(nn.Module):
         map_location: Any = None,
         **parts: Any,
     ) -> Self:
-        """Build the model that a checkpoint describes, with its weights.
+        """Build the model of a checkpoint and load its weights.
 
         Args:
-            save_folder: the folder; or the file itself, without a name.
-            save_name: the name in the folder.
-            map_location: the device to put the model on.
-            parts: ``base``, ``correction``, ``solver``, ``alpha`` or ``gradient``, where these were
-                given as objects of which no config is known.
+            save_folder: the folder; without ``save_name`` the path of the file.
+            save_name: the name in the folder, without suffix.
+            map_location: the device of the model.
+            parts: ``base``, ``correction``, ``solver``, ``alpha`` or ``gradient``, if they were given as
+                objects without a config.
 
         Raises:
-            ValueError: as `load_checkpoint`; or a part is missing that was given as an object.
+            ValueError: as `load_checkpoint`; or a part that was given as an object is missing.
         """
         path = Path(save_folder)
         if save_name is not None:
@@ -188,7 +188,11 @@ class Persistent(nn.Module):
         tensors, content = checkpoint.read(path)
         if not isinstance(content.get("model"), dict):
             raise ValueError(
-                expected("a refiner's checkpoint", f"one of something else in {path.name}", "another file")
+                expected(
+                    "a refiner's checkpoint",
+                    f"one of something else in {path.name}",
+                    "a file that IterativeRefiner.save wrote",
+                )
             )
         config = without_caches(content["model"])
         if config != content["model"]:
@@ -215,7 +219,7 @@ class Persistent(nn.Module):
         return model if map_location is None else model.to(map_location)
 
     def _take_precision(self, tensors: Mapping[str, Tensor]) -> None:
-        """Give each weight the precision that it was saved in: a model in float64 comes back in float64."""
+        """Convert each weight to the precision in which it was saved."""
         for name, own in itertools.chain(self.named_parameters(), self.named_buffers()):
             saved = tensors.get(name)
             if saved is not None and _kind(saved) == _kind(own) != "whole":
@@ -270,11 +274,11 @@ class Persistent(nn.Module):
             moved = fn(tensor)
             if not tensor.is_complex():
                 return moved
-            # torch's `double()` and `float()` leave complex weights as they are, which then fit no other.
+            # torch's `double()` and `float()` do not convert complex weights: convert them like the others.
             return moved.to(fn(tensor.real.new_zeros(1)).dtype.to_complex())
 
         super()._apply(move, recurse)
         for module in self.modules():
-            if hasattr(module, "_grid"):  # neuraloperator's cache, which does not know about devices
+            if hasattr(module, "_grid"):  # neuraloperator's cache is not moved with the module
                 module.__dict__["_grid"] = None
         return self

@@ -1,4 +1,4 @@
-"""Whether fields are in the precision, and on the device, of the weights that they meet."""
+"""Checks that fields have the precision and the device of a module's weights."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from neuralop_irno.errors import expected
 
 
 def at_least_float32(field: Tensor) -> Tensor:
-    """The state of the iteration is kept in float32 or better, whatever the base computes in."""
+    """The field in float32 or better, the precision of the iteration's state for any base."""
     return field.to(torch.promote_types(field.dtype, torch.float32))
 
 
 FLOAT32_ALONE = ("GINO", "FNOGNO", "SGFormer")
-"""Networks that make float32 tensors among their layers, whatever they are called in."""
+"""Networks that create float32 tensors inside and fail in float64."""
 
 
 def explain_failure(module: nn.Module, fields: Mapping[str, Tensor], owner: str) -> None:
-    """Say why a module failed, if by a device or a precision; the arguments are those of `require_dtype`."""
+    """Raise an error if a device or a precision made a module fail; arguments as in `require_dtype`."""
     devices = {str(p.device) for p in module.parameters()}
     for name, field in fields.items():
         if len(devices) == 1 and str(field.device) not in devices:
@@ -33,20 +33,19 @@ def explain_failure(module: nn.Module, fields: Mapping[str, Tensor], owner: str)
     names = {type(part).__name__ for part in module.modules()}
     alone = next((name for name in FLOAT32_ALONE if name in names), None)
     if alone is not None and any(field.dtype == torch.float64 for field in fields.values()):
-        wanted = f"fields in torch.float32 for {alone}, the {owner}, some of whose layers compute in it alone"
+        wanted = f"fields in torch.float32 for {alone}, the {owner}, which has layers in float32 only"
         raise TypeError(expected(wanted, torch.float64, "model.float()"))
 
 
 def require_dtype(module: nn.Module, fields: Mapping[str, Tensor], owner: str) -> None:
-    """Refuse fields in another precision than a module's weights.
+    """Raise TypeError for fields in another precision than a module's weights.
 
-    Some modules take several precisions: this is for those that are known to take one, or that failed.
+    Call it only for modules that take one precision, or after a failure: some modules take several.
 
     Args:
-        module: if its weights have several precisions, or there are none, everything passes, as under
-            autocast.
-        fields: what it was called with, by name.
-        owner: what the module is in the refiner.
+        module: the module. Nothing is checked under autocast, or if its weights have several precisions.
+        fields: the tensors of the call, by name.
+        owner: the role of the module in the refiner (base, correction), for the message.
     """
     wanted = _dtype_of(module)
     for name, field in fields.items():

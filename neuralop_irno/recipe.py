@@ -1,4 +1,4 @@
-"""How to train: every choice in one place, with the values that the demo was tuned to."""
+"""The options of a training, with the values tuned on the demo as defaults."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ import torch
 from neuralop_irno.errors import did_you_mean, expected
 
 PRECISIONS = {"auto": None, "float32": None, "bfloat16": torch.bfloat16}
-"""What autocast computes in, None without it. A run replaces ``auto`` at its start."""
+"""The dtype of autocast, None without autocast. A run replaces ``auto`` at its start."""
 
 RATES = {"muon": 0.02, "adamw": 4e-3, "sgd": 0.01}
-"""Optimizers, each with the learning rate that it has by default."""
+"""Optimizers with their default learning rates."""
 
 BETAS = (0.9, 0.97)
-"""Of AdamW. The second moment forgets within some thirty updates. With AdamW's usual 0.999 it remembers the
-large gradients of the beginning for as long as the whole training lasts: on the demo's problem the error
-ended a fifth higher, and depended on the seed far more."""
+"""Betas of AdamW. With 0.97 the second moment averages over some thirty updates. With the usual 0.999 the
+large gradients of the first updates influence the whole training: on the demo's problem the final error was a
+fifth higher, and depended far more on the seed."""
 
 MOMENTUM = 0.95
-"""Of Muon and SGD, both with Nesterov's step."""
+"""Nesterov momentum of Muon and SGD."""
 
 
 def _cosine(share: float) -> float:
@@ -39,10 +39,10 @@ def _constant(share: float) -> float:
 
 
 SCHEDULES = {"cosine": _cosine, "linear": _linear, "constant": _constant}
-"""By name, the rate in units of its peak after a share of the updates that follow the warmup."""
+"""Schedules: from the share of the updates after the warmup to the rate in units of its peak."""
 
 MANY = 10**9
-"""More updates, epochs or samples than any training has."""
+"""Upper limit of numbers of updates, epochs and samples."""
 
 WHOLE = {
     "epochs": (0, MANY),
@@ -52,10 +52,10 @@ WHOLE = {
     "save_every": (0, MANY),
     "seed": (0, 2**32 - 1),
 }
-"""The least and the most of each whole number."""
+"""Lower and upper limits of the integer options."""
 
 LARGEST = 1e30
-"""Far beyond any use, and far below what float32 holds."""
+"""Upper limit of unbounded options, far below the largest float32."""
 
 NUMBERS = {
     "learning_rate": LARGEST,
@@ -65,40 +65,40 @@ NUMBERS = {
     "replay": LARGEST,
     "ema": 1.0,
 }
-"""The most of each number; the least is 0."""
+"""Upper limits of the float options; the lower limit is 0."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What the trainer does.
+    """The options of the trainer.
 
     Attributes:
         epochs: passes over the training set.
-        batch_size: samples an update, over all processes together.
-        accumulate: the number of parts that a batch is computed in, one after the other, where it does not
-            fit the memory at once. The update is the same but for rounding and for statistics of batch norms.
-        optimizer: ``muon``, whose updates of weight matrices are orthogonal, with AdamW for all other
-            weights; ``adamw``; or ``sgd`` with Nesterov's momentum.
-        learning_rate: at its peak; by default 0.02 for ``muon``, 0.004 for ``adamw``, 0.01 for ``sgd``.
+        batch_size: samples per update, over all processes together.
+        accumulate: number of parts in which a batch is computed, one after the other, to save memory. The
+            update is the same except for rounding and the statistics of batch norms.
+        optimizer: ``muon`` (https://arxiv.org/abs/2502.16982), whose updates of weight matrices are
+            orthogonal, with AdamW for all other weights; ``adamw``; or ``sgd`` with Nesterov momentum.
+        learning_rate: peak rate; by default 0.02 for ``muon``, 0.004 for ``adamw``, 0.01 for ``sgd``.
         warmup: the share of all updates in which the rate rises linearly, 0 to 1.
-        schedule: how it falls afterwards: ``cosine`` and ``linear`` to zero, or not at all, ``constant``.
-        weight_decay: of weight matrices and kernels. Biases, weights of norms and alpha, the parameters with
-            fewer than two axes, do not decay.
-        clip: the largest norm of a gradient; larger ones are scaled down.
-        ema: the decay of an exponential moving average of the weights, per update; the average is what is
-            validated and kept. 0 keeps the weights themselves.
-        precision: ``auto`` for autocast in ``bfloat16`` where the hardware has units for it and
-            ``float32`` elsewhere, or one of these two. The state stays in float32 either way. What
-            ``auto`` was at a run's start is kept when the run is resumed on other hardware.
-        replay: how many steps a training state lives on average, one update each, before its sample
+        schedule: the rate after the warmup: ``cosine`` or ``linear`` to zero, or ``constant``.
+        weight_decay: decay of weight matrices and kernels. Parameters with fewer than two axes (biases,
+            weights of norms, alpha) do not decay.
+        clip: largest norm of the gradient; a larger one is scaled down.
+        ema: decay per update of an exponential moving average of the weights, which is then validated and
+            saved. 0 uses the weights themselves.
+        precision: ``float32``, ``bfloat16`` (autocast), or ``auto``: ``bfloat16`` if the hardware has units
+            for it, else ``float32``. The state stays in float32 in all cases. A resumed run keeps the
+            precision that ``auto`` gave at its start.
+        replay: mean number of steps, one update each, that a training state is kept before its sample
             starts again from the base. 0 turns replay off; see `neuralop_irno.training.replay`.
-        shifts: roll every batch by a random amount along the periodic axes: for problems that are the
-            same everywhere.
+        shifts: roll every batch by a random amount along the periodic axes, for problems that are
+            invariant to shifts.
         cache_base: compute a frozen base's answers once.
-        patience: so many epochs in a row without a better validation score end the training, at least 1;
-            None never ends it.
+        patience: end the training after this many epochs in a row without a better validation score, at
+            least 1; None never ends it early.
         save_every: updates between two snapshots to resume from; 0 saves at the end of epochs only.
-        seed: of everything that is drawn.
+        seed: seed of all random numbers.
     """
 
     epochs: int = 20
@@ -158,7 +158,7 @@ class Recipe:
         return RATES[self.optimizer] if self.learning_rate is None else self.learning_rate
 
     def rate(self, update: int, updates: int) -> float:
-        """The learning rate at an update, counted from 0, of a training of so many."""
+        """The learning rate at an update, counted from 0, of a training of ``updates`` updates."""
         rising = max(1, round(self.warmup * updates))
         if update < rising:
             return self.peak * (update + 1) / rising
@@ -166,7 +166,7 @@ class Recipe:
 
 
 def _whole(name: str, value: object, least: int, most: int) -> int:
-    """A whole number within its limits, numpy's included; a truth value is none."""
+    """A checked integer option; integers of numpy are accepted, bool is not."""
     example = f"{name}={getattr(Recipe, name) or least}"
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(expected(f"{name} as a whole number", repr(value), example))
@@ -178,7 +178,7 @@ def _whole(name: str, value: object, least: int, most: int) -> int:
 
 
 def _number(name: str, value: object, most: float) -> float:
-    """A finite number within its limits, numpy's included."""
+    """A checked float option; numbers of numpy are accepted, bool is not."""
     default = getattr(Recipe, name)
     example = f"{name}={RATES['muon'] if default is None else default}"
     if isinstance(value, bool) or not isinstance(value, Real):

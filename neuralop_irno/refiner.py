@@ -1,4 +1,4 @@
-"""The refiner: a base operator, a correction and a solver, joined into one model."""
+"""`IterativeRefiner`: a base operator, a correction and a solver as one model."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from neuralop_irno.solver.solver import Solver, SolverState
 from neuralop_irno.solver.stopping import Limits
 
 COLLATED = (Tensor, list, tuple, Mapping)
-"""What other keys of a sample hold once a loader made a batch of them; single numbers become tensors."""
+"""Types of the other entries of a sample after collation; single numbers become tensors."""
 
 
 class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
@@ -45,29 +45,29 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
 
     .. math:: h_0 = \text{base}(x) \qquad h_{k+1} = h_k + \alpha \, \Phi(x, h_k)
 
-    It is called exactly as the base is, and answers in the same layout. In training mode, when the
-    truth is passed as ``y``, it returns the `Trajectory` that `RefinementLoss` reads; in evaluation
+    It is called with the arguments of the base, and returns its answer in the same layout. In training
+    mode, when the truth is passed as ``y``, it returns a `Trajectory` for `RefinementLoss`; in evaluation
     ``y`` is ignored.
 
     Args:
         base: any module or callable, or a config (``{"model_arch": "fno", ...}``).
-        correction: Phi, by name, by config (``{"name": "unet", "width": 16}``), a `Correction`, or any
-            module that takes x and h joined on channels.
-        solver: by name, by config, or a `Solver`.
-        steps: K. A pair ``[low, high]`` draws the number of training steps anew for every batch, and
-            answers with ``high`` steps.
+        correction: Phi: a name, a config (``{"name": "unet", "width": 16}``), a `Correction`, or any module
+            that takes x and h joined on channels.
+        solver: a name, a config, or a `Solver`.
+        steps: K. With a pair ``[low, high]`` the number of training steps is drawn for every batch, and
+            evaluation takes ``high`` steps.
         alpha: the step size: a number, a list (one per step), or a config; the solver's own by default.
-        gradient: how gradients cross the loop in training: ``unrolled``, ``checkpointed``,
+        gradient: the gradient rule of the loop in training: ``unrolled``, ``checkpointed``,
             ``{"name": "last", "n": 2}``, ``detached`` or an implicit one. By default ``detached``, and
-            ``unrolled`` where the base trains too: there a gradient has to reach it.
-        freeze_base: keep the base as it is, weights and buffers; False trains it too.
-        channels: where the base keeps its channels on grids, ``first`` or ``last``.
-        in_channels: channels of x, where the base does not say.
-        out_channels: channels of h, where the base does not say.
-        train_output: ``trajectory``, or ``field`` for wrappers that want a tensor in training too.
-        ignore: names of keyword arguments that a call may have although neither the base nor the refiner
-            reads them: other keys of a data set's samples, which neuraloperator's ``Trainer`` passes on. Any
-            other argument that is not read is a TypeError.
+            ``unrolled`` if the base trains too, since the gradient has to reach it.
+        freeze_base: do not change the base's weights and buffers; False trains it too.
+        channels: channel axis of the base on grids, ``first`` or ``last``.
+        in_channels: channels of x, if the base does not state them.
+        out_channels: channels of h, if the base does not state them.
+        train_output: ``trajectory``, or ``field`` for wrappers that need a tensor in training too.
+        ignore: names of keyword arguments to ignore, such as other keys of a data set's samples, which
+            neuraloperator's ``Trainer`` passes on. Any other argument that neither the base nor the refiner
+            reads is a TypeError.
 
     Shapes:
         - on grids x is ``(B, in_channels, *S)`` and the answer ``(B, out_channels, *S)``
@@ -119,7 +119,7 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
                 )
             )
         self.base: BaseOperator = wrap_operator(base, freeze_base, channels)
-        self.base.freeze(freeze_base)  # an adapter of the user's has an opinion of its own
+        self.base.freeze(freeze_base)  # if base is already an adapter, it may have another setting
         self.sizes = agreed_sizes(ModelSpec(in_channels, out_channels), self.base.sizes())
         self.correction: Correction = as_correction(build_correction(correction, self.sizes))
         self.sizes = completed(self.sizes, self.correction)
@@ -135,7 +135,7 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
 
     @property
     def steps(self) -> int:
-        """K, the steps of an answer. Set it to a number, or to a pair for training, as in the constructor."""
+        """K, the number of steps. Set it to a number or a pair, as in the constructor."""
         return self._steps[1]
 
     @steps.setter
@@ -143,7 +143,7 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
         self._steps = step_range(steps)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        # A module in place of the correction is made one, and refused where it cannot be.
+        # A module assigned to ``correction`` is converted, or refused.
         super().__setattr__(name, as_correction(value) if name == "correction" else value)
 
     def forward(
@@ -154,17 +154,17 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
         taken: Tensor | None = None,
         **kwargs: Any,
     ) -> Any:
-        """The refined answer to a call of the base; a `Trajectory` in training, where y is given.
+        """The refined answer to a call of the base; a `Trajectory` in training if y is given.
 
         Args:
-            args: what the base takes by position.
+            args: positional arguments of the base.
             y: the truth. Read in training only, so that it cannot leak into an answer.
-            start: an answer to start from, in place of the base's own, which is then not computed.
-            taken: in training, the steps that each sample's ``start`` has behind it, ``(samples,)``:
-                the one next step is supervised.
-            kwargs: what the base takes by keyword. In training, where y is given, other keys of the sample
-                are left out: tensors, lists and dicts whose names are not like those of an argument.
-                Anything else is a TypeError.
+            start: an answer to start from; the base is then not called.
+            taken: in training, the steps already taken by each sample's ``start``, ``(samples,)``; only the
+                next step is supervised.
+            kwargs: keyword arguments of the base. In training with y, other entries of the sample (tensors,
+                lists and dicts whose names do not resemble an argument) are left out. Any other argument is
+                a TypeError.
         """
         sample = self.training and y is not None
         if taken is not None and not sample:
@@ -196,27 +196,28 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
         throw: bool = False,
         **kwargs: Any,
     ) -> Solution:
-        """The refined answer, with an account of how each sample got there.
+        """The refined answer as a `Solution`, with an outcome per sample.
 
         A sample has converged when its residual, alpha * Phi(x, h), is smaller than ``atol + rtol |h|``.
-        Samples that are done cost nothing more, and no sample's answer depends on the others in its batch.
+        Finished samples are no longer evaluated, and no sample's answer depends on the others in its batch.
 
         Args:
-            args: what the base takes by position.
-            solver: another solver than the model's own, by name, config or object; a name takes over the
-                model's alpha.
-            steps: take so many steps, K by default; without a tolerance.
-            max_steps: with a tolerance, how many at most: 100 by default; one for all, or one per sample.
-            max_evaluations: of Phi, counted in samples over the whole batch.
+            args: positional arguments of the base.
+            solver: a solver for this call: a name, a config or an object; without an alpha of its own it
+                uses that of the model's solver.
+            steps: number of steps without a tolerance, K by default.
+            max_steps: largest number of steps with a tolerance, 100 by default; one for all, or one per
+                sample, ``(samples,)``.
+            max_evaluations: largest number of evaluations of Phi, counted in samples over the whole batch.
             atol: see above.
             rtol: see above; one for all, or one per sample, ``(samples,)``.
-            residual_fn: (x, h) -> the residual of the equation, both and it laid out channels first. It
-                then decides which samples have converged, and weighs Anderson's steps; a fixed point at which
-                the equation is not solved is an outcome of its own.
-            residual_tol: the norm of that residual below which the equation is solved.
-            start: an answer to start from, in place of the base's own.
-            throw: raise if a sample ended badly, rather than mark it.
-            kwargs: what the base takes by keyword; an argument that is not read is a TypeError.
+            residual_fn: (x, h) -> the residual of the equation, all laid out channels first. It then decides
+                which samples have converged, and is what Anderson's weights minimise; a fixed point at which
+                the equation is not solved has its own outcome, ``FALSE_FIXED_POINT``.
+            residual_tol: the norm of that residual below which the equation counts as solved.
+            start: an answer to start from; by default the base's own.
+            throw: raise RuntimeError if a sample failed, instead of only recording its outcome.
+            kwargs: keyword arguments of the base; an argument that is not read is a TypeError.
         """
         if (residual_fn is None) is not (residual_tol is None):
             raise ValueError(expected("residual_fn and residual_tol together", "one of them", "both"))
@@ -241,7 +242,7 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
     def iterates(
         self, *args: Any, steps: int | None = None, start: Tensor | None = None, **kwargs: Any
     ) -> list[Any]:
-        """The answers after 0, 1, .. steps: what `forward` returns for every K at once."""
+        """The answers after 0, 1, .. K steps, equal to those of `forward` for every K."""
         problem = self._problem(IterativeRefiner.iterates, args, kwargs, start)
         found = [problem.start]
 
@@ -253,14 +254,14 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
         return [problem.as_answer(h) for h in found]
 
     def arguments(self, sample: Mapping[str, Any]) -> dict[str, Any]:
-        """The part of a data set's sample that a call takes by keyword: neither y nor what is not read."""
+        """The entries of a data set's sample that a call reads, without y."""
         unknown = {"y", *self.base.unknown((), sample)}
         return {name: value for name, value in sample.items() if name not in unknown}
 
     def problem(
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any], start: Tensor | None = None
     ) -> BaseCall:
-        """One call of the base, laid out for the iteration; keys of a sample that it does not take pass."""
+        """A call of the base as a `BaseCall`; entries of a sample that the base does not read are ignored."""
         return self.base.problem(args, kwargs, start, self.correction.periodic)
 
     def _problem(
@@ -271,7 +272,7 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
         start: Tensor | None,
         sample: bool = False,
     ) -> BaseCall:
-        """The problem of a call of one of our methods, whose keyword arguments are all read."""
+        """The `BaseCall` of a call of ``method``; raises TypeError for arguments that are not read."""
         for key in self.base.unknown(args, kwargs):
             if key in self.ignore:
                 continue
@@ -289,7 +290,9 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
         return self.correction.bind(problem.x, problem.domain)
 
     def with_base(self, base: Any) -> Self:
-        """A copy of this refiner around another base; the trained correction comes along.
+        """A copy of this refiner, with its trained correction, around another base.
+
+        The calibration is dropped: it was fitted to the old base.
 
         Args:
             base: a module, a callable or a config, with the same channels.
@@ -300,7 +303,7 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
             "solver": copy.deepcopy(self.solver),
             "alpha": None,
             "gradient": self.gradient,
-            "in_channels": None,  # the correction has them, and refuses a base with others
+            "in_channels": None,  # taken from the correction; a base with others is refused
             "out_channels": None,
         }
         config = self.config

@@ -1,10 +1,10 @@
-"""Names to constructors: one small registry for every family of parts.
+"""Registries from names to constructors, one for each family of parts.
 
-A part is given as an object (used as it is), as a name, or as a mapping with a name and options:
+A part is given as an object (used unchanged), as a name, or as a mapping with a name and options:
 
     "unet"      {"name": "unet", "width": 16}      UNet(...)
 
-Other packages add parts through the entry-point group ``neuralop_irno.<family>``.
+Other packages add parts through the entry-point groups ``neuralop_irno.<family>s``.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from neuralop_irno.errors import at_key, did_you_mean, expected, in_grammar, sho
 from neuralop_irno.functions import with_functions
 
 BOOKKEEPING_KEYS = frozenset({"_config_name"})
-"""What zencfg 1.0 writes into every level of a config it turns into a mapping."""
+"""Keys that zencfg 1.0 adds at every level of a config."""
 
 
 class Registry:
     """A family of named constructors.
 
     Args:
-        family: what the entries are, as the user says it ("correction", "solver").
-        key: of a config, under which one of them stands; errors of `build` name it.
-        modules: that register entries when they are imported, which is at the first look-up.
+        family: the name of the family in messages ("correction", "solver").
+        key: the key of a config that selects an entry; errors of `build` name it.
+        modules: modules that register entries on import; imported at the first look-up.
 
     Example:
         >>> shapes = Registry("shape")
@@ -56,30 +56,30 @@ class Registry:
         self._broken: dict[str, tuple[str, Exception]] = {}
 
     def register_prefix(self, prefix: str, find: Callable[[str], Callable[..., Any]]) -> None:
-        """Let ``prefix:word`` name whatever a function finds for the word."""
+        """Look up names ``prefix:word`` by calling ``find(word)``."""
         self._prefixes[prefix] = find
 
     def also_from(self, source: Callable[[], Mapping[str, Callable[..., Any]]]) -> None:
-        """Look names up in a further place too, on every call; our own entries come first."""
+        """Add a source of further entries, called at every look-up; registered entries take precedence."""
         self._also = source
 
     def register(self, name: str, entry: Callable[..., Any] | None = None) -> Callable[..., Any]:
-        """Add an entry, as a call or as a decorator. A name that is taken is refused."""
+        """Add an entry, as a call or a decorator; raises ValueError if the name has another entry."""
         if entry is None:
             return lambda decorated: self.register(name, decorated)
         if self._entries.get(name, entry) is not entry:
             raise ValueError(
-                expected(f"a new {self.family} name", f"'{name}', which is taken", "another name")
+                expected(f"a new {self.family} name", f"'{name}', which is taken", f"'my_{name}'")
             )
         self._entries[name] = entry
         return entry
 
     def names(self) -> list[str]:
-        """Every name that `lookup` knows, sorted."""
+        """All names, sorted."""
         return sorted(self._known())
 
     def lookup(self, name: str) -> Callable[..., Any]:
-        """The constructor behind a name; an unknown name lists the choices."""
+        """The constructor of a name; the ValueError for an unknown name lists the choices."""
         prefix, colon, word = name.partition(":")
         if colon and prefix in self._prefixes:
             return self._prefixes[prefix](word)
@@ -92,12 +92,12 @@ class Registry:
         raise ValueError(expected(f"the name of a {self.family}", shown(name), did_you_mean(name, known)))
 
     def build(self, spec: Any, **context: Any) -> Any:
-        """Turn a name or a mapping into an object; anything else passes through unchanged.
+        """Build an object from a name or a mapping; an object is returned unchanged.
 
         Args:
-            spec: a name, a mapping ``{"name": ..., **options}``, or a finished object.
-            context: values that the caller knows (channel counts, say). They fill the parameters
-                that the constructor has and the options leave open; the others are left out.
+            spec: a name, a mapping ``{"name": ..., **options}``, or an object.
+            context: defaults from the caller (for example channels) for options that are not set; those that
+                the constructor does not have are left out.
         """
         if isinstance(spec, str):
             spec = {"name": spec}
@@ -118,11 +118,11 @@ class Registry:
         return call_with_options(constructor, {**accepted, **options}, f"{self.family} '{name}'")
 
     def takes(self, spec: Mapping[str, Any], parameter: str) -> bool:
-        """Whether the constructor that a config names has this parameter."""
+        """Whether the constructor named by a config has this parameter."""
         return parameter in self._parameters(spec)
 
     def needs(self, spec: Mapping[str, Any], parameter: str) -> bool:
-        """Whether the constructor that a config names cannot do without this parameter."""
+        """Whether the constructor named by a config requires this parameter."""
         found = self._parameters(spec).get(parameter)
         return found is not None and found.default is found.empty
 
@@ -130,7 +130,7 @@ class Registry:
         try:
             return parameters_of(self.lookup(str(spec.get("name"))))
         except ValueError:
-            return {}  # `build` says what is wrong
+            return {}  # `build` raises the error
 
     def _known(self) -> dict[str, Callable[..., Any]]:
         if not self._filled:
@@ -142,10 +142,10 @@ class Registry:
         return {**(self._also() if self._also else {}), **self._entries}
 
     def _load(self, plugin: EntryPoint) -> None:
-        """Register what another package adds; if that fails, warn, and keep the error for each look-up."""
+        """Register the entry of another package; if that fails, warn, and raise the error at look-ups."""
         try:
             self.register(plugin.name, plugin.load())
-        except Exception as error:  # whatever the plugin's module raises; the others load all the same
+        except Exception as error:  # any error of the plugin; the others are still loaded
             problem = f"{type(error).__name__}: {' '.join(str(error).split())}"
             message = expected(
                 f"the {self.family} '{plugin.name}' of {plugin.value} to load",
@@ -157,17 +157,17 @@ class Registry:
 
 
 def accepts(constructor: Callable[..., Any], key: str) -> bool:
-    """Whether a constructor names this parameter itself (``**kwargs`` does not count)."""
+    """Whether a constructor has this parameter by name (``**kwargs`` does not count)."""
     return key in parameters_of(constructor)
 
 
 def parameters_of(constructor: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
-    """The parameters of a constructor; a class that hands all it gets to its parent has the parent's."""
+    """The parameters of a constructor; those of its parent if it only has ``*args`` and ``**kwargs``."""
     return inspect.signature(owner_of(constructor)).parameters
 
 
 def owner_of(constructor: Callable[..., Any]) -> Callable[..., Any]:
-    """The function or class whose signature a constructor has."""
+    """The function or class that defines the signature of a constructor."""
     catch_all = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     for ancestor in constructor.__mro__ if isinstance(constructor, type) else ():
         if any(p.kind not in catch_all for p in inspect.signature(ancestor).parameters.values()):
@@ -176,11 +176,11 @@ def owner_of(constructor: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def check_options(constructor: Callable[..., Any], options: Mapping[str, Any], what: str) -> None:
-    """Refuse options that a constructor does not take, and plain values that do not fit their annotation.
+    """Check options against the signature of a constructor.
 
     Raises:
-        ValueError: for an unknown option, with a hint at the one that was meant.
-        TypeError: for a value of another type.
+        ValueError: for an unknown option, with the closest one as hint.
+        TypeError: for a plain value that does not fit the annotation.
     """
     parameters = parameters_of(constructor)
     open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
@@ -189,7 +189,7 @@ def check_options(constructor: Callable[..., Any], options: Mapping[str, Any], w
             hint = did_you_mean(key, parameters.keys() - BOOKKEEPING_KEYS)
             raise ValueError(expected(f"an option of {what}", shown(key), hint))
     owner = owner_of(constructor)
-    # neuraloperator's models take None for parts to leave out, which their annotations do not say.
+    # neuraloperator's models accept None for optional parts, although their annotations exclude it.
     foreign = not str(getattr(owner, "__module__", "")).startswith("neuralop_irno.")
     for key, value in options.items():
         if key not in parameters or value is parameters[key].default or (value is None and foreign):
@@ -202,7 +202,9 @@ def check_options(constructor: Callable[..., Any], options: Mapping[str, Any], w
                     expected(
                         wanted,
                         shown(value),
-                        "another value" if default is parameters[key].empty else f"{key}={default!r}",
+                        f"{key}=<{described(hint_at)}>"
+                        if default is parameters[key].empty
+                        else f"{key}={default!r}",
                     )
                 )
 
@@ -211,8 +213,8 @@ def call_with_options(constructor: Callable[..., Any], options: Mapping[str, Any
     """Call a constructor with options.
 
     Raises:
-        ValueError: for an option too many or too few, with a hint; for an error of another package that the
-            constructor runs into, which is quoted.
+        ValueError: for an unknown or missing option, or for an error of another package during construction,
+            which is quoted.
         TypeError: for a value that does not fit the annotation of its parameter.
     """
     check_options(constructor, options, what)
@@ -228,14 +230,14 @@ def call_with_options(constructor: Callable[..., Any], options: Mapping[str, Any
         raise ValueError(
             expected(f"the option '{missing[0]}' of {what}", sorted(options), f"{missing[0]}=...")
         )
-    with in_grammar(f"{what} that can be built with these options", "other options"):
+    with in_grammar(f"{what} that can be built with these options", "changing the option in this error"):
         return constructor(**options)
 
 
 def is_config(part: Any) -> bool:
-    """Whether a part is given as a mapping, or as an object that says how to become one.
+    """Whether a part is given as a mapping, or as an object with ``to_dict``.
 
-    Modules, functions and classes are parts themselves, even if they can describe themselves.
+    Modules, functions and classes are never configs, even if they have ``to_dict``.
     """
     return isinstance(part, Mapping) or (hasattr(part, "to_dict") and not callable(part))
 
@@ -243,8 +245,8 @@ def is_config(part: Any) -> bool:
 def plain(config: Any) -> Any:
     """A deep copy of a config in plain dicts, lists and numbers, without other packages' bookkeeping keys.
 
-    Takes mappings, sequences (OmegaConf's too), numpy's numbers, and objects that say how to become a mapping
-    (``to_dict``); the caller's config is never changed, and neither is anything that it holds.
+    Accepts mappings, sequences (also of OmegaConf), numpy's numbers, and objects with ``to_dict``; the given
+    config is not modified.
 
     Example:
         >>> plain({"model_arch": "fno", "_config_name": "Fno", "n_modes": (8, np.int64(8))})
@@ -259,7 +261,7 @@ def plain(config: Any) -> Any:
     return config.item() if isinstance(config, np.generic) else config
 
 
-# Names of subpackages, and not imports of them: they lie above this module, and are imported at a look-up.
+# Module names instead of imports: these modules import this one, and are imported at the first look-up.
 _MODELS = ("neuralop_irno._neuralop", "neuralop_irno.models", "neuralop_irno.networks")
 _SOLVER = ("neuralop_irno.solver",)
 

@@ -1,4 +1,4 @@
-"""What was computed and is used again, in bounded memory."""
+"""A cache in memory with a bounded size."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ Entry = TypeVar("Entry")
 
 
 class Remembered(Generic[Entry]):
-    """The most recently used values by key, up to a total size; safe to use from several threads.
+    """A thread-safe cache of the most recently used values, up to a total size.
 
     Args:
-        most: how large the values may be together. The last one is kept whatever its size.
+        most: largest total size of the values. The last value is kept for any size.
 
     Example:
         >>> kept = Remembered[str](most=3)
@@ -30,7 +30,7 @@ class Remembered(Generic[Entry]):
         self._lock = Lock()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Copies and other processes get a lock of their own: a lock can neither be copied nor pickled."""
+        """The state without the lock, which can neither be copied nor pickled; a copy gets a new one."""
         with self._lock:
             return {"most": self.most, "_entries": self._entries.copy()}
 
@@ -46,7 +46,7 @@ class Remembered(Generic[Entry]):
             return self._entries[key][0]
 
     def put(self, key: Hashable, value: Entry, size: float) -> None:
-        """Keep a value, and drop those that were not used for the longest time."""
+        """Store a value, and drop the least recently used ones beyond the total size."""
         with self._lock:
             self._entries[key] = value, size
             self._entries.move_to_end(key)
@@ -54,11 +54,11 @@ class Remembered(Generic[Entry]):
                 self._entries.popitem(last=False)
 
     def clear(self) -> None:
-        """Drop all."""
+        """Drop all values."""
         with self._lock:
             self._entries.clear()
 
     def values(self) -> list[Entry]:
-        """The values, the most recently used last."""
+        """The values, with the most recently used last."""
         with self._lock:
             return [value for value, _ in self._entries.values()]

@@ -1,4 +1,4 @@
-"""JSON and YAML files that carry a format version and a SHA-256 digest of their content."""
+"""JSON and YAML files with a format version and a SHA-256 digest of their content."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from neuralop_irno.checkpoint import write_bytes
 from neuralop_irno.errors import expected
 
 FORMAT = 2
-"""Raised when a file can no longer be read by older versions of the package. Format 1 had no digest."""
+"""Increased when older versions of the package cannot read new files. Format 1 had no digest."""
 
 FIRST_LINE = f"# irno format {FORMAT}\n".encode()
 LAST_LINE = re.compile(rb"(.*\n)# sha256 ([0-9a-f]{64})\n", re.DOTALL)
 
 
 def write_json(path: str | os.PathLike[str], content: Mapping[str, Any]) -> Path:
-    """Write a mapping as JSON, whole or not at all, with the keys ``format`` and ``digest`` added."""
+    """Write a mapping as JSON, atomically, with the keys ``format`` and ``digest`` added."""
     whole = {"format": FORMAT, **content}
     return write_bytes(path, json.dumps({**whole, "digest": digest.of_json(whole)}, indent=1).encode())
 
 
 def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The mapping that `write_json` wrote; a file of format 1, which has no digest, is read as it is.
+    """The mapping that `write_json` wrote; files of format 1 have no digest and are not checked.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -36,7 +36,8 @@ def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     source = Path(path)
     if not source.is_file():
-        raise FileNotFoundError(expected("a JSON file", f"no file at {source}", "another path"))
+        hint = "the path of an existing file"
+        raise FileNotFoundError(expected("a JSON file", f"no file at {source}", hint))
     try:
         content = json.loads(source.read_bytes())
     except (ValueError, RecursionError) as error:
@@ -56,7 +57,7 @@ def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def seal(text: bytes) -> bytes:
-    """YAML with comments that hold its format and its digest.
+    """Add the format and the digest to YAML text, as comments.
 
     Example:
         >>> sealed = seal(b"steps: 4")
@@ -70,14 +71,14 @@ def seal(text: bytes) -> bytes:
 
 
 def is_sealed(text: bytes, name: str = "the file") -> bool:
-    """Whether YAML is what `seal` made; False for YAML of format 1, which has no digest.
+    """Whether YAML text was written by `seal`; False for format 1, which has no digest.
 
     Args:
         text: the content of a file.
-        name: of the file, for the error.
+        name: the name of the file, for the error.
 
     Raises:
-        ValueError: it was changed since.
+        ValueError: the text does not have the digest in its last line.
     """
     found = LAST_LINE.fullmatch(text)
     if found is None and not text.startswith(FIRST_LINE):
@@ -88,7 +89,7 @@ def is_sealed(text: bytes, name: str = "the file") -> bool:
 
 
 def changed(name: str) -> str:
-    """What is wrong with a file of another digest."""
+    """The message of the error for a file with another digest."""
     return expected(
         f"the content that {name} was written with",
         "another SHA-256 digest: the file is damaged or was changed",

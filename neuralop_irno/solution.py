@@ -1,4 +1,4 @@
-"""What a solve returns, and the sentence that a user reads for each way that it can end."""
+"""The results of solving and training: `Solution`, its outcomes, and `Trajectory`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from neuralop_irno.errors import expected
 
 
 class Outcome(Enum):
-    """How the solve of one sample ended. Its value is the sentence for the user."""
+    """How the solve of one sample ended. Its value is the text for the user."""
 
     COMPLETED = "took the number of steps that was asked for, with no tolerance to meet"
     CONVERGED = "the residual met the tolerance"
@@ -32,35 +32,33 @@ class Outcome(Enum):
 
     @property
     def good(self) -> bool:
-        """Whether the answer is what was asked for."""
+        """Whether the sample converged or completed its steps."""
         return self in (Outcome.COMPLETED, Outcome.CONVERGED)
 
 
 @dataclass(frozen=True, repr=False)
 class Solution:
-    """The answer of `IterativeRefiner.solve`, with an account of every sample.
+    """The result of `IterativeRefiner.solve`.
 
     Attributes:
-        value: what the base would have returned, refined.
-        outcomes: for each sample, how its solve ended.
-        steps: for each sample, the steps taken, ``(samples,)``.
-        residuals: for each sample the size of alpha * Phi at every point where it was evaluated: row i has
-            ``steps[i]`` numbers.
-        contraction: for each sample, the factor q by which the iteration shrank distances at the end; nan
-            after less than two steps, ``(samples,)``.
-        error_bound: for each sample, an *estimate* of the distance of its answer to the *fixed point*, in the
-            domain's norm: q / (1 - q) times the last update, with a margin for the spread of q. It bounds
-            the distance on one condition: that the q seen so far is that of the slowest mode. A slow mode
-            that the start hardly excites is not seen before the solve ends, and the estimate is too small
-            then. It says nothing about the distance from the fixed point to the truth. ``(samples,)``, inf if
-            q >= 1.
-        bound_holds: for each sample, whether q < 1 and steady: a sign that the condition is met, and no proof
-            of it. ``(samples,)``
-        error_estimate: for each sample, the distance to the *truth* that was not exceeded in the stated
-            share of held-out samples; None for a model that was never calibrated. ``(samples,)``
+        value: the refined answer, in the layout of the base's answer.
+        outcomes: the outcome of each sample.
+        steps: steps taken by each sample, ``(samples,)``.
+        residuals: for each sample the norms of alpha * Phi; row i has ``steps[i]`` numbers.
+        contraction: for each sample, the measured factor q by which the last steps shrank distances; nan
+            after fewer than two steps, ``(samples,)``.
+        error_bound: for each sample, an *estimate* of the distance from its answer to the *fixed point*, in
+            the domain's norm: q / (1 - q) times the last update, with a margin for the spread of q. It bounds
+            the distance if the measured q is that of the slowest mode. It is too small if a slow mode that is
+            small in the start has not shown before the solve ends. It does not include the distance from the
+            fixed point to the truth. ``(samples,)``, inf if q >= 1.
+        bound_holds: for each sample, whether q < 1 and steady: a sign, but no proof, that the condition is
+            met. ``(samples,)``
+        error_estimate: for each sample, an estimate of the distance to the *truth* with the coverage of the
+            model's calibration; None for a model without calibration. ``(samples,)``
         best: the iterates with the smallest residuals, laid out like the value.
-        predictors: what the error estimate may be made from, by name, each ``(samples,)``.
-        evaluations: how often Phi was evaluated, counted in samples.
+        predictors: the predictors of the error estimate, by name, each ``(samples,)``.
+        evaluations: number of evaluations of Phi, counted in samples.
     """
 
     value: Any
@@ -76,18 +74,18 @@ class Solution:
     evaluations: int
 
     def __repr__(self) -> str:
-        """The numbers of samples by outcome, their steps, and the evaluations: never whole fields."""
+        """The numbers of samples by outcome, their steps, and the evaluations, without fields."""
         counts = Counter(outcome.name for outcome in self.outcomes)
         ended = ", ".join(f"{name}: {n}" for name, n in counts.items())
         return f"Solution({{{ended}}}, steps={self.steps.tolist()}, evaluations={self.evaluations})"
 
     @property
     def good(self) -> Tensor:
-        """For each sample, whether its answer is what was asked for, ``(samples,)``."""
+        """For each sample, whether it converged or completed its steps, ``(samples,)``."""
         return torch.tensor([outcome.good for outcome in self.outcomes])
 
     def or_raise(self) -> Self:
-        """Itself, if every sample ended well; an error that names the others."""
+        """The solution itself; raises RuntimeError, with the samples, if any is not `good`."""
         if not self.good.all():
             bad = (~self.good).nonzero()[:, 0].tolist()
             raise RuntimeError(f"samples {bad} ended badly. {self}")
@@ -113,20 +111,19 @@ def _needs_a_field(what: str) -> str:
 
 @dataclass(frozen=True)
 class Trajectory:
-    """The supervised iterates of one training pass, which `RefinementLoss` reads.
+    """The supervised iterates of one training pass, for `RefinementLoss`.
 
     Attributes:
         iterates: the states h_k to supervise, each laid out like the answer.
-        progress: for each of them where in the iteration it stands, 0 at the first step and 1 at the
-            last, per sample; the progressive spectral loss reads it.
-        domain: where the iterates live.
-        phi: h -> Phi(x, h) for this x; the fixed-point loss evaluates it at the truth. None for a
-            plain prediction.
-        alpha: the step size that led to the last iterate, a scalar or ``(samples,)``; None where the solver
-            has no such number.
-        as_field: lays a target out like the iterates.
-        as_answer: the way back.
-        residual: h -> alpha * Phi(x, h) as the solver computes it, where alpha is None.
+        progress: the position of each iterate in the iteration, per sample, from 0 at the first step to 1 at
+            the last, for the progressive spectral loss.
+        domain: the domain of the iterates.
+        phi: h -> Phi(x, h) for this x, which the fixed-point loss evaluates at the truth. None for a plain
+            prediction.
+        alpha: the step size of the last step, a scalar or ``(samples,)``; None if the solver has none.
+        as_field: converts a target to the layout of the iterates.
+        as_answer: the inverse of ``as_field``.
+        residual: h -> alpha * Phi(x, h) as the solver computes it, if alpha is None.
     """
 
     iterates: tuple[Tensor, ...]
@@ -139,27 +136,27 @@ class Trajectory:
     residual: Callable[[Tensor], Tensor] | None = None
 
     def __getattr__(self, name: str) -> Any:
-        """Teach a loss on fields, to which neuraloperator's Trainer may hand a trajectory."""
+        """Raise an error with a hint, for losses on fields that get a trajectory from a Trainer."""
         raise AttributeError(_needs_a_field(name))
 
     @classmethod
     def __torch_function__(cls, function: Any, *_: Any) -> Any:
-        """Teach it likewise where it hands the trajectory to a function of torch."""
+        """Raise an error with a hint if a trajectory is passed to a function of torch."""
         raise TypeError(_needs_a_field(function.__name__))
 
     @property
     def steps_on(self) -> bool:
-        """Whether there is a step that could follow; a plain prediction has none."""
+        """Whether `step` is available; it is not for a plain prediction."""
         return self.residual is not None or (self.phi is not None and self.alpha is not None)
 
     def step(self, h: Tensor) -> Tensor:
-        """h + alpha Phi(x, h), the plain step from a state, with alpha as a constant."""
+        """The plain step h + alpha Phi(x, h), with alpha as a constant."""
         if self.residual is not None:
             return h + self.residual(h)
         if self.phi is None or self.alpha is None:
             raise ValueError(
                 expected(
-                    "a trajectory of steps", "a plain prediction", "the refiner's own output in training"
+                    "a trajectory of steps", "a plain prediction", "the output of the refiner in training"
                 )
             )
         return h + self.domain.spread(self.alpha.detach().to(h), h) * self.phi(h)

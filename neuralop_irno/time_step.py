@@ -1,4 +1,4 @@
-r"""What a network says of the next state, by rule, and the way back from two states to what it should say.
+r"""Convert between a network's output s (state, increment or rate) and the next state u'.
 
 ==========  =================================  ==========================
 ``out``     :math:`u' = s`                     the next state
@@ -17,20 +17,20 @@ RULES = ("out", "res", "der")
 
 
 def check_rule(rule: str) -> str:
-    """The rule, if it is one."""
+    """The rule; raises ValueError if it is not one of `RULES`."""
     if rule not in RULES:
         raise ValueError(expected("a stepping rule", repr(rule), did_you_mean(str(rule), RULES)))
     return rule
 
 
 def advance(rule: str, state: Tensor, said: Tensor, lead: Tensor | float | None = None) -> Tensor:
-    """The next state.
+    """The next state u' from the state u and the network's output s.
 
     Args:
         rule: ``out``, ``res`` or ``der``.
         state: u.
         said: s.
-        lead: tau, shaped so that it multiplies s; ``der`` alone needs it.
+        lead: tau, in a shape that broadcasts with s; needed for ``der`` only.
 
     Example:
         >>> import torch
@@ -44,7 +44,7 @@ def advance(rule: str, state: Tensor, said: Tensor, lead: Tensor | float | None 
 
 
 def what_to_say(rule: str, state: Tensor, after: Tensor, lead: Tensor | float | None = None) -> Tensor:
-    """The s that leads from one state to another: `advance`, backwards.
+    """The output s that leads from ``state`` to ``after``, the inverse of `advance`.
 
     Example:
         >>> import torch
@@ -58,7 +58,7 @@ def what_to_say(rule: str, state: Tensor, after: Tensor, lead: Tensor | float | 
 
 
 def known_lead(lead: Tensor | float | None) -> Tensor | float:
-    """The lead time, where it is needed."""
+    """The lead time; raises ValueError if it is None."""
     if lead is None:
         raise ValueError(expected("tau", None, "tau=0.1"))
     return lead

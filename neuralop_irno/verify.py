@@ -1,4 +1,4 @@
-"""Checks whether the files of a run, a rollout or a study are as they were written."""
+"""Checks that the files of a run, a rollout or a study have not changed since they were written."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from neuralop_irno.training.run import CONFIG
 OK, DAMAGED, UNKNOWN = "ok", "damaged", "unknown"
 
 DATA = "data.json"
-"""The file of a run folder that holds the digests of whole data files, from the first `verify_data` on."""
+"""The file of a run folder with the digests of whole data files, written by the first `verify_data`."""
 
 NO_DIGEST = "format 1, which has no digest"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What is known of one file.
+    """The result of checking one file.
 
     Attributes:
-        file: its path, relative to the folder that was checked.
+        file: its path, relative to the checked folder.
         state: ``ok``, ``damaged``, or ``unknown`` for a file that this package did not write or cannot check.
-        why: what is wrong, or what could not be checked.
+        why: the damage, or what could not be checked.
     """
 
     file: str
@@ -48,24 +48,25 @@ class Finding:
 
 
 def verify(place: str | os.PathLike[str]) -> list[Finding]:
-    """Read every file of a folder, and check its digests; nothing is written.
+    """Read every file of a folder and check its digests; nothing is written.
 
-    Checkpoints, snapshots of all processes, caches, rollouts and the records of studies are compared with the
-    digests in them; histories and ``digests.json`` with the snapshot beside them.
+    Checkpoints, snapshots of all processes, caches, rollouts and the records of studies are compared with
+    their own digests; histories and ``digests.json`` with the snapshot in the same folder.
 
     Args:
-        place: a run folder, a study folder, any folder that holds such, or one rollout or checkpoint.
+        place: a run folder, a study folder, any folder that contains such, or one rollout or checkpoint.
 
     Returns:
-        a finding for each file, by name; a Zarr folder counts as one file.
+        a finding for each file, sorted by name; a Zarr folder counts as one file.
 
     Raises:
-        FileNotFoundError: there is nothing at that place.
-        ValueError: nothing there is a file of this package.
+        FileNotFoundError: the path does not exist.
+        ValueError: the path contains no file of this package.
     """
     root = Path(place)
     if not root.exists():
-        raise FileNotFoundError(expected("a folder of files", f"none at {root}", "another path"))
+        hint = "the path of a run, a rollout or a study"
+        raise FileNotFoundError(expected("a folder of files", f"none at {root}", hint))
     found = {item: _checked(item) for item in _items(root)}
     for folder in sorted({item.parent for item in found if item != root}):
         for item, why in _disagreements(folder):
@@ -73,23 +74,25 @@ def verify(place: str | os.PathLike[str]) -> list[Finding]:
                 found[item] = DAMAGED, why
     if all(state == UNKNOWN for state, _ in found.values()):
         raise ValueError(
-            expected("the folder of a run, a rollout or a study", f"{root}, which has none", "another path")
+            expected(
+                "the folder of a run, a rollout or a study", f"{root}, which has none", "its folder or file"
+            )
         )
     above = root if root.is_dir() and root not in found else root.parent
     return [Finding(item.relative_to(above).as_posix(), *found[item]) for item in sorted(found)]
 
 
 def verify_data(folder: str | os.PathLike[str]) -> list[Finding]:
-    """Compare the data files of a run with what they were when it began, and all bytes with the last check.
+    """Compare the data files of a run with their digests from the start of the run and from the last check.
 
     A run stores the size and the digest of the first and last MiB of each data file. The digests of whole
     files are stored by the first call of this function, in ``data.json`` of the run folder.
 
     Args:
-        folder: of a run, whose ``config.yaml`` names the data.
+        folder: the folder of a run, with the name of the data set in its ``config.yaml``.
 
     Returns:
-        a finding for each data file; none where the data are computed.
+        a finding for each data file; an empty list for data that are computed.
     """
     place = Path(folder)
     splits = read_experiment(place / CONFIG).splits()
@@ -115,13 +118,13 @@ def verify_data(folder: str | os.PathLike[str]) -> list[Finding]:
     if whole and not before and not any(each.state == DAMAGED for each in found.values()):
         try:
             sealed.write_json(place / DATA, whole)
-        except OSError as error:  # of an archive that is read-only
+        except OSError as error:  # the folder may be read-only
             found[DATA] = Finding(DATA, UNKNOWN, f"it cannot be written: {error}")
     return [found[name] for name in sorted(found)]
 
 
 def _items(root: Path) -> Iterator[Path]:
-    """The files below a folder, in which no link is followed; a rollout in a folder is one item."""
+    """The files below a folder, without following links; a Zarr rollout is one item."""
     if root.is_symlink() or not root.is_dir() or root.suffix in SUFFIXES:
         yield root
         return
@@ -134,7 +137,7 @@ def _checked(item: Path) -> tuple[str, str]:
     if item.is_symlink():
         return UNKNOWN, "a link, which is not followed"
     if not item.is_file() and not item.is_dir():
-        return UNKNOWN, "a pipe, a socket or a device"  # which may have no end
+        return UNKNOWN, "a pipe, a socket or a device"  # reading it may not end
     if TEMPORARY.fullmatch(item.name):
         return UNKNOWN, "left by a writer that was killed"
     check = next((each for pattern, each in CHECKS.items() if re.fullmatch(pattern, item.name)), None)
@@ -182,7 +185,7 @@ def _yaml(path: Path) -> str:
 
 
 def _json(path: Path) -> str:
-    """JSON of this package is a mapping with a digest, or without one as reports are."""
+    """Check a JSON file: records are mappings with a digest, reports have none."""
     content = json.loads(path.read_bytes())
     if isinstance(content, dict) and {"format", "digest"} & content.keys():
         sealed.read_json(path)
@@ -196,7 +199,7 @@ def _record(path: Path) -> str:
 
 
 def _run_record(path: Path) -> str:
-    """Records are the JSON files of a study's folder ``runs``."""
+    """Check a JSON file, as a record if it is in a study's folder ``runs``."""
     return _record(path) if path.parent.name == "runs" else _json(path)
 
 
@@ -207,17 +210,17 @@ CHECKS: Mapping[str, Callable[[Path], str]] = {
     r"(config|study)\.yaml": _yaml,
     r".*\.json": _run_record,
 }
-"""How files are checked, by their names; the first pattern that fits."""
+"""The check for each pattern of file names; the first pattern that matches is used."""
 
 
 def _disagreements(folder: Path) -> Iterator[tuple[Path, str]]:
-    """Files of a run folder that are missing, or not what the snapshots beside them say."""
+    """Files of a run folder that are missing or do not agree with its snapshots, with the reason."""
     for main in (snapshot.main_file(folder), snapshot.previous_file(folder)):
         try:
             content = checkpoint.read(main)[1]
             history, own = content["progress"]["history"], content.get("identity")
         except (FileNotFoundError, ValueError, KeyError):
-            continue  # missing, or damaged, which is known
+            continue  # missing, or damaged and reported already
         if own is not None:
             yield from snapshot.faults(folder, content).items()
         if history and not (folder / MODEL).is_file():
@@ -225,7 +228,7 @@ def _disagreements(folder: Path) -> Iterator[tuple[Path, str]]:
         elif why := _other_weights(folder, content):
             yield folder / MODEL, why
         stored = _plain(folder / HISTORY)
-        # A run that was stopped between two writes has one epoch more in one of the two.
+        # If a run was stopped between the two writes, one of them has one epoch more.
         if isinstance(stored, list) and any(
             one != other for one, other in zip(stored, history, strict=False)
         ):
@@ -238,7 +241,7 @@ def _disagreements(folder: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _other_weights(folder: Path, content: Mapping[str, Any]) -> str:
-    """Why the model of a run is not the one that a snapshot names, or nothing."""
+    """Why the model of a run is not the one in a snapshot; empty if it is."""
     try:
         best_weights(folder, snapshot.Progress(**content["progress"]))
     except (ValueError, TypeError, FileNotFoundError) as error:

@@ -1,9 +1,9 @@
-"""YAML files, read by the rules of YAML 1.2: in both versions' common subset, and nothing that surprises.
+"""YAML files, read by the core schema of YAML 1.2 and written so that YAML 1.1 reads the same.
 
-PyYAML follows YAML 1.1, where ``1e-3`` is text, ``no`` is false, ``1:30`` is ninety and a second key of the
-same name replaces the first in silence. Here numbers are what they look like, only ``true`` and ``false`` are
-truth values, dates are text, and a repeated key is refused. Aliases are expanded up to a limit: a file of
-four hundred bytes can stand for a billion values.
+PyYAML follows YAML 1.1, where ``1e-3`` is a string, ``no`` is false, ``1:30`` is 90 and a repeated key
+silently replaces the first. Here ``1e-3`` is a number, only ``true`` and ``false`` are booleans, dates are
+strings, and repeated keys are refused. Aliases are expanded up to a limit, since a file of four hundred bytes
+can expand to a billion values.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ import yaml
 from neuralop_irno.errors import expected
 
 LARGEST = 2**18
-"""Bytes of a file. PyYAML reads about 100 kB a second."""
+"""Largest size of a file in bytes. PyYAML reads about 100 kB per second."""
 MOST = 100_000
-"""Values in a file, each counted as often as it is used."""
+"""Largest number of values in a file, with aliases expanded."""
 EXAMPLE = "examples/configs/*.yaml"
 
 PLAIN = {
@@ -34,7 +34,7 @@ PLAIN = {
     "null": (r"~|null|Null|NULL|", ["~", "n", "N", ""]),
     "merge": (r"<<", "<"),
 }
-"""What unquoted text stands for, by the core schema of YAML 1.2, and what it begins with."""
+"""For each type the pattern of unquoted text, by the core schema of YAML 1.2, and its first characters."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -43,7 +43,7 @@ class _Loader(yaml.SafeLoader):
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - as PyYAML has it
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        # Merged keys (<<) may be given again: that is what they are for.
+        # Keys merged by << may be repeated, to override them.
         seen = set()
         for key in (self.construct_object(key) for key, _ in node.value if not key.tag.endswith(":merge")):
             if isinstance(key, Hashable) and key in seen:
@@ -61,7 +61,7 @@ class _Loader(yaml.SafeLoader):
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes what `_Loader`, and every reader of YAML 1.1, reads back: ambiguous text is quoted."""
+    """Writes YAML that `_Loader` and readers of YAML 1.1 read alike: ambiguous strings are quoted."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
@@ -75,11 +75,11 @@ _Loader.add_constructor("tag:yaml.org,2002:float", _Loader.construct_number)
 
 
 def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The mapping in a YAML file: plain data, at most 100,000 values.
+    """The mapping in a YAML file, as plain data of at most 100,000 values.
 
     Raises:
-        FileNotFoundError: if there is no file.
-        ValueError: if it is no YAML, no mapping, too large, or repeats a key.
+        FileNotFoundError: there is no such file.
+        ValueError: the file is not YAML, not a mapping, too large, or repeats a key.
     """
     source = Path(path)
     if not source.is_file():
@@ -99,7 +99,7 @@ def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def parsed(text: str) -> Any:
-    """What YAML text stands for.
+    """The value of YAML text, as plain data.
 
     Example:
         >>> parsed("{rate: 1e-3, norm: no, shifts: true, sizes: [8, 0x10], day: 2026-11-01}")
@@ -119,7 +119,7 @@ def parsed(text: str) -> Any:
 
 
 def written(content: Any) -> bytes:
-    r"""Plain data as YAML, which `read_yaml` reads back as they were.
+    r"""Plain data as YAML; `read_yaml` returns the same data.
 
     Example:
         >>> written({"name": "1e-3", "rate": 1e-3})
@@ -129,7 +129,7 @@ def written(content: Any) -> bytes:
 
 
 def _values(node: yaml.Node, known: dict[int, int], above: tuple[int, ...]) -> int:
-    """How many values a node stands for, with every alias counted as what it stands for."""
+    """The number of values of a node, with aliases expanded."""
     if id(node) in above:
         raise yaml.YAMLError("an alias that holds itself")
     if id(node) not in known:
@@ -141,7 +141,7 @@ def _values(node: yaml.Node, known: dict[int, int], above: tuple[int, ...]) -> i
 
 
 def _plain(value: Any) -> Any:
-    """The same, if it is plain: a tag can make bytes, sets and dates of text."""
+    """The value itself; raises YAMLError for bytes, sets and dates, which tags can create."""
     if isinstance(value, dict):
         for key in value:
             if not isinstance(key, (str, int, float)):

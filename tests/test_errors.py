@@ -47,8 +47,8 @@ def check(cases: dict[str, Callable[[], Any]], kind: type[Exception] = ValueErro
 def test_the_grammar() -> None:
     assert expected("K >= 0", -1, "K=4") == "expected K >= 0, got -1; try K=4"
     assert did_you_mean("pikard", ["picard", "newton"]) == "'picard' (the choices are newton, picard)"
-    assert did_you_mean("zzz", ["picard"]) == "another word: the choices are picard"
-    assert did_you_mean("zzz", []) == "another word: there is nothing to choose from"
+    assert did_you_mean("zzz", ["picard"]) == "one of picard"
+    assert did_you_mean("zzz", []) == "leaving it out: there are no choices"
 
 
 def test_channels_that_do_not_match_between_base_correction_and_data() -> None:
@@ -63,7 +63,7 @@ def test_channels_that_do_not_match_between_base_correction_and_data() -> None:
         )(X),
         "y like the base's answer (2, 1, 8, 6), got (2, 2, 8, 6)": lambda: refiner().train()(X, y=X),
         "y of shape (2, 1, 8, 6), like the prediction, got (2, 2, 8, 6)": lambda: RefinementLoss()(Y, X),
-        "to know the in_channels that the correction is built for": lambda: refiner(identity),
+        "in_channels for the correction, got a base that does not state it": lambda: refiner(identity),
     })  # fmt: skip
 
 

@@ -297,6 +297,6 @@ def _check_indices(indices: Array, nodes: int, name: str) -> None:
             expected(
                 f"{name} between 0 and {nodes - 1}",
                 f"{indices.min()} to {indices.max()}",
-                "the number of nodes",
+                "node indices from 0",
             )
         )

@@ -290,7 +290,7 @@ def test_a_call_without_an_input_says_so() -> None:
 
 
 def test_a_base_that_does_not_state_its_channels_has_to_be_told() -> None:
-    with pytest.raises(ValueError, match=r"to know the in_channels .* try IterativeRefiner"):
+    with pytest.raises(ValueError, match=r"expected in_channels for .* try IterativeRefiner"):
         IterativeRefiner(nn.Linear(2, 3), UNET)
     with pytest.raises(ValueError, match="expected in_channels=2, as the base has it, got in_channels=5"):
         IterativeRefiner(fno(), UNET, in_channels=5)
