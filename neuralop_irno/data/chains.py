@@ -1,4 +1,4 @@
-"""Flows from the pairs of frames that they were cut into."""
+"""Reassemble trajectories from the pairs of frames that they were cut into."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from neuralop_irno.errors import expected
 
 
 class Flows(NamedTuple):
-    """Flows of one length: what a rollout starts from, and what it is compared with.
+    """Trajectories of equal length: the initial frames of a rollout and its reference.
 
     Attributes:
         start: the frames of the first window, ``(flows, inputs, C, *S)``.
-        static: what x holds beside them, ``(flows, channels, *S)``; None where there is nothing.
-        frames: those that follow, ``(flows, T, C, *S)``.
-        outputs: how many of them come in one y.
+        static: the constant channels of x, ``(flows, channels, *S)``; None if there are none.
+        frames: the frames that follow, ``(flows, T, C, *S)``.
+        outputs: number of frames in one y.
     """
 
     start: Tensor
@@ -28,14 +28,14 @@ class Flows(NamedTuple):
 
 
 def flows(data: FieldDataset, steps: int, fields: int = 1, inputs: int = 1) -> Flows:
-    """Join pairs that go on where the one before ended.
+    """Join consecutive pairs to trajectories.
 
-    A pair goes on if its x holds, bit for bit, the last frames of the pair before. Validation and test sets
-    are cut so; in training sets windows overlap, and every pair is a flow of its own.
+    A pair continues the previous one if its x equals, bit for bit, the last frames of that pair. This holds
+    in validation and test sets; in training sets windows overlap, and every pair is a separate trajectory.
 
     Args:
-        data: pairs of x, ``inputs`` frames and what does not change, and y, the frames that follow.
-        steps: frames to have; shorter flows are left out.
+        data: pairs of x (``inputs`` frames, then constant channels) and y (the frames that follow).
+        steps: number of frames; shorter trajectories are left out.
         fields: channels of a frame.
         inputs: frames in x, the oldest first.
 
@@ -52,7 +52,9 @@ def flows(data: FieldDataset, steps: int, fields: int = 1, inputs: int = 1) -> F
     seen, after = data.x[:, : inputs * fields], data.y
     if after.shape[1] % fields or seen.shape[1] < inputs * fields:
         got = f"{data.x.shape[1]} channels in x and {after.shape[1]} in y"
-        raise ValueError(expected(f"x and y of frames of {fields} fields", got, "another number of fields"))
+        raise ValueError(
+            expected(f"x and y of frames of {fields} fields", got, "fields=the channels of one frame")
+        )
     ends = torch.cat([seen, after], 1)[:, -inputs * fields :]
     goes_on = (ends[:-1] == seen[1:]).flatten(1).all(1)
     first = torch.cat([goes_on.new_ones(1), ~goes_on]).nonzero()[:, 0]

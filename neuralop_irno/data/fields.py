@@ -1,4 +1,4 @@
-"""Pairs of fields in memory, keyed as neuraloperator's batches are: a dict with x and y."""
+"""Pairs of fields in memory, with the keys of neuraloperator's batches: x and y."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class FieldDataset(Dataset[dict[str, Tensor]]):
     Args:
         x: inputs, ``(n, in_channels, *S)``.
         y: targets, ``(n, out_channels, *S)``.
-        files: that the fields were read from.
-        groups: the trajectory of each pair, ``(n,)``; None where every pair is independent of the others.
+        files: the files that the fields were read from.
+        groups: the trajectory of each pair, ``(n,)``; None if the pairs are independent.
 
     Example:
         >>> data = FieldDataset(torch.zeros(3, 2, 8), torch.zeros(3, 1, 8))
@@ -43,14 +43,14 @@ class FieldDataset(Dataset[dict[str, Tensor]]):
 def windows(
     frames: Tensor, inputs: int = 1, outputs: int = 1, stride: int = 1, static: Tensor | None = None
 ) -> FieldDataset:
-    """Cut trajectories into pairs: some frames, and those that follow them.
+    """Cut trajectories into pairs: x holds some frames, y those that follow.
 
     Args:
         frames: ``(trajectories, T, *S)``.
         inputs: frames in x, as channels.
         outputs: frames in y, as channels.
         stride: frames between the starts of two windows.
-        static: a field that does not change, ``S``: the last channel of x.
+        static: a constant field, ``S``, appended to x as its last channel.
 
     Shapes:
         - x: ``(n, inputs [+ 1], *S)``; y: ``(n, outputs, *S)``
@@ -72,7 +72,7 @@ def windows(
 
 
 def check_windows(frames: int, inputs: int, outputs: int, stride: int) -> None:
-    """Refuse windows that do not fit trajectories of so many frames."""
+    """Raise a ValueError if windows do not fit trajectories of this many frames."""
     for name, value in (("inputs", inputs), ("outputs", outputs), ("stride", stride)):
         if value < 1:
             raise ValueError(expected(f"{name} >= 1", value, f"{name}=1"))

@@ -1,4 +1,4 @@
-"""Fields are finite: NaN and infinity are refused where a file is read, with the file and the place."""
+"""Check fields for NaN and infinity when a file is read; the error names file and index."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from neuralop_irno.errors import expected
 
 
 def finite(values: Any, where: str) -> Any:
-    """The same numbers, all of which are finite.
+    """Return ``values`` unchanged if all of them are finite.
 
     Args:
-        values: an array of numpy, or a tensor on the CPU.
-        where: the name of the array, the place in it and the file, for the error.
+        values: a numpy array, or a tensor on the CPU.
+        where: array, index and file, for the error message.
 
     Raises:
         ValueError: some are not finite.
@@ -32,7 +32,7 @@ def finite(values: Any, where: str) -> Any:
 
 
 def spelled(place: Any) -> str:
-    """The index of a part of an array, as it is written in Python.
+    """An index or slice of an array, as written in Python.
 
     Example:
         >>> spelled((2, slice(0, 4), slice(None))), spelled(3), spelled(())

@@ -1,4 +1,4 @@
-"""Trajectories on a grid that stay where they are stored: frames are read when a pair asks for them."""
+"""Trajectories on a grid that stay on disk: frames are read when a pair is indexed."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from neuralop_irno.errors import expected
 
 
 class GridPairs(Dataset[dict[str, Tensor]], ABC):
-    """Pairs of fields, x and y, that say what they are.
+    """Base class of data sets of pairs x, y with metadata.
 
     Attributes:
-        fields: the names of the channels of y; where y holds several frames, of each of them.
-        padding: how the grid goes on beyond each of its axes, in the words of the corrections.
-        metric: the name of the score in which results on such data are told.
+        fields: the names of the channels of y; of one frame, if y holds several.
+        padding: padding mode of each axis: ``circular``, ``zero``, ``replicate``, ...
+        metric: the name of the metric in which results on this data are reported.
         scaling: from the units of the file to those of y.
-        files: that the pairs are read from.
+        files: the files that the pairs are read from.
     """
 
     fields: tuple[str, ...]
@@ -35,7 +35,7 @@ class GridPairs(Dataset[dict[str, Tensor]], ABC):
 
     @abstractmethod
     def __len__(self) -> int:
-        """How many pairs."""
+        """The number of pairs."""
 
     @abstractmethod
     def __getitem__(self, index: int) -> dict[str, Tensor]:
@@ -47,11 +47,11 @@ class Frames(ABC):
 
     Attributes:
         fields: the names of the channels of a frame.
-        padding: how the grid goes on beyond each of its axes, in the words of the corrections.
-        metric: the name of the score in which results on such data are told.
+        padding: padding mode of each axis: ``circular``, ``zero``, ``replicate``, ...
+        metric: the name of the metric in which results on this data are reported.
         scaling: from the units of the file to those of the frames.
-        lengths: how many frames each trajectory has.
-        files: that the frames are read from.
+        lengths: number of frames of each trajectory.
+        files: the files that the frames are read from.
     """
 
     fields: tuple[str, ...]
@@ -66,22 +66,22 @@ class Frames(ABC):
         """Some frames of a trajectory, scaled, ``(T, C, *S)``."""
 
     def known(self, trajectory: int, places: range) -> Tensor | None:
-        """What is known besides at the time of some frames, ``(channels, *S)``; nothing by default."""
+        """Further input channels for the given frames, ``(channels, *S)``; None by default."""
         return None
 
 
 class FrameWindows(GridPairs):
-    """Pairs cut from trajectories: some frames, and those that follow them.
+    """Pairs cut from trajectories: x holds some frames, y those that follow.
 
-    x holds frames as channels, the oldest first and all fields of a frame together, then what is known
-    besides; y the frames that follow.
+    x holds frames as channels, the oldest first and all fields of a frame together, then the channels of
+    `Frames.known`; y holds the frames that follow.
 
     Args:
-        frames: where they come from.
+        frames: the trajectories.
         inputs: frames in x.
         outputs: frames in y.
         stride: frames between the starts of two windows.
-        step: frames of the file from one frame of a window to the next.
+        step: stored frames from one frame of a window to the next.
 
     Shapes:
         - x: ``(inputs * C [+ known], *S)``; y: ``(outputs * C, *S)``
@@ -110,7 +110,7 @@ class FrameWindows(GridPairs):
         if min(frames.lengths, default=0) < span:
             got = f"one of {min(frames.lengths, default=0)}"
             raise ValueError(expected(f"trajectories of at least {span} frames", got, "fewer outputs"))
-        # The number of the first pair of each trajectory, and of the one that would come after the last.
+        # The index of the first pair of each trajectory, and the total number of pairs.
         self._first = [0, *accumulate((length - span) // stride + 1 for length in frames.lengths)]
 
     def __len__(self) -> int:

@@ -14,11 +14,11 @@ from neuralop_irno.data.mesh import TriangleMesh
 
 
 class GraphDataset(Dataset[Any]):
-    """PyTorch Geometric's graphs, held in memory.
+    """PyTorch Geometric graphs in memory.
 
     Args:
-        graphs: each with x, y, edge_index, pos and measure.
-        files: that the graphs were read from.
+        graphs: graphs with x, y, edge_index, pos and measure.
+        files: the files that the graphs were read from.
     """
 
     def __init__(self, graphs: Sequence[Any], files: tuple[Path, ...] = ()) -> None:
@@ -35,7 +35,7 @@ class GraphDataset(Dataset[Any]):
 
 
 def as_graph(mesh: TriangleMesh, x: Tensor, y: Tensor) -> Any:
-    """Fields on a mesh as a graph.
+    """A PyTorch Geometric graph of fields on a mesh.
 
     Shapes:
         - x: ``(N, in_channels)``; y: ``(N, out_channels)``

@@ -1,4 +1,4 @@
-"""Triangulations of a square with round holes, each with nodes of its own."""
+"""Triangulations of a square with round holes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Index = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Hole:
-    """A disc that is left out."""
+    """A disc cut out of a domain."""
 
     x: float
     y: float
@@ -40,12 +40,12 @@ class TriangleMesh:
     boundary: NDArray[np.bool_]
 
     def areas(self) -> Array:
-        """Of the triangles, ``(T,)``."""
+        """The signed areas of the triangles, ``(T,)``."""
         a, b, c = (self.pos[self.triangles[:, i]] for i in range(3))
         return 0.5 * ((b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0])
 
     def measure(self) -> Array:
-        """The area that each node stands for: a third of every triangle around it, ``(N,)``."""
+        """The lumped area of each node: a third of every triangle around it, ``(N,)``."""
         result = np.zeros(len(self.pos))
         np.add.at(result, self.triangles.ravel(), np.repeat(self.areas() / 3, 3))
         return result
@@ -70,14 +70,14 @@ def edges_of(cells: Index) -> Index:
 
 
 def square_with_holes(spacing: float, holes: Sequence[Hole] = (), seed: int = 0) -> TriangleMesh:
-    """The unit square less some discs, with nodes about ``spacing`` apart.
+    """Triangulate the unit square minus some discs, with nodes about ``spacing`` apart.
 
-    Inside they stand on a shaken hexagonal lattice, on the boundary they are evenly spaced.
+    Inner nodes lie on a randomly perturbed hexagonal lattice, boundary nodes are evenly spaced.
 
     Args:
-        spacing: between neighbours.
-        holes: discs inside the square, apart from each other and from its sides.
-        seed: of the shaking.
+        spacing: distance between neighbours.
+        holes: discs inside the square that touch neither each other nor its sides.
+        seed: seed of the perturbation.
 
     Example:
         >>> mesh = square_with_holes(0.1, [Hole(0.5, 0.5, 0.2)])
@@ -111,7 +111,7 @@ def square_with_holes(spacing: float, holes: Sequence[Hole] = (), seed: int = 0)
 
 
 def random_holes(count: int, seed: int) -> list[Hole]:
-    """Discs of radius 0.06 to 0.14, apart from each other and from the sides; at most ``count`` of them."""
+    """At most ``count`` random discs of radius 0.06 to 0.14 that touch neither each other nor the sides."""
     rng = np.random.default_rng(seed)
     holes: list[Hole] = []
     for _ in range(50 * count):

@@ -1,4 +1,4 @@
-"""Nodes that belong to classes, some of which are told: one graph, and a split of its nodes in three."""
+"""Node classification: one graph whose nodes are split into training, validation and test."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from neuralop_irno.data.graphs import GraphDataset
 from neuralop_irno.errors import expected
 
 MASKS = {"train": "train_mask", "valid": "val_mask", "test": "test_mask"}
-"""What PyTorch Geometric calls the nodes of our splits."""
+"""PyTorch Geometric's names of the masks of the splits."""
 
 NOISE_SEED = 2_147_483_647
-"""Noise is drawn once for a graph and a rate: every training, and the test, meets the same."""
+"""Fixed, so that every training and every test on a graph uses the same noise."""
 
 
 class NodeClasses(GraphDataset):
-    """A graph whose nodes are to be told apart: y is 1 at the class of a node, and nan where it is not told.
+    """A graph for node classification: y is one-hot, and nan at nodes outside the split.
 
     Attributes:
-        metric: what answers are scored by.
-        loss: what networks are trained on, in the words of `RefinementLoss`, where nobody says otherwise.
+        metric: the metric in which results are reported.
+        loss: the default loss, as options of `RefinementLoss`.
     """
 
     metric = "error_rate"
-    loss = {"spatial": 0.0, "cross_entropy": 1.0}  # noqa: RUF012 - read by everybody, written by nobody
+    loss = {"spatial": 0.0, "cross_entropy": 1.0}  # noqa: RUF012 - never modified
 
 
 def told_in(y: Tensor, nodes: Tensor, classes: int) -> Tensor:
-    """The classes of some of the nodes, and nothing of the others.
+    """One-hot classes of the selected nodes, nan at the others.
 
     Args:
         y: the class of each node, ``(N,)``.
         nodes: a mask, ``(N,)``.
-        classes: how many there are.
+        classes: number of classes.
 
     Shapes:
         - returns: ``(N, classes)``
@@ -52,11 +52,11 @@ def told_in(y: Tensor, nodes: Tensor, classes: int) -> Tensor:
 
 
 def by_mask(graph: Any, files: tuple[Path, ...] = ()) -> dict[str, NodeClasses]:
-    """The three data sets of a graph with PyTorch Geometric's masks; each sees all of x, and its own y alone.
+    """The three splits of a graph with PyTorch Geometric's masks; each has all of x, and y of its own nodes.
 
     Args:
-        graph: with x, edge_index, the class of each node as y, and train_mask, val_mask, test_mask.
-        files: that the graph was read from.
+        graph: a graph with x, edge_index, the class of each node as y, and train_mask, val_mask, test_mask.
+        files: the files that the graph was read from.
     """
     from torch_geometric.data import Data
 
@@ -70,7 +70,7 @@ def by_mask(graph: Any, files: tuple[Path, ...] = ()) -> dict[str, NodeClasses]:
 
 
 def row_normalised(x: Tensor) -> Tensor:
-    """Features whose rows sum to one, as networks on bags of words are given them; empty rows stay empty.
+    """Scale the rows of bag-of-words features to sum 1; zero rows stay zero.
 
     Example:
         >>> row_normalised(torch.tensor([[1.0, 1.0], [0.0, 0.0]])).tolist()
@@ -80,11 +80,11 @@ def row_normalised(x: Tensor) -> Tensor:
 
 
 def drop_in_noise(x: Tensor, rate: float) -> Tensor:
-    """Features with a share of all their entries, wherever they are, raised by one.
+    """Add 1 to a random fraction of all entries of a feature matrix.
 
-    The definition is that of the experiments on Picard iterative graph networks: entries are drawn without
-    replacement over the whole matrix, after its rows were normalised, so that in a graph of papers a wrong
-    word weighs as much as all right ones together.
+    As in the paper on Picard iterative graph networks (https://arxiv.org/abs/2310.01618): entries are drawn
+    without replacement from the whole row-normalised matrix, so that in a citation graph one noise entry
+    weighs as much as all words of a paper together.
 
     Args:
         x: ``(N, F)``.

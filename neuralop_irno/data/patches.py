@@ -1,4 +1,4 @@
-"""Which squares of a field a data set shows: all of it, some at random, or so many that they cover it."""
+"""Patches of a field that a data set returns: the whole field, random crops, or tiles that cover it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ Grid = tuple[int, int]
 
 
 class View(ABC):
-    """The patches of every field of a set, by number."""
+    """Base class: the patches of every field of a data set, by index."""
 
     @abstractmethod
     def count(self, grid: Grid) -> int:
-        """How many a field has."""
+        """The number of patches of a field."""
 
     @abstractmethod
     def shape(self, grid: Grid) -> Grid:
@@ -46,15 +46,15 @@ class Whole(View):
 
 @dataclass(frozen=True)
 class Crops(View):
-    """Squares at random places.
+    """Squares at random positions.
 
-    A place follows from the seed and the numbers of field and square: it is the same in every epoch, in every
-    process, and after a restart.
+    A position depends only on the seed and the indices of field and square: it is the same in every epoch, in
+    every process, and after a restart.
 
     Attributes:
-        size: points a side.
-        each: how many of every field.
-        seed: of the places.
+        size: points per side.
+        each: crops per field.
+        seed: seed of the positions.
     """
 
     size: int = 128
@@ -75,10 +75,10 @@ class Crops(View):
 
 @dataclass(frozen=True)
 class Tiles(View):
-    """Squares side by side; the last of a row or column is moved back, so that it ends at the edge.
+    """Adjacent squares that cover a field; the last of a row or column is moved back to end at the edge.
 
     Attributes:
-        size: points a side.
+        size: points per side.
 
     Example:
         >>> tiles = Tiles(4)
@@ -98,7 +98,7 @@ class Tiles(View):
         return self._corners(grid)[place]
 
     def stitch(self, patches: Tensor, grid: Grid) -> Tensor:
-        """The field that patches cover; where some overlap, it is their mean.
+        """Assemble a field from its patches; overlapping parts are averaged.
 
         Shapes:
             - patches: ``(count, C, size, size)``; returns: ``(C, *grid)``
@@ -113,7 +113,7 @@ class Tiles(View):
         corners = self._corners(grid)
         if len(patches) != len(corners) or patches.shape[-2:] != (self.size, self.size):
             wanted = f"patches of shape ({len(corners)}, C, {self.size}, {self.size})"
-            raise ValueError(expected(wanted, tuple(patches.shape), "one for each tile"))
+            raise ValueError(expected(wanted, tuple(patches.shape), "one patch per tile"))
         total = patches.new_zeros(patches.shape[1], *grid)
         times = patches.new_zeros(grid)
         for patch, (row, column) in zip(patches, corners, strict=True):
@@ -135,5 +135,5 @@ class Tiles(View):
 
 def _square(size: int, grid: Grid) -> Grid:
     if not 1 <= size <= min(grid):
-        raise ValueError(expected(f"patches of 1 to {min(grid)} points a side", size, f"{min(grid)}"))
+        raise ValueError(expected(f"patches of 1 to {min(grid)} points a side", size, f"size={min(grid)}"))
     return size, size

@@ -1,4 +1,4 @@
-"""Points without a mesh: in a box that repeats, who is next to whom, and how much of it each stands for."""
+"""Points without a mesh in a periodic box: neighbours and volume weights by Delaunay triangulation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from neuralop_irno.errors import expected
 
 
 class Neighbourhood(NamedTuple):
-    """What a triangulation says of its points.
+    """Edges and volume weights of a triangulation.
 
     Attributes:
         edge_index: every edge in both directions, ``(2, E)``.
@@ -30,11 +30,11 @@ class Neighbourhood(NamedTuple):
 
 
 class PointCloud:
-    """Points, which are triangulated when somebody first asks for their neighbourhood.
+    """Points that are triangulated when `neighbourhood` is first read.
 
     Args:
         pos: coordinates, ``(N, d)``.
-        period: the lengths of the box that repeats, ``(d,)``; None for an open domain.
+        period: the side lengths of the periodic box, ``(d,)``; None for an open domain.
 
     Example:
         >>> ticks = torch.arange(4) / 4
@@ -50,32 +50,34 @@ class PointCloud:
                 expected("points (N, d), more than d of them", tuple(pos.shape), "pos=torch.rand(64, 2)")
             )
         if not pos.isfinite().all():
-            raise ValueError(expected("points with finite coordinates", "NaN or inf", "another file"))
+            raise ValueError(
+                expected("points with finite coordinates", "NaN or inf", "dropping these points")
+            )
         if period is not None and len(period) != pos.shape[1]:
             raise ValueError(
-                expected(f"a period of {pos.shape[1]} lengths", tuple(period), "one for each axis")
+                expected(f"a period of {pos.shape[1]} lengths", tuple(period), "one length per axis")
             )
         self.pos, self.period = pos, period
 
     @cached_property
     def neighbourhood(self) -> Neighbourhood | None:
-        """None on an open domain: only a mesh knows where that ends, and what holes it has."""
-        with torch.inference_mode(False):  # what is kept serves training too
+        """Edges and weights; None on an open domain, whose boundary and holes only a mesh can define."""
+        with torch.inference_mode(False):  # the cached tensors are also used in training
             return None if self.period is None else torus_neighbourhood(self.pos, self.period)
 
 
 def torus_neighbourhood(pos: Tensor, period: Sequence[float]) -> Neighbourhood:
-    """Delaunay's triangulation of points and their periodic copies.
+    """Delaunay triangulation of points and their periodic copies.
 
     Args:
         pos: coordinates, ``(N, d)``, in one box.
-        period: its lengths.
+        period: side lengths of the box.
     """
     count, dim = pos.shape
     lengths = np.asarray(period, dtype=np.float64)
-    # Where four points lie on a circle there are two triangulations: all copies have to choose the same.
+    # Four points on a circle have two triangulations; the perturbation makes all copies get the same one.
     points = pos.double().numpy() + 1e-9 * lengths * np.random.default_rng(0).random((count, dim))
-    shifts = sorted(itertools.product((-1, 0, 1), repeat=dim), key=any)  # no shift comes first
+    shifts = sorted(itertools.product((-1, 0, 1), repeat=dim), key=any)  # the unshifted copy first
     spread = np.concatenate([points + shift * lengths for shift in shifts])
     try:
         cells = Delaunay(spread).simplices

@@ -1,4 +1,4 @@
-"""The units that fields are brought to before a network sees them: one mean and one deviation a field."""
+"""Normalisation of fields: one mean and one standard deviation per field."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Scaling:
     """(field - mean) / std, channel by channel.
 
     Attributes:
-        mean: of each field.
-        std: of each field.
+        mean: mean of each field.
+        std: standard deviation of each field.
 
     Example:
         >>> scaling = Scaling((1.0, 0.0), (2.0, 10.0))
@@ -37,11 +37,11 @@ class Scaling:
 
     @classmethod
     def none(cls, fields: int) -> Scaling:
-        """The one that leaves fields as they are."""
+        """The identity scaling."""
         return cls((0.0,) * fields, (1.0,) * fields)
 
     def apply(self, fields: Tensor) -> Tensor:
-        """To scaled units.
+        """Convert fields to scaled units.
 
         Shapes:
             - fields, returns: ``(B, C, *S)``, or ``(B, k C, *S)`` for k frames, one after the other
@@ -50,7 +50,7 @@ class Scaling:
         return (fields - mean) / std
 
     def undo(self, fields: Tensor) -> Tensor:
-        """Back to the units of the file; shapes as in `apply`."""
+        """Convert back to the units of the file; shapes as in `apply`."""
         mean, std = self._columns(fields)
         return fields * std + mean
 
@@ -58,7 +58,9 @@ class Scaling:
         frames, rest = divmod(fields.shape[1], max(len(self.mean), 1))
         if rest:
             wanted = f"a multiple of {len(self.mean)} channels"
-            raise ValueError(expected(wanted, f"a field {tuple(fields.shape)}", "the scaling of this set"))
+            raise ValueError(
+                expected(wanted, f"a field {tuple(fields.shape)}", "the scaling of this data set")
+            )
         shape = [-1, *[1] * (fields.dim() - 2)]
         mean, std = (
             torch.tensor(values, dtype=fields.dtype, device=fields.device).repeat(frames).reshape(shape)

@@ -1,4 +1,4 @@
-"""Bounds on the options of generators of data: what would take days or all memory is refused at once."""
+"""Bounds on the options of data generators: runs that would take days or all memory are refused at once."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from neuralop_irno.budget import refuse_too_large
 from neuralop_irno.errors import expected
 
 MOST = 2**32
-"""The most of anything that is counted."""
+"""Upper bound on any count."""
 
 WORK = 1e14
-"""Cells times time steps; on one core about ten days."""
+"""Upper bound on cells times time steps; about ten days on one core."""
 
 SEEDS = 2**32
 
 
 def whole(name: str, value: Any, least: int = 1, most: int = MOST) -> int:
-    """A whole number between bounds.
+    """Check that an option is an integer between bounds, and return it.
 
     Example:
         >>> whole("frames", 0)
@@ -34,7 +34,7 @@ def whole(name: str, value: Any, least: int = 1, most: int = MOST) -> int:
 
 
 def real(name: str, value: Any, least: float = 0.0, most: float = 1e9, zero: bool = False) -> float:
-    """A number above a bound, or at it with ``zero``, up to another one."""
+    """Check that an option is a number above ``least`` (or equal, with ``zero``), up to ``most``."""
     number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
     if not number or not least <= value <= most or (value == least and not zero):
         wanted = f"{name} {'from' if zero else 'above'} {least:g} to {most:g}"
@@ -43,12 +43,12 @@ def real(name: str, value: Any, least: float = 0.0, most: float = 1e9, zero: boo
 
 
 def seed_of(value: Any) -> int:
-    """A seed, which torch and numpy both take."""
+    """Check that a seed is valid for both torch and numpy."""
     return whole("seed", value, 0, SEEDS - 1)
 
 
 def three(name: str, value: Any, example: Sequence[int]) -> tuple[int, int, int]:
-    """Three counts: for training, validation and test.
+    """Check three counts, for training, validation and test.
 
     Example:
         >>> three("samples", [2, 1], (64, 8, 16))
@@ -64,18 +64,18 @@ def three(name: str, value: Any, example: Sequence[int]) -> tuple[int, int, int]
 
 
 def fits(numbers: float, work: float = 0.0) -> None:
-    """Refuse data that do not fit in memory, or take more than `WORK`."""
-    refuse_too_large("samples", numbers, "fewer or smaller ones")
+    """Raise a ValueError for data that do not fit in memory, or take more than `WORK`."""
+    refuse_too_large("samples", numbers, "fewer or smaller samples")
     if work > WORK:
         raise ValueError(expected(f"at most {WORK:g} cells times steps", f"{work:.3g}", "a shorter time"))
 
 
 def device_of(name: Any) -> torch.device:
-    """A device that this machine has."""
+    """Check that a device is available, and return it."""
     try:
         device = torch.device(name)
         torch.zeros(1, device=device)
-    except Exception as error:  # each backend has its own
+    except Exception as error:  # each backend raises its own type
         problem = " ".join(str(error).partition("\n")[0].split())
         got = f"{name!r}: {problem}"
         raise ValueError(expected("a device of this machine", got, "device='cpu'")) from error

@@ -1,4 +1,4 @@
-"""Data sets by name."""
+"""Build data sets from a config."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from neuralop_irno.registry import DATASETS
 
 
 def load_splits(config: Mapping[str, Any]) -> Splits:
-    """The data sets that a config names: ``{"name": "turbulence", "size": 32}``."""
+    """The training, validation and test set of a config such as ``{"name": "turbulence", "size": 32}``."""
     splits: Splits = DATASETS.build(config)
     for split, data in splits.items():
         if not len(data):

@@ -1,4 +1,4 @@
-"""Fields on points at several times: as whole trajectories, and as graphs of pairs of frames."""
+"""Fields on points at several times, as whole trajectories and as graphs of pairs of frames."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from neuralop_irno.errors import expected
 
 
 class Trajectories(ABC):
-    """Samples of a field on points, each at the same times.
+    """Base class: trajectories of a field on points, all at the same times.
 
     Attributes:
-        times: of the frames, ascending, ``(T,)``.
-        files: that the frames are read from.
+        times: times of the frames, ascending, ``(T,)``.
+        files: the files that the frames are read from.
     """
 
     times: Tensor
@@ -28,7 +28,7 @@ class Trajectories(ABC):
 
     @abstractmethod
     def __len__(self) -> int:
-        """How many samples."""
+        """The number of samples."""
 
     @abstractmethod
     def frame(self, sample: int, place: int) -> Tensor:
@@ -39,7 +39,7 @@ class Trajectories(ABC):
         """The points of a sample."""
 
     def coefficients(self, sample: int, place: int) -> Tensor | None:
-        """What else is known of a sample at ``times[place]``, ``(N, C)``; nothing by default."""
+        """The coefficients of a sample at ``times[place]``, ``(N, C)``; None by default."""
         return None
 
     def trajectory(self, sample: int) -> Tensor:
@@ -47,10 +47,10 @@ class Trajectories(ABC):
         return torch.stack([self.frame(sample, place) for place in range(len(self.times))])
 
     def graph(self, sample: int, before: int, after: int) -> Any:
-        """From one frame of a sample to another, as a graph of PyTorch Geometric.
+        """A PyTorch Geometric graph of two frames of a sample.
 
-        x holds the earlier field, and beside it the coefficients, y the later field; t is the time of x and
-        tau the time from x to y.
+        x holds the earlier field and the coefficients, y the later field; t is the time of x and tau the time
+        from x to y.
         """
         x = self.frame(sample, before)
         known = self.coefficients(sample, before)
@@ -61,10 +61,10 @@ class Trajectories(ABC):
         return graph
 
     def solution(self, sample: int, place: int = 0) -> Any:
-        """From the coefficients of a sample, x, to its field, y, as a graph of PyTorch Geometric."""
+        """A PyTorch Geometric graph with the coefficients of a sample as x and its field as y."""
         known = self.coefficients(sample, place)
         if known is None:
-            raise ValueError(expected("coefficients to start from", None, "FramePairs, from frame to frame"))
+            raise ValueError(expected("coefficients to start from", None, "FramePairs instead of Solutions"))
         graph = _on(self.cloud(sample), known)
         graph.y = self.frame(sample, place)
         return graph
@@ -82,12 +82,12 @@ def _on(cloud: PointCloud, x: Tensor) -> Any:
 
 
 class PointTrajectories(Trajectories):
-    """Trajectories on the same points, held in memory.
+    """Trajectories in memory, all on the same points.
 
     Args:
         u: the fields, ``(S, T, N, V)``.
         cloud: the points.
-        times: of the frames, ``(T,)``.
+        times: times of the frames, ``(T,)``.
 
     Example:
         >>> u, times = torch.randn(3, 5, 16, 2), torch.linspace(0, 1, 5)
@@ -118,14 +118,14 @@ class PointTrajectories(Trajectories):
 
 
 class FramePairs(Dataset[Any]):
-    """Graphs from one frame to another: of every sample all pairs that are some number of frames apart.
+    """Graphs of all pairs of frames of a sample that are ``leads`` frames apart.
 
     Args:
-        trajectories: where the frames come from; a graph is made when it is asked for.
+        trajectories: the trajectories; graphs are built when indexed.
         leads: frames between x and y.
 
     Attributes:
-        metric: VRMSE, since fields are in physical units, whose zero a relative error would depend on.
+        metric: VRMSE, since fields are in physical units and a relative error would depend on their zero.
 
     Example:
         >>> data = PointTrajectories(torch.randn(2, 5, 9, 1), PointCloud(torch.rand(9, 2)), torch.arange(5.0))
@@ -157,13 +157,13 @@ class FramePairs(Dataset[Any]):
 
 
 class Solutions(Dataset[Any]):
-    """Graphs from what is known of a sample to its field, for problems without time.
+    """Graphs of time-independent problems: coefficients as x, the field as y.
 
     Args:
-        trajectories: with coefficients, and one time.
+        trajectories: samples with coefficients and one time.
 
     Attributes:
-        metric: VRMSE, as of `FramePairs`.
+        metric: VRMSE, as for `FramePairs`.
     """
 
     metric = "vrmse"

@@ -191,7 +191,7 @@ def test_paths_that_are_none_teach(tmp_path: Path) -> None:
         ({"trajectories": [2, 0, 1]}, r"three numbers of trajectories >= 1, got \[2, 0, 1\]; try"),
         ({"outputs": 5}, r"trajectories of at least 6 frames, got 5; try fewer outputs"),
         ({"outputs": 0}, r"outputs >= 1, got 0; try outputs=1"),
-        ({"size": 3}, r"a grid of at least 4 points a side, got 3; try size=64"),
+        ({"size": 3}, r"a grid of at least 4 points per side, got 3; try size=64"),
     ],
 )
 def test_options_of_a_data_set_that_do_not_fit_teach(change: dict[str, Any], message: str) -> None:

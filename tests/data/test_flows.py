@@ -229,7 +229,9 @@ def test_from_64_points_on_the_finest_wave_moves_as_far_in_a_step_on_every_grid(
 def test_a_run_that_blows_up_and_grids_that_cannot_be_teach() -> None:
     with pytest.raises(RuntimeError, match=r"^expected a stable Turbulence run, got values that are not fin"):
         Turbulence(16, dt=5.0).run(samples=1, frames=8, frame=5.0)
-    with pytest.raises(ValueError, match=r"^expected a grid of at least 4 points a side, got 3; try size=64"):
+    with pytest.raises(
+        ValueError, match=r"^expected a grid of at least 4 points per side, got 3; try size=64"
+    ):
         PeriodicGrid(3, 1)
     with pytest.raises(ValueError, match=r"^expected a coarser grid than 16, got 32; try size=8"):
         Burgers(16).run(samples=1, frames=1, size=32)

@@ -151,7 +151,7 @@ def test_fields_of_every_kind_are_written(dtype: torch.dtype, tmp_path: Path) ->
 
 def test_files_that_are_no_meshes_teach(tmp_path: Path) -> None:
     with pytest.raises(
-        FileNotFoundError, match=r"^expected a mesh file, got no file at .*; try another path"
+        FileNotFoundError, match=r"^expected a mesh file, got no file at .*; try the path of a mesh file"
     ):
         read_mesh(tmp_path / "none.vtu")
     whole = saved(tmp_path / "w.vtu", CUBE, [("tetra", TETRAHEDRA)]).read_bytes()
@@ -189,7 +189,7 @@ def test_fields_that_do_not_fit_teach(tmp_path: Path) -> None:
         r"a field of this mesh, got 'haet'; try 'heat'": lambda: mesh.graph(x=["haet"]),
         r"at least one field, got \[\]; try one of \['heat'\]": lambda: mesh.graph(x=[]),
         r"u of shape \(8, C\), got \(7,\); try": lambda: write("o.vtu", u=torch.ones(7)),
-        r"a path whose ending meshio knows, got o.xyz; try fields.vtu": lambda: write("o.xyz"),
+        r"a path with a suffix of meshio, got o.xyz; try fields.vtu": lambda: write("o.xyz"),
     }
     for message, mistake in mistakes.items():
         with pytest.raises(ValueError, match=f"^expected {message}"):

@@ -56,7 +56,7 @@ def test_only_what_is_closed_has_a_neighbourhood_and_it_is_found_once() -> None:
     [
         (torch.zeros(5), None, r"points \(N, d\), more than d of them, got \(5,\); try pos=torch.rand"),
         (torch.zeros(2, 2), None, r"points \(N, d\), more than d of them, got \(2, 2\)"),
-        (torch.rand(9, 2), (1.0,), r"a period of 2 lengths, got \(1.0,\); try one for each axis"),
+        (torch.rand(9, 2), (1.0,), r"a period of 2 lengths, got \(1.0,\); try one length per axis"),
     ],
 )
 def test_points_and_periods_that_do_not_fit_teach(

@@ -208,7 +208,7 @@ def test_other_layouts_teach(name: str, arrays: Arrays, message: str, tmp_path: 
 
 def test_what_is_no_file_or_no_hdf5_teaches(tmp_path: Path) -> None:
     with pytest.raises(
-        FileNotFoundError, match=r"^expected a data file, got no file at .*; try another path"
+        FileNotFoundError, match=r"^expected a data file, got no file at .*; try the path of a .nc file"
     ):
         RignoFile(tmp_path / "CE-Gauss.nc")
     whole = written(tmp_path / "CE-Gauss.nc", POINTS).read_bytes()

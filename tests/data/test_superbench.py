@@ -172,7 +172,7 @@ def test_nothing_is_read_that_is_not_asked_for(tmp_path: Path) -> None:
         ({"low": "noisy_uniform"}, r"noise > 0 just for noisy_uniform, got noise=0.0"),
         ({"factor": 0}, r"factor from 1 to .*, got 0"),
         ({"crop": 12}, r"patches that 8 divides, got \(12, 12\); try size=64"),
-        ({"crop": 40}, r"patches of 1 to 32 points a side, got 40; try 32"),
+        ({"crop": 40}, r"patches of 1 to 32 points a side, got 40; try size=32"),
         ({"fields": ["wind"]}, r"an array 'fields' \(N, 1, H, W\) in 2008.h5, got \(3, 3, 33, 48\)"),
         ({"mean": [0.0]}, r"one finite mean and std > 0 for each field, got mean \[0.0\], std \[3.7"),
     ],

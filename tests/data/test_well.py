@@ -239,7 +239,10 @@ def test_what_is_missing_teaches(tmp_path: Path) -> None:
     (folder / "stats.yaml").unlink()
     with pytest.raises(FileNotFoundError, match=r"^expected statistics in .*, got no stats.yaml; try scal"):
         Well(folder)
-    with pytest.raises(FileNotFoundError, match=r"^expected HDF5 files in .*, got none; try another folder"):
+    with pytest.raises(
+        FileNotFoundError,
+        match=r"^expected HDF5 files in .*, got none; try the folder of the .h5 or .hdf5 files",
+    ):
         Well(folder, "extra")
     (folder / "data/train/d.hdf5").write_bytes(b"these are no fields")
     with pytest.raises(ValueError, match=r"^expected HDF5 in d.hdf5, got .+; try downloading it again"):

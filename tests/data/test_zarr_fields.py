@@ -118,7 +118,7 @@ def test_a_shape_that_no_file_holds_is_refused_at_once(zarr_format: Literal[2, 3
     "attribute", [{"fields": "uv"}, {"fields": [1, 2]}, {"padding": ["zero"]}, {"padding": 3}]
 )
 def test_attributes_that_are_no_words_are_refused(attribute: dict[str, Any], tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=f"^expected 2 words for {next(iter(attribute))}, got"):
+    with pytest.raises(ValueError, match=f"^expected 2 strings for {next(iter(attribute))}, got"):
         ZarrFields(write_zarr(tmp_path, FRAMES, **attribute))
 
 
@@ -136,7 +136,7 @@ def test_workers_open_stores_of_their_own(tmp_path: Path) -> None:
         ({"array": "frame"}, r"an array of flows.zarr, got 'frame'; try 'frames'"),
         ({"trajectories": 3}, r".* as Sequence\[int\], got 3"),
         ({"trajectories": [3, 2, 1]}, r"at most 5 trajectories in all, got \[3, 2, 1\]"),
-        ({"padding": ["circular"]}, r"2 words for padding, got \['circular'\]"),
+        ({"padding": ["circular"]}, r"2 strings for padding, got \['circular'\]"),
         ({"std": [0.0, 1.0]}, r"one finite mean and std > 0 for each field"),
         ({"outputs": 7}, r"trajectories of at least 8 frames, got one of 7"),
     ],
@@ -148,7 +148,9 @@ def test_options_that_do_not_fit_teach(change: dict[str, Any], message: str, tmp
 
 
 def test_what_is_no_store_teaches(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"^expected a Zarr store, got nothing at .*; try another"):
+    with pytest.raises(
+        FileNotFoundError, match=r"^expected a Zarr store, got nothing at .*; try the path of a .zarr folder"
+    ):
         ZarrFields(tmp_path / "none.zarr")
     (tmp_path / "empty.zarr").mkdir()
     with pytest.raises(ValueError, match=r"^expected a Zarr group in empty.zarr, got .*; try zarr.open_gr"):

@@ -1,4 +1,4 @@
-"""Readers of data sets in files. Importing it registers them by name."""
+"""Readers of data sets in files. Importing this subpackage registers them by name."""
 
 from neuralop_irno.data.readers import car_cfd as car_cfd
 from neuralop_irno.data.readers import files as files

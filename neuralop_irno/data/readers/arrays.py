@@ -1,4 +1,4 @@
-"""Arrays from .npz, .npy and .safetensors files: nothing is unpickled, and sizes are those of the files."""
+"""Read arrays from .npz, .npy and .safetensors files without unpickling; sizes are checked first."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from torch import Tensor
 from neuralop_irno.errors import DamageError, expected
 
 DEFLATE = 1100
-"""A bound on the ratio by which zip files compress: what unpacks to more was made to fill the memory."""
+"""Largest possible compression ratio of zip; entries that claim a higher one are zip bombs."""
 
 DAMAGE = (
     BadZipFile, SafetensorError, EOFError, OSError, TypeError, ValueError, KeyError, MemoryError,
     OverflowError, RuntimeError, SyntaxError, zlib.error,
 )  # fmt: skip
-"""What readers of damaged files raise."""
+"""Exceptions raised by numpy, zipfile and safetensors on damaged files."""
 
 
 def read_arrays(source: Path) -> dict[str, Tensor]:
@@ -33,10 +33,12 @@ def read_arrays(source: Path) -> dict[str, Tensor]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it has another ending, is damaged, or holds anything but numbers.
+        ValueError: its suffix is not supported, it is damaged, or it holds anything but numbers.
     """
     if not source.is_file():
-        raise FileNotFoundError(expected("a data file", f"no file at {source}", "another path"))
+        raise FileNotFoundError(
+            expected("a data file", f"no file at {source}", "the path of an .npz or .safetensors file")
+        )
     if source.suffix not in READERS:
         raise ValueError(expected("an .npz or .safetensors file", source.name, "np.savez(path, x=x, y=y)"))
     try:
@@ -48,10 +50,10 @@ def read_arrays(source: Path) -> dict[str, Tensor]:
 
 
 def read_numbers(source: Path) -> Any:
-    """The numbers of an ``.npy`` file, in double precision, ``(n,)``.
+    """The numbers of an ``.npy`` file as a flat array in double precision, ``(n,)``.
 
     Raises:
-        ValueError: as of `read_arrays`.
+        ValueError: as for `read_arrays`.
     """
     try:
         with source.open("rb") as file:
@@ -63,7 +65,7 @@ def read_numbers(source: Path) -> Any:
 
 def _read_npz(source: Path) -> dict[str, Tensor]:
     if not is_zipfile(source):
-        raise BadZipFile("no zip archive")  # which numpy would take for a pickle
+        raise BadZipFile("no zip archive")  # numpy would treat it as a pickle
     found = {}
     with ZipFile(source) as archive:
         for entry in archive.infolist():
@@ -76,7 +78,7 @@ def _read_npz(source: Path) -> dict[str, Tensor]:
 
 
 def _array(file: IO[bytes], size: int) -> Any:
-    """The array in an open file of so many bytes; numpy would reserve whatever the header says."""
+    """The array in an open file of ``size`` bytes; numpy would allocate memory by the header unchecked."""
     version = npy.read_magic(file)
     if version not in ((1, 0), (2, 0)):
         raise DamageError(f"a header of version {version}")

@@ -1,6 +1,6 @@
-"""Air pressure on cars: the Car-CFD data of neuraloperator, as graphs on the surfaces of the cars.
+"""The Car-CFD data set of neuraloperator: pressure on cars, as graphs on their surfaces.
 
-The folder is the one that neuraloperator reads, and neither it nor open3d is needed to read it:
+The folder is that of neuraloperator; open3d is not needed to read it:
 
     train.txt  test.txt              the names of the cars, on one line: 001,002,004
     data/001/tri_mesh.ply            the surface
@@ -27,11 +27,11 @@ from neuralop_irno.errors import expected
 from neuralop_irno.registry import DATASETS
 
 UNUSED = slice(16, 112)
-"""The pressures of these places belong to no node, in files that hold more pressures than nodes."""
+"""In files with more pressures than nodes, the entries that belong to no node."""
 
 
 def vertex_normals(pos: Tensor, triangles: Tensor) -> Tensor:
-    """Of length 1, the means over the triangles around each node, large triangles counting more.
+    """Unit normals at the nodes: area-weighted means over the triangles around each node.
 
     Shapes:
         - pos: ``(N, 3)``; triangles: ``(T, 3)``; returns: ``(N, 3)``
@@ -49,24 +49,24 @@ def vertex_normals(pos: Tensor, triangles: Tensor) -> Tensor:
 
 
 def read_car(folder: str | os.PathLike[str], name: str) -> Any:
-    """One car as a graph of PyTorch Geometric: x is the normal of the surface, y the pressure.
+    """One car as a PyTorch Geometric graph: x is the surface normal, y the pressure.
 
     Args:
-        folder: of the data set.
-        name: of the car, as in ``train.txt``.
+        folder: folder of the data set.
+        name: name of the car, as in ``train.txt``.
     """
     surface, values = _files(folder, name)
     mesh = read_mesh(surface)
     if mesh.pos.shape[1] != 3 or mesh.cells.shape[1] != 3:
         got = f"cells of {mesh.cells.shape[1]} corners in {mesh.pos.shape[1]} dimensions"
-        raise ValueError(expected(f"triangles in space for car {name}", got, "another export"))
+        raise ValueError(expected(f"triangles in space for car {name}", got, "exporting a surface mesh"))
     pressure = _pressure(values, len(mesh.pos))
     normal = vertex_normals(mesh.pos, mesh.cells)
     return replace(mesh, fields={"normal": normal, "pressure": pressure}).graph(["normal"], ["pressure"])
 
 
 def _files(folder: str | os.PathLike[str], name: str) -> tuple[Path, Path]:
-    """The surface of a car and the pressure on it; the whole set has one level of folders more."""
+    """The paths of surface and pressure of a car; the full data set has one more level of folders."""
     root = Path(folder) / "data"
     home = root / "data" / name if (root / "data").is_dir() else root / name
     return home / "tri_mesh.ply", home / "press.npy"
@@ -74,27 +74,29 @@ def _files(folder: str | os.PathLike[str], name: str) -> tuple[Path, Path]:
 
 def _pressure(path: Path, nodes: int) -> Tensor:
     if not path.is_file():
-        raise FileNotFoundError(expected("the pressure on a car", f"no file at {path}", "another folder"))
+        raise FileNotFoundError(
+            expected("the pressure on a car", f"no file at {path}", "downloading Car-CFD again")
+        )
     values = read_numbers(path)
     if len(values) == nodes + UNUSED.stop - UNUSED.start:
         values = np.delete(values, UNUSED)
     if len(values) != nodes:
         raise ValueError(
-            expected(f"{nodes} pressures in {path.name}, one a node", len(values), "another file")
+            expected(f"{nodes} pressures in {path.name}, one a node", len(values), "downloading it again")
         )
     return torch.from_numpy(finite(values, f"the pressures in {path.name}"))[:, None]
 
 
 @DATASETS.register("car_cfd")
 def car_cfd(folder: str, valid: int = 1) -> dict[str, GraphDataset]:
-    """The pressure on cars, from the shapes of the cars.
+    """Predict the pressure on cars from their shapes.
 
-    x holds where a node is in the box around all training cars, from 0 to 1 along each axis, and the normal
-    of the surface there; y the pressure, less its mean over the training cars and in units of its deviation.
+    x holds the position of a node in the box around all training cars, from 0 to 1 along each axis, and the
+    surface normal; y holds the pressure, normalised by mean and standard deviation of the training cars.
 
     Args:
-        folder: with train.txt, test.txt and data.
-        valid: so many of the training cars, the last ones, are for validation.
+        folder: the folder with train.txt, test.txt and data.
+        valid: number of training cars, the last ones, that are used for validation.
     """
     known = _names(folder, "train")
     if not 1 <= valid < len(known):

@@ -1,4 +1,4 @@
-"""A function within so much processor time: for readers of foreign formats, some of which never end."""
+"""Run a function with a limit on CPU time; some readers of foreign formats hang on damaged files."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from collections.abc import Callable
 from typing import Any
 
 LOOK = 0.05
-"""Seconds between two looks at the clock."""
+"""Seconds between two checks of the clock."""
 
 
 class _Expired(BaseException):
-    """Raised in the thread of a function whose time is up; no ``except Exception`` there stops it."""
+    """Raised in the thread of a function that is out of time; ``except Exception`` does not catch it."""
 
 
 def within(seconds: float, work: Callable[[], Any]) -> Any:
-    """What a function returns or raises.
+    """Run a function with a time limit and return its result, or raise its exception.
 
-    It runs in a thread of its own, whose Python code is stopped when the time is up.
+    It runs in a separate thread, whose Python code is stopped when the time is up.
 
     Args:
-        seconds: of processor time, so that a busy machine does not shorten it.
+        seconds: limit in CPU time, so that a busy machine does not shorten it.
         work: the function.
 
     Raises:
-        TimeoutError: it did not end in that time.
+        TimeoutError: the function did not end within the limit.
 
     Example:
         >>> within(10.0, lambda: 6 * 7)
@@ -39,7 +39,7 @@ def within(seconds: float, work: Callable[[], Any]) -> Any:
             outcome.append((True, work()))
         except _Expired:
             pass
-        except BaseException as error:  # meshio ends the program where it cannot read
+        except BaseException as error:  # meshio calls sys.exit on files it cannot read
             outcome.append((False, error))
 
     thread = threading.Thread(target=run, daemon=True)
@@ -59,7 +59,7 @@ def within(seconds: float, work: Callable[[], Any]) -> Any:
 
 
 def _clock_of(thread: threading.Thread) -> Callable[[], float]:
-    """Seconds that a thread has computed; that have passed, where the system does not count the former."""
+    """Clock of a thread's CPU time; wall time on systems without thread clocks."""
     start = time.monotonic()
     if not hasattr(time, "pthread_getcpuclockid"):
         return lambda: time.monotonic() - start

@@ -17,12 +17,12 @@ from neuralop_irno.registry import DATASETS
 
 @DATASETS.register("files")
 def files(train: str, valid: str, test: str | None = None) -> Splits:
-    """Fields from files with the arrays x and y: ``.npz`` or ``.safetensors``.
+    """Fields from ``.npz`` or ``.safetensors`` files with the arrays x and y.
 
     Args:
         train: path of the training set.
-        valid: of the validation set.
-        test: of the test set; the validation set by default.
+        valid: path of the validation set.
+        test: path of the test set; by default the validation set.
     """
     paths = {"train": train, "valid": valid, "test": test or valid}
     return {split: read_fields(path) for split, path in paths.items()}
@@ -34,7 +34,7 @@ def read_fields(path: str | os.PathLike[str]) -> FieldDataset:
     arrays = read_arrays(source)
     x, y = _field(arrays, "x", source), _field(arrays, "y", source)
     extra = sorted(arrays.keys() - {"x", "y"})
-    if extra:  # positions, say: then x is no field on a grid
+    if extra:  # for example positions: then x is not a field on a grid
         hint = "a graph data set for fields on points, or a file of x and y"
         raise ValueError(expected(f"the arrays x and y alone in {source.name}", f"also {extra}", hint))
     return FieldDataset(x, y, (source,))
@@ -49,7 +49,11 @@ def _field(arrays: Mapping[str, Tensor], name: str, source: Path) -> Tensor:
     if field.is_complex() or field.dim() < 3 or not field.numel():
         got = f"{'complex' if field.is_complex() else 'real'} {tuple(field.shape)}"
         raise ValueError(
-            expected(f"{name} in {source.name} as real (n, C, *S)", got, "an axis of channels, parts apart")
+            expected(
+                f"{name} in {source.name} as real (n, C, *S)",
+                got,
+                "x[:, None], real and imaginary parts as channels",
+            )
         )
     found: Tensor = finite(field.float(), f"{name} in {source.name}")
     return found

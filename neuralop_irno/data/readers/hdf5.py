@@ -1,4 +1,4 @@
-"""HDF5 files that stay open, one handle for each file in each process, and arrays that are wholly in them."""
+"""HDF5 files kept open, one handle per file and process, and checks that arrays are completely stored."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from neuralop_irno.data.finite import finite, spelled
 from neuralop_irno.errors import did_you_mean, expected
 
 OPEN_FILES = 128
-"""The most that are kept open; beyond that, the one that was not used for longest is closed."""
+"""Maximum number of open files; beyond it the least recently used one is closed."""
 
 LARGEST_CHUNK = 2**30
-"""Bytes of a compressed block: all of it is unpacked for any frame in it, and a few kB can unpack to GBs."""
+"""Maximum bytes of a chunk: reading any frame unpacks its whole chunk, and a few kB can unpack to GBs."""
 
 
 def opened(path: str | os.PathLike[str]) -> h5py.File:
-    """The file, open for reading; one handle for all calls in the same process.
+    """The file, open for reading; all calls in one process share the handle.
 
-    A reader that keeps the path and calls this for the handle holds no handle itself: it can be handed to the
-    workers of a ``DataLoader``, each of which opens files of its own.
+    A reader that stores the path and calls this function can be passed to the workers of a ``DataLoader``,
+    each of which opens its own handle.
     """
     return _opened(str(path), os.getpid())
 
@@ -36,22 +36,24 @@ def opened(path: str | os.PathLike[str]) -> h5py.File:
 def _opened(path: str, process: int) -> h5py.File:
     source = Path(path)
     if not source.is_file():
-        raise FileNotFoundError(expected("a data file", f"no file at {source}", "another path"))
+        raise FileNotFoundError(expected("a data file", f"no file at {source}", "the path of an HDF5 file"))
     with named_damage(source):
         return h5py.File(source, "r")
 
 
 def files_in(folder: str | os.PathLike[str]) -> list[Path]:
-    """The HDF5 files of a folder, by name."""
+    """The HDF5 files of a folder, sorted by name."""
     found = sorted(path for path in Path(folder).glob("*") if path.suffix in (".h5", ".hdf5"))
     if not found:
-        raise FileNotFoundError(expected(f"HDF5 files in {folder}", "none", "another folder"))
+        raise FileNotFoundError(
+            expected(f"HDF5 files in {folder}", "none", "the folder of the .h5 or .hdf5 files")
+        )
     return found
 
 
 @contextmanager
 def named_damage(source: Path) -> Iterator[None]:
-    """Errors of h5py on damaged files as a ValueError that names the file."""
+    """Turn errors of h5py on damaged files into a ValueError that names the file."""
     try:
         yield
     except (OSError, RuntimeError, MemoryError, OverflowError, UnicodeDecodeError, KeyError) as error:
@@ -60,10 +62,10 @@ def named_damage(source: Path) -> Iterator[None]:
 
 
 def member(group: h5py.Group, path: str) -> Any:
-    """A group or an array in a group, by a path, each part of which is in this very file.
+    """A group or an array by its path in a group; links to other files are refused.
 
     Raises:
-        ValueError: it is not there, or a link leads to it from elsewhere.
+        ValueError: it is missing, or a part of the path is a soft or external link.
     """
     for name in path.strip("/").split("/"):
         file = Path(group.file.filename).name
@@ -73,7 +75,7 @@ def member(group: h5py.Group, path: str) -> Any:
                 names = list(group) if isinstance(group, h5py.Group) else []
                 raise ValueError(expected(f"{path} in {file}", f"no {name}", did_you_mean(name, names)))
             if not isinstance(link, h5py.HardLink):
-                # A link to another file could read whatever this user may read.
+                # An external link could read any file that this user has access to.
                 got = f"a {type(link).__name__} to {link.path!r}"
                 raise ValueError(expected(f"{path} in {file} itself", got, "copying it into the file"))
             group = group[name]
@@ -81,13 +83,13 @@ def member(group: h5py.Group, path: str) -> Any:
 
 
 def array(group: h5py.Group, path: str) -> h5py.Dataset:
-    """An array of numbers all of which are stored in this very file.
+    """An array of numbers that is completely stored in this file.
 
-    Of a virtual array, parts whose source is missing are read as zeros; so are the blocks of an array that
-    were never written. Both are refused.
+    HDF5 reads zeros for missing sources of a virtual array and for chunks that were never written. Both are
+    refused.
 
     Raises:
-        ValueError: it is no array of numbers, its numbers are in another file, or not all of them are stored.
+        ValueError: it is not an array of numbers, or some of its numbers are in another file or missing.
     """
     found = member(group, path)
     file = Path(group.file.filename)
@@ -100,7 +102,7 @@ def array(group: h5py.Group, path: str) -> h5py.Dataset:
 
 
 def _problem(found: Any) -> tuple[str, str] | None:
-    """What is wrong with an array, and what to do about it."""
+    """What is wrong with an array, and a hint; None if nothing is."""
     again, copied = "downloading the file again", "copying the array: file['new'] = file['old'][...]"
     if not isinstance(found, h5py.Dataset):
         return "a group", again

@@ -1,4 +1,4 @@
-"""Meshes from the files of mesh generators and solvers, and fields on them back to a file, by meshio."""
+"""Read meshes with fields in any format of meshio, and write fields on meshes."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from neuralop_irno.domain.graph import lumped_measure
 from neuralop_irno.errors import did_you_mean, expected
 
 CORNERS = {"triangle": 3, "quad": 4, "tetra": 4}
-"""The kinds of cells that are read, by meshio's names."""
+"""Cell types that are read, by meshio's names, and their numbers of corners."""
 
 SECONDS, SECONDS_PER_MB = 3.0, 5.0
-"""Processor time that a file may take: some of meshio's readers do not end on files that are cut short."""
+"""Limit on CPU time for reading a file: some of meshio's readers hang on truncated files."""
 
 TAGS = frozenset({"gmsh:physical", "medit:ref", "cell_tags", "obj:group_ids"})
-"""Numbers of groups, as meshio names them."""
+"""Cell data that hold group numbers, by meshio's names."""
 
 OF_GENERATORS = frozenset({"gmsh:geometrical", "facet_normals"})
-"""What a mesh generator keeps for itself, or the cells say too."""
+"""Cell data that are internal to mesh generators or follow from the cells."""
 
 BELOW = frozenset({"vertex", "line", "line3"})
-"""Kinds that mark boundaries, and are left out."""
+"""Cell types that mark boundaries; they are ignored."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class Mesh:
     Attributes:
         pos: coordinates, ``(N, d)``, in double precision.
         cells: the corners of each cell, ``(cells, 3)`` or ``(cells, 4)``.
-        fields: by name, ``(N, C)``.
-        numbers: of the nodes, as the file counts them, ``(N,)``; nodes that no cell uses are left out.
+        fields: fields at the nodes by name, ``(N, C)``.
+        numbers: index of each node in the file, ``(N,)``; nodes that no cell uses are left out.
     """
 
     pos: Tensor
@@ -54,11 +54,11 @@ class Mesh:
     numbers: Tensor
 
     def graph(self, x: Sequence[str], y: Sequence[str] = ()) -> Any:
-        """Some of the fields as a graph of PyTorch Geometric.
+        """A PyTorch Geometric graph of some of the fields.
 
         Args:
-            x: the fields that are given, side by side.
-            y: the fields that are asked for.
+            x: names of the input fields; they are concatenated.
+            y: names of the target fields.
         """
         from torch_geometric.data import Data
 
@@ -90,24 +90,26 @@ class Mesh:
 def read_mesh(path: str | os.PathLike[str], without: Sequence[str] = ()) -> Mesh:
     """A mesh from a file in any format that meshio reads.
 
-    Quadrilaterals are cut into two triangles. Where there are tetrahedra they are the cells, and triangles
-    only mark the surface. A mesh in the plane z = 0 has two coordinates.
+    Quadrilaterals are cut into two triangles. If there are tetrahedra, triangles are ignored as surface
+    markers. A mesh in the plane z = 0 gets two coordinates.
 
-    Fields at the nodes are read. Values of cells, named sets and physical groups are not: a file that has
-    some is refused, unless the caller lists them.
+    Fields at the nodes are read. Cell data, named sets and physical groups cannot be read: a file that has
+    some is refused unless they are listed in ``without``.
+
 
     Args:
-        path: of the file; its ending says the format.
-        without: names of cell data, sets and groups that are to be left out.
+        path: the file; its suffix determines the format.
+        without: names of cell data, sets and groups to ignore.
+
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: meshio cannot read it, or not within the time that is usual for its size; it holds cells
-            of other kinds, or what would be left out; it refers to a file outside of its folder.
+        ValueError: meshio cannot read it, or not within a time limit; it has cells of other types, or
+            data that would be ignored; it refers to a file outside its folder.
     """
     source = Path(path)
     if not source.is_file():
-        raise FileNotFoundError(expected("a mesh file", f"no file at {source}", "another path"))
+        raise FileNotFoundError(expected("a mesh file", f"no file at {source}", "the path of a mesh file"))
     found = _read(source)
     left_out = _left_out(found) - set(without)
     if left_out:
@@ -117,7 +119,7 @@ def read_mesh(path: str | os.PathLike[str], without: Sequence[str] = ()) -> Mesh
     kinds = {block.type for block in found.cells} - BELOW
     if not kinds or not kinds <= CORNERS.keys():
         wanted = f"cells of the kinds {', '.join(CORNERS)} in {source.name}"
-        raise ValueError(expected(wanted, sorted(kinds), "a linear mesh of these"))
+        raise ValueError(expected(wanted, sorted(kinds), "exporting linear cells of these kinds"))
     corners = {kind: _corners(found, kind, source) for kind in CORNERS}
     quads = corners["quad"]
     triangles = np.concatenate([corners["triangle"], quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]])
@@ -125,7 +127,9 @@ def read_mesh(path: str | os.PathLike[str], without: Sequence[str] = ()) -> Mesh
     pos = _field("coordinates", found.points, len(found.points), source).numpy()
     if not len(cells) or cells.min() < 0 or cells.max() >= len(pos) or not np.isfinite(pos).all():
         wanted = f"cells between nodes with finite coordinates in {source.name}"
-        raise ValueError(expected(wanted, f"{len(cells)} cells, {len(pos)} nodes", "another export"))
+        raise ValueError(
+            expected(wanted, f"{len(cells)} cells, {len(pos)} nodes", "exporting the mesh again")
+        )
     if pos.shape[1] == 3 and not pos[:, 2].any():
         pos = pos[:, :2]
     numbers, cells = np.unique(cells, return_inverse=True)
@@ -141,9 +145,9 @@ def read_mesh(path: str | os.PathLike[str], without: Sequence[str] = ()) -> Mesh
 
 
 def _left_out(found: Any) -> set[str]:
-    """Names of what a file holds besides nodes, cells and fields at the nodes.
+    """Names of data that a file holds besides nodes, cells and fields at the nodes.
 
-    Tags that are the same for all cells say nothing; the numbers of Gmsh's elementary entities are its own.
+    Tags that are equal for all cells and the internal data of mesh generators do not count.
     """
     names = {*found.cell_sets, *found.point_sets}
     for name, blocks in found.cell_data.items():
@@ -159,28 +163,28 @@ def _field(name: str, values: Any, nodes: int, source: Path) -> Tensor:
         array = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
         wanted = f"numbers in {name} of {source.name}"
-        raise ValueError(expected(wanted, str(error), "another export")) from error
+        raise ValueError(expected(wanted, str(error), "exporting numeric fields")) from error
     if array.ndim < 1 or len(array) != nodes or not array.size:
         wanted = f"{name} of {source.name} of shape ({nodes}, C)"
-        raise ValueError(expected(wanted, array.shape, "another export"))
+        raise ValueError(expected(wanted, array.shape, "exporting one value per node"))
     return torch.from_numpy(array.reshape(nodes, -1))
 
 
 def write_fields(path: str | os.PathLike[str], graph: Any, fields: Mapping[str, Tensor]) -> Path:
-    """Fields on the mesh of a graph as a file that ParaView opens, such as ``.vtu``.
+    """Write fields on the mesh of a graph to a file for ParaView, such as ``.vtu``.
 
     Args:
-        path: where to; its ending says the format.
-        graph: with the nodes, ``pos``, and the corners of the cells, ``face``.
-        fields: by name, ``(N,)`` or ``(N, C)``. Two channels get a third, 0, which makes them a vector.
+        path: the file; its suffix determines the format.
+        graph: a graph with nodes ``pos`` and corners of the cells ``face``.
+        fields: fields by name, ``(N,)`` or ``(N, C)``. Two channels get a third, 0, to form a vector.
     """
     meshio = _meshio()
     if "face" not in graph:
-        raise ValueError(expected("a graph with cells", "points", "a graph whose face holds their corners"))
+        raise ValueError(expected("a graph with cells", "points", "graph.face = the corners of the cells"))
     nodes = len(graph.pos)
     for name, values in fields.items():
         if values.is_complex():
-            hint = "its real and imaginary parts"
+            hint = "its real and imaginary parts as two fields"
             raise ValueError(expected(f"{name} as real numbers", str(values.dtype), hint))
         if not values.dim() or len(values) != nodes or values.dim() > 2:
             raise ValueError(expected(f"{name} of shape ({nodes}, C)", tuple(values.shape), "one row a node"))
@@ -191,15 +195,15 @@ def write_fields(path: str | os.PathLike[str], graph: Any, fields: Mapping[str, 
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         mesh.write(target)
-    except (meshio.WriteError, meshio.ReadError) as error:  # the latter where it does not know the ending
-        raise ValueError(expected("a path whose ending meshio knows", target.name, "fields.vtu")) from error
+    except (meshio.WriteError, meshio.ReadError) as error:  # ReadError for an unknown suffix
+        raise ValueError(expected("a path with a suffix of meshio", target.name, "fields.vtu")) from error
     return target
 
 
 def _columns(values: Tensor) -> Any:
-    """Numbers as ParaView wants them: a scalar has no axis, a vector three components.
+    """Arrays in ParaView's layout: scalars without a channel axis, vectors with three components.
 
-    Truth values become 0 and 1, and half precision single: files have no kinds for them.
+    Booleans become 0 and 1, and half precision becomes single: the file formats lack these types.
     """
     values = values.detach().cpu()
     if values.dtype == torch.bool:
@@ -211,12 +215,14 @@ def _columns(values: Tensor) -> Any:
 
 
 def _corners(found: Any, kind: str, source: Path) -> Any:
-    """The corners of all cells of a kind, ``(cells, corners)``."""
+    """The corners of all cells of a type, ``(cells, corners)``."""
     blocks = [np.asarray(block.data) for block in found.cells if block.type == kind]
     for block in blocks:
         if block.ndim != 2 or block.shape[1] != CORNERS[kind] or block.dtype.kind not in "iu":
             wanted = f"cells of {CORNERS[kind]} corners in {source.name}"
-            raise ValueError(expected(wanted, f"{block.dtype} of shape {block.shape}", "another export"))
+            raise ValueError(
+                expected(wanted, f"{block.dtype} of shape {block.shape}", "exporting the mesh again")
+            )
     return np.concatenate([np.empty((0, CORNERS[kind]), dtype=np.int64), *blocks]).astype(np.int64)
 
 
@@ -227,7 +233,7 @@ def _with_references_checked(source: Path) -> Any:
 
 def _read(source: Path) -> Any:
     _meshio()
-    # Where it cannot read, meshio prints and ends the program; on damaged files its readers fail as they may.
+    # On unreadable files meshio prints and calls sys.exit; on damaged ones its readers raise any exception.
     with contextlib.redirect_stdout(io.StringIO()) as said, contextlib.redirect_stderr(said):
         try:
             seconds = SECONDS + SECONDS_PER_MB * source.stat().st_size / 1e6
@@ -237,7 +243,7 @@ def _read(source: Path) -> Any:
         except (Exception, SystemExit) as error:
             reason = " ".join((said.getvalue() or str(error) or type(error).__name__).split())
             wanted = f"a mesh that meshio reads in {source.name}"
-            raise ValueError(expected(wanted, reason, "another export, such as .vtu or .msh")) from error
+            raise ValueError(expected(wanted, reason, "exporting it as .vtu or .msh")) from error
 
 
 def _meshio() -> Any:

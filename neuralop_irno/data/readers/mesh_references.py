@@ -1,4 +1,4 @@
-"""Mesh files that name other files, which meshio opens: only those of the same folder are admitted."""
+"""Check references of mesh files to other files, which meshio opens: only the same folder is allowed."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ XML, ABAQUS = (".xdmf", ".xmf"), ".inp"
 
 
 class OutsideError(ValueError):
-    """A mesh file would have another file read."""
+    """A mesh file refers to a file outside its folder."""
 
 
 def refuse_outside(source: Path) -> None:
-    """Refuse a mesh file whose content is in files outside of its folder.
+    """Raise an error if a mesh file refers to files outside its folder.
 
-    XDMF names files of HDF5 or of raw numbers, and Abaqus others to include. HDF5 (MED, CGNS, Exodus) has
-    links to other files, virtual arrays and arrays in other files: these are refused wherever they lead.
+    XDMF refers to HDF5 or binary files, and Abaqus includes files. HDF5 (MED, CGNS, Exodus) can have links to
+    other files, virtual arrays and external arrays: these are always refused.
 
     Raises:
-        OutsideError: it names such a file.
+        OutsideError: it refers to such a file.
     """
     if source.suffix.lower() in XML:
         _check_xdmf(source)
@@ -49,7 +49,7 @@ def _check_xdmf(source: Path) -> None:
             _check_place(file, home, source)
             _check_hdf5(file)
         elif item.get("Format") == "Binary":
-            _check_place(Path(words), home, source)  # meshio does not look beside the file for it
+            _check_place(Path(words), home, source)  # relative to the working directory, as in meshio
 
 
 def _check_abaqus(source: Path, home: Path, above: list[Path]) -> None:
@@ -65,10 +65,10 @@ def _check_abaqus(source: Path, home: Path, above: list[Path]) -> None:
 
 
 def _check_place(file: Path, home: Path, source: Path) -> None:
-    """The file itself may be a link, as large files under version control are."""
+    """Check a file's folder; the file itself may be a link, as for large files under version control."""
     if not file.parent.resolve().is_relative_to(home.resolve()):
         wanted = f"references in {source.name} to files of its own folder"
-        raise OutsideError(expected(wanted, repr(str(file)), "moving that file there, or another export"))
+        raise OutsideError(expected(wanted, repr(str(file)), "moving that file there"))
 
 
 def _check_hdf5(source: Path) -> None:
@@ -77,7 +77,7 @@ def _check_hdf5(source: Path) -> None:
     with named_damage(source), h5py.File(source, "r") as file:
         for path, problem in [*_links(file), *_elsewhere(file)]:
             wanted = f"{path} in {source.name} itself"
-            raise OutsideError(expected(wanted, problem, "copying it into the file, or another export"))
+            raise OutsideError(expected(wanted, problem, "copying it into the file"))
 
 
 def _links(file: h5py.File) -> Iterator[tuple[str, str]]:

@@ -1,7 +1,7 @@
-"""The sets that neuraloperator's ``PTDataset`` reads: PROBLEM_train_16.pt and PROBLEM_test_16.pt.
+"""The data sets of neuraloperator's ``PTDataset``: PROBLEM_train_16.pt and PROBLEM_test_16.pt.
 
-Each file holds two arrays, x and y, (n, *S) without an axis of channels. They are mapped into memory rather
-than read, and nothing in them is executed.
+Each file holds two arrays, x and y, (n, *S) without an axis of channels. They are memory-mapped, and loaded
+with ``weights_only``, so that no code in them runs.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from neuralop_irno.errors import did_you_mean, expected
 from neuralop_irno.registry import DATASETS
 
 CHUNK = 256
-"""So many samples are in memory at a time while the mean is taken."""
+"""Samples in memory at a time while the mean is computed."""
 
 
 @dataclass(frozen=True)
 class PublishedSet:
-    """What has to be known of a set.
+    """Metadata of a data set.
 
     Attributes:
-        prefix: with which the names of its files begin.
-        field: the name of what y holds.
-        padding: how the grid of y goes on beyond each of its axes.
-        scaled: whether x is scaled too; it is left as it is where it says which material is where.
+        prefix: prefix of its file names.
+        field: name of the field in y.
+        padding: padding mode of each axis of y.
+        scaled: whether x is normalised too; not for material indicators.
     """
 
     prefix: str
@@ -48,19 +48,19 @@ PROBLEMS = {
     "navier_stokes": PublishedSet("nsforcing", "vorticity", ("circular", "circular")),
     "burgers": PublishedSet("burgers", "velocity", ("replicate", "circular"), scaled=True),
 }
-"""Burgers' y has time as its first axis."""
+"""For Burgers, y has time as its first axis."""
 
 
 class TensorFile(GridPairs):
     """Some samples of a file, scaled.
 
-    Where y has more axes than x, as Burgers' y has time, x is repeated along them.
+    If y has more axes than x (time for Burgers), x is repeated along them.
 
     Args:
-        path: of the file.
-        problem: what is in it.
-        samples: places in the file of those that are seen; all by default.
-        scaling: of y, and of x where the problem says so; by default by the samples that are seen.
+        path: the file.
+        problem: its metadata.
+        samples: indices of the samples in the file; by default all.
+        scaling: scalings of x and y; by default computed from these samples.
 
     Attributes:
         x_scaling: from the units of the file to those of x.
@@ -106,7 +106,7 @@ class TensorFile(GridPairs):
         return _mapped(self.path, os.getpid())
 
     def _measure(self, array: Tensor, name: str) -> Scaling:
-        """Mean and deviation of the samples that are seen, a chunk at a time."""
+        """Mean and standard deviation of the samples, computed chunk by chunk."""
         mean, squares, count = 0.0, 0.0, 0
         for start in range(0, len(self.samples), CHUNK):
             part = self.samples[start : start + CHUNK]
@@ -120,29 +120,33 @@ class TensorFile(GridPairs):
 
 @lru_cache(maxsize=128)
 def _mapped(path: str, process: int) -> tuple[Tensor, Tensor]:
-    """x and y of a file, mapped once in each process."""
+    """x and y of a file, memory-mapped once per process."""
     source = Path(path)
     if not source.is_file():
         hint = "neuraloperator's own loader, which downloads it"
         raise FileNotFoundError(expected("a data file", f"no file at {source}", hint))
     try:
         content = torch.load(source, weights_only=True, mmap=True, map_location="cpu")
-    except Exception as error:  # torch refuses what is no tensor, and fails on damaged files as it may
+    except Exception as error:  # torch raises various types on damaged files
         problem = " ".join(str(error).partition("\n")[0].split()) or type(error).__name__
         hint = "torch.save({'x': x, 'y': y}, path)"
         raise ValueError(expected(f"arrays of numbers in {source.name}", problem, hint)) from error
     if not isinstance(content, Mapping) or not all(isinstance(content.get(k), Tensor) for k in ("x", "y")):
         got = sorted(map(str, content)) if isinstance(content, Mapping) else type(content).__name__
-        raise ValueError(expected(f"arrays x and y in {source.name}", got, "another file"))
+        raise ValueError(
+            expected(f"arrays x and y in {source.name}", got, "torch.save({'x': x, 'y': y}, path)")
+        )
     for name in ("x", "y"):
         fault = _problem(content[name], source.stat().st_size)
         if fault:
-            raise ValueError(expected(f"{name} in {source.name} as real numbers", fault, "another file"))
+            raise ValueError(
+                expected(f"{name} in {source.name} as real numbers", fault, "downloading it again")
+            )
     return content["x"], content["y"]
 
 
 def _problem(array: Tensor, size: int) -> str | None:
-    """What keeps a tensor from being numbers that a file of so many bytes holds."""
+    """Why a tensor is not a plain real array stored in a file of ``size`` bytes; None if it is."""
     if type(array) is not Tensor or array.layout != torch.strided or array.device.type != "cpu":
         return f"a tensor of {array.layout} on {array.device}"
     if array.is_quantized or array.is_complex():
@@ -156,17 +160,17 @@ def _problem(array: Tensor, size: int) -> str | None:
 def neuraloperator_file(
     folder: str, problem: str, resolution: int, samples: Sequence[int], test_resolution: int | None = None
 ) -> dict[str, TensorFile]:
-    """One of neuraloperator's own sets, from files that are there already.
+    """One of neuraloperator's data sets, from files that were downloaded before.
 
-    Training takes the first samples of the training file, validation the next, and the test the first of the
-    test file. All are scaled by the training samples.
+    Training takes the first samples of the training file, validation the next, and test the first of the
+    test file. All are normalised by the training samples.
 
     Args:
-        folder: with the files.
+        folder: the folder of the files.
         problem: darcy, navier_stokes or burgers.
-        resolution: points a side, as the names of the files have it.
-        samples: for training, validation and test.
-        test_resolution: of the test file; that of training by default.
+        resolution: points per side, as in the file names.
+        samples: numbers of training, validation and test samples.
+        test_resolution: resolution of the test file; by default that of training.
     """
     if problem not in PROBLEMS:
         raise ValueError(

@@ -1,7 +1,7 @@
-"""Numbers from pickles without running code: every name in the file stands for one of four containers.
+"""Read arrays from pickles without running code in them.
 
-Unpickling calls whatever function the file names. Here only the names that arrays, sparse matrices and
-dicts are stored under are admitted, and each is replaced by a container that holds what was stored.
+Unpickling calls any function that the file names. Here only the names used for arrays, sparse matrices and
+dicts are admitted, and each is replaced by a container of the stored data.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from neuralop_irno.errors import DamageError, expected
 
 LARGEST = 2**28
-"""Entries of a dense matrix: about 20 times those of PubMed's features. A small file can name any shape."""
+"""Maximum entries of a dense matrix, about 20 times PubMed's features: a small file can claim any shape."""
 
 
 class _Stored:
-    """What was stored of an object: the arguments that it is made with, and its state."""
+    """The stored data of an object: its constructor arguments and its state."""
 
     def __init__(self, *arguments: Any) -> None:
         self.arguments = arguments
@@ -62,10 +62,10 @@ ADMITTED = {
     **{(f"numpy.{core}.multiarray", "_reconstruct"): _Array for core in ("core", "_core")},
     **{(f"scipy.sparse.{module}", "csr_matrix"): _Sparse for module in ("csr", "_csr")},
 }
-"""By module and name, in the spellings of Python 2 and 3."""
+"""Admitted names by module and name, as written by Python 2 and 3."""
 
 
-# In Python rather than in C: the latter reserves memory for any index that a file names.
+# The Python unpickler, not the C one, which allocates memory for any memo index in the file.
 class _Unpickler(pickle._Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in ADMITTED:
@@ -77,7 +77,7 @@ class _Unpickler(pickle._Unpickler):
 
 
 def read_matrix(path: Path) -> NDArray[np.float32]:
-    """A matrix of numbers, stored as an array of numpy or as a sparse one of scipy.
+    """A matrix of numbers, stored as a numpy array or a scipy sparse matrix.
 
     Raises:
         ValueError: the file holds something else, is damaged, or names functions.
@@ -93,13 +93,13 @@ def read_neighbours(path: Path) -> NDArray[np.int64]:
     """The pairs (node, neighbour) of a dict of lists, ``(2, pairs)``.
 
     Raises:
-        ValueError: as of `read_matrix`.
+        ValueError: as for `read_matrix`.
     """
     try:
         content = _read(path)
         if not isinstance(content, dict):
             raise DamageError(f"a {type(content).__name__}")
-        # Lists can be stored once and named often: what is new takes a byte of the file at least.
+        # A list can be stored once and referenced often; bound the total, as each stored entry takes a byte.
         if sum(len(neighbours) for neighbours in content.values()) > path.stat().st_size:
             raise DamageError("more neighbours than the file has bytes")
         rows = [node for node, neighbours in content.items() for _ in neighbours]
@@ -115,7 +115,7 @@ _DAMAGE = (
     pickle.UnpicklingError, EOFError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError,
     MemoryError, RecursionError, AssertionError,
 )  # fmt: skip
-"""What the bytes of a damaged pickle raise."""
+"""Exceptions raised by damaged pickles."""
 
 
 def _read(path: Path) -> Any:
@@ -128,7 +128,7 @@ def _named(path: Path, wanted: str, error: BaseException) -> ValueError:
 
 
 def _array(stored: Any) -> NDArray[Any]:
-    """The array that ``_reconstruct`` would make: (version, shape, dtype, Fortran's order, bytes)."""
+    """The array from the state (version, shape, dtype, Fortran order, bytes)."""
     if not isinstance(stored, _Array):
         raise DamageError(f"a {type(stored).__name__.strip('_')}")
     _, shape, kind, fortran, content = stored.state
@@ -144,7 +144,7 @@ def _array(stored: Any) -> NDArray[Any]:
 
 
 def _dense(stored: _Sparse) -> NDArray[np.float32]:
-    """Rows of a compressed sparse matrix: row i has data[indptr[i] : indptr[i + 1]] at these indices."""
+    """A dense matrix from CSR: row i has data[indptr[i] : indptr[i + 1]] at these indices."""
     state = stored.state
     rows, columns = (int(n) for n in state.get("_shape", state.get("shape")))
     starts, places, values = (_array(state[name]) for name in ("indptr", "indices", "data"))

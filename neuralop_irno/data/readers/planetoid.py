@@ -23,14 +23,14 @@ from neuralop_irno.registry import DATASETS
 
 PARTS = ("x", "tx", "allx", "y", "ty", "ally", "graph", "test.index")
 VALIDATION = 500
-"""Nodes that follow those for training."""
+"""Number of validation nodes; they follow the training nodes."""
 
 
 def planetoid_files(folder: str, name: str) -> tuple[Path, ...]:
     """The files of a graph, in the order of `PARTS`.
 
     Raises:
-        FileNotFoundError: one is not there.
+        FileNotFoundError: a file is missing.
     """
     raw = Path(folder) / name / "raw"
     files = tuple(raw / f"ind.{name.lower()}.{part}" for part in PARTS)
@@ -43,11 +43,11 @@ def planetoid_files(folder: str, name: str) -> tuple[Path, ...]:
 
 
 def read_planetoid(folder: str, name: str) -> Any:
-    """The graph that PyTorch Geometric reads from the same files, without running what is in them.
+    """The same graph as PyTorch Geometric reads from these files, without running code in them.
 
     Args:
         folder: PyTorch Geometric's root: the files are in ``folder/name/raw``.
-        name: of the graph.
+        name: name of the graph.
 
     Returns:
         a graph with x, y, edge_index, train_mask, val_mask and test_mask.
@@ -65,7 +65,7 @@ def read_planetoid(folder: str, name: str) -> Any:
     _, tx, allx, y, ty, ally = matrices
     order = test.sort().values
     first, spread = len(allx), int(order[-1]) - len(allx) + 1
-    # A node of the test without neighbours is in no file; its features are zero.
+    # Test nodes without neighbours are in no file; their features are zero.
     features, classes = (part.new_zeros(spread, part.shape[1]) for part in (tx, ty))
     features[order - first], classes[order - first] = tx, ty
     x, known = torch.cat([allx, features]), torch.cat([ally, classes]).argmax(1)
@@ -81,7 +81,7 @@ def read_planetoid(folder: str, name: str) -> Any:
 
 
 def _whole_numbers(path: Path) -> Tensor:
-    """One whole number a line."""
+    """Read one integer per line."""
     try:
         numbers = torch.tensor([int(word) for word in path.read_text().split()], dtype=torch.long)
     except (ValueError, RuntimeError, OverflowError) as error:
@@ -100,7 +100,7 @@ def _check(matrices: Sequence[Tensor], test: Tensor, name: str) -> None:
         (x, tx, allx), (y, ty, ally) = shapes[:3], shapes[3:]
         rows = (x[0], tx[0], allx[0]) == (y[0], ty[0], ally[0]) and x[0] <= allx[0]
         columns = x[1] == tx[1] == allx[1] and y[1] == ty[1] == ally[1]
-        # The test comes after all others; a gap in it is a node without neighbours.
+        # Test nodes come after all others; a gap in their numbers is a node without neighbours.
         first, last = int(test.min()), int(test.max())
         order = len(test.unique()) == len(test) == tx[0] and first == allx[0] and last < first + 2 * tx[0]
         if rows and columns and order:
@@ -111,16 +111,15 @@ def _check(matrices: Sequence[Tensor], test: Tensor, name: str) -> None:
 
 @DATASETS.register("planetoid")
 def planetoid(folder: str, name: str = "Cora", noise: float = 0.0) -> dict[str, NodeClasses]:
-    """Cora, CiteSeer or PubMed from files that are there already.
+    """Cora, CiteSeer or PubMed from files that were downloaded before.
 
-    Nothing is downloaded: ``Planetoid(folder, name)`` of PyTorch Geometric, called once by the user, puts
-    the files there. They are pickles, of which numbers are read and nothing is run; what PyTorch Geometric
-    made of them, in ``folder/name/processed``, is not read.
+    To download them, call ``Planetoid(folder, name)`` of PyTorch Geometric once. The files are pickles; only
+    numbers are read, and no code in them runs. ``folder/name/processed`` is not read.
 
     Args:
         folder: PyTorch Geometric's root: the files are in ``folder/name/raw``.
-        name: of the graph.
-        noise: the share of the features that is raised by one; see `drop_in_noise`.
+        name: name of the graph.
+        noise: the fraction of feature entries raised by one; see `drop_in_noise`.
     """
     graph = read_planetoid(folder, name)
     graph.x = drop_in_noise(row_normalised(graph.x), noise)

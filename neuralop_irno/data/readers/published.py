@@ -1,4 +1,4 @@
-"""What is known of the data sets that RIGNO was published with, and does not stand in their files."""
+"""Metadata of the data sets published with RIGNO that is not in their files."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class Facts:
-    """What a reader has to be told of a data set.
+    """Metadata of a data set.
 
     Attributes:
-        groups: for each variable the quantity that it is a part of; (0, 1, 1, 2) is a vector between two
-            scalars. So many of the file's variables are used, the first ones.
-        mean: of each variable, over the whole set; errors are measured in fields normalised by it.
-        std: the standard deviation of each variable, for the same.
-        span: the first and the last time; None where there is no time.
-        low: the corner of the domain with the smallest coordinates.
-        high: the corner with the largest.
-        periodic: whether the domain closes on itself.
+        groups: for each variable the index of its quantity; (0, 1, 1, 2) is a vector between two scalars.
+            Its length is the number of variables used, the first ones of the file.
+        mean: mean of each variable over the whole data set; errors are computed on normalised fields.
+        std: standard deviation of each variable, for the same purpose.
+        span: the first and the last time; None for time-independent data.
+        low: the lowest corner of the domain.
+        high: the highest corner of the domain.
+        periodic: whether the domain is periodic.
     """
 
     groups: tuple[int, ...]
@@ -30,7 +30,7 @@ class Facts:
 
     @property
     def period(self) -> tuple[float, ...] | None:
-        """The lengths of the domain, where it closes on itself."""
+        """The side lengths of a periodic domain; None for an open one."""
         if not self.periodic:
             return None
         return tuple(high - low for low, high in zip(self.low, self.high, strict=True))
@@ -54,4 +54,4 @@ PUBLISHED = {
     "AF": Facts((0,), (0.9637928,), (0.11830823,), span=None, low=(-3.0, -3.0), high=(5.0, 3.0)),
     "Elasticity": Facts((0,), (187.477,), (127.046,), span=None),
 }
-"""By the names of the files, without ``.nc``."""
+"""Metadata by file name, without ``.nc``."""

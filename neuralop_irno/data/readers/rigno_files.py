@@ -1,4 +1,4 @@
-"""The data sets that RIGNO was published with: netCDF files, which are HDF5, read frame by frame."""
+"""The data sets published with RIGNO: netCDF (HDF5) files, read frame by frame."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from neuralop_irno.registry import DATASETS
 class RignoFile(Trajectories):
     """The trajectories in a file, in one of the layouts of `neuralop_irno.data.readers.rigno_layouts`.
 
-    The file is opened for each reading, which takes what is asked for and no more; so the reader holds no
-    data, and can be handed to other processes.
+    The file is opened for each read and only the requested frames are loaded, so that the reader can be
+    passed to other processes.
 
     Args:
-        path: of the file.
-        facts: what does not stand in it; by default what is known of a published set of this name.
-        samples: places in the file of the samples that are seen; all by default.
-        frames: places in the file of the frames that are seen; all by default.
+        path: the file.
+        facts: metadata that is not in the file; by default that of the published data set of this name.
+        samples: indices of the samples in the file; by default all.
+        frames: indices of the frames in the file; by default all.
 
     Attributes:
-        facts: as given, or as known.
-        times: of the frames that are seen; the one time 0 where there is no time.
+        facts: the metadata.
+        times: times of the frames; a single 0 for time-independent data.
     """
 
     def __init__(
@@ -47,7 +47,9 @@ class RignoFile(Trajectories):
     ) -> None:
         self.path, self.files = Path(path), (Path(path),)
         if not self.path.is_file():
-            raise FileNotFoundError(expected("a data file", f"no file at {self.path}", "another path"))
+            raise FileNotFoundError(
+                expected("a data file", f"no file at {self.path}", "the path of a .nc file")
+            )
         if facts is None and self.path.stem not in PUBLISHED:
             hint = f"facts=Facts(...), or {did_you_mean(self.path.stem, PUBLISHED)}"
             raise ValueError(expected("a file named like a published set", repr(self.path.name), hint))
@@ -82,7 +84,7 @@ class RignoFile(Trajectories):
 
     @cached_property
     def _shared_cloud(self) -> PointCloud:
-        with torch.inference_mode(False):  # what is kept serves training too
+        with torch.inference_mode(False):  # the cached tensors are also used in training
             return self._read_cloud(0)
 
     def _read_cloud(self, sample: int) -> PointCloud:
@@ -95,7 +97,7 @@ class RignoFile(Trajectories):
 
 
 def _within(places: range | None, count: int, name: str) -> range:
-    """Places in the file that are there, in ascending order."""
+    """The given indices, checked to exist and ascend; all ``count`` by default."""
     if places is None:
         return range(count)
     if not places or places.step < 1 or places[0] < 0 or places[-1] >= count:
@@ -114,18 +116,18 @@ def rigno_file(
     last: int | None = None,
     like: str | None = None,
 ) -> dict[str, FramePairs | Solutions]:
-    """A published data set from its file, as RIGNO's authors split it.
+    """A published data set from its file, split as by RIGNO's authors.
 
-    Training takes the first samples of the file, validation the next, and testing the last. Where there is
-    time, x and y are frames, otherwise x holds the coefficients and y the solution.
+    Training takes the first samples of the file, validation the next, and test the last. For
+    time-dependent data x and y are frames, otherwise x holds the coefficients and y the solution.
 
     Args:
-        path: of the file.
-        samples: for training, validation and test.
+        path: the file.
+        samples: numbers of training, validation and test samples.
         leads: frames between x and y.
-        stride: every so many frames of the file are seen.
-        last: place in the file of the last frame that is seen; the end by default.
-        like: the name of the published set; the file's own by default.
+        stride: use every ``stride``-th frame of the file.
+        last: index in the file of the last frame used; by default the final one.
+        like: name of the published data set; by default the file name.
     """
     train, valid, test = three("samples", samples, (512, 128, 256))
     if stride < 1:
@@ -135,7 +137,7 @@ def rigno_file(
     facts = None if like is None else PUBLISHED[like]
     whole = RignoFile(path, facts)
     if train + valid + test > len(whole):
-        raise ValueError(expected(f"at most {len(whole)} samples in all", list(samples), "fewer of them"))
+        raise ValueError(expected(f"at most {len(whole)} samples in all", list(samples), "fewer samples"))
     frames = range(0, len(whole.times) if last is None else last + 1, stride)
     places = {
         "train": range(train),

@@ -1,9 +1,9 @@
-"""The two layouts of RIGNO's files, each read by the same four questions.
+"""The two layouts of RIGNO's files, behind one interface.
 
     points   u (samples, T, N, V),  x (1 or samples, 1, N, d),  and maybe c (samples, 1 or T, N, C)
     grid     velocity, data or solution (samples, T, V, H, W),  and maybe c or source (samples, H, W)
 
-One variable on a grid has no axis V, and where there is no time either, there is no axis T.
+A single variable on a grid has no axis V, and time-independent data have no axis T.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ GRID_NAMES = ("velocity", "data", "solution")
 
 
 class Layout(ABC):
-    """Where things are in a file. ``file`` is the open one; nothing more is read of it than what is returned.
+    """Base class: reads arrays from an open file; only the returned part is loaded.
 
     Attributes:
-        samples: how many there are.
-        frames: how many of each.
+        samples: number of samples.
+        frames: number of frames of each.
         fixed: whether all samples are on the same points.
     """
 
@@ -41,26 +41,26 @@ class Layout(ABC):
 
     @abstractmethod
     def coefficients(self, file: Any, sample: int, place: int) -> Tensor | None:
-        """What is known of a sample besides, ``(N, C)``."""
+        """The coefficients of a sample, ``(N, C)``; None if there are none."""
 
     @abstractmethod
     def points(self, file: Any, sample: int) -> Tensor:
-        """Where a sample lives, ``(N, d)``."""
+        """The points of a sample, ``(N, d)``."""
 
 
 def layout_of(file: Any, facts: Facts, name: str) -> Layout:
-    """The layout that a file has, by the arrays that are in it."""
+    """The layout of a file, recognised by the names of its arrays."""
     if "u" in file and "x" in file:
         return PointLayout(file, facts, name)
     for grid in GRID_NAMES:
         if grid in file:
             return GridLayout(file, grid, facts, name)
     wanted = f"u and x, or one of {', '.join(GRID_NAMES)}, in {name}"
-    raise ValueError(expected(wanted, sorted(file), "another file"))
+    raise ValueError(expected(wanted, sorted(file), "a file published with RIGNO"))
 
 
 class PointLayout(Layout):
-    """Fields on points, which all samples share or not."""
+    """Fields on points, shared by all samples or one set per sample."""
 
     def __init__(self, file: Any, facts: Facts, name: str) -> None:
         u, x = array(file, "u").shape, array(file, "x").shape
@@ -79,7 +79,7 @@ class PointLayout(Layout):
             c = array(file, "c").shape
             if len(c) != 4 or c[0] != self.samples or c[1] not in (1, self.frames) or c[2] != count:
                 wanted = f"c ({self.samples}, 1 or {self.frames}, {count}, C) in {name}"
-                raise ValueError(expected(wanted, c, "a file without c"))
+                raise ValueError(expected(wanted, c, "removing c from the file"))
 
     def fields(self, file: Any, sample: int, places: slice) -> Tensor:
         return _tensor(file["u"], (sample, places, slice(None), slice(self.variables)))
@@ -95,7 +95,7 @@ class PointLayout(Layout):
 
 
 class GridLayout(Layout):
-    """Fields on a grid, which is read row by row: x runs along the last axis, y along the one before."""
+    """Fields on a grid, flattened row by row: x runs along the last axis, y along the one before."""
 
     fixed = True
 
@@ -114,7 +114,7 @@ class GridLayout(Layout):
         self.known = next((known for known in ("c", "source") if known in file), None)
         if self.known and array(file, self.known).shape != (shape[0], *shape[-2:]):
             wanted = f"{self.known} {(shape[0], *shape[-2:])} in {name}"
-            raise ValueError(expected(wanted, file[self.known].shape, "a file without it"))
+            raise ValueError(expected(wanted, file[self.known].shape, f"removing {self.known}"))
 
     def fields(self, file: Any, sample: int, places: slice) -> Tensor:
         place = [sample, *[places] * self.in_time, *[slice(self.variables)] * self.many]
@@ -125,7 +125,7 @@ class GridLayout(Layout):
         return None if self.known is None else _tensor(file[self.known], sample).reshape(-1, 1)
 
     def points(self, file: Any, sample: int) -> Tensor:
-        # A side that closes on itself has its last point one step before its first.
+        # On a periodic side the last point lies one step before the end.
         x, y = (
             np.linspace(low, high, count, endpoint=not self.facts.periodic)
             for low, high, count in zip(

@@ -1,9 +1,9 @@
-"""SuperBench: fields of the weather and their coarse images, for super-resolution.
+"""SuperBench (https://arxiv.org/abs/2306.14070): weather fields at two resolutions, for super-resolution.
 
     FOLDER/{train,valid_1,valid_2,test_1,test_2}/*.h5      array "fields", (N, C, H, W), a year each
 
-Sets that end in 1 lie between the years of training, those that end in 2 after them. What is known of ERA5
-stands below; for other sets of the same layout, constants are given.
+Folders ending in 1 hold years between the training years, those ending in 2 later years. The constants below
+are those of ERA5; for other data sets of this layout, pass ``mean``, ``std`` and ``fields``.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ LOW = ("bicubic", "uniform", "noisy_uniform")
 
 
 def coarse(field: Tensor, factor: int, low: str = "bicubic") -> Tensor:
-    """Every so many points of a field: smoothed before, or as they are.
+    """Coarsen a field by a factor.
 
     Args:
         field: ``(C, H, W)``.
-        factor: how many times fewer points a side.
-        low: ``bicubic`` with smoothing, or ``uniform``, every so many points.
+        factor: how many times fewer points per side.
+        low: ``bicubic`` with antialiasing, or ``uniform``, every ``factor``-th point.
 
     Example:
         >>> coarse(torch.arange(6.0).expand(1, 6, 6), 3, "uniform").tolist()
@@ -50,7 +50,7 @@ def coarse(field: Tensor, factor: int, low: str = "bicubic") -> Tensor:
 
 
 def fine(field: Tensor, factor: int) -> Tensor:
-    """A coarse field on the fine grid, by bicubic interpolation: the baseline that every network has to beat.
+    """Bicubic interpolation of a coarse field to the fine grid, the baseline of super-resolution.
 
     Shapes:
         - field: ``(C, H, W)``; returns: ``(C, factor * H, factor * W)``
@@ -60,23 +60,23 @@ def fine(field: Tensor, factor: int) -> Tensor:
 
 
 class SuperBench(GridPairs):
-    """From coarse fields, x, to fine ones, y, both scaled.
+    """Pairs of coarse fields x and fine fields y, both normalised.
 
-    Rows and columns at the end that the factor does not divide are left out: of ERA5's 721 rows the last, at
-    the south pole. Only the patch that is asked for is read.
+    Rows and columns that exceed a multiple of the factor are cut off at the end: of ERA5's 721 rows the last,
+    at the south pole. Only the requested patch is read.
 
     Args:
-        folder: of the data set.
-        parts: the folders in it that belong together, such as ``("valid_1", "valid_2")``.
+        folder: folder of the data set.
+        parts: names of the subfolders to join, such as ``("valid_1", "valid_2")``.
         factor: how many times coarser x is.
         low: ``bicubic``, ``uniform``, or ``noisy_uniform``.
-        noise: with ``noisy_uniform``, in units of each field's deviation.
-        view: which patches of the fields; by default the whole ones.
-        upsample: whether x is brought to the grid of y by bicubic interpolation, so that a correction on that
-            grid can read it. Networks that do this themselves want it as it is.
-        scaling: that of ERA5 by default.
-        fields: the names of the channels; those of ERA5 by default.
-        seed: of the noise.
+        noise: with ``noisy_uniform``, noise level in units of each field's standard deviation.
+        view: which patches of the fields; by default whole fields.
+        upsample: whether x is interpolated (bicubic) to the grid of y, as a correction on that grid requires.
+            Set False for networks that upsample themselves.
+        scaling: normalisation; by default that of ERA5.
+        fields: names of the channels; by default those of ERA5.
+        seed: seed of the noise.
 
     Attributes:
         grid: points along the two axes of a whole field.
@@ -111,13 +111,13 @@ class SuperBench(GridPairs):
         self._first = [0, *accumulate(count for count, _ in shapes)]
         if len({grid for _, grid in shapes}) > 1:
             found = sorted({grid for _, grid in shapes})
-            raise ValueError(expected("fields on one grid", found, "a folder for each data set"))
+            raise ValueError(expected("fields on one grid", found, "one folder per data set"))
         height, width = shapes[0][1]
         self.grid = (height - height % factor, width - width % factor)
         patch = self.view.shape(self.grid)
         if any(n % factor for n in patch):
             raise ValueError(expected(f"patches that {factor} divides", patch, f"size={8 * factor}"))
-        # Around the globe a field closes on itself, a part of it does not.
+        # A global field is periodic in longitude, a patch is not.
         self.padding = ("replicate", "circular" if self.view == Whole() else "replicate")
 
     def __len__(self) -> int:
@@ -165,22 +165,22 @@ def superbench(
     fields: Sequence[str] = ERA5_FIELDS,
     seed: int = 0,
 ) -> dict[str, SuperBench]:
-    """Weather from coarse fields, trained on crops, tested on whole fields.
+    """Super-resolution of weather fields: training on crops, test on whole fields.
 
     Args:
-        folder: with train, valid_1, valid_2, test_1 and test_2.
+        folder: the folder with train, valid_1, valid_2, test_1 and test_2.
         factor: how many times coarser x is.
         low: bicubic, uniform or noisy_uniform.
-        noise: with noisy_uniform, in units of each field's deviation.
-        crop: points a side of what is trained on.
-        crops: so many of every field.
-        test: the folder that is tested on; test_1 lies between the years of training, test_2 after them.
-        tiles: whether the test is on squares of the size of the crops too, which cover the fields.
-        upsample: whether x is brought to the grid of y.
-        mean: of each field; ERA5's by default.
-        std: of each field.
-        fields: their names.
-        seed: of crops and noise.
+        noise: with noisy_uniform, noise level in units of each field's standard deviation.
+        crop: points per side of a training crop.
+        crops: crops per field.
+        test: the test folder; test_1 holds years between the training years, test_2 later years.
+        tiles: whether to test on adjacent squares of the size of the crops instead of whole fields.
+        upsample: whether x is interpolated to the grid of y.
+        mean: mean of each field; by default that of ERA5.
+        std: standard deviation of each field; by default that of ERA5.
+        fields: names of the fields.
+        seed: seed of crops and noise.
     """
     whole("crops", crops), seed_of(seed), whole("factor", factor), real("noise", noise, zero=True)
     scaling = Scaling(tuple(mean), tuple(std))

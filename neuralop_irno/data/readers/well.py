@@ -1,4 +1,4 @@
-"""The Well: sets of simulations in HDF5, read window by window, without the package of that name.
+"""The Well (https://arxiv.org/abs/2412.00568): simulations in HDF5, read without the ``the_well`` package.
 
 FOLDER/stats.yaml                   mean, std, rms of each field
 FOLDER/data/{train,valid,test}/     files in the layout of `neuralop_irno.data.readers.well_file`
@@ -27,19 +27,19 @@ from neuralop_irno.yaml_files import read_yaml
 
 SCALINGS = ("zscore", "rms", "none")
 SMALLEST = 1e-4
-"""A deviation below this is taken for this, as The Well does."""
+"""Lower bound on standard deviations, as in The Well."""
 
 
 class Well(Frames):
-    """The trajectories of one split, those of the first file first.
+    """The trajectories of one split, file by file.
 
     Args:
-        folder: of the data set, with ``data`` in it.
+        folder: folder of the data set, with the subfolder ``data``.
         split: ``train``, ``valid`` or ``test``.
-        scaling: ``zscore`` takes off the mean and divides by the deviation that stand in ``stats.yaml``,
-            ``rms`` divides by the root mean square, ``none`` leaves fields as they are.
-        scalars: whether scalars are known too, as channels of one value: those that do not change, then those
-            that do, at the time of each frame of x. They are not scaled.
+        scaling: ``zscore`` subtracts the mean and divides by the standard deviation in ``stats.yaml``,
+            ``rms`` divides by the root mean square, ``none`` leaves fields unchanged.
+        scalars: whether `known` also returns scalars, as constant channels: first those constant in time,
+            then the others at the time of each frame of x. They are not scaled.
     """
 
     metric = "vrmse"
@@ -61,7 +61,7 @@ class Well(Frames):
                 ours, theirs = getattr(first, what), getattr(file, what)
                 if ours != theirs:
                     wanted = f"{file.path.name} with the {what} of {first.path.name}, {ours}"
-                    raise ValueError(expected(wanted, theirs, "a folder for each data set"))
+                    raise ValueError(expected(wanted, theirs, "one folder per data set"))
         self.fields = first.fields
         self.padding = tuple(_padding(*ends) for ends in first.boundary)
         self.scaling, self._constant_scaling = (
@@ -86,7 +86,7 @@ class Well(Frames):
         return channels if len(channels) else None
 
     def _where(self, trajectory: int) -> tuple[WellFile, int]:
-        """The file of a trajectory, and its number in there."""
+        """The file of a trajectory, and its index in that file."""
         place = bisect_right(self._first, trajectory) - 1
         return self._parts[place], trajectory - self._first[place]
 
@@ -96,7 +96,7 @@ def _padding(low: str, high: str) -> str:
 
 
 def _scaling(path: Path, kind: str, variables: Iterable[Variable]) -> Scaling:
-    """By channel, from the statistics of whole vectors and matrices."""
+    """The scaling of each channel, from the statistics of scalars, vectors and matrices."""
     channels = [component for variable in variables for component in variable.components]
     if kind == "none" or not channels:
         return Scaling.none(len(channels))
@@ -133,16 +133,16 @@ def the_well(
     scaling: str = "zscore",
     scalars: bool = False,
 ) -> dict[str, FrameWindows]:
-    """A set of The Well, from some frames to the next.
+    """A data set of The Well: x holds some frames, y the next ones.
 
     Args:
-        folder: of the data set, with stats.yaml and data.
+        folder: folder of the data set, with stats.yaml and data.
         inputs: frames in x.
         outputs: frames in y.
         stride: frames between the starts of two windows.
-        step: frames of the file from one frame of a window to the next.
+        step: stored frames from one frame of a window to the next.
         scaling: zscore, rms or none.
-        scalars: whether x holds the scalars too, as channels of one value.
+        scalars: whether x also holds the scalars, as constant channels.
     """
     return {
         split: FrameWindows(Well(folder, split, scaling, scalars), inputs, outputs, stride, step)

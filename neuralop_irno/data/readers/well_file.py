@@ -1,4 +1,4 @@
-"""The layout of The Well's files, https://github.com/PolymathicAI/the_well: what is where in one of them.
+"""The layout of The Well's files, https://github.com/PolymathicAI/the_well:
 
     attributes                  dataset_name, n_trajectories, and others that are not needed
     dimensions                  attribute spatial_dims, the names of the axes; arrays time and one each
@@ -6,8 +6,8 @@
     scalars/NAME                [B,] [T]
     t0_fields/NAME              numbers, t1_fields vectors, t2_fields matrices: [B,] [T,] *S [, D [, D]]
 
-Arrays say by attributes along which of these axes they vary; those along which they do not are left out,
-or are of length 1 in space. A field that does not vary in time is a constant one.
+Attributes of an array state along which of these axes it varies; the others are left out, or have length 1
+in space. A field that does not vary in time is called constant.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from neuralop_irno.errors import did_you_mean, expected
 
 ORDERS = ("t0_fields", "t1_fields", "t2_fields")
 PADDING = {"periodic": "circular", "open": "replicate", "wall": "zero"}
-"""What a boundary is to a correction. Where the two ends of an axis differ, it takes ``replicate``."""
+"""Padding mode of each boundary condition. If the two ends of an axis differ, ``replicate`` is used."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,10 @@ class Variable:
     """An array of a file.
 
     Attributes:
-        path: where it is in the file.
-        components: the names of its components; more than one for vectors and matrices.
-        of_sample: whether each trajectory has its own.
-        in_time: whether it changes with time.
+        path: path in the file.
+        components: names of its components; more than one for vectors and matrices.
+        of_sample: whether it differs between trajectories.
+        in_time: whether it varies in time.
         along: for each axis of space, whether it varies along it.
     """
 
@@ -50,26 +50,26 @@ class Variable:
 
     @property
     def name(self) -> str:
-        """As the statistics call it."""
+        """The name in ``stats.yaml``."""
         return self.path.rpartition("/")[2]
 
 
 class WellFile:
-    """One file. Nothing is read but what is asked for, and the file stays open (see `hdf5`).
+    """One file of The Well. It stays open (see `hdf5`), and only requested parts are read.
 
     Args:
-        path: of the file.
+        path: the file.
 
     Attributes:
-        name: of the data set that the file belongs to.
+        name: name of the data set that the file belongs to.
         grid: points along each axis.
-        trajectories: how many there are.
-        frames: how many of each.
-        varying: the fields that change with time, in the order of the channels.
-        constant: those that do not.
-        parameters: the scalars that do not change with time.
-        signals: those that do.
-        boundary: what is at the low and the high end of each axis: periodic, open or wall.
+        trajectories: number of trajectories.
+        frames: number of frames of each.
+        varying: the fields that vary in time, in the order of the channels.
+        constant: the fields that do not.
+        parameters: the scalars that are constant in time.
+        signals: the scalars that vary in time.
+        boundary: boundary conditions at the low and the high end of each axis: periodic, open or wall.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -78,7 +78,7 @@ class WellFile:
         try:
             self._describe(file)
         except (LookupError, AttributeError, TypeError, OSError, RuntimeError) as error:
-            # Attributes that are missing, of another kind, or damaged.
+            # Attributes that are missing, of the wrong type, or damaged.
             problem = str(error).strip("'\"")
             raise ValueError(
                 expected(f"the layout of The Well in {self.path.name}", problem, "docs/data.md")
@@ -99,11 +99,11 @@ class WellFile:
         return torch.cat([none, *(self._field(v, trajectory, range(1))[0] for v in self.constant)])
 
     def parameters_of(self, trajectory: int) -> Tensor:
-        """The scalars that do not change, ``(P,)``."""
+        """The scalars that are constant in time, ``(P,)``."""
         return torch.tensor([float(self._values(v, trajectory, range(1))) for v in self.parameters])
 
     def signals_at(self, trajectory: int, places: range) -> Tensor:
-        """The scalars that change, ``(T, P)``."""
+        """The scalars that vary in time, ``(T, P)``."""
         none = torch.zeros(len(places), 0)
         columns = [torch.from_numpy(self._values(v, trajectory, places))[:, None] for v in self.signals]
         return torch.cat([none, *columns], 1)
@@ -119,8 +119,8 @@ class WellFile:
         fields = [v for order in range(len(ORDERS)) for v in self._fields(file, axes, order)]
         self.varying = tuple(v for v in fields if v.in_time)
         self.constant = tuple(v for v in fields if not v.in_time)
-        # What one field stores bounds the sizes that the attributes name; a field that is constant along an
-        # axis would be repeated as often as they say.
+        # Require a field that varies along every axis: its stored size confirms the sizes in the attributes.
+        # Without it, damaged attributes could make a constant field be repeated without bound.
         if not any(all(v.along) and (v.of_sample or self.trajectories == 1) for v in self.varying):
             wanted = f"a field in {self.path.name} that varies along every axis, with time and trajectory"
             raise ValueError(expected(wanted, [v.name for v in fields], "downloading it again"))
@@ -130,7 +130,7 @@ class WellFile:
         self.boundary = self._boundary(member(file, "boundary_conditions"), axes)
 
     def _times(self, times: Any) -> int:
-        """How many frames there are: one for each time, which have to ascend."""
+        """The number of frames, one for each time; checks that the times ascend."""
         values = numbers(times)
         if values.ndim != 1 or (np.diff(values) <= 0).any():
             got = f"unsorted ones, shape {values.shape}"
@@ -163,7 +163,7 @@ class WellFile:
         return found
 
     def _lead(self, variable: Variable) -> tuple[int, ...]:
-        """The axes of an array before those of space."""
+        """The axes of an array before the spatial ones."""
         return (self.trajectories,) * variable.of_sample + (self.frames,) * variable.in_time
 
     def _scalar(self, file: Any, name: str) -> Variable:
@@ -175,7 +175,7 @@ class WellFile:
         return variable
 
     def _boundary(self, group: Any, axes: list[str]) -> tuple[tuple[str, str], ...]:
-        """Open, unless a condition says otherwise; a wall has to be one all along."""
+        """Boundary conditions of each axis; open by default. An end is a wall only if all of it is."""
         ends = {axis: ["open", "open"] for axis in axes}
         for name in group:
             condition = member(group, name)
@@ -209,10 +209,10 @@ class WellFile:
 
 
 def _words(holder: Any, attribute: str) -> list[str]:
-    """The words in an attribute."""
+    """The strings in an attribute."""
     return [str(word) for word in np.atleast_1d(holder.attrs[attribute])]
 
 
 def _varies(stored: Any) -> tuple[bool, bool]:
-    """Whether an array is of each trajectory, and of each time."""
+    """Whether an array varies between trajectories, and in time."""
     return bool(stored.attrs["sample_varying"]), bool(stored.attrs["time_varying"])

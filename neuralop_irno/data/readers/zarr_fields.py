@@ -21,17 +21,17 @@ from neuralop_irno.registry import DATASETS
 class ZarrFields(Frames):
     """Some trajectories of an array.
 
-    The array may say in its attributes what it is: ``fields``, the names of the channels, and ``padding``,
-    one word an axis. Only the chunks that the frames lie in are read.
+    The array may have the attributes ``fields``, the names of the channels, and ``padding``, the padding mode
+    of each axis. Only the chunks that contain the requested frames are read.
 
     Args:
-        path: of the store.
-        array: its name in there.
-        trajectories: places in the array of those that are seen; all by default.
-        fields: names of the channels, where the array does not say.
-        padding: one word an axis, where the array does not say.
-        metric: in which results are told.
-        scaling: from the units of the store; as they are by default.
+        path: the store.
+        array: name of the array in the store.
+        trajectories: indices of the trajectories in the array; by default all.
+        fields: names of the channels; by default those in the array's attributes.
+        padding: padding mode of each axis; by default that in the array's attributes, or ``replicate``.
+        metric: the name of the metric in which results are reported.
+        scaling: from the units of the store; by default none.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class ZarrFields(Frames):
         stored = opened_array(self.path, array)
         if len(stored.shape) < 4:
             wanted = f"{array} (trajectories, T, C, *S) in {Path(path).name}"
-            raise ValueError(expected(wanted, stored.shape, "an axis of channels"))
+            raise ValueError(expected(wanted, stored.shape, "adding an axis of channels"))
         count, frames, channels = stored.shape[:3]
         self.places = range(count) if trajectories is None else trajectories
         if not self.places or min(self.places) < 0 or max(self.places) >= count:
@@ -67,12 +67,12 @@ class ZarrFields(Frames):
 
 
 def _words(name: str, given: Sequence[str] | None, stored: Any, default: Sequence[str]) -> tuple[str, ...]:
-    """One word for each field or axis: as given, as the array says, or by default."""
+    """One string for each field or axis: as given, from the array's attributes, or by default."""
     words = given or stored.attrs.get(name) or default
     listed = isinstance(words, (list, tuple)) and all(isinstance(word, str) for word in words)
     if not listed or len(words) != len(default):
         got = list(words) if listed else repr(words)
-        raise ValueError(expected(f"{len(default)} words for {name}", got, f"{name}=[...]"))
+        raise ValueError(expected(f"{len(default)} strings for {name}", got, f"{name}=[...]"))
     return tuple(words)
 
 
@@ -90,27 +90,27 @@ def zarr_fields(
     padding: Sequence[str] | None = None,
     metric: str = "vrmse",
 ) -> dict[str, FrameWindows]:
-    """Trajectories from a Zarr store, from some frames to the next.
+    """Trajectories from a Zarr store: x holds some frames, y the next ones.
 
     Args:
-        path: of the store.
-        trajectories: so many for training, validation and test, the first, the next, and the last ones.
-        array: its name, with axes (trajectories, T, C, *S).
+        path: the store.
+        trajectories: numbers for training (the first), validation (the next) and test (the last ones).
+        array: name of the array, with axes (trajectories, T, C, *S).
         inputs: frames in x.
         outputs: frames in y.
         stride: frames between the starts of two windows.
-        step: frames of the file from one frame of a window to the next.
-        mean: of each field, to be taken off.
-        std: of each field, to divide by.
-        padding: how the grid goes on beyond each axis; what the array says, by default.
-        metric: in which results are told.
+        step: stored frames from one frame of a window to the next.
+        mean: mean of each field, which is subtracted; by default 0.
+        std: standard deviation of each field, by which it is divided; by default 1.
+        padding: padding mode of each axis; by default that in the array's attributes.
+        metric: the name of the metric in which results are reported.
     """
     whole = ZarrFields(path, array)
     train, valid, test = three("trajectories", trajectories, (64, 8, 16))
     count = len(whole.lengths)
     if train + valid + test > count:
         raise ValueError(
-            expected(f"at most {count} trajectories in all", list(trajectories), "fewer of them")
+            expected(f"at most {count} trajectories in all", list(trajectories), "fewer trajectories")
         )
     channels = len(whole.fields)
     scaling = Scaling(tuple(mean or [0.0] * channels), tuple(std or [1.0] * channels))

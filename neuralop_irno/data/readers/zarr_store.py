@@ -1,6 +1,6 @@
-"""Arrays in Zarr stores, opened once in each process: every chunk of them is there.
+"""Arrays in Zarr stores, opened once per process and checked for missing chunks.
 
-Zarr reads a chunk whose file is missing as its fill value, mostly zeros, and allows any shape without a file.
+Zarr reads a missing chunk as its fill value, mostly zeros, without an error.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from neuralop_irno.data.readers.hdf5 import LARGEST_CHUNK
 from neuralop_irno.errors import did_you_mean, expected
 
 EMPTY = 2**64 - 1
-"""Offset and size, in the index of a shard, of a chunk that was not written."""
+"""Offset and size of an unwritten chunk in the index of a shard."""
 
 
 def opened_array(path: str, name: str) -> Any:
@@ -27,7 +27,7 @@ def opened_array(path: str, name: str) -> Any:
 
     Raises:
         FileNotFoundError: nothing is at the path.
-        ValueError: it is no store, has no such array, or not all chunks of the array.
+        ValueError: it is not a store, or the array or some of its chunks are missing.
     """
     return _opened(path, name, os.getpid())
 
@@ -42,7 +42,7 @@ def read_part(path: str, name: str, place: Any) -> Any:
     try:
         with np.errstate(over="ignore"):
             values = np.asarray(stored[place], dtype=np.float32)
-    except Exception as error:  # on damaged chunks the decoders of zarr fail as they may
+    except Exception as error:  # zarr's decoders raise various types on damaged chunks
         raise _damaged(Path(path), error) from error
     return finite(values, f"{name}{spelled(place)} in {Path(path).name}")
 
@@ -62,20 +62,24 @@ def _opened(path: str, name: str, process: int) -> Any:
         ) from error
     source = Path(path)
     if not source.exists():
-        raise FileNotFoundError(expected("a Zarr store", f"nothing at {source}", "another path"))
+        raise FileNotFoundError(
+            expected("a Zarr store", f"nothing at {source}", "the path of a .zarr folder")
+        )
     if not source.is_dir():
         raise ValueError(expected("a Zarr store as a folder", f"the file {source.name}", "unpacking it"))
     try:
         group = zarr.open_group(path, mode="r")
         names = sorted(group.array_keys())
         stored: Any = group[name] if name in names else None
-    except Exception as error:  # on damaged metadata zarr fails as it may
+    except Exception as error:  # zarr raises various types on damaged metadata
         raise _damaged(source, error) from error
     if stored is None:
         raise ValueError(expected(f"an array of {source.name}", repr(name), did_you_mean(name, names)))
     if stored.dtype.kind not in "biuf":
         wanted = f"{name} of {source.name} as numbers"
-        raise ValueError(expected(wanted, f"entries of the kind {stored.dtype}", "another array"))
+        raise ValueError(
+            expected(wanted, f"entries of the kind {stored.dtype}", "the name of a numeric array")
+        )
     _check_chunks(stored, source / name)
     return stored
 
@@ -89,7 +93,7 @@ def _check_chunks(stored: Any, folder: Path) -> None:
     counts = [-(-n // size) for n, size in zip(stored.shape, block, strict=True)]
     there = {file.relative_to(folder).as_posix() for file in files_of(str(folder))}
     missing = prod(counts) - len(there)
-    if missing <= 0:  # so that the keys of an array of any size are not listed
+    if missing <= 0:  # list the keys only now: a damaged shape could claim any number of chunks
         keys = {stored.metadata.encode_chunk_key(place) for place in product(*map(range, counts))}
         missing = len(keys - there)
         if not missing and stored.shards:
@@ -101,7 +105,7 @@ def _check_chunks(stored: Any, folder: Path) -> None:
 
 
 def _empty_in_shard(path: Path, chunks: int) -> int:
-    """Chunks of a shard that were not written, by the index at its end: 16 bytes each, and a checksum."""
+    """Count the unwritten chunks of a shard, by the index at its end (16 bytes each, and a checksum)."""
     with path.open("rb") as file:
         file.seek(max(path.stat().st_size - 16 * chunks - 4, 0))
         index = np.frombuffer(file.read(16 * chunks), dtype="<u8")
@@ -110,4 +114,6 @@ def _empty_in_shard(path: Path, chunks: int) -> int:
 
 def _damaged(source: Path, error: Exception) -> ValueError:
     problem = " ".join(str(error).split()) or type(error).__name__
-    return ValueError(expected(f"a Zarr group in {source.name}", problem, "zarr.open_group, or another copy"))
+    return ValueError(
+        expected(f"a Zarr group in {source.name}", problem, "zarr.open_group(path), or copying it again")
+    )

@@ -1,4 +1,4 @@
-"""Solvers that generate data sets. Importing it registers them by name."""
+"""Solvers that generate data sets. Importing this subpackage registers them by name."""
 
 from neuralop_irno.data.solvers import ce_gauss as ce_gauss
 from neuralop_irno.data.solvers import citations as citations

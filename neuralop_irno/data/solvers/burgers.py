@@ -11,16 +11,16 @@ from neuralop_irno.data.solvers.pseudo_spectral import PeriodicGrid
 
 
 class Burgers(PeriodicFlow):
-    r"""Steepening waves on :math:`[0, 2\pi)^d`:
+    r"""The viscous Burgers equation on :math:`[0, 2\pi)^d`:
 
     .. math:: u_t + \tfrac12 \sum_i \partial_i u^2 = \nu \Delta u
 
     Args:
-        resolution: points a side.
+        resolution: points per side.
         dim: 1, 2 or 3.
         viscosity: nu.
         dt: the time step.
-        device: where to compute.
+        device: torch device.
 
     Example:
         >>> Burgers(resolution=32, dim=1).run(samples=2, frames=3, frame=0.1, seed=0).shape
@@ -42,6 +42,6 @@ class Burgers(PeriodicFlow):
         self._slope = 1j * torch.stack(self.grid.wavenumbers).sum(0)
 
     def nonlinear(self, modes: Tensor) -> Tensor:
-        r"""The modes of :math:`-\frac12 \sum_i \partial_i u^2`, free of aliasing."""
+        r"""The modes of :math:`-\frac12 \sum_i \partial_i u^2`, dealiased."""
         square = self.grid.transform(self.grid.values(modes).square())
         return -0.5 * self._slope * square * self.grid.kept

@@ -1,14 +1,12 @@
-r"""Compressible flow from vortices: after the set CE-Gauss, of which it is a small and open relative.
+r"""Compressible flow from vortices: a small, openly generated variant of the data set CE-Gauss of RIGNO.
 
-What is public of that set, and is the same here: the compressible Euler equations on the periodic unit
-square, from a vorticity that is a sum of Gaussians; 21 frames at equal distances from time 0 to 1; density,
-velocity and pressure (its files hold the energy too), on 128 x 128 points, or on scattered points that all
-samples share. The mean pressure that is published with it is 2.513; here it rises from 2.5 to 2.501, as
-motion becomes heat.
+As published: the compressible Euler equations on the periodic unit square, from a vorticity that is a sum of
+Gaussians; 21 equidistant frames from time 0 to 1; density, velocity and pressure (the published files also
+hold the energy), on 128 x 128 points, or on scattered points shared by all samples. The published mean
+pressure is 2.513; here it rises from 2.5 to 2.501, as kinetic energy becomes heat.
 
-What we found no code or table for, and is our reading: density 0.1 and pressure 2.5 everywhere at first; 100
-bumps, anywhere, of widths from 0.01 to 0.1 and strengths from -1 to 1; scattered points that are cells of
-the grid.
+Not published, our choice: initial density 0.1 and pressure 2.5 everywhere; 100 bumps at random positions, of
+widths from 0.01 to 0.1 and strengths from -1 to 1; scattered points that are cells of the grid.
 """
 
 from __future__ import annotations
@@ -32,7 +30,7 @@ from neuralop_irno.errors import expected
 from neuralop_irno.registry import DATASETS
 
 FORMAT = 1
-"""Raised when the same options would give other flows: files of before are not found."""
+"""Increment when the same options give other flows, so that older files are no longer found."""
 
 BUMPS = 100
 WIDTHS = (0.01, 0.1)
@@ -47,11 +45,11 @@ def gaussian_vorticity(
     bumps: int = BUMPS,
     widths: Sequence[float] = WIDTHS,
 ) -> Tensor:
-    r"""Sums of Gaussian bumps on the periodic unit square, at the middles of its cells:
+    r"""Sums of Gaussian bumps on the periodic unit square, at the centres of its cells:
 
     .. math:: w(x) = \sum_i \frac{a_i}{s_i} \exp\left(-\frac{|x - c_i|^2}{2 s_i^2}\right)
 
-    Divided by the width, so that small vortices turn as fast as large ones.
+    Dividing by the width gives small vortices the same speed as large ones.
 
     Shapes:
         - returns: ``(samples, resolution, resolution)``
@@ -69,7 +67,7 @@ def gaussian_vorticity(
 
 
 def velocity_of(vorticity: Tensor) -> Tensor:
-    r"""The flow without sources that turns as it is told (Biot and Savart's law, mode by mode):
+    r"""The divergence-free velocity with a given vorticity (Biot-Savart law in Fourier space):
 
     .. math:: v = (\partial_y \psi, -\partial_x \psi), \qquad -\Delta \psi = w - \bar w
 
@@ -78,7 +76,7 @@ def velocity_of(vorticity: Tensor) -> Tensor:
     """
     grid = PeriodicGrid(vorticity.shape[-1], dim=2, length=1.0, device=vorticity.device)
     kx, ky = grid.wavenumbers
-    # On a torus what turns one way in one place turns the other way in others: the mean has no flow.
+    # On a torus the mean vorticity is zero for any flow, so the zero mode is dropped.
     streamfunction = grid.transform(vorticity) / grid.squared.where(grid.squared > 0, torch.inf)
     return grid.values(torch.stack([1j * ky * streamfunction, -1j * kx * streamfunction], 1))
 
@@ -91,7 +89,7 @@ def vortices(
     widths: Sequence[float] = WIDTHS,
     density: float = DENSITY,
 ) -> Tensor:
-    """Gases that start to turn: density, velocity and pressure, ``(samples, 4, n, n)``."""
+    """Initial gases with vortices: density, velocity and pressure, ``(samples, 4, n, n)``."""
     generator = torch.Generator().manual_seed(seed)
     velocity = velocity_of(gaussian_vorticity(samples, resolution, generator, bumps, widths))
     still = torch.full((samples, 1, resolution, resolution), density)
@@ -113,24 +111,24 @@ def ce_gauss(
     folder: str | None = None,
     device: str = "cpu",
 ) -> dict[str, FramePairs]:
-    """Compressible flow from vortices, on scattered points: from one frame to a later one.
+    """Compressible flow from vortices on scattered points: pairs of an earlier and a later frame.
 
-    x and y hold density, velocity and pressure, in physical units. A split is a set of pairs; its
-    ``trajectories`` hold the whole, ``trajectories.u`` as ``(S, T, N, 4)``.
+    x and y hold density, velocity and pressure, in physical units. Each split has the full trajectories as
+    ``trajectories.u``, ``(S, T, N, 4)``.
 
     Args:
-        samples: flows for training, validation and test.
-        points: cells that are kept, the same random ones in every flow and split.
-        resolution: cells a side that the solver works on.
-        frames: snapshots of each flow, at equal distances, the first at time 0.
-        time: of the last frame.
+        samples: numbers of flows for training, validation and test.
+        points: number of random cells kept, the same in every flow and split.
+        resolution: cells per side of the solver.
+        frames: equidistant snapshots of each flow, the first at time 0.
+        time: time of the last frame.
         leads: frames between x and y.
-        bumps: Gaussians in the vorticity of each flow.
-        widths: of the narrowest and the widest.
-        density: at first; the denser the gas, the slower its sound.
-        seed: of the flows.
-        folder: where flows are kept between processes; nowhere by default.
-        device: where the solver runs.
+        bumps: number of Gaussians in the vorticity of each flow.
+        widths: the smallest and the largest width.
+        density: initial density; the denser the gas, the slower its sound.
+        seed: seed of the flows.
+        folder: where flows are kept between processes; by default they are not kept.
+        device: device of the solver.
     """
     counts = three("samples", samples, (64, 8, 16))
     whole("frames", frames, 2), whole("bumps", bumps), whole("resolution", resolution, 2, 2**13)
@@ -139,7 +137,7 @@ def ce_gauss(
         raise ValueError(expected("two widths, the narrowest first", list(widths), "widths: [0.01, 0.1]"))
     cells = sum(counts) * float(resolution) ** 2
     numbers = max(sum(counts) * frames * points * 4, cells, sum(counts) * bumps)
-    # The sound crosses about six squares in a unit of time.
+    # Sound crosses the unit square about six times per unit of time, which determines the number of steps.
     fits(numbers, cells * resolution * 16 * real("time", time, zero=True))
     if not 4 <= points <= resolution**2:
         raise ValueError(expected(f"4 to {resolution**2} points of the grid", points, "points=512"))
@@ -159,7 +157,7 @@ def ce_gauss(
 
 
 def _kept_or_solved(options: Mapping[str, Any], kept: Tensor, folder: str | None, device: str) -> Tensor:
-    """The flows that the options describe, ``(S, T, N, 4)``: from the folder, or solved and put there."""
+    """The flows of the options, ``(S, T, N, 4)``: loaded from the folder, or solved and stored there."""
     words = json.dumps([FORMAT, options], sort_keys=True)
     digest = hashlib.sha256(words.encode()).hexdigest()
     path = None if folder is None else Path(folder) / f"ce_gauss-{digest[:16]}{checkpoint.SUFFIX}"
@@ -175,7 +173,7 @@ def _kept_or_solved(options: Mapping[str, Any], kept: Tensor, folder: str | None
         options["widths"],
         options["density"],
     ).to(device)
-    # A few at a time: only the kept points of a flow need memory.
+    # Solve a few flows at a time and keep only the selected points, to save memory.
     parts = [euler_trajectories(few, options["times"]).flatten(3)[..., kept] for few in start.split(16)]
     u = torch.cat(parts).transpose(2, 3).contiguous().cpu()
     if path is not None:

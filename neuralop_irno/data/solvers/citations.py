@@ -1,4 +1,4 @@
-"""A graph of papers that cite each other, with the statistics of Cora or CiteSeer, drawn from a seed."""
+"""Random citation graphs with the statistics of Cora or CiteSeer."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ Real = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class GraphStatistics:
-    """What a graph of papers has in common with a real one.
+    """Statistics of a citation graph.
 
     Attributes:
-        papers: of each class.
-        citations: pairs of papers, counted once.
-        words: in the dictionary.
-        length: words of a paper, on average.
-        homophily: the share of citations within a class.
-        topic: the share of a paper's words that are drawn from those of its class, the others from those of
-            all papers.
+        papers: number of papers of each class.
+        citations: number of citing pairs, each counted once.
+        words: number of words in the dictionary.
+        length: mean number of words per paper.
+        homophily: fraction of citations within a class.
+        topic: fraction of a paper's words drawn from the distribution of its class; the others are drawn from
+            that of all papers.
     """
 
     papers: tuple[int, ...]
@@ -40,7 +40,7 @@ class GraphStatistics:
     topic: float
 
     def scaled(self, scale: float) -> GraphStatistics:
-        """The same in small: fewer papers, citations and words, each paper as it was."""
+        """A smaller graph: fewer papers, citations and words, with the same number of words per paper."""
         papers = tuple(max(1, round(scale * count)) for count in self.papers)
         citations, words = round(scale * self.citations), round(scale * self.words)
         return GraphStatistics(papers, citations, words, self.length, self.homophily, self.topic)
@@ -50,30 +50,30 @@ LIKE = {
     "cora": GraphStatistics((351, 217, 418, 818, 426, 298, 180), 5278, 1433, 18.2, 0.81, 0.4),
     "citeseer": GraphStatistics((264, 590, 668, 701, 596, 508), 4552, 3703, 32.1, 0.74, 0.3),
 }
-"""Counts are those of the real graphs; topic is such that a network without edges errs as often as there."""
+"""Counts of the real graphs; topic is fitted so that a network without edges has the same error rate."""
 
 TAIL = 2.5
-"""The exponent of how often papers are cited: the density falls like w^-TAIL."""
+"""Exponent of the citation weights w: their density falls like w^-TAIL."""
 
 ZIPF = 0.8
-"""The exponent of how often words are used: the r-th most frequent one like r^-ZIPF."""
+"""Exponent of the word frequencies: that of the r-th most frequent word is proportional to r^-ZIPF."""
 
 
 def citation_graph(
     like: str = "cora", scale: float = 1.0, noise: float = 0.0, labels: int = 20, seed: int = 0
 ) -> Any:
-    """The graph itself, as PyTorch Geometric keeps such graphs: x, y, edge_index and three masks.
+    """A citation graph as a PyTorch Geometric graph with x, y, edge_index and three masks.
 
-    A degree-corrected stochastic block model. Every paper cites one at least; who cites, and who is cited, is
-    drawn by weights with a heavy tail; whether both are of one class, by the homophily. Words are frequent
-    or rare as in any text, and which of them are frequent differs from class to class.
+    The model is a degree-corrected stochastic block model. Every paper has at least one citation; citing and
+    cited papers are drawn by heavy-tailed weights, and within one class with probability ``homophily``. Word
+    frequencies follow Zipf's law, with an order of the words that differs between classes.
 
     Args:
         like: ``cora`` or ``citeseer``.
-        scale: of papers, citations, words, and the sizes of validation and test, 500 and 1,000.
-        noise: the share of the features that is raised by one; see `drop_in_noise`.
-        labels: of each class, for training.
-        seed: of everything but the noise.
+        scale: factor on papers, citations, words, and the sizes of validation and test, 500 and 1,000.
+        noise: the fraction of feature entries raised by one; see `drop_in_noise`.
+        labels: training nodes per class.
+        seed: seed of everything except the noise.
     """
     if like not in LIKE:
         raise ValueError(expected("citations like a known graph", repr(like), did_you_mean(like, LIKE)))
@@ -102,26 +102,26 @@ def citation_graph(
 def citations(
     like: str = "cora", scale: float = 1.0, noise: float = 0.0, labels: int = 20, seed: int = 0
 ) -> dict[str, NodeClasses]:
-    """What papers are about, from their words and who cites whom; see `citation_graph`.
+    """Classify papers by their words and citations; see `citation_graph`.
 
-    Each of the three data sets is the whole graph. y holds a row for each paper: 1 at its class, and nan
-    where the paper belongs to another split.
+    Each of the three data sets is the whole graph. y holds one row per paper: one-hot, and nan for papers of
+    another split.
 
     Args:
         like: ``cora`` or ``citeseer``.
-        scale: of papers, citations, words, and the sizes of validation and test, 500 and 1,000.
-        noise: the share of the features that is raised by one; see `drop_in_noise`.
-        labels: of each class, for training.
-        seed: of everything but the noise.
+        scale: factor on papers, citations, words, and the sizes of validation and test, 500 and 1,000.
+        noise: the fraction of feature entries raised by one; see `drop_in_noise`.
+        labels: training nodes per class.
+        seed: seed of everything except the noise.
     """
     return by_mask(citation_graph(like, scale, noise, labels, seed))
 
 
 def _citations(y: Whole, statistics: GraphStatistics, rng: np.random.Generator) -> Whole:
-    """Pairs of papers, each once, the smaller number first, ``(citations, 2)``."""
+    """Pairs of papers, each once, the smaller index first, ``(citations, 2)``."""
     papers = len(y)
     if statistics.citations < papers:
-        raise ValueError(expected(f"a citation for each of {papers}", statistics.citations, "more of them"))
+        raise ValueError(expected(f"a citation for each of {papers}", statistics.citations, "a larger scale"))
     weights = rng.pareto(TAIL - 1, papers) + 1
     found = np.empty((0, 2), dtype=np.int64)
     while len(found) < statistics.citations:
@@ -139,7 +139,7 @@ def _citations(y: Whole, statistics: GraphStatistics, rng: np.random.Generator) 
 def _drawn(
     citing: Whole, within: NDArray[np.bool_], y: Whole, weights: Real, rng: np.random.Generator
 ) -> Whole:
-    """For each citing paper another one, of its own class or of any other, by their weights."""
+    """Draw a cited paper for each citing one, within or outside its class, by the weights."""
     cited = np.empty_like(citing)
     for own in np.unique(y):
         for inside in (True, False):
@@ -150,7 +150,7 @@ def _drawn(
 
 
 def _words(y: Whole, statistics: GraphStatistics, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Which paper holds which word, ``(papers, words)``."""
+    """Whether each paper contains each word, ``(papers, words)``."""
     usual = np.arange(1, statistics.words + 1, dtype=np.float64) ** -ZIPF
     usual /= usual.sum()
     lengths = rng.poisson(statistics.length, len(y)).clip(1)
@@ -165,7 +165,7 @@ def _words(y: Whole, statistics: GraphStatistics, rng: np.random.Generator) -> N
 def _masks(
     y: Whole, labels: int, sizes: tuple[int, int], rng: np.random.Generator
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """So many papers of each class for training, and of the others some for validation and for the test."""
+    """Masks: ``labels`` papers per class for training, ``sizes`` others for validation and test."""
     order = rng.permutation(len(y))
     train = np.concatenate([order[y[order] == own][:labels] for own in np.unique(y)])
     rest = order[~np.isin(order, train)]

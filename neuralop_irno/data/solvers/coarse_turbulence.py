@@ -1,4 +1,4 @@
-"""Super-resolution that needs no download: turbulence, and what a coarse grid shows of it."""
+"""A generated super-resolution data set: turbulence and its coarse means."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ def coarse_turbulence(
     seed: int = 0,
     device: str = "cpu",
 ) -> Splits:
-    """From the means over squares of ``factor`` points a side to the vorticity at every point.
+    """Super-resolution: x holds means over squares of ``factor`` points per side, y the vorticity.
 
-    Both in units of the training set's standard deviation; the flows are those of ``turbulence``.
+    Both are in units of the training set's standard deviation; the flows are those of `turbulence`.
 
     Args:
-        trajectories: flows for training, validation and test.
-        factor: how many times fewer points a side x has.
-        size: points a side of y.
-        resolution: points a side that the solver works on.
+        trajectories: numbers of flows for training, validation and test.
+        factor: how many times fewer points per side x has.
+        size: points per side of y.
+        resolution: points per side of the solver.
         viscosity: the smaller, the finer the scales.
         frames: snapshots of each flow.
-        frame: the time between them.
-        stride: frames from one that is taken to the next.
-        seed: of the flows.
-        device: where the solver runs.
+        frame: the time between snapshots.
+        stride: use every ``stride``-th frame.
+        seed: seed of the flows.
+        device: device of the solver.
     """
     if factor < 1 or size % factor:
         raise ValueError(expected(f"a factor that divides {size} points", factor, "factor=4"))

@@ -3,8 +3,8 @@ r"""The compressible Euler equations of an ideal gas on the periodic unit square
 .. math:: \partial_t (\rho, \rho v, E) + \nabla \cdot (\rho v, \rho v \otimes v + p, (E + p) v) = 0,
           \qquad E = \frac{p}{\gamma - 1} + \tfrac12 \rho |v|^2
 
-A field holds cell means, ``(B, 4, n_x, n_y)``: a *gas* is density, velocity and pressure, a *state* is what
-is conserved, density, momentum and energy.
+A field holds cell means, ``(B, 4, n_x, n_y)``: a *gas* is density, velocity and pressure, a *state* the
+conserved variables density, momentum and energy.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ COURANT = 0.8
 """How many cells the fastest wave crosses in a time step; the scheme is stable up to 1."""
 
 CELLS_AT_ONCE = 2**16
-"""So many fit in a processor's cache, with all that is computed of them."""
+"""Cells processed together, so that all intermediate results fit in the CPU cache."""
 
 
 def state_of(gas: Tensor) -> Tensor:
-    """Density, momentum and energy.
+    """Conserved variables of a gas: density, momentum and energy.
 
     Example:
         >>> state_of(torch.tensor([2.0, 3.0, 0.0, 0.4]).reshape(1, 4, 1, 1)).flatten().tolist()
@@ -48,15 +48,15 @@ def gas_of(state: Tensor) -> Tensor:
 
 @torch.no_grad()
 def euler_trajectories(start: Tensor, times: Sequence[float]) -> Tensor:
-    """Snapshots of gases from given starts.
+    """Solve the Euler equations and return snapshots.
 
     Second order in space, by limited linear reconstruction and HLLC fluxes, and in time, by Heun's method.
-    Every sample takes time steps of its own, so that it does not depend on its batch-mates. The precision
-    is that of the start.
+    Every sample has its own time step, so that it does not depend on the rest of the batch. Computed in the
+    precision of ``start``.
 
     Args:
         start: the gas at time 0.
-        times: of the snapshots, ascending; 0 gives the start.
+        times: times of the snapshots, ascending; 0 gives the start.
 
     Shapes:
         - start: ``(B, 4, n_x, n_y)``
@@ -71,7 +71,9 @@ def euler_trajectories(start: Tensor, times: Sequence[float]) -> Tensor:
     if start.dim() != 4 or start.shape[1] != 4 or min(start.shape[2:]) < 2:
         raise ValueError(expected("a gas of shape (B, 4, n_x, n_y)", tuple(start.shape), "start[None]"))
     if not (start[:, [0, 3]] > 0).all():
-        raise ValueError(expected("density and pressure > 0", "a start where they are not", "another start"))
+        raise ValueError(
+            expected("density and pressure > 0", "values <= 0 or nan", "a start with positive values")
+        )
     gaps = torch.diff(torch.tensor([0.0, *times], dtype=torch.float64)).tolist()
     if not gaps or min(gaps) < 0:
         raise ValueError(expected("ascending times >= 0", list(times), "times=[0.0, 0.5, 1.0]"))
@@ -91,7 +93,7 @@ def _march(start: Tensor, gaps: Sequence[float]) -> Tensor:
 
 
 def _advance(state: Tensor, time: float) -> Tensor:
-    """The state some time later; a sample that is there takes steps of no length."""
+    """The state some time later; finished samples take steps of length 0."""
     left = state.new_full((len(state), 1, 1, 1), time)
     while (left > 0).any():
         gas = gas_of(state)
@@ -103,7 +105,7 @@ def _advance(state: Tensor, time: float) -> Tensor:
 
 
 def _longest_step(gas: Tensor) -> Tensor:
-    """For each sample the longest stable time step, ``(B, 1, 1, 1)``."""
+    """The longest stable time step of each sample, ``(B, 1, 1, 1)``."""
     density, u, v, pressure = gas.unbind(1)
     sound = (GAMMA * pressure / density).sqrt()
     crossings = (u.abs() + sound) * gas.shape[2] + (v.abs() + sound) * gas.shape[3]
@@ -111,7 +113,7 @@ def _longest_step(gas: Tensor) -> Tensor:
 
 
 def _rate(gas: Tensor) -> Tensor:
-    """The time derivative of the state: what flows into each cell, less what flows out."""
+    """The time derivative of the state: inflow minus outflow of each cell."""
     along_x, along_y = (
         hllc(*_sides_of_faces(gas, axis), axis).diff(dim=axis) * gas.shape[axis] for axis in (2, 3)
     )
@@ -119,17 +121,17 @@ def _rate(gas: Tensor) -> Tensor:
 
 
 def _sides_of_faces(gas: Tensor, axis: int) -> tuple[Tensor, Tensor]:
-    """The gas on both sides of the n + 1 faces along an axis, from linear functions in the cells.
+    """The gas on both sides of the n + 1 faces along an axis, by linear reconstruction.
 
-    Van Leer's slopes, harmonic means of the differences to both neighbours: no value at a face lies outside
-    those of the cells around it, so density and pressure stay positive.
+    Van Leer slopes, harmonic means of the differences to both neighbours: values at faces lie between those
+    of the adjacent cells, so density and pressure stay positive.
     """
     n = gas.shape[axis]
     closed = torch.cat([gas.narrow(axis, n - 2, 2), gas, gas.narrow(axis, 0, 2)], axis)
     change = closed.diff(dim=axis)
     before, after = change.narrow(axis, 0, n + 2), change.narrow(axis, 1, n + 2)
     both = before + after
-    # ab / (a + b) where a and b have one sign, or 0; the tiny number keeps 0 / 0 away.
+    # ab / (a + b) where a and b have the same sign, else 0; the tiny number avoids 0 / 0.
     half_slope = (before * after).clamp_(min=0) * both / (both * both + torch.finfo(gas.dtype).tiny)
     left = closed.narrow(axis, 1, n + 1) + half_slope.narrow(axis, 0, n + 1)
     right = closed.narrow(axis, 2, n + 1) - half_slope.narrow(axis, 1, n + 1)
@@ -137,10 +139,10 @@ def _sides_of_faces(gas: Tensor, axis: int) -> tuple[Tensor, Tensor]:
 
 
 def hllc(left: Tensor, right: Tensor, axis: int) -> Tensor:
-    r"""The flux through a face where two gases meet: HLLC, with Davis's bounds of the wave speeds.
+    r"""The HLLC flux through a face between two gases, with Davis's bounds on the wave speeds.
 
-    Three waves leave the face, :math:`s_L \le s_* \le s_R`, and the middle one parts the gases. On the side K
-    that it leaves to the face,
+    Three waves leave the face, :math:`s_L \le s_* \le s_R`; the middle one is the contact between both gases.
+    K is the side of the contact on which the face lies, and
 
     .. math:: F = F(U_K) + \tilde s_K (U_{*K} - U_K), \qquad
               \tilde s_L = \min(s_L, 0), \quad \tilde s_R = \max(s_R, 0)
@@ -148,7 +150,7 @@ def hllc(left: Tensor, right: Tensor, axis: int) -> Tensor:
     Args:
         left: the gas on the side of the smaller coordinate.
         right: the gas on the other side.
-        axis: 2 where the face is crossed along x, 3 along y.
+        axis: 2 for faces crossed along x, 3 for those crossed along y.
 
     Shapes:
         - left, right, returns: ``(B, 4, ..)``
@@ -169,7 +171,7 @@ def hllc(left: Tensor, right: Tensor, axis: int) -> Tensor:
     inflow_l, inflow_r = rho_l * (slowest - u_l), rho_r * (fastest - u_r)
     contact = (p_r - p_l + inflow_l * u_l - inflow_r * u_r) / (inflow_l - inflow_r)
 
-    # The side K, by weights 1 and 0, which are exact here and several times as fast as `where`.
+    # Select the side K by weights 1 and 0, exact in lerp and several times as fast as `where`.
     is_left = (contact >= 0).to(left.dtype)
     side = torch.lerp(right, left, is_left[:, None])
     rho, u, v, p = (side[:, i] for i in order)

@@ -13,11 +13,11 @@ from neuralop_irno.errors import expected
 
 
 class Elements:
-    """The matrices of piecewise linear functions on a mesh.
+    """Finite element matrices of piecewise linear functions on a mesh.
 
     Args:
-        mesh: the triangles.
-        velocity: a constant wind, for the advection matrix.
+        mesh: the mesh.
+        velocity: a constant velocity, for the advection matrix.
 
     Attributes:
         mass: M, integral of phi_i phi_j, ``(N, N)``.
@@ -29,7 +29,7 @@ class Elements:
         self.mesh = mesh
         corners = mesh.pos[mesh.triangles]
         area = mesh.areas()
-        # The gradient of a corner's hat function: the opposite side, turned by a right angle, over 2 area.
+        # The gradient of a corner's hat function: the opposite side, rotated by 90 degrees, over 2 area.
         side = np.stack([corners[:, (i + 2) % 3] - corners[:, (i + 1) % 3] for i in range(3)], 1)
         gradient = np.stack([-side[..., 1], side[..., 0]], -1) / (2 * area)[:, None, None]
         self.stiffness = self._assemble(np.einsum("tid,tjd,t->tij", gradient, gradient, area))
@@ -58,17 +58,17 @@ def advection_diffusion(
     fixed: bool = True,
     dt: float = 0.01,
 ) -> Array:
-    r"""Crank and Nicolson's method for
+    r"""Solve the advection-diffusion equation by the Crank-Nicolson method:
 
     .. math:: u_t + v \cdot \nabla u = \kappa \Delta u
 
     Args:
-        mesh: where.
+        mesh: the mesh.
         start: u at time 0, ``(N,)``.
-        times: of the snapshots, ascending and positive, ``(T,)``.
+        times: times of the snapshots, ascending and positive, ``(T,)``.
         diffusivity: kappa.
-        velocity: v, the same everywhere.
-        fixed: u = 0 on the boundary; otherwise nothing diffuses through it.
+        velocity: v, constant in space.
+        fixed: whether u = 0 on the boundary; otherwise the diffusive flux through it is 0.
         dt: the longest time step.
 
     Shapes:
@@ -91,16 +91,16 @@ def advection_diffusion(
 
 
 def wave(mesh: TriangleMesh, start: Array, times: Array, speed: float = 1.0, dt: float = 0.005) -> Array:
-    r"""Newmark's method (average acceleration: it keeps the energy) for
+    r"""Solve the wave equation by Newmark's method (average acceleration, which conserves the energy):
 
     .. math:: u_{tt} = c^2 \Delta u
 
-    from rest, between walls that reflect (no normal derivative).
+    with zero initial velocity and reflecting walls (zero normal derivative).
 
     Args:
-        mesh: where.
-        start: u at time 0, ``(N,)``; it is not moving.
-        times: of the snapshots, ascending and positive, ``(T,)``.
+        mesh: the mesh.
+        start: u at time 0, ``(N,)``.
+        times: times of the snapshots, ascending and positive, ``(T,)``.
         speed: c.
         dt: the longest time step.
 
@@ -129,7 +129,7 @@ def wave(mesh: TriangleMesh, start: Array, times: Array, speed: float = 1.0, dt:
 def _march(
     state: Array, times: Array, dt: float, stepper: Callable[[float], Callable[[Array], Array]]
 ) -> Array:
-    """States at some times, by equal steps of at most dt between them."""
+    """States at the given times, by equal steps of at most dt between them."""
     gaps = np.diff(np.concatenate([[0.0], times]))
     if len(times) == 0 or gaps.min() <= 0 or not dt > 0:
         raise ValueError(expected("ascending times > 0 and dt > 0", f"{times}, dt={dt}", "times=[0.1, 0.2]"))

@@ -1,4 +1,4 @@
-"""A periodic flow: what every generator here shares is how it is run."""
+"""Base class of the generators of periodic flows."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from neuralop_irno.data.solvers.pseudo_spectral import PeriodicGrid, integrating
 from neuralop_irno.errors import expected
 
 MOST_STEPS = 10_000_000
-"""Of the solver in one run: hours of work."""
+"""Upper bound on time steps of the solver in one run, hours of work."""
 
 
 class PeriodicFlow(ABC):
     r"""A field u on a periodic grid that obeys :math:`\hat u_t = L \hat u + N(\hat u)`.
 
     Attributes:
-        grid: where the solver works.
-        dt: the longest time step that it takes.
-        linear: L, one number a mode.
+        grid: the grid of the solver.
+        dt: the longest time step.
+        linear: L, one number per mode.
         peak: the wavenumber at which the spectrum of a random start peaks.
         amplitude: the standard deviation of a random start.
     """
@@ -49,13 +49,13 @@ class PeriodicFlow(ABC):
         """Snapshots of independent flows from random starts.
 
         Args:
-            samples: how many flows.
-            frames: how many snapshots of each; the first is taken one ``frame`` after the warm-up.
+            samples: number of flows.
+            frames: number of snapshots of each; the first is taken one ``frame`` after the warm-up.
             frame: the time between snapshots.
-            seed: of the starts. The same seed gives the same flows.
-            warmup: time in which the flows forget their starts.
-            size: points a side of the snapshots, at most those of the solver: finer modes are cut off,
-                not aliased.
+            seed: seed of the starts. The same seed gives the same flows.
+            warmup: simulated time before the snapshots, to become independent of the random start.
+            size: points per side of the snapshots, at most those of the solver; finer modes are cut off, not
+                aliased.
 
         Shapes:
             - returns: ``(samples, frames, size, ..)``

@@ -1,4 +1,4 @@
-"""Turbulence, Burgers' and Kuramoto-Sivashinsky's equation as data sets of frames and those that follow."""
+"""Data sets of frames from turbulence, the Burgers and the Kuramoto-Sivashinsky equation."""
 
 from __future__ import annotations
 
@@ -29,26 +29,25 @@ def turbulence(
     seed: int = 0,
     device: str = "cpu",
 ) -> Splits:
-    """Two-dimensional turbulence: from the vorticity now to its next frames.
+    """Two-dimensional turbulence: x holds one frame of vorticity, y the next ``outputs`` frames.
 
-    x holds the vorticity and the forcing, y the vorticity of the next ``outputs`` frames, all in units
-    of the training set's standard deviation. With the forcing in x the problem is the same wherever the
-    square begins. The splits are different flows, not different times of one flow.
+    x also holds the forcing; all are in units of the training set's standard deviation. With the forcing in x
+    the problem is translation invariant. The splits are different flows, not different times of one flow.
 
     Args:
-        trajectories: flows for training, validation and test.
-        frames: snapshots of each.
-        frame: the time between them.
-        size: points a side.
-        resolution: points a side that the solver works on.
+        trajectories: numbers of flows for training, validation and test.
+        frames: snapshots of each flow.
+        frame: the time between snapshots.
+        size: points per side.
+        resolution: points per side of the solver.
         outputs: frames in y.
         stride: frames between the starts of two training windows.
         viscosity: the smaller, the finer the scales.
-        warmup: time before the first snapshot.
-        seed: of the flows.
-        device: where the solver runs.
+        warmup: simulated time before the first snapshot.
+        seed: seed of the flows.
+        device: device of the solver.
     """
-    check_windows(frames, 1, outputs, stride)  # before hours of solving
+    check_windows(frames, 1, outputs, stride)  # fail before hours of solving
     flow = Turbulence(resolution, viscosity, device=device_of(device))
     fields = _splits(flow, trajectories, frames, frame, size, warmup, seed)
     scale = fields["train"].std()
@@ -73,18 +72,18 @@ def burgers(
     seed: int = 0,
     device: str = "cpu",
 ) -> Splits:
-    """Steepening waves in one, two or three dimensions: from one frame to the next ``outputs``.
+    """The Burgers equation in one, two or three dimensions: x holds one frame, y the next ``outputs``.
 
     Args:
-        trajectories: flows for training, validation and test.
-        frames: snapshots of each.
-        frame: the time between them.
-        size: points a side.
+        trajectories: numbers of flows for training, validation and test.
+        frames: snapshots of each flow.
+        frame: the time between snapshots.
+        size: points per side.
         dim: 1, 2 or 3.
         outputs: frames in y.
         viscosity: the smaller, the steeper the fronts.
-        seed: of the flows.
-        device: where the solver runs.
+        seed: seed of the flows.
+        device: device of the solver.
     """
     check_windows(frames, 1, outputs, outputs)
     fields = _splits(
@@ -105,18 +104,18 @@ def kuramoto_sivashinsky(
     seed: int = 0,
     device: str = "cpu",
 ) -> Splits:
-    """Chaos on a line: from one frame to the next ``outputs``.
+    """The Kuramoto-Sivashinsky equation in one dimension: x holds one frame, y the next ``outputs``.
 
     Args:
-        trajectories: flows for training, validation and test.
-        frames: snapshots of each.
-        frame: the time between them.
+        trajectories: numbers of flows for training, validation and test.
+        frames: snapshots of each flow.
+        frame: the time between snapshots.
         size: points.
-        length: of the line.
+        length: length of the domain.
         outputs: frames in y.
-        warmup: time before the first snapshot.
-        seed: of the flows.
-        device: where the solver runs.
+        warmup: simulated time before the first snapshot.
+        seed: seed of the flows.
+        device: device of the solver.
     """
     check_windows(frames, 1, outputs, outputs)
     flow = KuramotoSivashinsky(size, length, device=device_of(device))

@@ -1,4 +1,4 @@
-"""The Kuramoto-Sivashinsky equation: chaos on a line that feeds itself."""
+"""The Kuramoto-Sivashinsky equation: chaos in one dimension."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from neuralop_irno.data.solvers.pseudo_spectral import PeriodicGrid
 
 
 class KuramotoSivashinsky(PeriodicFlow):
-    r"""Unstable flame fronts, or films that run down a wall, on a periodic line:
+    r"""The Kuramoto-Sivashinsky equation of unstable flame fronts and falling films, on a periodic line:
 
     .. math:: u_t + u u_x + u_{xx} + u_{xxxx} = 0
 
-    Waves longer than 2 pi grow, shorter ones decay, and the nonlinear term carries energy from the first to
-    the second: the flow feeds itself, and neither dies out nor blows up.
+    Waves longer than 2 pi grow, shorter ones decay, and the nonlinear term transfers energy from the former
+    to the latter, so that solutions stay bounded without forcing.
 
     Args:
-        resolution: points that the solver works on, at least one and a half a unit of length.
-        length: of the line. From about 22 on most are chaotic, and neighbours move apart by a factor e in 10
-            to 20 units of time; some, as 32, let flows come to waves that keep their shape.
+        resolution: points of the solver, at least 1.5 per unit of length.
+        length: length of the line. From about 22 on most lengths give chaos, where nearby states diverge by a
+            factor e in 10 to 20 units of time; at some, such as 32, flows can settle to travelling waves.
         dt: the time step.
-        device: where to compute.
+        device: torch device.
 
     Example:
         >>> KuramotoSivashinsky(resolution=32).run(samples=2, frames=3, frame=1.0, seed=0).shape
@@ -44,6 +44,6 @@ class KuramotoSivashinsky(PeriodicFlow):
         self._slope = 1j * self.grid.wavenumbers[0]
 
     def nonlinear(self, modes: Tensor) -> Tensor:
-        r"""The modes of :math:`-\frac12 (u^2)_x`, free of aliasing."""
+        r"""The modes of :math:`-\frac12 (u^2)_x`, dealiased."""
         square = self.grid.transform(self.grid.values(modes).square())
         return -0.5 * self._slope * square * self.grid.kept

@@ -1,4 +1,4 @@
-"""Problems on meshes with holes, as graphs: every sample has a mesh, and so a size, of its own."""
+"""Problems on meshes with holes, as graphs; every sample has its own mesh."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from neuralop_irno.data.solvers.finite_elements import advection_diffusion, wave
 from neuralop_irno.registry import DATASETS
 
 NUMBERS_A_NODE = 40
-"""Of a mesh with its fields: edges and triangles are pairs and triples of eight bytes."""
+"""Estimated numbers stored per node of a mesh with its fields, edges and triangles."""
 
 
 @DATASETS.register("advection_diffusion")
@@ -27,19 +27,19 @@ def heat_in_wind(
     diffusivity: float = 0.02,
     seed: int = 0,
 ) -> dict[str, GraphDataset]:
-    """Heat that diffuses and drifts between cold holes, each sample on its own mesh, in its own wind.
+    """Advection and diffusion of heat around cold holes, each sample with its own mesh and wind.
 
-    x holds the temperature now, the two components of the wind and the indicator of the boundary; y the
-    temperature at the ends of the next ``outputs`` spans of ``time``.
+    x holds the present temperature, the two components of the wind and an indicator of the boundary; y holds
+    the temperature after 1, .., ``outputs`` times ``time``.
 
     Args:
-        samples: graphs for training, validation and test.
-        spacing: of the nodes.
-        holes: at most so many.
-        time: between frames.
+        samples: numbers of graphs for training, validation and test.
+        spacing: distance between nodes.
+        holes: maximum number of holes.
+        time: time between frames.
         outputs: frames in y.
-        diffusivity: the smaller, the finer the scales that stay.
-        seed: of meshes, winds and starts.
+        diffusivity: the smaller, the finer the scales that remain.
+        seed: seed of meshes, winds and starts.
     """
     real("diffusivity", diffusivity, zero=True)
     _check_times(time, outputs)
@@ -64,10 +64,10 @@ def waves(
     outputs: int = 1,
     seed: int = 0,
 ) -> dict[str, GraphDataset]:
-    """Waves from rest between reflecting walls and holes, each sample on its own mesh.
+    """Waves between reflecting walls and holes, with zero initial velocity, each sample on its own mesh.
 
-    x holds the displacement at rest and the indicator of the boundary; y the displacement at the ends of
-    the next ``outputs`` spans of ``time``. Arguments as in `heat_in_wind`.
+    x holds the initial displacement and an indicator of the boundary; y holds the displacement after
+    1, .., ``outputs`` times ``time``. Arguments as in `heat_in_wind`.
     """
     _check_times(time, outputs)
 
@@ -105,7 +105,7 @@ def _check_times(time: float, outputs: int) -> None:
 
 
 def _bumps(pos: Array, rng: np.random.Generator) -> Array:
-    """A few Gaussian hills and hollows, of unit size."""
+    """A few positive and negative Gaussian bumps, scaled to unit standard deviation."""
     field = np.zeros(len(pos))
     for _ in range(int(rng.integers(3, 7))):
         width = rng.uniform(0.05, 0.15)

@@ -1,4 +1,4 @@
-"""Potentials on long rings: what every node has to know stands at a few of them, far away."""
+"""Potentials on long rings: a long-range problem, with boundary values at a few nodes only."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from neuralop_irno.errors import expected
 from neuralop_irno.registry import DATASETS
 
 REACH = 3
-"""How far along the ring a chord leads at most: chords make rings uneven, and leave them long."""
+"""Maximum span of a chord along the ring: short chords make rings irregular without shortening paths much."""
 
 MOST = 10_000
-"""Nodes of a ring; the matrix of its potentials is dense."""
+"""Maximum nodes of a ring, since its matrix is dense."""
 
 
 @DATASETS.register("potentials")
@@ -29,20 +29,20 @@ def potentials(
     chords: float = 0.25,
     seed: int = 0,
 ) -> dict[str, GraphDataset]:
-    r"""Nodes of a ring, a few of them held at a value, the others at the mean of their neighbours.
+    r"""Potentials on a ring: a few nodes have fixed values, the others the mean of their neighbours.
 
     .. math:: u_i = g_i \text{ where held}, \qquad u_i = \frac{1}{d_i} \sum_{j \sim i} u_j \text{ elsewhere}
 
-    x holds g, zero where nothing is held, and the indicator of the nodes that are; y holds u. A node hears of
-    a value only over as many hops as it is away from there, up to half the ring.
+    x holds g, zero at free nodes, and an indicator of the held nodes; y holds u. Message passing needs one
+    step per hop to a held node, up to half the ring.
 
     Args:
-        samples: graphs for training, validation and test.
-        nodes: the fewest and the most of a ring.
-        held: nodes at a value of their own, drawn from a normal distribution and brought to mean 0 and
-            deviation 1.
-        chords: for each node of the ring so many edges more, each over two or three nodes.
-        seed: of rings and values.
+        samples: numbers of graphs for training, validation and test.
+        nodes: minimum and maximum number of nodes of a ring.
+        held: number of nodes with fixed values, drawn from a normal distribution and normalised to mean 0 and
+            standard deviation 1.
+        chords: number of additional edges per node of the ring, each spanning two or three nodes.
+        seed: seed of rings and values.
     """
     counts = three("samples", samples, (128, 32, 64))
     real("chords", chords, most=1.0, zero=True), seed_of(seed)
@@ -69,7 +69,7 @@ def _held_ring(n: int, held: int, chords: int, rng: np.random.Generator) -> Any:
     known[rng.choice(n, held, replace=False)] = True
     values = rng.standard_normal(held)
     given = np.zeros(n)
-    given[known] = (values - values.mean()) / values.std()  # alike in size, so that no ring outvotes others
+    given[known] = (values - values.mean()) / values.std()  # so that all rings have equal weight in the loss
     u = potential(edges, known, given)
     return Data(
         x=torch.from_numpy(np.stack([given, known], 1)).float(),
@@ -90,12 +90,12 @@ def _ring(n: int, chords: int, rng: np.random.Generator) -> NDArray[np.int64]:
 def potential(
     edges: NDArray[np.int64], known: NDArray[np.bool_], given: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """The values of all nodes, from those of some.
+    """The potential at all nodes, from the values at the held ones.
 
     Args:
-        edges: each in both directions, ``(2, E)``.
-        known: which nodes are held, ``(N,)``; at least one in every part of the graph.
-        given: at which values; the others are not read.
+        edges: edges in both directions, ``(2, E)``.
+        known: mask of the held nodes, ``(N,)``; at least one in every component of the graph.
+        given: values at the held nodes, ``(N,)``; the other entries are not read.
 
     Example:
         >>> path = np.array([[0, 1, 1, 2], [1, 0, 2, 1]])

@@ -1,4 +1,4 @@
-"""Fourier collocation on a periodic cube: the grid, random fields, and a time step."""
+"""Fourier collocation on a periodic cube: grid, random fields, and time step."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from neuralop_irno.errors import expected
 
 
 class PeriodicGrid:
-    """A cube of n points a side, [0, length)^d, and its wavenumbers in the half spectrum.
+    """The cube [0, length)^d with n points per side, and its wavenumbers in the half spectrum.
 
     Args:
         size: points along each axis.
-        dim: how many axes.
-        length: of each axis.
-        device: where the arrays live.
+        dim: number of axes.
+        length: length of each axis.
+        device: device of the arrays.
 
     Attributes:
-        wavenumbers: one array an axis, each ``(size, .., size // 2 + 1)``.
-        squared: their squared length.
-        kept: 1 for the modes that the two-thirds rule keeps, so that products do not alias.
+        wavenumbers: one array per axis, each ``(size, .., size // 2 + 1)``.
+        squared: squared length of the wavevectors.
+        kept: 1 for the modes kept by the two-thirds rule, 0 otherwise; it prevents aliasing of products.
     """
 
     def __init__(
         self, size: int, dim: int, length: float = 2 * math.pi, device: torch.device | str = "cpu"
     ) -> None:
         if size < 4:
-            raise ValueError(expected("a grid of at least 4 points a side", size, "size=64"))
+            raise ValueError(expected("a grid of at least 4 points per side", size, "size=64"))
         whole("dim", dim, 1, 3), real("length", length)
         fits(float(whole("size", size)) ** dim)
         self.size, self.dim, self.length = size, dim, length
@@ -44,27 +44,27 @@ class PeriodicGrid:
         self.kept = torch.stack([k.abs() < size / 3 for k in grids]).all(0).float()
 
     def points(self) -> tuple[Tensor, ...]:
-        """Coordinates, one array an axis, each ``(size, .., size)``."""
+        """Coordinates, one array per axis, each ``(size, .., size)``."""
         axis = torch.arange(self.size, device=self.squared.device) * (self.length / self.size)
         return torch.meshgrid(*[axis] * self.dim, indexing="ij")
 
     def transform(self, field: Tensor) -> Tensor:
-        """From values to modes, over the last axes."""
+        """Transform values to modes, over the last axes."""
         return torch.fft.rfftn(field, dim=self._axes())
 
     def values(self, modes: Tensor) -> Tensor:
-        """From modes to values, over the last axes."""
+        """Transform modes to values, over the last axes."""
         return torch.fft.irfftn(modes, s=[self.size] * self.dim, dim=self._axes())
 
     def coarsen(self, modes: Tensor, size: int) -> Tensor:
-        """Values on a grid of fewer points: the modes that it can carry, and no others."""
+        """Values on a coarser grid, by cutting off the modes that it cannot resolve."""
         if size == self.size:
             return self.values(modes)
         if size > self.size:
             raise ValueError(expected(f"a coarser grid than {self.size}", size, f"size={self.size // 2}"))
         low = (size - 1) // 2
         index = torch.cat([torch.arange(low + 1), torch.arange(-low, 0)]).to(modes.device)
-        # An even grid has one mode at its Nyquist frequency, which half-resolved data leave empty.
+        # The mode at the Nyquist frequency of an even grid is set to zero.
         gap = size - len(index)
         for axis in self._axes()[:-1]:
             modes = modes.index_select(axis, index % self.size)
@@ -95,7 +95,7 @@ def random_field(grid: PeriodicGrid, samples: int, peak: float, generator: torch
 def integrating_factor_rk4(
     linear: Tensor, nonlinear: Callable[[Tensor], Tensor], dt: float
 ) -> Callable[[Tensor], Tensor]:
-    r"""One step of :math:`\hat u_t = L \hat u + N(\hat u)`: L exactly, N to fourth order.
+    r"""A time step for :math:`\hat u_t = L \hat u + N(\hat u)`: exact in L, of fourth order in N.
 
     Args:
         linear: L, diagonal in Fourier space.

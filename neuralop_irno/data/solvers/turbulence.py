@@ -1,4 +1,4 @@
-"""Two-dimensional turbulence: the vorticity equation on a periodic square, stirred by a sine."""
+"""Two-dimensional turbulence: the vorticity equation on a periodic square with sinusoidal forcing."""
 
 from __future__ import annotations
 
@@ -17,14 +17,13 @@ class Turbulence(PeriodicFlow):
               \qquad u = (\psi_y, -\psi_x), \quad -\Delta \psi = w
 
     Args:
-        resolution: points a side that the solver works on.
+        resolution: points per side of the solver.
         viscosity: nu.
-        drag: mu, which keeps the largest scales from growing.
+        drag: mu, which limits the growth of the largest scales.
         forcing: F.
         forcing_wavenumber: k.
-        dt: the time step. By default 0.02 up to 64 points and in inverse proportion beyond, where finer
-            waves pass a point sooner; one and a half times that is already at the edge.
-        device: where to compute.
+        dt: the time step; by default min(0.02, 1.28 / resolution). 1.5 times this is close to unstable.
+        device: torch device.
 
     Example:
         >>> flow = Turbulence(resolution=16)
@@ -58,7 +57,7 @@ class Turbulence(PeriodicFlow):
         )
 
     def advection(self, modes: Tensor) -> Tensor:
-        r"""The modes of :math:`-u \cdot \nabla w`, free of aliasing."""
+        r"""The modes of :math:`-u \cdot \nabla w`, dealiased."""
         kx, ky = self.grid.wavenumbers
         streamfunction = modes * self._inverse_laplacian
         u, v, w_x, w_y = self.grid.values(
@@ -69,5 +68,5 @@ class Turbulence(PeriodicFlow):
         return -self.grid.transform(u * w_x + v * w_y) * self.grid.kept
 
     def nonlinear(self, modes: Tensor) -> Tensor:
-        """Everything but viscosity and drag."""
+        """All terms except viscosity and drag."""
         return self.advection(modes) + self._forcing_modes * self.grid.kept
