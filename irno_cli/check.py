@@ -1,4 +1,4 @@
-"""``irno check``: is the base of a run worth refining?"""
+"""``irno check``: measure whether the base of a run is good enough to refine."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from irno_cli.options import add_common, add_split, result
 
 
 def add_to(commands: Any) -> None:
-    """Add the command."""
+    """Add the command to the parser."""
     command = commands.add_parser(
         "check",
-        help="probe the base of a run before a gain over it is reported",
+        help="test the base of a run for defects before reporting a gain over it",
         description=(
-            "Measures whether the base beats its own input and the mean of the truth, how far a point of its "
-            "answer sees, which input channels it ignores, and which of its parts change nothing. A gain "
-            "over a base that is broken is no gain. Writes base_check.json to the run folder."
+            "Measures whether the base is better than its input and than the mean of the truth, its "
+            "receptive field, which input channels it ignores, and which of its parts have no effect. Run it "
+            "before reporting a gain over the base. Writes base_check.json to the run folder."
         ),
     )
     command.add_argument("folder", type=Path, help="a run folder that irno train wrote")
@@ -28,7 +28,7 @@ def add_to(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Run it."""
+    """Run the command."""
     from neuralop_irno.checkpoint import write_bytes
     from neuralop_irno.diagnostics.base_check import check_base
     from neuralop_irno.training.batches import at_a_time, load_all

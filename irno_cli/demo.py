@@ -1,4 +1,4 @@
-"""``irno demo``: the main job from end to end, on turbulence that it makes itself."""
+"""``irno demo``: train, refine and compare on generated turbulence."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from irno_cli.options import add_common, count, result, say
 
 
 def add_to(commands: Any) -> None:
-    """Add the command."""
+    """Add the command to the parser."""
     command = commands.add_parser(
         "demo",
         help="train a small FNO on turbulence, refine it, and compare it with two controls",
@@ -24,16 +24,18 @@ def add_to(commands: Any) -> None:
     command.add_argument(
         "--quick",
         action="store_true",
-        help="a smaller run, under a minute on 2 cores: to see it work, too short to judge by",
+        help="a smaller run, under a minute on 2 cores; too short to judge the results",
     )
-    command.add_argument("--folder", type=Path, default=Path("reports/demo"), help="where the report goes")
-    command.add_argument("--seed", type=count, default=0, help="of data, weights and batches (default: 0)")
+    command.add_argument("--folder", type=Path, default=Path("reports/demo"), help="folder of the report")
+    command.add_argument(
+        "--seed", type=count, default=0, help="seed of data, weights and batches (default: 0)"
+    )
     add_common(command)
     command.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Run it."""
+    """Run the command."""
     from neuralop_irno.demo import FULL, LARGE, QUICK, Demo, table
 
     scale = QUICK if options.quick else LARGE if options.device.startswith("cuda") else FULL

@@ -1,4 +1,4 @@
-"""``irno diagnose``: how a trained refiner converges, and how far to trust what it says of itself."""
+"""``irno diagnose``: measure the convergence of a trained refiner and the coverage of its error estimate."""
 
 from __future__ import annotations
 
@@ -10,17 +10,16 @@ from irno_cli.options import add_common, add_split, count, result, share
 
 
 def add_to(commands: Any) -> None:
-    """Add the command."""
+    """Add the command to the parser."""
     command = commands.add_parser(
         "diagnose",
         help="measure the convergence of a trained refiner, and calibrate its error estimate",
         description=(
-            "Measures m, M, q and |b| at the truth, predicted against observed floors and steps, errors by "
-            "step and by frequency, and how well the error estimate covers the true error. Writes "
-            "diagnosis.json, diagnosis.txt and pictures to the folder diagnosis of the run. With "
-            "--calibrate an error estimate is first measured on every other trajectory of the test set, and "
-            "stored with the model, so that solve() returns an error_estimate; the report on the test set "
-            "then reads the other half."
+            "Measures m, M, q and |b| at the truth, predicted and observed error floors and steps, errors by "
+            "step and by frequency, and how often the error estimate covers the true error. Writes "
+            "diagnosis.json, diagnosis.txt and figures to the folder diagnosis of the run. With --calibrate, "
+            "an error estimate is first calibrated on every other trajectory of the test set and stored with "
+            "the model, so that solve() returns an error_estimate; the report then uses the other half."
         ),
     )
     command.add_argument("folder", type=Path, help="a run folder that irno train wrote")
@@ -28,16 +27,20 @@ def add_to(commands: Any) -> None:
     command.add_argument(
         "--samples", type=count, default=16, help="samples to measure m, M, q for (default: 16)"
     )
-    command.add_argument("--steps", type=count, help="how far to follow the errors (default: 10 K)")
-    command.add_argument("--iterations", type=count, default=30, help="Lanczos steps a number (default: 30)")
+    command.add_argument("--steps", type=count, help="steps to measure errors for (default: 10 K)")
+    command.add_argument(
+        "--iterations", type=count, default=30, help="Lanczos steps per eigenvalue (default: 30)"
+    )
     command.add_argument("--calibrate", action="store_true", help="calibrate on half of the test set first")
-    command.add_argument("--coverage", type=share, default=0.9, help="of the calibration (default: 0.9)")
+    command.add_argument(
+        "--coverage", type=share, default=0.9, help="coverage of the error estimate (default: 0.9)"
+    )
     add_common(command)
     command.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Run it."""
+    """Run the command."""
     from neuralop_irno import checkpoint, digest
     from neuralop_irno.claim import claim
     from neuralop_irno.diagnostics.calibration import Part, calibrate, halves, same_samples
@@ -53,11 +56,11 @@ def run(options: argparse.Namespace) -> None:
     if options.calibrate:
         if same_samples(splits["test"], splits["valid"]):
             got = "a test set that is the validation set, which chose the model"
-            raise ValueError(expected("held-out samples", got, "another test set in the config"))
+            raise ValueError(expected("held-out samples", got, "a separate test set in the config"))
         first, second = halves(splits["test"])
         batches = (sample for _, sample in load_all(first.data))
         calibrate(refiner, batches, options.coverage, first.groups)
-        with claim(options.folder):  # a training there would write another model meanwhile
+        with claim(options.folder):  # so that no training replaces the model meanwhile
             weights, content = checkpoint.read(options.folder / MODEL)
             if digest.of_tensors(weights) != digest.of_tensors(refiner.state_dict()):
                 wanted = f"the model in {options.folder} that was calibrated"

@@ -10,34 +10,36 @@ from irno_cli.options import add_common, add_split, count, number, result
 
 
 def add_to(commands: Any) -> None:
-    """Add the command."""
+    """Add the command to the parser."""
     command = commands.add_parser(
         "evaluate",
         help="print the error of a trained refiner, step by step",
         description=(
-            "Reads model.safetensors and config.yaml of a run folder and scores the model on the test "
-            "split of the config's data, after every step of the iteration; with a tolerance or another "
-            "solver, where each sample's solve ended."
+            "Reads model.safetensors and config.yaml of a run folder and computes the metric on the test "
+            "split of the config's data after every step; with --rtol, --max-steps or --solver, once for "
+            "the solution of each sample."
         ),
     )
     command.add_argument("folder", type=Path, help="a run folder that `irno train` wrote")
-    command.add_argument("--steps", type=count, help="how many steps to look at (default: the model's K)")
-    command.add_argument("--metric", help="see `irno list metrics` (default: the data's own)")
-    command.add_argument("--solver", help="another solver than the model's; see `irno list solvers`")
+    command.add_argument("--steps", type=count, help="number of steps (default: the model's K)")
+    command.add_argument("--metric", help="see `irno list metrics` (default: that of the data set)")
+    command.add_argument("--solver", help="see `irno list solvers` (default: the model's own)")
     command.add_argument("--rtol", type=number, default=0.0, help="stop each sample at this tolerance")
-    command.add_argument("--max-steps", type=count, help="with --rtol: steps at most (default: 100)")
+    command.add_argument(
+        "--max-steps", type=count, help="with --rtol: maximum number of steps (default: 100)"
+    )
     add_split(command)
     add_common(command)
     command.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Run it."""
+    """Run the command."""
     from neuralop_irno.metrics import METRICS, own_metric
     from neuralop_irno.training.run import read_run
 
     if options.metric is not None:
-        METRICS.lookup(options.metric)  # a wrong name is refused before data are read or made
+        METRICS.lookup(options.metric)  # refuse a wrong name before data are read or generated
     experiment, model = read_run(options.folder, options.device)
     data = experiment.splits()[options.split]
     metric = options.metric or own_metric(data)
@@ -87,6 +89,6 @@ def _solved(options: argparse.Namespace, model: Any, data: Any, metric: str) -> 
         "outcomes": {outcome.name.lower(): n for outcome, n in solved.outcomes.items()},
     }
     lines = [f"{metric} on {summary.count} samples: {summary}"]
-    lines.append(f"  evaluations of Phi a sample: mean {steps.mean():.1f}, most {int(steps.max())}")
+    lines.append(f"  evaluations of Phi per sample: mean {steps.mean():.1f}, most {int(steps.max())}")
     lines += [f"  {n} samples: {outcome.value}" for outcome, n in solved.outcomes.items()]
     return content, "\n".join(lines)

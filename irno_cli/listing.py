@@ -1,4 +1,4 @@
-"""``irno list``: what can be named in a config."""
+"""``irno list``: the names that a config may use."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from irno_cli.options import result
 
 
 def add_to(commands: Any) -> None:
-    """Add the command."""
+    """Add the command to the parser."""
     command = commands.add_parser(
         "list",
-        help="list models, corrections, solvers and whatever else has a name",
+        help="list the registered models, corrections, solvers, metrics, ...",
         description="Lists every name that a config may use, by family; plugins are included.",
     )
     command.add_argument("family", nargs="*", help="one family only, such as corrections or step sizes")
@@ -21,7 +21,7 @@ def add_to(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Run it."""
+    """Run the command."""
     from neuralop_irno import registry
     from neuralop_irno.errors import did_you_mean, expected
 

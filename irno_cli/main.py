@@ -1,4 +1,4 @@
-"""``irno``: the commands, and how they fail."""
+"""``irno``: the argument parser, and the exit codes of errors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ INTERRUPTED = 130
 
 
 def parser() -> argparse.ArgumentParser:
-    """All commands with their options."""
+    """The parser of all commands and their options."""
     root = argparse.ArgumentParser(
         prog="irno",
         description="Iterative refinement of neural operators: h <- h + alpha * Phi(x, h).",
@@ -31,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; errors become one line on standard error and an exit code."""
+    """Run one command; an error is printed as one line on standard error, with an exit code."""
     options = _parsed(arguments)
     try:
         options.run(options)
@@ -57,7 +57,7 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _end(reason: object, code: int) -> int:
-    """Say in one line why it ended."""
+    """Print the reason in one line; returns the exit code."""
     from neuralop_irno.errors import one_line
 
     line = one_line(reason) if isinstance(reason, BaseException) else reason

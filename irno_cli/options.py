@@ -1,4 +1,4 @@
-"""Options that several commands share, and how results are printed."""
+"""Options shared by several commands, and printing of results."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ DEVICES = "cpu, cuda, cuda:1, mps or xpu"
 
 
 def refused(wanted: str, got: str, hint: str) -> argparse.ArgumentTypeError:
-    """An error of an option's value, in the grammar of all errors."""
+    """An error for a wrong value of an option, worded like all errors."""
     from neuralop_irno.errors import expected
 
     return argparse.ArgumentTypeError(expected(wanted, got, hint))
 
 
 def device(word: str) -> str:
-    """A device that this machine has."""
+    """Parse the name of an available device."""
     if word == "cpu":
-        return word  # the default needs no torch, whose import takes seconds
+        return word  # skip the import of torch, which takes seconds
     import torch
 
     try:
@@ -48,14 +48,14 @@ def device(word: str) -> str:
 
 
 def count(word: str) -> int:
-    """A whole number that is not negative."""
+    """Parse an integer >= 0."""
     if not word.isdigit():
         raise refused("a whole number >= 0", repr(word), "6")
     return int(word)
 
 
 def share(word: str) -> float:
-    """A number between 0 and 1."""
+    """Parse a number between 0 and 1."""
     value = number(word)
     if not 0 < value < 1:
         raise refused("a number between 0 and 1", repr(word), "0.9")
@@ -63,7 +63,7 @@ def share(word: str) -> float:
 
 
 def number(word: str) -> float:
-    """A number that is not negative."""
+    """Parse a number >= 0."""
     try:
         value = float(word)
     except ValueError as error:
@@ -74,28 +74,28 @@ def number(word: str) -> float:
 
 
 def add_split(command: argparse.ArgumentParser) -> None:
-    """``--split``."""
-    command.add_argument("--split", choices=SPLITS, default="test", help="which data to read (default: test)")
+    """Add ``--split``."""
+    command.add_argument("--split", choices=SPLITS, default="test", help="split of the data (default: test)")
 
 
 def add_common(command: argparse.ArgumentParser) -> None:
-    """``--device`` and ``--json``."""
+    """Add ``--device`` and ``--json``."""
     command.add_argument("--device", type=device, default="cpu", help=f"{DEVICES} (default: cpu)")
     command.add_argument("--json", action="store_true", help="print the result as JSON, and nothing else")
 
 
 def say(text: str) -> None:
-    """A line for the user that is no result."""
+    """Print a progress message to standard error."""
     print(text, file=sys.stderr, flush=True)
 
 
 def result(options: argparse.Namespace, content: Any, text: str) -> None:
-    """Print a result: JSON where it was asked for, text otherwise."""
+    """Print a result as JSON with ``--json``, as text otherwise."""
     print(json.dumps(_in_json(content), indent=1) if options.json else text, flush=True)
 
 
 def _in_json(content: Any) -> Any:
-    """The same with null for numbers that are not finite, for which JSON has no word."""
+    """The same content with None (null) for non-finite numbers, which JSON cannot represent."""
     if isinstance(content, dict):
         return {key: _in_json(value) for key, value in content.items()}
     if isinstance(content, (list, tuple)):

@@ -1,4 +1,4 @@
-"""``irno rollout``: how long a trained refiner, called on its own answers, stays right."""
+"""``irno rollout``: predict frame after frame with a trained refiner and measure the errors."""
 
 from __future__ import annotations
 
@@ -13,36 +13,42 @@ VIDEOS = ("gif", "mp4")
 
 
 def add_to(commands: Any) -> None:
-    """Add the command."""
+    """Add the command to the parser."""
     command = commands.add_parser(
         "rollout",
-        help="let a trained refiner predict frame after frame, and compare with what happened",
+        help="predict frame after frame with a trained refiner, and compare with the reference",
         description=(
-            "Starts from the first frame of every flow of the split and predicts frame after frame from the "
-            "model's own frames, refined, and by the base alone. Prints errors by step and field, valid and "
-            "correlation times, drifts and how many samples blew up. Writes rollout.json, rollout.txt, "
-            "pictures and a film to the folder rollout of the run. The data have to be windows of flows, "
-            "as turbulence and burgers are: x holds frames and what is constant, y the next frames. Meshes "
-            "and data that are read from files piece by piece are refused: call rollout() in Python there. "
-            "SIGTERM and SIGHUP end it after the frame in progress, with no report and the exit code 143."
+            "Starts from the first frame of every trajectory of the split and predicts the following frames, "
+            "each from the model's previous ones, with the refiner and with the base alone. Prints errors by "
+            "step and field, valid and correlation times, drifts, and the number of samples that diverged. "
+            "Writes rollout.json, rollout.txt, figures and a video to the folder rollout of the run. Data "
+            "must be windows of trajectories in memory, such as turbulence and burgers: x holds frames and "
+            "constant channels, y the next frames. For meshes and data read from files, call rollout() in "
+            "Python. SIGTERM and SIGHUP stop after the current frame, without a report, with exit code 143."
         ),
     )
     command.add_argument("folder", type=Path, help="a run folder that irno train wrote")
     command.add_argument("--steps", type=count, default=20, help="frames to predict (default: 20)")
-    command.add_argument("--refine", type=count, help="steps of refinement a call (default: the model's K)")
+    command.add_argument("--refine", type=count, help="refinement steps per frame (default: the model's K)")
     command.add_argument("--fields", type=count, default=1, help="channels of one frame (default: 1)")
-    command.add_argument("--inputs", type=count, default=1, help="frames that x holds (default: 1)")
+    command.add_argument("--inputs", type=count, default=1, help="frames in x (default: 1)")
     command.add_argument("--step", type=number, default=1.0, help="the time between frames (default: 1)")
-    command.add_argument("--threshold", type=number, default=0.4, help="VRMSE that is valid (default: 0.4)")
-    command.add_argument("--correlation", type=number, default=0.8, help="ACC that is enough (default: 0.8)")
-    command.add_argument("--video", choices=VIDEOS, default="gif", help="of one sample (default: gif)")
+    command.add_argument(
+        "--threshold", type=number, default=0.4, help="largest VRMSE of a valid frame (default: 0.4)"
+    )
+    command.add_argument(
+        "--correlation", type=number, default=0.8, help="smallest ACC of a correlated frame (default: 0.8)"
+    )
+    command.add_argument(
+        "--video", choices=VIDEOS, default="gif", help="format of the video of one sample (default: gif)"
+    )
     add_split(command)
     add_common(command)
     command.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Run it."""
+    """Run the command."""
     from neuralop_irno.data.chains import flows
     from neuralop_irno.diagnostics.rollout import evaluate_rollout
     from neuralop_irno.rollouts import Refine, Window
@@ -88,18 +94,18 @@ def run(options: argparse.Namespace) -> None:
 
 
 def fields_in(data: Any) -> Any:
-    """The data, if they are held in memory as windows of fields on a grid; others are refused by name."""
+    """The data if they are windows of grid fields in memory; raises a TypeError for others."""
     from neuralop_irno.data.fields import FieldDataset
     from neuralop_irno.errors import expected
 
     if isinstance(data, FieldDataset):
         return data
     sample = data[0]
-    got = "data that are read from files piece by piece" if isinstance(sample, dict) else "meshes or graphs"
+    got = "data read from files piece by piece" if isinstance(sample, dict) else "meshes or graphs"
     raise TypeError(
         expected(
-            "flows on a grid that are held in memory, as turbulence and burgers are",
-            f"{got}, whose rollouts this command cannot judge yet",
+            "trajectories on a grid in memory, such as turbulence and burgers",
+            f"{got}, which this command does not support",
             "irno.rollout(model, start, steps) in Python, see docs/rollouts.md",
         )
     )

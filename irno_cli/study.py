@@ -1,4 +1,4 @@
-"""``irno study``: a table of many trained models, with seeds and intervals."""
+"""``irno study``: train many models over several seeds and write a table with confidence intervals."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ from irno_cli.options import add_common, result, say
 
 
 def add_to(commands: Any) -> None:
-    """Add the command."""
+    """Add the command to the parser."""
     command = commands.add_parser(
         "study",
         help="rerun a table: bases, refiners and controls over several seeds",
         description=(
-            "Trains every model of a study, measures each, and writes one JSON for each run and a table "
-            "with 95 % intervals over the seeds: table.txt, table.md, table.json. A study that was killed "
-            "goes on where it stopped when it is started again in the same folder. Studies that come with "
-            "the package are named; those of your own are YAML files."
+            "Trains and evaluates every model of a study, and writes one JSON file per run and a table with "
+            "95 % intervals over the seeds: table.txt, table.md, table.json. An interrupted study resumes "
+            "when it is started again in the same folder. Give the name of a study of the package, or the "
+            "path of your own YAML file."
         ),
     )
     command.add_argument("name", nargs="?", help="a study of --list, or the path of a YAML file")
     command.add_argument(
-        "--list", action="store_true", help="what there is, what it needs, how long it takes"
+        "--list", action="store_true", help="list the studies, what they need and how long they take"
     )
     command.add_argument(
         "--scale", default="small", help="small, for 2 CPU cores, or medium, for a GPU (default: small)"
     )
-    command.add_argument("--folder", type=Path, help="where it goes (default: runs/NAME-SCALE)")
+    command.add_argument("--folder", type=Path, help="output folder (default: runs/NAME-SCALE)")
     command.add_argument(
         "--trained",
         type=Path,
-        help="where trained models are kept, for other studies too (default: FOLDER/trained)",
+        help="folder of trained models, which studies can share (default: FOLDER/trained)",
     )
     add_common(command)
     command.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Run it."""
+    """Run the command."""
     from neuralop_irno.errors import expected
     from neuralop_irno.study.catalogue import read_study
     from neuralop_irno.study.runner import StudyRunner

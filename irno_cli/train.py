@@ -1,4 +1,4 @@
-"""``irno train``: one YAML file is one run."""
+"""``irno train``: train a refiner from a YAML config."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from irno_cli.options import add_common, result, say
 
 
 def add_to(commands: Any) -> None:
-    """Add the command."""
+    """Add the command to the parser."""
     command = commands.add_parser(
         "train",
         help="train a refiner from a YAML config",
         description=(
-            "Trains the base first, where the config has base_training, then the refiner. The run folder "
-            "gets model.safetensors (the best by validation), history.json, config.yaml and snapshots; "
-            "a run that was killed goes on with --resume, to the same bits, and SIGTERM ends one after a "
-            "snapshot, with the exit code 143. Several processes: "
+            "Trains the base first if the config has base_training, then the refiner. The run folder "
+            "gets model.safetensors (the best by validation), history.json, config.yaml and snapshots. "
+            "--resume continues an interrupted run with bit-identical results; SIGTERM stops a run after "
+            "a snapshot, with exit code 143. Several processes: "
             "torchrun --nproc-per-node 2 -m neuralop_irno train config.yaml"
         ),
     )
@@ -31,18 +31,20 @@ def add_to(commands: Any) -> None:
         help="in place of the file's, in YAML: training.epochs=40 model.steps=[2,8]",
     )
     command.add_argument("--folder", type=Path, help="the run folder, in place of the config's")
-    command.add_argument("--resume", action="store_true", help="go on from the folder's last snapshot")
+    command.add_argument(
+        "--resume", action="store_true", help="continue from the last snapshot in the folder"
+    )
     command.add_argument(
         "--trust-base",
         action="store_true",
-        help="unpickle whatever the files of a base from neuraloperator hold: they can run any code",
+        help="unpickle the files of a neuraloperator base; this can run any code in them",
     )
     add_common(command)
     command.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Run it."""
+    """Run the command."""
     from neuralop_irno.config import read_experiment
     from neuralop_irno.errors import expected
     from neuralop_irno.training.distributed import Peers, local_device
@@ -64,5 +66,5 @@ def run(options: argparse.Namespace) -> None:
         )
     text = f"{len(history)} epochs, best validation score {score:.4f}; the model is in {folder}"
     if skipped := sum(record["skipped"] for record in history):
-        text += f"; {skipped} updates were skipped, since their gradients were not finite"
+        text += f"; {skipped} updates were skipped because their gradients were not finite"
     result(options, {"folder": str(folder), "epochs": len(history), "best": score, "last": last}, text)

@@ -1,4 +1,4 @@
-"""``irno verify``: whether the files of a run, a rollout or a study are as they were written."""
+"""``irno verify``: check the files of a run, a rollout or a study for damage."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from irno_cli.options import result
 
 
 def add_to(commands: Any) -> None:
-    """Add the command."""
+    """Add the command to the parser."""
     command = commands.add_parser(
         "verify",
         help="check the files of a run, a rollout or a study for damage",
         description=(
             "Reads every file of a folder, or one rollout or checkpoint, and compares its content with the "
-            "SHA-256 digests stored in it. Prints one line for each file: ok, damaged and why, or unknown "
-            "for what other programs wrote. Exits with 1 if a file is damaged."
+            "SHA-256 digests stored in it. Prints one line per file: ok, damaged with the reason, or unknown "
+            "for files of other programs. The exit code is 1 if a file is damaged."
         ),
     )
     command.add_argument("folder", type=Path, help="a run, rollout or study, or a folder of several")
     command.add_argument(
         "--data",
         action="store_true",
-        help="check the data files of a run folder too, all of their bytes; the first time stores their "
-        "digests in the folder's data.json",
+        help="also check the data files of a run folder, byte by byte; the first call stores their digests "
+        "in the folder's data.json",
     )
     command.add_argument("--json", action="store_true", help="print the result as JSON, and nothing else")
     command.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Run it."""
+    """Run the command."""
     from neuralop_irno.verify import DAMAGED, OK, UNKNOWN, verify, verify_data
 
     found = verify(options.folder)
