@@ -1,6 +1,6 @@
-"""GraphGym's main loop trains a refiner, ``cfg.model.type = "irno"``, and iterated graph networks.
+"""Train a refiner, ``cfg.model.type = "irno"``, and iterated graph networks with GraphGym.
 
-Importing this subpackage registers networks, a loss and groups of the config with GraphGym; importing
+Importing this subpackage registers networks, a loss and config groups with GraphGym; importing
 ``neuralop_irno`` alone does not.
 """
 

@@ -1,7 +1,7 @@
-"""GraphGym's loss hook, and how the loss of a whole trajectory gets there.
+"""GraphGym's loss hook for the loss over all steps of the iteration.
 
-GraphGym asks a loss with two tensors, a prediction and the truth, and nothing else: no iterates, no graphs.
-So the network computes the loss, where all of them are known, and its prediction carries it along.
+GraphGym calls a loss with prediction and truth only, without iterates or graphs. Therefore the network
+computes the loss, where all of these are available, and attaches it to its prediction.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from neuralop_irno.errors import expected
 from neuralop_irno.graphgym.words import NAME
 
 CARRIED = "refinement_loss"
-"""The attribute of a prediction that holds the loss of its trajectory."""
+"""Attribute of a prediction that holds the loss of its trajectory."""
 
 
 def carrying(prediction: Tensor, loss: Tensor) -> Tensor:
-    """A copy of a prediction that carries the loss of its trajectory."""
-    carrier = prediction.clone()  # a view would not do: see below
+    """A copy of a prediction with the loss of its trajectory attached."""
+    carrier = prediction.clone()  # not a view, since `carried` reads the attribute from the base of a view
     setattr(carrier, CARRIED, loss)
     return carrier
 
 
 def carried(prediction: Tensor) -> Tensor | None:
-    """The loss that a prediction, or the tensor that it is a view of, carries.
+    """The loss attached to a prediction, or to the tensor that it is a view of; None if there is none.
 
-    GraphGym drops a last axis of length one before it asks for a loss; what it asks with is then a view.
+    GraphGym squeezes a last axis of length one before it calls the loss, which is then called with a view.
 
     Example:
         >>> import torch
@@ -44,9 +44,8 @@ def carried(prediction: Tensor) -> Tensor | None:
 def refinement_loss(pred: Tensor, true: Tensor) -> tuple[Tensor, Tensor] | None:
     """GraphGym's loss for ``cfg.model.loss_fun: irno``: a value and the prediction to report.
 
-    In training it is the `RefinementLoss` that the prediction carries. In evaluation there is one
-    prediction and no trajectory: it is the mean squared error that ``loss_fun: mse`` reports, so that a
-    table of runs compares a refiner with other networks.
+    In training it is the `RefinementLoss` attached to the prediction. In evaluation it is the mean squared
+    error, as for ``loss_fun: mse``, so that a refiner can be compared with other networks.
     """
     from torch_geometric.graphgym.config import cfg
 

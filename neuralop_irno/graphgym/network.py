@@ -1,4 +1,4 @@
-"""A refiner as GraphGym wants a network: from a batch to a prediction and the truth."""
+"""A refiner with GraphGym's interface: from a batch to prediction and truth."""
 
 from __future__ import annotations
 
@@ -19,15 +19,14 @@ from neuralop_irno.solution import Trajectory
 
 
 class RefinedNetwork(nn.Module):
-    """What ``cfg.model.type: irno`` names: the refiner that ``cfg.irno`` describes, on fields on nodes.
+    """The network ``cfg.model.type: irno``: a refiner with the options ``cfg.irno``, for fields on nodes.
 
-    GraphGym's batches say which nodes belong to a split by masks (``train_mask``, ..), where they say
-    anything: prediction and truth are then those of the split's nodes. The refiner itself always sees
-    the whole graph; the truth is read by the loss, and by nothing else here.
+    If a batch has masks of the split's nodes (``train_mask``, ..), prediction and truth are restricted to
+    these nodes. The refiner always reads the whole graph; the truth is used by the loss only.
 
-    With ``cfg.model.loss_fun: irno`` every step is supervised by a `RefinementLoss`, whose options are
-    ``cfg.irno.loss``; with GraphGym's own losses only the answer is. A prediction in training is the
-    last supervised iterate.
+    With ``cfg.model.loss_fun: irno`` every step is supervised by a `RefinementLoss` with the options
+    ``cfg.irno.loss``; with GraphGym's own losses only the last iterate is. In training the prediction is
+    the last supervised iterate.
 
     Args:
         dim_in: channels of x.
@@ -63,10 +62,10 @@ class RefinedNetwork(nn.Module):
         return prediction, truth if mask is None or truth is None else truth[mask]
 
     def _supervised(self, loss: RefinementLoss, batch: Any, truth: Tensor, mask: Tensor | None) -> Tensor:
-        """A prediction that carries its loss."""
+        """A prediction with its loss attached."""
         y = truth.reshape(len(truth), -1)
         if mask is not None:
-            y = torch.where(mask[:, None], y, 0)  # what is true elsewhere takes no part, not even as a hole
+            y = torch.where(mask[:, None], y, 0)  # nan at other nodes must not enter the loss
         trajectory = self.refiner(batch, y=y)
         answer = trajectory.as_answer(trajectory.last)
         if mask is None:
@@ -75,19 +74,19 @@ class RefinedNetwork(nn.Module):
 
 
 def split_of(batch: Any) -> Tensor | None:
-    """The nodes of the split that GraphGym is at, ``(N,)``; None where all of them are."""
+    """The mask of the current split's nodes, ``(N,)``; None if these are all nodes."""
     mask = batch.get(f"{batch.split}_mask") if "split" in batch else None
     return None if mask is None or mask.all() else mask
 
 
 def loss_on(mask: Tensor, loss: RefinementLoss, trajectory: Trajectory, y: Tensor) -> Tensor:
-    """The loss at some of the nodes: of each graph that has any, reduced over those graphs.
+    """The loss at some of the nodes, reduced over the graphs that have any of them.
 
     Args:
         mask: the nodes whose truth is known, ``(N,)``.
-        loss: of its parts, `spatial` alone can do with some of the nodes.
-        trajectory: of all nodes.
-        y: the truth, laid out like the iterates.
+        loss: the loss; only its part `spatial` can be restricted to some nodes.
+        trajectory: the trajectory of all nodes.
+        y: the truth, shaped like the iterates.
     """
     others = [name for name, weight in loss.weights.items() if weight and name != "spatial"]
     if others:

@@ -1,4 +1,4 @@
-"""Iterated graph networks as GraphGym wants a network: from a batch to a prediction and the truth."""
+"""Iterated graph networks with GraphGym's interface: from a batch to prediction and truth."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from neuralop_irno.registry import MODELS, call_with_options, plain
 
 
 class NodeNetwork(nn.Module):
-    """What ``cfg.model.type: pign`` and ``itergnn`` name: the network that the group of that name describes.
+    """The networks ``cfg.model.type: pign`` and ``itergnn``, with the options in the group of that name.
 
-    It answers for nodes. Where a batch says by masks which nodes belong to a split, prediction and truth are
-    those of the split's nodes, and the network sees the whole graph all the same. Losses are GraphGym's own.
+    The output is a field on nodes. If a batch has masks of the split's nodes, prediction and truth are
+    restricted to these nodes; the network always reads the whole graph. Losses are GraphGym's own.
 
     Args:
-        name: of the network, and of the group.
+        name: name of the network and of its config group.
         dim_in: channels of x.
-        dim_out: channels of the answer: of a classification, the classes.
+        dim_out: channels of the output; for a classification, the number of classes.
     """
 
     def __init__(self, name: str, dim_in: int, dim_out: int) -> None:

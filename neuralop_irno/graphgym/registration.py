@@ -1,4 +1,4 @@
-"""Our names in GraphGym's registers.
+"""Registration of this package's networks, loss and config groups with GraphGym.
 
 GraphGym has no entry points: its registers are dictionaries in a module of PyTorch Geometric, which takes
 seconds to import. So this subpackage is imported explicitly, before or after GraphGym.
@@ -23,7 +23,7 @@ CONFIG = "torch_geometric.graphgym.config"
 
 
 def register(registers: ModuleType) -> None:
-    """Put the networks, the loss and the groups of the config into GraphGym's registers.
+    """Add the networks, the loss and the config groups to GraphGym's registers.
 
     Args:
         registers: the module ``torch_geometric.graphgym.register``.
@@ -35,15 +35,15 @@ def register(registers: ModuleType) -> None:
     }
     for family, named in entries.items():
         for name, entry in named.items():
-            # GraphGym refuses a name that is taken, and here a reloaded package would come a second time.
+            # GraphGym raises an error for a name that is taken, as after reloading this package.
             if name not in getattr(registers, f"{family}_dict"):
                 getattr(registers, f"register_{family}")(name, entry)
 
 
 def add_group(name: str, cfg: Any) -> None:
-    """A group of the config, empty: the defaults are those of what it describes.
+    """Add an empty config group; the defaults are those of the class that it configures.
 
-    A default here would also fix a type. To yacs a value is of its default's type for ever, and a name
+    Defaults here would fix types: yacs requires a value to keep the type of its default, so that a name
     (``correction: meshgraph``) could not become a mapping (``correction: {name: meshgraph, width: 64}``).
     """
     from yacs.config import CfgNode
@@ -52,9 +52,9 @@ def add_group(name: str, cfg: Any) -> None:
 
 
 def register_with_graphgym() -> None:
-    """Register now, and add our groups to a config that GraphGym has filled already."""
+    """Register with GraphGym, and add the config groups to a config that exists already."""
     register(registers)
-    # There is no config without yacs.
+    # Without yacs there is no config.
     cfg = getattr(sys.modules.get(CONFIG), "cfg", None)
     if cfg is not None and not cfg.is_frozen():
         for name in (NAME, *NAMES):

@@ -1,4 +1,4 @@
-"""From the words of ``cfg.irno`` to a refiner: those of `IterativeRefiner`, and GraphGym's own networks."""
+"""Build a refiner from the options ``cfg.irno``, with GraphGym's own networks as possible bases."""
 
 from __future__ import annotations
 
@@ -16,46 +16,46 @@ from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.registry import MODELS, call_with_options, plain
 
 NAME = "irno"
-"""What the network, the loss and the config group of a refiner are called in GraphGym."""
+"""Name of the network, the loss and the config group of a refiner in GraphGym."""
 
 NAMES = ("pign", "itergnn")
-"""The same of other networks, whose losses are GraphGym's own."""
+"""Names of the other networks, which use GraphGym's own losses."""
 
 OURS = "model."
-"""Where GraphGym's Lightning module keeps its network."""
+"""Prefix of the network's weights in GraphGym's Lightning module."""
 
 
 class GraphGymBase(OnGraphs):
-    """A network of GraphGym's as a base: called with a batch or its parts, it answers for every node."""
+    """A GraphGym network as a base: called with a batch or its parts, it returns a field on all nodes."""
 
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
         from torch_geometric.data import Data
 
         graph = graph_among(args, kwargs)
-        # GraphGym's layers write into what they are given.
+        # GraphGym's layers modify their input.
         batch = Data(*args, **kwargs) if graph is None else copy.copy(graph)
         if "split" in batch:
-            del batch.split  # with a split, its heads answer for that split's nodes alone
+            del batch.split  # with a split, GraphGym's heads return that split's nodes only
         prediction: Tensor
         prediction, _ = self.module(batch)
         return prediction
 
     def unknown(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[str]:
-        """None: every part becomes an attribute of the batch, and its layers read what they need."""
+        """No argument is unknown: each becomes an attribute of the batch, for the layers that read it."""
         return []
 
 
 def refiner_from(words: Mapping[str, Any], dim_in: int, dim_out: int) -> IterativeRefiner:
-    """The refiner that ``cfg.irno`` describes.
+    """Build the refiner of ``cfg.irno``.
 
-    The words are the options of `IterativeRefiner`, with three defaults of their own: the base is GraphGym's
-    ``gnn``, the correction ``meshgraph``, and a base is frozen only if it comes from a checkpoint. Any other
-    has not been trained: it is trained along.
+    The options are those of `IterativeRefiner`, with three other defaults: the base is GraphGym's ``gnn``,
+    the correction ``meshgraph``, and a base is frozen only if it is loaded from a checkpoint; otherwise it is
+    trained together with the correction.
 
     Args:
-        words: the group of the config.
-        dim_in: channels of x, as GraphGym found them in the data.
-        dim_out: channels of h, as GraphGym found them.
+        words: the config group.
+        dim_in: channels of x, as determined by GraphGym from the data.
+        dim_out: channels of h, as determined by GraphGym from the data.
     """
     sizes = {"in_channels": dim_in, "out_channels": dim_out}
     options = {"base": "gnn", "correction": "meshgraph", **sizes, **plain(words)}
@@ -69,18 +69,18 @@ def refiner_from(words: Mapping[str, Any], dim_in: int, dim_out: int) -> Iterati
 
 
 def base_from(words: Mapping[str, Any], dim_in: int, dim_out: int, frozen: bool) -> Any:
-    """One of GraphGym's networks as a base; the words for any other model, which the refiner looks up.
+    """One of GraphGym's networks as a base; for any other model its config, which the refiner builds.
 
     Args:
-        words: ``{"model_arch": name, ...}``. GraphGym's networks read ``cfg`` themselves, and take nothing
-            here but a ``checkpoint``: the file that training the same network in GraphGym left behind.
+        words: ``{"model_arch": name, ...}``. GraphGym's networks read ``cfg`` themselves; the only option
+            here is a ``checkpoint``, the file written when the same network was trained with GraphGym.
         dim_in: channels of x.
-        dim_out: channels of the answer.
-        frozen: keep it as it is.
+        dim_out: channels of the output.
+        frozen: whether its weights stay fixed.
     """
     from torch_geometric.graphgym.register import network_dict
 
-    # Our own names stand for the models here: the refiner as a network would ask cfg.irno for its base again.
+    # Exclude this package's own networks: the refiner as a base would recursively build itself from cfg.irno.
     networks = {name: network for name, network in network_dict.items() if name not in (NAME, *NAMES)}
     options = dict(words)
     name, checkpoint = options.pop("model_arch"), options.pop("checkpoint", None)
@@ -90,12 +90,12 @@ def base_from(words: Mapping[str, Any], dim_in: int, dim_out: int, frozen: bool)
             raise ValueError(expected(f"the name of a base in cfg.{NAME}", repr(name), hint))
         if checkpoint is not None:
             raise ValueError(
-                expected("a checkpoint of a network of GraphGym's", f"one of '{name}'", "model_arch: gnn")
+                expected("a checkpoint of a GraphGym network", f"one of '{name}'", "model_arch: gnn")
             )
         return {"model_arch": name, **options}
     if options:
         wanted = f"nothing but a checkpoint beside the name of GraphGym's '{name}'"
-        raise ValueError(expected(wanted, sorted(options), "cfg.gnn, which it reads"))
+        raise ValueError(expected(wanted, sorted(options), "setting them in cfg.gnn, which it reads"))
     network: nn.Module = networks[name](dim_in=dim_in, dim_out=dim_out)
     if checkpoint is not None:
         network.load_state_dict(weights_in(checkpoint))
@@ -103,7 +103,7 @@ def base_from(words: Mapping[str, Any], dim_in: int, dim_out: int, frozen: bool)
 
 
 def weights_in(checkpoint: str) -> dict[str, Tensor]:
-    """The network's weights in a checkpoint that GraphGym wrote."""
+    """The network's weights in a GraphGym checkpoint."""
     path = Path(checkpoint)
     if not path.is_file():
         hint = "results/<name>/<seed>/ckpt/<epoch and step>.ckpt"

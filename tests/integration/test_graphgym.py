@@ -246,7 +246,7 @@ MISTAKES: dict[str, dict[str, Any]] = {
     "nothing but a checkpoint beside the name of GraphGym's 'gnn', got ['width']; try cfg.gnn": {
         "irno": {"base": {"model_arch": "gnn", "width": 8}}
     },
-    "a checkpoint of a network of GraphGym's, got one of 'rigno'": {
+    "a checkpoint of a GraphGym network, got one of 'rigno'": {
         "irno": {"base": {"model_arch": "rigno", "checkpoint": "a.ckpt"}}
     },
     "dataset.task node or graph, for fields on nodes, got link_pred": {"dataset": {"task": "link_pred"}},
