@@ -1,4 +1,4 @@
-"""How far layers can stretch what they are given: bounds, and layers that keep to one."""
+"""Bounds on the Lipschitz constants of layers, and layers with a prescribed bound."""
 
 from neuralop_irno.lipschitz.bound import lipschitz_bound as lipschitz_bound
 from neuralop_irno.lipschitz.layers import MaxMin as MaxMin

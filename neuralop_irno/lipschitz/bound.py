@@ -1,4 +1,4 @@
-"""How far a module can stretch, from what its layers are."""
+"""Upper bound on the Lipschitz constant of a module, composed from its layers."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ def lipschitz_bound(
     edge_weight: Tensor | None = None,
     nodes: int | None = None,
 ) -> float:
-    r"""A number that a module's Lipschitz constant does not exceed:
+    r"""An upper bound L on a module's Lipschitz constant:
 
     .. math:: |T(u) - T(v)|_2 \le L \, |u - v|_2
 
-    by composition: constants of layers in a row are multiplied, those of a sum are added. Where the answer
-    is shaped like the input the same holds in the norm of the domain, and ``network.solve(x, lipschitz=L)``
-    gives bounds that hold. What a trained network does to the states that it meets is often far less.
+    by composition: constants of consecutive layers are multiplied, those of a sum are added. If output and
+    input have the same shape, the same holds in the norm of the domain, and ``network.solve(x, lipschitz=L)``
+    gives proved error bounds. The constant on the states that a trained network meets is often far smaller.
 
     Args:
-        module: linear layers, convolutions, activations, poolings, and sequences and sums of them. A layer of
-            your own is made known with ``@constant_of.register``.
-        edge_index: of the graph, where there are graph convolutions; of a batch, the bound holds for each.
-        edge_weight: of its edges.
-        nodes: how many there are, where the last ones may have no edge.
+        module: linear layers, convolutions, activations, poolings, and sequences and sums of them. Register
+            your own layers with ``@constant_of.register``.
+        edge_index: the graph, for graph convolutions; for a batch, the bound holds for each graph.
+        edge_weight: weights of its edges.
+        nodes: number of nodes, needed if the last ones have no edges.
 
     Example:
         >>> block = nn.Sequential(nn.Linear(4, 4), nn.Tanh())

@@ -1,4 +1,4 @@
-"""What each kind of layer can stretch: the table behind `lipschitz_bound`."""
+"""Lipschitz constants of each type of layer, used by `lipschitz_bound`."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from neuralop_irno.lipschitz.norms import operator_norm_of
 
 @singledispatch
 def constant_of(module: nn.Module, graph: Graph | None) -> float:
-    """The bound of one kind of module; `lipschitz_bound` is the way in.
+    """The Lipschitz bound of one type of module; call `lipschitz_bound` instead.
 
     Args:
         module: the layer.
-        graph: where graph convolutions work; to be handed on to what the module holds.
+        graph: the graph of graph convolutions; pass it on to submodules.
     """
     kind = type(module)
     constant = CONSTANTS.get(kind)
@@ -35,7 +35,7 @@ def constant_of(module: nn.Module, graph: Graph | None) -> float:
 
 
 def check_unaltered(module: nn.Module, known: Mapping[Any, object]) -> None:
-    """Refuse a class of somebody's that is known by the class it comes from, and calls itself differently.
+    """Raise a TypeError for a subclass that overrides the forward of the class that has a rule.
 
     Args:
         module: the layer.
@@ -48,7 +48,7 @@ def check_unaltered(module: nn.Module, known: Mapping[Any, object]) -> None:
 
 
 def _unknown(got: str) -> TypeError:
-    hint = "@constant_of.register for your own, or solve(x) without lipschitz=..., which observes it"
+    hint = "@constant_of.register, or solve(x) without lipschitz=..., which estimates it"
     return TypeError(expected("layers whose Lipschitz constant is known", got, hint))
 
 
@@ -62,13 +62,13 @@ CONSTANTS: dict[type[nn.Module], float] = {
     ),
     nn.Sigmoid: 0.25,
     nn.Hardsigmoid: 1 / 6,
-    nn.GELU: 1.1291,  # at sqrt(2), the exact form; the one by tanh stays below
+    nn.GELU: 1.1291,  # at sqrt(2), exact form; the tanh approximation stays below
     nn.SiLU: 1.0999,  # at 2.3994
     nn.Mish: 1.0885,  # at 1.5
     nn.Hardswish: 1.5,
     nn.SELU: 1.7581,  # its scale times its alpha, just below zero
 }  # fmt: skip
-"""The steepest slope of each activation, rounded up; of what only moves values about, 1."""
+"""Maximum slope of each activation, rounded up; 1 for layers that only rearrange values."""
 
 
 @constant_of.register
@@ -109,7 +109,7 @@ def _(module: nn.Dropout | nn.Dropout1d | nn.Dropout2d | nn.Dropout3d, graph: Gr
 def _(module: nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d, graph: Graph | None) -> float:
     if module.training or module.running_var is None:
         raise ValueError(
-            expected("batch norm by running statistics", "by those of each batch", "block.eval()")
+            expected("batch norm with running statistics", "statistics of each batch", "block.eval()")
         )
     scale = (module.running_var + module.eps).rsqrt()
     return float((scale if module.weight is None else scale * module.weight.abs()).max())
@@ -117,7 +117,7 @@ def _(module: nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d, graph: Graph | N
 
 @constant_of.register
 def _(module: nn.AvgPool1d | nn.AvgPool2d | nn.AvgPool3d, graph: Graph | None) -> float:
-    # The square of a mean is below the mean of squares, and a cell is in so many windows at most.
+    # The square of a mean is at most the mean of squares, and a cell lies in at most `windows` windows.
     sizes, strides = module.kernel_size, module.stride
     axes = {nn.AvgPool1d: 1, nn.AvgPool2d: 2, nn.AvgPool3d: 3}[type(module)]
     each_size = sizes if isinstance(sizes, tuple) else (sizes,) * axes
@@ -126,5 +126,5 @@ def _(module: nn.AvgPool1d | nn.AvgPool2d | nn.AvgPool3d, graph: Graph | None) -
     padded = any(module.padding) if isinstance(module.padding, tuple) else module.padding
     cut = module.ceil_mode or (padded and not module.count_include_pad)  # windows of fewer cells at the ends
     if getattr(module, "divisor_override", None) is not None:
-        raise ValueError(expected("an average", "another divisor", "divisor_override=None"))
+        raise ValueError(expected("an average", "divisor_override", "divisor_override=None"))
     return math.sqrt(windows if cut else windows / math.prod(each_size))

@@ -1,4 +1,4 @@
-"""How far sums over neighbours stretch: the norm of an adjacency matrix, from above."""
+"""Upper bound on the norm of an adjacency matrix, for sums over neighbours."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ SWEEPS = 100
 
 @dataclass(frozen=True)
 class Graph:
-    """Who is joined to whom.
+    """The edges of a graph.
 
     Attributes:
         edge_index: sources and targets, ``(2, E)``.
-        edge_weight: of each edge, ``(E,)``; by default 1.
-        nodes: how many there are; by default as many as the edges tell of.
+        edge_weight: weight of each edge, ``(E,)``; by default 1.
+        nodes: number of nodes; by default the largest index in ``edge_index`` plus 1.
     """
 
     edge_index: Tensor
@@ -26,30 +26,30 @@ class Graph:
 
     @property
     def size(self) -> int:
-        """How many nodes there are."""
+        """The number of nodes."""
         told = int(self.edge_index.max()) + 1 if self.edge_index.numel() else 1
         return told if self.nodes is None else max(self.nodes, told)
 
     @property
     def weights(self) -> Tensor:
-        """One for each edge, ``(E,)``, in double precision."""
+        """The weight of each edge, ``(E,)``, in double precision."""
         ones = torch.ones(self.edge_index.shape[1], dtype=torch.float64, device=self.edge_index.device)
         return ones if self.edge_weight is None else self.edge_weight.double().flatten()
 
 
 def adjacency_norm(source: Tensor, target: Tensor, weights: Tensor, nodes: int) -> float:
-    r"""The norm of the matrix that sums over edges, from above, by Collatz and Wielandt:
+    r"""Upper bound on the norm of the weighted adjacency matrix, by Collatz and Wielandt:
 
     .. math:: |A|_2^2 \le \max_i \frac{(|A|^T |A| q)_i}{q_i} \qquad \text{for every } q > 0
 
-    Power iteration moves q towards where this is an equality; it holds wherever the iteration is stopped.
-    Signs of weights are ignored, which is an upper bound too.
+    Power iteration moves q towards equality; the bound holds after any number of iterations. Signs of weights
+    are ignored, which can only increase the bound.
 
     Args:
-        source: of each edge, ``(E,)``.
-        target: of each edge, ``(E,)``.
-        weights: of each edge, ``(E,)``.
-        nodes: how many there are.
+        source: source of each edge, ``(E,)``.
+        target: target of each edge, ``(E,)``.
+        weights: weight of each edge, ``(E,)``.
+        nodes: number of nodes.
 
     Example:
         >>> star = torch.tensor([[1, 2, 3, 4], [0, 0, 0, 0]])
@@ -63,6 +63,6 @@ def adjacency_norm(source: Tensor, target: Tensor, weights: Tensor, nodes: int) 
         gathered = weights.new_zeros(nodes).index_add(0, target, weights * q[source])
         image = weights.new_zeros(nodes).index_add(0, source, weights * gathered[target])
         bound = torch.minimum(bound, (image / q).amax())
-        # Nodes whose component matters little must not reach zero: any q above zero will do.
+        # Keep q > 0, also in components with a small norm, since the bound requires it.
         q = (image / image.amax().clamp(min=tiny)).clamp(min=1e-100)
     return float(bound.sqrt())

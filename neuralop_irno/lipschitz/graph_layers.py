@@ -1,4 +1,4 @@
-"""What graph convolutions of PyTorch Geometric can stretch, on a given graph."""
+"""Lipschitz bounds of PyTorch Geometric's graph convolutions on a given graph."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from neuralop_irno.lipschitz.norms import OperatorNorm, operator_norm_of
 
 @cache
 def know_graph_layers() -> None:
-    """Tell `lipschitz_bound` and `spectrally_normalised` of layers that only exist with PyTorch Geometric."""
+    """Register the layers of PyTorch Geometric for `lipschitz_bound` and `spectrally_normalised`."""
     from torch_geometric import nn as pyg
 
     operator_norm_of.register(pyg.Linear, _as_matrix)
@@ -27,15 +27,15 @@ def know_graph_layers() -> None:
 
 
 def aggregation_norm(conv: Any, graph: Graph | None, own: float = 0.0) -> float:
-    r"""The norm of a sum, a mean or a maximum over neighbours, with each node's own value added.
+    r"""The norm of a sum, a mean or a maximum over neighbours, plus ``own`` times each node's own value.
 
-    A maximum stretches no difference further than the largest of its neighbours, so that a node counts once
-    for each that reads it: :math:`\max_j \sqrt{\sum_i w_{ij}^2}`.
+    A difference between maxima is at most the largest difference between neighbours, which gives
+    :math:`\max_j \sqrt{\sum_i w_{ij}^2}` over the nodes i that read node j.
 
     Args:
-        conv: whose aggregation it is.
+        conv: the convolution.
         graph: the graph.
-        own: the weight of the own value.
+        own: the weight of the node's own value.
     """
     graph = _known(conv, graph)
     source, target = _ends(conv, graph.edge_index)
@@ -58,7 +58,7 @@ def _gcn(conv: Any, graph: Graph | None) -> float:
 
     graph = _known(conv, graph)
     if conv.normalize:
-        given = None if graph.edge_weight is None else graph.weights  # loops weigh less where none are given
+        given = None if graph.edge_weight is None else graph.weights  # None: smaller self-loops
         options = (graph.size, conv.improved, conv.add_self_loops, conv.flow, torch.float64)
         index, weights = gcn_norm(graph.edge_index, given, *options)
         graph = Graph(index, weights, graph.size)
@@ -72,10 +72,8 @@ def _graph_conv(conv: Any, graph: Graph | None) -> float:
 
 def _sage(conv: Any, graph: Graph | None) -> float:
     if conv.normalize:
-        raise ValueError(
-            expected("a SAGEConv that keeps lengths", "one that divides by them", "normalize=False")
-        )
-    # It reads no edge weights.
+        raise ValueError(expected("a SAGEConv without normalisation", "normalize=True", "normalize=False"))
+    # SAGEConv ignores edge weights.
     unweighted = Graph(_known(conv, graph).edge_index, None, _known(conv, graph).size)
     around = aggregation_norm(conv, unweighted) * constant_of(conv.lin_l, None)
     projected = constant_of(conv.lin, None) if conv.project else 1.0
@@ -91,12 +89,12 @@ def _known(conv: nn.Module, graph: Graph | None) -> Graph:
     check_unaltered(conv, constant_of.registry)
     if graph is None:
         name = type(conv).__name__
-        raise ValueError(expected(f"the graph on which a {name} works", "none", "edge_index=edge_index"))
+        raise ValueError(expected(f"the graph of a {name}", "none", "edge_index=edge_index"))
     return graph
 
 
 def _ends(conv: Any, edge_index: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """From where to where messages go."""
+    """Sources and targets of the messages."""
     first, second = edge_index.unbind()
     return (first, second) if conv.flow == "source_to_target" else (second, first)
 

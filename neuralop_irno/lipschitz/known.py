@@ -1,4 +1,4 @@
-"""What is known of layers of other packages, once they are there."""
+"""Registration of layers of other packages, if these are imported."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 
 
 def know_other_packages() -> None:
-    """Make layers of PyTorch Geometric known, if it was imported: otherwise nobody can have one."""
+    """Register the layers of PyTorch Geometric, if it was imported; otherwise no module can contain one."""
     if "torch_geometric.nn" in sys.modules:
         from neuralop_irno.lipschitz.graph_layers import know_graph_layers
 

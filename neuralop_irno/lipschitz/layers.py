@@ -1,4 +1,4 @@
-"""Layers that keep distances, and a sum that says so."""
+"""Layers with a prescribed Lipschitz constant: MaxMin, residual sums and scaled orthogonal layers."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from neuralop_irno.errors import expected
 
 
 class MaxMin(nn.Module):
-    r"""Sorts channels in pairs: :math:`(a, b) \to (\max(a, b), \min(a, b))`.
+    r"""Sort channels in pairs: :math:`(a, b) \to (\max(a, b), \min(a, b))`; https://arxiv.org/abs/1811.05381.
 
-    It never stretches a distance, as ReLU does not, and keeps the norm of what passes and of the gradient
-    that comes back, as ReLU does not: stacks of layers with a norm of 1 do not die out.
+    Like ReLU it has Lipschitz constant 1; unlike ReLU it preserves the norms of signal and gradient, so that
+    these do not decay in stacks of layers with norm 1.
 
     Args:
-        dim: the axis of the channels, 1 on grids and -1 for tokens; on graphs both.
+        dim: the axis of the channels, 1 on grids and -1 for tokens; either on graphs.
 
     Shapes:
-        - x and the answer: with an even number of channels, the first half of which is paired with the second
+        - x and the result: an even number of channels; channel i is paired with channel i + C/2
 
     Example:
         >>> MaxMin()(torch.tensor([[1.0, -2.0, 3.0, -4.0]]))
@@ -36,16 +36,16 @@ class MaxMin(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if x.shape[self.dim] % 2:
-            raise ValueError(expected("an even number of channels", x.shape[self.dim], "one channel more"))
+            raise ValueError(expected("an even number of channels", x.shape[self.dim], "one more channel"))
         first, second = x.chunk(2, self.dim)
         return torch.cat([torch.maximum(first, second), torch.minimum(first, second)], self.dim)
 
 
 class Residual(nn.Module):
-    r"""x + branch(x), as a module that `lipschitz_bound` can read.
+    r"""x + branch(x), as a module that `lipschitz_bound` supports.
 
     Args:
-        branch: whose answer is shaped like its first input.
+        branch: a module whose output is shaped like its first input.
 
     Example:
         >>> Residual(nn.Identity())(torch.ones(2))
@@ -61,20 +61,20 @@ class Residual(nn.Module):
 
         Args:
             x: the input.
-            args: what else the branch takes by position.
-            kwargs: what else it takes by keyword.
+            args: further positional arguments of the branch.
+            kwargs: keyword arguments of the branch.
         """
         return x + self.branch(x, *args, **kwargs)
 
 
 def orthogonal(layer: nn.Linear, bound: float = 1.0) -> nn.Linear:
-    r"""Make a linear layer b times an orthogonal one, in place and for good: :math:`W = b \, Q`.
+    r"""Reparametrise a linear layer, in place, as b times an orthogonal matrix: :math:`W = b \, Q`.
 
-    Q comes from Cayley's map of a skew matrix, so that every update of an optimiser leaves it orthogonal.
-    With as many channels in as out it stretches every direction by b, no more and no less.
+    Q is the Cayley transform of a skew-symmetric matrix, so that it stays orthogonal under any update. A
+    square layer scales all distances by exactly b.
 
     Args:
-        layer: with more channels out than in, or fewer, the columns or the rows are orthonormal.
+        layer: the layer; if it is not square, its columns or rows are orthonormal.
         bound: b.
 
     Example:
@@ -103,5 +103,5 @@ class _Scaled(nn.Module):
         return self.factor * weight
 
     def right_inverse(self, weight: Tensor) -> Tensor:
-        """The weight that is scaled to this one."""
+        """The unscaled weight."""
         return weight / self.factor

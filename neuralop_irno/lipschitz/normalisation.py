@@ -1,4 +1,4 @@
-"""Spectral normalisation: every linear layer of a module held to a norm."""
+"""Spectral normalisation: bound the operator norm of every linear layer of a module."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 def spectrally_normalised(module: Module, bound: float = 1.0) -> Module:
-    r"""Hold every linear layer and every convolution in a module to an operator norm, in place.
+    r"""Bound the operator norm of every linear layer and convolution in a module, in place.
 
     .. math:: W \leftarrow W \, \min\left(1, \; \frac{b}{|W|} \right)
 
-    The norm is that of the layer as an *operator on fields*, on every grid, whatever its padding; see
-    `neuralop_irno.lipschitz.norms`. A layer within the bound is left as it is, so that one that starts at
-    zero stays there. What has no matrix (activations, normalisations, attention) is not touched:
-    `lipschitz_bound` says what the whole can do.
+    The norm is that of the layer as an operator on fields, for any grid size and padding; see
+    `neuralop_irno.lipschitz.norms`. A layer within the bound is unchanged, so that one initialised to zero
+    stays zero. Layers without a matrix (activations, norms, attention) are not changed; use `lipschitz_bound`
+    for a bound on the whole module.
 
     Args:
-        module: a block, a correction, anything; PyTorch Geometric's linear layers inside convolutions too.
-        bound: b, for each layer; n layers in a row stretch by b^n at most.
+        module: any module; PyTorch Geometric's linear layers inside convolutions are included.
+        bound: b, for each layer; the Lipschitz constant of n consecutive linear layers is at most b^n.
 
     Example:
         >>> block = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 8))
@@ -50,9 +50,7 @@ def spectrally_normalised(module: Module, bound: float = 1.0) -> Module:
             continue
         if any(is_lazy(parameter) for parameter in layer.parameters()):
             raise ValueError(
-                expected(
-                    "layers that know their sizes", f"a lazy {type(layer).__name__}", "one forward pass first"
-                )
+                expected("initialised layers", f"a lazy {type(layer).__name__}", "one forward pass first")
             )
         register_parametrization(layer, "weight", _Within(norm, bound))
         layer.register_state_dict_post_hook(_without_product)
@@ -65,9 +63,9 @@ def spectrally_normalised(module: Module, bound: float = 1.0) -> Module:
 
 
 def free_layers(module: nn.Module) -> list[str]:
-    """The kinds of layers in a module with matrices or kernels that `spectrally_normalised` does not hold.
+    """Types of layers with matrices or kernels that `spectrally_normalised` does not bound.
 
-    Such are spectral convolutions, the stencils of multigrid cycles, and the vectors of graph attention.
+    Examples are spectral convolutions, the stencils of multigrid cycles, and the vectors of graph attention.
 
     Example:
         >>> free_layers(nn.Sequential(nn.Linear(2, 2), nn.Bilinear(2, 2, 2), nn.LayerNorm(2)))
@@ -86,10 +84,10 @@ def free_layers(module: nn.Module) -> list[str]:
 
 
 class _Within(nn.Module):
-    """A weight, made smaller where its layer would stretch further than a bound.
+    """Scales a weight down if its layer's norm exceeds a bound.
 
-    The steps of an iteration ask for the same weight, one after the other: its norm and the norm's gradient
-    are computed once, and kept for as long as the weight is the same to the last bit.
+    All steps of an iteration use the same weight: its norm and the norm's gradient are computed once and
+    cached while the weight is bit-identical.
     """
 
     def __init__(self, norm: OperatorNorm, bound: float) -> None:
@@ -98,13 +96,13 @@ class _Within(nn.Module):
         self._last: tuple[Tensor, Tensor, Tensor] | None = None
 
     def forward(self, weight: Tensor) -> Tensor:
-        # The compiler and torch.func follow what is computed, and cannot follow what is kept.
+        # The compiler and torch.func trace the computation and cannot use the cache.
         followed = torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
         norm = self.norm(weight) if followed else self._kept(weight)
         return weight * (self.bound / norm.clamp(min=self.bound)).to(weight.dtype)
 
     def _kept(self, weight: Tensor) -> Tensor:
-        """The norm, with its gradient to first order; unseen by checkpoints, which count what is saved."""
+        """The cached norm with its first-order gradient; hidden from checkpoints, which count saved tensors."""
         if self._last is None or not _same(self._last[0], weight):
             with torch.inference_mode(False), torch.enable_grad(), saved_tensors_hooks(_as_it_is, _as_it_is):
                 at = weight.detach().clone().requires_grad_()
@@ -115,7 +113,7 @@ class _Within(nn.Module):
         return norm + ((weight - at) * slope).sum()
 
     def right_inverse(self, weight: Tensor) -> Tensor:
-        """What is assigned becomes the weight before the bound."""
+        """An assigned weight becomes the weight before scaling."""
         return weight
 
 
@@ -131,5 +129,5 @@ def _same(kept: Tensor, weight: Tensor) -> bool:
 def _without_product(
     layer: nn.Module, state: dict[str, Tensor], prefix: str, metadata: dict[str, object]
 ) -> None:
-    """PyTorch Geometric's linear layers save the weight that is in use beside the one it is made from."""
+    """Drop the scaled weight, which PyTorch Geometric's linear layers save besides the original one."""
     state.pop(f"{prefix}weight", None)

@@ -1,4 +1,4 @@
-"""Operator norms of linear layers: never below the truth, little above it, and with a gradient."""
+"""Differentiable, tight upper bounds on the operator norms of linear layers."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from torch import Tensor, nn
 SQUARINGS = 8
 
 SAMPLES = 8
-"""Frequencies at which a kernel is sampled along an axis, for each cell that it reaches beyond the first."""
+"""Sampled frequencies of a kernel along an axis, per cell beyond the first."""
 
 OPEN = math.cos(math.pi / (2 * SAMPLES))
-"""Between two samples a trigonometric polynomial rises at most to its largest sample divided by this."""
+"""The maximum of a trigonometric polynomial is at most its largest sample divided by this."""
 
 
 def matrix_norm(matrices: Tensor) -> Tensor:
-    r"""The largest singular value, from above, by squaring the Gram matrix:
+    r"""An upper bound on the largest singular value, by repeated squaring of the Gram matrix:
 
     .. math:: |M|_2 \le \big( \textstyle\sum_i \sigma_i^p \big)^{1/p} \le \text{rank}(M)^{1/p} \, |M|_2,
               \qquad p = 2^{10}
 
-    so that a matrix of rank 1000 is overestimated by 0.7 % at most. Nothing is random and nothing is
-    remembered: it is the same number in training and in evaluation, at every step of an iteration and when
-    the step is computed again on the way back.
+    so that a matrix of rank 1000 is overestimated by 0.7 % at most. The computation is deterministic and
+    stateless: training, evaluation, every step of an iteration and recomputation in the backward pass give
+    the same number.
 
     Args:
         matrices: real or complex.
@@ -48,19 +48,19 @@ def matrix_norm(matrices: Tensor) -> Tensor:
         gram = gram @ gram if squared else gram
         size = _root_of_squares(gram).clamp(min=torch.finfo(exponent.dtype).tiny)
         exponent = exponent + size.log() / 2 ** (squared + 1)
-        gram = gram / size[..., None, None]  # or a number to the power 1024 would leave every range
+        gram = gram / size[..., None, None]  # avoids overflow of powers up to 1024
     return unit * exponent.exp()
 
 
 def kernel_norm(weight: Tensor) -> Tensor:
-    r"""The norm of a convolution as an operator on fields, from above, on every grid:
+    r"""An upper bound on the norm of a convolution as an operator on fields, for any grid size:
 
     .. math:: |K *|_2 \le \sup_\omega |\hat K(\omega)|_2, \qquad
               \hat K(\omega) = \textstyle\sum_j K_j e^{-i \omega \cdot j}
 
-    On a periodic grid the norm is the largest :math:`|\hat K(\omega)|_2` over the waves that the grid holds;
-    padding with zeros only cuts pieces out of a larger grid. The supremum is taken over samples and divided
-    by what can hide between them, 2 % for each axis. Dilation moves frequencies about and changes nothing.
+    On a periodic grid the norm is the largest :math:`|\hat K(\omega)|_2` over the waves of the grid; zero
+    padding restricts a larger grid, which cannot increase the norm. The supremum is taken over sampled
+    frequencies, with a correction of 2 % per axis for those in between. Dilation does not change it.
 
     Args:
         weight: a matrix, or a kernel with further axes.
@@ -78,7 +78,7 @@ def kernel_norm(weight: Tensor) -> Tensor:
         axes = tuple(range(2, weight.dim()))
         counts = [max(SAMPLES * cells, 1) for cells in reach]
         weight = torch.fft.rfftn(weight, s=counts, dim=axes).flatten(2).movedim(2, 0)
-        with torch.no_grad():  # a maximum has the gradient of the one that attains it
+        with torch.no_grad():  # the gradient of a maximum is that of its argmax
             largest = matrix_norm(weight).argmax()
         weight = weight.index_select(0, largest[None])[0]
     return matrix_norm(weight.flatten(1)) / OPEN ** sum(cells > 0 for cells in reach)
@@ -91,24 +91,24 @@ def _root_of_squares(matrices: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class OperatorNorm:
-    """How far a layer of one kind stretches, as a function of its weight.
+    """The operator norm of a layer as a function of its weight.
 
     Attributes:
-        groups: of channels that do not see each other.
-        copies: how often padding repeats a cell, at most.
+        groups: number of independent groups of channels.
+        copies: maximum number of copies of a cell in the padded field.
     """
 
     groups: int = 1
     copies: int = 1
 
     def of(self, layer: nn.Module) -> Tensor:
-        """The norm of a layer with the weight that it has."""
+        """The norm of a layer with its present weight."""
         weight = layer.weight
         assert isinstance(weight, Tensor)
         return self(weight)
 
     def __call__(self, weight: Tensor) -> Tensor:
-        """The norm, a scalar in float32 or better; autocast does not reach it."""
+        """The norm, a scalar in float32 or better, also under autocast."""
         with torch.autocast(weight.device.type, enabled=False):
             weight = weight.to(torch.promote_types(weight.dtype, torch.float32))
             groups = weight.unflatten(0, (self.groups, -1)).unbind()
@@ -117,9 +117,9 @@ class OperatorNorm:
 
 @singledispatch
 def operator_norm_of(layer: nn.Module) -> OperatorNorm | None:
-    """How the norm of a layer follows from its ``weight``; None for what is no linear layer.
+    """The operator norm of a layer as a function of its ``weight``; None if it is not a linear layer.
 
-    A layer of your own is made known with ``@operator_norm_of.register``.
+    Register your own layers with ``@operator_norm_of.register``.
     """
     return None
 
@@ -146,12 +146,12 @@ def _(layer: nn.Conv1d | nn.Conv2d | nn.Conv3d) -> OperatorNorm:
 
 
 def copies_in_padding(mode: str, added: int, reach: int) -> int:
-    """How often one cell of an axis stands in the padded axis, at most.
+    """The maximum number of copies of one cell in a padded axis.
 
     Args:
-        mode: as convolutions name it.
-        added: cells added to the axis, on both ends together.
-        reach: cells by which the kernel is longer than one.
+        mode: torch's padding mode.
+        added: cells added to the axis, both ends together.
+        reach: kernel size minus 1, times the dilation.
 
     Example:
         >>> copies_in_padding("zeros", 2, 2), copies_in_padding("circular", 2, 2)
@@ -160,5 +160,5 @@ def copies_in_padding(mode: str, added: int, reach: int) -> int:
         (3, 3)
     """
     if mode == "zeros" or not added or (mode == "circular" and added <= reach):
-        return 1  # a periodic axis that is not longer than before is a part of the circular convolution
+        return 1  # at most the full circular convolution
     return 1 + added if mode == "replicate" else 3
