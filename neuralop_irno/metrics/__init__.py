@@ -1,4 +1,4 @@
-"""Scores of a prediction. Those that are errors are in the registry, which is to be asked for here."""
+"""Metrics of a prediction. Error metrics are in the registry ``METRICS``; import it from here."""
 
 from neuralop_irno.metrics.choice import own_metric as own_metric
 from neuralop_irno.metrics.classes import error_rate as error_rate

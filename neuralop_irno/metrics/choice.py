@@ -1,10 +1,10 @@
-"""Which metric, where nobody says."""
+"""The default metric of a data set."""
 
 from __future__ import annotations
 
 
 def own_metric(data: object) -> str:
-    """The name of the metric in which results on a data set are told: VRMSE, unless it says otherwise.
+    """The name of a data set's metric: its attribute ``metric``, by default VRMSE.
 
     Example:
         >>> from neuralop_irno.data.fields import FieldDataset

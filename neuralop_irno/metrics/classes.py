@@ -1,4 +1,4 @@
-"""The score of an answer that tells classes apart."""
+"""Metric of classification."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from neuralop_irno.registry import METRICS
 
 @METRICS.register("error_rate")
 def error_rate(prediction: Tensor, target: Tensor) -> Tensor:
-    """The share of points that are put into a wrong class, of those whose class is told.
+    """The fraction of wrongly classified points among those with a known class.
 
     Args:
-        prediction: a value for each class; the largest is the answer.
-        target: 1 at the class of a point and 0 elsewhere, nan where it is not told.
+        prediction: a score for each class; the largest is the predicted class.
+        target: one-hot classes, nan at points whose class is unknown.
 
     Shapes:
         - prediction, target: ``(B, classes, *S)``
-        - returns: ``(B, 1)``; nan where nothing is told
+        - returns: ``(B, 1)``; nan for samples without known classes
 
     Example:
         >>> import torch
@@ -29,7 +29,7 @@ def error_rate(prediction: Tensor, target: Tensor) -> Tensor:
     """
     if prediction.shape != target.shape or prediction.dim() < 3:
         wanted = f"a prediction (B, classes, *S) of shape {tuple(target.shape)}"
-        raise ValueError(expected(wanted, tuple(prediction.shape), "a value for each class"))
+        raise ValueError(expected(wanted, tuple(prediction.shape), "one score per class"))
     told = ~target.isnan().any(1)
     wrong = told & (prediction.argmax(1) != target.nan_to_num().argmax(1))
     return (wrong.flatten(1).sum(1) / told.flatten(1).sum(1))[:, None]

@@ -1,4 +1,4 @@
-"""The anomaly correlation: whether a forecast departs from the usual where the truth does."""
+"""The anomaly correlation coefficient of weather forecasts."""
 
 from __future__ import annotations
 
@@ -19,25 +19,26 @@ def acc(
     weights: Tensor | None = None,
     channel: int | None = None,
 ) -> Tensor:
-    r"""Anomaly correlation: the cosine between two fields less what is usual.
+    r"""Anomaly correlation: the cosine between two fields minus a climatology.
 
     .. math:: \frac{\langle p', t' \rangle}{\|p'\| \, \|t'\|}
 
-    1 for fields that differ by a factor and, where they are centred, an offset; 0 for strangers. It is a
-    skill, the more the better, and so not among the errors that configs name.
+    1 for fields that differ by a positive factor and, if centred, an offset; 0 for uncorrelated fields. It is
+    a skill (larger is better), and therefore not in the registry of errors.
 
-    Weather centres take off the climate of the years of training, and weigh by latitude. SuperBench's curves
-    are ``climatology="samples", centred=False, channel=0``, in physical units.
+    Weather centres subtract the climatology of the training years and weight by latitude. SuperBench
+    (https://arxiv.org/abs/2306.14070) uses ``climatology="samples", centred=False, channel=0``, in physical
+    units.
 
     Args:
         prediction: p.
         target: t.
-        space: how many trailing axes are space; by default all but the first two.
-        climatology: what is usual, which is taken off both fields first: a field, or ``samples`` for the mean
-            over the first axis, of predictions and targets each for themselves. By default nothing is.
-        centred: whether to take off the mean over space then.
-        weights: of the points in all sums over space, shaped to broadcast against it; see `latitude_weights`.
-        channel: the one field that is scored; by default every field for itself.
+        space: number of trailing spatial axes; by default all but the first two.
+        climatology: subtracted from both fields first: a field, or ``samples`` for the mean over the first
+            axis, separately for predictions and targets. By default nothing is subtracted.
+        centred: whether to subtract the mean over space afterwards.
+        weights: weights of the points in all sums over space, broadcast to it; see `latitude_weights`.
+        channel: the field to compare; by default every field separately.
 
     Shapes:
         - prediction, target: ``(B, C, *S)``, or any leading axes with ``space`` given
@@ -66,7 +67,7 @@ def acc(
 
 
 def latitude_weights(degrees: Tensor) -> Tensor:
-    """How much of the globe each row of a grid stands for, by the cosine of its latitude; 1 on average.
+    """Area weights of the rows of a latitude grid: the cosine of the latitude, with mean 1.
 
     Args:
         degrees: the latitude of each row, from -90 to 90.

@@ -1,7 +1,7 @@
-"""Scores of pictures, field by field: what super-resolution is told in.
+"""Image metrics of super-resolution, field by field.
 
-They depend on units: SuperBench takes them of fields that are scaled. Both are skills, the more the better,
-and so not among the errors that configs name.
+They depend on units: SuperBench (https://arxiv.org/abs/2306.14070) computes them on normalised fields. Both
+are skills (larger is better), and therefore not in the registry of errors.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def psnr(prediction: Tensor, target: Tensor, space: int | None = None) -> Tensor
 
     .. math:: 20 \log_{10} \frac{\max t}{\sqrt{\langle (p - t)^2 \rangle}}
 
-    Infinite where prediction and target are the same, and no number where the target is negative everywhere.
+    Infinite if prediction and target are equal, and nan if the target is negative everywhere.
     Arguments and shapes as in `vrmse`.
 
     Example:
@@ -35,15 +35,15 @@ def psnr(prediction: Tensor, target: Tensor, space: int | None = None) -> Tensor
 
 
 def ssim(prediction: Tensor, target: Tensor) -> Tensor:
-    r"""Structural similarity: 1 for the same picture, less the more light, contrast or pattern differ.
+    r"""Structural similarity (https://doi.org/10.1109/TIP.2003.819861): 1 for equal fields.
 
     .. math:: \left\langle \frac{(2 \mu_p \mu_t + c_1)(2 \sigma_{pt} + c_2)}
               {(\mu_p^2 + \mu_t^2 + c_1)(\sigma_p^2 + \sigma_t^2 + c_2)} \right\rangle
               \qquad c_i = (K_i L)^2
 
-    Means, variances and the covariance are taken around each point under a Gaussian of deviation 1.5, on 11
-    x 11 points, the field being reflected at its edges. L is the range of the prediction or of the target,
-    whichever is larger, for each field by itself.
+    Means, variances and the covariance are weighted by a Gaussian of standard deviation 1.5 on 11 x 11 points
+    around each point, with reflection at the edges. L is the larger of the ranges of prediction and target,
+    for each field separately.
 
     Shapes:
         - prediction, target: ``(B, C, H, W)``; returns: ``(B, C)``
@@ -69,7 +69,7 @@ def ssim(prediction: Tensor, target: Tensor) -> Tensor:
 
 
 def _blurred(fields: Tensor) -> Tensor:
-    """(n, 1, H, W) under the Gaussian, which is one along each axis after the other."""
+    """Fields ``(n, 1, H, W)`` blurred by a separable Gaussian."""
     reach = WINDOW // 2
     place = torch.arange(-reach, reach + 1, dtype=fields.dtype, device=fields.device)
     bell = (-0.5 * (place / SIGMA).square()).exp()

@@ -1,4 +1,4 @@
-"""Relative errors as RIGNO's tables have them: of whole quantities, and the median over the samples."""
+"""Relative errors as in RIGNO's tables: per quantity, with the median over the samples."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from neuralop_irno.metrics.space import spatial_axes
 from neuralop_irno.metrics.summary import Summary
 
 NORM_FLOOR = 1e-10
-"""Added to the norm of the truth, as RIGNO does."""
+"""Added to the norm of the target, as in RIGNO."""
 
 
 def errors_of_quantities(
     prediction: Tensor, target: Tensor, groups: Sequence[int] | None = None, order: int = 1
 ) -> Tensor:
-    r"""The relative error of each quantity, a number or a whole vector:
+    r"""The relative error of each quantity, a scalar or a vector (RIGNO, https://arxiv.org/abs/2501.19205):
 
     .. math:: \frac{(\sum |p - t|^q)^{1/q}}{(\sum |t|^q)^{1/q} + 10^{-10}}
 
-    where the sums run over space, over time where there is some, and over the fields of the quantity.
+    where the sums run over space, time (if any) and the fields of the quantity.
 
     Args:
         prediction: p.
-        target: t; both normalised by the mean and deviation of each field, as RIGNO takes them.
-        groups: for each field, the quantity that it is a part of; (0, 1, 1, 2) is a vector between two
-            numbers. By default every field is one. See ``Facts.groups`` of the published sets.
+        target: t; both normalised by mean and standard deviation of each field, as in RIGNO.
+        groups: for each field the index of its quantity; (0, 1, 1, 2) is a vector between two scalars. By
+            default every field is a quantity. See ``Facts.groups`` of the published data sets.
         order: q, 1 or 2.
 
     Shapes:
@@ -57,7 +57,7 @@ def errors_of_quantities(
 def summarise_medians(scores: Tensor) -> Summary:
     """The median over the samples, averaged over the quantities, in percent.
 
-    A sample that blew up is worse than any other: it is counted, and the median knows of it.
+    Non-finite errors count as infinite in the median, and their number is reported.
 
     Shapes:
         - scores: ``(B, quantities)``
