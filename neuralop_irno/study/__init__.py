@@ -1,1 +1,1 @@
-"""Studies: tables of many trained models that anybody can rerun, stop and continue."""
+"""Studies: reproducible, resumable tables of many trained models."""

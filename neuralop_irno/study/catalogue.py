@@ -1,4 +1,4 @@
-"""Studies by name, from the files that come with the package, or by path, from anybody's."""
+"""Read studies by name, from files in the package, or by the path of a YAML file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SCALES = ("small", "medium")
 
 
 def names() -> list[str]:
-    """The studies that come with the package.
+    """The names of the studies in the package.
 
     Example:
         >>> "main" in names()
@@ -25,13 +25,13 @@ def names() -> list[str]:
 
 
 def read_study(name: str, scale: str = "small") -> Study:
-    """A study by name or by path.
+    """Read a study by name or by path.
 
-    In its file whatever differs between scales is a mapping from scales, and problems that are only
-    named are looked up among those of the scale.
+    In the file, a value that differs between scales is a mapping from scales, and a list of problem names is
+    looked up among the problems of the scale.
 
     Args:
-        name: see `names`; or the path of a YAML file.
+        name: a name from `names`, or the path of a YAML file.
         scale: ``small``, for 2 CPU cores, or ``medium``, for a GPU.
 
     Example:
@@ -59,7 +59,7 @@ def read_study(name: str, scale: str = "small") -> Study:
 
 
 def _at(scale: str, value: Any) -> Any:
-    """What a word is at a scale."""
+    """The value of an option at a scale."""
     by_scale = isinstance(value, Mapping) and bool(value) and set(value) <= set(SCALES)
     return value.get(scale) if by_scale else value
 

@@ -1,4 +1,4 @@
-"""From a variant's words to a model, and how it is trained."""
+"""Build the model of a variant, with its recipe and loss."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from neuralop_irno.study.plan import Variant
 
 @dataclass(frozen=True)
 class Setting:
-    """What a contender is built from.
+    """The inputs from which a contender is built.
 
     Attributes:
-        experiment: the problem's words with the variant's changes.
-        variant: which role it plays.
-        base: trained; None while the base itself is the contender.
+        experiment: the problem's config with the variant's changes.
+        variant: the variant.
+        base: the trained base; None if the contender is the base itself.
         splits: the data.
-        seed: of its weights.
+        seed: seed of its weights.
     """
 
     experiment: Experiment
@@ -43,25 +43,25 @@ class Setting:
 
 
 def digest(setting: Setting) -> str:
-    """What a contender is trained from, in twelve letters: the same ones in every study that trains it."""
+    """A digest of everything that a contender's training depends on; equal in all studies that train it."""
     words = asdict(setting.experiment)
-    if setting.variant.role == "base":  # what will stand on a base is nothing to it
+    if setting.variant.role == "base":  # a base does not depend on its refiners
         words = {"data": words["data"], "base": words["model"]["base"], "training": words["base_training"]}
     variant = setting.variant
     told = {"role": variant.role, "network": variant.network, "words": words, "seed": setting.seed}
-    if variant.role == "last_layer":  # its loss is the variant's alone
+    if variant.role == "last_layer":  # it uses the variant's loss only
         told["loss"] = variant.loss
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
 
 
 class Contender(NamedTuple):
-    """A model about to be trained.
+    """A model to train and evaluate.
 
     Attributes:
-        model: what is trained and scored.
-        counted: the part of it whose parameters count: all but the base.
-        recipe: how it is trained; None where it already is.
-        loss: on what.
+        model: the model.
+        counted: the part of it whose parameters are counted: all but the base.
+        recipe: its recipe; None if it is already trained.
+        loss: its loss.
     """
 
     model: nn.Module
@@ -71,7 +71,7 @@ class Contender(NamedTuple):
 
 
 def contender(setting: Setting) -> Contender:
-    """Build what a role says, from weights that the seed draws."""
+    """Build the contender of the variant's role, with weights drawn from the seed."""
     torch.manual_seed(setting.seed)
     return BUILDERS[setting.variant.role](setting)
 
@@ -98,7 +98,7 @@ def _same_compute(setting: Setting) -> Contender:
 
 
 def _control(setting: Setting, refiner: IterativeRefiner, match: str, recipe: Recipe) -> Contender:
-    torch.manual_seed(setting.seed)  # the weights that the refiner starts from, where they are as many
+    torch.manual_seed(setting.seed)  # the refiner's initial weights, if the sizes agree
     model = one_shot_like(refiner, match, setting.splits["train"])
     return Contender(model, model.correction, recipe, _loss_of_the_last_step(setting.experiment))
 
@@ -108,7 +108,7 @@ def _last_layer(setting: Setting) -> Contender:
     model = copy.deepcopy(setting.base)
     part = last_spectral_layer(model)
     recipe = controls.asked_once(setting.experiment.build_recipe())
-    # The refiner's loss has parts that a plain prediction does not have: only the variant's words count.
+    # Parts of the refiner's loss do not apply to a plain prediction: only the variant's loss is used.
     words = {"spatial": 0.0, "sobolev": 1.0, **setting.variant.loss}
     loss: RefinementLoss = call_with_options(RefinementLoss, words, "the loss")
     return Contender(train_only(model, part), part, recipe, loss)
@@ -127,7 +127,7 @@ def _rebuilt(setting: Setting) -> Contender:
     words = controls.widened(
         {**words, option: 1}, option, _size(setting.base), lambda wide: _size(_built(setting, wide))
     )
-    torch.manual_seed(setting.seed)  # the search has drawn weights
+    torch.manual_seed(setting.seed)  # the search above has drawn random weights
     model = _built(setting, words)
     given = {**(setting.experiment.base_training or {}), **setting.variant.training}
     recipe: Recipe = call_with_options(Recipe, given, "the base's training")
@@ -135,7 +135,7 @@ def _rebuilt(setting: Setting) -> Contender:
 
 
 def _in_the_place_of_the_base(setting: Setting) -> tuple[dict[str, Any], str]:
-    """The words of a variant's network, with those of the base that such a network takes; and its width's."""
+    """The config of a variant's network, completed by matching options of the base, and its width option."""
     network = setting.variant.network
     constructor = MODELS.lookup(str(network["model_arch"]).lower())
     base = plain(setting.experiment.model["base"])
@@ -149,19 +149,19 @@ def _built(setting: Setting, words: dict[str, Any]) -> nn.Module:
 
 
 def _size(model: nn.Module) -> int:
-    """How many parameters a network has."""
+    """The number of parameters of a network."""
     return sum(weight.numel() for weight in model.parameters())
 
 
 def _refiner(setting: Setting) -> IterativeRefiner:
-    """The refiner of the words around the trained base, where that is."""
+    """The refiner around the trained base, on the base's device."""
     assert setting.base is not None
     padding = getattr(setting.splits["train"], "padding", None)
     return setting.experiment.build_refiner(setting.base, padding).to(device_of(setting.base))
 
 
 def _loss_of_the_last_step(words: Experiment) -> RefinementLoss:
-    """A network that is asked once is at its last step, whose spectral weights are the sharpest."""
+    """The loss of a network evaluated once: the spectral weights of the refiner's last step."""
     loss = words.loss
     if "lambda_end" in loss:
         loss = {**loss, "lambda_start": loss["lambda_end"]}

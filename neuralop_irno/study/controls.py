@@ -1,4 +1,4 @@
-"""What a refiner is compared with: the same correction, asked once instead of K times."""
+"""Controls of a refiner: the same correction, evaluated once instead of K times."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from neuralop_irno.solver.gradient import Detached, FromTruth, GradientRule
 
 
 def one_shot(words: Mapping[str, Any]) -> dict[str, Any]:
-    """The words of a refiner, as those of y = T(x) + Phi(x, T(x)).
+    """Turn a refiner's config into that of the one-shot model y = T(x) + Phi(x, T(x)).
 
     Example:
         >>> one_shot({"correction": "unet", "steps": 4, "solver": "anderson"})
@@ -23,20 +23,20 @@ def one_shot(words: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def asked_once(recipe: Recipe) -> Recipe:
-    """The recipe of a network that is asked once: it has no states to replay."""
+    """The recipe of a network that is evaluated once, without replay of states."""
     return replace(recipe, replay=0.0)
 
 
 def with_compute_shared(recipe: Recipe, gradient: GradientRule, steps: int) -> Recipe:
-    """As much arithmetic in training as a refiner gets, for a network that costs K of its steps.
+    """The recipe that gives a network costing K steps of a refiner the refiner's training arithmetic.
 
-    On replayed states an update of the refiner costs one step, so that the network is trained for a K-th
-    of the epochs; where it unrolls its steps, for all of them. At the narrow network's learning rate the
-    wide one diverges; half of it is the best that was found.
+    With replay, an update of the refiner costs one step, so that the network is trained for 1/K of the
+    epochs; if the refiner unrolls its steps, for all of them. The learning rate is halved: at the refiner's
+    own rate the wide network diverges, and half of it was the best found.
 
     Args:
-        recipe: of the refiner.
-        gradient: its rule.
+        recipe: recipe of the refiner.
+        gradient: gradient rule of the refiner.
         steps: K.
     """
     evaluations: float = 1 if recipe.replay else steps
@@ -55,14 +55,14 @@ def widened(
     cost: Callable[[Any], float],
     at_least: bool = False,
 ) -> dict[str, Any]:
-    """The words of a correction, widened until an answer costs as much as it should.
+    """Widen a correction until its cost matches a target.
 
     Args:
-        words: of the narrow correction.
-        option: which of them is its width.
-        target: the cost to come closest to.
-        cost: of words, growing with the width.
-        at_least: never less than the target, by the narrowest width that reaches it.
+        words: config of the narrow correction.
+        option: name of its width option.
+        target: the cost to match as closely as possible.
+        cost: the cost of a config, increasing with the width.
+        at_least: take the smallest width whose cost reaches the target.
 
     Example:
         >>> widened({"name": "unet", "width": 8}, "width", 1000.0, lambda words: words["width"] ** 2)

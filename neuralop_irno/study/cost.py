@@ -1,4 +1,4 @@
-"""What a model costs in arithmetic and memory, and the machine that it was measured on."""
+"""Arithmetic and memory of a model, and the machine of the measurement."""
 
 from __future__ import annotations
 
@@ -26,24 +26,23 @@ from neuralop_irno.training.trainer import Trainer
 
 
 def answer(model: nn.Module, sample: Sample) -> Any:
-    """The answer to a sample without its y, of which a model gets what it takes."""
+    """The output for a sample without y; a model gets the arguments that it takes."""
     if isinstance(model, IterativeRefiner):
         return model(**model.arguments(sample))
     return wrap_operator(model, frozen=False)(**sample)
 
 
 def device_of(model: nn.Module) -> torch.device:
-    """Where a model is."""
+    """The device of a model."""
     return next(model.parameters(), torch.zeros(())).device
 
 
 @torch.no_grad()
 def megaflops(model: nn.Module, data: Dataset[Sample]) -> float:
-    """The arithmetic of one answer to one sample; of a refiner, that on top of its base.
+    """The arithmetic of one forward pass on one sample; for a refiner, without its base.
 
-    Torch counts matrix products and convolutions; those of complex numbers count four times here, since
-    that is how many real products each of theirs is. A Fourier transform of N points counts 5 N log2 N.
-    Pointwise work is free.
+    Counts matrix products and convolutions by torch's counter, four times for complex numbers (each product
+    is four real ones), and 5 N log2 N for a Fourier transform of N points. Pointwise operations are free.
 
     Example:
         >>> from neuralop_irno.data.fields import FieldDataset
@@ -60,14 +59,14 @@ def megaflops(model: nn.Module, data: Dataset[Sample]) -> float:
 
 @torch.no_grad()
 def answer_mib(model: nn.Module, data: Dataset[Sample]) -> float:
-    """The memory that one answer to one sample takes, weights and the sample aside."""
+    """The peak memory of a forward pass on one sample, without weights and the sample, in MiB."""
     sample = _first(model, data)
     with evaluating(model):
         return peak_mib(lambda: answer(model, sample), str(device_of(model)))
 
 
 def training_mib(model: nn.Module, recipe: Recipe, loss: RefinementLoss, data: Dataset[Sample]) -> float:
-    """The memory that training takes, weights aside: of its first update, gradients and optimizer with it."""
+    """The peak memory of the first update, with gradients and optimizer but without weights, in MiB."""
     model, device = copy.deepcopy(model), str(device_of(model))
     batch = Subset(data, range(min(recipe.batch_size, len(cast(Sized, data)))))
     trainer = Trainer(model, replace(recipe, epochs=1), copy.deepcopy(loss), device=device, show=False)
@@ -75,7 +74,7 @@ def training_mib(model: nn.Module, recipe: Recipe, loss: RefinementLoss, data: D
 
 
 def _first(model: nn.Module, data: Dataset[Sample]) -> Sample:
-    """The first sample without its y, where the model is."""
+    """The first sample without y, on the model's device."""
     _, sample = next(load_all(data, 1))
     return {name: part for name, part in to_device(sample, device_of(model)).items() if name != "y"}
 
@@ -87,7 +86,7 @@ def _count(model: nn.Module, sample: Sample) -> int:
 
 
 def _in_real_products(count: Callable[..., int]) -> Callable[..., int]:
-    """Torch's count of an operation, four times that where its operands are complex."""
+    """Torch's count of an operation, times four for complex operands."""
 
     def counted(*args: Any, out_val: Any = None, **kwargs: Any) -> int:
         flops = count(*args, out_val=out_val, **kwargs)
@@ -98,7 +97,7 @@ def _in_real_products(count: Callable[..., int]) -> Callable[..., int]:
 
 
 def _of_transform(field: Tensor, dims: Sequence[int], *_: Any, out_val: Tensor, **__: Any) -> int:
-    """5 N log2 N for each transform of N points, whose longer side is the real one."""
+    """5 N log2 N for each transform of N points; N is the size of the real (larger) side."""
     whole = max(field, out_val, key=Tensor.numel)
     return round(5 * whole.numel() * math.log2(math.prod(whole.shape[dim] for dim in dims)))
 
@@ -114,7 +113,7 @@ _COUNTS = {
 
 
 def machine(device: str = "cpu") -> dict[str, str | int]:
-    """The kind of machine, and of PyTorch.
+    """Processor, cores, threads and PyTorch version.
 
     Example:
         >>> sorted(machine())

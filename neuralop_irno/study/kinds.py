@@ -1,4 +1,4 @@
-"""What a study measures of each trained model: one small function for each kind of study."""
+"""The measurements of a study on each trained model: one function per kind of study."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ from neuralop_irno.training.batches import Sample, load_all, to_device
 from neuralop_irno.training.evaluation import scores_per_step
 
 Measured = dict[str, dict[str, float]]
-"""Where something was measured, and there a number for each column."""
+"""For each place of measurement, a number per column."""
 
 BANDS = ("low", "middle", "high")
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained model, and what it can be measured with.
+    """A trained model and everything that its measurement needs.
 
     Attributes:
-        run: which one it is.
-        model: in any mode.
+        run: the run.
+        model: the model, in any mode.
         bases: the trained bases of the same problem and seed, by name.
-        problem: in words.
+        problem: the problem.
         test: held-out samples.
-        device: where the model is.
-        notes: what came up while it was measured.
+        device: device of the model.
+        notes: notes added during the measurement.
     """
 
     run: Run
@@ -58,15 +58,15 @@ class Trained:
 
     @property
     def base(self) -> nn.Module:
-        """The base that the model stands on."""
+        """The base of the model."""
         return self.bases[self.run.base]
 
     def errors(
         self, model: nn.Module | None = None, steps: int | None = None, data: Dataset[Sample] | None = None
     ) -> list[float]:
-        """The mean error after 0, 1, .. steps, by the data's own metric; of other models their one error.
+        """The mean error after 0, 1, .. steps, in the data's metric; one error for models without steps.
 
-        Where the score of a sample is not finite, neither is the mean, and a note says of how many.
+        The mean is nan if the error of any sample is not finite; a note gives the number of these samples.
         """
         metric = METRICS.lookup(own_metric(self.test))
         scores = scores_per_step(model or self.model, data or self.test, steps, metric, device=self.device)
@@ -78,13 +78,13 @@ class Trained:
 
 
 def main(trained: Trained) -> Measured:
-    """The error, and what is left of the base's."""
+    """The error, absolute and relative to the base's."""
     error, before = trained.errors()[-1], trained.errors(trained.base)[-1]
     return {"": {"error": error, "of the base's": error / before}}
 
 
 def transfer(trained: Trained) -> Measured:
-    """The error around every base of the problem, of which the model was trained on one."""
+    """The error of the refiner around every base of the problem; it was trained with one of them."""
     if not isinstance(trained.model, IterativeRefiner):
         return {}
     found = {}
@@ -96,11 +96,11 @@ def transfer(trained: Trained) -> Measured:
 
 @torch.no_grad()
 def dynamics(trained: Trained, times: int = 3) -> Measured:
-    """What is left of the base's error in each third of the spectrum, step by step.
+    """The error relative to the base's in each third of the spectrum, step by step.
 
     Args:
-        trained: the model; others than refiners have no steps.
-        times: how far to look, in units of K.
+        trained: the model; empty result if it is not a refiner.
+        times: number of steps, in units of K.
     """
     model = trained.model
     if not isinstance(model, IterativeRefiner):
@@ -121,11 +121,11 @@ def dynamics(trained: Trained, times: int = 3) -> Measured:
 
 
 def extrapolation(trained: Trained, times: int = 10) -> Measured:
-    """The error beyond K, in units of that at K too.
+    """The error beyond K steps, absolute and relative to that at K.
 
     Args:
-        trained: the model; others than refiners have no steps.
-        times: how far to look, in units of K.
+        trained: the model; empty result if it is not a refiner.
+        times: number of steps, in units of K.
     """
     model = trained.model
     if not isinstance(model, IterativeRefiner):
@@ -140,8 +140,8 @@ def ablations(trained: Trained, times: int = 3) -> Measured:
     """The error at K and at a multiple of K.
 
     Args:
-        trained: the model; of others than refiners the error of their one answer.
-        times: that multiple.
+        trained: the model; if it is not a refiner, its one error.
+        times: the multiple.
     """
     model = trained.model
     if not isinstance(model, IterativeRefiner):
@@ -151,7 +151,7 @@ def ablations(trained: Trained, times: int = 3) -> Measured:
 
 
 def pareto(trained: Trained) -> Measured:
-    """The error and the arithmetic of every number of steps up to K; of other models of their one answer."""
+    """Error and arithmetic for every number of steps up to K; one row for models without steps."""
     cost = megaflops(trained.model, trained.test)
     errors = trained.errors()
     if not isinstance(trained.model, IterativeRefiner):
@@ -165,12 +165,12 @@ def robustness(
     noise: tuple[float, ...] = (0.01, 0.05, 0.1, 0.2),
     others: Mapping[str, Mapping[str, Mapping[str, Any]]] | None = None,
 ) -> Measured:
-    """The error, the base's beside it, with noise on the input, and on data of another kind.
+    """The error, absolute and relative to the base's, with noisy inputs and on changed data.
 
     Args:
         trained: the model.
-        noise: sizes, in units of each input channel's standard deviation over the test set.
-        others: for a problem, names of changes to its data, such as another resolution.
+        noise: noise levels, in units of each input channel's standard deviation over the test set.
+        others: for each problem, named changes to its data config, such as a different resolution.
     """
     cases: dict[str, Any] = {"as trained": trained.test}
     cases |= {f"noise {size:g}": Noisy(trained.test, size) for size in noise}
@@ -185,13 +185,13 @@ def robustness(
 
 @lru_cache(maxsize=4)
 def _test_set(words: str) -> Dataset[Sample]:
-    """The test set that a config in JSON names; every model of a study is measured on the same one."""
+    """The test set of a config in JSON, cached so that all models of a study share it."""
     test: Dataset[Sample] = load_splits(json.loads(words))["test"]
     return test
 
 
 def _looks(trained: int, last: int) -> list[int]:
-    """The steps worth a row: all up to K, then its multiples."""
+    """The steps that get a row: all up to K, then multiples of K."""
     return [k for k in range(last + 1) if k <= trained or k % trained == 0]
 
 
@@ -211,12 +211,12 @@ KINDS: dict[str, Callable[..., Measured]] = {
 
 
 def check_kind(study: Study) -> None:
-    """Refuse a kind that there is not, and an option that it does not have."""
+    """Raise a ValueError or TypeError for an unknown kind of study or an unknown option of it."""
     if study.kind not in KINDS:
         raise ValueError(expected("a kind of study", repr(study.kind), did_you_mean(str(study.kind), KINDS)))
     check_options(partial(KINDS[study.kind], None), study.options, f"the study kind '{study.kind}'")
 
 
 def measure(study: Study, trained: Trained) -> Measured:
-    """What the study's kind measures of a model."""
+    """The measurements of the study's kind on a model."""
     return KINDS[study.kind](trained, **study.options)

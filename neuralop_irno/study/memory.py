@@ -1,4 +1,4 @@
-"""How much memory some work takes: the most bytes of tensors that it makes and holds at once."""
+"""Peak memory of the tensors that a function allocates."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ MIB = 2**20
 
 
 def peak_mib(work: Callable[[], object], device: str = "cpu") -> float:
-    """The most memory that tensors take while some work is done, beyond those there were before, in MiB.
+    """The peak memory of tensors allocated during a call, in MiB, not counting earlier ones.
 
-    On a GPU its allocator knows. A process on a CPU keeps what it has freed, so that its size tells more of
-    what it did before than of the work: there the tensors are watched as they come and go. What kernels
-    use inside is not seen.
+    On a GPU it is read from the allocator. On a CPU, where freed memory stays with the process, allocations
+    and deletions of tensors are tracked instead; temporary memory inside kernels is not counted.
 
     Example:
         >>> x = torch.zeros(2**18)
@@ -37,7 +36,7 @@ def peak_mib(work: Callable[[], object], device: str = "cpu") -> float:
 
 
 class _Watch(TorchDispatchMode):
-    """Sees what every operation makes, and when the last tensor on it is gone."""
+    """Tracks the storage that every operation allocates, until it is freed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,7 +55,7 @@ class _Watch(TorchDispatchMode):
         if not isinstance(tensor, Tensor) or tensor.layout != torch.strided:
             return
         storage = tensor.untyped_storage()
-        place = storage.data_ptr()  # views of it are no new memory
+        place = storage.data_ptr()  # views share the storage
         if place in self._sizes:
             return
         self._sizes[place] = storage.nbytes() if new else 0

@@ -1,4 +1,4 @@
-"""Data with noise on their inputs."""
+"""Data sets with noise added to their inputs."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from neuralop_irno.training.batches import Sample
 
 
 class Noisy(Dataset[Any]):
-    """A data set with white noise on its inputs, the same whenever a sample is asked for.
+    """A data set with white noise added to its inputs, the same in every access to a sample.
 
     Args:
-        data: of dicts or graphs with x.
-        size: in units of each channel's standard deviation.
+        data: a data set of dicts or graphs with x.
+        size: noise level, in units of each channel's standard deviation.
 
     Example:
         >>> from neuralop_irno.data.fields import FieldDataset
@@ -47,12 +47,12 @@ class Noisy(Dataset[Any]):
     def _spread(self) -> Tensor:
         """The standard deviation of each channel over all samples, ``(C,)``."""
         count, mean, squares = 0, torch.zeros(()).double(), torch.zeros(()).double()
-        for index in range(len(self)):  # one sample at a time, for those that stream
+        for index in range(len(self)):  # one sample at a time, for data sets that are not in memory
             sample: Any = self.data[index]
             x = (sample["x"] if isinstance(sample, dict) else sample["x"].T).flatten(1).double()
             points, own = x.shape[1], x.mean(1)
             weight = points / (count + points)
-            # About the mean of each part: sums of plain squares would lose a small deviation beside it.
+            # Sum squares around each part's mean: plain squares lose precision if the mean is large.
             squares = squares + (x - own[:, None]).square().sum(1) + count * weight * (own - mean).square()
             mean = mean + weight * (own - mean)
             count += points

@@ -1,4 +1,4 @@
-"""The one-shot control of any refiner: as many parameters, or as much arithmetic, in a single evaluation."""
+"""One-shot controls of a refiner: equal parameters, or equal arithmetic, in a single evaluation."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from neuralop_irno.study.cost import device_of, megaflops
 from neuralop_irno.training.batches import Sample
 
 WIDTHS = ("width", "hidden_channels")
-"""What corrections call their width."""
+"""Names of the width option of corrections."""
 
 
 def one_shot_like(refiner: IterativeRefiner, match: str, data: Dataset[Sample]) -> IterativeRefiner:
-    """y = T(x) + Phi(x, T(x)), untrained, around the same base.
+    """Build the untrained one-shot control y = T(x) + Phi(x, T(x)) around the same base.
 
-    A gain by refinement counts where it is one over both: the same correction called once, and a wider one
-    whose single evaluation costs what the refiner's K cost together, or a little more.
+    Compare refinement with both controls: the same correction evaluated once, and a wider one whose single
+    evaluation costs at least as much as the refiner's K.
 
     Args:
-        refiner: whose correction was given by name.
+        refiner: the refiner; its correction must be given by name.
         match: ``parameters`` or ``compute``.
-        data: of whose first sample the arithmetic is counted.
+        data: a data set; the arithmetic is counted on its first sample.
 
     Example:
         >>> import torch
@@ -54,13 +54,13 @@ def one_shot_like(refiner: IterativeRefiner, match: str, data: Dataset[Sample]) 
 
 def _once(refiner: IterativeRefiner, words: dict[str, Any]) -> IterativeRefiner:
     control = IterativeRefiner(**{**one_shot(words), "base": refiner.base.module})
-    # The base is the same, and so are the words that build it again.
+    # The base is the same, so the control keeps its config.
     control.describe(base=refiner.config["base"])
     return control.to(device_of(refiner))
 
 
 def _words_of_correction(refiner: IterativeRefiner) -> dict[str, Any]:
-    """The correction's config, with the width that it has by default where it says none."""
+    """The correction's config, with the default width filled in."""
     words = refiner.config["correction"]
     words = {"name": words} if isinstance(words, str) else dict(words)
     if "name" not in words:

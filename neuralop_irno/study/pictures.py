@@ -1,4 +1,4 @@
-"""Pictures of studies, drawn from the numbers of their tables and from nothing else."""
+"""Figures of studies, drawn from their tables only."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from neuralop_irno.study.table import Mean, Table
 Row = dict[str, Any]
 
 ON_TOP_OF_THE_BASE = ("refined", "same_parameters", "same_compute")
-"""Roles whose arithmetic the table counts without that of their base."""
+"""Roles whose arithmetic in the table does not include the base."""
 
 
 def dynamics(study: Study, table: Table) -> Figure:
-    """What is left of the base's error in each band, step by step, with intervals over the seeds.
+    """The error relative to the base's in each band, step by step, with intervals over the seeds.
 
-    A row for each problem and base, a column for each variant; a dotted line at K.
+    One row per problem and base, one column per variant; a dotted line marks K.
     """
     places = _by(table.results, "problem", "base")
     columns = len(_by(table.results, "variant"))
@@ -43,7 +43,7 @@ def dynamics(study: Study, table: Table) -> Figure:
 
 
 def extrapolation(study: Study, table: Table) -> Figure:
-    """The error to the last step taken, with intervals over the seeds: a panel for each problem and base."""
+    """The error at every step, with intervals over the seeds: one panel per problem and base."""
     places = _by(table.results, "problem", "base")
     figure = Figure(figsize=(4.2 * len(places), 3.6), layout="constrained")
     panels = figure.subplots(1, len(places), squeeze=False)[0]
@@ -57,11 +57,10 @@ def extrapolation(study: Study, table: Table) -> Figure:
 
 
 def pareto(study: Study, table: Table) -> Figure:
-    """What accuracy costs: the error of every model against arithmetic and memory, with the front.
+    """The error of every model against arithmetic and memory, with the Pareto front.
 
-    The arithmetic is that of a whole answer, base included, for every number of steps; memory, which the
-    steps share, stands against the last step's error. On the front are the models of which none is both
-    cheaper and better.
+    The arithmetic is that of a forward pass including the base, for every number of steps; memory does not
+    depend on the steps and is plotted against the last step's error.
     """
     places = _by(table.results, "problem", "base")
     figure = Figure(figsize=(12, 3.8 * len(places)), layout="constrained")
@@ -78,7 +77,7 @@ def pareto(study: Study, table: Table) -> Figure:
         _costs(line[0], {name: _arithmetic(study, variants, name) for name in variants})
         for axes, column in zip(line[1:], ("training MiB", "answer MiB"), strict=True):
             last = {name: _mean(own[-1], "error") for name, own in variants.items()}
-            # A base that came trained has no memory of training.
+            # For a base that was already trained, the memory of training is unknown.
             known = {name: costs[*place, name][0][column] for name in variants}
             _costs(axes, {name: [(cost, last[name])] for name, cost in known.items() if cost != ""})
             axes.set(xlabel=column)
@@ -92,11 +91,11 @@ PICTURES: dict[str, Callable[[Study, Table], Figure]] = {
     "extrapolation": extrapolation,
     "pareto": pareto,
 }
-"""The kinds of study that have one."""
+"""The figure of each kind of study that has one."""
 
 
 def front(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Those pairs of cost and error of which none is both cheaper and better, by cost.
+    """The Pareto front of pairs (cost, error), sorted by cost.
 
     Example:
         >>> front([(1.0, 0.5), (4.0, 0.1), (2.0, 0.6), (3.0, 0.2)])
@@ -111,7 +110,7 @@ def front(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def _by(rows: Iterable[Row], *names: str) -> dict[tuple[str, ...], list[Row]]:
-    """Rows by what they have under some names, in the order of the table."""
+    """Group rows by the values of some columns, in the order of the table."""
     groups: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
         groups.setdefault(tuple(row[name] for name in names), []).append(row)
@@ -119,13 +118,13 @@ def _by(rows: Iterable[Row], *names: str) -> dict[tuple[str, ...], list[Row]]:
 
 
 def _mean(row: Row, column: str) -> float:
-    """A number of the table; nan, which is not drawn, where the table says that it is not finite."""
+    """A mean from the table; nan (not drawn) for non-finite entries."""
     value = row[column]
     return value.mean if isinstance(value, Mean) else nan
 
 
 def _half(row: Row, column: str) -> float:
-    """Half of its interval; nothing for a single seed."""
+    """Half the width of its interval; 0 for a single seed."""
     value = row[column]
     return (value.half or 0.0) if isinstance(value, Mean) else nan
 
@@ -135,7 +134,7 @@ def _step(row: Row) -> int:
 
 
 def _curve(axes: Axes, rows: list[Row], column: str, label: str, colour: Any) -> None:
-    """A column of the table, step by step, and its intervals as a band."""
+    """Plot a column of the table against the steps, with its intervals as a band."""
     steps = [_step(row) for row in rows]
     means, halves = [_mean(row, column) for row in rows], [_half(row, column) for row in rows]
     axes.plot(steps, means, "o-", color=colour, markersize=3, label=label)
@@ -145,7 +144,7 @@ def _curve(axes: Axes, rows: list[Row], column: str, label: str, colour: Any) ->
 
 
 def _mark_trained_steps(axes: Axes, study: Study, rows: list[Row]) -> None:
-    """A dotted line at every K that the words of the study state; networks asked once have another."""
+    """Draw a dotted line at every K in the study's config of refiners."""
     for problem, base, name in _by(rows, "problem", "base", "variant"):
         variant = study.variants[name]
         steps = study.problems[problem].experiment(base, variant, seed=0).model.get("steps")
@@ -161,7 +160,7 @@ def _arithmetic(study: Study, variants: dict[str, list[Row]], name: str) -> list
 
 
 def _costs(axes: Axes, variants: dict[str, list[tuple[float, float]]]) -> None:
-    """Cost and error of every variant, and the front of them all."""
+    """Plot cost and error of every variant, and the common Pareto front."""
     for position, (name, points) in enumerate(variants.items()):
         axes.plot(*_unzipped(points), "o-", color=f"C{position}", markersize=4, label=name)
     best = front(point for points in variants.values() for point in points)
@@ -170,6 +169,6 @@ def _costs(axes: Axes, variants: dict[str, list[tuple[float, float]]]) -> None:
 
 
 def _unzipped(points: list[tuple[float, float]]) -> tuple[list[float], list[float]]:
-    """Costs and errors, without models whose error is not finite."""
+    """Lists of costs and errors, without non-finite errors."""
     known = [(cost, error) for cost, error in points if isfinite(error)]
     return [cost for cost, _ in known], [error for _, error in known]

@@ -1,4 +1,4 @@
-"""What a study consists of: problems, bases, variants and seeds, and what is measured of each model."""
+"""The definition of a study: problems, bases, variants, seeds, and the kind of measurement."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from neuralop_irno.errors import did_you_mean, expected
 from neuralop_irno.registry import MODELS, call_with_options, plain
 
 BASE = "base"
-"""The variant that every study has: the base by itself, which all the others but rivals stand on."""
+"""The variant that every study has: the base alone, on which all refiners and controls are built."""
 
 ROLES = ("base", "refined", "same_parameters", "same_compute", "last_layer", "alone", "rebuilt")
 
 NETWORKS = ("alone", "rebuilt")
-"""The roles that are about another network than the base."""
+"""The roles that train a network other than the base."""
 
 
 class Run(NamedTuple):
@@ -29,24 +29,24 @@ class Run(NamedTuple):
 
     @property
     def name(self) -> str:
-        """A name for its files."""
+        """The name of its files."""
         words = f"{self.problem}.{self.base}.{self.variant}.seed{self.seed}"
         return "".join(c if c.isalnum() or c in ".-_" else "_" for c in words.replace(" = ", ""))
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to improve a base, as changes to the problem's own words.
+    """One way to improve on a base, as changes to the problem's config.
 
     Attributes:
-        role: what is trained: ``refined``; ``same_parameters`` and ``same_compute``, networks that are asked
-            once; ``last_layer`` of the base, in a Sobolev norm; ``alone``, a rival from x to y; ``rebuilt``,
-            the base's own words with those of another network, at a width that has as many parameters,
-            trained as the base is.
-        network: of a rival, in the words of ``neuralop.get_model``: any registered name.
-        model: changes to the words of the refiner.
-        loss: to the loss.
-        training: to the recipe; of a network that is rebuilt, to the base's.
+        role: what is trained: ``refined``, the refiner; ``same_parameters`` and ``same_compute``, one-shot
+            controls; ``last_layer`` of the base, in a Sobolev norm; ``alone``, a different network from x to
+            y; ``rebuilt``, a different network with the base's options and as many parameters, trained as
+            the base is.
+        network: config of the network for the last two roles, as for ``neuralop.get_model``.
+        model: changes to the config of the refiner.
+        loss: changes to the loss.
+        training: changes to the recipe; for ``rebuilt``, to that of the base.
     """
 
     role: str = "refined"
@@ -61,22 +61,22 @@ class Variant:
         if (self.role in NETWORKS) is not bool(self.network):
             got = f"role {self.role} and network {self.network}"
             wanted = f"a network for the role {' or '.join(map(repr, NETWORKS))}, and for no other"
-            raise ValueError(expected(wanted, got, "both or none"))
+            raise ValueError(expected(wanted, got, "network: {model_arch: fno}, or role: refined"))
         if self.network:
             MODELS.lookup(str(self.network.get("model_arch")).lower())
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One problem, in the words of an `Experiment` but with several bases.
+    """One problem: the config of an `Experiment`, with several bases.
 
     Attributes:
         data: the name of a data set and its options.
-        bases: names to the words of ``neuralop.get_model``, or to a folder of files.
-        base_training: the recipe of the bases, where they have to be trained.
-        model: the refiner around any of them.
-        loss: of the refiner.
-        training: the recipe of the refiner.
+        bases: for each name, a config as for ``neuralop.get_model``, or a folder of files.
+        base_training: the recipe of the bases, if they must be trained.
+        model: config of the refiner around each of them.
+        loss: loss of the refiner.
+        training: recipe of the refiner.
     """
 
     data: dict[str, Any]
@@ -87,7 +87,7 @@ class Problem:
     training: dict[str, Any] = field(default_factory=dict)
 
     def experiment(self, base: str, variant: Variant, seed: int) -> Experiment:
-        """What a variant trains; the seed draws weights and batches, and leaves the data as they are."""
+        """The experiment of a variant; the seed affects weights and batches, not the data."""
         return experiment(
             {
                 "data": self.data,
@@ -101,18 +101,18 @@ class Problem:
 
 @dataclass(frozen=True)
 class Study:
-    """A study, as its file says it.
+    """A study, as defined in its file.
 
     Attributes:
-        name: of its files.
-        kind: what is measured of every trained model; see `neuralop_irno.study.kinds`.
-        about: in a sentence.
-        problems: by name.
-        variants: by name; `study_from` puts the base first.
-        seeds: of weights and batches.
-        options: of the kind.
-        needs: the machine that it is meant for.
-        minutes: how long it takes there.
+        name: name of its files.
+        kind: what is measured on every trained model; see `neuralop_irno.study.kinds`.
+        about: a description in one sentence.
+        problems: the problems by name.
+        variants: the variants by name; `study_from` puts the base first.
+        seeds: seeds of weights and batches.
+        options: options of the kind.
+        needs: the machine for which it is intended.
+        minutes: its run time there.
     """
 
     name: str
@@ -138,7 +138,7 @@ class Study:
                     trained.build_loss()
 
     def runs(self) -> list[Run]:
-        """Every model, in the order of training: the bases of a problem before what stands on them."""
+        """Every model, in the order of training: the bases of a problem before the models built on them."""
         found = []
         others = [name for name in self.variants if name != BASE]
         for name, problem in self.problems.items():
@@ -149,7 +149,7 @@ class Study:
 
 
 def study_from(words: Mapping[str, Any]) -> Study:
-    """A study from plain words, each of its parts checked.
+    """Build a study from a plain config; all parts are checked.
 
     Example:
         >>> study = study_from({
@@ -171,7 +171,7 @@ def study_from(words: Mapping[str, Any]) -> Study:
         }
     if BASE in content["variants"]:
         raise ValueError(
-            expected("other variants than the base", "'base', which every study has", "none of it")
+            expected("variants other than 'base'", "'base', which is added anyway", "removing it")
         )
     content["variants"] = {BASE: Variant(BASE), **content["variants"]}
     seeds = content.get("seeds", [0, 1, 2])
@@ -182,7 +182,7 @@ def study_from(words: Mapping[str, Any]) -> Study:
 
 
 def merged(words: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Words with changes; parts merge with parts, but for those that are named anew.
+    """Merge changes into a config, recursively; a mapping with a ``name`` replaces the old one.
 
     Example:
         >>> merged({"correction": {"name": "unet", "width": 16}, "steps": 4}, {"correction": {"width": 8}})

@@ -1,4 +1,4 @@
-"""What is kept of one run: a JSON file, whole or absent."""
+"""The record of one run: a JSON file, written atomically."""
 
 from __future__ import annotations
 
@@ -19,17 +19,16 @@ class Record:
         problem: its name.
         base: its name.
         variant: its name.
-        seed: of weights and batches.
-        measured: where something was measured, and there a number for each column; None for what is not
-            finite.
-        parameters: trained.
-        megaflops: of one answer; of a refiner, on top of its base.
-        updates: of the optimizer.
-        notes: what whoever reads the table has to know: a base that is broken, a training that diverged.
-        seconds: of training; None where it was interrupted, or loaded.
-        training_mib: the memory of an update; None where nothing was trained.
-        answer_mib: that of one answer to one sample.
-        machine: which it ran on.
+        seed: seed of weights and batches.
+        measured: for each place of measurement, a number per column; None if it is not finite.
+        parameters: number of trained parameters.
+        megaflops: arithmetic of one forward pass; for a refiner, without its base.
+        updates: updates of the optimizer.
+        notes: warnings for the reader of the table, such as a defective base or a diverged training.
+        seconds: training time; None if it was interrupted, or the model was loaded.
+        training_mib: peak memory of an update; None if nothing was trained.
+        answer_mib: peak memory of a forward pass on one sample.
+        machine: the machine of the run.
     """
 
     problem: str
@@ -48,15 +47,15 @@ class Record:
 
 
 def write(path: Path, record: Record) -> None:
-    """Write a record, with its format and digest; a reader sees all of it or nothing."""
+    """Write a record atomically, with its format and digest."""
     sealed.write_json(path, asdict(record))
 
 
 def read(path: Path) -> Record:
-    """A record that `write` wrote.
+    """Read a record written by `write`.
 
     Raises:
-        ValueError: the file is damaged, or holds something else; the error names it.
+        ValueError: the file is damaged, or is not a record; the error names the file.
     """
     content = sealed.read_json(path)
     names = [field.name for field in fields(Record)]
@@ -67,7 +66,7 @@ def read(path: Path) -> Record:
 
 
 def finite(measured: dict[str, dict[str, float]]) -> dict[str, dict[str, float | None]]:
-    """JSON knows no infinity: what is not finite becomes None.
+    """Replace non-finite numbers, which JSON cannot represent, by None.
 
     Example:
         >>> finite({"k = 1": {"error": float("nan")}})

@@ -1,4 +1,4 @@
-"""Run a study: what is finished is not done again, what was killed goes on where it stopped."""
+"""Run a study; finished runs are skipped and interrupted ones resumed."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from neuralop_irno.yaml_files import read_yaml, written
 STUDY = "study.yaml"
 
 POLL = 0.5
-"""Seconds between two looks at what another process holds."""
+"""Seconds between two checks whether another process has finished."""
 
 Say = Callable[[str], None]
 
@@ -45,20 +45,20 @@ Say = Callable[[str], None]
 class StudyRunner:
     """One study in one folder.
 
-    The folder gets ``study.yaml``; ``runs/``, one JSON for each run; ``table.txt``, ``table.md`` and
-    ``table.json``, new after every run; and at the end ``picture.png``, where the kind of study has one.
+    The folder gets ``study.yaml``; ``runs/``, one JSON file per run; ``table.txt``, ``table.md`` and
+    ``table.json``, updated after every run; and finally ``picture.png``, if the kind of study has a figure.
 
-    Several processes may run one study in one folder: each run is done by one of them, which holds its folder
+    Several processes may run one study in one folder: each run is done by one of them, which locks its folder
     in ``claims/`` meanwhile, and all of them return the whole table.
 
     Args:
-        study: what to do.
-        folder: where; a folder that another study was started in is refused. Seeds may be added to a study.
-        device: where to train.
-        say: takes lines of text for the user.
+        study: the study.
+        folder: its folder; it must not contain a different study. Seeds may be added to a study later.
+        device: device of the training.
+        say: called with progress messages.
         show: whether to draw progress bars.
-        trained: gets a folder of the `Trainer` for each model, to go on from. Studies that are given the
-            same one, one after the other, train no model twice. Its own ``trained/`` by default.
+        trained: folder of trained models, one `Trainer` folder each, which studies can share so that no
+            model is trained twice; by default ``trained/`` in the study's folder.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class StudyRunner:
         self._bases: dict[tuple[str, str, int], nn.Module] = {}
 
     def run(self) -> Table:
-        """Do what is missing, and return the table of all."""
+        """Do the missing runs, and return the table of all runs."""
         self._begin()
         runs = self.study.runs()
         while missing := [run for run in runs if not self._file(run).exists()]:
@@ -91,7 +91,7 @@ class StudyRunner:
         return table
 
     def _do_unless_claimed(self, run: Run, runs: list[Run]) -> bool:
-        """Do a run that no other process does or has done meanwhile; whether it was done here."""
+        """Do a run unless another process does it or has finished it; returns whether it was done here."""
         try:
             with claim(self.folder / "claims" / run.name):
                 if self._file(run).exists():
@@ -105,7 +105,7 @@ class StudyRunner:
         return True
 
     def _do(self, run: Run) -> Record:
-        """Train one model, or go on training it, and measure it."""
+        """Train or resume one model, and measure it."""
         splits = self._data(run.problem)
         bases = self._bases_of(run)
         setting = self._setting(run, bases.get(run.base))
@@ -122,7 +122,7 @@ class StudyRunner:
         trained = Trained(
             run, built.model, bases, self.study.problems[run.problem], splits["test"], self.device
         )
-        torch.manual_seed(run.seed)  # some answers are samples, and the model may have come trained
+        torch.manual_seed(run.seed)  # for stochastic models; a loaded model has not set a seed
         found = records.finite(measure(self.study, trained))
         return Record(
             **run._asdict(),
@@ -138,13 +138,13 @@ class StudyRunner:
         )
 
     def _work(self, run: Run, setting: Setting) -> Path:
-        """Where a model is trained; named for the reader, and told apart by all that it depends on."""
+        """The training folder of a model; its name ends in the digest of everything it depends on."""
         return (
             self.trained / f"{run.problem}.{run.base}.{setting.variant.role}.seed{run.seed}.{digest(setting)}"
         )
 
     def _train(self, built: Contender, work: Path) -> tuple[int, float | None, list[str]]:
-        """Train on the problem at hand; returns the updates, the seconds unless interrupted, and notes."""
+        """Train on the current problem; returns updates, seconds (None if interrupted) and notes."""
         built.model.to(self.device)
         if built.recipe is None:
             return 0, None, []
@@ -161,7 +161,7 @@ class StudyRunner:
         return history[-1]["update"] if history else 0, seconds, []
 
     def _fit_when_free(self, trainer: Trainer) -> tuple[History, bool]:
-        """Train, where another process trains in the same folder after it ended; and whether that was so."""
+        """Train, after waiting for another process in the same folder; also returns whether it waited."""
         waited = False
         while True:
             try:
@@ -171,13 +171,13 @@ class StudyRunner:
                 time.sleep(POLL)
 
     def _bases_of(self, run: Run) -> dict[str, nn.Module]:
-        """The trained bases of a run's problem and seed; a base's own run has none yet."""
+        """The trained bases of a run's problem and seed; empty for the run of a base."""
         if run.variant == BASE:
             return {}
         found = {}
         for name in self.study.problems[run.problem].bases:
             key = (run.problem, name, run.seed)
-            if key not in self._bases:  # trained before this process began: its folder holds it
+            if key not in self._bases:  # trained by an earlier process: load it from its folder
                 own = Run(run.problem, name, BASE, run.seed)
                 setting = self._setting(own, None)
                 built = contender(setting)
@@ -192,7 +192,7 @@ class StudyRunner:
         return Setting(words, variant, base, self._data(run.problem), run.seed)
 
     def _data(self, problem: str) -> Any:
-        """The data of a problem; those of the last one are forgotten."""
+        """The data of a problem; only one problem is kept in memory."""
         if problem != self._problem:
             self.say(f"preparing the data of {problem}")
             words = self.study.problems[problem]
@@ -208,13 +208,13 @@ class StudyRunner:
         return training_mib(built.model, built.recipe, built.loss, self._splits["train"])
 
     def _begin(self) -> None:
-        """Write the study down, or compare it with the one that the folder was started with."""
+        """Write the study to its folder, or compare it with the one that is there."""
         file, own = self.folder / STUDY, _words(self.study)
         with claim(self.folder, wait=True):
             if file.exists():
                 wanted, stored = f"the study that {self.folder} was started with", read_yaml(file)
                 is_sealed(file.read_bytes(), file.name)
-                refuse_other(_of_a_run(own), _of_a_run(stored), wanted, "another --folder")
+                refuse_other(_of_a_run(own), _of_a_run(stored), wanted, "a new --folder")
             write_bytes(file, seal(written(own)))
 
     def _file(self, run: Run) -> Path:
@@ -248,11 +248,11 @@ class StudyRunner:
 
 
 def _words(study: Study) -> dict[str, Any]:
-    """A study as YAML keeps it."""
+    """A study as plain data for YAML."""
     content: dict[str, Any] = json.loads(json.dumps(asdict(study)))
     return content
 
 
 def _of_a_run(words: Mapping[str, Any]) -> dict[str, Any]:
-    """Those words that a single run depends on: more seeds do not make another study."""
+    """The options that a single run depends on; seeds may be added to a study."""
     return {name: word for name, word in words.items() if name not in ("seeds", "about", "needs", "minutes")}

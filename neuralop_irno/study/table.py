@@ -1,4 +1,4 @@
-"""The table of a study: means over seeds, and how sure they are."""
+"""The table of a study: means over seeds, with confidence intervals."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Mean(NamedTuple):
     """A mean over seeds.
 
     Attributes:
-        mean: of the values.
-        half: half of Student's interval; None for a single seed.
-        seeds: how many.
+        mean: mean of the values.
+        half: half the width of Student's interval; None for a single seed.
+        seeds: number of seeds.
     """
 
     mean: float
@@ -33,7 +33,7 @@ class Mean(NamedTuple):
 
 
 def mean_of(values: Sequence[float]) -> Mean:
-    r"""The mean and its 95 % interval, for values that are normally distributed around it:
+    r"""The mean and its 95 % interval, for normally distributed values:
 
     .. math:: \bar x \pm t_{0.975,\, n-1} \frac{s}{\sqrt n}
 
@@ -54,16 +54,16 @@ def mean_of(values: Sequence[float]) -> Mean:
 
 @dataclass(frozen=True)
 class Table:
-    """What a study found.
+    """The results of a study.
 
     Attributes:
         study: its name.
-        about: it, in a sentence.
-        results: a row for each problem, base, variant and place of measurement: only what does not depend
-            on the machine's speed.
-        costs: a row for each problem, base and variant.
-        notes: what has to be known of single runs.
-        machines: that the runs were made on.
+        about: its description in one sentence.
+        results: one row per problem, base, variant and place of measurement; only numbers that do not
+            depend on the machine's speed.
+        costs: one row per problem, base and variant.
+        notes: warnings about single runs.
+        machines: machines of the runs.
     """
 
     study: str
@@ -77,11 +77,11 @@ class Table:
         return self._in(_text)
 
     def markdown(self) -> str:
-        """The same for a page."""
+        """The table in Markdown."""
         return self._in(_markdown)
 
     def to_plain(self) -> dict[str, Any]:
-        """Plain data: a mean is a mapping of its three parts."""
+        """Plain data; a mean is a mapping with keys mean, half and seeds."""
 
         def plain(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             return [
@@ -96,7 +96,7 @@ class Table:
 
 
 def table_of(study: Study, records: Iterable[Record]) -> Table:
-    """The table of the runs that are finished."""
+    """The table of the finished runs."""
     known = list(records)
     results, costs = [], []
     for (problem, base, variant), group in _grouped(known).items():
@@ -131,7 +131,7 @@ def _grouped(records: list[Record]) -> dict[tuple[str, str, str], list[Record]]:
 
 
 def _mean(values: Sequence[float | None]) -> Mean | str:
-    """The mean over the seeds; one value that is not finite is not averaged away."""
+    """The mean over the seeds; a message instead if any value is not finite."""
     numbers = [value for value in values if value is not None]
     if len(numbers) < len(values):
         return f"{len(values) - len(numbers)} of {len(values)} not finite"
@@ -139,13 +139,13 @@ def _mean(values: Sequence[float | None]) -> Mean | str:
 
 
 def _largest(values: Iterable[float | None]) -> float | str:
-    """The largest over the seeds, which differ in their graphs alone; nothing where nothing was measured."""
+    """The maximum over the seeds (memory differs only with random graphs); empty if nothing was measured."""
     known = [value for value in values if value is not None]
     return max(known) if known else ""
 
 
 def _cells(rows: list[dict[str, Any]]) -> list[list[str]]:
-    """Header and rows as words; a column that is empty throughout is left out."""
+    """Header and rows as strings; empty columns are left out."""
     columns = dict.fromkeys(name for row in rows for name in row)
     kept = [name for name in columns if any(str(row.get(name, "")) for row in rows)]
     body = [[_cell(row.get(name, "")) for name in kept] for row in rows]
@@ -153,7 +153,7 @@ def _cells(rows: list[dict[str, Any]]) -> list[list[str]]:
 
 
 def _cell(value: Any) -> str:
-    """A value as a word."""
+    """A value as a string."""
     return (
         f"{value:,}" if isinstance(value, int) else f"{value:.4g}" if isinstance(value, float) else str(value)
     )

@@ -51,7 +51,7 @@ def test_a_variant_changes_the_words_of_its_problem_and_nothing_else() -> None:
         ({"options": {"trained": 3}}, "an option of the study kind 'main', got 'trained'"),
         ({"sedes": [0]}, "an option of the study, got 'sedes'; try 'seeds'"),
         ({"seeds": ()}, "at least one seed, got none"),
-        ({"variants": {"base": {}}}, "other variants than the base, got 'base'"),
+        ({"variants": {"base": {}}}, "variants other than 'base', got 'base'"),
         ({"variants": {"a": {"role": "refind"}}}, "a role, got 'refind'; try 'refined'"),
         ({"variants": {"a": {"modle": {}}}}, "an option of the variant 'a', got 'modle'; try 'model'"),
         ({"variants": {"a": {"role": "alone"}}}, "a network for the role 'alone' or 'rebuilt', and for no"),
