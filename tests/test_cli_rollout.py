@@ -68,7 +68,7 @@ def test_data_that_cannot_be_judged_are_refused_by_name(kind: str) -> None:
     data = [{"x": torch.ones(1, 4), "y": torch.ones(1, 4)}] if kind == "files" else [Data(x=torch.ones(3, 1))]
     words = "read from files piece by piece" if kind == "files" else "meshes or graphs"
     with pytest.raises(
-        TypeError, match=rf"^expected flows on a grid .*, got .*{words}.*; try irno\.rollout\("
+        TypeError, match=rf"^expected trajectories on a grid .*, got .*{words}.*; try irno\.rollout\("
     ):
         fields_in(data)
 

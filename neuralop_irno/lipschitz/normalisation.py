@@ -102,7 +102,7 @@ class _Within(nn.Module):
         return weight * (self.bound / norm.clamp(min=self.bound)).to(weight.dtype)
 
     def _kept(self, weight: Tensor) -> Tensor:
-        """The cached norm with its first-order gradient; hidden from checkpoints, which count saved tensors."""
+        """The cached norm with its first-order gradient; hidden from checkpointing."""
         if self._last is None or not _same(self._last[0], weight):
             with torch.inference_mode(False), torch.enable_grad(), saved_tensors_hooks(_as_it_is, _as_it_is):
                 at = weight.detach().clone().requires_grad_()

@@ -1,6 +1,6 @@
-"""Scores of a prediction, reduced over space only: one number per sample, time and field.
+"""Pointwise error metrics, reduced over space only: one number per sample, time and field.
 
-A score that is not finite stays in the result; whoever averages counts it. See `summarise`.
+Non-finite values stay in the result; `summarise` counts them separately.
 """
 
 from __future__ import annotations
@@ -11,26 +11,25 @@ from neuralop_irno.metrics.space import over_space, spatial_axes
 from neuralop_irno.registry import METRICS
 
 VARIANCE_FLOOR = 1e-7
-"""Added to the variance inside VRMSE, as The Well does: a constant target has a finite score."""
+"""Added to the variance in VRMSE, as in The Well, so that a constant target has a finite score."""
 
 
 def vrmse(
     prediction: Tensor, target: Tensor, space: int | None = None, reference_axes: bool = False
 ) -> Tensor:
-    r"""Root mean square error in units of the target's standard deviation over space:
+    r"""Root mean square error in units of the target's standard deviation (https://arxiv.org/abs/2412.00568):
 
     .. math:: \sqrt{\frac{\langle (p - t)^2 \rangle}{\mathrm{Var}(t) + 10^{-7}}}
 
-    with the unbiased variance. Predicting the target's spatial mean scores about 1.
+    with the unbiased variance over space. Predicting the target's spatial mean gives about 1.
 
     Args:
         prediction: p.
         target: t.
-        space: how many trailing axes are space; by default all but the first two.
-        reference_axes: whether to average over the fields and all axes of space but the last, whose points
-            are scored instead. This is no sensible score. The code published with iterative refinement takes
-            it, by handing fields ``(B, C, *S)`` to a metric for ``(B, *S, C)``, and it is here to compare
-            with what was published.
+        space: number of trailing spatial axes; by default all but the first two.
+        reference_axes: average over the fields and all spatial axes except the last, which is kept. Only for
+            comparison with published numbers: the code published with iterative refinement passes fields
+            ``(B, C, *S)`` to a metric for ``(B, *S, C)``, which gives this result.
 
     Shapes:
         - prediction, target: ``(B, C, *S)``, or any leading axes with ``space`` given
@@ -62,7 +61,7 @@ def relative_l2(prediction: Tensor, target: Tensor, space: int | None = None) ->
 
 
 def relative_l1(prediction: Tensor, target: Tensor, space: int | None = None) -> Tensor:
-    r""":math:`\|p - t\|_1 / \|t\|_1` over space, which a few bad points rule less; as in `vrmse`.
+    r""":math:`\|p - t\|_1 / \|t\|_1` over space, less sensitive to outliers; otherwise as `relative_l2`.
 
     Example:
         >>> import torch
@@ -81,7 +80,7 @@ def rmse(prediction: Tensor, target: Tensor, space: int | None = None) -> Tensor
 
 _ERRORS = {
     "vrmse": vrmse, "relative_l2": relative_l2, "relative_l1": relative_l1, "rmse": rmse,
-    "rfne": relative_l2,  # SuperBench's word, the relative error in the norm of Frobenius
+    "rfne": relative_l2,  # SuperBench's name: relative Frobenius norm error
 }  # fmt: skip
 for _name, _metric in _ERRORS.items():
     METRICS.register(_name, _metric)

@@ -1,4 +1,4 @@
-"""Two fields side by side, with all of space in one axis: what scores of points begin with."""
+"""Shape checks and flattening of the spatial axes, shared by the metrics."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from neuralop_irno.errors import expected
 
 
 def spatial_axes(prediction: Tensor, target: Tensor, space: int | None) -> int:
-    """How many trailing axes are space; by default all but the first two.
+    """The number of trailing spatial axes; by default all but the first two.
 
     Example:
         >>> import torch
@@ -28,7 +28,7 @@ def spatial_axes(prediction: Tensor, target: Tensor, space: int | None) -> int:
 
 
 def over_space(prediction: Tensor, target: Tensor, space: int | None) -> tuple[Tensor, Tensor]:
-    """The error and the target, with the axes of space as one, the last."""
+    """The error and the target, with the spatial axes flattened into the last one."""
     axes = spatial_axes(prediction, target, space)
     truth = target.flatten(-axes)
     return prediction.flatten(-axes) - truth, truth

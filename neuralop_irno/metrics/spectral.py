@@ -1,4 +1,4 @@
-"""The error of large, middle and small scales, with the three bins of The Well."""
+"""The error at large, middle and small scales, in the three bins of The Well."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from neuralop_irno.metrics.space import spatial_axes
 
 BINS = 3
 ENERGY_FLOOR = 1e-7
-"""Added to the energy of the truth that errors are divided by, as The Well does."""
+"""Added to the energy of the target in relative errors, as in The Well."""
 
 
 def spectral_errors(
     prediction: Tensor, target: Tensor, space: int | None = None, relative: bool = False
 ) -> Tensor:
-    r"""The mean square error in three bins of wavenumbers:
+    r"""The mean square error in three bins of wavenumbers (The Well, https://arxiv.org/abs/2412.00568):
 
     .. math:: e_i = \frac{1}{N^2} \sum_{k_i \le |k| < k_{i+1}} |\hat p(k) - \hat t(k)|^2
 
-    The bins end at equal steps of the logarithm, from the longest wave to the corner of the spectrum, and the
-    first begins at zero: together they hold the whole mean square error. Fields are taken as periodic.
+    The bin edges are equidistant in log k, from the longest wave to the corner of the spectrum; the first bin
+    starts at zero, so that the bins sum to the mean square error. Fields are treated as periodic.
 
     Args:
         prediction: p.
         target: t.
-        space: how many trailing axes are space; by default all but the first two.
+        space: number of trailing spatial axes; by default all but the first two.
         relative: whether to divide by the energy of the target in the same bin.
 
     Shapes:
@@ -55,8 +55,8 @@ def spectral_errors(
 def _bins(grid: torch.Size) -> Tensor:
     """The bin of every wavenumber, ``(prod(grid),)``.
 
-    In single precision and in The Well's order: on some grids, 256 x 256 among them, there are waves that lie
-    on the end of a bin, and rounding decides where they belong.
+    Computed in single precision and in The Well's order of operations: on some grids, such as 256 x 256,
+    waves lie exactly on a bin edge, and rounding decides their bin.
     """
     squares = torch.zeros(grid, dtype=torch.float32)
     for axis, n in enumerate(grid):

@@ -1,4 +1,4 @@
-"""Many scores as one number that hides none of those that blew up."""
+"""Mean of many values of a metric, with the number of non-finite ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Summary:
-    """The mean of the scores that are finite, and how many are not."""
+    """The mean of the finite values, and the number of non-finite ones."""
 
     mean: float
     count: int
@@ -21,7 +21,7 @@ class Summary:
 
 
 def summarise(scores: Tensor) -> Summary:
-    """Average a metric's scores without hiding those that blew up.
+    """Average the finite values of a metric and count the non-finite ones.
 
     Example:
         >>> import torch
