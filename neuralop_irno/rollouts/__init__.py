@@ -1,4 +1,4 @@
-"""Models that predict frame after frame from their own frames, on grids and on graphs."""
+"""Rollouts: a model called repeatedly on its own frames, on grids and on graphs."""
 
 from neuralop_irno.rollouts.autoregression import Autoregression as Autoregression
 from neuralop_irno.rollouts.clock import Clock as Clock

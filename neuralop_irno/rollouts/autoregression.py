@@ -1,4 +1,4 @@
-"""Autoregressive evaluation in neuraloperator's own Trainer: the data processor that it asks for."""
+"""Autoregressive evaluation in neuraloperator's own Trainer: the data processor that it needs."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from neuralop_irno.rollouts.window import Window
 
 
 class Autoregression(nn.Module):
-    """Lets neuraloperator's ``Trainer`` train on one call and evaluate rollouts.
+    """Data processor with which neuraloperator's ``Trainer`` trains on one call and evaluates rollouts.
 
-    Loaders yield x, the known frames, and y, those that follow, as many as there are: `Stretches`, say. In
-    training the model sees the first call of each; the loss is taken in the model's units. With
-    ``eval_modes={"test": "autoregression"}`` it is called again and again from its own frames until y is
-    used up, and losses compare frames as they are outside of the model, each call's with the truth; the
-    Trainer reports their mean. In its other mode, ``single_step``, the first call alone is compared.
+    Loaders yield x, the known frames, and y, any number of following frames: `Stretches`, say. Training
+    uses the first call of each sample, with the loss in the model's units. With
+    ``eval_modes={"test": "autoregression"}`` the model is called on its own frames to the end of y;
+    the loss of each call compares frames in their own units with the truth, and the
+    Trainer reports the mean. In its other mode, ``single_step``, only the first call is compared.
 
     Args:
         window: frames in and out of a call.
-        stepper: from the model's answer to a frame.
+        stepper: from the model's output to a frame.
         lead: the time between two frames, for the rule ``der``.
 
     Shapes:
         - x: ``(B, inputs * C, *S)``; y: ``(B, frames * C, *S)``, time before channels
-        - static, where a sample has it: ``(B, D, *S)``, seen by the model after the history
+        - static, optional: ``(B, D, *S)``, input of the model after the history
 
     Example:
         >>> processor = Autoregression(Window(inputs=2)).eval()
@@ -55,7 +55,7 @@ class Autoregression(nn.Module):
         self.device: Any = "cpu"  # the Trainer compares it with its own
 
     def to(self, device: Any) -> Self:  # type: ignore[override]
-        """Get ready for a device: batches go there, and normalisers."""
+        """Set the device of batches and normalisers."""
         self.device = device
         for normaliser in (self.stepper.normaliser, self.stepper.changes):
             if isinstance(normaliser, nn.Module):
@@ -63,14 +63,14 @@ class Autoregression(nn.Module):
         return self
 
     def preprocess(self, sample: dict[str, Any], step: int | None = None) -> dict[str, Any] | None:
-        """What the model is called with.
+        """The arguments of the model.
 
         Args:
             sample: a batch from the loader; after the first call of a rollout, what `postprocess` returned.
-            step: the number of the call in a rollout; None where there is one call only.
+            step: the number of the call in a rollout; None for a single call.
 
         Returns:
-            None where y is used up: the rollout is over.
+            None after the end of y: the rollout is over.
         """
         if not step:
             self._begin(sample)
@@ -92,11 +92,11 @@ class Autoregression(nn.Module):
     def postprocess(
         self, out: Any, sample: dict[str, Any], step: int | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """What losses compare.
+        """The output and y that losses compare.
 
         Args:
-            out: what the model said.
-            sample: what it was called with.
+            out: the model's output.
+            sample: its arguments.
             step: see `preprocess`.
         """
         if self.training:
@@ -107,7 +107,7 @@ class Autoregression(nn.Module):
         return frames.flatten(1, 2), sample
 
     def _begin(self, sample: dict[str, Any]) -> None:
-        """Take a new batch apart."""
+        """Split a new batch into history and following frames."""
         here = {k: v.to(self.device) for k, v in sample.items() if isinstance(v, Tensor)}
         x, y = here.pop("x"), here.pop("y")
         channels = x.shape[1] // self.window.inputs
@@ -116,7 +116,7 @@ class Autoregression(nn.Module):
                 expected(
                     f"x of {self.window.inputs} frames and y of at least {self.window.outputs}",
                     f"{x.shape[1]} and {y.shape[1]} channels",
-                    "Stretches, or another Window",
+                    "Stretches(.., inputs=, frames=), or a Window of this many frames",
                 )
             )
         self._history, self._truth = unpacked(x, channels), unpacked(y, channels)

@@ -1,4 +1,4 @@
-"""Anybody's model, called once with an input, at a time, for all samples or for some of them."""
+"""One call of a model, with its input, time and further arguments, for all samples or for some."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Times = Mapping[str, Tensor | float]
 
 
 class Caller:
-    """A model, and what it is called with besides its input and the time.
+    """A model with its arguments besides the input and the time.
 
     Args:
         model: an `IterativeRefiner`, any other module, or a callable.
@@ -52,7 +52,7 @@ class Caller:
         self._autocast, self._axes, self._per_sample = autocast, axes, per_sample
         inner = unwrapped(model) if isinstance(model, torch.nn.Module) else model
         self.refiner = inner if isinstance(inner, IterativeRefiner) else None
-        # Not frozen: the model stays what it is, weights, mode and all.
+        # Not frozen: weights and mode of the model are not changed.
         self._call = model if self.refiner else wrap_operator(model, frozen=False)
         self._base: BaseOperator = self.refiner.base if self.refiner else self._call
         if self.refiner is None:
@@ -67,28 +67,28 @@ class Caller:
                 raise TypeError(expected("arguments in given that the model reads", repr(name), hint))
 
     def answer(self, x: Tensor, times: Times) -> Tensor:
-        """What the model says."""
+        """The model's output."""
         return self._asked(self._call, x, times)
 
     def base_answer(self, x: Tensor, times: Times) -> Tensor:
-        """What the refiner's base says."""
+        """The output of the refiner's base."""
         return self._asked(self._refiner().base, x, times)
 
     def solve(self, x: Tensor, times: Times, **options: Any) -> Solution:
-        """What the refiner says, with an account; see `IterativeRefiner.solve`."""
+        """The refiner's solution; see `IterativeRefiner.solve`."""
         args, kwargs = self._arguments(x, times)
         with self._precision(x):
             return self._refiner().solve(*args, **kwargs, **options)
 
     def supervised(self, x: Tensor, times: Times, y: Tensor, **options: Any) -> Trajectory:
-        """What the refiner says in training, every iterate that y is to be held against."""
+        """The refiner's trajectory in training: the iterates that y supervises."""
         args, kwargs = self._arguments(x, times)
         with self._precision(x):
             trajectory: Trajectory = self._call(*args, **kwargs, y=y, **options)
         return trajectory
 
     def iterates(self, x: Tensor, times: Times) -> list[Tensor]:
-        """What the refiner says after 0, 1, .. K steps."""
+        """The iterates h_0, h_1, .. h_K."""
         args, kwargs = self._arguments(x, times)
         with self._precision(x):
             return self._refiner().iterates(*args, **kwargs)
@@ -109,7 +109,7 @@ class Caller:
         if not isinstance(answer, Tensor):
             raise TypeError(
                 expected(
-                    "a model that answers with a tensor",
+                    "a model that returns a tensor",
                     type(answer).__name__,
                     "model.eval(), or a callable around it that returns the field",
                 )
@@ -117,7 +117,7 @@ class Caller:
         return answer.to(x.dtype)
 
     def _arguments(self, x: Tensor, times: Times) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        # A clock offers every time that it has; a model may take one of them.
+        # A clock provides t and tau; a model may take only one of them.
         taken = {name: time for name, time in times.items() if not self._base.unknown((), {name: time})}
         if self.graph is None:
             return (), {"x": x, **self.given, **taken}
@@ -137,7 +137,7 @@ class Caller:
 
 @dataclass(frozen=True)
 class CallAhead:
-    """One call that is about to be made: what a refinement may ask."""
+    """One call before it is made: the interface of refinements."""
 
     caller: Caller
     x: Tensor
@@ -145,11 +145,11 @@ class CallAhead:
 
     @property
     def domain(self) -> Domain:
-        """Where the samples of this call live."""
+        """The domain of the samples of this call."""
         return self.caller.domain
 
     def base_answer(self) -> Tensor:
-        """What the base says."""
+        """The base's output."""
         return self.caller.base_answer(self.x, self.times)
 
     def solve(self, **options: Any) -> Solution:
@@ -176,11 +176,11 @@ EDGES = ("edge_attr", "edge_weight")
 def some_rows(
     given: Mapping[str, Any], domain: Domain, keep: Tensor, axes: int, per_sample: Collection[str]
 ) -> dict[str, Any]:
-    """What belongs to some samples, of arguments that a model is called with.
+    """The arguments of a model, cut to some samples.
 
-    Cut to the rows of those samples are: what ``per_sample`` names; on grids, fields with the axes of a frame
-    and a row for each sample; on graphs, ``batch``, ``edge_index``, `EDGES` and what has a row for each node.
-    Everything else is passed whole.
+    Cut to the rows of these samples are: arguments named in ``per_sample``; on grids, fields with the axes of
+    a frame and a row for each sample; on graphs, ``batch``, ``edge_index``, `EDGES` and tensors with a row
+    for each node. Other arguments are passed whole.
 
     Args:
         given: the arguments.
@@ -217,11 +217,11 @@ def check_rows(
         given: the arguments.
         domain: where frames live.
         axes: of a frame.
-        per_sample: what the caller names; None where nothing is said.
+        per_sample: the names from the caller, or None.
 
     Raises:
-        ValueError: a name is not among the arguments, or its argument has other rows; or nothing is said of
-            an argument that is as long as there are samples, which may be a coincidence.
+        ValueError: a name is not among the arguments, or its argument has other rows; or, without
+            ``per_sample``, the length of an argument equals the number of samples, perhaps by coincidence.
     """
     samples = domain.samples
     for name in per_sample or ():

@@ -1,4 +1,4 @@
-"""The physical time of frames, and how far ahead each call of the model looks."""
+"""The physical time of frames, and the lead of each call of the model."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from neuralop_irno.errors import expected
 
 @dataclass(frozen=True)
 class Clock:
-    """Frames at regular times, for models that are told the time t and the lead tau.
+    """Frames at regular times, for models with the time t and the lead tau as arguments.
 
-    A model may be called afresh from every frame, or look further ahead from fewer frames: with
-    ``restart=k`` it is asked for the leads tau = step, 2 step, .. k step from one frame, and goes on from
-    the last of them. With ``restart=1/j`` each frame takes j calls of lead step / j.
+    By default every frame is predicted from the last one. With
+    ``restart=k`` the model is called with the leads tau = step, 2 step, .. k step from one frame, and then
+    from the last of them. With ``restart=1/j`` each frame takes j calls of lead step / j.
 
     Args:
         start: the time of the last given frame, a number or one per sample.
@@ -46,11 +46,11 @@ class Clock:
             )
 
     def time(self, frames: float) -> Tensor | float:
-        """The time so many frames after the last given one."""
+        """The time ``frames`` frames after the last given one."""
         return self.start + frames * self.step
 
     def times(self, steps: int) -> Tensor:
-        """Those of the first frames, ``(T,)``, or ``(samples, T)`` where samples differ."""
+        """The times of the first ``steps`` frames, ``(T,)``, or ``(samples, T)`` if samples differ."""
         count = torch.arange(1, steps + 1, dtype=torch.float64)
         start, step = (
             torch.as_tensor(value, dtype=torch.float64, device="cpu") for value in (self.start, self.step)
@@ -61,10 +61,10 @@ class Clock:
 
     @property
     def block(self) -> int:
-        """Frames that come from one and the same frame."""
+        """The number of frames predicted from one frame."""
         return max(1, round(self.restart))
 
     @property
     def calls(self) -> int:
-        """Calls that one frame takes, each from where the last one led."""
+        """The number of successive calls for one frame."""
         return max(1, round(1 / self.restart))

@@ -1,7 +1,7 @@
-"""What a rollout file holds, checked as it is read; see `frame_file` for how it is written.
+"""The content of a rollout file, checked as it is read; see `frame_file` for how it is written.
 
-Nothing is read through a link, from a virtual or external source, or with a codec that is not ours, and no
-number counts whose SHA-256 digest does not match. Files of format 1 have no digests.
+Links, virtual and external sources and foreign codecs are refused, and so are numbers whose
+SHA-256 digest does not match. Files of format 1 have no digests.
 """
 
 from __future__ import annotations
@@ -26,30 +26,30 @@ FORMAT = 2
 
 KIND = "neuralop_irno.rollout"
 ENDINGS = (Ending.COMPLETED, Ending.NOT_FINITE, Ending.UNTRUSTED)
-"""A file stores an ending by its place here."""
+"""Files store the index of an ending in this tuple."""
 
 ONES = ("start", "lasted", "endings", "complete")
 """Arrays with one row."""
 
 
 class Contents:
-    """A rollout file that is open.
+    """An open rollout file.
 
     Args:
-        storage: of its kind.
+        storage: for HDF5 or Zarr.
         group: the file, as a group of arrays.
         name: of the file, for errors.
 
     Attributes:
         format, steps, block, samples: its attributes.
-        belongs: digests of what the rollout was started with, by name; empty in files of format 1.
+        belongs: digests of the model and options of the rollout, by name; empty in files of format 1.
         start, times, lasted, codes: see `frame_file`.
-        slots: the frames before each slot of what refinement hands on.
-        complete: frames that are certainly there; more may follow, see `frames`.
-        head: the digest of all that does not change while the rollout goes on.
+        slots: the number of frames before each slot of the refinement's state.
+        complete: the number of frames that are synchronised with the disk; more may follow, see `frames`.
+        head: the digest of all constant parts.
 
     Raises:
-        ValueError: what is not a sound rollout file.
+        ValueError: the file is not a sound rollout file.
     """
 
     def __init__(self, storage: Storage, group: Any, name: str) -> None:
@@ -99,10 +99,10 @@ class Contents:
         raise self._damaged(f"frame {index}")
 
     def frames(self) -> Iterator[Array]:
-        """All frames that are there.
+        """All frames of the file.
 
-        Those up to ``complete`` have to be sound. A process that was killed, or a loss of power, may leave
-        more, the first of which that is not whole ends them.
+        Those up to ``complete`` have to be sound. After a kill or a loss of power more may follow, up to the
+        first incomplete one.
         """
         for index in range(self.complete):
             yield self.frame(index)
@@ -114,11 +114,11 @@ class Contents:
             yield frame
 
     def carry(self, count: int) -> tuple[int, dict[str, Array], int]:
-        """What refinement handed on at the last end of a block, of the first ``count`` frames.
+        """The refinement's state at the last end of a block within the first ``count`` frames.
 
         Returns:
-            the frames before it, the arrays by name, and their slot; (0, {}, 0) where a rollout has to
-            begin at its start.
+            the number of frames before it, the arrays by name, and their slot; (0, {}, 0) if the rollout has
+            to begin at its start.
 
         Raises:
             ValueError: the one that belongs to ``complete`` is damaged.
@@ -134,11 +134,11 @@ class Contents:
                 if np.array_equal(seal, seal_of(self.head, after, arrays)):
                     found = (after, arrays, slot)
         if found[0] < self.complete // self.block * self.block:
-            raise self._damaged("what refinement hands on")
+            raise self._damaged("the state of the refinement")
         return found
 
     def problems(self) -> list[str]:
-        """What is damaged in frames and in what refinement hands on."""
+        """A sentence for each damage of frames and of the refinement's state."""
         found = []
         for index in range(self.complete):
             try:
@@ -153,7 +153,7 @@ class Contents:
         return found
 
     def _seal(self, slot: int) -> Array:
-        """A row of ``seals``; zeros where a loss of power has left it unreadable."""
+        """A row of ``seals``; zeros if a loss of power has left it unreadable."""
         with suppress(ValueError), readable("a seal"):
             return np.asarray(self._arrays["seals"][slot])
         return np.zeros(5, dtype=np.int64)
@@ -167,7 +167,7 @@ class Contents:
         return int(value)
 
     def _checked_arrays(self) -> dict[str, Any]:
-        """The arrays that a rollout has, as we write them."""
+        """The arrays of a rollout, checked for shape and dtype."""
         group, fault = self._group, self._storage.fault
         names = [*ONES, "frames", *(("digests", "seals") if self.format > 1 else ())]
         names += ["times"] if "times" in group else []
@@ -230,7 +230,7 @@ class Contents:
 
 
 def recognised(group: Any, name: str) -> int:
-    """The format of a file that carries our mark.
+    """The format of a rollout file, from its attributes.
 
     Raises:
         ValueError: the file is not a rollout, or was written by a newer version.
@@ -252,7 +252,7 @@ def recognised(group: Any, name: str) -> int:
 
 
 def head_digest(attributes: Mapping[str, Any], start: Array, times: Array | None) -> str:
-    """The digest of what does not change while a rollout goes on."""
+    """The digest of the constant parts of a rollout."""
     plain = {name: attributes[name] for name in sorted(attributes) if name != "digest"}
     plain = {name: int(each) if isinstance(each, np.integer) else each for name, each in plain.items()}
     arrays = {"start": start} | ({} if times is None else {"times": times})
@@ -260,8 +260,8 @@ def head_digest(attributes: Mapping[str, Any], start: Array, times: Array | None
 
 
 def frame_digest(head: str, index: int, frame: Array, lasted: Array, codes: Array) -> Array:
-    """The digest of a frame, with which samples had left by then and how: 32 bytes."""
-    left = lasted <= index  # those that leave later do not change it
+    """The digest of a frame and of the samples that have left by then, with their endings: 32 bytes."""
+    left = lasted <= index  # samples that leave later do not change it
     total = hashlib.sha256(f"{head}|{index}|{frame.dtype}|{frame.shape}|".encode())
     total.update(np.where(left, lasted, -1).astype("<i8").tobytes())
     total.update(np.where(left, codes, 0).astype("<i8").tobytes())
@@ -270,12 +270,12 @@ def frame_digest(head: str, index: int, frame: Array, lasted: Array, codes: Arra
 
 
 def seal_of(head: str, after: int, arrays: Mapping[str, Array]) -> Array:
-    """What a slot is checked by: the frames before it, and the digest of what it holds, as 5 integers."""
+    """The check of a slot: the number of frames before it and the digest of its content, as 5 integers."""
     tensors = digest.of_tensors({name: tensor(each) for name, each in arrays.items()})
     total = hashlib.sha256(f"{head}|{after}|{tensors}".encode()).digest()
     return np.concatenate([np.asarray([after]), np.frombuffer(total, dtype="<i8")])
 
 
 def tensor(array: Array) -> Tensor:
-    """An array of a file as a tensor of its own."""
+    """A copy of an array as a tensor."""
     return torch.from_numpy(np.array(array))

@@ -1,4 +1,4 @@
-"""How far a rollout goes in training, and what of it is supervised."""
+"""The length of rollouts in training, and which calls are supervised."""
 
 from __future__ import annotations
 
@@ -11,18 +11,17 @@ GRADIENTS = ("unrolled", "checkpointed")
 
 @dataclass(frozen=True)
 class Curriculum:
-    r"""More supervised calls as training goes on.
+    r"""A number of supervised calls that grows during training.
 
     .. math:: s(u) = \min\left(\text{last},\; \text{first}
               + \left\lfloor (\text{last} - \text{first} + 1)\, u / \text{updates} \right\rfloor \right)
 
-    so that every number of calls from first to last gets its equal share of the updates, and the rest of the
-    training goes with the last.
+    so every number of calls from first to last has the same number of updates; later updates use the last.
 
     Args:
-        first: calls in the beginning.
-        last: calls in the end.
-        updates: over how many updates they grow.
+        first: calls at the start.
+        last: calls at the end.
+        updates: the number of updates over which they grow.
 
     Example:
         >>> [Curriculum(first=1, last=3, updates=6).at(update) for update in range(8)]
@@ -46,10 +45,10 @@ class Curriculum:
 
 @dataclass(frozen=True)
 class RolloutTraining:
-    """How a model is trained on its own answers.
+    """Options of training on rollouts.
 
-    A call predicts ``Window.outputs`` frames. First come ``free`` calls, then the supervised ones, each from
-    where the last one led.
+    A call predicts ``Window.outputs`` frames. The ``free`` calls come first, then the supervised ones, each
+    from the frames of the last one.
 
     ====================================  =========================  ===================================
     choice                                gradients                  memory
@@ -62,12 +61,12 @@ class RolloutTraining:
 
     Attributes:
         steps: supervised calls, a number or a `Curriculum`.
-        free: calls before them, without gradient and without a loss: the model learns to go on from frames
-            such as it makes itself.
-        truncate: after so many supervised calls the frames are constants for those that follow. This does
-            not spare memory, but keeps gradients of long, chaotic rollouts from growing.
-        gradient: ``unrolled``, or ``checkpointed`` to compute every call again on the way back.
-        noise: standard deviation of what is added to the first frames, in units of the change from the last
+        free: calls before them, without gradient and without a loss: the supervised calls then start from
+            the model's own frames.
+        truncate: gradients pass through at most this many supervised calls. This does
+            not save memory, but keeps gradients of long, chaotic rollouts from growing.
+        gradient: ``unrolled``, or ``checkpointed`` to compute every call again in the backward pass.
+        noise: standard deviation of the noise on the first frames, in units of the change from the last
             of them to the next one, channel by channel.
 
     Example:
@@ -99,7 +98,7 @@ class RolloutTraining:
 
     @property
     def calls(self) -> int:
-        """Calls of the longest rollout, the free ones included: what the data have to last for."""
+        """Calls of the longest rollout, the free ones included; the data need frames for all of them."""
         return self.free + (self.steps.last if isinstance(self.steps, Curriculum) else self.steps)
 
     def calls_at(self, update: int) -> int:

@@ -1,4 +1,4 @@
-"""Rollouts in HDF5 and Zarr files, written as they are computed; see `frame_file` for what is in them."""
+"""Rollouts in HDF5 and Zarr files, written as they are computed; see `frame_file` for the layout."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ SUFFIXES: Mapping[str, type[FrameFile]] = {".h5": HDF5, ".hdf5": HDF5, ".zarr": 
 
 
 def sink_of(to: Any) -> Sink:
-    """Where frames go: nowhere but to memory (None), to a path by its suffix, a function, or a sink."""
+    """The sink of an argument ``to``: None for memory, a path to a file, a function, or a sink."""
     if to is None:
         return Memory()
     if isinstance(to, (str, os.PathLike)):
@@ -57,10 +57,10 @@ def sink_of(to: Any) -> Sink:
 
 
 def check_file(path: str | os.PathLike[str]) -> list[str]:
-    """What is wrong with a rollout file; empty if it is sound. Nothing is executed, and nothing written.
+    """The faults of a rollout file; empty if it is sound. The file is only read; no code in it is run.
 
-    Every number is compared with its SHA-256 digest; files of format 1 have none, and only what cannot be is
-    found in them. A rollout that is not finished is sound.
+    Every number is compared with its SHA-256 digest; in files of format 1, which have none, only impossible
+    values are found. An unfinished rollout is sound.
 
     Args:
         path: an HDF5 file or a Zarr folder.

@@ -1,26 +1,26 @@
-"""How a rollout lies in a file: readable at any moment, checked as it is read, and to be continued.
+"""The layout of a rollout file: readable at any time, checked as it is read, and able to be continued.
 
     frames      (steps, B, C, *S) or (steps, N, C)
-    digests     (steps, 32): SHA-256 of each frame, with which samples had left by then
-    complete    frames that a loss of power cannot take any more
+    digests     (steps, 32): SHA-256 of each frame and of the samples that have left by then
+    complete    the number of frames that are synchronised with the disk
     start       the frames that the rollout began with
-    times       of the frames, where there is a clock
-    lasted      for each sample, how many of its frames can be used
-    endings     for each sample, how it left, by its place in `contents.ENDINGS`
-    carry/      what refinement hands on from call to call, in three slots
-    seals       (slots, 5): for each slot the frames before it, and its SHA-256
+    times       of the frames, with a clock
+    lasted      for each sample, the number of its valid frames
+    endings     for each sample, its ending as an index into `contents.ENDINGS`
+    carry/      the state of the refinement between calls, in three slots
+    seals       (slots, 5): for each slot the number of frames before it, and its SHA-256
     attributes  kind, format, steps, block, samples, digest (of start, times and attributes), and belongs:
                 digests of the model and of all options, see `identity`
 
-All space is taken before the file gets its name, and nothing but numbers is written afterwards. A frame is
-there when its digest matches, in whatever order the system wrote the two: a process that is killed leaves
-every frame that it wrote. Every `recording.SAVE_EVERY` seconds, and at the end, all is synchronised with the
-disk, and ``complete`` is written after that; frames up to there have to match, and later ones that do not are
-computed again. A run that continues computes the last, unfinished block of frames again, from what is stored
-in full precision, and so gets the same bits. No slot is overwritten that the last synchronised state needs.
+All space is allocated before the file gets its name; afterwards only numbers are written. A frame
+exists when its digest matches, in whatever order the system wrote the two: a killed process leaves
+every frame that it wrote. Every `recording.SAVE_EVERY` seconds, and at the end, the file is synchronised with
+the disk, and then ``complete`` is written; frames up to it have to match, and later ones that do not are
+computed again. A continued run computes the last, unfinished block of frames again, from stored values
+in full precision, and so gets the same bits. Slots of the last synchronised state are not overwritten.
 
-Format 1 had no digests, two slots, and ``complete`` after each frame. Its files are read; one that is not
-finished cannot be continued, since it does not say what it belongs to.
+Format 1 had no digests, two slots, and ``complete`` after each frame. Its files are read; an unfinished one
+cannot be continued, since it has no digests of its model and options.
 """
 
 from __future__ import annotations
@@ -50,11 +50,10 @@ class FrameFile:
     """A rollout in a file.
 
     Args:
-        path: where to.
-        existing: what to do where there is a file already: ``refuse`` it, ``continue`` the rollout that it
-            holds, or ``overwrite`` it, when the first new frame is there. Only a rollout is ever overwritten.
-            A rollout is continued by the call that began it, with the same model and options; ``steps`` may
-            be larger than before.
+        path: of the file.
+        existing: if the file exists: ``refuse``, ``continue`` its rollout, or ``overwrite`` it once the
+            first new frame is computed. Only rollouts are overwritten. To continue, repeat the call that
+            began the rollout, with the same model and options; ``steps`` may be larger than before.
     """
 
     storage: Storage
@@ -62,7 +61,7 @@ class FrameFile:
     def __init__(self, path: str | os.PathLike[str], existing: str = "refuse") -> None:
         if existing not in EXISTING:
             hint = did_you_mean(str(existing), EXISTING)
-            raise ValueError(expected("a word for an existing file", repr(existing), hint))
+            raise ValueError(expected("existing='refuse', 'continue' or 'overwrite'", repr(existing), hint))
         self._path, self._existing = Path(path), existing
         self._hold: Hold | None = None
         self._recording: Recording | None = None
@@ -104,7 +103,7 @@ class FrameFile:
                 hold.release()
 
     def read(self) -> Rollout:
-        """The frames that are there, and what is known of the samples.
+        """The stored frames, with times and endings.
 
         Raises:
             FileNotFoundError: there is no file.
@@ -128,7 +127,7 @@ class FrameFile:
             )
 
     def frame(self, index: int) -> Tensor:
-        """One frame, ``(B, C, *S)`` or ``(N, C)``; no other is read or checked."""
+        """One frame, ``(B, C, *S)`` or ``(N, C)``; the others are not read or checked."""
         with self.contents() as contents:
             if not 0 <= index < contents.steps:
                 raise IndexError(expected(f"0 <= index < {contents.steps}", index, "index=0"))
@@ -149,7 +148,7 @@ class FrameFile:
 
     @contextmanager
     def _new(self, frame: Array, carry: Mapping[str, Array]) -> Iterator[Recording]:
-        """A new file to write the first frames to, which then gets its name."""
+        """A new file under a temporary name, renamed after the first frames are written."""
         assert self._hold is not None
         temporary = self._hold.temporary()
         try:
@@ -170,7 +169,7 @@ class FrameFile:
         recording.reopen(self._path)
 
     def _continued(self) -> Saved | None:
-        """What the file holds, which may be what this rollout was started with and nothing else."""
+        """The state of the file, checked to be of the same rollout."""
         plan, seen = self._plan, self._plan.start.shape[1]
         with self.contents() as contents:
             self._check(contents)
@@ -202,7 +201,7 @@ class FrameFile:
         )
 
     def _extend(self, contents: Contents, after: int, carry: Mapping[str, Array]) -> None:
-        """Copy a rollout to a file with space for more frames, which takes its place."""
+        """Replace the file by a copy with space for more frames."""
         lasted = np.where(contents.lasted < contents.steps, contents.lasted, self._plan.steps)
         with self._new(contents.frame(0), carry) as recording:
             for index, frame in enumerate(contents.frames()):
@@ -222,8 +221,8 @@ class FrameFile:
             if not finished or not np.array_equal(contents.start, as_array(plan.start)):
                 raise ValueError(
                     expected(
-                        f"a rollout of format 2 in {name}, which says what it was started with",
-                        "format 1, which does not",
+                        f"a rollout of format 2 in {name}, which has digests of its model and options",
+                        "format 1, which has none",
                         "start= with the last frames of read(), and another path",
                     )
                 )
@@ -240,7 +239,7 @@ class FrameFile:
             )
 
     def _check_ours(self) -> None:
-        """Refuse to remove what is not a rollout and nothing else."""
+        """Refuse to remove anything except a rollout."""
         group = self.storage.open(self._path, "r")
         try:
             recognised(group, self._path.name)

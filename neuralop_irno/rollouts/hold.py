@@ -1,4 +1,4 @@
-"""One writer for each rollout file, and its name taken without ever replacing what is somebody else's."""
+"""One writer for each rollout file, whose name is taken without replacing foreign files."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from neuralop_irno.checkpoint import sync_folder
 from neuralop_irno.errors import expected
 
 ZARR_TEMPORARY = re.compile(r".*\.[0-9a-f]{32}\.partial")
-"""Under these names Zarr writes a chunk before it is renamed."""
+"""Temporary names of chunks that Zarr writes."""
 
 
 class Hold:
-    """A path that this process alone writes a rollout to.
+    """A lock on a path to write a rollout to.
 
     The lock is a hidden file beside the path, removed by `release`; the system frees it when the process
-    ends. What earlier processes left under temporary names for this path is removed.
+    ends. Temporary files of earlier processes for this path are removed.
 
     Args:
         path: a file or a folder, which need not exist.
@@ -38,7 +38,7 @@ class Hold:
         self._lock = FileLock(place, timeout=0)
         try:
             self._lock.acquire()
-            while not place.exists():  # its last holder removed it as we took it
+            while not place.exists():  # the last holder removed it while it was being locked
                 self._lock.release()
                 self._lock.acquire()
         except Timeout as error:
@@ -95,7 +95,7 @@ class Hold:
         remove(old)
 
     def release(self) -> None:
-        """Let others write."""
+        """Release the lock."""
         with suppress(OSError):  # Windows does not remove what is open
             Path(self._lock.lock_file).unlink()
         self._lock.release()

@@ -1,4 +1,4 @@
-"""What a rollout was started with, as digests: a file is continued only with the same model and options."""
+"""Digests of the model and options of a rollout: a file is continued only with equal ones."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ PLAIN = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.d
 def digests(parts: Mapping[str, Any]) -> dict[str, str]:
     """The digest of each part.
 
-    Tensors, numbers, dataclasses and containers are known by their content. A module is known by its class,
-    its structure, its mode and its state dict; a function by its name, its code and the numbers, tensors,
-    modules and functions that it closes over; any other object by its class and its attributes of these
-    kinds. Lists and dicts that a function or an object keeps are left out: they may be logs.
+    Tensors, numbers, dataclasses and containers are digested by content, modules by class,
+    structure, mode and state dict, functions by name, code and the numbers, tensors,
+    modules and functions in their closure, other objects by class and attributes of these
+    types. Lists and dicts in functions and objects are left out: they may be logs.
 
     Example:
         >>> digests({"steps": 2})["steps"] == digests({"steps": 2.0})["steps"]
@@ -76,7 +76,7 @@ def _module(module: nn.Module, within: tuple[int, ...]) -> Any:
         held = {
             key: _described(value, within)
             for key, value in sorted(vars(part).items())
-            # Private numbers may be caches and counters; private functions are what the part computes.
+            # Private numbers may be caches and counters; private functions are part of the computation.
             if key not in INTERNAL and (callable(value) or not key.startswith("_")) and _lasts(value)
         }
         config = ADDRESS.sub("", f"{getattr(part, 'config', '')} {part.extra_repr()}")

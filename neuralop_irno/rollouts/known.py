@@ -1,7 +1,7 @@
-"""Values that are known, at walls and inlets say, written over what the model says there.
+"""Known values, at walls and inlets say, written over the model's prediction.
 
-`Amendment` is the contract for everything that changes frames between two calls of the model: known
-values here, observations in assimilation.
+`Amendment` is the contract for changes of frames between two calls of the model: known
+values here, observations in `neuralop_irno.assimilation`.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from neuralop_irno.rollouts.series import Frames, Series, on_mesh
 
 
 class Amendment(Protocol):
-    """Something that changes predicted frames before they are kept and before the model sees them."""
+    """A change of predicted frames before they are stored and passed to the next call."""
 
     def bind(self, last: Tensor, domain: Domain, steps: int) -> Callable[[int, Tensor], Tensor]:
-        """What it does in one rollout; what does not fit is refused here, before anything is computed.
+        """The change in one rollout; arguments that do not fit are refused here, before any call.
 
         Args:
             last: the last given frame, ``(B, C, *S)`` or ``(N, C)``.
-            domain: where it lives.
-            steps: how many frames will be predicted.
+            domain: of the frame.
+            steps: the number of frames that will be predicted.
 
         Returns:
-            (number of the frame from 0, frame) -> the frame that counts, for all samples; in a sample
+            (number of the frame from 0, frame) -> the changed frame, for all samples; in a sample
             that has left the rollout the frame is not finite, and stays so.
         """
 
@@ -42,8 +42,8 @@ class Known:
     Args:
         mask: where; of shape ``S`` or ``(B, C, *S)`` on grids, ``(N,)`` or ``(N, C)`` on graphs, with 1
             for an axis along which it does not change.
-        values: what is known: one frame for all times, one per predicted frame ``(B, T, C, *S)``, or a
-            function of its number; by default what the last given frame holds there.
+        values: one frame for all times, one per predicted frame ``(B, T, C, *S)``, or a
+            function of its number; by default the values of the last given frame.
 
     Example:
         >>> wall = torch.tensor([True, False, False, True])

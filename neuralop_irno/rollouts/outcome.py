@@ -1,4 +1,4 @@
-"""What a rollout returns: frames, how long each sample lasted, and what every call's refinement knew."""
+"""The result of a rollout: frames, the valid length of each sample, and the refinement of every call."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from neuralop_irno.solution import Outcome, Solution
 
 
 class Ending(Enum):
-    """How the rollout of one sample ended. Its value is the sentence for the user."""
+    """How the rollout of one sample ended. Its value is the sentence that is printed."""
 
     COMPLETED = "took all of its steps"
     NOT_FINITE = (
@@ -25,16 +25,16 @@ class Ending(Enum):
 
 
 class Roster:
-    """Who is still in a rollout, and how the others left it.
+    """The active samples of a rollout, and the endings of the others.
 
     Args:
-        samples: how many there are.
-        steps: that a sample takes if nothing happens.
+        samples: their number.
+        steps: of a sample that does not leave early.
 
     Attributes:
-        lasted: frames of each sample that can be used, ``(samples,)``.
+        lasted: the number of valid frames of each sample, ``(samples,)``.
         endings: of each sample.
-        active: the samples that are still in.
+        active: the samples that have not left.
     """
 
     def __init__(self, samples: int, steps: int) -> None:
@@ -44,26 +44,26 @@ class Roster:
 
     @property
     def all_in(self) -> bool:
-        """Whether nobody has left."""
+        """Whether all samples are active."""
         return len(self.active) == len(self.lasted)
 
     def leave_broken(self, frame: Tensor, index: int, domain: Domain) -> None:
-        """Take note of samples for which a frame is not finite."""
-        if frame.detach().sum().isfinite():  # one number says that all is well, as it nearly always is
+        """Remove samples for which a frame is not finite."""
+        if frame.detach().sum().isfinite():  # the common case, with one reduction
             return
         broken = (domain.mean((~frame.isfinite()).float()) > 0).nonzero()[:, 0].cpu()
         self.leave(broken[torch.isin(broken, self.active)], index, Ending.NOT_FINITE)
 
     def leave(self, samples: Tensor, index: int, ending: Ending) -> None:
-        """Take note of samples whose frame ``index`` is the first that cannot be used."""
-        self.lasted = self.lasted.clone()  # steps that were handed out keep theirs
+        """Remove samples whose frame ``index`` is the first invalid one."""
+        self.lasted = self.lasted.clone()  # earlier `Step` objects hold the old tensor
         for sample in samples.tolist():
             self.lasted[sample], self.endings[sample] = index, ending
         self.active = self.active[~torch.isin(self.active, samples.cpu())]
 
 
 class Account:
-    """What refinement knew, call by call: a row for each call, a column for each sample.
+    """The refinement of each call and sample: a row for each call, a column for each sample.
 
     Args:
         calls: that the rollout makes.
@@ -72,9 +72,9 @@ class Account:
     Attributes:
         evaluations: of Phi, ``(calls, samples)``; 0 for a sample that had left.
         residual: the last one, ``(calls, samples)``, nan for a sample that had left, as in the next three.
-        contraction: the factor q by which the iteration shrank distances.
-        error_bound: on the distance to the fixed point.
-        error_estimate: on the distance to the truth of one call's answer, for a calibrated model; nan
+        contraction: the observed factor q.
+        error_bound: of the distance to the fixed point.
+        error_estimate: of the distance to the truth in one call, for a calibrated model; nan
             for others.
         outcomes: for each call, how each sample's solve ended; None for a sample that had left.
     """
@@ -86,7 +86,7 @@ class Account:
         self.outcomes: list[tuple[Outcome | None, ...]] = [(None,) * samples] * calls
 
     def record(self, call: int, active: Tensor, solution: Solution) -> None:
-        """Take note of a solve of the active samples."""
+        """Store the solution of the active samples."""
         self.evaluations[call, active] = solution.steps.cpu()
         self.residual[call, active] = solution.predictors["residual"].to("cpu", torch.float32)
         self.contraction[call, active] = solution.contraction.to("cpu", torch.float32)
@@ -101,15 +101,15 @@ class Account:
 
 @dataclass(frozen=True)
 class Rollout:
-    """The answer of `rollout`, with an account of every sample.
+    """The result of `rollout`.
 
     Attributes:
-        frames: the predicted ones, ``(B, T, C, *S)`` or ``(N, T, C)``; None where they went elsewhere. The
-            frame in which a sample blew up is what came out; those after it are nan.
-        times: when they are, ``(T,)``, or ``(samples, T)`` where samples have clocks of their own; None
+        frames: the predicted ones, ``(B, T, C, *S)`` or ``(N, T, C)``; None if they went to a file or a
+            function. The frame in which a sample blew up is kept; later ones are nan.
+        times: of the frames, ``(T,)``, or ``(samples, T)`` if the clock differs by sample; None
             without a clock.
         endings: for each sample, how its rollout ended.
-        lasted: for each sample, how many of its frames can be used, ``(samples,)``.
+        lasted: for each sample, the number of its valid frames, ``(samples,)``.
         untrusted: for each frame and sample, whether the error estimate was above the limit,
             ``(T, samples)``; None without a limit.
         account: of the calls that this rollout made itself; None without refinement=.

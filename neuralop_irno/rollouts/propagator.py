@@ -1,4 +1,4 @@
-"""One model, and everything that turns a history of frames into the frames that follow it."""
+"""From a history of frames to the frames that follow it, with one model and the options of a rollout."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from neuralop_irno.rollouts.window import Window
 class Propagator:
     """From the last frames to the next ones.
 
-    The input of a call is: the history as the model is to see it, then the static fields, then the forcing
-    of the frames that are asked for, side by side on channels.
+    The input channels of a call are the normalised history, the static fields, and the forcing
+    of the predicted frames, in this order.
 
     Args:
         caller: the model.
         window: frames in and out.
-        stepper: from what it says to frames.
-        clock: gives it t and tau; None leaves time out.
-        static: fields that do not change, on the mesh of the frames.
-        forcing: fields that are given for every frame.
-        refinement: how each answer is refined; None takes the model as it is.
-        trust: watches the error estimates.
+        stepper: from its output to frames.
+        clock: for t and tau; None passes no time.
+        static: constant fields, on the mesh of the frames.
+        forcing: fields for every predicted frame.
+        refinement: of each call; None calls the model.
+        trust: checks the error estimates.
 
     Shapes:
         - histories and frames: ``(B, T, C, *S)`` on grids, ``(N, T, C)`` on graphs, always of all samples
@@ -61,7 +61,7 @@ class Propagator:
 
     @property
     def domain(self) -> Domain:
-        """Where the frames of all samples live."""
+        """The domain of the frames of all samples."""
         return self._whole.domain
 
     @property
@@ -70,7 +70,7 @@ class Propagator:
         return self._whole
 
     def begin(self, steps: int, carry: Carry) -> None:
-        """Get ready for a rollout of so many frames, or for the rest of one."""
+        """Start a rollout of ``steps`` frames, or continue one."""
         self._calls = -(-steps // self.block) * self._calls_per_block
         self._caller = self._whole
         self.carry = carry
@@ -81,16 +81,16 @@ class Propagator:
         """The frames of one block, as they are computed: one after the other, or a bundle at once.
 
         Args:
-            history: the frames that the model sees.
+            history: the input frames of the model.
             first: the number of the block's first frame.
-            roster: who is still in; of the others nothing is computed, and their frames are nan.
+            roster: the active samples; the others are not computed, and their frames are nan.
         """
         call = first // self.block * self._calls_per_block
         if self._at_once:
             for part in range(self._calls_per_frame):
                 share = 1 / self._calls_per_frame
                 frames = self._advance(history, first, first + part * share, share, call + part, roster)
-                if self._calls_per_frame > 1:  # on from there, without those for whom there is no going on
+                if self._calls_per_frame > 1:  # continue from this frame, without samples that blew up
                     roster.leave_broken(frames, first, self.domain)
                     history = frames
             yield frames
@@ -99,7 +99,7 @@ class Propagator:
             yield self._advance(history, first + lead, first, lead + 1, call + lead, roster)
 
     def inputs(self, history: Tensor, index: int) -> Tensor:
-        """What the model sees when it is asked for the frame ``index`` and those in its bundle."""
+        """The model's input for the frame ``index`` and the others of its bundle."""
         parts = [self.window.pack(self.stepper.seen(history))]
         if self.static is not None:
             parts.append(self.static)
@@ -108,10 +108,10 @@ class Propagator:
         return torch.cat(parts, 1) if len(parts) > 1 else parts[0]
 
     def leads(self, frames: float, like: Tensor) -> Tensor | None:
-        """The time from a history to each frame of an answer, shaped to multiply frames.
+        """The time from a history to each predicted frame of a call, shaped to multiply frames.
 
         Args:
-            frames: how many frames ahead the first of them is.
+            frames: the number of frames from the history to the first of them.
             like: frames.
         """
         if self.clock is None:
@@ -122,12 +122,12 @@ class Propagator:
         return ahead * (self.domain.spread(step, like) if step.dim() else step)
 
     def times(self, now: float, lead: float, roster: Roster | None = None) -> Times:
-        """t and tau of a call, of the samples that are still in.
+        """t and tau of a call, for the active samples.
 
         Args:
-            now: frames between the start and the frame that is seen last.
-            lead: frames from there to the one that is asked for.
-            roster: who is still in; everybody by default.
+            now: frames from the start to the last input frame.
+            lead: frames from there to the predicted one.
+            roster: the active samples; by default all.
         """
         if self.clock is None:
             return {}
@@ -148,7 +148,7 @@ class Propagator:
     def _advance(
         self, history: Tensor, index: int, now: float, lead: float, number: int, roster: Roster
     ) -> Tensor:
-        """The answer to one call, as frames of all samples."""
+        """The frames of one call, for all samples."""
         if not len(roster.active):
             return torch.full_like(history[:, -1:], torch.nan).repeat_interleave(self.window.outputs, 1)
         x = self.inputs(history, index)
@@ -173,7 +173,7 @@ class Propagator:
     def _refined(
         self, call: CallAhead, number: int, roster: Roster
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """A refined answer; all estimates, and the samples in doubt, where somebody wants to know."""
+        """A refined output; with `Trust` also the error estimates and the samples in doubt."""
         assert self.refinement is not None
         assert self.account is not None
         active = roster.active
@@ -190,7 +190,7 @@ class Propagator:
         return solution.value, whole, active[places.cpu()]
 
     def _settled(self, doubt: Doubt, roster: Roster) -> Tensor:
-        """The frames that count, after whoever is asked about those in doubt has spoken."""
+        """Frames after `on_untrusted` has replaced the doubtful ones."""
         assert self.trust is not None
         assert self.untrusted is not None
         self.untrusted[doubt.frame : doubt.frame + self.window.outputs, doubt.samples] = True
@@ -205,7 +205,7 @@ class Propagator:
         return torch.where(self.domain.spread(mask, other) > 0, other.to(doubt.frames.dtype), doubt.frames)
 
     def _among(self, active: Tensor) -> Caller:
-        """The model for those who are still in; cut anew only when somebody has left."""
+        """The model for the active samples; arguments are cut again only after a sample has left."""
         if self._caller.domain.samples != len(active):
             self._caller = self._whole.among(active)
         return self._caller

@@ -1,4 +1,4 @@
-"""Writes a rollout file: the other side of `contents`."""
+"""Writes a rollout file; `contents` reads it."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ from neuralop_irno.rollouts.sink import Plan, Step
 from neuralop_irno.rollouts.storage import Array, Rows, Storage
 
 SLOTS = 3
-"""For what refinement hands on: the last synchronised one, the newest, and one to write."""
+"""Slots for the refinement's state: the last synchronised one, the newest, and one to write."""
 
 SAVE_EVERY = 5.0
-"""Seconds between two synchronisations with the disk: what a loss of power may cost."""
+"""Seconds between two synchronisations with the disk: the most that a loss of power may cost."""
 
 
 class Recording:
     """A rollout file that is open for writing.
 
     Args:
-        storage: of its kind.
+        storage: for HDF5 or Zarr.
         group: the file, as a group of arrays.
         path: of the file.
         block: frames from one history.
-        head: the digest of what does not change.
-        lasted: of each sample, as it stands in the file.
+        head: the digest of the constant parts.
+        lasted: of each sample, as stored in the file.
     """
 
     def __init__(
@@ -58,14 +58,14 @@ class Recording:
     def new(
         cls, storage: Storage, path: Path, plan: Plan, frame: Array, carry: Mapping[str, Array]
     ) -> Recording:
-        """A new file, with all of its space taken and nothing in it yet that counts.
+        """A new file with all of its space allocated and no valid frame.
 
         Args:
-            storage: of its kind.
+            storage: for HDF5 or Zarr.
             path: a new one.
             plan: of the rollout.
-            frame: the first one.
-            carry: what refinement hands on.
+            frame: the first one, for its shape and dtype.
+            carry: the refinement's state, likewise.
         """
         start = as_array(plan.start)
         times = None if plan.times is None else as_array(plan.times)
@@ -101,14 +101,14 @@ class Recording:
 
     @classmethod
     def on(cls, storage: Storage, group: Any, path: Path, contents: Contents, newest: int) -> Recording:
-        """The rest of a rollout, in the file that holds its beginning.
+        """Continue a rollout in its file.
 
         Args:
-            storage: of its kind.
+            storage: for HDF5 or Zarr.
             group: the file, open for writing.
             path: of the file.
-            contents: what it holds.
-            newest: the slot to go on from.
+            contents: of the file.
+            newest: the slot to continue from.
         """
         made = cls(storage, group, path, contents.block, contents.head, contents.lasted)
         made._after, made._newest = list(contents.slots), newest
@@ -126,7 +126,7 @@ class Recording:
             self.save()
 
     def frame(self, index: int, frame: Array, lasted: Array, codes: Array) -> None:
-        """A frame, with how the samples stand; its digest last."""
+        """Write a frame and the endings of samples, then its digest."""
         self._put("frames", index, frame)
         if not np.array_equal(lasted, self._lasted):
             self._put("lasted", 0, lasted)
@@ -136,7 +136,7 @@ class Recording:
         self._count = index + 1
 
     def hand_on(self, after: int, carry: Mapping[str, Array]) -> None:
-        """What refinement hands on after so many frames, to the slot that is needed least."""
+        """Write the refinement's state after ``after`` frames, to a slot that is not needed any more."""
         free = [slot for slot in range(SLOTS) if slot not in (self._saved_slot, self._newest)]
         slot = min(free, key=self._after.__getitem__)
         for name, values in carry.items():
@@ -145,10 +145,10 @@ class Recording:
         self._after[slot], self._newest = after, slot
 
     def save(self, whole: bool = False) -> None:
-        """Put all on the disk, and then say so in ``complete``.
+        """Synchronise with the disk, and then write ``complete``.
 
         Args:
-            whole: the whole file, and not only what was written since the last time.
+            whole: the whole file, not only the rows written since the last time.
         """
         if not self._written:
             return
@@ -159,7 +159,7 @@ class Recording:
         self._saved_slot = self._newest
 
     def reopen(self, path: Path) -> None:
-        """Go on in a file that was closed, under the name that it has now."""
+        """Open a closed file again, under its present name."""
         self._group, self._path, self._arrays = self._storage.open(path, "r+"), path, {}
 
     def close(self) -> None:
@@ -177,10 +177,10 @@ class Recording:
 
 
 def as_array(tensor: Tensor) -> Array:
-    """A tensor as numpy sees it."""
+    """A tensor as a numpy array."""
     return np.asarray(tensor.detach().cpu().numpy())
 
 
 def codes_of(step: Step) -> Array:
-    """How each sample left, as numbers."""
+    """The ending of each sample, as an index into `contents.ENDINGS`."""
     return np.asarray([ENDINGS.index(ending) for ending in step.endings], dtype=np.int8)

@@ -1,6 +1,6 @@
-"""How much refinement each call of a rollout gets, and what is carried from one call to the next.
+"""Policies for the refinement of each call of a rollout, and their state between calls.
 
-Every policy goes through `IterativeRefiner.solve`; there is no other iteration here.
+Every policy calls `IterativeRefiner.solve`.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from neuralop_irno.solution import Solution
 from neuralop_irno.solver.stopping import Limits
 
 SMALLEST, LARGEST = 1e-30, 1e30
-"""Tolerances that only a fixed point meets, and that everything does."""
+"""A tolerance that only a fixed point meets, and one that every state meets."""
 
 
 @dataclass(frozen=True)
 class Carry:
-    """What refinements hand on from call to call.
+    """The state of a refinement between calls.
 
     Attributes:
         spent: evaluations of Phi by each sample so far, ``(samples,)``.
-        correction: what refinement added to the base's last answer, laid out like it; None before the
-            first call, and where nobody wants it.
-        residuals: of each sample's last solve, in units of its answer, ``(samples, most)``.
+        correction: the refined minus the base's output in the last call, laid out like it; None before the
+            first call, and for policies that do not use it.
+        residuals: of each sample's last solve, relative to |h|, ``(samples, most)``.
     """
 
     spent: Tensor
@@ -44,7 +44,7 @@ class Carry:
         return replace(self, spent=self.spent[keep], correction=correction, residuals=residuals)
 
     def put(self, domain: Domain, keep: Tensor, theirs: Self) -> Self:
-        """This, with that of the samples ``keep`` replaced."""
+        """This state, with the entries of the samples ``keep`` replaced."""
 
         def merged(
             mine: Tensor | None, new: Tensor | None, put: Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -61,20 +61,20 @@ class Carry:
         )
 
     def tensors(self) -> dict[str, Tensor]:
-        """What there is, by name."""
+        """The tensors that are not None, by name."""
         held = {f.name: getattr(self, f.name) for f in fields(self)}
         return {name: value for name, value in held.items() if value is not None}
 
 
 class Refinement(Protocol):
-    """Refines the answer of one call."""
+    """Refines the output of one call."""
 
     def __call__(self, call: CallAhead, carry: Carry, made: int, calls: int) -> tuple[Solution, Carry]:
-        """The refined answer.
+        """The refined output, and the state for the next call.
 
         Args:
-            call: what the model is asked.
-            carry: what the call before handed on, for the samples of this one.
+            call: of the model.
+            carry: the state from the last call, for the samples of this one.
             made: calls before this one.
             calls: of the whole rollout.
         """
@@ -82,16 +82,16 @@ class Refinement(Protocol):
 
 @dataclass(frozen=True)
 class Refine:
-    """The same refinement in every call: K steps, or as many as a tolerance takes.
+    """The same refinement in every call: K steps, or as many as a tolerance needs.
 
     Args:
         steps: K; the model's own by default.
-        rtol: with atol, stop where the residual is below ``atol + rtol |h|``.
+        rtol: with atol, stop when the residual is below ``atol + rtol |h|``.
         atol: see rtol.
-        max_steps: with a tolerance, how many steps at most.
-        warm_start: begin at the base's answer plus what refinement added in the call before. This saves
-            steps where the base errs alike from call to call and the iteration is taken to its end;
-            where it is cut short it carries errors on.
+        max_steps: with a tolerance, the most steps.
+        warm_start: start at the base's output plus the correction of the last call. This saves
+            steps if the base's errors are alike from call to call and the iteration converges;
+            if the iteration stops earlier, errors of the last call remain.
 
     Example:
         >>> Refine(rtol=1e-2, max_steps=8)
@@ -114,7 +114,7 @@ class Refine:
             return solution, replace(carry, spent=carry.spent + solution.steps)
         base = call.base_answer()
         start = base if carry.correction is None else base + carry.correction
-        whole = start.isfinite()  # a base that blows up in one sample must not end the others
+        whole = start.isfinite()  # a sample in which the base blows up must not affect the others
         solution = call.solve(**words, start=start.where(whole, 0))
         solution = replace(solution, value=solution.value.where(whole, torch.nan))
         spent = carry.spent + solution.steps
@@ -123,16 +123,16 @@ class Refine:
 
 @dataclass(frozen=True)
 class Adaptive:
-    r"""Refine where the estimated error has grown, and save where it has not.
+    r"""More evaluations in calls with larger residuals, within a budget.
 
-    The estimate is the residual :math:`r_k = |\alpha \Phi(x, h_k)| / |h_k|`. A sample goes on until its
-    residual is as small as the last call's was after as many evaluations as the budget now allows for a call:
-    a call that is as hard as the last takes that many, a harder one takes more, an easier one fewer. What is
-    saved is there for later. The first call takes ``most``.
+    The criterion is the residual :math:`r_k = |\alpha \Phi(x, h_k)| / |h_k|`. A sample is iterated until its
+    residual is as small as that of the last call after as many evaluations as the budget now allows per call:
+    a call that is as hard as the last takes that many, a harder one takes more, an easier one fewer. Saved
+    evaluations are available to later calls. The first call takes ``most``.
 
     Args:
-        budget: evaluations of Phi that a call may cost on average, for each sample. It is never passed.
-        most: evaluations in one call.
+        budget: the most evaluations of Phi per call, averaged over the calls of a sample.
+        most: the most evaluations in one call.
 
     Example:
         >>> Adaptive(budget=2.4, most=4)  # instead of K = 4 everywhere
@@ -158,7 +158,7 @@ class Adaptive:
         return solution, replace(carry, spent=carry.spent + solution.steps, residuals=residuals)
 
     def _tolerance(self, carry: Carry, allowed: Tensor) -> Tensor:
-        """What each sample's last solve came to after so many evaluations, between whole numbers too."""
+        """The residual of each sample's last solve after ``allowed`` evaluations, interpolated."""
         if carry.residuals is None:
             return torch.full_like(allowed, SMALLEST)
         place = allowed.clamp(1, self.most) - 1
@@ -167,8 +167,8 @@ class Adaptive:
         return torch.lerp(known.gather(1, below), known.gather(1, above), place.frac()[:, None])[:, 0].exp()
 
     def _in_units_of(self, size: Tensor, solution: Solution, before: Tensor | None) -> Tensor:
-        """The residuals of a solve; those that it did not come to, as if they fell as they did before."""
-        size = size.clamp(min=SMALLEST)  # a field of zeros has no size
+        """The relative residuals of a solve; missing ones are extrapolated by the last solve's ratios."""
+        size = size.clamp(min=SMALLEST)  # no division by zero for a field of zeros
         rows = [row[: self.most] / whole for row, whole in zip(solution.residuals, size, strict=True)]
         met = [torch.cat([row, row.new_full((self.most - len(row),), torch.nan)]) for row in rows]
         columns = list(torch.stack(met).unbind(1))

@@ -1,12 +1,12 @@
-r"""The one loop in time.
+r"""The loop in time.
 
     history -> model -> frames -> amendments -> history
 
 .. math:: u_{s+1} = F(u_s, \ldots, u_{s-n+1}; \text{static}, \text{forcing}_s)
 
-`rollout` is what users call; `march` is the loop, one frame at a time. The rest of the room is what a step
-is made of: `Window`, `Stepper`, `Clock`, `Known`, `Refine` and `Adaptive`; and where frames go: `HDF5` and
-`Zarr`.
+`rollout` is the public function; `march` is the loop, one frame at a time. Other modules of the subpackage
+have the options of a step, `Window`, `Stepper`, `Clock`, `Known`, `Refine` and `Adaptive`, and of its output,
+`HDF5` and `Zarr`.
 """
 
 from __future__ import annotations
@@ -61,40 +61,40 @@ def rollout(
     grad: bool = False,
     to: Any = None,
 ) -> Rollout:
-    """Let a model predict frame after frame from its own frames.
+    """Call a model repeatedly on its own frames.
 
-    Works with any model, refined or not, on grids and on graphs. The model is used in the mode that it is
-    in; call ``model.eval()`` first unless dropout is wanted. Nobody's frames depend on who else is in the
-    batch: a sample that blows up is marked, and not computed any further.
+    Works with any model, refined or not, on grids and on graphs. The mode of the model is not changed:
+    call ``model.eval()`` first unless dropout is wanted. The frames of a sample do not depend on the others
+    of its batch; a sample that blows up is marked, and not evaluated further.
 
     Args:
         model: an `IterativeRefiner`, any other module, or a callable.
         start: the last known frame; with a ``window``, the last known frames along a time axis. A graph of
-            PyTorch Geometric holds them as its x, and nothing else there.
-        steps: frames to predict.
-        window: how many frames go in and come out.
-        stepper: from the model's answer to a frame: rule and normalisers.
+            PyTorch Geometric has only these as its x.
+        steps: the number of frames to predict.
+        window: the numbers of input and output frames of a call.
+        stepper: from the model's output to a frame: rule and normalisers.
         clock: for a model that takes the time t or the lead tau, and for restarts.
-        static: fields that the model sees beside the history, coefficients say: ``(B, C, *S)`` or ``(N, C)``.
-        forcing: fields that come with time: for each predicted frame what the model sees when it predicts it.
-        amend: what changes frames after they are predicted, in order: `Known` values, say.
-        given: what else the model is called with, by name; for a graph in parts ``edge_index``, ``batch``, ..
-        per_sample: names of those in ``given`` that have a row for each sample. Needed only where one is as
-            long as there are samples and is neither a field on the grid nor anything of a graph's nodes and
-            edges: when samples leave, their rows are cut from what is named, and from nothing else.
-        refinement: how a refiner's answers are refined: `Refine`, `Adaptive`; by default as the model does.
-        limit: the error estimate above which an answer is in doubt; see `neuralop_irno.rollouts.trust`.
-        on_untrusted: what to do then: ``record``, ``stop``, or a function that may return other frames.
+        static: further input fields, coefficients say: ``(B, C, *S)`` or ``(N, C)``.
+        forcing: further input fields that depend on time, one for each predicted frame.
+        amend: changes of predicted frames, in order: `Known` values, say.
+        given: further arguments of the model, by name; for a graph in parts ``edge_index``, ``batch``, ..
+        per_sample: names of those in ``given`` that have a row for each sample. Needed only if the length of
+            one equals the number of samples and it is neither a field on the grid nor a tensor of nodes or
+            edges: when samples leave, their rows are removed from the named arguments.
+        refinement: of a refiner's calls: `Refine`, `Adaptive`; by default the model's own K.
+        limit: the error estimate above which a frame is in doubt; see `neuralop_irno.rollouts.trust`.
+        on_untrusted: the action then: ``record``, ``stop``, or a function that may return other frames.
         autocast: the precision inside the model; frames are float32 or better.
-        grad: let gradients flow through the rollout.
-        to: where frames go: memory (by default), a path that ends in ``.h5`` or ``.zarr``, `HDF5` or `Zarr`
-            with options, or a function that gets every `Step` and may end the rollout by returning
+        grad: whether gradients pass through the rollout.
+        to: the output: memory (by default), a path that ends in ``.h5`` or ``.zarr``, `HDF5` or `Zarr`
+            with options, or a function that is called with every `Step` and may end the rollout by returning
             `Ending.STOPPED`.
 
     Shapes:
         - start: ``(B, C, *S)`` or ``(N, C)``; with a window ``(B, T, C, *S)`` or ``(N, T, C)``
         - forcing: ``(B, T, C, *S)`` or ``(N, T, C)``
-        - frames of the answer: ``(B, steps, C, *S)`` or ``(N, steps, C)``
+        - frames of the result: ``(B, steps, C, *S)`` or ``(N, steps, C)``
 
     Example:
         >>> from neuralop.models import FNO
@@ -112,7 +112,9 @@ def rollout(
     history = _history(start if graph is None else graph.x, window)
     last = history[:, -1]
     if not last.numel():
-        raise ValueError(expected("a start of at least one sample", tuple(last.shape), "data that hold one"))
+        raise ValueError(
+            expected("a start of at least one sample", tuple(last.shape), "a batch with samples")
+        )
     domain = _domain(last, graph, given or {})
     window, stepper = window or Window(), stepper or Stepper()
     stepper.check(last)
@@ -121,7 +123,7 @@ def rollout(
     bundle = window.outputs
 
     def whole(count: int) -> int:
-        """Frames of the bundles that so many frames come in."""
+        """``count``, rounded up to whole bundles of frames."""
         return -(-count // bundle) * bundle
 
     way = Propagator(
@@ -161,14 +163,14 @@ def march(
     changes: Sequence[Change] = (),
     first: int = 0,
 ) -> Iterator[Step]:
-    """The loop: every frame as soon as it is there.
+    """The loop: yields every frame as soon as it is computed.
 
     Args:
         way: from a history to frames; `Propagator.begin` has been called.
-        history: the frames that the model sees first.
+        history: the first input frames.
         steps: the number of the frame to end before.
-        roster: who takes part; those who leave are taken note of there.
-        changes: what happens to a frame before it counts.
+        roster: the active samples; changed in place when samples leave.
+        changes: of every frame, in order.
         first: the number of the first frame, at the start of a block.
     """
     for start in range(first, steps, way.block):
@@ -191,7 +193,7 @@ def march(
 
 
 def _run(way: Propagator, plan: Plan, roster: Roster, changes: Sequence[Change], sink: Sink) -> Tensor | None:
-    """March from the start, or from where an earlier run stopped, and hand every frame over."""
+    """March from the start, or from the end of an earlier run, and write every frame to the sink."""
     saved = sink.begin(plan)
     try:
         carry = Carry(torch.zeros(plan.samples, dtype=torch.long, device=plan.start.device))
@@ -213,7 +215,7 @@ def _run(way: Propagator, plan: Plan, roster: Roster, changes: Sequence[Change],
 
 
 def _counted(frame: Tensor, index: int, domain: Domain, roster: Roster, changes: Sequence[Change]) -> Tensor:
-    """The frame that counts; samples in which it is not finite leave the roster."""
+    """The frame after all changes; samples in which it is not finite leave the roster."""
     for change in changes:
         frame = change(index, frame)
     if not roster.all_in:
@@ -225,7 +227,7 @@ def _counted(frame: Tensor, index: int, domain: Domain, roster: Roster, changes:
 
 
 def _history(start: Any, window: Window | None) -> Tensor:
-    """The frames that the model sees first, with a time axis, in float32 or better."""
+    """The first input frames, with a time axis, in float32 or better."""
     check_finite(start, "start")
     axes = 2 if window is None else 3
     if start.dim() < axes:

@@ -1,4 +1,4 @@
-"""A field for every frame of a rollout: all of them held, or one at a time as they are asked for."""
+"""A field for every frame of a rollout: a tensor of all, or a function that is called for each."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ predicted one, to ``(B, C, *S)`` or ``(N, C)``."""
 
 
 class Series:
-    """Fields that come with time, checked against the frames that they accompany.
+    """Fields that depend on time, checked against the frames of the rollout.
 
     Args:
-        name: what the user calls them.
+        name: of the argument, for errors.
         source: see `Frames`.
         like: a frame.
-        length: frames that will be asked for.
+        length: the number of frames that will be used.
 
     Example:
         >>> wind = Series("forcing", torch.arange(3.0).reshape(1, 3, 1, 1), torch.zeros(2, 1, 4), 3)
@@ -51,7 +51,7 @@ class Series:
         on_mesh(name, source[:, 0], like)
 
     def __call__(self, index: int) -> Tensor:
-        """The field that accompanies a frame, on all of its points."""
+        """The field of a frame, on all of its points."""
         if isinstance(self._source, Tensor):
             return on_mesh(self._name, self._source[:, index], self._like)
         return on_mesh(f"{self._name} at frame {index}", self._source(index), self._like)
@@ -61,8 +61,8 @@ def on_mesh(name: str, field: Tensor, like: Tensor) -> Tensor:
     """A field with any number of channels, spread over the samples and points of a frame.
 
     Args:
-        name: what the user calls it.
-        field: where an axis has length 1 it is repeated.
+        name: of the argument, for errors.
+        field: axes of length 1 are repeated.
         like: the frame.
     """
     if field.dim() == like.dim():
@@ -75,5 +75,5 @@ def on_mesh(name: str, field: Tensor, like: Tensor) -> Tensor:
 
 
 def stacked(series: Series, first: int, count: int) -> Tensor:
-    """The fields of some frames in a row, ``(B, count, C, *S)``."""
+    """The fields of ``count`` successive frames, ``(B, count, C, *S)``."""
     return torch.stack([series(index) for index in range(first, first + count)], 1)

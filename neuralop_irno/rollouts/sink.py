@@ -1,4 +1,4 @@
-"""Where the frames of a rollout go: to memory, to a function, or (see `files`) to a file."""
+"""Sinks for the frames of a rollout: memory, a function, or (see `files`) a file."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class Step:
 
     Attributes:
         index: its number, from 0.
-        time: when it is; None without a clock.
+        time: of the frame; None without a clock.
         frame: of all samples, ``(B, C, *S)`` or ``(N, C)``; not finite for a sample that has blown up.
-        lasted: frames of each sample that can be used if nothing more happens, ``(samples,)``.
-        endings: of each sample if nothing more happens.
-        carry: what the next call needs beside frames, by name.
+        lasted: the number of valid frames of each sample if no other sample leaves, ``(samples,)``.
+        endings: of each sample if no other sample leaves.
+        carry: the refinement's state for the next call, by name.
     """
 
     index: int
@@ -35,15 +35,15 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a rollout is going to do; a file is continued only by the rollout that began it.
+    """The start, length and options of a rollout; a file is continued only with equal ones.
 
     Attributes:
-        start: the frames that were given and that the model sees, ``(B, T, C, *S)`` or ``(N, T, C)``.
-        samples: how many there are.
-        steps: frames to predict.
-        block: frames that come from one history; a rollout is taken up again at a multiple of it.
+        start: the first input frames, ``(B, T, C, *S)`` or ``(N, T, C)``.
+        samples: their number.
+        steps: the number of frames to predict.
+        block: frames from one history; a rollout is continued at a multiple of it.
         times: of the frames, ``(T,)`` or ``(samples, T)``; None without a clock.
-        parts: what the first frames depend on, by name: (number of frames) -> the model and all options.
+        parts: (number of frames) -> the model and the options that the first frames depend on, by name.
     """
 
     start: Tensor
@@ -56,11 +56,11 @@ class Plan:
 
 @dataclass(frozen=True)
 class Saved:
-    """What an earlier run of the same rollout left.
+    """The state of an earlier run of the same rollout.
 
     Attributes:
-        first: the frame to go on with, at the start of a block.
-        history: the last frames before it, as many as the model sees.
+        first: the number of the next frame, at the start of a block.
+        history: the input frames for it.
         lasted: see `Step`.
         endings: see `Step`.
         carry: see `Step`.
@@ -74,27 +74,27 @@ class Saved:
 
 
 class Sink(Protocol):
-    """Takes the frames of one rollout, in order."""
+    """Receives the frames of one rollout, in order."""
 
     def begin(self, plan: Plan) -> Saved | None:
-        """Get ready, without writing anything yet; what an earlier run left, where it is to be continued."""
+        """Start, without writing; returns the state of an earlier run that is to be continued, if any."""
 
     def write(self, step: Step) -> Ending | None:
-        """Take one frame. It is not changed afterwards.
+        """Write one frame. It is not changed afterwards.
 
         Returns:
             `Ending.STOPPED` to end the rollout with this frame.
         """
 
     def finish(self) -> Tensor | None:
-        """Close; all frames along a time axis, where they were kept."""
+        """Close; returns all frames along a time axis, if they were kept in memory."""
 
 
 class Memory:
     """Keeps all frames, on their device.
 
     Args:
-        stop: called after every frame; true ends the rollout there.
+        stop: called after every frame; a true result ends the rollout.
     """
 
     def __init__(self, stop: Callable[[], bool] | None = None) -> None:
@@ -109,7 +109,7 @@ class Memory:
         if torch.is_grad_enabled():
             self._frames.append(step.frame)
         else:
-            if self._whole is None:  # one block of memory; a stack at the end would hold everything twice
+            if self._whole is None:  # one block of memory; a stack at the end would need twice as much
                 shape = step.frame.shape
                 self._whole = step.frame.new_empty((shape[0], self._steps, *shape[1:]))
             self._whole[:, step.index] = step.frame
@@ -123,16 +123,16 @@ class Memory:
 
 
 class Callback:
-    """Hands every step to a function, and keeps nothing. `Ending.STOPPED` in return ends the rollout."""
+    """Calls a function with every step and stores no frames. `Ending.STOPPED` in return ends the rollout."""
 
     def __init__(self, function: Callable[[Step], object]) -> None:
         self._function = function
 
     def begin(self, plan: Plan) -> None:
-        """There is nothing to get ready."""
+        """Nothing to do."""
 
     def write(self, step: Step) -> Ending | None:
         return Ending.STOPPED if self._function(step) is Ending.STOPPED else None
 
     def finish(self) -> None:
-        """There is nothing to close."""
+        """Nothing to do."""

@@ -1,4 +1,4 @@
-"""From what a model says to frames: the rules out, res and der, and the scales that it was trained in."""
+"""From a model's output to frames: the rules out, res and der, and normalisers."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ class Normaliser(Protocol):
     """A scaling of frames, fitted once: neuraloperator's, or anything with these two methods."""
 
     def transform(self, data: Tensor) -> Tensor:
-        """``(B, C, *S)`` or ``(N, C)``, as the model wants it."""
+        """Normalise ``(B, C, *S)`` or ``(N, C)``."""
 
     def inverse_transform(self, data: Tensor) -> Tensor:
-        """The way back."""
+        """The inverse."""
 
 
 @dataclass(frozen=True)
 class Stepper:
-    r"""How the answer s of a model stands for the frame u' that follows u.
+    r"""The next frame u' from the last one u and the model's output s.
 
     ==========  =================================
     ``out``     :math:`u' = s`
@@ -33,17 +33,17 @@ class Stepper:
     ``der``     :math:`u' = u + \tau s`
     ==========  =================================
 
-    The model sees normalised frames. Its answer is in the same scale, unless ``changes`` says what the scale
-    of changes (``res``) or of rates (``der``) is. Frames outside are physical. Of several frames in one
-    answer, each is reached from the last frame that went in.
+    The model's input frames are normalised. Its output has the same scale, or that of ``changes`` for
+    increments (``res``) and rates (``der``). Frames outside of the model are in physical units. If one output
+    has several frames, u is the last input frame for each.
 
     Args:
         rule: ``out``, ``res`` or ``der``.
         normaliser: of frames.
-        changes: of what the model says under ``res`` and ``der``.
+        changes: of the model's output under ``res`` and ``der``.
 
     Shapes:
-        - frames and answers: ``(B, T, C, *S)`` or ``(N, T, C)``
+        - frames and outputs: ``(B, T, C, *S)`` or ``(N, T, C)``
 
     Example:
         >>> u, said = torch.full((1, 1, 1, 4), 2.0), torch.ones(1, 2, 1, 4)
@@ -73,32 +73,32 @@ class Stepper:
                 raise ValueError(
                     expected(
                         f"{name}= for frames {tuple(frame.shape)}",
-                        f"one that answers {got}",
+                        f"one that returns {got}",
                         "one that was fitted to the same channels",
                     )
                 )
 
     def seen(self, frames: Tensor) -> Tensor:
-        """Frames as the model sees them."""
+        """Normalise frames for the model."""
         return frames if self.normaliser is None else framewise(self.normaliser.transform, frames)
 
     def frames(self, last: Tensor, said: Tensor, lead: Tensor | float | None = None) -> Tensor:
-        """The frames that an answer stands for.
+        """The frames of an output.
 
         Args:
-            last: the last frame that went in, with a time axis of length 1.
-            said: the answer.
+            last: the last input frame, with a time axis of length 1.
+            said: the model's output.
             lead: the time from there to each frame, shaped to multiply frames.
         """
         if self.changes is not None:
             return advance(self.rule, last, framewise(self.changes.inverse_transform, said), lead)
-        # Under "out" what went in plays no part.
+        # Under "out" the last frame is not used.
         before = last if self.rule == "out" else self.seen(last)
         after = advance(self.rule, before, said, lead)
         return after if self.normaliser is None else framewise(self.normaliser.inverse_transform, after)
 
     def said(self, last: Tensor, after: Tensor, lead: Tensor | float | None = None) -> Tensor:
-        """The answer that stands for given frames: what the model is to be trained on."""
+        """The output that gives these frames: the target of training."""
         if self.changes is not None:
             return framewise(self.changes.transform, what_to_say(self.rule, last, after, lead))
         before = last if self.rule == "out" else self.seen(last)

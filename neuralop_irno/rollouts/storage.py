@@ -1,4 +1,4 @@
-"""Named arrays on a disk, in an HDF5 file or a Zarr folder: what `frame_file` needs of the two libraries."""
+"""Named arrays in an HDF5 file or a Zarr folder: one interface to both libraries."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ Rows = set[tuple[str, int]]
 CARRIED = ("spent", "correction", "residuals")
 ARRAYS = ("frames", "digests", "complete", "start", "times", "lasted", "endings", "seals")
 NAMES = frozenset([*ARRAYS, "carry", *(f"carry/{name}" for name in CARRIED)])
-"""All that a rollout file may hold."""
+"""The names of all arrays and groups of a rollout file."""
 
 
 class Storage(ABC):
-    """Opens files, and says what in them is not as we write it."""
+    """Opens, writes and checks files of one kind."""
 
     @abstractmethod
     def open(self, path: Path, mode: Mode) -> Any:
@@ -39,11 +39,11 @@ class Storage(ABC):
 
     @abstractmethod
     def close(self, group: Any) -> None:
-        """Let go of the file."""
+        """Close the file."""
 
     @abstractmethod
     def add(self, group: Any, name: str, values: Array, rows: int) -> None:
-        """A new array of so many rows, the first of which holds the values."""
+        """A new array of ``rows`` rows, with the values in the first."""
 
     @abstractmethod
     def array(self, group: Any, name: str) -> Any:
@@ -51,23 +51,23 @@ class Storage(ABC):
 
     @abstractmethod
     def flush(self, group: Any) -> None:
-        """Hand over to the system what is written so far."""
+        """Pass the rows written so far to the operating system."""
 
     @abstractmethod
     def sync(self, group: Any, path: Path, rows: Rows | None) -> None:
-        """Put rows of arrays on the disk; by default the whole file."""
+        """Synchronise rows of arrays with the disk; by default the whole file."""
 
     @abstractmethod
     def fault(self, group: Any, name: str) -> str:
-        """Why an array, or the group ``carry``, is not one that we wrote; empty where it is."""
+        """The difference of an array, or the group ``carry``, from the ones that we write; empty if none."""
 
     @abstractmethod
     def missing(self, array: Any, row: int) -> bool:
-        """Whether a row of an array is not there."""
+        """Whether a row of an array is missing."""
 
     @abstractmethod
     def foreign(self, group: Any, path: Path) -> str:
-        """The name of something in the file that is not part of a rollout; empty where all is."""
+        """The name of an item in the file that is not part of a rollout; empty if there is none."""
 
 
 class HDF5Storage(Storage):
@@ -77,7 +77,7 @@ class HDF5Storage(Storage):
         import h5py
 
         try:
-            # Our own lock keeps other writers out. Readers need none, since no bookkeeping changes.
+            # `Hold` locks out other writers. Readers need no lock, since no metadata changes.
             return h5py.File(path, mode, locking=False)
         except OSError as error:
             got = first_line(error)
@@ -87,7 +87,7 @@ class HDF5Storage(Storage):
         group.close()
 
     def add(self, group: Any, name: str, values: Array, rows: int) -> None:
-        # One block, all of it taken by the first row: later rows change no bookkeeping of the file's.
+        # One contiguous block, allocated with the first row: later rows change no metadata of the file.
         group.create_dataset(name, (rows, *values.shape), values.dtype)[0] = values
 
     def array(self, group: Any, name: str) -> Any:
@@ -112,7 +112,7 @@ class HDF5Storage(Storage):
             return "an array that lies in another file"
         if item.dtype.kind not in "biufc":
             return f"an array of {item.dtype}"
-        # Space that was never taken is read as zeros.
+        # HDF5 reads space that was never allocated as zeros.
         if item.chunks is not None or item.id.get_storage_size() != item.nbytes:
             return "an array that is not in one piece"
         return ""
@@ -150,9 +150,9 @@ class ZarrStorage(Storage):
             shape=(rows, *values.shape),
             chunks=(1, *values.shape),
             dtype=values.dtype,
-            # Files side by side in one folder: a frame does not need a folder for each of its axes.
+            # All chunks in one folder: no folders for each axis of a frame.
             chunk_key_encoding={"name": "default", "separator": "."},
-            # A row of zeros is written like any other, so that a missing one is known to be missing.
+            # Rows of zeros are written too, so that a missing row can be detected.
             config={"write_empty_chunks": True},
         )[0] = values
 
@@ -163,7 +163,7 @@ class ZarrStorage(Storage):
             return group[name]
 
     def flush(self, group: Any) -> None:
-        """Every chunk is a file of its own, which appears when it is whole."""
+        """Nothing to do: every chunk is a file, written whole."""
 
     def sync(self, group: Any, path: Path, rows: Rows | None) -> None:
         if rows is None:
@@ -211,11 +211,11 @@ class ZarrStorage(Storage):
 
 
 CHUNK = re.compile(r"(^|/)(zarr\.json|c([./]\d+)*)$")
-"""Files in the folder of an array: its description, and chunks side by side (or in folders, in format 1)."""
+"""Files in the folder of an array: its metadata, and chunks (in subfolders in format 1)."""
 
 
 def sync_file(path: Path) -> None:
-    """Put what was written to a file on the disk."""
+    """Synchronise a file with the disk."""
     handle = os.open(path, os.O_RDWR)
     try:
         os.fsync(handle)
@@ -225,7 +225,7 @@ def sync_file(path: Path) -> None:
 
 @contextmanager
 def readable(what: str) -> Iterator[None]:
-    """Turn what the libraries raise on damaged files into one error.
+    """Convert the errors of the libraries on damaged files into one ValueError.
 
     Raises:
         ValueError: the file cannot be read.
@@ -239,5 +239,5 @@ def readable(what: str) -> Iterator[None]:
 
 
 def first_line(error: Exception) -> str:
-    """What an error says, in one line."""
+    """The message of an error, in one line."""
     return [*str(error).splitlines(), type(error).__name__][0]

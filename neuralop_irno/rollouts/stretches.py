@@ -1,4 +1,4 @@
-"""Trajectories as a data set of short stretches: the frames that a model sees, and those that follow."""
+"""Trajectories as a data set of short stretches: input frames, and the frames that follow."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from neuralop_irno.errors import expected
 
 
 class Stretches(Dataset[Any]):
-    """Every stretch of so many frames of every trajectory: what `InTime` trains on.
+    """Stretches of ``inputs + frames`` frames of every trajectory, as `InTime` needs them.
 
     Args:
         trajectories: fields on grids with a time axis, ``(T, C, *S)`` each, or graphs of PyTorch Geometric
             with x of shape ``(N, T, C)``.
-        inputs: frames that the model sees.
-        frames: frames that follow.
-        every: frames between the beginnings of two stretches.
+        inputs: the number of input frames.
+        frames: the number of frames that follow.
+        every: frames between the starts of two stretches.
 
     Shapes:
         - x of a sample: ``(inputs * C, *S)`` or ``(N, inputs * C)``, time before channels

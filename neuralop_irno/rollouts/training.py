@@ -1,11 +1,11 @@
-r"""A model that trains on rollouts: to a loss and a trainer it looks like a model from x to y.
+r"""Training on rollouts: a wrapper with the interface of a model from x to y.
 
     x   the frames that are known          (B, inputs * C, *S)   or (N, inputs * C)
     y   the frames that follow             (B, frames * C, *S)   or (N, frames * C)
 
-with time before channels on the channel axis, as `Window.pack` lays it out. What it returns in training is
-a `Trajectory` in which time lies on channels too: iterate k holds the k-th iterates of all supervised calls,
-and Phi is that of every call at its own input. The mean over channels that every loss takes is thus the mean
+with time before channels on the channel axis, as in `Window.pack`. In training it returns
+a `Trajectory` with time on channels too: iterate k has the k-th iterates of all supervised calls,
+and Phi is evaluated for every call at its own input. The mean over channels in every loss is thus the mean
 over calls, and `RefinementLoss` supervises the refinement of each.
 """
 
@@ -35,26 +35,26 @@ from neuralop_irno.solution import Trajectory
 
 
 class InTime(nn.Module):
-    """A model, trained on rollouts of itself.
+    """A model that is trained on its own rollouts.
 
-    In training, with y, it answers with a `Trajectory` for any loss of this package: in the model's own
-    units, which under a normaliser are normalised. Otherwise with the frames of `rollout`, ``(B, frames * C,
-    *S)``, as many as the plan has in the end.
+    In training, with y, it returns a `Trajectory` for any loss of this package, in the model's
+    (normalised) units. Otherwise it returns the frames of `rollout`, ``(B, frames * C,
+    *S)``, as many as the plan has at its end.
 
-    A refiner's own gradient rule says what is supervised inside a call and how gradients cross it. With
-    ``detached``, the default over a frozen base, none crosses time either: every call starts from frames
-    that are constants. A sample then draws the one k that it is supervised at for all of its calls.
+    The gradient rule of a refiner applies inside each call. With
+    ``detached``, the default over a frozen base, no gradient passes from call to call: every call starts from
+    frames without gradient. Each sample then draws one k, at which all of its calls are supervised.
 
     Args:
         model: an `IterativeRefiner` or any other module; it is trained in place.
-        plan: how; by default four supervised calls.
+        plan: the numbers of calls and the gradients; by default four supervised calls.
         window: frames in and out of a call.
-        stepper: from the model's answer to a frame.
-        clock: for a model that takes t or tau; restarts play no part.
+        stepper: from the model's output to a frame.
+        clock: for a model that takes t or tau; its restart has to be 1.
 
     Shapes:
         - x: ``(B, inputs * C, *S)`` or ``(N, inputs * C)``
-        - y and the answer: ``(B, frames * C, *S)`` or ``(N, frames * C)``
+        - y and the result: ``(B, frames * C, *S)`` or ``(N, frames * C)``
         - static: ``(B, D, *S)`` or ``(N, D)``; forcing: ``(B, frames, D, *S)`` or ``(N, frames, D)``
 
     Example:
@@ -83,7 +83,7 @@ class InTime(nn.Module):
         self.window, self.stepper, self.clock = window or Window(), stepper or Stepper(), clock
         if clock is not None and clock.restart != 1:
             raise ValueError(expected("restart=1 in training", clock.restart, "Clock(restart=1)"))
-        # Batches seen: where the curriculum is, also after a run has been resumed.
+        # The number of batches so far, for the curriculum; in the state dict, so resumption keeps it.
         self.register_buffer("updates", torch.zeros((), dtype=torch.long))
 
     def forward(
@@ -95,22 +95,22 @@ class InTime(nn.Module):
         t: Tensor | None = None,
         **given: Any,
     ) -> Any:
-        """A `Trajectory` in training, where y is given; otherwise the predicted frames.
+        """A `Trajectory` in training with y; otherwise the predicted frames.
 
         Args:
             x: the known frames.
-            y: the frames that follow. Read in training only, so that they cannot leak into an answer.
-            static: fields that the model sees beside the history.
-            forcing: fields that come with every predicted frame.
+            y: the frames that follow. Read only in training, so that they cannot leak into a prediction.
+            static: further input fields.
+            forcing: further input fields for every predicted frame.
             t: for a model that takes the time, that of each sample's last known frame, in place of the
                 clock's start.
-            given: what else the model is called with, by name: the edges of graphs, say.
+            given: further arguments of the model, by name: the edges of graphs, say.
         """
         if x.shape[1] % self.window.inputs:
             got = f"{x.shape[1]} channels for {self.window.inputs} frames"
             raise ValueError(expected("x of whole frames, side by side on channels", got, "static= beside x"))
         history = unpacked(x, x.shape[1] // self.window.inputs)
-        # A batch that was collated has a row for each sample in every argument.
+        # In a collated batch every argument has a row for each sample.
         domain = domain_of(history[:, -1], given)
         cut = [name for name, value in given.items() if length(value) == domain.samples]
         clock = self.clock if self.clock is None or t is None else replace(self.clock, start=t.flatten())
@@ -142,7 +142,7 @@ class InTime(nn.Module):
         return self._trained(way, history, self._following(y, last, calls), calls)
 
     def _following(self, y: Tensor, last: Tensor, calls: int) -> Tensor:
-        """The true frames of so many calls, with a time axis."""
+        """The true frames of ``calls`` calls, with a time axis."""
         channels, needed = last.shape[1], calls * self.window.outputs
         if y.dim() != last.dim() or y.shape[1] % channels or y.shape[1] < needed * channels:
             wanted = f"y of {needed} frames with {channels} channels, side by side on channels"
@@ -171,7 +171,7 @@ class InTime(nn.Module):
             made.append(one)
 
         def as_answers(y: Tensor) -> Tensor:
-            """What the supervised calls should have said."""
+            """The targets of the supervised calls."""
             frames = self._following(y, history[:, -1], calls)[:, plan.free * bundle :]
             told = zip(made, frames.split(bundle, 1), strict=True)
             return torch.cat([supervise.target(one.last, truth) for one, truth in told], 1)
@@ -181,17 +181,17 @@ class InTime(nn.Module):
 
 @dataclass(frozen=True)
 class SupervisedCall:
-    """One supervised call: the last frame that went in, and what the model said."""
+    """One supervised call: the last input frame, and the model's output."""
 
     last: Tensor
     trajectory: Trajectory
 
 
 class Supervision:
-    """Calls a model as it is to be trained: from a history to the next one, and to what can be supervised.
+    """Calls a model in training: from a history to the next one and to a supervised call.
 
     Args:
-        way: the model and all that belongs to a call of it.
+        way: the model with the options of its calls.
     """
 
     def __init__(self, way: Propagator) -> None:
@@ -202,7 +202,7 @@ class Supervision:
         if self.refiner.train_output != "trajectory" or not isinstance(self.refiner.config["steps"], int):
             raise ValueError(
                 expected(
-                    "a refiner that answers with trajectories of one length",
+                    "a refiner that returns trajectories of one length",
                     f"train_output={self.refiner.train_output!r}, steps={self.refiner.config['steps']}",
                     "train_output='trajectory', steps=4",
                 )
@@ -210,11 +210,11 @@ class Supervision:
         self._drawn = torch.randint(max(self.refiner.steps, 1), (way.domain.samples,))
 
     def __call__(self, history: Tensor, truth: Tensor, index: int) -> tuple[Tensor, SupervisedCall]:
-        """The history after a call, and what there is to supervise.
+        """The history after a call, and the supervised call.
 
         Args:
-            history: the frames that the model sees.
-            truth: those that follow, as many as a call gives.
+            history: the input frames.
+            truth: the frames that follow, as many as a call predicts.
             index: the number of the first of them.
         """
         last = history[:, -1:]
@@ -224,7 +224,7 @@ class Supervision:
         return self.window.slide(history, frames), SupervisedCall(last, trajectory)
 
     def target(self, last: Tensor, truth: Tensor) -> Tensor:
-        """What the model should say."""
+        """The target of the model's output."""
         return self.window.pack(self.stepper.said(last, truth, self.way.leads(1, truth)))
 
     def _answer(self, history: Tensor, target: Tensor, index: int) -> tuple[Trajectory, Tensor]:
@@ -234,7 +234,7 @@ class Supervision:
             answer = caller.answer(x, times)
             whole = torch.ones(way.domain.samples, device=x.device)
             return Trajectory((answer,), (whole,), way.domain), answer
-        if refiner.gradient.for_answers() is refiner.gradient:  # its last iterate is the answer
+        if refiner.gradient.for_answers() is refiner.gradient:  # its last iterate is the output
             trajectory = caller.supervised(x, times, target)
             return trajectory, trajectory.as_answer(trajectory.last)
         iterates = caller.iterates(x, times)
@@ -246,7 +246,7 @@ class Supervision:
 
 
 def unpacked(frames: Tensor, channels: int) -> Tensor:
-    """Frames side by side on channels, along an axis of their own: ``(B, T, C, *S)`` or ``(N, T, C)``."""
+    """Frames joined on channels, separated along a time axis: ``(B, T, C, *S)`` or ``(N, T, C)``."""
     return frames.unflatten(1, (-1, channels))
 
 
@@ -258,9 +258,9 @@ def noised(history: Tensor, following: Tensor, noise: float, domain: Domain) -> 
 
 
 def joined(calls: Sequence[Trajectory], as_field: Any) -> Trajectory:
-    """The trajectories of several calls as one, side by side on channels.
+    """The trajectories of several calls as one, joined on channels.
 
-    Where they stand at different places of the iteration (under implicit rules), the mean place counts.
+    If they have different numbers of steps (under implicit rules), the mean is used.
     """
     last = calls[-1]
 

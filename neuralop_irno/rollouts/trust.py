@@ -1,4 +1,4 @@
-"""What to do where a refiner's own error estimate says that an answer is not to be trusted."""
+"""Actions for frames whose error estimate exceeds a limit."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from neuralop_irno.solution import Solution
 
 @dataclass(frozen=True)
 class Doubt:
-    """Answers whose error estimate is above the limit.
+    """Frames whose error estimate is above the limit.
 
     Attributes:
-        frame: the number of the first frame in question, from 0.
-        samples: whose answers they are.
+        frame: the number of the first of them, from 0.
+        samples: in doubt.
         estimate: the error estimates, ``(samples of the batch,)``.
-        history: the frames that went in, of all samples.
-        frames: those that came out, of all samples.
+        history: the input frames, of all samples.
+        frames: the predicted frames, of all samples.
     """
 
     frame: int
@@ -32,19 +32,19 @@ class Doubt:
 
 OnUntrusted = str | Callable[[Doubt], Tensor | None]
 """``record``, ``stop``, or a function that may return other frames, laid out like `Doubt.frames`: those of a
-solver, say, for the samples in doubt. What it returns for the others is not read."""
+solver, say, for the samples in doubt. Its values for other samples are not used."""
 
 WORDS = ("record", "stop")
 
 
 class Trust:
-    """Watches the error estimates of a rollout.
+    """Checks the error estimates of a rollout.
 
     The estimate is `Solution.error_estimate` for a calibrated model, and `Solution.error_bound` for others:
-    the distance to the truth, or to the fixed point, of the answer to one call, in the model's units.
+    the distance to the truth, or to the fixed point, in one call, in the model's units.
 
     Args:
-        limit: the estimate above which an answer is in doubt.
+        limit: the estimate above which a frame is in doubt.
         on_untrusted: see `OnUntrusted`.
     """
 
@@ -53,7 +53,9 @@ class Trust:
             raise ValueError(expected("limit >= 0", limit, "limit=0.1"))
         if not callable(on_untrusted) and on_untrusted not in WORDS:
             hint = did_you_mean(str(on_untrusted), WORDS)
-            raise ValueError(expected("on_untrusted as a word or a function", repr(on_untrusted), hint))
+            raise ValueError(
+                expected("on_untrusted='record', 'stop' or a function", repr(on_untrusted), hint)
+            )
         self._limit, self._on_untrusted = limit, on_untrusted
 
     @property
@@ -62,13 +64,13 @@ class Trust:
         return self._on_untrusted == "stop"
 
     def in_doubt(self, solution: Solution) -> tuple[Tensor, Tensor]:
-        """The estimates, and the places of those that are above the limit."""
+        """The estimates, and the indices of those that are above the limit."""
         estimate = solution.error_bound if solution.error_estimate is None else solution.error_estimate
-        # An estimate that is not a number is no reason to trust.
+        # A nan estimate counts as above the limit.
         return estimate, (~(estimate <= self._limit)).nonzero()[:, 0]
 
     def settle(self, doubt: Doubt) -> Tensor | None:
-        """Other frames for the samples in doubt, if the user has any."""
+        """The frames of ``on_untrusted`` for the samples in doubt, if any."""
         if not callable(self._on_untrusted):
             return None
         frames = self._on_untrusted(doubt)

@@ -1,4 +1,4 @@
-"""How many frames a model sees and answers with, and how they become channels."""
+"""The numbers of input and output frames of a model, and their layout on channels."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ ORDERS = ("time", "channel")
 
 @dataclass(frozen=True)
 class Window:
-    """From the last ``inputs`` frames to the next ``outputs`` frames, side by side on channels.
+    """From the last ``inputs`` frames to the next ``outputs`` frames, joined on channels.
 
     Args:
-        inputs: frames that the model sees, the oldest first.
-        outputs: frames that it answers with.
-        order: which comes first among the model's channels. With ``time``, all channels of the oldest
-            frame, then all of the next, as The Well packs them; with ``channel``, all times of the
+        inputs: the number of input frames, the oldest first.
+        outputs: the number of predicted frames of a call.
+        order: of the model's channels. With ``time``, all channels of the oldest
+            frame, then all of the next, as in The Well; with ``channel``, all times of the
             first channel, then all of the second.
 
     Shapes:
@@ -48,14 +48,14 @@ class Window:
             )
 
     def pack(self, frames: Tensor) -> Tensor:
-        """Frames side by side on channels."""
+        """Join frames on channels."""
         return (frames if self.order == "time" else frames.transpose(1, 2)).flatten(1, 2)
 
     def unpack(self, answer: Tensor, like: Tensor) -> Tensor:
-        """The frames of an answer.
+        """The frames of an output.
 
         Args:
-            answer: of the model.
+            answer: the model's output.
             like: frames of the same fields.
         """
         channels = like.shape[2]
@@ -63,9 +63,9 @@ class Window:
         if answer.shape != wanted:
             raise ValueError(
                 expected(
-                    f"an answer of shape {wanted}, {self.outputs} frames like those that went in",
+                    f"an output of shape {wanted}, {self.outputs} frames like the input frames",
                     tuple(answer.shape),
-                    "static= for what the model sees and does not predict, or Window(outputs=...)",
+                    "static= for fields that the model does not predict, or Window(outputs=...)",
                 )
             )
         if self.order == "time":
@@ -73,7 +73,7 @@ class Window:
         return answer.unflatten(1, (channels, self.outputs)).transpose(1, 2)
 
     def last(self, frames: Tensor) -> Tensor:
-        """The frames that the model sees of those given."""
+        """The last ``inputs`` of the given frames."""
         if frames.shape[1] < self.inputs:
             raise ValueError(
                 expected(f"a start of at least {self.inputs} frames", frames.shape[1], "an earlier start")
@@ -81,7 +81,7 @@ class Window:
         return frames[:, frames.shape[1] - self.inputs :]
 
     def slide(self, history: Tensor, frames: Tensor) -> Tensor:
-        """The history after more frames have come."""
+        """The history after further frames."""
         if frames.shape[1] >= self.inputs:
             return self.last(frames)
         return self.last(torch.cat([history, frames], 1))

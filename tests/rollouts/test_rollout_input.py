@@ -64,7 +64,7 @@ REFUSED: dict[str, Callable[[], Any]] = {
     "known values of 1 channels, got 3": lambda: go(
         amend=Known(torch.zeros(8, 6, dtype=torch.bool), torch.zeros(2, 3, 8, 6))
     ),
-    "normaliser= for frames (2, 1, 8, 6), got one that answers (2, 3, 8, 6)": lambda: go(
+    "normaliser= for frames (2, 1, 8, 6), got one that returns (2, 3, 8, 6)": lambda: go(
         stepper=Stepper(normaliser=Normalizer(torch.zeros(1, 3, 1, 1), torch.ones(1, 3, 1, 1)))
     ),
     "changes= for frames": lambda: go(
@@ -89,13 +89,13 @@ REFUSED: dict[str, Callable[[], Any]] = {
     "refinement=None with grad=True, got both": lambda: go(refinement=Refine(), grad=True),
     "refinement= beside limit, got None": lambda: go(limit=0.1),
     "limit= beside on_untrusted, got None": lambda: go(on_untrusted="stop"),
-    "on_untrusted as a word or a function, got 'stpo'; try 'stop'": lambda: go(
+    "on_untrusted='record', 'stop' or a function, got 'stpo'; try 'stop'": lambda: go(
         model=refiner(), refinement=Refine(), limit=0.1, on_untrusted="stpo"
     ),
     "limit >= 0, got -1": lambda: go(model=refiner(), refinement=Refine(), limit=-1),
     "a path that ends in .h5 or .zarr, got 'run.txt'": lambda: go(to="run.txt"),
-    "a word for an existing file, got 'keep'": lambda: HDF5("run.h5", existing="keep"),
-    "an answer of shape (2, 1, 8, 6), 1 frames like those that went in, got (2, 3, 8, 6)": lambda: go(
+    "existing='refuse', 'continue' or 'overwrite', got 'keep'": lambda: HDF5("run.h5", existing="keep"),
+    "an output of shape (2, 1, 8, 6), 1 frames like the input frames, got (2, 3, 8, 6)": lambda: go(
         model=fno(1, 3)
     ),
     "frames of shape (2, 1, 1, 8, 6) from on_untrusted, got (2, 1, 8, 6)": lambda: go(
@@ -110,7 +110,7 @@ WRONG_TYPES: dict[str, Callable[[], Any]] = {
     "forcing as a tensor or a function of the frame, got list": lambda: go(forcing=[1]),
     "a path, a function or a sink, got int": lambda: go(to=3),
     "an IterativeRefiner to refine with, got FNO": lambda: go(model=fno(), refinement=Refine()),
-    "a model that answers with a tensor, got tuple": lambda: go(model=lambda u: (u, u)),
+    "a model that returns a tensor, got tuple": lambda: go(model=lambda u: (u, u)),
 }
 
 
