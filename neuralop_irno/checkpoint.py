@@ -146,7 +146,9 @@ def _whole(source: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if header is None:
         raise ValueError(
             expected(
-                "a file that this package wrote", f"{source.name} without its header", "safetensors.torch"
+                "a file that this package wrote",
+                f"{source.name} without its header",
+                "safetensors.torch.load_file, for files of other programs",
             )
         )
     content = _content(header, source)

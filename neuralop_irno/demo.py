@@ -169,7 +169,7 @@ class Demo:
         self.say, self.show = say, show
 
     def run(self) -> Report:
-        """Do it all, and write the report."""
+        """Generate the data, train all models and write the report."""
         scale = self.scale
         self.say(f"generating {sum(scale.trajectories)} turbulent flows at {scale.size} x {scale.size}")
         self._data = flows(scale, self.seed, self.device)
@@ -181,7 +181,7 @@ class Demo:
         if torch.device(self.device).type != "cpu":
             refiner, refined = self._refined()
             return self._report(refiner, (base_row, refined, self.same_parameters(), self.same_compute()))
-        # Small convolutions gain little from a second thread; a second process gains all of it.
+        # A second process is faster than a second thread, from which small convolutions gain little.
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
@@ -202,13 +202,13 @@ class Demo:
         return refiner, self._train(f"refined, K = {steps}", refiner, refiner.correction, recipe)
 
     def same_parameters(self) -> Row:
-        """The control with the refiner's parameters and as many updates."""
-        # A network that is evaluated once has no states to replay; the rest of the recipe is the same.
+        """Train the one-shot network with the refiner's parameters and as many updates."""
+        # A one-shot network has no states to replay; the rest of the recipe is the same.
         recipe = controls.asked_once(refiner_recipe(self.scale, self.seed))
         return self._one_shot("one-shot, same parameters", self._correction(), recipe)
 
     def same_compute(self) -> Row:
-        """The control whose answer costs as much as the refiner's K steps, trained at the same cost."""
+        """Train the one-shot network that costs as much as the refiner's K steps, at equal training cost."""
         steps = self.scale.steps
         # Twice the width is four times the arithmetic of a convolution.
         wide = {**self._correction(), "width": round(self.scale.width * steps**0.5)}

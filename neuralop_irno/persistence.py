@@ -248,7 +248,7 @@ class Persistent(nn.Module):
         for name, _ in self.named_parameters():
             if name in tensors and not tensors[name].isfinite().all():
                 raise ValueError(
-                    expected("finite weights", f"NaN or infinity in {name}", "a checkpoint from before")
+                    expected("finite weights", f"NaN or infinity in {name}", "an earlier checkpoint")
                 )
         self.load_state_dict(tensors)
 

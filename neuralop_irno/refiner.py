@@ -102,7 +102,9 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
         base, correction, solver, alpha, gradient = map(plain, (base, correction, solver, alpha, gradient))
         if train_output not in ("trajectory", "field"):
             raise ValueError(
-                expected("train_output 'trajectory' or 'field'", repr(train_output), "'trajectory'")
+                expected(
+                    "train_output 'trajectory' or 'field'", repr(train_output), "train_output='trajectory'"
+                )
             )
         gradient = ("detached" if freeze_base else "unrolled") if gradient is None else gradient
         base = build_model(base, in_channels, out_channels)
@@ -127,7 +129,9 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
         if self.gradient.starts_at_truth and not self.solver.adds_noise:
             # At the truth an untrained correction has no error to learn from.
             got = f"{type(self.solver).__name__} beside gradient='from_truth'"
-            raise ValueError(expected("a solver that adds noise", got, "solver='denoising', or 'detached'"))
+            raise ValueError(
+                expected("a solver that adds noise", got, "solver='denoising', or gradient='detached'")
+            )
         self._remember(
             {"base": base, "correction": correction, "solver": solver, "alpha": alpha, "gradient": gradient},
             {"freeze_base": freeze_base, "channels": channels},
@@ -220,13 +224,23 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
             kwargs: keyword arguments of the base; an argument that is not read is a TypeError.
         """
         if (residual_fn is None) is not (residual_tol is None):
-            raise ValueError(expected("residual_fn and residual_tol together", "one of them", "both"))
+            raise ValueError(
+                expected(
+                    "residual_fn and residual_tol together",
+                    "one of them",
+                    "residual_fn=..., residual_tol=1e-3",
+                )
+            )
         if residual_fn is not None and not callable(residual_fn):
-            raise TypeError(expected("residual_fn as a function (x, h)", shown(residual_fn), "a function"))
+            raise TypeError(
+                expected("residual_fn as a function (x, h)", shown(residual_fn), "lambda x, h: ...")
+            )
         limits = Limits(steps, max_steps, max_evaluations, atol, rtol, residual_tol)
         problem = self._problem(IterativeRefiner.solve, args, kwargs, start)
         if problem.start.is_meta:
-            raise ValueError(expected("fields with values in solve", "meta tensors", "forward, or iterates"))
+            raise ValueError(
+                expected("fields with values in solve", "meta tensors", "model(x) for shapes only")
+            )
         physics = None
         if residual_fn is not None:
             physics = FunctionCorrection(residual_fn).bind(problem.x, problem.domain)

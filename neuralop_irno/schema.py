@@ -1,6 +1,6 @@
-"""A JSON schema of config files, by which editors complete and check them: `irno schema > irno.schema.json`.
+"""A JSON schema of config files, for completion and checks in editors: `irno schema > irno.schema.json`.
 
-It is derived from the signatures and docstrings of everything that has a name, plugins included.
+It is derived from the signatures and docstrings of all registered parts, including plugins.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def config_schema() -> Schema:
 
 
 def _of_family(key: str, family: Registry) -> Schema:
-    """A name, or a mapping with a name and the options of what it names."""
+    """The schema of a family: a name, or a mapping with a name and its options."""
     word = "model_arch" if key == "base" else "name"
     choices: list[Schema] = [] if key == "data" else [{"enum": family.names()}]
     for name in family.names():
@@ -109,7 +109,7 @@ def _of_options(constructor: Callable[..., Any], leave_out: tuple[str, ...] = ()
 
 
 def _of_hint(hint: Any) -> Schema:
-    """The schema of what fits an annotation; empty, which everything fits, where it says nothing."""
+    """The schema of an annotation; empty, which accepts everything, if it cannot be expressed."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Annotated:
         return _of_hint(arguments[0])
@@ -121,7 +121,7 @@ def _of_hint(hint: Any) -> Schema:
     if origin is Literal:
         return {"enum": list(arguments)}
     if (origin or hint) in SEQUENCES:
-        # A tuple of given length would have to be told from one of any: the constructor checks it.
+        # Elements of tuples of fixed length are not described: the constructor checks them.
         items = _of_hint(arguments[0]) if len(arguments) == 1 or arguments[1:] == (...,) else {}
         return {"type": "array", **({"items": items} if items else {})}
     if isinstance(origin or hint, type) and issubclass(origin or hint, Mapping):
@@ -130,7 +130,7 @@ def _of_hint(hint: Any) -> Schema:
 
 
 def _arguments_in(docstring: str | None) -> dict[str, str]:
-    """The descriptions of arguments or attributes in a docstring of Google's style."""
+    """The descriptions of arguments or attributes in a Google-style docstring."""
     block = re.search(r"\n(?:Args|Attributes):\n((?:    .*\n?|\n)+)", inspect.cleandoc(docstring or ""))
     found = re.findall(r"^    (\w+): ((?:.*\n?)(?:     .*\n?)*)", block[1] if block else "", re.MULTILINE)
     return {name: " ".join(text.split()) for name, text in found}

@@ -60,5 +60,5 @@ def what_to_say(rule: str, state: Tensor, after: Tensor, lead: Tensor | float | 
 def known_lead(lead: Tensor | float | None) -> Tensor | float:
     """The lead time; raises ValueError if it is None."""
     if lead is None:
-        raise ValueError(expected("tau", None, "tau=0.1"))
+        raise ValueError(expected("a lead time tau for the rule 'der'", None, "tau=0.1"))
     return lead

@@ -75,7 +75,9 @@ def verify(place: str | os.PathLike[str]) -> list[Finding]:
     if all(state == UNKNOWN for state, _ in found.values()):
         raise ValueError(
             expected(
-                "the folder of a run, a rollout or a study", f"{root}, which has none", "its folder or file"
+                "the folder of a run, a rollout or a study",
+                f"{root}, which has none",
+                "the path of a run, a rollout or a study",
             )
         )
     above = root if root.is_dir() and root not in found else root.parent

@@ -121,7 +121,9 @@ class BaseOperator(nn.Module):
         if x.dim() == axes + 2 and sizes.in_channels in (None, channels):
             return
         wanted = f"x with {sizes.in_channels or 'C'} channels on {axes} axes, as the base takes it"
-        raise ValueError(expected(wanted, tuple(x.shape), "data that fit the base")) from error
+        raise ValueError(
+            expected(wanted, tuple(x.shape), "x with the channels and axes of the base's training data")
+        ) from error
 
     def accepted(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """The keyword arguments that are in the module's signature."""

@@ -53,7 +53,9 @@ class OnGraphs(BaseOperator):
             for shape in (tuple(part.shape) for part in x.values()):
                 if len(shape) != 2 or channels not in (None, shape[1]):
                     wanted = f"x of shape (N, {channels or 'C'}), as the base takes it"
-                    raise ValueError(expected(wanted, shape, "data that fit the base")) from None
+                    raise ValueError(
+                        expected(wanted, shape, "x with the channels of the base's training data")
+                    ) from None
             raise
 
     def _answer(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:

@@ -128,7 +128,13 @@ class FunctionCorrection(Correction):
         answer = self.function(x, h)
         if not isinstance(answer, Tensor) or answer.shape[:1] != h.shape[:1]:
             got = tuple(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
-            raise ValueError(expected(f"a tensor with a row for each of {len(h)} of h", got, "h - x"))
+            raise ValueError(
+                expected(
+                    f"a tensor with a row for each of {len(h)} of h",
+                    got,
+                    "a function that returns a tensor like h",
+                )
+            )
         return answer
 
 

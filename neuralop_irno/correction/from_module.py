@@ -45,7 +45,11 @@ class Joined(Correction):
         if not isinstance(update, Tensor) or update.shape != h.shape:
             got = tuple(update.shape) if isinstance(update, Tensor) else type(update).__name__
             raise ValueError(
-                expected(f"an update laid out like h {tuple(h.shape)}", got, "out_channels of h")
+                expected(
+                    f"an update laid out like h {tuple(h.shape)}",
+                    got,
+                    "a module that returns one channel for each of h",
+                )
             )
         return update
 

@@ -91,7 +91,7 @@ class MgNO(Correction):
     def forward(self, x: Tensor, h: Tensor) -> Tensor:
         if x.dim() != len(self.periodic) + 2 or x.shape[2:] != h.shape[2:]:
             shape = f"(B, {self.in_channels}, {', '.join('n' * len(self.periodic))}), on the grid of h"
-            raise ValueError(expected(f"x of shape {shape}", tuple(x.shape), "the dim of the data"))
+            raise ValueError(expected(f"x of shape {shape}", tuple(x.shape), "dim=<number of axes of x>"))
         field = self.lift(torch.cat([x, h], 1))
         for cycle, linear in zip(self.cycles, self.maps, strict=True):
             field = F.gelu(cycle(field) + linear(field))

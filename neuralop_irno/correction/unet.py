@@ -115,7 +115,9 @@ class UNet(Correction):
             if x.shape[2:] != h.shape[2:]:
                 raise ValueError(
                     expected(
-                        f"x on the grid of h {tuple(h.shape[2:])}", tuple(x.shape[2:]), "resample(x, ..)"
+                        f"x on the grid of h {tuple(h.shape[2:])}",
+                        tuple(x.shape[2:]),
+                        "resample(x, h.shape[2:], periodic)",
                     )
                 )
             x = self.prepare(x, GridDomain.of(x))

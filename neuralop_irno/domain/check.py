@@ -64,7 +64,7 @@ def _check_pos(pos: Tensor, nodes: int) -> None:
     _require(pos.dim() == 2 and len(pos) == nodes, f"pos of shape ({nodes}, d)", shape, "a row for each node")
     real = pos.is_floating_point() and pos.dtype.itemsize > 1
     _require(real, "pos in floating point", pos.dtype, "pos.float()")
-    _require(bool(pos.isfinite().all()), "finite positions", "NaN or infinity in pos", "a cleaned mesh")
+    _require(bool(pos.isfinite().all()), "finite positions", "NaN or infinity in pos", "removing those nodes")
 
 
 def _check_measure(measure: Tensor, batch: Tensor, samples: int) -> None:

@@ -218,7 +218,11 @@ def knn_laplacian(
     distance, other = (part[:, 1:] for part in tree.query(points, k=near + 1))
     if not distance.all():
         raise ValueError(
-            expected("points that differ", f"{int((distance[:, 0] == 0).sum())} that coincide", "unique(pos)")
+            expected(
+                "points that differ",
+                f"{int((distance[:, 0] == 0).sum())} that coincide",
+                "torch.unique(pos, dim=0)",
+            )
         )
     ball = math.pi ** (dim / 2) / math.gamma(dim / 2 + 1) * distance[:, -1] ** dim
     mass = ball / near if measure is None else _numbers(measure)
@@ -287,7 +291,9 @@ def _nyquist(mass: Array, dim: int) -> float:
 def _numbers(tensor: Tensor) -> Array:
     numbers: Array = tensor.detach().cpu().double().numpy()
     if not np.isfinite(numbers).all():
-        raise ValueError(expected("finite coordinates and weights", "NaN or infinite ones", "cleaned data"))
+        raise ValueError(
+            expected("finite coordinates and weights", "NaN or infinite ones", "removing those points")
+        )
     return numbers
 
 
