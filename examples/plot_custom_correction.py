@@ -1,8 +1,8 @@
-"""A correction of your own: physics where it is known, a network where it is not.
+"""A custom correction from a known equation.
 
 The task is an elliptic problem, (1 - d^2/ds^2) h = x on a periodic line. Its residual is known, so the
-correction can be a smoothing step of a classical solver, with one learned number in it; an untrained
-base (the zero field) is enough.
+correction can be a smoothing step of a classical solver with one learned number, and the base can be the zero
+field.
 """
 
 import torch
@@ -32,7 +32,7 @@ class Jacobi(irno.Correction):
         return self.weight * (x - operator(h)) / (1 + 2 / STEP**2)
 
 
-# %% By name, like any other part
+# %% Use the correction by its registered name
 model = irno.IterativeRefiner(torch.zeros_like, {"name": "jacobi", "weight": 0.5}, steps=400, alpha=1.0)
 torch.manual_seed(0)
 truth = torch.randn(3, 1, SIZE)
@@ -42,7 +42,7 @@ print(solution)
 print("steps of each sample:", solution.steps.tolist())
 print("largest error:", f"{(solution.value - truth).abs().max():.1e}")
 
-# %% The rate at which the error shrinks is the correction's own, whatever the base
+# %% The contraction rate depends on the correction, not on the base
 model = model.with_base(lambda x: x)
 errors = torch.stack([(h - truth).norm() for h in model.iterates(x, steps=200)])
 print("observed contraction per step:", f"{(errors[200] / errors[100]).item() ** 0.01:.4f}")

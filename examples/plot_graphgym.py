@@ -1,7 +1,7 @@
-"""GraphGym trains one of its networks, and then a refiner around it, by its own main loop.
+"""Train a GraphGym network, and then a refiner around it, with GraphGym's own main loop.
 
-The config is examples/configs/graphgym/heat.yaml. The second run changes two of its words: where the base's
-trained weights are, and with that, that the base stays as it is.
+The config is examples/configs/graphgym/heat.yaml. The second run sets the checkpoint of the base, which also
+freezes the base.
 """
 
 import logging
@@ -20,19 +20,19 @@ import neuralop_irno.graphgym  # noqa: F401 - registers `irno` with GraphGym
 from neuralop_irno import heat_in_wind, score, vrmse
 
 CONFIG = Path(__file__).parent / "configs/graphgym/heat.yaml"
-# What GraphGym, Lightning and torch say of each other; none of it is about this script.
+# Warnings between GraphGym, Lightning and torch, unrelated to this script.
 warnings.simplefilter("ignore")
 logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
 
 
 class Meshes(InMemoryDataset):
-    """Graphs for training, validation and test, with the index of each split that GraphGym asks for."""
+    """Graphs for training, validation and test, with the split indices that GraphGym requires."""
 
     def __init__(self) -> None:
         super().__init__()
         splits = heat_in_wind(samples=(96, 8, 16), spacing=0.07, time=0.08)
         every = [graph for split in splits.values() for graph in split]
-        for graph in every:  # GraphGym's head for nodes asks for masks, although whole graphs are split here
+        for graph in every:  # GraphGym's node head requires masks, although whole graphs are split here
             graph.train_mask = graph.val_mask = graph.test_mask = torch.ones(
                 graph.num_nodes, dtype=torch.bool
             )
@@ -45,12 +45,12 @@ class Meshes(InMemoryDataset):
 
 
 @register.register_loader("meshes")
-def meshes(format: str, name: str, folder: str) -> Meshes | None:  # noqa: A002 - GraphGym's word
+def meshes(format: str, name: str, folder: str) -> Meshes | None:  # noqa: A002 - GraphGym's name
     return Meshes() if format == "meshes" else None
 
 
 def run(name: str, *words: str) -> tuple[GraphGymModule, GraphGymDataModule]:
-    """What ``main.py --cfg heat.yaml words..`` does: train by the config with some of its words changed."""
+    """Like ``main.py --cfg heat.yaml options..``: train by the config with some options changed."""
     set_cfg(cfg)
     load_cfg(cfg, Namespace(cfg_file=str(CONFIG), opts=list(words)))
     set_out_dir(cfg.out_dir, name)
@@ -62,14 +62,14 @@ def run(name: str, *words: str) -> tuple[GraphGymModule, GraphGymDataModule]:
     return model, data
 
 
-# %% A network of GraphGym's own
+# %% Train a GraphGym network
 run("base", "model.type", "gnn", "model.loss_fun", "mse")
 (checkpoint,) = Path(cfg.run_dir).glob("ckpt/*.ckpt")
 
-# %% The same config as it stands, but for one word: the base that is there now is refined, and kept as it is
+# %% The same config with one option set: the checkpoint of the base, which is frozen and refined
 model, data = run("refined", "irno.base.checkpoint", str(checkpoint))
 
-# %% Below GraphGym's module is an IterativeRefiner, with all that it can do
+# %% GraphGym's module contains an IterativeRefiner with all its methods
 refiner = model.model.refiner.eval()
 columns = []
 for batch in data.test_dataloader():

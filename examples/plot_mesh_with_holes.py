@@ -1,8 +1,8 @@
-"""Refine a graph network on meshes with holes: every sample has a mesh, and a size, of its own.
+"""Refine a graph network on meshes with holes; every sample has its own mesh.
 
-Heat diffuses and drifts in a wind between cold holes. A GraphSAGE predicts the temperature after a while;
-message passing along the edges refines it. Norms, losses and stopping are per graph, weighted by the area
-that each node stands for.
+Heat diffuses and is advected around cold holes. A GraphSAGE predicts the temperature after a time step, and a
+correction by message passing refines it. Norms, losses and stopping are per graph, with nodes weighted by
+area.
 """
 
 from pathlib import Path
@@ -25,7 +25,7 @@ Trainer(
     base, Recipe(optimizer="adamw", epochs=15, batch_size=4, learning_rate=3e-3), metric=vrmse, show=False
 ).fit(data["train"], data["valid"])
 
-# %% The refiner: it knows where the nodes are, and is asked again and again
+# %% The refiner: its correction also reads the positions of the nodes, and is applied repeatedly
 correction = {"name": "meshgraph", "width": 32, "steps": 5}
 model = irno.IterativeRefiner(base, correction, steps=3, alpha=1.0, in_channels=4, out_channels=1)
 recipe = Recipe(optimizer="adamw", epochs=50, batch_size=8, learning_rate=3e-3, replay=4.0)
@@ -38,7 +38,7 @@ for k, error in enumerate(errors):
 solution = model.eval().solve(data["test"][0], rtol=1e-2, max_steps=20, solver="anderson")
 print(solution, f"({solution.steps.item()} steps)")
 
-# %% A picture: the truth, the base, the refined answer, and their errors
+# %% A figure: the truth, the base, the refined field, and their errors
 graph = data["test"][0]
 with torch.no_grad():
     answers = model.iterates(graph)

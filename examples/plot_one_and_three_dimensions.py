@@ -1,6 +1,6 @@
-"""The same words in one and in three dimensions; only n_modes grows longer.
+"""The same options in one and in three dimensions; only n_modes gets more entries.
 
-Burgers' equation is solved on a line and in a box. Sizes need not be powers of two: these are odd.
+The Burgers equation is solved on a line and in a box. Sizes need not be powers of two: these are odd.
 """
 
 import torch

@@ -1,8 +1,8 @@
-"""A block that is iterated until it rests, and a number for how far from rest it is.
+"""Iterate a block to a fixed point, with a bound on the distance to it.
 
-`PicardNetwork` solves u = lambda T(u) + f. First T is an integral that is known, so that everything can be
-checked; then T is learned, held to a norm, and its answers come with bounds that hold; then T is a graph
-convolution, and what noise on f can do to the answer is known before anybody looks.
+`PicardNetwork` solves u = lambda T(u) + f. First T is a known integral, so that the bounds can be checked; then
+T is learned with a bounded norm, which gives proved error bounds; then T is a graph convolution, and the
+effect of noise in f is bounded in advance.
 """
 
 import torch
@@ -18,12 +18,12 @@ S = torch.arange(SIZE) * (2 * torch.pi / SIZE)
 
 
 def size(field: Tensor) -> Tensor:
-    """The norm of each sample, a root of the mean square: what solutions report."""
+    """The norm of each sample, the root mean square, as reported by solutions."""
     return field.flatten(1).square().mean(1).sqrt()
 
 
 # %% An equation of the second kind: u(s) = 0.8 * mean_t 2 cos(s - t) u(t) + f(s).
-# T keeps the first wave and drops all others, so that its norm is 1 and the solution is known.
+# T projects onto the first wave, so that its norm is 1 and the solution is known.
 class Integral(nn.Module):
     """The mean over the line of 2 cos(s - t) u(t)."""
 
@@ -34,14 +34,14 @@ class Integral(nn.Module):
 equation = irno.PicardNetwork(Integral(), weight=0.8, smoothing=0.0, inject=True).eval()
 f = (torch.cos(S) + torch.sin(2 * S))[None, None]
 truth = (5 * torch.cos(S) + torch.sin(2 * S))[None, None]
-print("steps     error    before it began    once it was there")
+print("steps     error     a-priori bound    a-posteriori bound")
 for steps in (1, 5, 10, 20):
     solution = equation.solve(f, steps=steps, lipschitz=1.0)
     numbers = (size(solution.value - truth), solution.a_priori, solution.a_posteriori)
     print(f"{steps:5d}   " + "   ".join(f"{number.item():10.6f}      " for number in numbers))
-print("The error is the bound itself: only one direction is left, and it shrinks by exactly 0.8.")
+print("The bounds are sharp here: the error has only one direction, which contracts by exactly 0.8.")
 
-# %% The same with a T that is not known: pairs (f, u) of another equation, and a block held to a norm of 0.9.
+# %% The same with a learned T: pairs (f, u) of a hidden equation, and a block with a norm of at most 0.9.
 hidden = nn.Conv1d(1, 1, 9, padding=4, padding_mode="circular", bias=False)
 irno.spectrally_normalised(hidden, 0.85)
 source = irno.PicardNetwork(hidden, smoothing=0.0, steps=60, inject=True).eval()
@@ -69,12 +69,12 @@ off = (size(solution.value - answer) / size(answer)).max()
 print(f"\nlearned: |T| <= {bound:.3f}, relative error {off:.4f}")
 print("steps of each sample:", solution.steps.tolist())
 rest = network.solve(free, rtol=1e-6, max_steps=2000).value
-print("distance to rest:", [f"{d:.1e}" for d in size(solution.value - rest).tolist()])
+print("distance to u*:  ", [f"{d:.1e}" for d in size(solution.value - rest).tolist()])
 print("bounded by:      ", [f"{d:.1e}" for d in solution.a_posteriori.tolist()])
 anderson = network.solve(free, solver="anderson", rtol=1e-4, max_steps=300, lipschitz=bound)
 print("Anderson needs   ", anderson.steps.tolist(), "and is within", f"{anderson.a_posteriori.max():.1e}")
 
-# %% On graphs, k = 0.7 |conv| on this one. Noise on f moves the rest by 1 / (1 - k) of itself at most.
+# %% On a graph, k = 0.7 |conv|. Noise in f moves the fixed point by at most 1 / (1 - k) times the noise.
 nodes = 40
 joined = torch.triu_indices(nodes, nodes, 1)
 joined = joined[:, torch.rand(joined.shape[1]) < 0.1]
@@ -86,8 +86,8 @@ u = torch.randn(nodes, 8)
 noise = 0.1 * torch.randn(nodes, 8)
 clean, noisy = (graphs.solve(free, edges, rtol=1e-6, max_steps=300).value for free in (u, u + noise))
 moved, pushed = (field.square().mean().sqrt().item() for field in (noisy - clean, noise))
-print(f"\nnoise of {pushed:.3f} moved the rest by {moved:.3f}, at most by {pushed / (1 - k):.3f}")
+print(f"\nnoise of {pushed:.3f} moved the fixed point by {moved:.3f}; the bound is {pushed / (1 - k):.3f}")
 
-# %% Whoever wants a constant for a block of their own builds it from parts that are known.
+# %% For a Lipschitz bound of your own block, build it from layers with known constants.
 own = irno.spectrally_normalised(nn.Sequential(nn.Linear(8, 8), Residual(nn.Linear(8, 8)), nn.Tanh()), 0.5)
 print(f"Linear, x + Linear, tanh, at 0.5 each: |T| <= {irno.lipschitz_bound(own):.2f} = 0.5 * (1 + 0.5) * 1")

@@ -1,7 +1,8 @@
-"""Wrap, roll out, evaluate, assimilate: a turbulent flow predicted from its own predictions.
+"""Wrap, roll out, evaluate, assimilate: autoregressive prediction of a turbulent flow.
 
-A small FNO learns one frame of two-dimensional turbulence, and a refiner is trained around it. Both are
-called on their own answers. Then one point in ten is observed, with noise, in every fifth frame.
+A small FNO learns to predict the next frame of two-dimensional turbulence, and a refiner is trained around
+it. Both predict many frames from their own output. Then one point in ten is observed, with noise, in every
+fifth frame.
 """
 
 import math
@@ -38,7 +39,7 @@ Trainer(model, Recipe(optimizer="adamw", epochs=6, batch_size=8, replay=12.0), s
 )
 model.eval()
 
-# %% Frame after frame from its own frames; the stirring does not change, and the model sees it in every call
+# %% Predict frame after frame; the constant forcing is passed to the model in every call
 flow = flows(data["test"], STEPS)
 
 
@@ -52,7 +53,7 @@ def judged(frames: torch.Tensor) -> object:
 
 reports = {"base": judged(predicted(refinement=Refine(0))), "refined": judged(predicted())}
 
-# %% Sensors at one point in ten speak up in every fifth frame, with an error of a tenth
+# %% Observations at one point in ten, in every fifth frame, with a noise of 0.1
 seen_frames = range(4, STEPS, 5)
 sensors = torch.rand(32, 32) < 0.1
 values = flow.frames[:, list(seen_frames)]
@@ -61,7 +62,7 @@ reports["refined, nudged"] = judged(predicted(amend=Nudging(seen, gain=0.9)))
 reach = Interpolation(seen, reach=0.3, noise=0.3, sides=2 * math.pi, periodic=True)
 reports["refined, interpolated"] = judged(predicted(amend=reach))
 
-# %% How long each of them stays right
+# %% Errors and valid times of each rollout
 for name, report in reports.items():
     errors = report.scores["vrmse"].mean((0, 2))
     times = f"valid {report.valid_time.median():.1f}, correlated {report.correlation_time.median():.1f}"

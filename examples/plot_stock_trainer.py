@@ -1,7 +1,7 @@
-"""neuraloperator's own Trainer trains a refiner as it would train an FNO.
+"""Train a refiner with neuraloperator's own Trainer, like an FNO.
 
-The loss is called as neuraloperator's losses are, and sums over the batch as they do. In training the
-refiner hands it all the supervised steps; in evaluation it returns a field, as any model does.
+The loss has the interface of neuraloperator's losses, and sums over the batch like them. In training the
+refiner passes all supervised steps to it; in evaluation the refiner returns a field.
 """
 
 import tempfile
@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 import neuralop_irno as irno
 from neuralop_irno import burgers
 
-# neuraloperator's own losses warn of every part of the batch that they do not read.
+# neuraloperator's losses warn about every entry of the batch that they do not use.
 warnings.filterwarnings("ignore", message="LpLoss.__call__")
 
 torch.manual_seed(0)
@@ -43,7 +43,7 @@ with tempfile.TemporaryDirectory() as folder:
         save_best="64_l2",
         save_dir=folder,
     )
-    # The Trainer wrote a file that needs no unpickling, and knows how to build the model again.
+    # The checkpoint needs no unpickling and contains the config to rebuild the model.
     best = irno.IterativeRefiner.from_checkpoint(folder, "best_model")
 x = data["test"].x[:4]
-print("the best model's answer:", tuple(best.eval()(x).shape))
+print("the best model's output:", tuple(best.eval()(x).shape))

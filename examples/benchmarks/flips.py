@@ -1,8 +1,8 @@
-"""Flipped bits that readers refuse: `python examples/benchmarks/flips.py [500]`.
+"""Detection of flipped bits by the file readers: `python examples/benchmarks/flips.py [500]`.
 
-Each kind of file is made once, by the code that makes it for users. Then one bit is flipped at a time, half
-of them in the header and half in the numbers, and the file is read. A flip counts as refused if the reader
-raises a ValueError, and as harmless if what is read is the same.
+Each kind of file is written once by the package. Then one bit is flipped at a time, half of them in the
+header and half in the numbers, and the file is read. A flip counts as refused if the reader raises a
+ValueError, and as harmless if the content read is the same.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def make(folder: Path) -> dict[str, Path]:
 
 
 def places(content: bytes, count: int, seed: int) -> Iterator[int]:
-    """Bits to flip in a safetensors file: in turns in its header and in its tensors."""
+    """Bits to flip in a safetensors file, alternating between its header and its tensors."""
     generator = torch.Generator().manual_seed(seed)
     body = 8 + int.from_bytes(content[:8], "little")
     for number in range(count):
@@ -53,7 +53,7 @@ def places(content: bytes, count: int, seed: int) -> Iterator[int]:
 
 
 def outcomes(path: Path, count: int, seed: int = 0) -> dict[str, int]:
-    """How many flips were refused, harmless (the same is read) and missed (something else is read)."""
+    """The numbers of flips that were refused, harmless (same content) and missed (different content)."""
     whole, found = path.read_bytes(), {"refused": 0, "harmless": 0, "missed": 0}
     tensors, config = checkpoint.read(path)
     for place in places(whole, count, seed):
@@ -78,7 +78,7 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 
 
 def main(count: int) -> None:
-    """Print a line for each kind."""
+    """Print one line per kind of file."""
     with tempfile.TemporaryDirectory() as folder:
         for kind, path in make(Path(folder)).items():
             print(f"{kind:24}", *(f"{name} {number}" for name, number in outcomes(path, count).items()))

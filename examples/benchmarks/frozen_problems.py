@@ -1,4 +1,4 @@
-"""The four problems of the scoreboard. They never change: figures of different commits are compared.
+"""The four problems of the scoreboard. They never change, so that different commits can be compared.
 
 =============  =====================================================================================
 turbulence     the demo's: vorticity of Kolmogorov flow at 32 x 32 to its next four frames
@@ -7,7 +7,7 @@ darcy          -div(a grad u) = 1 between walls with u = 0, a in {3, 12}, a to u
 waves          waves from zero velocity between reflecting walls and holes, each sample on its own mesh
 =============  =====================================================================================
 
-Each has a test set at twice the resolution too: of the same samples on grids, of other meshes of half the
+Each also has a test set at twice the resolution: the same samples on grids, different meshes of half the
 spacing for `waves`.
 """
 
@@ -31,13 +31,13 @@ from neuralop_irno.data.solvers.turbulence import Turbulence
 
 @dataclass(frozen=True)
 class Data:
-    """The sets of a problem.
+    """The data sets of a problem.
 
     Attributes:
-        train: to train on.
-        valid: by which the best weights are chosen.
-        test: held out.
-        finer: held out, at twice the resolution.
+        train: training set.
+        valid: validation set, for the choice of the best weights.
+        test: test set.
+        finer: test set at twice the resolution.
     """
 
     train: Any
@@ -48,16 +48,16 @@ class Data:
 
 @dataclass(frozen=True)
 class Problem:
-    """One problem, with the base that is refined.
+    """One problem, with its base.
 
     Attributes:
-        data: makes the sets.
-        base: makes the untrained base.
+        data: builds the data sets.
+        base: builds the untrained base.
         base_epochs: passes over the training set for the base.
         correction: the config of Phi.
         epochs: passes over the training set for the refiner and for the correction evaluated once.
-        batch_size: samples an update.
-        base_batch_size: samples an update of the base.
+        batch_size: samples per update.
+        base_batch_size: samples per update of the base.
         steps: K.
     """
 
@@ -72,7 +72,7 @@ class Problem:
 
 
 def turbulence() -> Data:
-    """64, 4 and 16 flows; those of the test set with all 64 points of the solver too."""
+    """64, 4 and 16 flows; the finer test set has all 64 points of the solver."""
     flow = Turbulence(64)
 
     def run(count: int, place: int) -> Tensor:
@@ -91,7 +91,7 @@ def turbulence() -> Data:
 
 
 def line() -> Data:
-    """512, 32 and 128 samples, solved with 256 points, of which every fourth or every second is kept."""
+    """512, 32 and 128 samples, solved with 256 points; every fourth (finer: every second) point is kept."""
     points, time, viscosity, steps = 256, 0.12, 1e-3, 96
     wavenumber = 2 * np.pi * np.fft.rfftfreq(points, 1 / points)
     kept = np.arange(points // 2 + 1) <= points // 3
@@ -130,7 +130,7 @@ def line() -> Data:
 
 
 def darcy() -> Data:
-    """512, 32 and 128 samples, solved with 65 x 65 points, walls included, of which every fourth is kept."""
+    """512, 32 and 128 samples, solved with 65 x 65 points including walls; every fourth point is kept."""
     size = 65
     wavenumber = np.pi * np.sqrt(np.add.outer(np.arange(size) ** 2, np.arange(size) ** 2))
 
@@ -181,7 +181,7 @@ def darcy() -> Data:
 
 
 def waves_on_meshes() -> Data:
-    """96, 8 and 16 meshes of 180 nodes or so; 16 more of half the spacing."""
+    """96, 8 and 16 meshes of about 180 nodes; 16 finer ones of half the spacing."""
     sets = waves([96, 8, 16], spacing=0.08, seed=0)
     finer = waves([1, 1, 16], spacing=0.04, seed=0)
     return Data(sets["train"], sets["valid"], sets["test"], finer["test"])

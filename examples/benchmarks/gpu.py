@@ -1,13 +1,13 @@
-"""The GPU pass, in one command: `python examples/benchmarks/gpu.py --json docs/results/gpu.json`.
+"""All GPU benchmarks in one command: `python examples/benchmarks/gpu.py --json docs/results/gpu.json`.
 
-1. `tests/device`: the laws and one training of each kind on the CPU, then their CUDA copies.
+1. `tests/device`: numerical laws and one training of each kind, on the CPU and on CUDA.
 2. Update and solve in units of the textbook loop, float32 and bfloat16, eager and compiled correction, at
    64 x 64 and 256 x 256; a training step of RIGNO-12, eager and compiled; paired, medians.
 3. Peak memory of an update by gradient rule.
 4. The demo on CUDA.
 
-At most 8 minutes on one H100. It runs where Python is 3.12, torch 2.11 and PyTorch Geometric 2.8, and
-downloads nothing. Without a GPU it does the CPU part of 1, says so, and exits with 0.
+At most 8 minutes on one H100. Requires Python 3.12, torch 2.11 and PyTorch Geometric 2.8; downloads nothing.
+Without a GPU it runs only the CPU part of 1, prints a note, and exits with 0.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ RULES = ("unrolled", "checkpointed", "detached", "implicit")
 
 
 class Case:
-    """A refiner and the textbook's loop around one network, on one device.
+    """A refiner and the textbook loop around one network, on one device.
 
     Args:
-        size: points a side.
+        size: points per side.
         batch: samples.
-        device: where.
-        half: whether Phi is evaluated in bfloat16; the textbook's loop stays in float32.
+        device: torch device.
+        half: whether Phi is evaluated in bfloat16; the textbook loop stays in float32.
         compiled: whether the correction is compiled.
         rule: the gradient rule.
     """
@@ -67,14 +67,14 @@ class Case:
         self.textbook.to(device)
         self.refiner = IterativeRefiner(self.base, phi, steps=STEPS, alpha=ALPHA, gradient=rule).to(device)
         self.loss = RefinementLoss(spectral=1.0, fixed_point=0.01, reduction="mean")
-        # A rate of zero keeps both at the same weights, pair after pair.
+        # A learning rate of 0 keeps the weights of both equal.
         self.ours_optimizer = torch.optim.Adam(phi.parameters(), lr=0.0)
         self.theirs_optimizer = torch.optim.Adam(self.textbook.parameters(), lr=0.0)
         if compiled:
             phi.compile()
 
     def base(self, x: Tensor) -> Tensor:
-        """A base that costs nothing."""
+        """A base without cost."""
         return self.start
 
     def update(self) -> None:
@@ -87,25 +87,25 @@ class Case:
         self.wait()
 
     def textbook_update(self) -> None:
-        """One update of the textbook's loop."""
+        """One update of the textbook loop."""
         textbook_update(self.textbook, self.theirs_optimizer, self.x, self.start, self.y, STEPS)
         self.wait()
 
     def solve(self) -> Tensor:
-        """The refiner's answer."""
+        """The refiner's output."""
         with torch.no_grad(), self._precision():
             answer = self.refiner.eval()(self.x)
         self.wait()
         return answer
 
     def textbook_solve(self) -> Tensor:
-        """The textbook's answer."""
+        """The textbook loop's output."""
         answer = textbook_solve(self.textbook, self.x, self.start, STEPS)
         self.wait()
         return answer
 
     def wait(self) -> None:
-        """Wait for the device, so that the clock measures its work."""
+        """Synchronise the device, so that its work is included in the timing."""
         if self.device != "cpu":
             torch.cuda.synchronize()
 
@@ -114,7 +114,7 @@ class Case:
 
 
 def laws(mark: str) -> dict[str, Any]:
-    """How the tests on devices ended."""
+    """Run the device tests; returns exit code, summary and failures."""
     command = [
         sys.executable,
         "-m",
@@ -134,7 +134,7 @@ def laws(mark: str) -> dict[str, Any]:
 
 
 def times(pairs: int) -> list[dict[str, Any]]:
-    """Update and solve, ours / textbook."""
+    """Time ratios of update and solve, refiner / textbook loop."""
     rows = []
     for size, batch in ((64, 16), (256, 4)):
         for half in (False, True):
@@ -155,7 +155,7 @@ def times(pairs: int) -> list[dict[str, Any]]:
 
 
 def rigno(pairs: int) -> dict[str, float]:
-    """RIGNO-12 on CUDA: compiled / eager."""
+    """Time ratios of RIGNO-12 on CUDA, compiled / eager."""
     case = RignoCase("cuda")
     twin = torch.compile(case.model, dynamic=False)
 
@@ -175,7 +175,7 @@ def rigno(pairs: int) -> dict[str, float]:
 
 
 def memory() -> dict[str, float]:
-    """MiB that one update adds at its peak, by gradient rule; 256 x 256, 4 samples, K = 6."""
+    """Peak memory of one update in MiB, by gradient rule; 256 x 256, 4 samples, K = 6."""
     result = {}
     for rule in RULES:
         case = Case(256, 4, "cuda", rule=rule)
@@ -189,7 +189,7 @@ def memory() -> dict[str, float]:
 
 
 def demo() -> dict[str, Any]:
-    """What `irno demo --device cuda` reports; on a GPU its scale is larger."""
+    """The report of `irno demo --device cuda`, which has a larger scale on a GPU."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "neuralop_irno", "demo", "--device", "cuda", "--folder", folder]
         done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
@@ -216,7 +216,7 @@ def main() -> None:
         content["memory"] = memory()
         content["demo"] = demo()
     else:
-        print("no CUDA device: the CPU part is all that can be done here")
+        print("no CUDA device: only the CPU part was run")
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(content, indent=1) + "\n")

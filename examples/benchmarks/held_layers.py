@@ -1,8 +1,8 @@
-"""What holding layers to a norm costs an update: `python examples/benchmarks/held_layers.py`.
+"""Cost of spectral normalisation per update: `python examples/benchmarks/held_layers.py`.
 
-One update of a `PicardNetwork` of 8 steps, in units of the same network with free layers; beside it torch's
-own spectral norm, one step of power iteration on the weight as a matrix at every use. The optimiser moves the
-weights between updates, so that no norm is known beforehand.
+One update of a `PicardNetwork` of 8 steps, in units of the same network without normalisation; compared with
+torch's own spectral norm, one step of power iteration on the weight matrix in every call. The optimiser
+changes the weights between updates, so that no norm is cached.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What `import neuralop_irno` costs above its hosts: `python examples/benchmarks/import_time.py`.
+"""Import time of `neuralop_irno`, without its hosts: `python examples/benchmarks/import_time.py`.
 
-Every run is a fresh process, which imports neuralop and torch_geometric first, and then the package.
+Every run is a new process that imports neuralop and torch_geometric first, and then the package.
 """
 
 from __future__ import annotations

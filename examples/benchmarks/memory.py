@@ -1,7 +1,7 @@
 """Peak memory of an update by gradient rule: `python examples/benchmarks/memory.py`.
 
-64x64, batch 4, K = 12, U-Net of width 16 and depth 4. Every rule runs in a process of its own, and what
-counts is how far its largest resident set rises above that of the same process before the update.
+64x64, batch 4, K = 12, U-Net of width 16 and depth 4. Every rule runs in a separate process; reported is the
+increase of its largest resident set during the update.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ RULES = ("unrolled", "checkpointed", "detached", "implicit")
 
 
 def rise(rule: str, batch: int, steps: int) -> float:
-    """MiB that one update adds to this process's peak."""
+    """The increase of this process's peak memory by one update, in MiB."""
     import torch
 
     from neuralop_irno import IterativeRefiner, RefinementLoss, UNet
 
     torch.manual_seed(0)
     phi = UNet(4, 4, width=16, depth=4)
-    words = {"name": "implicit", "rtol": 1e-9} if rule == "implicit" else rule  # takes all its steps
+    words = {"name": "implicit", "rtol": 1e-9} if rule == "implicit" else rule  # takes all steps
     model = IterativeRefiner(lambda x: x, phi, steps=steps, alpha=0.2, gradient=words).train()
     loss = RefinementLoss(spectral=1.0, reduction="mean")
 
@@ -31,7 +31,7 @@ def rise(rule: str, batch: int, steps: int) -> float:
         x, y = torch.randn(2, batch, 4, size, size)
         loss(model(x, y=y), y).backward()
 
-    update(8)  # gradients, and what the libraries load on their first use
+    update(8)  # allocate gradients and load libraries first
     before = peak()
     update(64)
     return peak() - before

@@ -1,4 +1,4 @@
-"""Two things timed in turns, A B A B .., so that a machine whose speed drifts is fair to both."""
+"""Time two calls alternately, A B A B .., so that changes in machine speed affect both equally."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Ratio:
-    """How long A takes in units of B: the median of the pairs, and the middle half of them."""
+    """Time of A / time of B: the median over the pairs, and the quartiles."""
 
     median: float
     low: float
@@ -27,13 +27,13 @@ def paired(
     warmup: int = 2,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Ratio:
-    """Time two calls in turns, and give the ratio pair by pair."""
+    """Time two calls alternately; returns the ratio over the pairs."""
     for _ in range(warmup):
         a()
         b()
     ratios = []
     for pair in range(pairs):
-        # The order within a pair alternates too: whoever comes second finds other caches.
+        # Alternate the order within a pair too, since the second call finds warmer caches.
         first, second = (a, b) if pair % 2 == 0 else (b, a)
         times = {first: seconds(first, clock), second: seconds(second, clock)}
         ratios.append(times[a] / times[b])
@@ -42,7 +42,7 @@ def paired(
 
 
 def seconds(call: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:
-    """How long one call takes, by a clock on the wall or of the processor."""
+    """The time of one call, in wall or CPU seconds according to the clock."""
     start = clock()
     call()
     return clock() - start

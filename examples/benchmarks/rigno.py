@@ -1,11 +1,11 @@
-"""What RIGNO-12 costs on a CPU, eager and compiled: `python examples/benchmarks/rigno.py --threads 1 2`.
+"""Time of RIGNO-12 on a CPU, eager and compiled: `python examples/benchmarks/rigno.py --threads 1 2`.
 
 1024 points of a periodic square, four variables, two samples on one mesh, float32. A training step is a
-forward pass over half of the edges, the mean square error, the way back and AdamW. Eager and compiled runs
-take turns, the order alternating, and every figure is a median.
+forward pass over half of the edges, the mean square error, the backward pass and AdamW. Eager and compiled
+runs alternate, and every figure is a median.
 
-The official code (JAX) does not run here: its figures are constants from an earlier measurement. They are
-CPU times, summed over the threads, and so are ours where the two are compared.
+The official code (JAX) is not run: its figures are constants from an earlier measurement. The comparison uses
+CPU times, summed over the threads.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from neuralop_irno import RIGNO
 
 POINTS, VARIABLES, SAMPLES, STEPS = 1024, 4, 2, 12
 OFFICIAL_CPU_SECONDS = {"forward": 0.200, "training step": 0.491}
-"""Of the same sizes, jitted by JAX 0.10.2, on two shared cores."""
+"""For the same sizes, compiled by JAX 0.10.2, on two shared cores."""
 
 
 class Case:
-    """A model and a batch, and what is timed: with the model itself, or with its compiled twin."""
+    """A model and a batch, with the calls to time, for the model or its compiled version."""
 
     def __init__(self, device: str = "cpu") -> None:
         torch.manual_seed(0)
@@ -38,11 +38,11 @@ class Case:
         self.batch = torch.arange(SAMPLES, device=device).repeat_interleave(POINTS)
         self.t, self.tau = torch.tensor([0.1, 0.2], device=device), torch.tensor([0.1, 0.3], device=device)
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
-        # A rate of zero keeps the weights what they are, step after step.
+        # A learning rate of 0 keeps the weights constant.
         self.optimizer = torch.optim.AdamW(self.parameters, lr=0.0, fused=True)
 
     def forward(self, model: nn.Module) -> Tensor:
-        """The answer."""
+        """The output."""
         model.eval()
         with torch.no_grad():
             return self._answer(model)
@@ -61,7 +61,7 @@ class Case:
 
 
 def in_turns(calls: dict[str, Callable[[], object]], repetitions: int) -> dict[str, dict[str, float]]:
-    """The median time of each call, in seconds by the clock and of all threads together."""
+    """The median time of each call, in wall seconds and in CPU seconds of all threads."""
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in calls}
     for repetition in range(repetitions):
         for name in list(calls)[:: 1 if repetition % 2 else -1]:
@@ -73,7 +73,7 @@ def in_turns(calls: dict[str, Callable[[], object]], repetitions: int) -> dict[s
 
 
 def measure(case: Case, what: str, repetitions: int) -> dict[str, object]:
-    """The figures of a forward pass or of a training step, printed as they are found."""
+    """Measure and print the figures of a forward pass or of a training step."""
     run = {"forward": case.forward, "training step": case.training_step}[what]
     twin = torch.compile(case.model, dynamic=False)
     reference, start = run(case.model), time.perf_counter()
@@ -98,7 +98,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1])
     parser.add_argument("--json", type=Path, help="write the figures here")
     options = parser.parse_args()
-    torch.compiler.config.force_disable_caches = True  # compiling takes the time that it takes at first
+    torch.compiler.config.force_disable_caches = True  # measure compilation without caches
     case = Case()
     parameters = sum(p.numel() for p in case.model.parameters())
     print(f"RIGNO-{STEPS}: {parameters:,} parameters, {POINTS} points, {SAMPLES} samples")
@@ -107,7 +107,7 @@ def main() -> None:
     for threads in options.threads:
         print(f"{threads} thread(s)", flush=True)
         torch.set_num_threads(threads)
-        torch.compiler.reset()  # what was compiled for another number of threads keeps that number
+        torch.compiler.reset()  # compiled code keeps its number of threads
         content[f"threads_{threads}"] = {
             what: measure(case, what, options.repetitions) for what in OFFICIAL_CPU_SECONDS
         }

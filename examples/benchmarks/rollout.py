@@ -1,11 +1,11 @@
-"""What a rollout costs above a loop by hand, and its memory: `python examples/benchmarks/rollout.py`.
+"""Overhead of `rollout` over a plain loop, and its memory: `python examples/benchmarks/rollout.py`.
 
 Time: an FNO of width 32 and 16 x 16 modes, alone and refined (K = 4), 10 steps at 64x64, ours / by hand,
-in processor time; and what one step of ours takes around a model that does nothing. The C library is told
-to keep the memory that it has: giving it back and fetching it again costs either loop 15 % more or less,
-by luck.
-Memory: the largest resident set that a process of its own has while it rolls out 100 and 1,000 frames of
-4 x 4 x 64 x 64 numbers, streamed or kept.
+in CPU time; and the time of one step with a model that does nothing. The C library is configured to keep
+freed memory: returning and requesting it changes the time of either loop randomly by 15 %.
+
+Memory: the largest resident set of a separate process during a rollout of 100 and 1,000 frames of
+4 x 4 x 64 x 64 numbers, streamed to a file or kept in memory.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ KEEP = {"MALLOC_MMAP_THRESHOLD_": "4000000000", "MALLOC_TRIM_THRESHOLD_": "80000
 
 
 def by_hand(model: Callable[[Tensor], Tensor], start: Tensor) -> Tensor:
-    """What users write."""
+    """The loop that a user would write."""
     frames = []
     with torch.no_grad():
         for _ in range(STEPS):
@@ -69,7 +69,7 @@ def overhead_at(batch: int, pairs: int) -> None:
 
 
 def largest(to: str, steps: int) -> float:
-    """The largest resident set during one rollout, in MiB, looked at in every step."""
+    """The largest resident set during one rollout, in MiB, sampled in every step."""
     from neuralop_irno import rollout
 
     torch.set_num_threads(1)
@@ -83,7 +83,7 @@ def largest(to: str, steps: int) -> float:
     start = torch.randn(4, 4, 64, 64)
     with tempfile.TemporaryDirectory() as folder:
         target = None if to == "memory" else f"{folder}/first.{to}"
-        rollout(model, start, 5, to=target)  # what the libraries load on their first use
+        rollout(model, start, 5, to=target)  # load libraries first
         sizes.clear()
         rollout(model, start, steps, to=target and f"{folder}/run.{to}")
     return max(sizes)
@@ -99,7 +99,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--pairs", type=int, default=15)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--measure", help="measure one target, h5:100 say, in this process")
+    parser.add_argument("--measure", help="measure one target, such as h5:100, in this process")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.measure == "time":

@@ -1,9 +1,9 @@
-"""One line of figures for each commit: `python examples/benchmarks/scoreboard.py`.
+"""One line of figures per commit: `python examples/benchmarks/scoreboard.py`.
 
-Four problems that never change (`frozen_problems.py`), seed 0. For each: the errors of the base, of the
-refiner after K and after 3 K steps, and of the same correction evaluated once, y = T(x) + Phi(x, T(x)), all
-on held-out samples and again at twice the resolution; VRMSE. The recipe is the one that the package
-recommends at that commit. Then the time of an update in units of the textbook's unrolled update, paired.
+Four problems that never change (`frozen_problems.py`), seed 0. For each: the VRMSE of the base, of the
+refiner after K and after 3 K steps, and of the same correction evaluated once, y = T(x) + Phi(x, T(x)), on
+held-out samples and at twice the resolution. The recipe is the one that the package recommends at that
+commit. Then the time of an update in units of the textbook's unrolled update, paired.
 
 Two processes of one thread each; at most 25 minutes on 2 slow cores. The line is appended to
 docs/results/scoreboard.jsonl.
@@ -35,7 +35,7 @@ SEED = 0
 
 
 def recommended(problem: Problem) -> Recipe:
-    """How the package recommends to train a refiner of this size; it may change, and is in the line."""
+    """The package's recommended recipe for this size; it may change, and is stored in the line."""
     return Recipe(
         epochs=problem.epochs,
         batch_size=problem.batch_size,
@@ -92,7 +92,7 @@ def update_ratios(pairs: int) -> dict[str, float]:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures depend on."""
+    """The machine and versions that the figures depend on."""
     return {
         "cpu": torch.backends.cpu.get_cpu_capability(),
         "bfloat16": torch.ops.mkldnn._is_mkldnn_bf16_supported(),
@@ -102,7 +102,7 @@ def machine() -> dict[str, Any]:
 
 
 def commit() -> str:
-    """The commit of the working tree, with a plus where files differ from it."""
+    """The commit of the working tree, with a plus if files differ from it."""
 
     def git(*words: str) -> str:
         return subprocess.run(["git", *words], capture_output=True, text=True, check=True).stdout.strip()
@@ -125,9 +125,9 @@ def table(line: dict[str, Any]) -> str:
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--only", nargs="+", choices=PROBLEMS, help="these problems; nothing is appended")
+    arguments.add_argument("--only", nargs="+", choices=PROBLEMS, help="only these; appends nothing")
     arguments.add_argument(
-        "--label", default="", help="a word for the line, such as the issue that it closes"
+        "--label", default="", help="a label of the line, such as the issue that it closes"
     )
     arguments.add_argument("--pairs", type=int, default=11, help="at least 2")
     options = arguments.parse_args()

@@ -1,4 +1,4 @@
-"""How long a solve takes, ours / textbook: `python examples/benchmarks/solve_step.py`.
+"""Time of a solve, ours / textbook: `python examples/benchmarks/solve_step.py`.
 
 64x64, batch 4, K = 6, U-Net of width 16 and depth 4.
 """
@@ -18,7 +18,7 @@ STEPS = 6
 
 
 class Case:
-    """One solve of ours and one of the textbook's, on the same data and weights."""
+    """One solve by the package and one by the textbook loop, with the same data and weights."""
 
     def __init__(self, in_channels: int, out_channels: int, padding: str) -> None:
         torch.manual_seed(0)

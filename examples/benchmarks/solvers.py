@@ -1,10 +1,10 @@
-"""Phi evaluations to a tolerance, solver by solver, and what leaving the batch saves.
+"""Evaluations of Phi to a tolerance by solver, and the time saved by removing converged samples.
 
     python examples/benchmarks/solvers.py [--run runs/turbulence]
 
-A linear problem with spectral radius 0.95 at three scales of the data; the refiner of a run folder, where
-one is given (`irno train examples/configs/turbulence.yaml` makes it); and a batch of 64 in which half of
-the samples are easy: its solve against the same number of steps for everybody, timed in turns.
+A linear problem with spectral radius 0.95 at three scales of the data; the refiner of a run folder, if one is
+given (`irno train examples/configs/turbulence.yaml` writes it); and a batch of 64 in which half of the
+samples converge quickly: its solve against the same number of steps for all samples, timed alternately.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def linear(scale: float) -> tuple[IterativeRefiner, Tensor]:
 
 
 def counts(model: IterativeRefiner, x: Tensor, rtol: float) -> dict[str, str]:
-    """Mean evaluations a sample, and how many samples met the tolerance, of every solver."""
+    """Mean evaluations per sample, and the number of samples that met the tolerance, for every solver."""
     found = {}
     for solver in SOLVERS:
         solution = model.solve(x, solver=solver, rtol=rtol, max_steps=300)
@@ -43,7 +43,7 @@ def counts(model: IterativeRefiner, x: Tensor, rtol: float) -> dict[str, str]:
 
 
 class Pull(Correction):
-    """Phi(x, h) = r (x - h) with a rate r for each sample, beside the work of a U-Net."""
+    """Phi(x, h) = r (x - h) with a rate r per sample, plus the cost of a U-Net."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,6 +1,7 @@
-"""Spectra off the grid against what one would write first: `python examples/benchmarks/spectrum.py`.
+"""Spectra on meshes, timed against direct implementations: `python examples/benchmarks/spectrum.py`.
 
-Ratios of times, ours / theirs, taken in turns; and how the time of Chebyshev bands grows with the mesh.
+Ratios of times, ours / theirs, measured alternately; and the growth of the time of Chebyshev bands with the
+size of the mesh.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ CHANNELS = 4
 
 
 def uneven_square(side: int) -> Laplacian:
-    """The unit square in triangles, its inner nodes shaken."""
+    """A triangulated unit square with randomly displaced inner nodes."""
     random = np.random.default_rng(0)
     line = np.linspace(0, 1, side)
     pos = np.stack(np.meshgrid(line, line, indexing="ij"), -1)
@@ -39,13 +40,13 @@ def uneven_square(side: int) -> Laplacian:
 
 
 class Textbook:
-    """Filters g_b(A) by a Chebyshev series with PyTorch's own sparse matrices and derivatives."""
+    """Filters g_b(A) by a Chebyshev series with PyTorch's sparse matrices and autograd."""
 
     def __init__(self, ours: ChebyshevBands, laplacian: Laplacian) -> None:
         starts, columns, entries = ours.matrix
         self.matrix = torch.sparse_csr_tensor(starts, columns, entries.float())
         self.weight = ours.weight.float()[:, None]
-        # A filter of this order has an energy of twice the order: these resolve what ours do.
+        # The energy of a filter has twice its order, so this order gives the same resolution as ours.
         self.series = ours.polynomials[0, :, : ours.order + 1].float()
 
     def energies(self, field: Tensor) -> Tensor:
@@ -71,7 +72,7 @@ def eigen_solver(laplacian: Laplacian, modes: int, pairs: int) -> None:
     )
     with tempfile.TemporaryDirectory() as folder:
         eigenpairs(laplacian, modes, cache=folder)
-        # The file is mapped, not read: only a sum over the vectors fetches them.
+        # The file is memory-mapped: the sum over the vectors forces them to be read.
         recalled = paired(
             lambda: eigenpairs(laplacian, modes, cache=folder).vectors.sum(), theirs, pairs, warmup=0
         )
@@ -123,7 +124,7 @@ def main() -> None:
     arguments.add_argument("--threads", type=int, default=1)
     options = arguments.parse_args()
     torch.set_num_threads(options.threads)
-    growth(options.largest, options.order, options.pairs)  # first: peak memory never goes down
+    growth(options.largest, options.order, options.pairs)  # first, since peak memory never decreases
     laplacian = uneven_square(options.side)
     gradients(laplacian, options.order, 3 * options.pairs)
     eigen_solver(laplacian, options.modes, options.pairs)

@@ -1,4 +1,4 @@
-"""The formula as a textbook would write it: the baseline of the speed benchmarks.
+"""A direct implementation of the formula: the baseline of the speed benchmarks.
 
     h_0 = T(x),  h_{k+1} = h_k + alpha * Phi([x, h_k])
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from neuralop_irno import UNet
 
 PADDING = {"circular": "circular", "zero": "zeros"}
-"""Our names of padding modes to torch's."""
+"""This package's names of padding modes, mapped to torch's."""
 
 
 class LayerNorm(nn.Module):
@@ -30,7 +30,7 @@ class LayerNorm(nn.Module):
 
 
 class DoubleConvolution(nn.Sequential):
-    """Twice: convolve, normalise, activate."""
+    """Two rounds of convolution, layer norm and GELU."""
 
     def __init__(self, inputs: int, outputs: int, padding_mode: str) -> None:
         super().__init__(
@@ -74,7 +74,7 @@ class TextbookUNet(nn.Module):
         return self.last(field)
 
     def copy_weights(self, ours: UNet) -> None:
-        """Take over the package's weights: the same numbers in the same order of layers."""
+        """Copy the weights of the package's U-Net, layer by layer."""
         theirs = [*self.down[0].parameters()]
         for level in range(1, len(self.down)):
             theirs += self.down[level].parameters()

@@ -1,13 +1,13 @@
-"""Training time until our recipe is as accurate as the paper's way ends: `python .../time_to_accuracy.py`.
+"""Training time to the final accuracy of the paper's recipe: `python .../time_to_accuracy.py`.
 
 The demo's problem, base and correction, trained twice from the same weights on the same batches:
 
     the paper's   unrolled K steps, Adam 3e-4, spectral 1.0, fixed point 0.01, float32
-    ours          the demo's: replayed states, one step an update, bfloat16 inside the correction
+    ours          the demo's: replayed states, one step per update, bfloat16 inside the correction
 
-It is not the paper's exact recipe, which has 150 epochs, alpha 0.2, gradients clipped at 1.0 and Adam's usual
-betas. The paper's way runs its full schedule; the error at which it ends, on held-out flows, is the target.
-Training is counted in updates, and an update of ours is timed in turns with one of the paper's.
+This is not the paper's exact recipe, which has 150 epochs, alpha 0.2, gradients clipped at 1.0 and Adam's
+usual betas. The paper's recipe runs its full schedule; its final error on held-out flows is the target.
+Training is counted in updates, and updates of both recipes are timed alternately.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from neuralop_irno.demo import FULL, QUICK, Scale, base_recipe, flows, refiner_r
 
 STUDIED = replace(FULL, trajectories=(64, 4, 16), width=16)
 ADAMW = {"optimizer": "adamw", "learning_rate": 6e-3}
-"""The demo's problem at the size and with the optimizer of this study: its figures stay comparable."""
+"""Size and optimizer of this study, fixed so that its figures stay comparable when the demo changes."""
 
 
 @dataclass(frozen=True)
 class Way:
-    """One way to train a refiner."""
+    """One recipe for training a refiner."""
 
     scale: Scale
     base: nn.Module
@@ -44,7 +44,7 @@ class Way:
     loss: dict[str, object]
 
     def train(self, data: Dataset, held_out: Dataset | None = None) -> list[Sequence[float]]:
-        """The error after 0 .. K steps at the end of every epoch."""
+        """Train; returns the errors after 0 .. K steps at the end of every epoch."""
         torch.manual_seed(self.recipe.seed)
         refiner = IterativeRefiner(
             copy.deepcopy(self.base),
@@ -58,7 +58,7 @@ class Way:
         return [record["valid"] for record in history if "valid" in record]
 
     def short(self) -> Way:
-        """The same for one epoch."""
+        """The same recipe with one epoch."""
         return replace(self, recipe=replace(self.recipe, epochs=1))
 
 

@@ -1,4 +1,4 @@
-"""How long an update takes, ours / textbook: `python examples/benchmarks/train_step.py`.
+"""Time of an update, ours / textbook: `python examples/benchmarks/train_step.py`.
 
 64x64, batch 4, K = 6, U-Net of width 16 and depth 4; spatial, spectral and fixed-point loss.
 """
@@ -19,7 +19,7 @@ STEPS = 6
 
 
 class Case:
-    """One update of ours and one of the textbook's, on the same data and weights."""
+    """One update by the package and one by the textbook loop, with the same data and weights."""
 
     def __init__(self, in_channels: int, out_channels: int, padding: str, rule: str) -> None:
         torch.manual_seed(0)
@@ -31,7 +31,7 @@ class Case:
         self.textbook.copy_weights(phi)
         self.refiner = IterativeRefiner(self.base, phi, steps=STEPS, alpha=0.2, gradient=rule).train()
         self.loss = RefinementLoss(spectral=1.0, fixed_point=0.01, reduction="mean")
-        # A rate of zero keeps both at the same weights, pair after pair.
+        # A learning rate of 0 keeps the weights of both equal.
         self.our_optimizer = torch.optim.Adam(phi.parameters(), lr=0.0)
         self.their_optimizer = torch.optim.Adam(self.textbook.parameters(), lr=0.0)
 
