@@ -1,8 +1,8 @@
 """Iterate a block to a fixed point, with a bound on the distance to it.
 
-`PicardNetwork` solves u = lambda T(u) + f. First T is a known integral, so that the bounds can be checked; then
-T is learned with a bounded norm, which gives proved error bounds; then T is a graph convolution, and the
-effect of noise in f is bounded in advance.
+`PicardNetwork` solves u = lambda T(u) + f. First T is a known integral, so that the bounds can be checked;
+then T is learned with a bounded norm, which gives proved error bounds; then T is a graph convolution, and
+the effect of noise in f is bounded in advance.
 """
 
 import torch

@@ -1,12 +1,12 @@
-"""How far one observed point in twenty, in every fifth frame, keeps a turbulent rollout near the truth.
+"""Errors of a turbulent rollout with one observed point in twenty, in every fifth frame.
 
     python examples/studies/assimilation.py --seed 1 --json docs/results/assimilation.json
 
 Turbulence at 32x32, 50 frames of 0.1 from the true first frame: a refiner alone, and with sensors at random
-places whose error is a tenth of the field's deviation. The mean of an ensemble is smoother than a field, and
-has a smaller error for that alone: without observations it is the control. Means over four held-out flows and
-over several draws of sensors. Settings were chosen on the flows of seed 0. Five minutes of one core, of which
-training takes a third.
+points whose noise is a tenth of the field's standard deviation. The mean of an ensemble is smoother than a
+field and has a smaller error for this reason alone: the ensemble mean without observations is the control.
+Means over four held-out flows and several draws of sensors. Settings were chosen on the flows of seed 0. Five
+minutes on one core, a third of it for training.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ TORUS = {"sides": 2 * math.pi, "periodic": True}
 
 
 def trained(seed: int) -> tuple[IterativeRefiner, Flows, Tensor]:
-    """A refiner, held-out flows, and the errors that it makes in one call on the flows it was trained on."""
+    """A refiner, held-out flows, and the refiner's one-step errors on the training flows."""
     data = turbulence(
         (48, 2, 4), STEPS + 1, FRAME, SIZE, resolution=32, outputs=1, stride=2, seed=seed, viscosity=2e-2
     )
@@ -73,7 +73,7 @@ def trained(seed: int) -> tuple[IterativeRefiner, Flows, Tensor]:
 
 
 def sensors(truth: Tensor, seed: int) -> Observations:
-    """So many points, the same in every flow, and what is read there."""
+    """Noisy observations at random points, the same points in every flow."""
     generator = torch.Generator().manual_seed(seed)
     chosen = torch.randperm(SIZE**2, generator=generator)[: round(SHARE * SIZE**2)]
     mask = torch.zeros(SIZE**2, dtype=torch.bool)
@@ -85,14 +85,14 @@ def sensors(truth: Tensor, seed: int) -> Observations:
 
 
 class Study:
-    """One refiner, and what becomes of its rollouts."""
+    """Rollouts of one refiner with different amendments."""
 
     def __init__(self, model: IterativeRefiner, flow: Flows, errors: Tensor, members: int) -> None:
         self.model, self.flow, self.members = model, flow, members
         self.model_error = ModelError(errors[None], members, scale=3.0)
 
     def alone(self, *amend: Amendment) -> dict[str, float]:
-        """One rollout of each flow."""
+        """Errors of one rollout per flow."""
         started = time.process_time()
         frames = rollout(
             self.model, self.flow.start[:, 0], STEPS, static=self.flow.static, amend=amend
@@ -100,7 +100,7 @@ class Study:
         return self._judged(frames, 1, started)
 
     def together(self, *amend: Amendment) -> dict[str, float]:
-        """An ensemble of each flow; how its spread compares with the error of its mean."""
+        """Errors of the mean of an ensemble per flow, and the ratio of spread to error."""
         started = time.process_time()
         start, static = (
             field.repeat_interleave(self.members, 0) for field in (self.flow.start[:, 0], self.flow.static)
@@ -123,7 +123,7 @@ class Study:
 
 
 def methods(seen: Observations, told: float, members: int) -> dict[str, Amendment]:
-    """What becomes of observations, and under which name."""
+    """The assimilation methods by name."""
     return {
         "nudged": Nudging(seen, gain=0.9),
         "interpolated": Interpolation(seen, reach=0.3, noise=0.6, **TORUS),
@@ -132,7 +132,7 @@ def methods(seen: Observations, told: float, members: int) -> dict[str, Amendmen
 
 
 def show(rows: dict[str, list[dict[str, float]]]) -> None:
-    """A table: means over the sensors, and what they are in units of no observations."""
+    """Print a table of means over the sensors, absolute and relative to no observations."""
     free = rows["no observations"][0]
     print(f"\n{'':38}{'members':>8}{'seconds':>9}{'mean':>8}{'last':>8}   in units of no observations")
     for name, found in rows.items():
@@ -145,7 +145,7 @@ def show(rows: dict[str, list[dict[str, float]]]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--seed", type=int, default=0, help="of flows and training")
+    parser.add_argument("--seed", type=int, default=0, help="seed of flows and training")
     parser.add_argument("--sensors", type=int, nargs="+", default=[0, 1, 2], help="seeds of the sensors")
     parser.add_argument("--members", type=int, default=32)
     parser.add_argument("--threads", type=int, default=1)
@@ -154,7 +154,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     started = time.process_time()
     model, flow, errors = trained(options.seed)
-    print(f"trained in {time.process_time() - started:.0f} s of the processor", flush=True)
+    print(f"trained in {time.process_time() - started:.0f} s of CPU time", flush=True)
     study = Study(model, flow, errors, options.members)
     rows = {"no observations": [study.alone()], "no observations, mean of the members": [study.together()]}
     told = NOISE * flow.frames.std().item()

@@ -1,12 +1,12 @@
 """RIGNO refined on compressible flow: `python examples/studies/ce_gauss.py` (twenty minutes, one thread).
 
-Flows start from Gaussian vorticity and are seen at scattered points. From two frames a RIGNO says what
-changes until the next; seven such steps, each from the last answers, make a rollout. (From one frame it could
-not: at so few points a snapshot does not tell which way the sound runs.) Scored is the median relative L1
-error, as RIGNO's authors do: on normalised fields, density, velocity and pressure apart, then their mean.
+Flows start from Gaussian vorticity and are sampled at scattered points. From two frames a RIGNO predicts the
+change until the next one; a rollout has seven such steps. (One frame is not enough: at so few points it does
+not determine the direction of sound waves.) The metric is the median relative L1 error as in RIGNO's paper:
+on normalised fields, separately for density, velocity and pressure, then averaged.
 
-Beside the refined model stand two that answer in one step: a residual correction with the same parameters,
-and one with as many rounds of messages as the refiner goes through in all of its steps.
+The refined model is compared with two one-shot corrections: one with the same parameters, and one with as
+many message-passing steps as the refiner takes in all of its steps.
 """
 
 from __future__ import annotations
@@ -42,22 +42,22 @@ GROUPS = ((0,), (1, 2), (3,))
 
 @dataclass(frozen=True)
 class Scale:
-    """How large a study.
+    """The size of a study.
 
     Attributes:
-        flows: for training, validation and test.
-        frames: of each.
-        time: of the last.
+        flows: numbers of flows for training, validation and test.
+        frames: frames of each flow.
+        time: time of the last frame.
         bumps: vortices of each flow.
-        widths: of the narrowest and the widest.
-        density: of the gas at first.
-        points: of each flow.
-        resolution: cells a side of the solver's grid.
-        width: of base and correction.
-        rounds: in which regions talk to each other, of base and correction.
+        widths: smallest and largest width of a vortex.
+        density: initial density of the gas.
+        points: points of each flow.
+        resolution: cells per side of the solver's grid.
+        width: channels of base and correction.
+        rounds: message-passing steps between regions, of base and correction.
         steps: K.
-        base_epochs: passes over all pairs of frames of the training flows.
-        epochs: the same for what is trained on the base.
+        base_epochs: passes over all pairs of frames of the training flows, for the base.
+        epochs: the same for the corrections.
     """
 
     flows: tuple[int, int, int]
@@ -85,17 +85,17 @@ SCALES = {
 
 
 def what_is_seen(before: Tensor, now: Tensor, change: Tensor) -> Tensor:
-    """What the models see of two frames, ``(..., 8)``: the last one, and what changed, in its own units."""
+    """The input of the models from two frames, ``(..., 8)``: the last one, and the normalised change."""
     return torch.cat([now, (now - before) / change], -1)
 
 
 class Flows:
-    """Trajectories, and their units: all channels are normalised by what the training flows say.
+    """Trajectories, normalised by the statistics of the training flows.
 
     Args:
-        scale: of the study.
-        seed: of the flows.
-        folder: where they are kept.
+        scale: size of the study.
+        seed: seed of the flows.
+        folder: folder in which the flows are kept.
     """
 
     def __init__(self, scale: Scale, seed: int, folder: str) -> None:
@@ -110,7 +110,7 @@ class Flows:
         self.change = self.u["train"].diff(dim=1).std((0, 1, 2))
 
     def pairs(self, split: str) -> GraphDataset:
-        """From two frames to the change until the next, for every flow and time."""
+        """Two frames as x and the change until the next as y, for every flow and time."""
         u = self.u[split]
         places = [(flow, t) for flow in range(len(u)) for t in range(1, u.shape[1] - 1)]
         return GraphDataset(
@@ -125,7 +125,7 @@ class Flows:
         )
 
     def rolled(self, model: nn.Module, split: str) -> Tensor:
-        """Seven answers, each from the last two frames, ``(S, 7, N, 4)``."""
+        """Rollouts of seven frames, each predicted from the last two, ``(S, 7, N, 4)``."""
         count, nodes = len(self.u[split]), len(self.pos)
         device = next(model.parameters()).device
         change = self.change.to(device)
@@ -171,7 +171,7 @@ def main() -> None:
     arguments.add_argument("--seed", type=int, default=0)
     arguments.add_argument("--threads", type=int, default=1)
     arguments.add_argument("--device", default="cpu")
-    arguments.add_argument("--data", default="data", help="where flows are kept")
+    arguments.add_argument("--data", default="data", help="folder in which flows are kept")
     arguments.add_argument("--json", type=Path, help="write the figures to this file")
     arguments.add_argument("--only", nargs="*", help="of refined, same parameters, same compute")
     options = arguments.parse_args()

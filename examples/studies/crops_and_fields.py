@@ -1,25 +1,25 @@
-"""Trained on crops, asked for whole fields: `python examples/studies/crops_and_fields.py` (six minutes).
+"""Training on crops, test on whole fields: `python examples/studies/crops_and_fields.py` (six minutes).
 
-Networks for super-resolution are trained on crops of the weather, and their tables are made on whole fields.
-A network that is not local is another function there. If a refiner around it then gains much, has it refined,
-or has it only repaired what a smaller window would not have broken? So every model is asked in three ways:
+Super-resolution networks are trained on crops of weather fields, but evaluated on whole fields. A network
+that is not local computes a different function there, and a refiner may gain by repairing this mismatch only.
+To separate both effects, every model is evaluated in three ways:
 
-    crops      the field is cut into squares of the size of the training crops, each of which is scored
-    stitched   the same answers, put together and scored as a field
-    whole      the whole field at once
+    crops      the field is cut into squares of the size of the training crops, and each is scored
+    stitched   the same predictions, assembled and scored as a field
+    whole      the model is called with the whole field
 
-The answers of `crops` and `stitched` are the same, but norms and peaks are those of squares or of fields.
-`stitched` and `whole` are scored alike, but the model is given more at once: that difference is the mismatch.
+`crops` and `stitched` have the same predictions, but norms and maxima of squares or of fields. `stitched` and
+`whole` are scored equally, but the model's input differs: their difference is the mismatch.
 
-Beside bicubic interpolation stand the networks of SuperBench, trained on crops, and around each of the three
-the same correction, iterated and asked once, trained on crops and on whole fields, with as many points in
-every update.
+The bases are bicubic interpolation and the networks of SuperBench, trained on crops; around each of the
+three, the same correction is trained on crops and on whole fields, iterated and evaluated once, with equally
+many points per update.
 
-With `--scale era5 --folder FOLDER` data, networks and their epochs are SuperBench's. At small scale stand-ins
-are written in its layout first: a turbulent flow, closed along the second axis as longitude is, and cut open
-along the first; its speed, streamfunction and vorticity are the three fields.
+With `--scale era5 --folder FOLDER`, data, networks and epochs are those of SuperBench. At small scale,
+generated data are written in its layout first: a turbulent flow, periodic along the second axis like
+longitude, and cut open along the first; the three fields are speed, streamfunction and vorticity.
 
-With `--work FOLDER` every model has a folder there, and a study that was killed goes on where it stopped.
+With `--work FOLDER` every model has a folder there, and an interrupted study resumes.
 """
 
 from __future__ import annotations
@@ -65,17 +65,17 @@ VALID = ("valid_1", "valid_2")
 
 @dataclass(frozen=True)
 class Scale:
-    """How large a study.
+    """The size of a study.
 
     Attributes:
         factor: how many times coarser x is.
-        crop: points a side of a crop.
-        crops: of every field.
-        test: how many fields are tested on.
-        bases: the words of each network, and how it is trained.
-        unet: the correction around each.
+        crop: points per side of a crop.
+        crops: crops per field.
+        test: number of test fields.
+        bases: config and recipe of each network.
+        unet: config of the correction around each.
         steps: K.
-        training: of the corrections.
+        training: recipe of the corrections.
     """
 
     factor: int
@@ -114,7 +114,7 @@ SCALES = {
 
 
 def write_stand_ins(folder: Path, seed: int) -> None:
-    """Flows in the layout of SuperBench, a file in each folder."""
+    """Write generated flows in the layout of SuperBench, one file per folder."""
     for place, (part, flows) in enumerate({"train": 6, "valid_1": 1, "valid_2": 1, "test_1": 3}.items()):
         flow = Turbulence(resolution=128)
         vorticity = flow.run(flows, frames=12, frame=0.5, seed=10 * seed + place, warmup=3.0).flatten(0, 1)
@@ -132,21 +132,21 @@ def fields_of(vorticity: Tensor, flow: Turbulence) -> Tensor:
 
 
 def scaling_of(folder: Path) -> Scaling:
-    """What brings the fields of training to mean 0 and deviation 1."""
+    """The scaling that normalises the training fields."""
     with h5py.File(folder / "train" / "2008.h5") as file:
         std, mean = torch.std_mean(torch.from_numpy(file["fields"][...]), (0, 2, 3))
     return Scaling(tuple(mean.tolist()), tuple(std.tolist()))
 
 
 class Study:
-    """The data, and what is done with every model on them.
+    """Training and evaluation of every model on the data.
 
     Args:
-        scale: of the study.
-        folder: in the layout of SuperBench.
-        scaling: of its fields.
-        fields: their names.
-        options: seed, device, and where models are kept.
+        scale: size of the study.
+        folder: data in the layout of SuperBench.
+        scaling: scaling of the fields.
+        fields: names of the fields.
+        options: seed, device, and folder of the models.
     """
 
     def __init__(
@@ -154,7 +154,7 @@ class Study:
     ) -> None:
         self.scale, self.folder, self.scaling, self.fields = scale, folder, scaling, fields
         self.seed, self.device = options.seed, options.device
-        # Of other scales and seeds are other models.
+        # One folder per scale and seed.
         self.work = options.work and options.work / f"{options.scale}, seed {options.seed}"
         self.tiles = Tiles(scale.crop)
         whole = self.pairs(("test_1",), Whole())
@@ -168,7 +168,7 @@ class Study:
         )  # fmt: skip
 
     def train(self, name: str, model: nn.Module, recipe: Recipe, view: View) -> None:
-        """On crops, or on whole fields, as many fewer of these in a batch as they are larger."""
+        """Train on crops or on whole fields, with equally many points per batch."""
         if view == Whole():
             crops = math.prod(self.grid) // self.scale.crop**2
             recipe = replace(recipe, batch_size=max(1, recipe.batch_size // crops))
@@ -177,7 +177,7 @@ class Study:
         trainer.fit(self.pairs(("train",), view), self.pairs(VALID, view), resume=folder is not None)
 
     def refined(self, name: str, base: SuperResolution, view: View, once: bool = False) -> IterativeRefiner:
-        """A trained correction around a base, iterated, or asked once: its control of equal parameters."""
+        """A trained correction around a base, iterated, or evaluated once (control of equal parameters)."""
         torch.manual_seed(self.seed)
         words: dict[str, Any] = {
             "correction": {"name": "unet", "padding": "replicate", **self.scale.unet},
@@ -192,7 +192,7 @@ class Study:
         return refiner
 
     def scores(self, model: nn.Module) -> dict[str, dict[str, Any]]:
-        """All scores in the three ways; means over fields, squares and channels."""
+        """All metrics in the three ways; means over fields, squares and channels."""
         model.to(self.device).eval()
         patches = self.answers(model, self.tiles).unflatten(0, (self.count, -1))
         cut = torch.stack([self.truth[(..., *self.square(place))] for place in range(patches.shape[1])], 1)
@@ -217,7 +217,7 @@ class Study:
 
 
 def scores(prediction: Tensor, truth: Tensor) -> dict[str, Any]:
-    """Of patches ``(fields, places, C, H, W)``; ACC is SuperBench's, with the mean over fields as climate."""
+    """Metrics of patches ``(fields, places, C, H, W)``; ACC as in SuperBench, minus the mean over fields."""
     every = {
         "rfne": relative_l2(prediction, truth, space=2),
         "psnr": psnr(prediction, truth, space=2),
@@ -237,8 +237,8 @@ def bicubic(factor: int) -> SuperResolution:
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     arguments.add_argument("--scale", choices=SCALES, default="small")
-    arguments.add_argument("--folder", type=Path, help="of ERA5 as SuperBench publishes it; scale era5 only")
-    arguments.add_argument("--work", type=Path, help="keep all models there, and go on with those that are")
+    arguments.add_argument("--folder", type=Path, help="ERA5 in SuperBench's layout; for --scale era5 only")
+    arguments.add_argument("--work", type=Path, help="folder of the models, for resuming")
     arguments.add_argument("--seed", type=int, default=0)
     arguments.add_argument("--threads", type=int, default=1)
     arguments.add_argument("--device", default="cpu")
@@ -257,7 +257,7 @@ def main() -> None:
 
 
 def rows(options: Any, written: Path) -> dict[str, Any]:
-    """All scores of every model; printed as they come."""
+    """Train, score and print every model."""
     scale = SCALES[options.scale]
     start = time.perf_counter()
     if options.scale == "small":

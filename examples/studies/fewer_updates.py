@@ -1,6 +1,6 @@
-"""How the demo came to its size: `python examples/studies/fewer_updates.py --json FILE`.
+"""Error of the demo by flows and epochs: `python examples/studies/fewer_updates.py --json FILE`.
 
-Flows, epochs, depth and optimizer of the demo's refiner at width 12, float32, one thread; a line each.
+Varies flows, epochs, depth and optimizer of the demo's refiner at width 12, float32, one thread.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from neuralop_irno.demo import FULL, base_recipe, flows, refiner_recipe, small_f
 
 @dataclass(frozen=True)
 class Row:
-    """One training."""
+    """The options of one training."""
 
     flows: int
     optimizer: str
@@ -43,7 +43,7 @@ RATES = {"adamw": 6e-3, "muon": 2e-2}
 
 
 def errors(row: Row) -> dict[str, float]:
-    """VRMSE of the base, at K and at 3 K."""
+    """VRMSE of the base, and of the refiner after K and 3 K steps."""
     scale = replace(FULL, trajectories=(row.flows, 4, 16))
     data = flows(scale, row.seed)
     torch.manual_seed(row.seed)

@@ -1,7 +1,7 @@
-"""Which Laplacian sees what: `python examples/studies/laplacians.py` (a minute, one thread).
+"""Comparison of the Laplacians: `python examples/studies/laplacians.py` (a minute, one thread).
 
-Eigenvalues of the unit square (Neumann) by each Laplacian over the exact ones, on three sets of nodes; what a
-smooth field's error costs by the spectral loss of each; and how long the matrix takes to build.
+Eigenvalues of the unit square (Neumann) by each Laplacian relative to the exact ones, on three sets of nodes;
+the ratio of the spectral losses of a fine and a coarse wave; and the time to build the matrix.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ COMPARED = slice(1, 65)
 
 
 def nodes(kind: str, side: int, random: np.random.Generator) -> np.ndarray:
-    """Points of the unit square: a shaken grid, any points, or a grid that is denser at one corner."""
+    """Points of the unit square: a randomly displaced grid, random points, or a grid denser at one corner."""
     if kind == "random":
         return random.random((side * side, 2))
     line = np.linspace(0, 1, side)
@@ -66,7 +66,9 @@ def main() -> None:
             laplacian = laplacian_of(where, choice)
             taken = time.perf_counter() - start
             found = eigenpairs(laplacian, 70).values[COMPARED] / exact[COMPARED]
-            found = found / np.median(found) if name == "edges" else found  # which have no unit of length
+            found = (
+                found / np.median(found) if name == "edges" else found
+            )  # edge weights have no unit of length
             truth = torch.zeros(len(where.batch), 1, dtype=torch.float64)
             loss = SpectralLoss(lambda_start=1.0, lambda_end=1.0, spectrum={"laplacian": name})
             cost = []

@@ -1,7 +1,7 @@
-"""What each choice of the demo's recipe is worth: `python examples/studies/recipe.py`.
+"""Ablation of the demo's recipe: `python examples/studies/recipe.py`.
 
 Every variant trains the demo's refiner on the demo's flows from the same base and the same weights, with one
-thing changed. Several seeds change weights and batches, not the flows. About two minutes a variant and seed.
+option changed. Seeds change weights and batches, not the flows. About two minutes per variant and seed.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from neuralop_irno.training import optimizers
 
 STUDIED = replace(FULL, trajectories=(64, 4, 16), width=16)
 ADAMW = {"optimizer": "adamw", "learning_rate": 6e-3}
-"""The demo's problem at the size and with the optimizer of this study: its figures stay comparable."""
+"""Size and optimizer of this study, fixed so that its figures stay comparable when the demo changes."""
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One thing changed."""
+    """The changed options of one variant."""
 
     recipe: dict[str, object] = field(default_factory=dict)
     model: dict[str, object] = field(default_factory=dict)

@@ -1,8 +1,8 @@
-"""Where evaluations of Phi are worth spending in time: `python examples/studies/rollout_budget.py`.
+"""Distribution of evaluations of Phi over a rollout: `python examples/studies/rollout_budget.py`.
 
-Turbulence at 32x32, one frame of 0.2 a call: an FNO, and a refiner of K = 4 around it, trained on single
-calls. Held-out flows are rolled out with the same K everywhere, with a tolerance, from warm starts and with a
-budget over the whole rollout. About three minutes for each seed on one core.
+Turbulence at 32x32, one frame of 0.2 per call: an FNO, and a refiner of K = 4 around it, trained on single
+calls. Held-out flows are rolled out with a constant K, with a tolerance, with warm starts and with a budget
+over the whole rollout. About three minutes per seed on one core.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ FLOWS = 8
 
 
 def trained(seed: int) -> tuple[IterativeRefiner, Tensor, Tensor, Tensor]:
-    """A refiner; and of held-out flows the first frame, the forcing, and the frames that follow."""
+    """A refiner; and for held-out flows the first frame, the forcing, and the frames that follow."""
     data = turbulence((48, 4, FLOWS), frame=0.2, outputs=1, stride=3, seed=seed)
     torch.manual_seed(seed)
     base = FNO(n_modes=(8, 8), in_channels=2, out_channels=1, hidden_channels=16, n_layers=4)
@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    # (policy, length) -> for each seed, evaluations a call and the mean VRMSE over the steps
+    # (policy, length) -> for each seed, evaluations per call and the mean VRMSE over the steps
     found: dict[tuple[str, int], list[tuple[float, float]]] = {}
     for seed in options.seeds:
         model, start, forcing, truth = trained(seed)

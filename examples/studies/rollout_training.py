@@ -1,9 +1,9 @@
-"""What training on rollouts is worth on Burgers' equation, and what its gradients keep in memory.
+"""Training on rollouts for the Burgers equation: errors, cost and memory of the gradients.
 
     python examples/studies/rollout_training.py [seed ..]
 
 Every plan makes the same number of updates from the same weights, on the same flows; a supervised call costs
-about twice one without gradient, so that the plans differ in cost, which is printed beside the error.
+about twice as much as one without gradient, so that the plans differ in cost, which is printed too.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def model() -> FNO:
 
 
 def kept(plan: RolloutTraining, flows: torch.Tensor) -> float:
-    """MiB that the forward pass of one batch keeps for the way back."""
+    """MiB that the forward pass of one batch saves for the backward pass."""
     storages: dict[int, int] = {}
 
     def pack(tensor: torch.Tensor) -> torch.Tensor:

@@ -1,10 +1,9 @@
-"""Base against refined, frame by frame: `python examples/studies/rollouts.py` (twenty minutes, one thread).
+"""Rollouts of base and refiner: `python examples/studies/rollouts.py` (twenty minutes, one thread).
 
-Three problems go on for a hundred frames: chaos on a line, stirred turbulence, waves on meshes with holes.
-For each a small base learns one frame, and a refiner around it, which leaves the base as it is, learns one
-frame too. Beside them stands the same correction, trained with as many updates and asked once. Held-out flows
-are then rolled out from where they start. A flow is valid until its VRMSE first passes 0.4, and has blown up
-where it is ten times larger than it ever should be.
+Three problems are rolled out for a hundred frames: the Kuramoto-Sivashinsky equation, forced turbulence, and
+waves on meshes with holes. For each, a small base is trained on one frame, then a refiner around the frozen
+base, and as a control the same correction evaluated once, with as many updates. A rollout is valid until its
+VRMSE first exceeds 0.4, and has diverged when its norm exceeds ten times the largest of the reference.
 """
 
 from __future__ import annotations
@@ -52,21 +51,21 @@ MESHES = {"train": 96, "valid": 8, "test": 16}
 
 @dataclass(frozen=True)
 class Problem:
-    """What is to be predicted, and by whom.
+    """A problem: data, base and refiner.
 
     Attributes:
         frame: the time between two frames.
-        inputs: frames that the model sees.
-        train: single calls.
-        valid: the same, of other flows.
-        start: the known frames of held-out flows, as `rollout` takes them.
-        static: what the model sees beside them.
+        inputs: frames in the model's input.
+        train: pairs for training.
+        valid: pairs of other flows for validation.
+        start: the initial frames of held-out flows, for `rollout`.
+        static: constant inputs of the model.
         truth: the frames that follow.
-        base: the network that is refined.
-        base_recipe: how it is trained.
-        correction: by name and size.
+        base: builds the base.
+        base_recipe: recipe of the base.
+        correction: config of the correction.
         steps: K.
-        recipe: how the refiner is trained.
+        recipe: recipe of the refiner.
     """
 
     frame: float
@@ -84,7 +83,7 @@ class Problem:
 
 
 def kuramoto_sivashinsky(seed: int) -> Problem:
-    """Chaos on a line of length 36, at 64 points."""
+    """The Kuramoto-Sivashinsky equation on a line of length 36, at 64 points."""
     return on_grid(
         flow=KuramotoSivashinsky(64),
         seed=seed,
@@ -103,7 +102,7 @@ def kuramoto_sivashinsky(seed: int) -> Problem:
 
 
 def turbulence(seed: int) -> Problem:
-    """Turbulence at 32x32; with the stirring in x it is the same wherever the square begins."""
+    """Turbulence at 32x32; with the forcing in x the problem is translation invariant."""
     flow, size = Turbulence(64), 32
     stirring = flow.grid.coarsen(flow.grid.transform(flow.forcing), size)
     return on_grid(
@@ -140,7 +139,7 @@ def on_grid(
     static: Tensor | None = None,
     **models: Any,
 ) -> Problem:
-    """A problem on a periodic grid, in units of the training flows' deviation: 40 frames of each of them."""
+    """A problem on a periodic grid, in units of the training flows' standard deviation; 40 frames each."""
     frames = {"train": 40, "valid": 40, "test": LONG + 1}
     fields = {
         split: flow.run(count, frames[split], frame, 3 * seed + place, warmup, size)
@@ -161,15 +160,15 @@ def on_grid(
 
 
 def mesh(seed: int) -> Problem:
-    """Waves between walls and holes, every flow on a mesh of its own: from two frames to the next.
+    """Waves between walls and holes, each flow on its own mesh: from two frames to the next.
 
-    From one frame a network could not tell which way a wave runs.
+    A single frame does not determine the direction of a wave.
     """
     frame = 0.1
     data = waves(tuple(MESHES.values()), spacing=0.07, time=frame, outputs=LONG + 1, seed=seed)
 
     def calls(split: str) -> GraphDataset:
-        """Every eighth call."""
+        """Pairs of every eighth frame."""
         found = []
         for graph in data[split]:
             u, wall = torch.cat([graph.x[:, :1], graph.y], 1), graph.x[:, 1:]
@@ -200,7 +199,7 @@ def mesh(seed: int) -> Problem:
 
 
 def on(graph: Data, **fields: Tensor) -> Data:
-    """Fields on the mesh of a graph."""
+    """A graph with new fields on the mesh of another one."""
     return Data(**fields, pos=graph.pos, face=graph.face, edge_index=graph.edge_index, measure=graph.measure)
 
 
@@ -208,7 +207,7 @@ PROBLEMS = {"kuramoto_sivashinsky": kuramoto_sivashinsky, "turbulence": turbulen
 
 
 def trained(problem: Problem, seed: int) -> Iterator[tuple[str, IterativeRefiner, int]]:
-    """The models by name, and how many steps of refinement each takes in a call."""
+    """The models by name, with their refinement steps per call."""
 
     def fitted(model: nn.Module, recipe: Recipe) -> nn.Module:
         Trainer(model, recipe, show=False).fit(problem.train, problem.valid)
@@ -222,7 +221,7 @@ def trained(problem: Problem, seed: int) -> Iterator[tuple[str, IterativeRefiner
     base = fitted(problem.base(), problem.base_recipe)
     yield "base", corrected(problem.steps).eval(), 0
     yield "refined", fitted(corrected(problem.steps), problem.recipe), problem.steps
-    # A network that is asked once has no states to replay; the rest of the recipe is the same.
+    # A network evaluated once has no states to replay; the rest of the recipe is the same.
     recipe = replace(problem.recipe, replay=0.0)
     yield "one shot", fitted(corrected(1, gradient="unrolled"), recipe), 1
 
@@ -236,10 +235,10 @@ def judged(problem: Problem, model: IterativeRefiner, steps: int) -> RolloutRepo
 
 
 def figures(report: RolloutReport) -> dict[str, Tensor]:
-    """What is kept of a report: median and mean over the flows, and how long each of them lasts."""
+    """The stored figures of a report: median and mean over the flows, and valid frames of each flow."""
     found = {"valid_frames": report.valid_time.long(), "sound_frames": report.sound}
     for name in SCORES:
-        # What is no number any more is as wrong as can be.
+        # Non-finite errors count as infinite.
         score = report.scores[name][:, [frame - 1 for frame in SHOWN], 0].double().nan_to_num(torch.inf)
         found[f"median {name}"] = score.median(0).values.round(decimals=4)
         found[f"mean {name}"] = score.mean(0).round(decimals=4)
@@ -247,7 +246,7 @@ def figures(report: RolloutReport) -> dict[str, Tensor]:
 
 
 def verdict(base: RolloutReport, refined: RolloutReport) -> dict[str, Any]:
-    """Whether refinement is worth it in time."""
+    """Whether refinement improves the rollouts."""
     better = []
     for name in SCORES:
         before, after = (report.scores[name][:, :SHORT, 0] for report in (base, refined))
@@ -261,7 +260,7 @@ def verdict(base: RolloutReport, refined: RolloutReport) -> dict[str, Any]:
 
 
 def table(found: Mapping[str, Mapping[str, Tensor]]) -> str:
-    """Medians, and means in brackets, by frame; then how long the flows last."""
+    """Medians, and means in brackets, by frame; then the valid frames of the flows."""
     lines = [" " * 12 + "".join(f"{f'{name}, {score}':>23}" for score in SCORES for name in found)]
     for place, frame in enumerate(SHOWN):
         cells = [
@@ -277,7 +276,7 @@ def table(found: Mapping[str, Mapping[str, Tensor]]) -> str:
 
 
 def keep(path: Path, row: dict[str, Any]) -> None:
-    """Add a row to the file, in place of an older one for the same problem and seed."""
+    """Add a row to the file, replacing an older one for the same problem and seed."""
     rows = json.loads(path.read_text())["rows"] if path.exists() else []
     rows = [old for old in rows if (old["problem"], old["seed"]) != (row["problem"], row["seed"])]
     rows = sorted([*rows, row], key=lambda each: (each["problem"], each["seed"]))

@@ -1,8 +1,8 @@
-"""What keeps the error from growing past K: `python examples/studies/stability.py`.
+"""Growth of the error beyond K steps, by variant of training: `python examples/studies/stability.py`.
 
 Every variant trains the demo's refiner on the demo's flows from the same base and the same weights. Its error
-is followed to 10 K under three ways to go on: the plain iteration, steps that decay after K, and Anderson's
-method to a tolerance. `worst` is the flow whose error at 10 K is largest in units of its own best step.
+is measured up to 10 K steps with the plain iteration, with step sizes that decay after K, and with Anderson's
+method to a tolerance. `worst` is the flow with the largest error at 10 K in units of its own best step.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from neuralop_irno.training.evaluation import scores_of_solutions
 
 STUDIED = replace(FULL, trajectories=(64, 4, 16), width=16)
 ADAMW = {"optimizer": "adamw", "learning_rate": 6e-3}
-"""The demo's problem at the size and with the optimizer of this study: its figures stay comparable."""
+"""Size and optimizer of this study, fixed so that its figures stay comparable when the demo changes."""
 
 
 @dataclass(frozen=True)
 class Variant:
-    """How one refiner is trained."""
+    """The changed options of one variant."""
 
     recipe: dict[str, object] = field(default_factory=dict)
     model: dict[str, object] = field(default_factory=dict)
@@ -59,7 +59,7 @@ def trained(variant: Variant, scale: Scale, data: dict, base: torch.nn.Module, s
 
 
 def growth(scores: Tensor, flows: int) -> tuple[float, float]:
-    """The last error in units of the best step's: of the mean, and of the worst flow."""
+    """The last error relative to the best step's: for the mean, and for the worst flow."""
     by_flow = scores.reshape(len(scores), flows, -1).mean(2)
     mean = scores.mean(1)
     return (mean[-1] / mean.min()).item(), (by_flow[-1] / by_flow.amin(0)).max().item()
