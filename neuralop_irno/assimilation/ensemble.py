@@ -1,9 +1,9 @@
-r"""Ensembles: a rollout of many members, whose differences say how wrong it may be, and where.
+r"""Ensemble Kalman filter: many rollouts of each flow, whose differences give the error covariance.
 
-    M members -> model -> M frames -> Kalman's update with their own covariance -> M members
+    M members -> model -> M frames -> Kalman's update with their covariance -> M members
 
-Where `Interpolation` is told once how errors look, an ensemble carries them along: the covariance follows
-the flow. It costs M rollouts. The members of a flow are samples of one batch, side by side: on grids
+The covariance of `Interpolation` is fixed; that of an ensemble follows
+the flow. The cost is M rollouts. The members of a flow are consecutive samples of one batch: on grids
 ``start.repeat_interleave(M, 0)``, and in PyTorch Geometric ``Batch.from_data_list([graph] * M)``.
 """
 
@@ -28,22 +28,22 @@ from neuralop_irno.errors import expected
 class Ensemble:
     """Observations correct every member of an ensemble: a square-root Kalman filter.
 
-    Mean and deviations are updated as Kalman's formula demands of the members' covariance, of all fields
-    together: an observed field corrects those that are not observed. No noise is drawn.
+    Mean and deviations are updated by Kalman's formula with the members' covariance, of all fields
+    together: an observed field also corrects fields that are not observed. No noise is drawn.
 
-    Members that start alike and meet the same model stay alike, and learn nothing: let them start apart, or
-    put a `ModelError` before the ensemble, or both. Members that blow up leave; the others go on without.
+    Members with equal starts stay equal and are not corrected: start them from different states, or
+    put a `ModelError` before the ensemble, or both. Members that blow up are left out of later updates.
 
     Args:
-        observations: what was measured, laid out for the flows, as if each had one member.
+        observations: laid out for the flows, as if each had one member.
         members: M, of each flow.
         noise: the standard deviation of an observation's error, in the units of the field.
-        radius: the distance from which on an observation is not listened to; few members see correlations
-            over great distances where there are none. In the units of ``sides`` on grids and of the
+        radius: the distance beyond which an observation has no effect; covariances of few members are
+            unreliable over large distances. In the units of ``sides`` on grids and of the
             coordinates on graphs.
-        relaxation: how far an update's spread goes back to what it was before, from 0 to 1.
+        relaxation: the share of the spread before an update that is restored after it, 0 to 1.
         sides: lengths of the axes, one for all or one for each; on graphs only those of periodic axes count.
-        periodic: which axes close on themselves; see `Interpolation`.
+        periodic: which axes are periodic; see `Interpolation`.
 
     Example:
         >>> from neuralop_irno.assimilation.members import moments
@@ -95,7 +95,7 @@ class Ensemble:
     def _updates(
         self, observed: Sequence[Tensor], flows: list[Tensor], last: Tensor, domain: Domain
     ) -> list[Analysis]:
-        """One for each flow; the grids of a batch share theirs where they share their sensors."""
+        """One `Analysis` for each flow; grids of a batch with equal sensors share one."""
         points = None if math.isinf(self.radius) else points_of(last, domain, self.sides, self.periodic)
         known: dict[tuple[int, bytes], Analysis] = {}
         updates = []
@@ -113,7 +113,7 @@ class Analysis:
 
     Args:
         observed: which values are observed, ``(n, C)``.
-        points: ``(n, d)``; None where distance does not matter.
+        points: ``(n, d)``; None without a radius.
         noise, radius, relaxation: see `Ensemble`.
 
     Shapes:
@@ -136,8 +136,8 @@ class Analysis:
             self._taper = taper(distance, radius, points.shape[1]).repeat_interleave(fields, 0)
 
     def __call__(self, members: Tensor, values: Tensor) -> Tensor:
-        """The members after what was observed; those that have blown up stay as they are."""
-        if members.requires_grad:  # those of repeated eigenvalues do not exist
+        """The members after an observation; members that have blown up are not changed."""
+        if members.requires_grad:  # eigenvectors of repeated eigenvalues have no gradient
             raise ValueError(expected("no gradients through an Ensemble", "grad=True", "Interpolation"))
         alive = members.flatten(1).isfinite().all(1)
         if not len(self._places) or int(alive.sum()) < 2:

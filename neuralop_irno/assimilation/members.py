@@ -1,6 +1,6 @@
-"""The members of an ensemble: which rows of a field are whose, and what they say together.
+"""The members of an ensemble: their rows in a field, their mean and spread.
 
-The members of a flow are samples of one batch, side by side: all of the first flow, then all of the second.
+The members of a flow are consecutive samples of one batch: all of the first flow, then all of the second.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from neuralop_irno.errors import expected
 
 
 def check_members(members: int) -> None:
-    """Refuse what is no number of members."""
+    """Refuse numbers of members that are not whole or are below 2."""
     if not isinstance(members, int) or isinstance(members, bool) or members < 2:
         raise ValueError(expected("members >= 2", repr(members), "members=32"))
 
 
 def rows_of(domain: Domain, members: int, field: Tensor) -> list[Tensor]:
-    """For each flow the points of each of its members, counted over the whole batch.
+    """For each flow, the indices of the points of its members in the whole batch.
 
     Args:
         domain: of all members of all flows.
         members: M, of each flow.
-        field: on it.
+        field: on the domain.
 
     Shapes:
         - returns: ``(M, n)`` for each flow
@@ -37,7 +37,11 @@ def rows_of(domain: Domain, members: int, field: Tensor) -> list[Tensor]:
     """
     if domain.samples % members:
         raise ValueError(
-            expected(f"{members} members of each flow", f"{domain.samples} samples", "repeat_interleave")
+            expected(
+                f"{members} members of each flow",
+                f"{domain.samples} samples",
+                "start.repeat_interleave(members, 0)",
+            )
         )
     if not isinstance(domain, GraphDomain):
         every = torch.arange(field[:, 0].numel(), device=field.device)
@@ -64,9 +68,9 @@ def one_each(field: Tensor, flows: list[Tensor]) -> Tensor:
 
 
 def moments(frames: Tensor, members: int, batch: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Mean and spread of the members: the best guess, and how wrong it may be.
+    """Mean and spread (standard deviation) of the members, at every point.
 
-    The spread is the standard deviation over the members. Those that have blown up do not count.
+    Members that have blown up are left out.
 
     Args:
         frames: of a rollout.

@@ -1,4 +1,4 @@
-"""What a model gets wrong in one call, made part of an ensemble: without it, members agree and are wrong."""
+"""Model error as noise in an ensemble: without it the spread of the members is too small."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from neuralop_irno.rollouts.series import on_mesh
 
 @dataclass(frozen=True)
 class ModelError:
-    """Every member gets, in every frame, one of the errors that the model has made before.
+    """Adds to every member, in every frame, one of the errors that the model has made before.
 
-    Errors of the model on flows that are known, ``truth - model(x)``, have the right size and the right
-    spectrum without a word about either. Of the draws for one frame the mean is taken off: the mean of the
-    ensemble is not moved. All flows of a batch get the same draws, so that nobody's depend on company.
+    Errors of the model on known flows, ``truth - model(x)``, have the right size and
+    spectrum. The mean of the draws for one frame is subtracted, so that the mean of the ensemble does not
+    change. All flows of a batch get the same draws, so that a flow does not depend on others.
 
     Args:
         errors: examples, laid out like frames with an axis of examples in place of time:
             ``(B, E, C, *S)`` or, on graphs, ``(N, E, C)``, as if each flow had one member. One row serves
             all flows of a batch of grids.
         members: M, of each flow.
-        scale: what errors are multiplied by. Errors of successive calls resemble each other and add up;
-            draws are independent, and must be larger, by two or three, to add up to as much.
-        seed: of the draws; with it and the number of a frame they can be repeated.
+        scale: a factor on the errors. Errors of successive calls are correlated and add up;
+            draws are independent: a scale of 2 or 3 makes their sums as large.
+        seed: of the draws, which depend only on it and the number of the frame.
 
     Example:
         >>> from neuralop_irno.domain.grid import GridDomain
@@ -72,7 +72,7 @@ class ModelError:
         return kick
 
     def _examples(self, like: Tensor, flows: list[Tensor]) -> list[Tensor]:
-        """The errors of each flow, ``(E, n, C)``; what is of another mesh is refused."""
+        """The errors of each flow, ``(E, n, C)``; errors on another mesh are refused."""
         if self.errors.dim() != like.dim() + 1 or not self.errors.shape[1]:
             wanted = "(N, E, C)" if like.dim() == 2 else "(B, E, C, ...)"
             raise ValueError(

@@ -1,11 +1,11 @@
-r"""Observations, partial and noisy, that correct a rollout on its way: prediction and correction in turns.
+r"""Observations, partial and noisy, that correct a rollout between calls of the model.
 
     history -> model -> frame -> correction where something was observed -> history
 
-`Nudging` moves the observed points alone; `Interpolation` carries what was learned there to their
-neighbours, and `Ensemble` lets many rollouts say how far and where to. All are amendments; several of them,
-for sensors that move say, go one after the other. Only predicted frames are corrected. Of a bundle of frames,
-the later ones do not feel the correction of the earlier; the next call of the model does.
+`Nudging` moves only the observed points; `Interpolation` also corrects their
+neighbours, with a fixed covariance, and `Ensemble` with the covariance of many rollouts. All are amendments;
+several of them, for moving sensors say, are applied in order. Only predicted frames are corrected. Within a
+bundle of frames a correction does not change later frames; it changes the next call of the model.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from neuralop_irno.rollouts.known import like_frames, mask_on
 from neuralop_irno.rollouts.series import Frames, Series
 
 Seen = Callable[[int], Tensor | None]
-"""(number of a frame) -> its observed values, not to be read off the mask; None where there are none."""
+"""(number of a frame) -> its observed values, valid on the mask; None for frames without observations."""
 
 
 @dataclass(frozen=True)
 class Observations:
-    """What was measured: where, when and how much.
+    """Measured values with their places and frames.
 
     Args:
-        mask: where; of shape ``S`` or ``(B, C, *S)`` on grids, ``(N,)`` or ``(N, C)`` on graphs, with 1 for
-            an axis along which it does not change.
+        mask: the observed points; of shape ``S`` or ``(B, C, *S)`` on grids, ``(N,)`` or ``(N, C)`` on
+            graphs, with 1 for an axis along which it does not change.
         values: a field for each observed frame, ``(B, T, C, *S)`` or ``(N, T, C)``, or a function of the
-            number of the frame. What they hold off the mask is not read.
-        frames: the numbers of the observed frames, from 0 at the first predicted one. Those after the last
-            step of a rollout wait in vain.
+            number of the frame. Values off the mask are not read.
+        frames: the numbers of the observed frames, from 0 at the first predicted one. Frames after the end
+            of a rollout are ignored.
 
     Example:
         >>> half = torch.tensor([True, True, False, False])
@@ -58,7 +58,7 @@ class Observations:
             )
 
     def bind(self, last: Tensor) -> tuple[Tensor, Seen]:
-        """The mask on the axes of a frame, and what was seen in each frame.
+        """The mask on the axes of a frame, and the observed values of each frame.
 
         Args:
             last: the last given frame.
@@ -81,7 +81,7 @@ class Observations:
                 )
             return values.expand_as(last)
 
-        if held:  # before anything is computed
+        if held:  # check them before any call of the model
             for frame in self.frames:
                 seen(frame)
         return mask, seen
@@ -89,13 +89,13 @@ class Observations:
 
 @dataclass(frozen=True)
 class Nudging:
-    r"""Observed points move towards what was observed there; the others stay.
+    r"""Moves observed points towards the observed values; other points do not change.
 
     .. math:: u_i \leftarrow u_i + g \, (o_i - u_i)
 
     Args:
-        observations: what was measured.
-        gain: g, 1 to take the observation as it is.
+        observations: values, places and frames.
+        gain: g, above 0; 1 replaces the prediction by the observation.
     """
 
     observations: Observations
@@ -110,7 +110,7 @@ class Nudging:
 
         def correct(index: int, frame: Tensor) -> Tensor:
             values = seen(index)
-            # lerp, and no sum: at gain 1 it is the observation to the last bit.
+            # lerp is exact at gain 1; u + g (o - u) would not be.
             return frame if values is None else torch.where(mask, frame.lerp(values, self.gain), frame)
 
         return correct
@@ -118,22 +118,22 @@ class Nudging:
 
 @dataclass(frozen=True)
 class Interpolation:
-    r"""Optimal interpolation: observed points correct their neighbours too, the near ones most.
+    r"""Optimal interpolation: observations correct all points, near ones most.
 
     .. math:: u \leftarrow u + C_{\cdot o} \, (C_{oo} + r^2 I)^{-1} (o - u_o)
               \qquad C_{ij} = e^{-d_{ij}^2 / 2 \ell^2}
 
-    the best linear guess if the errors of the forecast look alike everywhere, are correlated over a distance
-    l, and those of the observations are independent: Kalman's update with that covariance. Every field is
-    corrected by observations of its own.
+    the best linear estimate if the forecast's errors have the same statistics everywhere, are correlated over
+    a distance l, and those of the observations are independent: Kalman's update with that covariance. Every
+    field is corrected only by observations of this field.
 
     Args:
-        observations: what was measured.
+        observations: values, places and frames.
         reach: l, in the units of ``sides`` on grids and of the coordinates on graphs.
         noise: r, the standard deviation of an observation's error over that of the forecast's.
         sides: lengths of the axes, one for all or one for each; on graphs only those of periodic axes count.
-        periodic: which axes close on themselves, one for all or one for each. Points are then as far from
-            each other as chords of a circle of that length.
+        periodic: which axes are periodic, one for all or one for each. Distances along them are chords of a
+            circle of that length.
 
     Example:
         >>> middle = torch.tensor([False, False, True, False, False])

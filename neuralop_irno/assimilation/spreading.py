@@ -1,4 +1,4 @@
-r"""From what is wrong at some points to what is likely wrong at all of them, on grids and graphs alike.
+r"""From deviations at observed points to the estimated deviation at all points, on grids and graphs.
 
 .. math:: \delta = C_{\cdot o} \, (C_{oo} + r^2 I)^{-1} d_o
           \qquad C_{ij} = e^{-d_{ij}^2 / 2 \ell^2}
@@ -18,10 +18,10 @@ from neuralop_irno.domain.graph import GraphDomain
 from neuralop_irno.errors import expected
 
 Gain = tuple[Tensor, Tensor]
-"""Places of the observed points of one field, and how much every point listens to each of them."""
+"""Indices of the observed points of one field, and the gain of every point for each of them."""
 
 MOST = 4096
-"""Observed points of one field of one sample: what a dense solve takes in seconds."""
+"""The most observed points of one field of one sample: a dense solve then takes seconds."""
 
 
 class Spreading:
@@ -33,10 +33,10 @@ class Spreading:
         reach: l.
         noise: r.
         sides: lengths of the axes; one for all or one for each.
-        periodic: which of them close on themselves, likewise.
+        periodic: which of them are periodic, likewise.
 
     Shapes:
-        - mask, deviations, answer: ``(B, C, *S)`` or ``(N, C)``
+        - mask, deviations, result: ``(B, C, *S)`` or ``(N, C)``
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Spreading:
             self._rows = [every[domain.batch == sample] for sample in range(domain.samples)]
         else:
             self._rows = list(every.split(len(points)))
-        # The grids of a batch share their points, and often their masks: one solve for all of them.
+        # Grids of a batch share their points, and often their masks: one solve for equal masks.
         known: dict[tuple[int, bytes], Gain] = {}
         self._gains: list[list[Gain]] = []
         for sample, rows in enumerate(self._rows):
@@ -69,7 +69,7 @@ class Spreading:
             self._gains.append(own)
 
     def __call__(self, deviation: Tensor) -> Tensor:
-        """The likely deviation everywhere, from what it is at the observed points."""
+        """The estimated deviation at all points, from that at the observed points."""
         everywhere = as_rows(deviation)
         spread = torch.zeros_like(everywhere)
         for rows, gains in zip(self._rows, self._gains, strict=True):
@@ -83,7 +83,7 @@ class Spreading:
 
 
 def gain(points: Tensor, observed: Tensor, reach: float, noise: float) -> Tensor:
-    """How much each point listens to each observed one, ``(points, observed)``: Kalman's gain."""
+    """Kalman's gain of each point for each observed one, ``(points, observed)``."""
     if len(observed) > MOST:
         raise ValueError(
             expected(f"at most {MOST} observed points a sample", len(observed), "Nudging, or fewer points")
@@ -94,14 +94,14 @@ def gain(points: Tensor, observed: Tensor, reach: float, noise: float) -> Tensor
 
 
 def circles(points: Tensor, sides: Sequence[float], periodic: Sequence[bool]) -> Tensor:
-    """Points with every periodic axis wound up to a circle.
+    """Points with every periodic axis mapped to a circle.
 
-    Distances are then chords. Unlike those to the nearest copy, they give a covariance whatever the reach.
+    Distances are then chords. Unlike distances to the nearest copy, they give a covariance for every reach.
 
     Args:
         points: ``(n, d)``.
         sides: the length of each axis; only those of periodic axes count.
-        periodic: which axes close on themselves.
+        periodic: which axes are periodic.
 
     Shapes:
         - returns: ``(n, d + number of periodic axes)``
@@ -143,7 +143,7 @@ def for_each_axis(name: str, value: Any, axes: int) -> list[Any]:
 
 
 def points_of(mask: Tensor, domain: Domain, sides: Any, periodic: Any) -> Tensor:
-    """The points of a grid, or of all graphs, as far apart as their errors are."""
+    """The points of a grid, or of all graphs, with periodic axes mapped to circles."""
     pos = domain.pos if isinstance(domain, GraphDomain) else None
     if pos is None and isinstance(domain, GraphDomain):
         raise ValueError(expected("nodes with coordinates", "none", "pos=..., or Nudging"))
@@ -163,5 +163,5 @@ def as_rows(field: Tensor) -> Tensor:
 
 
 def as_field(rows: Tensor, like: Tensor) -> Tensor:
-    """The way back."""
+    """The inverse of `as_rows`."""
     return rows if like.dim() == 2 else rows.reshape(len(like), *like.shape[2:], -1).movedim(-1, 1)

@@ -1,12 +1,12 @@
-r"""Kalman's update of an ensemble: what its members should be after an observation of some of their values.
+r"""Kalman's update of an ensemble after an observation of some of its values.
 
 .. math:: \bar u &\leftarrow \bar u + K (o - \bar u_o)        & K &= P_{\cdot o} (P_{oo} + r^2 I)^{-1} \\
           u' &\leftarrow u' - \tilde K u'_o                   &
           \tilde K &= P_{\cdot o} (P_{oo} + r^2 I)^{-1/2} \big((P_{oo} + r^2 I)^{1/2} + r I\big)^{-1}
 
 with the mean :math:`\bar u` of the members, their deviations :math:`u'` from it, and the members' own
-covariance P, tapered with distance. The second gain is the square root of the first: with no noise drawn it
-leaves behind exactly the covariance :math:`P - K P_{o \cdot}` of Kalman's update, where nothing is tapered.
+covariance P, tapered with distance. The second gain is the square root of the first: without a taper it gives
+exactly the covariance :math:`P - K P_{o \cdot}` of Kalman's update, and no noise is drawn.
 """
 
 from __future__ import annotations
@@ -18,16 +18,15 @@ from torch import Tensor
 def analysis(members: Tensor, observed: Tensor, values: Tensor, noise: float, taper: Tensor) -> Tensor:
     """The members after an observation.
 
-    The observations' errors are independent and of one size. All observations are taken at once, so that
+    The observations' errors are independent and of one size. All observations are used at once, so
     their order does not matter.
 
     Args:
         members: ``(members, n)``, two at least.
-        observed: the places of the o observed ones among the n values.
-        values: what was observed there, ``(o,)``.
+        observed: the indices of the o observed ones among the n values.
+        values: the observations, ``(o,)``.
         noise: r, the standard deviation of an observation's error, above 0.
-        taper: what each covariance of a value with an observed one is multiplied by, ``(n, o)``; ones trust
-            the covariance of the sample as it is.
+        taper: factors on the covariances of values with observed ones, ``(n, o)``; ones for no taper.
 
     Shapes:
         - returns: ``(members, n)``
@@ -52,29 +51,29 @@ def analysis(members: Tensor, observed: Tensor, values: Tensor, noise: float, ta
 
 
 def relaxed(before: Tensor, after: Tensor, share: float) -> Tensor:
-    r"""Members whose spread has gone back a part of the way to what it was before the update.
+    r"""Members whose spread is partly restored to that before the update.
 
     .. math:: u' \leftarrow u' \Big(1 + \rho \, \frac{\sigma_{before} - \sigma_{after}}{\sigma_{after}}\Big)
 
-    A few members see less error than there is, and an update takes them as if they saw all of it.
+    The covariance of few members is too small, so an update reduces their spread too much.
 
     Args:
         before: ``(members, n)``.
         after: the same after an update.
-        share: rho; 0 changes nothing, 1 gives the old spread back.
+        share: rho; 0 changes nothing, 1 restores the old spread.
 
     Example:
         >>> relaxed(torch.tensor([[-2.0], [2.0]]), torch.tensor([[0.0], [2.0]]), share=0.5).flatten()
         tensor([-0.5000,  2.5000])
     """
     old, new, mean = before.std(0), after.std(0), after.mean(0)
-    # Where the members agree there is nothing to stretch.
+    # No division by zero where all members are equal.
     stretch = torch.where(new > 0, 1 + share * (old - new) / new.clamp(min=torch.finfo(new.dtype).tiny), 1)
     return mean + stretch * (after - mean)
 
 
 def taper(distance: Tensor, radius: float, dimensions: int) -> Tensor:
-    r"""How much of a covariance is believed at a distance: all of it at 0, nothing from the radius on.
+    r"""The factor on a covariance at a distance: 1 at 0, and 0 from the radius on.
 
     .. math:: t(d) = (1 - d/r)_+^{\,l + 1} \, \big((l + 1) \, d/r + 1\big) \qquad l = \lfloor D/2 \rfloor + 2
 

@@ -1,1 +1,1 @@
-"""What a trained refiner does, measured and drawn."""
+"""Measurements of trained refiners, bases and rollouts, with reports and pictures."""

@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def as_json(values: Tensor) -> Any:
-    """Numbers for JSON, which knows no infinity: what is not finite becomes null.
+    """Numbers for JSON, which has no infinity or nan: these become null.
 
     Example:
         >>> import torch

@@ -1,7 +1,7 @@
-"""Is the base worth refining? A gain over a base that is broken is no gain.
+"""Checks whether a base is worth refining.
 
-Published networks have thrown the output of their own blocks away, read one input channel of many, or been
-worse than repeating the input. None of it shows in a loss curve; a few passes with something changed show it.
+Published networks drop the output of their own blocks, read one input channel of many, or have a larger
+error than their input. Loss curves do not show this; a few evaluations with disturbed inputs or weights do.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from neuralop_irno.errors import expected
 from neuralop_irno.modes import evaluating
 
 NOTHING = 1e-6
-"""A change of the answer by less than this part of it is rounding."""
+"""Relative changes of the output below this are rounding."""
 
 
 @dataclass(frozen=True)
 class BaseCheck:
-    """What was found of a base.
+    """The findings about a base.
 
     Attributes:
-        score: its root mean square error in units of the truth's own deviation from its mean over space,
-            over all samples: who predicts that mean scores 1.
-        persistence: the score of the input itself, of the channel that is closest for each field.
-        samples: that were scored.
-        not_finite: those of them with an answer that is not finite.
-        sight: how far a point of the answer sees, where that can be told; see `sight_of`.
-        channels: the part of the answer that changes as each channel of the input is disturbed.
-        dead: parts of the model whose weights change nothing in the answer.
+        score: its root mean square error in units of the truth's deviation from its mean over space,
+            over all samples: predicting that mean scores 1.
+        persistence: the score of the input itself, of the closest channel for each field.
+        samples: the number of scored samples.
+        not_finite: the number of them whose output is not finite.
+        sight: the input points that an output point depends on, if measurable; see `sight_of`.
+        channels: the relative change of the output as each channel of the input is disturbed.
+        dead: parts of the model whose weights do not change the output.
     """
 
     score: float
@@ -52,7 +52,7 @@ class BaseCheck:
 
     @property
     def problems(self) -> list[str]:
-        """What is wrong, a sentence each."""
+        """A sentence for each problem."""
         found = []
         if self.not_finite:
             found.append(f"{self.not_finite} of {self.samples} answers are not finite.")
@@ -68,12 +68,12 @@ class BaseCheck:
         if ignored:
             found.append(f"It ignores input channel {', '.join(ignored)}.")
         if self.sight is not None and self.sight.points <= 1:
-            found.append("A point of the answer sees the input at that point only.")
+            found.append("A point of the output depends on the input at that point only.")
         return found
 
     @property
     def sound(self) -> bool:
-        """Whether nothing is wrong with it."""
+        """Whether there is no problem."""
         return not self.problems
 
     def __str__(self) -> str:
@@ -94,12 +94,12 @@ class BaseCheck:
 
 
 def check_base(model: nn.Module, batches: Iterable[Mapping[str, Any]]) -> BaseCheck:
-    """Probe a trained base before anything is built on it.
+    """Check a trained base before it is refined.
 
     Args:
         model: the base; any model that `IterativeRefiner` takes.
-        batches: held-out dicts with x, y and whatever else the base takes: a loader. Only the first, at
-            which the probes look, is kept; the data may be larger than the memory.
+        batches: held-out dicts with x, y and further arguments of the base: a loader. Only the first, on
+            which the base is disturbed, is kept in memory.
 
     Example:
         >>> from torch.utils.data import DataLoader
@@ -110,7 +110,7 @@ def check_base(model: nn.Module, batches: Iterable[Mapping[str, Any]]) -> BaseCh
         ...     _ = halved.weight.copy_(torch.tensor([[[0.5], [0.0]]])), halved.bias.zero_()
         >>> found = check_base(halved, DataLoader(FieldDataset(x, x[:, :1]), batch_size=4))
         >>> found.problems[1:]
-        ['It ignores input channel 1.', 'A point of the answer sees the input at that point only.']
+        ['It ignores input channel 1.', 'A point of the output depends on the input at that point only.']
     """
     rest = iter(batches)
     first = dict(next(rest, {}))
@@ -124,7 +124,9 @@ def check_base(model: nn.Module, batches: Iterable[Mapping[str, Any]]) -> BaseCh
         score, persistence, samples, not_finite = _scores(
             _squares(base, _on(device, batch)) for batch in chain([first], rest)
         )
-        sample = {key: value for key, value in first.items() if key != "y"}  # the probes look at one batch
+        sample = {
+            key: value for key, value in first.items() if key != "y"
+        }  # disturbed below: one batch suffices
         generator = torch.Generator().manual_seed(0)
         return BaseCheck(
             score,
@@ -138,12 +140,12 @@ def check_base(model: nn.Module, batches: Iterable[Mapping[str, Any]]) -> BaseCh
 
 
 def _on(device: torch.device, batch: Mapping[str, Any]) -> dict[str, Any]:
-    """A batch on a device; what is no tensor stays."""
+    """Move the tensors of a batch to a device."""
     return {key: value.to(device) if isinstance(value, Tensor) else value for key, value in batch.items()}
 
 
 def _scores(squares: Iterable[tuple[Tensor, Tensor, Tensor]]) -> tuple[float, float, int, int]:
-    """The scores of the base and of its input, the samples, and how many answers are not finite."""
+    """The scores of the base and of its input, and the numbers of samples and of outputs not finite."""
     error, spread, repeat = (torch.cat(parts) for parts in zip(*squares, strict=True))
     closest = repeat.sum(0).argmin(0)  # for every field of y, one channel of x for all samples
     persistence = repeat.gather(1, closest.expand(len(repeat), 1, -1))[:, 0]
@@ -155,11 +157,11 @@ def _scores(squares: Iterable[tuple[Tensor, Tensor, Tensor]]) -> tuple[float, fl
 
 @torch.no_grad()
 def _squares(base: BaseOperator, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
-    """All that is kept of a batch: mean squares over space, of each sample and field of y.
+    """Mean squares over space, of each sample and field of y.
 
     Shapes:
-        - returns: of the base's error and of the truth's deviation, ``(samples, C)``; of what is wrong with
-          each of the X channels of x as an answer, ``(samples, X, C)``
+        - returns: of the base's error and of the truth's deviation, ``(samples, C)``; of the error of
+          each of the X channels of x as a prediction, ``(samples, X, C)``
     """
     sample = dict(batch)
     y = sample.pop("y")
@@ -180,7 +182,7 @@ def _by_channel(domain: Domain, field: Tensor) -> Tensor:
 
 
 class _Answer(nn.Module):
-    """The base's answer as a field, in a module: what `functional_call` asks for."""
+    """The base's output as a field, in a module for `functional_call`."""
 
     def __init__(self, base: BaseOperator) -> None:
         super().__init__()
@@ -192,7 +194,7 @@ class _Answer(nn.Module):
 
 @torch.no_grad()
 def _channels(base: BaseOperator, sample: dict[str, Any], generator: torch.Generator) -> tuple[float, ...]:
-    """How much the answer changes, in parts of it, as noise of its own size is put on a channel of x."""
+    """The relative change of the output as noise of the channel's size is added to each channel of x."""
     problem, x = base.problem((), sample), sample["x"]
     on_grid = isinstance(problem.domain, GridDomain)
     axis = 1 if on_grid and base.channels == "first" else x.dim() - 1
@@ -207,7 +209,7 @@ def _channels(base: BaseOperator, sample: dict[str, Any], generator: torch.Gener
 
 @torch.no_grad()
 def _dead(base: BaseOperator, sample: dict[str, Any], generator: torch.Generator) -> tuple[str, ...]:
-    """The outermost parts of the model whose weights may be disturbed without a trace in the answer."""
+    """The outermost parts of the model whose weights can be disturbed without changing the output."""
     answer = _Answer(base)
     start = answer(sample).start
     dead: list[str] = []
@@ -223,14 +225,14 @@ def _dead(base: BaseOperator, sample: dict[str, Any], generator: torch.Generator
 
 
 def _noise_like(tensor: Tensor, generator: torch.Generator) -> Tensor:
-    """Noise as large as a tensor deviates from its mean, and of size 1 where that is nothing."""
+    """Noise with a tensor's standard deviation, or 1 if that is zero."""
     size = tensor.std(unbiased=False) if tensor.numel() > 1 else tensor.abs().squeeze()
     size = torch.where(size.abs() > 0, size.abs(), 1.0)
     return size * torch.randn(tensor.shape, generator=generator, dtype=tensor.dtype).to(tensor.device)
 
 
 def _change(before: Tensor, after: Tensor) -> float:
-    """The relative change of an answer; one that is not finite any more has changed."""
+    """The relative change of an output; inf if it is not finite any more."""
     size = before.norm().clamp(min=torch.finfo(before.dtype).tiny)
     change = ((after - before).norm() / size).item()
     return change if change < float("inf") else float("inf")

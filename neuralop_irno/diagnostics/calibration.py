@@ -1,4 +1,4 @@
-"""How well what a solve gives predicts the distance of its answer from the truth, on held-out data."""
+"""Calibration of error estimates on held-out data: predicted and true errors of solves."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Evidence:
     """Predicted and true errors of solves.
 
     Attributes:
-        errors: |answer - y| in the domain's norm, ``(samples,)``.
+        errors: |h - y| in the domain's norm, ``(samples,)``.
         predictors: by name, each ``(samples,)``; see `neuralop_irno.conformal.PREDICTORS`.
-        groups: the trajectory of each sample, ``(samples,)``; None where each sample is its own.
+        groups: the trajectory of each sample, ``(samples,)``; None if each sample is its own.
     """
 
     errors: Tensor
@@ -42,7 +42,7 @@ class Evidence:
         )
 
     def fit(self, coverage: float) -> Calibration:
-        """The calibration by all of the samples."""
+        """The calibration from all samples."""
         return Calibration.fit(self.predictors, self.errors, coverage, self.groups)
 
     def coverage(self, calibration: Calibration) -> float:
@@ -52,7 +52,7 @@ class Evidence:
     def reliability(self) -> list[tuple[float, float]]:
         """Stated against observed coverage: calibrated on every other trajectory, observed on the rest.
 
-        A level that no calibration reaches, by too few samples or predictors that say nothing, is left out.
+        Levels that no calibration reaches, with too few samples or uninformative predictors, are left out.
         """
         first = first_half(torch.arange(len(self.errors)) if self.groups is None else self.groups)
         known, held_out = self.take(first), self.take(~first)
@@ -89,7 +89,7 @@ class Part(NamedTuple):
 
     @classmethod
     def of(cls, data: Any) -> Part:
-        """A whole data set, with its own ``groups`` where it has some."""
+        """A whole data set, with its ``groups`` if it has them."""
         return cls(data, getattr(data, "groups", None))
 
 
@@ -130,7 +130,7 @@ def gather(
 
     Args:
         model: in evaluation mode while this lasts.
-        batches: dicts with y and what the base takes.
+        batches: dicts with y and the arguments of the base.
         groups: the trajectory of each sample, in the order of the batches, ``(samples,)``.
         options: of `IterativeRefiner.solve`: the same as in later calls of it.
     """
@@ -168,14 +168,15 @@ def calibrate(
 
     Afterwards `IterativeRefiner.solve` fills ``error_estimate``, and `IterativeRefiner.save` stores the
     calibration with the weights. The stated coverage holds for samples that are exchangeable with those of
-    the batches: from other trajectories than the model was trained and chosen on, of the same distribution.
+    the batches: of the same distribution, from trajectories outside of the training and validation sets.
 
     Args:
         model: gets the calibration.
-        batches: held-out dicts with y and what the base takes. Not the validation set that chose the model.
+        batches: held-out dicts with y and the arguments of the base; not the validation set, which selected
+            the model.
         coverage: the share of samples whose error the estimate should cover.
         groups: the trajectory of each sample, in the order of the batches, ``(samples,)``. Windows of one
-            trajectory are not exchangeable; without groups each sample counts as a trajectory of its own.
+            trajectory are not exchangeable; without groups each sample counts as a separate trajectory.
         options: of `IterativeRefiner.solve`: the same as in later calls of it.
 
     Example:

@@ -1,7 +1,7 @@
 """The numbers of the theory, measured: m, M, q, |b| and c of a trained correction, sample by sample.
 
 Near the truth y, with e = y - h, the correction is Phi(x, h) = b + A e + R(e), where b = Phi(x, y),
-A = -dPhi/dh at y, and R is what is not linear. So |e_{k+1}| <= q |e_k| + c |e_k|^2 + alpha |b|.
+A = -dPhi/dh at y, and R is the rest. So |e_{k+1}| <= q |e_k| + c |e_k|^2 + alpha |b|.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from neuralop_irno.solver.solver import Phi
 
 @dataclass(frozen=True)
 class Contraction:
-    """What decides how a refinement converges. Every attribute has one number a sample, ``(samples,)``.
+    """The constants of the convergence of a refinement. Every attribute has shape ``(samples,)``.
 
     Attributes:
         alpha: the step size in use.
         monotonicity: m, the smallest eigenvalue of the symmetric part of A.
         norm: M, the largest singular value of A.
-        factor: q = |I - alpha A|: the largest factor by which the linear part of a step stretches a distance.
+        factor: q = |I - alpha A|: the largest factor of the linear part of a step on a distance.
         offset: |b| = |Phi(x, y)|, the residual at the truth over alpha.
         distance: |e_0| = |h_0 - y|, where the iteration starts.
-        curvature: c = alpha |R(e_0)| / |e_0|^2, the part of a step that is not linear, at the start. It is an
-            estimate from that one point: elsewhere in the ball of radius |e_0| the ratio can be larger.
+        curvature: c = alpha |R(e_0)| / |e_0|^2, of the non-linear part of a step, at the start. It is an
+            estimate from this one point: elsewhere in the ball of radius |e_0| the ratio can be larger.
     """
 
     alpha: Tensor
@@ -53,17 +53,17 @@ class Contraction:
     def floor(self) -> Tensor:
         r"""The smaller root of :math:`c r^2 - (1 - q) r + \alpha |b| = 0`, or inf where there is none.
 
-        Iterates that start in an invariant ball come as close to the truth as this; without a non-linear
-        part it is alpha |b| / (1 - q).
+        The error of iterates that start in an invariant ball falls to this value; for c = 0
+        it is alpha |b| / (1 - q).
         """
         gap, pull = 1 - self.factor, self.alpha * self.offset
         root = gap.square() - 4 * self.curvature * pull
-        # This form of the smaller root has no cancellation, and c = 0 is no special case.
+        # This form of the smaller root has no cancellation, and needs no special case for c = 0.
         floor = 2 * pull / (gap + root.clamp(min=0).sqrt())
         return torch.where((gap > 0) & (root >= 0), floor, torch.inf)
 
     def steps_to(self, error: Tensor) -> Tensor:
-        """The number of steps after which the error is below a level above the floor, at most; else inf.
+        """An upper bound on the steps until the error is below a level; inf for levels below the floor.
 
         Between the floor r and |e_0| the distance to the floor shrinks by q + c (|e_0| + r) a step, or more.
         """
@@ -78,8 +78,8 @@ class Contraction:
         """For each assumption of the theory, the samples where it holds.
 
         The third one, the invariant ball, in two parts: the start lies within (1 - q) / (2 c), and there is a
-        radius r up to there with alpha |b| < r (1 - q - c r). With c from one point this is a check of the
-        theory at the measured points and not a proof.
+        radius r up to there with alpha |b| < r (1 - q - c r). With c from one point this is a check
+        at the measured points, not a proof.
         """
         gap = 1 - self.factor
         return {
@@ -98,15 +98,15 @@ class Contraction:
 
 
 def measure(phi: Phi, start: Tensor, truth: Tensor, alpha: Tensor, iterations: int = 30) -> Contraction:
-    """Measure a correction at the truth, and at the start for what is not linear.
+    """Measure a correction at the truth, and its non-linear part at the start.
 
     Args:
         phi: bound to x.
         start: h_0, laid out like h.
         truth: y, laid out like h.
         alpha: the step size of each sample, ``(samples,)``.
-        iterations: Lanczos steps for each of the three extreme values. What they find lies inside the
-            spectrum: m is an upper bound, M and q are lower ones, that tighten with more of them.
+        iterations: Lanczos steps for each of the three extreme values. The results lie inside the
+            spectrum: m is an upper bound, M and q are lower bounds, which tighten with more steps.
     """
     domain = phi.domain
     linear = Linearisation(phi, truth)

@@ -1,4 +1,4 @@
-"""What a refinement did on a data set: errors step by step, and where the iteration ended."""
+"""The errors of a refinement on a data set, step by step."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Convergence:
     Attributes:
         errors: ``(steps + 1, samples)``.
         changes: |h_{k+1} - h_k|, ``(steps, samples)``. Under Picard's iteration these are the residuals
-            alpha |Phi|; other solvers step otherwise.
+            alpha |Phi|; other solvers take other steps.
         trained: K.
     """
 
@@ -30,7 +30,7 @@ class Convergence:
 
     @property
     def growth(self) -> Tensor:
-        """The last error in units of the smallest, ``(samples,)``: 1 where the error never grew again."""
+        """The last error in units of the smallest, ``(samples,)``: 1 if the smallest is the last."""
         return self.errors[-1] / self.floor
 
     def steps_to(self, error: Tensor) -> Tensor:

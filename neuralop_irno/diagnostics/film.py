@@ -1,4 +1,4 @@
-"""One field of one sample in time, predicted and true: what pictures are made of."""
+"""One field of one sample in time, predicted and true, for films."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.graph import GraphDomain
 
 LONGEST = 100
-"""Frames of a film; of longer rollouts every second, third, .. frame is kept."""
+"""The most frames of a film; longer rollouts are thinned to every second, third, .. frame."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Film:
     """Frames of one field, on a line, on a grid, or on points in the plane.
 
     Attributes:
-        predicted: ``(T, n)``, ``(T, n, m)``; of three-dimensional grids the layer in the middle.
+        predicted: ``(T, n)``, ``(T, n, m)``; for three-dimensional grids the middle layer.
         true: the same.
         numbers: of the frames, from 1.
         title: which field and sample it is.

@@ -1,4 +1,4 @@
-"""The Jacobian of a correction at a point, without ever writing it down."""
+"""The Jacobian of a correction at a point, by products; the matrix is never formed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Linearisation:
     """Products with J = dPhi/dh at one point, for all samples of a batch at once.
 
     Phi is evaluated once. J^T u is a backward pass through that evaluation, and J v one through the pass
-    before (which is linear in u), so that every product costs about as much as an evaluation.
+    before (which is linear in u), so every product costs about as much as an evaluation.
 
     Args:
         phi: the correction, bound to x.
@@ -50,13 +50,13 @@ def extreme_eigenvalues(
 ) -> tuple[Tensor, Tensor]:
     """The smallest and largest eigenvalue of a symmetric operator, for each sample, by Lanczos' iteration.
 
-    With as many iterations as a field has numbers they are exact. With fewer, the true ones lie outside:
-    the smallest is an upper and the largest a lower bound.
+    With as many iterations as a field has numbers they are exact. With fewer, the smallest is an upper bound
+    and the largest a lower bound.
 
     Args:
         apply: v -> S v, sample by sample.
         domain: where the fields live.
-        start: a field to begin with; at random, so that no eigenvector is missed.
+        start: the first vector; random, so that it has a part in every eigenvector.
         iterations: products with S.
 
     Shapes:
@@ -79,7 +79,7 @@ def extreme_eigenvalues(
         basis.append(unit)
         image = apply(unit)
         on = domain.inner(unit, image)
-        # A sample whose space is exhausted repeats a value that lies inside its spectrum.
+        # A sample whose Krylov space is exhausted repeats a value inside its spectrum.
         diagonal.append(torch.where(alive, on, diagonal[0] if diagonal else on))
         for _ in range(2):  # once is not enough in floating point
             for known in basis:

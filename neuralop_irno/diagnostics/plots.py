@@ -1,4 +1,4 @@
-"""Pictures of a refinement. Every function draws one and returns where it put it."""
+"""Pictures of a refinement. Every function writes one and returns its path."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ COLOURS = matplotlib.colormaps["viridis"]
 def error_per_step(
     path: Path, refined: Sequence[float], trained: int, others: Mapping[str, float], metric: str
 ) -> Path:
-    """The error after each step, with the trained number of steps marked and rivals as lines.
+    """The error after each step, with a mark at K and a line for each other model.
 
     Args:
         path: the PNG.
         refined: the error of h_0, h_1, ..
         trained: K.
         others: the errors of other models, by name.
-        metric: what the error is called.
+        metric: the label of the error.
     """
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.add_subplot()
@@ -130,7 +130,7 @@ def reliability(path: Path, curve: Sequence[tuple[float, float]]) -> Path:
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Write a figure, and return where."""
+    """Write a figure, and return its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     FigureCanvasAgg(figure)
     figure.savefig(path, dpi=110)

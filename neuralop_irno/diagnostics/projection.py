@@ -1,4 +1,4 @@
-"""Films as files: an animated GIF, or an MP4 where there is ffmpeg, on the PATH or from imageio-ffmpeg."""
+"""Films as files: an animated GIF, or an MP4 with ffmpeg from the PATH or from imageio-ffmpeg."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Show = Callable[[Tensor], object]
 
 
 class MP4Writer(animation.FFMpegWriter):
-    """Matplotlib's writer, which also finds the ffmpeg that the package imageio-ffmpeg brings."""
+    """Matplotlib's writer, which also finds the ffmpeg of the package imageio-ffmpeg."""
 
     @classmethod
     def bin_path(cls) -> str:
@@ -39,7 +39,7 @@ class MP4Writer(animation.FFMpegWriter):
 
 
 def writer_for(path: Path) -> Any:
-    """What writes films of this suffix; refused where nothing does.
+    """The writer for films of this suffix; raises if there is none.
 
     Example:
         >>> type(writer_for(Path("rollout.gif"))).__name__
@@ -60,7 +60,7 @@ def show(path: Path, film: Film, writer: Any) -> Path:
 
     Args:
         path: the file.
-        film: what to show.
+        film: its frames.
         writer: of `writer_for`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -84,7 +84,7 @@ def show(path: Path, film: Film, writer: Any) -> Path:
 
 
 def _panel(axes: Axes, film: Film, first: Tensor, limit: float) -> Show:
-    """Draw the first frame, and return what draws the others; differences have the scale of fields."""
+    """Draw the first frame, and return the function for the others; differences have the fields' scale."""
     scale: dict[str, Any] = {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}
     if film.pos is not None and film.pos.shape[1] > 1:
         axes.set(aspect="equal")

@@ -1,4 +1,4 @@
-"""Everything that can be measured about a trained refiner, in one report."""
+"""One report of all measurements of a trained refiner."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ BANDS = 16
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What `diagnose` found.
+    """The result of `diagnose`.
 
     Attributes:
-        contraction: m, M, q, |b|, c and what follows, for the samples that were measured.
+        contraction: m, M, q, |b|, c and derived values, for the samples that were measured.
         convergence: the errors of all samples, step by step.
-        evidence: what solves knew, and what was true.
+        evidence: predicted and true errors of solves.
         frequency: the middle of each radial band, relative to the Nyquist frequency.
         bands: the error in each band in units of the base's, ``(steps + 1, samples, bands)``.
-        calibration: the one that the model had already, from other data.
+        calibration: the model's own, from other data, if it has one.
     """
 
     contraction: Contraction
@@ -154,13 +154,13 @@ def diagnose(
     show: bool = True,
     groups: Tensor | None = None,
 ) -> Diagnosis:
-    """Measure how a trained refiner converges, and what its own account of that is worth.
+    """Measure how a trained refiner converges, and how reliable its error estimates are.
 
     Args:
         model: the refiner.
-        batches: held-out dicts with y and what the base takes: a loader.
-        samples: how many to measure m, M and q for; the rest of the report reads all of them.
-        steps: how far to follow the errors; 10 K by default.
+        batches: held-out dicts with y and the arguments of the base: a loader.
+        samples: the number of samples for m, M and q; the rest of the report uses all of them.
+        steps: the last step at which errors are measured; 10 K by default.
         iterations: Lanczos steps for each of the three numbers.
         show: whether to draw a progress bar, if standard error is a terminal.
         groups: the trajectory of each sample, in the order of the batches, ``(samples,)``; for the
@@ -198,7 +198,7 @@ def diagnose(
             if missing > 0:
                 keep = torch.arange(min(missing, domain.samples), device=device)
                 bound = model.correction.bind(problem.x, domain).select(keep)
-                # At the first step: a step size that decays says nothing about the correction.
+                # With alpha of the first step: a decayed step size would hide the correction.
                 phi, alpha = plain_step(bound, model.solver, torch.zeros_like(keep))
                 starts, truths = domain.take(problem.start, keep), domain.take(truth, keep)
                 measured.append(measure(phi, starts, truths, alpha.detach().to(truth.dtype), iterations))

@@ -1,4 +1,4 @@
-"""How long a rollout stays right, and how it goes wrong."""
+"""Scores of a rollout: valid times, errors, drifts and spectra."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SCORES = {"vrmse": vrmse, "relative_l2": relative_l2, "relative_l1": relative_l1
 BANDS = 16
 
 EXPLODED = 10.0
-"""A frame so many times larger than any of the truth has nothing to do with it any more."""
+"""A sample has blown up in a frame that is this many times larger than any of the truth."""
 
 Quantity = Callable[[Tensor], Tensor]
 """From a frame, ``(B, C, *S)`` or ``(N, C)``, to a number for each sample."""
@@ -39,10 +39,10 @@ def evaluate_rollout(
     correlation: float = 0.8,
     quantities: Mapping[str, Quantity] | None = None,
 ) -> RolloutReport:
-    """Compare a rollout with what happened, frame by frame, field by field and sample by sample.
+    """Compare a rollout with the truth, frame by frame, field by field and sample by sample.
 
-    No sample is dropped: those that blow up have scores up to there, and are counted from there on. In
-    scores the nodes of a graph count alike; in means, norms and spectra by their measure.
+    No sample is dropped: samples that blow up have scores before that, and are counted after it. In
+    scores the nodes of a graph have equal weights; in means, norms and spectra their measure.
 
     Args:
         frames: the predicted ones.
@@ -52,7 +52,7 @@ def evaluate_rollout(
         step: the time between two frames.
         threshold: of the VRMSE, averaged over the fields, up to which a frame is valid.
         correlation: of the anomalies, averaged over the fields, down to which a frame is correlated.
-        quantities: what else should be as in the truth, besides the mean of each field: functions of a frame.
+        quantities: functions of a frame whose drift is measured, besides the mean of each field.
 
     Shapes:
         - frames, truth: ``(B, T, C, *S)`` or ``(N, T, C)``
@@ -73,7 +73,7 @@ def evaluate_rollout(
     }
     size = torch.stack([domain.norm(frame) for frame in frames.unbind(1)], 1)
     largest = torch.stack([domain.norm(frame) for frame in truth.unbind(1)]).amax(0)
-    sound = size <= EXPLODED * largest[:, None]  # false where it is no number
+    sound = size <= EXPLODED * largest[:, None]  # false for nan
     watched = {f"mean of {name}": _mean_of(domain, place) for place, name in enumerate(names)}
     drift = {
         name: torch.stack([q(p) - q(t) for p, t in zip(frames.unbind(1), truth.unbind(1), strict=True)], 1)
@@ -103,7 +103,7 @@ def evaluate_rollout(
 def _checked(
     frames: Tensor, truth: Tensor, graph: Any, fields: Sequence[str] | None
 ) -> tuple[tuple[str, ...], Domain]:
-    """The names of the fields, and where they live."""
+    """The names of the fields, and their domain."""
     if frames.shape != truth.shape:
         raise ValueError(
             expected(f"frames like the truth, {tuple(truth.shape)}", tuple(frames.shape), "truth[:, :steps]")
@@ -137,7 +137,7 @@ def _mean_of(domain: Domain, channel: int) -> Quantity:
 
 
 def _leading(sound: Tensor) -> Tensor:
-    """How many frames are sound before the first that is not."""
+    """The number of sound frames before the first unsound one."""
     return sound.long().cumprod(1).sum(1)
 
 

@@ -1,4 +1,4 @@
-"""Pictures of how a rollout leaves the truth. Every function draws one and returns where it put it."""
+"""Pictures of the errors of a rollout. Every function writes one and returns its path."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def errors(path: Path, times: Sequence[float], scores: Mapping[str, tuple[Tensor
         path: the PNG.
         times: of the frames.
         scores: by title ``(samples, T)``, and the limit to mark.
-        note: goes above.
+        note: the title of the picture.
     """
     figure = Figure(figsize=(4.5 * len(scores), 4), layout="constrained")
     panels = figure.subplots(1, len(scores), squeeze=False)[0]
@@ -26,7 +26,7 @@ def errors(path: Path, times: Sequence[float], scores: Mapping[str, tuple[Tensor
         axes.plot(times, values.T, color="tab:blue", linewidth=0.5, alpha=0.4)
         axes.plot(times, values.nanmedian(0).values, color="black", linewidth=1.5, label="median")
         axes.axhline(limit, color="grey", linewidth=1, linestyle=":")
-        # What is far beyond 2 is wrong beyond question, and would hide the rest.
+        # Scores far above 2 would compress the rest of the axis.
         axes.set(xlabel="time", title=title, ylim=(None, 2) if (values > 2).any() else None)
         axes.legend(fontsize=8)
     figure.suptitle(note, fontsize=10)
@@ -57,7 +57,7 @@ def spectra(path: Path, frequency: Tensor, predicted: Tensor, true: Tensor, erro
 
 
 def drifts(path: Path, times: Sequence[float], drift: Mapping[str, Tensor]) -> Path:
-    """How much more of each watched quantity there is than in the truth, ``(samples, T)``."""
+    """Each watched quantity minus that of the truth, ``(samples, T)``."""
     figure = Figure(figsize=(4 * len(drift), 3.4), layout="constrained")
     panels = figure.subplots(1, len(drift), squeeze=False)[0]
     for axes, (name, values) in zip(panels, drift.items(), strict=True):

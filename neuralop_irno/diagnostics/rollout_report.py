@@ -1,4 +1,4 @@
-"""What `evaluate_rollout` found, as numbers, a table and pictures."""
+"""The result of `evaluate_rollout`, as numbers, a table and pictures."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from neuralop_irno.diagnostics.film import Film
 from neuralop_irno.metrics import summarise
 
 SHOWN = (1, 2, 3, 5, 7, 10, 20, 30, 50, 70, 100, 200, 300, 500, 700, 1000)
-"""Frames that the table has, as far as there are so many; and the last one."""
+"""The frames in the table, if the rollout has them; the last frame is always included."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Spectra:
 
 @dataclass(frozen=True)
 class RolloutReport:
-    """How long a rollout stays right.
+    """Scores, valid times, drifts and spectra of a rollout.
 
     Attributes:
         fields: their names.
@@ -47,11 +47,11 @@ class RolloutReport:
         threshold: the VRMSE up to which a frame is valid.
         correlation: the anomaly correlation down to which a frame is correlated.
         scores: by name, ``(samples, T, C)``; not finite where a sample has blown up.
-        drift: of each watched quantity, how much more of it there is than in the truth, ``(samples, T)``.
-        sound: for each sample, how many frames come before the first that is not finite, or ten times
+        drift: of each watched quantity, its difference from the truth's, ``(samples, T)``.
+        sound: for each sample, the number of frames before the first that is not finite, or ten times
             larger than any of the truth, ``(samples,)``.
         spectra: energies by frequency.
-        film: what the sample in the middle looks like.
+        film: of the median sample.
     """
 
     fields: tuple[str, ...]
@@ -66,12 +66,12 @@ class RolloutReport:
 
     @property
     def samples(self) -> int:
-        """How many there are."""
+        """The number of samples."""
         return len(self.sound)
 
     @property
     def steps(self) -> int:
-        """How many frames there are."""
+        """The number of frames."""
         return self.scores["vrmse"].shape[1]
 
     @property
@@ -93,7 +93,7 @@ class RolloutReport:
         return "\n".join([*self._table(), "", *self._times(), "", *self._drifts()])
 
     def to_plain(self) -> dict[str, Any]:
-        """All of it but the film, as plain data."""
+        """The report without the film, as plain data."""
         return {
             "fields": list(self.fields),
             "samples": self.samples,
@@ -114,8 +114,8 @@ class RolloutReport:
         """``rollout.json``, ``rollout.txt``, pictures and a film.
 
         Args:
-            folder: where to.
-            video: ``gif``, or ``mp4`` where ffmpeg is installed; ``neuralop_irno[film]`` brings it.
+            folder: for the files.
+            video: ``gif``, or ``mp4`` with ffmpeg, which ``neuralop_irno[film]`` installs.
         """
         # matplotlib is slow to import, and only pictures need it
         from neuralop_irno.diagnostics import projection, rollout_plots

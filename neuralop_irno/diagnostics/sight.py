@@ -1,4 +1,4 @@
-"""How far an operator sees: where the input may change for one point of the answer to change."""
+"""The dependence of one output point on the input: how many points, and how far away."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from neuralop_irno.domain.graph import GraphDomain
 from neuralop_irno.domain.grid import GridDomain
 
 FAINT = 1e-6
-"""Points with less than this part of the largest slope are not seen: transforms leave rounding everywhere."""
+"""Slopes below this part of the largest count as zero: transforms leave rounding errors everywhere."""
 
 MOST = 0.99
 
 
 @dataclass(frozen=True)
 class Sight:
-    """What one point in the middle sees of its input.
+    """The input points that one output point in the middle depends on.
 
     Attributes:
-        points: of the input that it sees, on average over the samples.
+        points: their number, averaged over the samples.
         share: of all points.
         reach: the distance within which 99 % of its squared slopes lie, in units of the domain's longest
-            side; None where points have no coordinates.
+            side; None if points have no coordinates.
     """
 
     points: float
@@ -41,16 +41,16 @@ class Sight:
 
 
 def sight_of(base: BaseOperator, sample: dict[str, Any], generator: torch.Generator) -> Sight | None:
-    """What a point in the middle of each sample sees, by the gradient of the answer there.
+    """The dependence of a point in the middle of each sample, by the gradient of the output there.
 
     Args:
         base: in evaluation mode.
-        sample: what it is called with, x among it.
-        generator: weighs the channels of the answer, so that no two cancel.
+        sample: its arguments, including x.
+        generator: for random weights of the output channels, so that they do not cancel.
 
     Returns:
-        None where the answer has no gradient, and where the input of a model on points sits on other
-        points than its answer.
+        None if the output has no gradient, or if the input of a model on points is on other
+        points than its output.
 
     Example:
         >>> from neuralop_irno.base.neuraloperator import wrap_operator
@@ -92,17 +92,17 @@ def sight_of(base: BaseOperator, sample: dict[str, Any], generator: torch.Genera
 
 
 def _by_sample(domain: Domain, values: Tensor) -> list[Tensor]:
-    """A value for every point, apart for each sample."""
+    """A value for every point, separately for each sample."""
     if isinstance(domain, GraphDomain):
         return [values[(domain.batch == graph).to(values.device)] for graph in range(domain.samples)]
     return list(values.flatten(1))
 
 
 def _coordinates(domain: Domain, shape: Sequence[int]) -> list[Tensor]:
-    """Where the points of each sample are, in units of the domain's longest side, ``(points, d)``.
+    """The coordinates of each sample's points, in units of the domain's longest side, ``(points, d)``.
 
     Args:
-        domain: of the answer.
+        domain: of the output.
         shape: of a field on it, or, on grids, on a coarser or finer one.
     """
     if isinstance(domain, GridDomain):

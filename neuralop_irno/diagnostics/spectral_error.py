@@ -1,4 +1,4 @@
-"""Where in the spectrum the error sits, step by step."""
+"""The error in bands of the spectrum, step by step."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def band_errors(answers: list[Tensor], y: Tensor, bands: int = 16) -> BandErrors
 def band_ratios(answers: list[Tensor], y: Tensor, spectrum: Spectrum, bands: int = 16) -> Tensor:
     """The error of every iterate in units of the first one's, band by band and sample by sample.
 
-    1 means that the band is as wrong as it was in the base's answer. Bands that the base had right to
-    rounding are nan: there is nothing to compare with.
+    1 means that the error in the band equals that of the base. Bands in which the base's error is
+    only rounding are nan.
 
     Shapes:
         - answers: ``(B, C, *S)`` or ``(N, C)`` each
@@ -71,7 +71,7 @@ def band_ratios(answers: list[Tensor], y: Tensor, spectrum: Spectrum, bands: int
 
 
 def highest_band(spectrum: Spectrum) -> float:
-    """Where the last band ends: at the corner of a grid's spectrum, off grids at the Nyquist frequency."""
+    """The end of the last band: the corner of a grid's spectrum, or on graphs the Nyquist frequency."""
     return float(spectrum.frequency.max().clamp(min=1e-12)) if spectrum.frequency.dim() == 1 else 1.0
 
 

@@ -73,7 +73,7 @@ def test_blocks_whose_output_is_dropped(flows: dict[str, FieldDataset]) -> None:
     found = check(model, flows["test"])
     assert found.dead == ("fno_blocks",)
     assert "Nothing depends on the weights of fno_blocks." in found.problems
-    assert "A point of the answer sees the input at that point only." in found.problems
+    assert "A point of the output depends on the input at that point only." in found.problems
     assert not found.sound
 
 
