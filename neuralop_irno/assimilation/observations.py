@@ -76,7 +76,9 @@ class Observations:
             if holes:
                 raise ValueError(
                     expected(
-                        f"finite observed values at frame {frame}", f"{holes} NaN or inf", "another mask"
+                        f"finite observed values at frame {frame}",
+                        f"{holes} NaN or inf",
+                        "a mask without these points",
                     )
                 )
             return values.expand_as(last)

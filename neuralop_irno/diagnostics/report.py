@@ -133,10 +133,10 @@ class Diagnosis:
 
     def _trust(self) -> list[str]:
         curve = self.evidence.reliability()
-        lines = ["error_estimate, calibrated on every other trajectory and tried on the rest"]
+        lines = ["error_estimate, calibrated on every other trajectory, tested on the rest"]
         lines += [f"  stated {stated:4.0%}  observed {seen:4.0%}" for stated, seen in curve]
         if not curve:
-            lines.append("  none: too few samples, or solves that say nothing about their errors")
+            lines.append("  none: too few samples, or estimates that do not follow the errors")
         if self.calibration is not None:
             seen = self.evidence.coverage(self.calibration)
             lines.append(

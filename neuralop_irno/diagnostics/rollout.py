@@ -118,7 +118,9 @@ def _checked(
         )
     names = tuple(fields or (f"field {place}" for place in range(frames.shape[2])))
     if len(names) != frames.shape[2]:
-        raise ValueError(expected(f"names of {frames.shape[2]} fields", list(names), "one for each"))
+        raise ValueError(
+            expected(f"names of {frames.shape[2]} fields", list(names), "one name for each field")
+        )
     if graph is None:
         return names, GridDomain.of(frames[:, 0])
     return names, GraphDomain.of(frames[:, 0], graph.to_dict(), getattr(graph, "num_graphs", None))

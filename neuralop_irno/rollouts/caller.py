@@ -241,7 +241,7 @@ def check_rows(
         if length(value) == samples:
             raise ValueError(
                 expected(
-                    f"per_sample to say whether '{name}' has a row for each sample",
+                    f"per_sample to state whether '{name}' has a row for each sample",
                     f"{samples} rows and {samples} samples",
                     f"per_sample=['{name}'], or per_sample=[] if all samples share it",
                 )

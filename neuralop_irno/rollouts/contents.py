@@ -87,7 +87,9 @@ class Contents:
         """
         if self._storage.missing(self._arrays["frames"], index):
             raise ValueError(
-                expected(f"frame {index} of {self._name}", "no such part of the file", "a copy of the file")
+                expected(
+                    f"frame {index} of {self._name}", "no such part of the file", "a backup copy of the file"
+                )
             )
         with readable(f"frame {index} of {self._name}"):
             frame = np.asarray(self._arrays["frames"][index])
@@ -162,7 +164,9 @@ class Contents:
         value = attributes.get(name)
         if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
             raise ValueError(
-                expected(f"{name} >= 1 in {self._name}", repr(value), "a copy of the file: this is damaged")
+                expected(
+                    f"{name} >= 1 in {self._name}", repr(value), "a backup copy of the file: this is damaged"
+                )
             )
         return int(value)
 
@@ -216,7 +220,9 @@ class Contents:
 
     def _wrong(self, got: str) -> ValueError:
         return ValueError(
-            expected(f"a sound rollout in {self._name}", got, "a copy of the file: this one is damaged")
+            expected(
+                f"a sound rollout in {self._name}", got, "a backup copy of the file: this one is damaged"
+            )
         )
 
     def _damaged(self, what: str) -> ValueError:
@@ -224,7 +230,7 @@ class Contents:
             expected(
                 f"{what} of {self._name} as written",
                 "another SHA-256 digest: the file is damaged or was changed",
-                "a copy of the file",
+                "a backup copy of the file",
             )
         )
 

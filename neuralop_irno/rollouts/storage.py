@@ -234,7 +234,7 @@ def readable(what: str) -> Iterator[None]:
         yield
     except (OSError, KeyError, IndexError, TypeError, AttributeError, RuntimeError, OverflowError) as error:
         raise ValueError(
-            expected(f"{what} to be readable", first_line(error), "a copy of the file")
+            expected(f"{what} to be readable", first_line(error), "a backup copy of the file")
         ) from error
 
 

@@ -42,7 +42,7 @@ def best_weights(folder: Path, progress: Progress) -> dict[str, Tensor] | None:
     if progress.best_weights and not later and digest.of_tensors(tensors) != progress.best_weights:
         got = "other ones: the file was changed, or is that of another run"
         wanted = f"the weights in {folder / MODEL} that the run's snapshot names"
-        raise ValueError(expected(wanted, got, "a copy, or another folder for a new run"))
+        raise ValueError(expected(wanted, got, "a backup copy of it, or another folder for a new run"))
     return tensors
 
 

@@ -194,7 +194,9 @@ def load(folder: Path, run: TrainingRun, own: Identity, peers: Peers, say: Calla
             # Rename it: saving the next snapshot would make it the previous one.
             file.replace(folder / f"snapshot.damaged{SUFFIX}")
     raise ValueError(
-        expected(f"a whole snapshot in {folder}", damage, "a copy, or another folder for a new run")
+        expected(
+            f"a whole snapshot in {folder}", damage, "a backup copy of it, or another folder for a new run"
+        )
     )
 
 
@@ -210,7 +212,9 @@ def _read_own(file: Path, owner: Mapping[str, Any]) -> tuple[Content | None, str
     """The content of a process's file, or its fault."""
     found, fault = _read(file)
     if found is not None and found[1] != owner:
-        return None, expected(f"{file.name} of this run", "that of another run or update", "a copy")
+        return None, expected(
+            f"{file.name} of this run", "that of another run or update", "a backup copy of it"
+        )
     return found, fault
 
 

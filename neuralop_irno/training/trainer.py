@@ -89,7 +89,7 @@ class Trainer:
             )
         if self.recipe.shifts and self._trainable.periodic is None:
             raise ValueError(
-                expected("a model that knows its periodic axes", "none", "shifts=False, or a unet")
+                expected("a model that states its periodic axes", "none", "shifts=False, or a unet")
             )
 
     def fit(

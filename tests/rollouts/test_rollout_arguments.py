@@ -47,10 +47,10 @@ def test_only_arguments_by_sample_lose_rows_with_their_samples() -> None:
 
 
 REFUSED = {
-    "per_sample to say whether 'means' has a row for each sample, got 4 rows and 4 samples": {
+    "per_sample to state whether 'means' has a row for each sample, got 4 rows and 4 samples": {
         "given": {"means": torch.ones(4)}
     },
-    "per_sample to say whether 'names' has": {"given": {"names": ["a", "b", "c", "d"]}},
+    "per_sample to state whether 'names' has": {"given": {"names": ["a", "b", "c", "d"]}},
     "per_sample to name arguments in given, got 'gian'; try 'gain'": {
         "given": {"gain": torch.ones(4)},
         "per_sample": ["gian"],
