@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The options of a command; overrides of a config may stand anywhere among them."""
+    """The options of a command; overrides of a config may appear anywhere between them."""
     root = parser()
     options, rest = root.parse_known_args(arguments)
     overrides = [word for word in rest if "=" in word and not word.startswith("-")]

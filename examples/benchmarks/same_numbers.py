@@ -2,7 +2,7 @@
 
 Every example config, with small networks and data, is trained for two epochs by AdamW without weight decay
 (the parameters that decay are not the same ones in all versions). Then the losses are printed, and digests of
-the weights and of the answers of the base, of a forward pass and of a solve. Run it on both commits, on one
+the weights and of the outputs of the base, of a forward pass and of a solve. Run it on both commits, on one
 machine.
 """
 

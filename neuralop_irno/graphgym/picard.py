@@ -30,7 +30,7 @@ class NodeNetwork(nn.Module):
         if cfg.dataset.task in ("edge", "link_pred"):
             raise ValueError(
                 expected(
-                    "dataset.task node or graph, for answers on nodes", cfg.dataset.task, "model.type gnn"
+                    "dataset.task node or graph, for fields on nodes", cfg.dataset.task, "model.type gnn"
                 )
             )
         options = {"in_channels": dim_in, "out_channels": dim_out, **plain(cfg[name])}

@@ -95,7 +95,7 @@ def base_from(words: Mapping[str, Any], dim_in: int, dim_out: int, frozen: bool)
         return {"model_arch": name, **options}
     if options:
         wanted = f"nothing but a checkpoint beside the name of GraphGym's '{name}'"
-        raise ValueError(expected(wanted, sorted(options), "setting them in cfg.gnn, which it reads"))
+        raise ValueError(expected(wanted, sorted(options), "cfg.gnn for its options"))
     network: nn.Module = networks[name](dim_in=dim_in, dim_out=dim_out)
     if checkpoint is not None:
         network.load_state_dict(weights_in(checkpoint))

@@ -65,7 +65,7 @@ class FixedPointMap(Correction):
         image = self.block(h, **x.words())
         if not isinstance(image, Tensor) or image.shape != h.shape:
             got = tuple(image.shape) if isinstance(image, Tensor) else type(image).__name__
-            wanted = f"a block whose answer is shaped like its input {tuple(h.shape)}"
+            wanted = f"a block whose output is shaped like its input {tuple(h.shape)}"
             raise ValueError(expected(wanted, got, "an encoder before the block and a decoder after it"))
         free = 0 if x.free is None else x.free
         update: Tensor = self.weight * image + free - h

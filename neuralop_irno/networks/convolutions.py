@@ -36,7 +36,7 @@ class GraphBlock(nn.Module):
             `convolution`.
         width: channels of a node.
         norm: ``graph``, ``layer``, or None.
-        dropout: dropout rate in training, drawn anew in every step.
+        dropout: dropout rate in training; a new mask is drawn in every step.
 
     Attributes:
         takes: which of ``edge_attr`` and ``edge_weight`` it reads.

@@ -90,5 +90,5 @@ def test_mistakes_are_named() -> None:
         ValueError, match=re.escape("expected an option of cfg.pign, got 'stepz'; try 'steps'")
     ):
         network("pign", pign={"stepz": 3})
-    with pytest.raises(ValueError, match=r"expected dataset\.task node or graph, for answers on nodes"):
+    with pytest.raises(ValueError, match=r"expected dataset\.task node or graph, for fields on nodes"):
         network("itergnn", dataset={"task": "link_pred"})

@@ -199,7 +199,7 @@ def test_sizes_that_do_not_fit_teach() -> None:
         r"^expected sizes that patches of 4 divide, got \(8, 6\); try a patch that divides them": lambda: (
             HighFrequencyScaling(1, 4)(torch.zeros(1, 1, 8, 6))
         ),
-        r"^expected sizes that 4 divides, got \(8, 6\); try fewer features": lambda: built("resunet_hfs")(
+        r"^expected sizes that 4 divides, got \(8, 6\); try fewer levels": lambda: built("resunet_hfs")(
             torch.zeros(1, 2, 8, 6)
         ),
         r"^expected a padding mode, got 'zeros'; try 'zero'": lambda: ResUNetHFS(1, 1, padding="zeros"),

@@ -91,10 +91,10 @@ def test_graphs_by_place_or_by_name_with_weights_or_attributes() -> None:
 
 
 MISTAKES = {
-    "a block whose answer is shaped like its input (3, 4), got (3, 5)": lambda: PicardNetwork(
+    "a block whose output is shaped like its input (3, 4), got (3, 5)": lambda: PicardNetwork(
         nn.Linear(4, 5)
     )(X),
-    "a block whose answer is shaped like its input (3, 4), got tuple": lambda: PicardNetwork(
+    "a block whose output is shaped like its input (3, 4), got tuple": lambda: PicardNetwork(
         nn.GRU(4, 4)
     )(X),
     "smoothing at least 0 and below 1, got 1": lambda: small(smoothing=1),
