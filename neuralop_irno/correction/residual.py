@@ -58,7 +58,7 @@ class WithResidual(Correction):
         if any(isinstance(part, ShiftEquivariant) for part in correction.modules()):
             # The origin would depend on r(x, h), and Phi would jump where it moves by a cell.
             wanted = "a correction that is not shift-equivariant, since r changes with h"
-            raise ValueError(expected(wanted, "one in the frame of x", "the class UNet(...) or MgNO(...)"))
+            raise ValueError(expected(wanted, "one in the frame of x", "UNet(...) or MgNO(...) in Python"))
         self.correction = correction
         self.residual = as_known(residual)
         self.periodic, self.out_channels = correction.periodic, correction.out_channels
