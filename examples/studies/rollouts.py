@@ -3,7 +3,7 @@
 Three problems are rolled out for a hundred frames: the Kuramoto-Sivashinsky equation, forced turbulence, and
 waves on meshes with holes. For each, a small base is trained on one frame, then a refiner around the frozen
 base, and as a control the same correction evaluated once, with as many updates. A rollout is valid until its
-VRMSE first exceeds 0.4, and has diverged when its norm exceeds ten times the largest of the reference.
+VRMSE first exceeds 0.4, and has diverged when it is not finite or ten times larger than any reference frame.
 """
 
 from __future__ import annotations
