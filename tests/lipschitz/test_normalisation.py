@@ -174,7 +174,7 @@ def test_a_correction_is_bounded_by_one_word_or_one_call() -> None:
 
 
 FREE = {
-    "mgno": ({"name": "mgno", "width": 4, "layers": 1, "levels": 1}, "Spreading, Stencil"),
+    "mgno": ({"name": "mgno", "width": 4, "layers": 1, "levels": 1}, "Prolongation, Stencil"),
     "fno": ({"name": "fno", "n_modes": [4, 4], "hidden_channels": 4, "n_layers": 1}, "SpectralConv"),
     "attention": ({"name": "pyg:GAT", "hidden_channels": 4}, "GATConv"),
 }
