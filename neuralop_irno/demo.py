@@ -136,7 +136,7 @@ def small_fno(scale: Scale) -> FNO:
 
 def base_recipe(scale: Scale, seed: int) -> Recipe:
     """The recipe of the base."""
-    return Recipe(epochs=scale.base_epochs, seed=seed)
+    return Recipe(optimizer="adamw", epochs=scale.base_epochs, seed=seed)
 
 
 def refiner_recipe(scale: Scale, seed: int) -> Recipe:
