@@ -12,6 +12,7 @@ from neuralop_irno.correction.correction import Correction
 from neuralop_irno.errors import expected, shown
 from neuralop_irno.registry import CORRECTIONS, SOLVERS
 from neuralop_irno.solver.denoising import Denoising
+from neuralop_irno.solver.gradient import GradientRule
 from neuralop_irno.solver.picard import Damped
 from neuralop_irno.solver.solver import Solver
 
@@ -130,3 +131,22 @@ def with_alpha(words: Any, alpha: Any) -> dict[str, Any]:
     if SOLVERS.takes(words, "solver"):
         return {**words, "solver": with_alpha(words.get("solver", "picard"), alpha)}
     return {**words, "alpha": alpha}
+
+
+def check_gradient(rule: GradientRule, spec: Any, freeze_base: bool, solver: Solver) -> None:
+    """Refuse a gradient rule by which nothing would be learnt.
+
+    Args:
+        rule: the gradient rule.
+        spec: its name or config, for the error.
+        freeze_base: whether the base is frozen.
+        solver: the solver of the model.
+    """
+    if not (freeze_base or rule.reaches_start):
+        hint = "gradient='unrolled' or 'checkpointed', or freeze_base=True"
+        raise ValueError(expected("a gradient rule that reaches a base that trains", spec, hint))
+    if rule.starts_at_truth and not solver.adds_noise:
+        # At the truth an untrained correction has no error to learn from.
+        got = f"{type(solver).__name__} beside gradient='from_truth'"
+        hint = "solver='denoising', or gradient='detached'"
+        raise ValueError(expected("a solver that adds noise", got, hint))

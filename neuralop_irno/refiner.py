@@ -20,6 +20,7 @@ from neuralop_irno.build import (
     agreed_sizes,
     build_correction,
     build_solver,
+    check_gradient,
     completed,
     other_solver,
     step_range,
@@ -112,26 +113,13 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
         self.ignore = tuple(ignore)
         self.steps = steps
         self.gradient = gradient_rule(gradient)
-        if not (freeze_base or self.gradient.reaches_start):
-            raise ValueError(
-                expected(
-                    "a gradient rule that reaches a base that trains",
-                    gradient,
-                    "gradient='unrolled' or 'checkpointed', or freeze_base=True",
-                )
-            )
         self.base: BaseOperator = wrap_operator(base, freeze_base, channels)
         self.base.freeze(freeze_base)  # if base is already an adapter, it may have another setting
         self.sizes = agreed_sizes(ModelSpec(in_channels, out_channels), self.base.sizes())
         self.correction: Correction = as_correction(build_correction(correction, self.sizes))
         self.sizes = completed(self.sizes, self.correction)
         self.solver: Solver = build_solver(solver, alpha)
-        if self.gradient.starts_at_truth and not self.solver.adds_noise:
-            # At the truth an untrained correction has no error to learn from.
-            got = f"{type(self.solver).__name__} beside gradient='from_truth'"
-            raise ValueError(
-                expected("a solver that adds noise", got, "solver='denoising', or gradient='detached'")
-            )
+        check_gradient(self.gradient, gradient, freeze_base, self.solver)
         self._remember(
             {"base": base, "correction": correction, "solver": solver, "alpha": alpha, "gradient": gradient},
             {"freeze_base": freeze_base, "channels": channels},

@@ -20,7 +20,6 @@ from neuralop_irno import checkpoint
 from neuralop_irno.claim import claim
 from neuralop_irno.training import trainer
 from neuralop_irno.training.run import read_run
-from neuralop_irno.yaml_files import read_yaml
 
 Capsys = pytest.CaptureFixture[str]
 FAMILIES = {"models", "corrections", "solvers", "step sizes", "gradient rules", "metrics", "datasets"}
@@ -228,48 +227,6 @@ def test_json_has_no_word_for_a_score_that_is_not_finite(tmp_path: Path, capsys:
     assert json.loads(capsys.readouterr().out, parse_constant=pytest.fail) == {
         "folder": str(tmp_path / "run"), "epochs": 0, "best": None, "last": {},
     }  # fmt: skip
-
-
-OVERRIDES = ["training.epochs=1", "model.steps=[1, 3]", "model.correction.width=2"]
-
-
-def test_overrides_stand_anywhere_and_are_kept_in_the_run(tmp_path: Path, capsys: Capsys) -> None:
-    config, run = written(tmp_path / "c.yaml", CONFIG), tmp_path / "run"
-    words = ["train", str(config), OVERRIDES[0], "--folder", str(run), *OVERRIDES[1:], "--json"]
-    assert main(words) == 0
-    kept = read_yaml(run / "config.yaml")
-    assert (kept["training"]["epochs"], kept["model"]["steps"]) == (1, [1, 3])
-    assert kept["model"]["correction"]["width"] == 2
-    assert json.loads(capsys.readouterr().out)["epochs"] == 1
-    assert main([*words, "--resume"]) == 0
-    assert main([*words, "--resume", "training.seed=3"]) == 2
-    assert "other training.seed" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("override", "message"),
-    [
-        ("training.epoch=4", "try 'epochs'"),
-        ("trainig.epochs=4", "try 'training'"),
-        ("training.epochs=[", "a value in YAML for training.epochs"),
-        ("training.=4", "expected section.option=value"),
-        ("model.steps.first=4", "options below steps"),
-        ("training.epochs=four", "epochs of the training as int"),
-    ],
-)
-def test_overrides_are_as_strict_as_the_file(
-    tmp_path: Path, capsys: Capsys, override: str, message: str
-) -> None:
-    config = written(tmp_path / "c.yaml", CONFIG)
-    assert main(["train", str(config), override, "--folder", str(tmp_path / "run")]) == 2
-    assert message in capsys.readouterr().err
-    assert not (tmp_path / "run").exists()
-
-
-def test_overrides_belong_to_train_alone(tmp_path: Path, capsys: Capsys) -> None:
-    with pytest.raises(SystemExit):
-        main(["evaluate", str(tmp_path), "training.epochs=4"])
-    assert "unrecognized arguments: training.epochs=4" in capsys.readouterr().err
 
 
 def test_a_run_that_diverges_ends_with_1(tmp_path: Path, capsys: Capsys) -> None:

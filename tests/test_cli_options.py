@@ -15,7 +15,7 @@ Capsys = pytest.CaptureFixture[str]
         ("demo", ["--quick", "--folder", "--seed", "report.json", "under a minute"]),
         ("train", ["config", "--resume", "snapshot", "torchrun --nproc-per-node 2", "history.json"]),
         ("evaluate", ["folder", "--steps", "--metric", "--split", "irno list metrics"]),
-        ("rollout", ["folder", "--steps", "--refine", "--video", "blew up", "rollout.json"]),
+        ("rollout", ["folder", "--steps", "--refine", "--video", "diverged", "rollout.json"]),
         ("list", ["family", "--json", "plugins"]),
         ("study", ["with 95 % intervals over the seeds", "--scale"]),
     ],

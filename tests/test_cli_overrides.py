@@ -1,0 +1,72 @@
+"""`irno train c.yaml section.option=value`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from irno_cli.main import main
+from neuralop_irno.yaml_files import read_yaml
+
+Capsys = pytest.CaptureFixture[str]
+
+CONFIG: dict[str, Any] = {
+    "data": {"name": "burgers", "trajectories": [4, 1, 2], "frames": 3, "size": 8},
+    "model": {
+        "base": {"model_arch": "fno", "n_modes": [4], "hidden_channels": 4, "n_layers": 1},
+        "correction": {"name": "unet", "width": 4, "depth": 1},
+        "alpha": 0.5,
+        "steps": 2,
+    },
+    "base_training": {"epochs": 1, "batch_size": 4},
+    "training": {"epochs": 2, "batch_size": 4},
+}
+
+
+def written(path: Path, config: Any) -> Path:
+    path.write_text(config if isinstance(config, str) else yaml.safe_dump(config))
+    return path
+
+
+OVERRIDES = ["training.epochs=1", "model.steps=[1, 3]", "model.correction.width=2"]
+
+
+def test_overrides_stand_anywhere_and_are_kept_in_the_run(tmp_path: Path, capsys: Capsys) -> None:
+    config, run = written(tmp_path / "c.yaml", CONFIG), tmp_path / "run"
+    words = ["train", str(config), OVERRIDES[0], "--folder", str(run), *OVERRIDES[1:], "--json"]
+    assert main(words) == 0
+    kept = read_yaml(run / "config.yaml")
+    assert (kept["training"]["epochs"], kept["model"]["steps"]) == (1, [1, 3])
+    assert kept["model"]["correction"]["width"] == 2
+    assert json.loads(capsys.readouterr().out)["epochs"] == 1
+    assert main([*words, "--resume"]) == 0
+    assert main([*words, "--resume", "training.seed=3"]) == 2
+    assert "other training.seed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("training.epoch=4", "try 'epochs'"),
+        ("trainig.epochs=4", "try 'training'"),
+        ("training.epochs=[", "a value in YAML for training.epochs"),
+        ("training.=4", "expected section.option=value"),
+        ("model.steps.first=4", "options below steps"),
+        ("training.epochs=four", "epochs of the training as int"),
+    ],
+)
+def test_overrides_are_as_strict_as_the_file(
+    tmp_path: Path, capsys: Capsys, override: str, message: str
+) -> None:
+    config = written(tmp_path / "c.yaml", CONFIG)
+    assert main(["train", str(config), override, "--folder", str(tmp_path / "run")]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_overrides_belong_to_train_alone(tmp_path: Path, capsys: Capsys) -> None:
+    with pytest.raises(SystemExit):
+        main(["evaluate", str(tmp_path), "training.epochs=4"])
+    assert "unrecognized arguments: training.epochs=4" in capsys.readouterr().err
