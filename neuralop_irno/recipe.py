@@ -22,6 +22,9 @@ BETAS = (0.9, 0.97)
 large gradients of the first updates influence the whole training: on the demo's problem the final error was a
 fifth higher, and depended far more on the seed."""
 
+DECAYS = ("all", "matrices")
+"""Which parameters decay."""
+
 MOMENTUM = 0.95
 """Nesterov momentum of Muon and SGD."""
 
@@ -82,8 +85,9 @@ class Recipe:
         learning_rate: peak rate; by default 0.02 for ``muon``, 0.004 for ``adamw``, 0.01 for ``sgd``.
         warmup: the share of all updates in which the rate rises linearly, 0 to 1.
         schedule: the rate after the warmup: ``cosine`` or ``linear`` to zero, or ``constant``.
-        weight_decay: decay of weight matrices and kernels. Parameters with fewer than two axes (biases,
-            weights of norms, alpha) do not decay.
+        weight_decay: weight decay of the parameters that ``decay`` names.
+        decay: ``all`` parameters, or ``matrices``: those with two axes or more, which leaves out biases,
+            weights of norms and alpha. See docs/recipe.md for what the decay of norms is worth.
         clip: largest norm of the gradient; a larger one is scaled down.
         ema: decay per update of an exponential moving average of the weights, which is then validated and
             saved. 0 uses the weights themselves.
@@ -109,6 +113,7 @@ class Recipe:
     warmup: float = 0.2
     schedule: str = "cosine"
     weight_decay: float = 1e-2
+    decay: str = "all"
     clip: float = 1.0
     ema: float = 0.0
     precision: str = "auto"
@@ -127,6 +132,7 @@ class Recipe:
             "optimizer": RATES,
             "schedule": SCHEDULES,
             "precision": PRECISIONS,
+            "decay": dict.fromkeys(DECAYS),
         }
         for name, known in choices.items():
             word = getattr(self, name)
@@ -142,10 +148,10 @@ class Recipe:
                 raise TypeError(expected(f"{name} true or false", got, example))
         if 0 < self.replay < 1:
             raise ValueError(expected("replay 0, or at least 1 step", self.replay, "replay=4"))
-        decay = self.peak * self.weight_decay
-        if decay > 1:
+        share = self.peak * self.weight_decay
+        if share > 1:
             wanted = "learning_rate x weight_decay <= 1, the share of a weight that an update takes off"
-            raise ValueError(expected(wanted, decay, "weight_decay=0.01"))
+            raise ValueError(expected(wanted, share, "weight_decay=0.01"))
         if self.ema == 1:
             raise ValueError(expected("ema below 1", self.ema, "ema=0.99"))
         if self.accumulate > self.batch_size:

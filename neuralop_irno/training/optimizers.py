@@ -17,34 +17,37 @@ Groups = list[dict[str, Any]]
 def optimizer_for(model: nn.Module, recipe: Recipe) -> Optimizer:
     """The recipe's optimizer over the trainable parameters.
 
-    Weight decay applies to parameters with two axes or more: not to biases, weights of norms and alpha.
+    With ``decay="matrices"`` weight decay applies to parameters with two axes or more: not to biases, weights
+    of norms and alpha.
 
     Example:
         >>> norm = nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2))
-        >>> groups = optimizer_for(norm, Recipe(optimizer="adamw", weight_decay=0.1)).param_groups
+        >>> recipe = Recipe(optimizer="adamw", weight_decay=0.1, decay="matrices")
+        >>> groups = optimizer_for(norm, recipe).param_groups
         >>> [(len(group["params"]), group["weight_decay"]) for group in groups]
         [(1, 0.1), (3, 0.0)]
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": recipe.weight_decay},
-        {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
+    spared = [p for p in parameters if recipe.decay == "matrices" and p.dim() < 2]
+    groups: Groups = [
+        {"params": [p for p in parameters if not any(p is other for other in spared)]},
+        {"params": spared, "weight_decay": 0.0},
     ]
     return _BUILDERS[recipe.optimizer]([group for group in groups if group["params"]], recipe)
 
 
 def _muon(groups: Groups, recipe: Recipe) -> Optimizer:
-    return Muon(groups, lr=recipe.peak, betas=BETAS)
+    return Muon(groups, lr=recipe.peak, weight_decay=recipe.weight_decay, betas=BETAS)
 
 
 def _adamw(groups: Groups, recipe: Recipe) -> Optimizer:
     parameters: Sequence[nn.Parameter] = [p for group in groups for p in group["params"]]
     fused = not any(p.is_complex() for p in parameters)  # torch's fused kernels take real weights only
-    return AdamW(groups, lr=recipe.peak, betas=BETAS, fused=fused)
+    return AdamW(groups, lr=recipe.peak, weight_decay=recipe.weight_decay, betas=BETAS, fused=fused)
 
 
 def _sgd(groups: Groups, recipe: Recipe) -> Optimizer:
-    return SGD(groups, lr=recipe.peak, momentum=MOMENTUM, nesterov=True)
+    return SGD(groups, lr=recipe.peak, weight_decay=recipe.weight_decay, momentum=MOMENTUM, nesterov=True)
 
 
 _BUILDERS: dict[str, Callable[[Groups, Recipe], Optimizer]] = {

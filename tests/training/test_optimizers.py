@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from neuralop_irno import IterativeRefiner, RefinementLoss
 from neuralop_irno.data.fields import FieldDataset
-from neuralop_irno.recipe import RATES, SCHEDULES, Recipe
+from neuralop_irno.recipe import DECAYS, RATES, SCHEDULES, Recipe
 from neuralop_irno.training.average import Average
 from neuralop_irno.training.optimizers import optimizer_for
 from neuralop_irno.training.stopping import Stopped
@@ -104,20 +104,21 @@ def test_a_divided_batch_makes_the_same_update(optimizer: str, replay: float) ->
 
 
 @pytest.mark.parametrize("optimizer", RATES)
-def test_biases_norms_and_alpha_do_not_decay(optimizer: str) -> None:
+@pytest.mark.parametrize("decay", DECAYS)
+def test_biases_norms_and_alpha_decay_if_all_do(optimizer: str, decay: str) -> None:
     """With gradients of zero a step is decay and nothing else."""
     model = nn.ModuleDict({"layer": nn.Conv1d(2, 2, 3), "norm": nn.GroupNorm(1, 2)})
     model.register_parameter("alpha", nn.Parameter(torch.ones(())))
     model.register_parameter("spectral", nn.Parameter(torch.ones(2, 2, dtype=torch.complex64)))
     before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
-    step = optimizer_for(model, Recipe(optimizer=optimizer, weight_decay=0.5))
+    step = optimizer_for(model, Recipe(optimizer=optimizer, weight_decay=0.5, decay=decay))
     for weight in model.parameters():
         weight.grad = torch.zeros_like(weight)
     step.step()
     for name, weight in model.named_parameters():
-        decays = name in ("layer.weight", "spectral")
-        assert torch.equal(weight, before[name]) != decays
-        assert not decays or (weight.abs() < before[name].abs()).all()
+        decays = decay == "all" or name in ("layer.weight", "spectral")
+        assert torch.equal(weight, before[name]) != (decays and bool(before[name].any()))
+        assert not decays or (weight.abs() <= before[name].abs()).all()
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
@@ -155,7 +156,7 @@ def test_the_average_of_a_line_lags_behind_it() -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [{"ema": 1.0}, {"accumulate": 17}, {"optimizer": "mun"}, {"schedule": "cos"}]
+    "words", [{"ema": 1.0}, {"accumulate": 17}, {"optimizer": "mun"}, {"schedule": "cos"}, {"decay": "some"}]
 )
 def test_what_makes_no_sense_is_refused(words: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"^expected .*, got .*; try "):
