@@ -39,16 +39,16 @@ def step_range(steps: int | Sequence[int]) -> tuple[int, int]:
     return int(pair[0]), int(pair[1])
 
 
-def agreed_sizes(told: ModelSpec, stated: ModelSpec) -> ModelSpec:
+def agreed_sizes(given: ModelSpec, stated: ModelSpec) -> ModelSpec:
     """The channels given by the user or stated by the base; raises ValueError if they differ."""
     for name in ("in_channels", "out_channels"):
-        ours, theirs = getattr(told, name), getattr(stated, name)
+        ours, theirs = getattr(given, name), getattr(stated, name)
         if ours is not None and theirs is not None and ours != theirs:
             raise ValueError(
                 expected(f"{name}={theirs}, as the base has it", f"{name}={ours}", f"leaving {name} out")
             )
     return ModelSpec(
-        told.in_channels or stated.in_channels, told.out_channels or stated.out_channels, stated.dim
+        given.in_channels or stated.in_channels, given.out_channels or stated.out_channels, stated.dim
     )
 
 

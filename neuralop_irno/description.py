@@ -79,34 +79,34 @@ class Described(nn.Module):
     ignore: tuple[str, ...]
     _steps: tuple[int, int]
 
-    def _remember(self, told: Mapping[str, Any], fixed: Mapping[str, Any]) -> None:
+    def _remember(self, given: Mapping[str, Any], fixed: Mapping[str, Any]) -> None:
         """Store the arguments that the model was built from.
 
         Args:
-            told: ``base``, ``correction``, ``solver``, ``alpha`` and ``gradient`` as they were given.
+            given: ``base``, ``correction``, ``solver``, ``alpha`` and ``gradient`` as they were given.
             fixed: options that are not stored in an attribute.
         """
         self._fixed = dict(fixed)
-        self._told = {name: described(part) for name, part in told.items()}
+        self._given = {name: described(part) for name, part in given.items()}
         # In a list, so that the parts are not registered as submodules a second time.
         self._built = {name: ([part], config_of(part)) for name, part in self._parts().items()}
 
     def describe(self, **words: Any) -> None:
         """Set the configs of parts that were given as objects: ``describe(base={...})``."""
-        for name in words.keys() - self._told.keys():
-            raise TypeError(expected("a part of the model", repr(name), did_you_mean(name, self._told)))
-        self._told.update({name: described(part) for name, part in words.items()})
+        for name in words.keys() - self._given.keys():
+            raise TypeError(expected("a part of the model", repr(name), did_you_mean(name, self._given)))
+        self._given.update({name: described(part) for name, part in words.items()})
 
     @property
     def config(self) -> dict[str, Any]:
         """The config that builds the same model again; see `Persistent`."""
-        told = dict(self._told)
+        given = dict(self._given)
         for name, part in self._parts().items():
             built, description = self._built[name]
             if part is not built[0] or config_of(part) != description:
-                told[name] = config_of(part)
+                given[name] = config_of(part)
                 if name == "solver":
-                    told["alpha"] = None  # now an option of the solver
+                    given["alpha"] = None  # now an option of the solver
         fewest, most = self._steps
         own = {
             "steps": most if fewest == most else [fewest, most],
@@ -116,7 +116,7 @@ class Described(nn.Module):
             "train_output": self.train_output,
             "ignore": list(self.ignore),
         }
-        return copy.deepcopy({**told, **self._fixed, **own})
+        return copy.deepcopy({**given, **self._fixed, **own})
 
     @property
     def _init_kwargs(self) -> dict[str, Any]:

@@ -2,33 +2,14 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
+from test_cli import CONFIG, written
 
 from irno_cli.main import main
 from neuralop_irno.yaml_files import read_yaml
 
 Capsys = pytest.CaptureFixture[str]
-
-CONFIG: dict[str, Any] = {
-    "data": {"name": "burgers", "trajectories": [4, 1, 2], "frames": 3, "size": 8},
-    "model": {
-        "base": {"model_arch": "fno", "n_modes": [4], "hidden_channels": 4, "n_layers": 1},
-        "correction": {"name": "unet", "width": 4, "depth": 1},
-        "alpha": 0.5,
-        "steps": 2,
-    },
-    "base_training": {"epochs": 1, "batch_size": 4},
-    "training": {"epochs": 2, "batch_size": 4},
-}
-
-
-def written(path: Path, config: Any) -> Path:
-    path.write_text(config if isinstance(config, str) else yaml.safe_dump(config))
-    return path
-
 
 OVERRIDES = ["training.epochs=1", "model.steps=[1, 3]", "model.correction.width=2"]
 

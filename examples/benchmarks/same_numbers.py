@@ -1,9 +1,8 @@
 """Numbers of the example configs, to compare two commits: `python examples/benchmarks/same_numbers.py`.
 
-Every example config, with small networks and data, is trained for two epochs by AdamW without weight decay
-(the parameters that decay are not the same ones in all versions). Then the losses are printed, and digests of
-the weights and of the outputs of the base, of a forward pass and of a solve. Run it on both commits, on one
-machine.
+Every example config, with small networks and data, is trained for two epochs by AdamW. Then the losses are
+printed, and digests of the weights and of the outputs of the base, of a forward pass and of a solve. Run it on
+both commits, on one machine.
 """
 
 from __future__ import annotations
@@ -29,7 +28,6 @@ SMALL = {"hidden_channels": 4, "n_layers": 1, "width": 4, "depth": 1}
 ADAMW = {
     "optimizer": "adamw",
     "learning_rate": 4e-3,
-    "weight_decay": 0.0,
     "epochs": 2,
     "precision": "float32",
 }

@@ -28,10 +28,10 @@ def optimizer_for(model: nn.Module, recipe: Recipe) -> Optimizer:
         [(1, 0.1), (3, 0.0)]
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
-    spared = [p for p in parameters if recipe.decay == "matrices" and p.dim() < 2]
+    least = 2 if recipe.decay == "matrices" else 0
     groups: Groups = [
-        {"params": [p for p in parameters if not any(p is other for other in spared)]},
-        {"params": spared, "weight_decay": 0.0},
+        {"params": [p for p in parameters if p.dim() >= least]},
+        {"params": [p for p in parameters if p.dim() < least], "weight_decay": 0.0},
     ]
     return _BUILDERS[recipe.optimizer]([group for group in groups if group["params"]], recipe)
 

@@ -33,7 +33,7 @@ def child(work: Callable[[], object], seconds: float | None = None) -> bool:
 
 
 def seconds_of(work: Callable[[], object]) -> float:
-    """How long something takes in a child that nobody kills."""
+    """Seconds that a call takes in a child that is not killed."""
     start = time.monotonic()
     assert not child(work), "a child was killed from outside"
     return time.monotonic() - start

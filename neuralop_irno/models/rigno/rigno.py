@@ -120,9 +120,9 @@ class RIGNO(nn.Module):
         self.graphs = GraphStore(options, cache)
 
         place = 2 * dim * frequencies if periodic else dim
-        self.told = in_channels + (2 if time else 0)
-        self.embed_points = MLP(self.told + place, width)
-        self.embed_regions = MLP(self.told + place + 1, width)
+        self.point_inputs = in_channels + (2 if time else 0)
+        self.embed_points = MLP(self.point_inputs + place, width)
+        self.embed_regions = MLP(self.point_inputs + place + 1, width)
         self.embed_p2r = MLP(dim + 1, width)
         self.encode = Exchange(width, time)
         self.encode_points = MLP(width, width, time)
@@ -179,7 +179,7 @@ class RIGNO(nn.Module):
         graph = case.mesh.graph
         known = [x] if times is None else [x, times]
         points = self.embed_points(*known, self._rows(graph.point_features, case))
-        nothing = self._rows(x.new_zeros(1, self.told), case)
+        nothing = self._rows(x.new_zeros(1, self.point_inputs), case)
         regions = self.embed_regions(nothing, self._rows(graph.region_features, case))
         index, edges = self._edges(graph.p2r, graph.p2r_features, case)
         _, regions = self.encode(self.embed_p2r(edges), points, regions, index, case.regions)
