@@ -1,8 +1,8 @@
 """Numbers of the example configs, to compare two commits: `python examples/benchmarks/same_numbers.py`.
 
 Every example config, with small networks and data, is trained for two epochs by AdamW. Then the losses are
-printed, and digests of the weights and of the outputs of the base, of a forward pass and of a solve. Run it on
-both commits, on one machine.
+printed, and digests of the weights and of the outputs of the base, of a forward pass and of a solve. Run it
+on both commits, on one machine.
 """
 
 from __future__ import annotations
