@@ -64,7 +64,9 @@ def test_a_base_that_trains_gets_its_gradient_by_default() -> None:
     RefinementLoss()(model.train()(x, y=y), y).backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.base.parameters())
     with pytest.raises(ValueError, match="a gradient rule that reaches a base that trains, got detached"):
-        IterativeRefiner(operator(), CORRECTIONS[0], freeze_base=False, gradient="detached")
+        IterativeRefiner(
+            operator(), CORRECTIONS[0], in_channels=1, out_channels=1, freeze_base=False, gradient="detached"
+        )
 
 
 def test_train_and_eval_keep_a_frozen_base_in_evaluation_mode() -> None:

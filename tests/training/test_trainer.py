@@ -59,14 +59,17 @@ def test_cached_answers_of_the_base_change_nothing() -> None:
 
 
 def test_the_best_weights_are_kept(tmp_path: Path) -> None:
-    model = refiner()
-    history = fit(model, tmp_path, learning_rate=0.3, clip=100.0, epochs=8)
+    model, x = refiner(), problem(6).x
+    with torch.no_grad():
+        answered = FieldDataset(x, model.base(x))  # the base is right here: what training adds is an error that grows
+    recipe = Recipe(epochs=8, batch_size=4, precision="float32", learning_rate=0.01)
+    history = Trainer(model, recipe, folder=tmp_path, show=False).fit(problem(), answered)
     scores = [record["valid"][-1] for record in history]
-    assert scores[-1] > min(scores)  # this rate is too high on purpose
-    score = scores_per_step(model, problem(6))[-1].mean().item()
+    assert scores[-1] > 1.5 * min(scores)
+    score = scores_per_step(model, answered)[-1].mean().item()
     assert score == pytest.approx(min(scores))
     saved = IterativeRefiner.from_checkpoint(tmp_path / "model.safetensors", base=model.base.module)
-    assert scores_per_step(saved, problem(6))[-1].mean().item() == pytest.approx(min(scores))
+    assert scores_per_step(saved, answered)[-1].mean().item() == pytest.approx(min(scores))
     assert json.loads((tmp_path / "history.json").read_text()) == history
 
 
