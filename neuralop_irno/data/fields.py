@@ -82,4 +82,4 @@ def check_windows(frames: int, inputs: int, outputs: int, stride: int) -> None:
 
 
 Splits = dict[str, FieldDataset]
-SPLITS = ("train", "valid", "test")
+"""Training, validation and test set, by name."""

@@ -1,13 +1,18 @@
-"""Build data sets from a config."""
+"""Training, validation and test sets: built from a config, or one after the other by a generator."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from neuralop_irno.data.fields import Splits
 from neuralop_irno.errors import expected
 from neuralop_irno.registry import DATASETS
+
+SPLITS = ("train", "valid", "test")
+"""Names of the data sets, in the order in which options give their sizes."""
+
+Data = TypeVar("Data")
 
 
 def load_splits(config: Mapping[str, Any]) -> Splits:
@@ -19,3 +24,18 @@ def load_splits(config: Mapping[str, Any]) -> Splits:
             wanted = f"samples in the {split} split of '{name}'"
             raise ValueError(expected(wanted, "none", "a larger data set"))
     return splits
+
+
+def by_split(make: Callable[[int, int], Data], counts: Sequence[int]) -> dict[str, Data]:
+    """One data set for each split.
+
+    Args:
+        make: from the index of the split, which its seed depends on, and the number of samples.
+        counts: numbers of samples for training, validation and test.
+
+    Example:
+        >>> by_split(lambda place, count: [place] * count, (3, 1, 2))
+        {'train': [0, 0, 0], 'valid': [1], 'test': [2, 2]}
+    """
+    numbered = enumerate(zip(SPLITS, counts, strict=True))
+    return {split: make(place, count) for place, (split, count) in numbered}

@@ -61,6 +61,11 @@ class Trained:
         """The base of the model."""
         return self.bases[self.run.base]
 
+    @property
+    def refiner(self) -> IterativeRefiner | None:
+        """The model if it is a refiner; only a refiner has steps to measure."""
+        return self.model if isinstance(self.model, IterativeRefiner) else None
+
     def errors(
         self, model: nn.Module | None = None, steps: int | None = None, data: Dataset[Sample] | None = None
     ) -> list[float]:
@@ -85,25 +90,20 @@ def main(trained: Trained) -> Measured:
 
 def transfer(trained: Trained) -> Measured:
     """The error of the refiner around every base of the problem; it was trained with one of them."""
-    if not isinstance(trained.model, IterativeRefiner):
+    if trained.refiner is None:
         return {}
     found = {}
     for name, base in trained.bases.items():
-        errors = trained.errors(trained.model.with_base(base).to(trained.device))
+        errors = trained.errors(trained.refiner.with_base(base).to(trained.device))
         found[f"on {name}"] = {"error": errors[-1], "of the base's": errors[-1] / errors[0]}
     return found
 
 
 @torch.no_grad()
 def dynamics(trained: Trained, times: int = 3) -> Measured:
-    """The error relative to the base's in each third of the spectrum, step by step.
-
-    Args:
-        trained: the model; empty result if it is not a refiner.
-        times: number of steps, in units of K.
-    """
-    model = trained.model
-    if not isinstance(model, IterativeRefiner):
+    """A refiner's error relative to the base's in each third of the spectrum, for ``times * K`` steps."""
+    model = trained.refiner
+    if model is None:
         return {}
     steps = times * model.steps
     energies = torch.zeros(steps + 1, len(BANDS))
@@ -117,47 +117,36 @@ def dynamics(trained: Trained, times: int = 3) -> Measured:
                 error = problem.as_field(answer) - truth
                 energies[k] += band_energy(spectrum, error, len(BANDS)).mean(1).sum(0).cpu()
     left = (energies / energies[0]).sqrt()
-    return {_at(k): dict(zip(BANDS, left[k].tolist(), strict=True)) for k in _looks(model.steps, steps)}
+    return {_at(k): dict(zip(BANDS, left[k].tolist(), strict=True)) for k in _steps_shown(model.steps, steps)}
 
 
 def extrapolation(trained: Trained, times: int = 10) -> Measured:
-    """The error beyond K steps, absolute and relative to that at K.
-
-    Args:
-        trained: the model; empty result if it is not a refiner.
-        times: number of steps, in units of K.
-    """
-    model = trained.model
-    if not isinstance(model, IterativeRefiner):
+    """The error of a refiner for ``times * K`` steps, absolute and relative to that at K."""
+    if trained.refiner is None:
         return {}
-    last = times * model.steps
+    trained_for, last = trained.refiner.steps, times * trained.refiner.steps
     errors = trained.errors(steps=last)
-    looks = _looks(model.steps, last)
-    return {_at(k): {"error": errors[k], "of that at K": errors[k] / errors[model.steps]} for k in looks}
+    shown = _steps_shown(trained_for, last)
+    return {_at(k): {"error": errors[k], "of that at K": errors[k] / errors[trained_for]} for k in shown}
 
 
 def ablations(trained: Trained, times: int = 3) -> Measured:
-    """The error at K and at a multiple of K.
-
-    Args:
-        trained: the model; if it is not a refiner, its one error.
-        times: the multiple.
-    """
-    model = trained.model
-    if not isinstance(model, IterativeRefiner):
+    """The error at K and, for a refiner, at ``times * K``."""
+    if trained.refiner is None:
         return {"": {"at K": trained.errors()[-1]}}
-    errors = trained.errors(steps=times * model.steps)
-    return {"": {"at K": errors[model.steps], f"at {times} K": errors[-1]}}
+    steps = trained.refiner.steps
+    errors = trained.errors(steps=times * steps)
+    return {"": {"at K": errors[steps], f"at {times} K": errors[-1]}}
 
 
 def pareto(trained: Trained) -> Measured:
     """Error and arithmetic for every number of steps up to K; one row for models without steps."""
     cost = megaflops(trained.model, trained.test)
     errors = trained.errors()
-    if not isinstance(trained.model, IterativeRefiner):
+    if trained.refiner is None:
         return {"": {"error": errors[-1], "MFLOP": cost}}
-    steps = trained.model.steps
-    return {_at(k): {"error": errors[k], "MFLOP": cost * k / steps} for k in _looks(steps, steps)}
+    steps = trained.refiner.steps
+    return {_at(k): {"error": errors[k], "MFLOP": cost * k / steps} for k in _steps_shown(steps, steps)}
 
 
 def robustness(
@@ -184,13 +173,13 @@ def robustness(
 
 
 @lru_cache(maxsize=4)
-def _test_set(words: str) -> Dataset[Sample]:
+def _test_set(config: str) -> Dataset[Sample]:
     """The test set of a config in JSON, cached so that all models of a study share it."""
-    test: Dataset[Sample] = load_splits(json.loads(words))["test"]
+    test: Dataset[Sample] = load_splits(json.loads(config))["test"]
     return test
 
 
-def _looks(trained: int, last: int) -> list[int]:
+def _steps_shown(trained: int, last: int) -> list[int]:
     """The steps that get a row: all up to K, then multiples of K."""
     return [k for k in range(last + 1) if k <= trained or k % trained == 0]
 

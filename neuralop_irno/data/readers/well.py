@@ -21,6 +21,7 @@ from neuralop_irno.data.frames import Frames, FrameWindows
 from neuralop_irno.data.readers.hdf5 import files_in
 from neuralop_irno.data.readers.well_file import PADDING, Variable, WellFile
 from neuralop_irno.data.scaling import Scaling
+from neuralop_irno.data.splits import SPLITS
 from neuralop_irno.errors import did_you_mean, expected
 from neuralop_irno.registry import DATASETS
 from neuralop_irno.yaml_files import read_yaml
@@ -146,5 +147,5 @@ def the_well(
     """
     return {
         split: FrameWindows(Well(folder, split, scaling, scalars), inputs, outputs, stride, step)
-        for split in ("train", "valid", "test")
+        for split in SPLITS
     }

@@ -11,8 +11,6 @@ widths from 0.01 to 0.1 and strengths from -1 to 1; scattered points that are ce
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,11 +18,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neuralop_irno import cache, checkpoint
+from neuralop_irno import cache, checkpoint, digest
 from neuralop_irno.data.point_clouds import PointCloud
 from neuralop_irno.data.sizes import device_of, fits, real, seed_of, three, whole
 from neuralop_irno.data.solvers.euler import euler_trajectories
 from neuralop_irno.data.solvers.pseudo_spectral import PeriodicGrid
+from neuralop_irno.data.splits import by_split
 from neuralop_irno.data.trajectories import FramePairs, PointTrajectories
 from neuralop_irno.errors import expected
 from neuralop_irno.registry import DATASETS
@@ -145,34 +144,28 @@ def ce_gauss(
     pos = torch.stack([kept // resolution, kept % resolution], 1).add(0.5) / resolution
     cloud = PointCloud(pos, period=(1.0, 1.0))
     times = torch.linspace(0, time, frames)
-    splits = {}
-    for place, (split, count) in enumerate(zip(("train", "valid", "test"), counts, strict=True)):
+
+    def pairs(place: int, count: int) -> FramePairs:
         options = {
             "samples": count, "resolution": resolution, "times": times.tolist(), "seed": 3 * seed + place,
             "points": points, "bumps": bumps, "widths": list(widths), "density": density,
         }  # fmt: skip
         u = _kept_or_solved(options, kept, folder, device)
-        splits[split] = FramePairs(PointTrajectories(u, cloud, times), leads)
-    return splits
+        return FramePairs(PointTrajectories(u, cloud, times), leads)
+
+    return by_split(pairs, counts)
 
 
 def _kept_or_solved(options: Mapping[str, Any], kept: Tensor, folder: str | None, device: str) -> Tensor:
     """The flows of the options, ``(S, T, N, 4)``: loaded from the folder, or solved and stored there."""
-    words = json.dumps([FORMAT, options], sort_keys=True)
-    digest = hashlib.sha256(words.encode()).hexdigest()
-    path = None if folder is None else Path(folder) / f"ce_gauss-{digest[:16]}{checkpoint.SUFFIX}"
+    name = f"ce_gauss-{digest.of_json([FORMAT, options])[:16]}{checkpoint.SUFFIX}"
+    path = None if folder is None else Path(folder) / name
     shape = (options["samples"], len(options["times"]), len(kept), 4)
     stored = None if path is None else cache.recall(path, options)
     if stored is not None and "u" in stored and stored["u"].shape == shape:
         return stored["u"]
-    start = vortices(
-        options["samples"],
-        options["resolution"],
-        options["seed"],
-        options["bumps"],
-        options["widths"],
-        options["density"],
-    ).to(device)
+    drawn = {name: options[name] for name in ("samples", "resolution", "seed", "bumps", "widths", "density")}
+    start = vortices(**drawn).to(device)
     # Solve a few flows at a time and keep only the selected points, to save memory.
     parts = [euler_trajectories(few, options["times"]).flatten(3)[..., kept] for few in start.split(16)]
     u = torch.cat(parts).transpose(2, 3).contiguous().cpu()

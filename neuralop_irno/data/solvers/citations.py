@@ -66,14 +66,8 @@ def citation_graph(
 
     The model is a degree-corrected stochastic block model. Every paper has at least one citation; citing and
     cited papers are drawn by heavy-tailed weights, and within one class with probability ``homophily``. Word
-    frequencies follow Zipf's law, with an order of the words that differs between classes.
-
-    Args:
-        like: ``cora`` or ``citeseer``.
-        scale: factor on papers, citations, words, and the sizes of validation and test, 500 and 1,000.
-        noise: the fraction of feature entries raised by one; see `drop_in_noise`.
-        labels: training nodes per class.
-        seed: seed of everything except the noise.
+    frequencies follow Zipf's law, with an order of the words that differs between classes. Arguments as in
+    `citations`.
     """
     if like not in LIKE:
         raise ValueError(expected("citations like a known graph", repr(like), did_you_mean(like, LIKE)))

@@ -3,16 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from torch import Tensor
 
-from neuralop_irno.data.fields import SPLITS, Splits, check_windows, windows
+from neuralop_irno.data.fields import Splits, check_windows, windows
 from neuralop_irno.data.sizes import device_of, fits, seed_of, three, whole
 from neuralop_irno.data.solvers.burgers import Burgers
 from neuralop_irno.data.solvers.flow import PeriodicFlow
 from neuralop_irno.data.solvers.kuramoto_sivashinsky import KuramotoSivashinsky
 from neuralop_irno.data.solvers.turbulence import Turbulence
+from neuralop_irno.data.splits import by_split
 from neuralop_irno.registry import DATASETS
+
+
+@dataclass(frozen=True)
+class Snapshots:
+    """The flows of a data set and the frames taken of each, with the same meaning for every equation.
+
+    Attributes:
+        trajectories: numbers of flows for training, validation and test.
+        frames: snapshots of each flow.
+        frame: the time between snapshots.
+        size: points per side.
+        seed: seed of the flows.
+        warmup: simulated time before the first snapshot.
+    """
+
+    trajectories: Sequence[int]
+    frames: int
+    frame: float
+    size: int
+    seed: int
+    warmup: float = 0.0
+
+    def of(self, flow: PeriodicFlow) -> dict[str, Tensor]:
+        """The snapshots of each split, ``(trajectories, frames, *S)``."""
+        counts = three("trajectories", self.trajectories, (64, 8, 16))
+        seed_of(self.seed)
+        fits(sum(counts) * whole("frames", self.frames) * float(whole("size", self.size)) ** flow.grid.dim)
+
+        def run(place: int, count: int) -> Tensor:
+            seed = 3 * self.seed + place
+            return flow.run(count, self.frames, self.frame, seed, self.warmup, self.size).cpu()
+
+        return by_split(run, counts)
 
 
 @DATASETS.register("turbulence")
@@ -49,7 +84,7 @@ def turbulence(
     """
     check_windows(frames, 1, outputs, stride)  # fail before hours of solving
     flow = Turbulence(resolution, viscosity, device=device_of(device))
-    fields = _splits(flow, trajectories, frames, frame, size, warmup, seed)
+    fields = Snapshots(trajectories, frames, frame, size, seed, warmup).of(flow)
     scale = fields["train"].std()
     forcing = flow.grid.coarsen(flow.grid.transform(flow.forcing), size).cpu()
     return {
@@ -85,11 +120,8 @@ def burgers(
         seed: seed of the flows.
         device: device of the solver.
     """
-    check_windows(frames, 1, outputs, outputs)
-    fields = _splits(
-        Burgers(size, dim, viscosity, device=device_of(device)), trajectories, frames, frame, size, 0.0, seed
-    )
-    return {split: windows(field, 1, outputs, outputs) for split, field in fields.items()}
+    flow = Burgers(size, dim, viscosity, device=device_of(device))
+    return _next_frames(flow, outputs, Snapshots(trajectories, frames, frame, size, seed))
 
 
 @DATASETS.register("kuramoto_sivashinsky")
@@ -117,25 +149,12 @@ def kuramoto_sivashinsky(
         seed: seed of the flows.
         device: device of the solver.
     """
-    check_windows(frames, 1, outputs, outputs)
     flow = KuramotoSivashinsky(size, length, device=device_of(device))
-    fields = _splits(flow, trajectories, frames, frame, size, warmup, seed)
+    return _next_frames(flow, outputs, Snapshots(trajectories, frames, frame, size, seed, warmup))
+
+
+def _next_frames(flow: PeriodicFlow, outputs: int, snapshots: Snapshots) -> Splits:
+    """Pairs of a frame and the next ``outputs`` frames, in the units of the equation."""
+    check_windows(snapshots.frames, 1, outputs, outputs)
+    fields = snapshots.of(flow)
     return {split: windows(field, 1, outputs, outputs) for split, field in fields.items()}
-
-
-def _splits(
-    flow: PeriodicFlow,
-    trajectories: Sequence[int],
-    frames: int,
-    frame: float,
-    size: int,
-    warmup: float,
-    seed: int,
-) -> dict[str, Tensor]:
-    counts = three("trajectories", trajectories, (64, 8, 16))
-    seed_of(seed)
-    fits(sum(counts) * whole("frames", frames) * float(whole("size", size)) ** flow.grid.dim)
-    return {
-        split: flow.run(count, frames, frame, seed=3 * seed + place, warmup=warmup, size=size).cpu()
-        for place, (split, count) in enumerate(zip(SPLITS, counts, strict=True))
-    }

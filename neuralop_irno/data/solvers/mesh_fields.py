@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from neuralop_irno.data.graphs import GraphDataset, as_graph
 from neuralop_irno.data.mesh import Array, TriangleMesh, random_holes, square_with_holes
 from neuralop_irno.data.sizes import fits, real, seed_of, three, whole
 from neuralop_irno.data.solvers.finite_elements import advection_diffusion, wave
+from neuralop_irno.data.splits import by_split
 from neuralop_irno.registry import DATASETS
 
 NUMBERS_A_NODE = 40
@@ -87,17 +89,20 @@ def _splits(
     counts = three("samples", samples, (64, 8, 16))
     seed_of(seed), whole("holes", holes, 1, 1000)
     fits(sum(counts) * NUMBERS_A_NODE / real("spacing", spacing, least=1e-6, most=0.5) ** 2)
-    result = {}
-    for place, (split, count) in enumerate(zip(("train", "valid", "test"), counts, strict=True)):
-        graphs = []
-        for number in range(count):
-            own = 1_000_003 * seed + 100_003 * place + number
-            rng = np.random.default_rng(own)
-            mesh = square_with_holes(spacing, random_holes(int(rng.integers(1, holes + 1)), own), own)
-            x, y = solve(mesh, _bumps(mesh.pos, rng), rng)
-            graphs.append(as_graph(mesh, torch.from_numpy(x), torch.from_numpy(y)))
-        result[split] = GraphDataset(graphs)
-    return result
+
+    def graphs(place: int, count: int) -> GraphDataset:
+        first = 1_000_003 * seed + 100_003 * place
+        return GraphDataset([_solved(solve, spacing, holes, first + number) for number in range(count)])
+
+    return by_split(graphs, counts)
+
+
+def _solved(solve: Solve, spacing: float, holes: int, seed: int) -> Any:
+    """The graph of one sample, with its own mesh."""
+    rng = np.random.default_rng(seed)
+    mesh = square_with_holes(spacing, random_holes(int(rng.integers(1, holes + 1)), seed), seed)
+    x, y = solve(mesh, _bumps(mesh.pos, rng), rng)
+    return as_graph(mesh, torch.from_numpy(x), torch.from_numpy(y))
 
 
 def _check_times(time: float, outputs: int) -> None:

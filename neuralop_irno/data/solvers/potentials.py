@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from neuralop_irno.data.graphs import GraphDataset
 from neuralop_irno.data.sizes import fits, real, seed_of, three, whole
+from neuralop_irno.data.splits import by_split
 from neuralop_irno.errors import expected
 from neuralop_irno.registry import DATASETS
 
@@ -53,12 +54,13 @@ def potentials(
     fits(sum(counts) * float(nodes[1]) * 30, sum(counts) * float(nodes[1]) ** 3)
     if not 2 <= held < nodes[0]:
         raise ValueError(expected("2 held nodes or more, but not all", held, "held=2"))
-    splits = {}
-    for place, (split, count) in enumerate(zip(("train", "valid", "test"), counts, strict=True)):
+
+    def rings(place: int, count: int) -> GraphDataset:
         rng = np.random.default_rng([seed, place])
         sizes = rng.integers(nodes[0], nodes[1] + 1, count).tolist()
-        splits[split] = GraphDataset([_held_ring(n, held, round(chords * n), rng) for n in sizes])
-    return splits
+        return GraphDataset([_held_ring(n, held, round(chords * n), rng) for n in sizes])
+
+    return by_split(rings, counts)
 
 
 def _held_ring(n: int, held: int, chords: int, rng: np.random.Generator) -> Any:
