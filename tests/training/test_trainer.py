@@ -61,7 +61,8 @@ def test_cached_answers_of_the_base_change_nothing() -> None:
 def test_the_best_weights_are_kept(tmp_path: Path) -> None:
     model, x = refiner(), problem(6).x
     with torch.no_grad():
-        answered = FieldDataset(x, model.base(x))  # the base is right here: what training adds is an error that grows
+        # The base is exact here: what training adds is an error that grows.
+        answered = FieldDataset(x, model.base(x))
     recipe = Recipe(epochs=8, batch_size=4, precision="float32", learning_rate=0.01)
     history = Trainer(model, recipe, folder=tmp_path, show=False).fit(problem(), answered)
     scores = [record["valid"][-1] for record in history]
