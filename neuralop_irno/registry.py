@@ -168,6 +168,7 @@ def parameters_of(constructor: Callable[..., Any]) -> Mapping[str, inspect.Param
 
 def owner_of(constructor: Callable[..., Any]) -> Callable[..., Any]:
     """The function or class that defines the signature of a constructor."""
+    constructor = inspect.unwrap(constructor)
     catch_all = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     for ancestor in constructor.__mro__ if isinstance(constructor, type) else ():
         if any(p.kind not in catch_all for p in inspect.signature(ancestor).parameters.values()):

@@ -5,9 +5,9 @@ Importing this subpackage registers its corrections.
 
 from neuralop_irno.correction import bounded as bounded
 from neuralop_irno.correction import denoiser as denoiser
-from neuralop_irno.correction import equivariant as equivariant
 from neuralop_irno.correction import from_neuralop as from_neuralop
 from neuralop_irno.correction import graph as graph
 from neuralop_irno.correction import mgno as mgno
 from neuralop_irno.correction import rigno as rigno
 from neuralop_irno.correction import stepwise as stepwise
+from neuralop_irno.correction import unet as unet

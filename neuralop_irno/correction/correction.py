@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,8 @@ from torch.utils._pytree import tree_map
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.errors import expected
 from neuralop_irno.precision import explain_failure
+
+Layer = TypeVar("Layer", bound=nn.Module)
 
 
 class Correction(nn.Module):
@@ -115,6 +117,18 @@ def place_for(correction: Correction, taken: Tensor | None) -> tuple[Tensor | No
     A correction that wraps another one copies its ``stepwise`` and passes ``taken`` on with this function.
     """
     return (taken,) if correction.stepwise else ()
+
+
+def zeroed(layer: Layer) -> Layer:
+    """Set all weights of a layer to zero, in place: the last layer of every correction by name starts so.
+
+    Example:
+        >>> zeroed(nn.Linear(3, 1))(torch.ones(1, 3)).item()
+        0.0
+    """
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+    return layer
 
 
 class FunctionCorrection(Correction):

@@ -15,18 +15,17 @@ is set by rounding, and Phi commutes only with the shifts of the inner correctio
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from neuralop_irno.correction.correction import Correction, place_for
-from neuralop_irno.correction.unet import UNet
+from neuralop_irno.correction.grid import require_grid
 from neuralop_irno.domain.domain import Domain
-from neuralop_irno.domain.grid import GridDomain
 from neuralop_irno.errors import expected
-from neuralop_irno.registry import CORRECTIONS
 
 
 class Framed(NamedTuple):
@@ -62,23 +61,15 @@ class ShiftEquivariant(Correction):
         super().__init__()
         periodic = correction.periodic or ()
         if not any(periodic):
-            raise ValueError(
-                expected(
-                    "a correction with a periodic axis",
-                    f"periodic={correction.periodic}",
-                    "padding='circular', or the correction as it is",
-                )
-            )
+            got, hint = f"periodic={correction.periodic}", "padding='circular', or the correction as it is"
+            raise ValueError(expected("a correction with a periodic axis", got, hint))
         self.correction = correction
         self.periodic: tuple[bool, ...] = periodic
         self.in_channels, self.out_channels = correction.in_channels, correction.out_channels
         self.stepwise = correction.stepwise
 
     def prepare(self, x: Tensor, domain: Domain) -> Framed:
-        if not isinstance(domain, GridDomain):
-            raise ValueError(
-                expected("a field on a grid for this correction", "one on points", "correction='rigno'")
-            )
+        require_grid(domain, "this correction")
         frame = frame_of(x, self.periodic)
         return Framed(self.correction.prepare(move(x, -frame), domain), frame)
 
@@ -90,20 +81,15 @@ class ShiftEquivariant(Correction):
         return move(self.correction(x.inner, move(h, -x.frame), *when), x.frame)
 
 
-@CORRECTIONS.register("unet")
-def unet(
-    in_channels: int,
-    out_channels: int,
-    dim: int = 2,
-    width: int = 16,
-    depth: int = 3,
-    padding: str | Sequence[str] = "circular",
-    norm: str = "layer",
-    spectral_norm: bool = False,
-) -> Correction:
-    """The correction ``unet``: `UNet`, made shift-equivariant along its periodic axes."""
-    plain = UNet(in_channels, out_channels, dim, width, depth, padding, norm, spectral_norm)
-    return ShiftEquivariant(plain) if any(plain.periodic) else plain
+def shift_equivariant(constructor: Callable[..., Correction]) -> Callable[..., Correction]:
+    """A constructor with the same options, whose corrections commute with shifts along periodic axes."""
+
+    @wraps(constructor, updated=())
+    def build(*args: Any, **options: Any) -> Correction:
+        plain = constructor(*args, **options)
+        return ShiftEquivariant(plain) if any(plain.periodic or ()) else plain
+
+    return build
 
 
 def frame_of(x: Tensor, periodic: Sequence[bool]) -> Tensor:
@@ -114,13 +100,8 @@ def frame_of(x: Tensor, periodic: Sequence[bool]) -> Tensor:
         - returns: ``(B, d)``; 0 along axes that are not periodic
     """
     if x.dim() != 2 + len(periodic):
-        raise ValueError(
-            expected(
-                f"x of shape (B, C, {', '.join('n' * len(periodic))})",
-                tuple(x.shape),
-                f"a correction with dim={x.dim() - 2}",
-            )
-        )
+        wanted = f"x of shape (B, C, {', '.join('n' * len(periodic))})"
+        raise ValueError(expected(wanted, tuple(x.shape), f"a correction with dim={x.dim() - 2}"))
     # The squares break the symmetry of fields that are even about a point.
     content = x.detach().double()
     content = (content + content.square()).sum(1)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from neuralop_irno.correction.correction import Correction
+from neuralop_irno.correction.correction import Correction, zeroed
 from neuralop_irno.correction.graph import JoinedOnGraph, takes_edges
 from neuralop_irno.errors import expected
 
@@ -67,9 +67,7 @@ class WithHead(Correction):
         super().__init__()
         self.out_channels = out_channels
         self.module = module
-        self.head = nn.Linear(features, out_channels)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+        self.head = zeroed(nn.Linear(features, out_channels))
 
     def forward(self, x: Tensor, h: Tensor) -> Tensor:
         features = self.module(torch.cat([x, h], 1))

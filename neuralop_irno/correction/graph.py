@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from neuralop_irno.correction.correction import Correction
+from neuralop_irno.correction.correction import Correction, zeroed
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.graph import GraphDomain, reads_edge_attr
 from neuralop_irno.errors import did_you_mean, expected
@@ -48,19 +48,6 @@ class GraphCorrection(Correction):
 
     def forward(self, x: GraphInput, h: Tensor) -> Tensor:
         return self.update(torch.cat([x.x, h], 1), x.domain)
-
-
-def zero_linear(inputs: int, outputs: int) -> nn.Linear:
-    """A linear layer that starts at zero; the last layer of every correction by name does.
-
-    Example:
-        >>> zero_linear(3, 1)(torch.ones(1, 3)).item()
-        0.0
-    """
-    layer = nn.Linear(inputs, outputs)
-    nn.init.zeros_(layer.weight)
-    nn.init.zeros_(layer.bias)
-    return layer
 
 
 def coordinates(domain: GraphDomain, dim: int) -> Tensor:
@@ -112,7 +99,7 @@ class MeshGraph(GraphCorrection):
         self.edges = _perceptron(max(known, 1), width)
         self.messages = nn.ModuleList(_perceptron(3 * width, width) for _ in range(steps))
         self.updates = nn.ModuleList(_perceptron(2 * width, width) for _ in range(steps))
-        self.last = zero_linear(width, out_channels)
+        self.last = zeroed(nn.Linear(width, out_channels))
 
     def update(self, joined: Tensor, domain: GraphDomain) -> Tensor:
         source, target = domain.edges.index
@@ -188,7 +175,7 @@ class HeadedOnGraph(JoinedOnGraph):
     def __init__(self, network: nn.Module, in_channels: int, out_channels: int, features: int) -> None:
         super().__init__(network)
         self.in_channels, self.out_channels = in_channels, out_channels
-        self.head = zero_linear(features, out_channels)
+        self.head = zeroed(nn.Linear(features, out_channels))
 
     def update(self, joined: Tensor, domain: GraphDomain) -> Tensor:
         result: Tensor = self.head(super().update(joined, domain))

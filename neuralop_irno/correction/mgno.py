@@ -12,21 +12,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from neuralop_irno.correction.correction import Correction
-from neuralop_irno.correction.equivariant import ShiftEquivariant
-from neuralop_irno.correction.padding import pad, padding_modes
-from neuralop_irno.domain.domain import Domain
-from neuralop_irno.domain.grid import GridDomain
+from neuralop_irno.correction.equivariant import shift_equivariant
+from neuralop_irno.correction.grid import CONVOLVE, GridCorrection
+from neuralop_irno.correction.padding import pad
 from neuralop_irno.errors import did_you_mean, expected
 from neuralop_irno.registry import CORRECTIONS
 
-CONVOLVE = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 SPREAD = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
 CYCLES = {"V": 1, "W": 2}
 """Visits to the next coarser grid per cycle."""
 
 
-class MgNO(Correction):
+class MgNO(GridCorrection):
     r"""Phi(x, h): layers that each add a multigrid cycle to a pointwise map (https://arxiv.org/abs/2310.19809).
 
     .. math:: v_{i+1} = \text{gelu}(M_i v_i + W_i v_i) \qquad v_0 = W [x, h]
@@ -45,15 +42,13 @@ class MgNO(Correction):
         cycle: ``V``, or ``W``, which visits each coarser grid twice.
         padding: ``circular``, ``zero``, ``replicate`` or ``reflect``; one for all axes, or a list.
 
-    Shapes:
-        - x: ``(B, in_channels, *S)``
-        - h and the update: ``(B, out_channels, *S)``
-
     Example:
         >>> phi = MgNO(in_channels=2, out_channels=1, width=4, layers=1)
         >>> phi(torch.randn(1, 2, 13, 7), torch.randn(1, 1, 13, 7)).shape
         torch.Size([1, 1, 13, 7])
     """
+
+    in_errors = "MgNO"
 
     def __init__(
         self,
@@ -66,31 +61,18 @@ class MgNO(Correction):
         cycle: str = "V",
         padding: str | Sequence[str] = "circular",
     ) -> None:
-        super().__init__()
-        if dim not in CONVOLVE:
-            raise ValueError(expected("dim to be 1, 2 or 3", dim, "a graph correction beyond that"))
+        super().__init__(in_channels, out_channels, dim, padding)
         for name, value in (("width", width), ("layers", layers)):
             if value < 1:
                 raise ValueError(expected(f"{name} >= 1", value, f"{name}=4"))
-        self.in_channels: int = in_channels
-        self.out_channels: int = out_channels
-        modes = padding_modes(padding, dim)
-        self.periodic: tuple[bool, ...] = tuple(mode == "circular" for mode in modes)
-        self.lift = _pointwise(in_channels + out_channels, width, dim)
-        self.cycles = nn.ModuleList(MultigridCycle(width, modes, levels, cycle) for _ in range(layers))
-        self.maps = nn.ModuleList(_pointwise(width, width, dim) for _ in range(layers))
-        self.last = _pointwise(width, out_channels, dim)
-        for parameter in self.last.parameters():
-            nn.init.zeros_(parameter)
-
-    def prepare(self, x: Tensor, domain: Domain) -> Tensor:
-        if not isinstance(domain, GridDomain):
-            raise ValueError(expected("a field on a grid for MgNO", "one on points", "correction='rigno'"))
-        return x
+        self.lift = self.pointwise(in_channels + out_channels, width)
+        self.cycles = nn.ModuleList(MultigridCycle(width, self.modes, levels, cycle) for _ in range(layers))
+        self.maps = nn.ModuleList(self.pointwise(width, width) for _ in range(layers))
+        self.last = self.last_layer(width)
 
     def forward(self, x: Tensor, h: Tensor) -> Tensor:
-        if x.dim() != len(self.periodic) + 2 or x.shape[2:] != h.shape[2:]:
-            shape = f"(B, {self.in_channels}, {', '.join('n' * len(self.periodic))}), on the grid of h"
+        if x.dim() != self.dim + 2 or x.shape[2:] != h.shape[2:]:
+            shape = f"(B, {self.in_channels}, {', '.join('n' * self.dim)}), on the grid of h"
             raise ValueError(expected(f"x of shape {shape}", tuple(x.shape), "dim=<number of axes of x>"))
         field = self.lift(torch.cat([x, h], 1))
         for cycle, linear in zip(self.cycles, self.maps, strict=True):
@@ -200,20 +182,7 @@ class Prolongation(nn.Module):
         return spread
 
 
-@CORRECTIONS.register("mgno")
-def mgno(
-    in_channels: int,
-    out_channels: int,
-    dim: int = 2,
-    width: int = 24,
-    layers: int = 4,
-    levels: int = 3,
-    cycle: str = "V",
-    padding: str | Sequence[str] = "circular",
-) -> Correction:
-    """The correction ``mgno``: `MgNO`, made shift-equivariant along its periodic axes."""
-    plain = MgNO(in_channels, out_channels, dim, width, layers, levels, cycle, padding)
-    return ShiftEquivariant(plain) if any(plain.periodic) else plain
+CORRECTIONS.register("mgno", shift_equivariant(MgNO))
 
 
 def _first_kept(mode: str, size: int) -> int:
@@ -225,8 +194,3 @@ def _kernel(channels: int, dim: int) -> nn.Parameter:
     """A stencil of three cells along each axis, initialised like torch's convolutions."""
     bound = (channels * 3**dim) ** -0.5
     return nn.Parameter(torch.empty(channels, channels, *[3] * dim).uniform_(-bound, bound))
-
-
-def _pointwise(inputs: int, outputs: int, dim: int) -> nn.Module:
-    layer = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}[dim]
-    return layer(inputs, outputs, kernel_size=1)

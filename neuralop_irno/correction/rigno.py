@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from neuralop_irno.correction.graph import GraphCorrection, coordinates, zero_linear
+from neuralop_irno.correction.correction import zeroed
+from neuralop_irno.correction.graph import GraphCorrection, coordinates
 from neuralop_irno.domain.graph import GraphDomain
 from neuralop_irno.errors import expected
 from neuralop_irno.models import RIGNO
@@ -74,7 +75,7 @@ class RegionCorrection(GraphCorrection):
             subsample=subsample,
             levels=levels,
         )
-        self.head = zero_linear(width, out_channels)
+        self.head = zeroed(nn.Linear(width, out_channels))
 
     def update(self, joined: Tensor, domain: GraphDomain) -> Tensor:
         result: Tensor = self.head(self.module(joined, coordinates(domain, self.module.dim), domain.batch))

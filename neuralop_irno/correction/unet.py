@@ -10,15 +10,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from neuralop_irno.correction.correction import Correction
-from neuralop_irno.correction.padding import pad, padding_modes
+from neuralop_irno.correction.equivariant import shift_equivariant
+from neuralop_irno.correction.grid import CONVOLUTIONS, CONVOLVE, GridCorrection, require_grid
+from neuralop_irno.correction.padding import pad
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.grid import GridDomain
 from neuralop_irno.errors import did_you_mean, expected
 from neuralop_irno.lipschitz.norms import OperatorNorm, copies_in_padding, operator_norm_of
+from neuralop_irno.registry import CORRECTIONS
 
-CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
-CONVOLVE = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 POOLINGS = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 LAYOUTS = {1: torch.contiguous_format, 2: torch.channels_last, 3: torch.channels_last_3d}
 NORMS = ("layer", "group", "instance", "none")
@@ -34,7 +34,7 @@ DEEPEST = 10
 """Largest depth. Each level halves the grid and doubles the width: at ten, by a factor of 1024."""
 
 
-class UNet(Correction):
+class UNet(GridCorrection):
     r"""Phi(x, h): double convolutions at ``depth + 1`` resolutions, with skip connections.
 
     After the U-Net of https://arxiv.org/abs/1505.04597. Coarsening averages cells in pairs, and refining
@@ -59,15 +59,13 @@ class UNet(Correction):
             (https://arxiv.org/abs/1802.05957). This keeps weights from growing, but is no bound on the
             convolution as an operator on fields; the correction ``bounded`` has that bound.
 
-    Shapes:
-        - x: ``(B, in_channels, *S)``
-        - h and the update: ``(B, out_channels, *S)``
-
     Example:
         >>> phi = UNet(in_channels=2, out_channels=1, width=4, depth=2)
         >>> phi(torch.randn(1, 2, 13, 7), torch.randn(1, 1, 13, 7)).shape
         torch.Size([1, 1, 13, 7])
     """
+
+    in_errors = "a U-Net"
 
     def __init__(
         self,
@@ -80,31 +78,21 @@ class UNet(Correction):
         norm: str = "layer",
         spectral_norm: bool = False,
     ) -> None:
-        super().__init__()
-        if dim not in CONVOLUTIONS:
-            raise ValueError(expected("dim to be 1, 2 or 3", dim, "a graph correction beyond that"))
+        super().__init__(in_channels, out_channels, dim, padding)
         if width < 1:
             raise ValueError(expected("width >= 1", width, "width=4"))
         if not 0 <= depth <= DEEPEST:
             raise ValueError(expected(f"depth from 0 to {DEEPEST}", depth, "depth=3"))
-        self.in_channels: int = in_channels
-        self.out_channels: int = out_channels
-        self.dim = dim
-        modes = padding_modes(padding, dim)
-        self.periodic: tuple[bool, ...] = tuple(mode == "circular" for mode in modes)
-        self.entry = _DoubleConvolution(in_channels + out_channels, width, modes, norm)
-        self.coarse = _CoarseGrid(width, depth, modes, norm) if depth else None
-        self.last = CONVOLUTIONS[dim](width, out_channels, kernel_size=1)
-        for parameter in self.last.parameters():
-            nn.init.zeros_(parameter)
+        self.entry = _DoubleConvolution(in_channels + out_channels, width, self.modes, norm)
+        self.coarse = _CoarseGrid(width, depth, self.modes, norm) if depth else None
+        self.last = self.last_layer(width)
         if spectral_norm:
             for part in [part for part in self.modules() if isinstance(part, _Convolution)]:
                 nn.utils.parametrizations.spectral_norm(part, "weight")
 
     def prepare(self, x: Tensor, domain: Domain) -> HoistedInput:
         """The x-part of the first convolution, ``(B, width, *S)``."""
-        if not isinstance(domain, GridDomain):
-            raise ValueError(expected("a field on a grid for a U-Net", "one on points", "correction='rigno'"))
+        require_grid(domain, self.in_errors)
         self._check(x, self.in_channels, "x")
         return HoistedInput(self.entry.first.part(self._laid_out(x), slice(0, self.in_channels)))
 
@@ -113,13 +101,8 @@ class UNet(Correction):
         self._check(h, self.out_channels, "h")
         if not isinstance(x, HoistedInput):
             if x.shape[2:] != h.shape[2:]:
-                raise ValueError(
-                    expected(
-                        f"x on the grid of h {tuple(h.shape[2:])}",
-                        tuple(x.shape[2:]),
-                        "resample(x, h.shape[2:], periodic)",
-                    )
-                )
+                wanted = f"x on the grid of h {tuple(h.shape[2:])}"
+                raise ValueError(expected(wanted, tuple(x.shape[2:]), "resample(x, h.shape[2:], periodic)"))
             x = self.prepare(x, GridDomain.of(x))
         h_part = self.entry.first.part(self._laid_out(h), slice(self.in_channels, None), bias=False)
         field = self.entry.after_first(x.first + h_part)
@@ -133,13 +116,12 @@ class UNet(Correction):
 
     def _check(self, field: Tensor, channels: int, name: str) -> None:
         if field.dim() != self.dim + 2 or field.shape[1] != channels:
-            raise ValueError(
-                expected(
-                    f"{name} of shape (B, {channels}, {', '.join('n' * self.dim)})",
-                    tuple(field.shape),
-                    "in_channels, out_channels and dim of the data, or a graph correction for points",
-                )
-            )
+            wanted = f"{name} of shape (B, {channels}, {', '.join('n' * self.dim)})"
+            hint = "in_channels, out_channels and dim of the data, or a graph correction for points"
+            raise ValueError(expected(wanted, tuple(field.shape), hint))
+
+
+CORRECTIONS.register("unet", shift_equivariant(UNet))
 
 
 class _CoarseGrid(nn.Module):

@@ -1,0 +1,70 @@
+"""Base class of convolutional corrections on grids: their channels, axes and padding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from neuralop_irno.correction.correction import Correction, zeroed
+from neuralop_irno.correction.padding import padding_modes
+from neuralop_irno.domain.domain import Domain
+from neuralop_irno.domain.grid import GridDomain
+from neuralop_irno.errors import expected
+
+CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+CONVOLVE = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+
+
+class GridCorrection(Correction):
+    """A correction on grids of one to three dimensions, of any size.
+
+    Args:
+        in_channels: channels of x.
+        out_channels: channels of h.
+        dim: 1, 2 or 3.
+        padding: ``circular``, ``zero``, ``replicate`` or ``reflect``; one for all axes, or a list.
+
+    Attributes:
+        modes: the padding of each axis.
+
+    Shapes:
+        - x: ``(B, in_channels, *S)``
+        - h and the update: ``(B, out_channels, *S)``
+    """
+
+    in_errors: ClassVar[str] = "this correction"
+    """The name of the correction in error messages."""
+
+    periodic: tuple[bool, ...]
+
+    def __init__(self, in_channels: int, out_channels: int, dim: int, padding: str | Sequence[str]) -> None:
+        super().__init__()
+        if dim not in CONVOLUTIONS:
+            raise ValueError(expected("dim to be 1, 2 or 3", dim, "a graph correction beyond that"))
+        self.in_channels: int = in_channels
+        self.out_channels: int = out_channels
+        self.dim = dim
+        self.modes = padding_modes(padding, dim)
+        self.periodic = tuple(mode == "circular" for mode in self.modes)
+
+    def prepare(self, x: Tensor, domain: Domain) -> Any:
+        require_grid(domain, self.in_errors)
+        return x
+
+    def pointwise(self, inputs: int, outputs: int) -> nn.Module:
+        """A linear layer that acts on the channels of each cell."""
+        return CONVOLUTIONS[self.dim](inputs, outputs, kernel_size=1)
+
+    def last_layer(self, width: int) -> nn.Module:
+        """A pointwise layer from ``width`` channels to those of h that starts at zero."""
+        return zeroed(self.pointwise(width, self.out_channels))
+
+
+def require_grid(domain: Domain, correction: str) -> None:
+    """Raise ValueError if a domain is not a grid; ``correction`` is named in the message."""
+    if not isinstance(domain, GridDomain):
+        wanted = f"a field on a grid for {correction}"
+        raise ValueError(expected(wanted, "one on points", "correction='rigno'"))
