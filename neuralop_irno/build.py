@@ -7,8 +7,10 @@ from dataclasses import replace
 from numbers import Integral
 from typing import Any
 
+from neuralop_irno._neuralop import BUILT_FROM, described
 from neuralop_irno.base.operator import ModelSpec
 from neuralop_irno.correction.correction import Correction
+from neuralop_irno.correction.from_module import as_correction
 from neuralop_irno.errors import expected, shown
 from neuralop_irno.registry import CORRECTIONS, SOLVERS
 from neuralop_irno.solver.denoising import Denoising
@@ -61,7 +63,7 @@ def completed(sizes: ModelSpec, correction: Correction) -> ModelSpec:
     )
 
 
-def build_correction(correction: Any, sizes: ModelSpec) -> Any:
+def build_correction(correction: Any, sizes: ModelSpec) -> Correction:
     """A correction from its name, its config or itself, sized like the base."""
     if isinstance(correction, (str, Mapping)):
         options = {"name": correction} if isinstance(correction, str) else correction
@@ -75,14 +77,16 @@ def build_correction(correction: Any, sizes: ModelSpec) -> Any:
                     )
                 )
         known = {name: value for name, value in vars(sizes).items() if value is not None}
-        return CORRECTIONS.build(correction, **known)
+        built = as_correction(CORRECTIONS.build(correction, **known))
+        setattr(built, BUILT_FROM, described(correction))
+        return built
     for name in ("in_channels", "out_channels"):
         own, wanted = getattr(correction, name, None), getattr(sizes, name)
         if isinstance(correction, Correction) and None not in (own, wanted) and own != wanted:
             raise ValueError(
                 expected(f"a correction with {name}={wanted}, like the base", own, f"{name}={wanted}")
             )
-    return correction
+    return as_correction(correction)
 
 
 def build_solver(solver: Any, alpha: Any) -> Solver:

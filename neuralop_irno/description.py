@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
 
-from neuralop_irno._neuralop import described
-from neuralop_irno.errors import did_you_mean, expected
+from neuralop_irno._neuralop import BUILT_FROM, described
+from neuralop_irno.base.neuraloperator import adapter_for
+from neuralop_irno.base.operator import BaseOperator, FunctionModule, ModelSpec
+from neuralop_irno.correction.from_module import Joined
+from neuralop_irno.correction.graph import JoinedOnGraph
 from neuralop_irno.registry import GRADIENTS, SOLVERS, STEP_SIZES, Registry, parameters_of
 from neuralop_irno.solver.aitken import Aitken
 from neuralop_irno.solver.anderson import Anderson
@@ -41,17 +43,22 @@ def config_of(part: Any) -> Any:
         {'name': 'picard', 'alpha': {'name': 'constant', 'value': 0.5}}
     """
     if isinstance(part, Tensor):
-        return part.tolist()
+        return _numbers(part)
     family = next((registry for kind, registry in FAMILIES if isinstance(part, kind)), None)
     if family is None:
         return described(part)
     name, part = _named(part, family)
     parameters = parameters_of(type(part))
     options = {key: config_of(getattr(part, key)) for key in parameters if hasattr(part, key)}
-    lost = any(isinstance(value, Mapping) and "object" in value for value in options.values())
-    if name is None or lost or len(options) < len(parameters):
+    if name is None or len(options) < len(parameters):
         return {"object": type(part).__name__}
     return {"name": name, **options}
+
+
+def _numbers(values: Tensor) -> Any:
+    """A tensor as numbers, each with the fewest digits that give the same one in its own precision."""
+    array = values.detach().cpu().numpy()
+    return float(str(array)) if not array.shape else [_numbers(value) for value in values]
 
 
 def _named(part: Any, family: Registry) -> tuple[str | None, Any]:
@@ -64,59 +71,39 @@ def _named(part: Any, family: Registry) -> tuple[str | None, Any]:
 
 
 class Described(nn.Module):
-    """A mixin, before `Persistent`, that provides the config of a refiner.
+    """A mixin, before `Persistent`, that derives the config of a refiner from its current parts.
 
-    A part that has not changed since construction is described as it was given (a name, a config), so that
-    configs stay short. A part that was replaced or changed is described by `config_of`.
+    Solvers, step sizes and gradient rules are described by their attributes, bases and corrections by the
+    config that they were built from.
     """
 
-    base: Any
-    sizes: Any
+    base: BaseOperator
+    sizes: ModelSpec
     correction: nn.Module
     solver: nn.Module
-    gradient: Any
+    gradient: GradientRule
     train_output: str
     ignore: tuple[str, ...]
     _steps: tuple[int, int]
 
-    def _remember(self, given: Mapping[str, Any], fixed: Mapping[str, Any]) -> None:
-        """Store the arguments that the model was built from.
-
-        Args:
-            given: ``base``, ``correction``, ``solver``, ``alpha`` and ``gradient`` as they were given.
-            fixed: options that are not stored in an attribute.
-        """
-        self._fixed = dict(fixed)
-        self._given = {name: described(part) for name, part in given.items()}
-        # In a list, so that the parts are not registered as submodules a second time.
-        self._built = {name: ([part], config_of(part)) for name, part in self._parts().items()}
-
-    def describe(self, **words: Any) -> None:
-        """Set the configs of parts that were given as objects: ``describe(base={...})``."""
-        for name in words.keys() - self._given.keys():
-            raise TypeError(expected("a part of the model", repr(name), did_you_mean(name, self._given)))
-        self._given.update({name: described(part) for name, part in words.items()})
-
     @property
     def config(self) -> dict[str, Any]:
         """The config that builds the same model again; see `Persistent`."""
-        given = dict(self._given)
-        for name, part in self._parts().items():
-            built, description = self._built[name]
-            if part is not built[0] or config_of(part) != description:
-                given[name] = config_of(part)
-                if name == "solver":
-                    given["alpha"] = None  # now an option of the solver
         fewest, most = self._steps
-        own = {
+        return {
+            "base": _of_base(self.base),
+            "correction": _of_correction(self.correction),
+            "solver": config_of(self.solver),
+            "gradient": config_of(self.gradient),
             "steps": most if fewest == most else [fewest, most],
+            "freeze_base": self.base.frozen,
+            "channels": self.base.channels,
             # The actual channels, since a base that is built again from this config gets no data.
             "in_channels": self.sizes.in_channels,
             "out_channels": self.sizes.out_channels,
             "train_output": self.train_output,
             "ignore": list(self.ignore),
         }
-        return copy.deepcopy({**given, **self._fixed, **own})
 
     @property
     def _init_kwargs(self) -> dict[str, Any]:
@@ -127,10 +114,17 @@ class Described(nn.Module):
         # Ignored: neuraloperator would store the constructor's arguments, including modules.
         pass
 
-    def _parts(self) -> dict[str, Any]:
-        return {
-            "base": self.base.module,
-            "correction": self.correction,
-            "solver": self.solver,
-            "gradient": self.gradient,
-        }
+
+def _of_base(base: BaseOperator) -> Any:
+    """The config of a base; an adapter of the user's own has none."""
+    if type(base) is not adapter_for(base.module):
+        return {"object": type(base).__name__}
+    return described(base.module.function if isinstance(base.module, FunctionModule) else base.module)
+
+
+def _of_correction(correction: nn.Module) -> Any:
+    """The config of a correction; a module of the user's own has none, whatever it says of itself."""
+    if hasattr(correction, BUILT_FROM):
+        return copy.deepcopy(getattr(correction, BUILT_FROM))
+    given = correction.module if isinstance(correction, (Joined, JoinedOnGraph)) else correction
+    return {"object": type(given).__name__}

@@ -176,8 +176,8 @@ class Persistent(nn.Module):
             save_folder: the folder; without ``save_name`` the path of the file.
             save_name: the name in the folder, without suffix.
             map_location: the device of the model.
-            parts: ``base``, ``correction``, ``solver``, ``alpha`` or ``gradient``, if they were given as
-                objects without a config.
+            parts: ``base``, ``correction``, ``solver`` or ``gradient``, if they were given as objects without
+                a config.
 
         Raises:
             ValueError: as `load_checkpoint`; or a part that was given as an object is missing.

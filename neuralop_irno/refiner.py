@@ -116,14 +116,10 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
         self.base: BaseOperator = wrap_operator(base, freeze_base, channels)
         self.base.freeze(freeze_base)  # if base is already an adapter, it may have another setting
         self.sizes = agreed_sizes(ModelSpec(in_channels, out_channels), self.base.sizes())
-        self.correction: Correction = as_correction(build_correction(correction, self.sizes))
+        self.correction: Correction = build_correction(correction, self.sizes)
         self.sizes = completed(self.sizes, self.correction)
         self.solver: Solver = build_solver(solver, alpha)
         check_gradient(self.gradient, gradient, freeze_base, self.solver)
-        self._remember(
-            {"base": base, "correction": correction, "solver": solver, "alpha": alpha, "gradient": gradient},
-            {"freeze_base": freeze_base, "channels": channels},
-        )
 
     @property
     def steps(self) -> int:
@@ -303,15 +299,12 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
             "base": build_model(base, self.sizes.in_channels, self.sizes.out_channels),
             "correction": copy.deepcopy(self.correction),
             "solver": copy.deepcopy(self.solver),
-            "alpha": None,
             "gradient": self.gradient,
             "in_channels": None,  # taken from the correction; a base with others is refused
             "out_channels": None,
         }
-        config = self.config
-        other = type(self)(**{**config, **parts})
+        other = type(self)(**{**self.config, **parts})
         other.sizes = agreed_sizes(self.sizes, other.base.sizes())
-        other.describe(**{name: config[name] for name in ("correction", "solver", "alpha", "gradient")})
         return other.train(self.training)
 
     def _trajectory(self, problem: BaseCall, y: Tensor, taken: Tensor | None) -> Trajectory:

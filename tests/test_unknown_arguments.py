@@ -105,7 +105,6 @@ OPEN: dict[str, Callable[..., Any]] = {
     "IterativeRefiner.forward": lambda **words: refiner()(X, **words),
     "IterativeRefiner.solve": lambda **words: refiner().solve(X, **words),
     "IterativeRefiner.iterates": lambda **words: refiner().iterates(X, **words),
-    "IterativeRefiner.describe": lambda **words: refiner().describe(**words),
     "IterativeRefiner.from_checkpoint": lambda **words: _from_checkpoint(**words),
     "PicardNetwork.forward": lambda **words: NETWORK(FIELD, **words),
     "PicardNetwork.trajectory": lambda **words: NETWORK.trajectory(FIELD, **words),

@@ -168,26 +168,27 @@ def sizes_of(module: nn.Module) -> ModelSpec:
 def wrap_operator(
     model: nn.Module | Callable[..., Any], frozen: bool = True, channels: str = "first"
 ) -> BaseOperator:
-    """The adapter for a model, chosen by its class and signature.
+    """The adapter around a model; an adapter is returned unchanged.
 
     Args:
         model: a neuraloperator model, any other module, or a callable.
         frozen: without gradients and always in evaluation mode.
         channels: channel axis of a model on grids, ``first`` or ``last``.
     """
-    if isinstance(model, BaseOperator):
-        return model
+    return model if isinstance(model, BaseOperator) else adapter_for(model)(model, frozen, channels)
+
+
+def adapter_for(model: nn.Module | Callable[..., Any]) -> type[BaseOperator]:
+    """The class of adapters for a model, chosen by the model's class and signature."""
     inner = unwrapped(model) if isinstance(model, nn.Module) else model
     if isinstance(inner, (GINO, FNOGNO)):
-        return OnPoints(model, frozen, channels)
+        return OnPoints
     if isinstance(inner, UQNO):
-        return WithBand(model, frozen, channels)
+        return WithBand
     if isinstance(inner, (WDSR, SuperResolutionFNO, HiNOTE)):
-        return SuperResolution(model, frozen, channels)
+        return SuperResolution
     ancestors = [c for c in type(inner).__mro__ if c is not BaseModel]
     if any(c.__module__.startswith("neuralop.models.") for c in ancestors):
         refuse_other_calls(type(inner).__name__)
-        return NeuralOperator(model, frozen, channels)
-    if is_graph_network(model):
-        return OnGraphs(model, frozen, channels)
-    return BaseOperator(model, frozen, channels)
+        return NeuralOperator
+    return OnGraphs if is_graph_network(model) else BaseOperator

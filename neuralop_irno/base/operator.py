@@ -78,7 +78,7 @@ class BaseOperator(nn.Module):
             raise TypeError(expected("a base that can be called", repr(module), "an nn.Module"))
         if channels not in ("first", "last"):
             raise ValueError(expected("channels 'first' or 'last'", repr(channels), "channels='first'"))
-        self.module = module if isinstance(module, nn.Module) else _Function(module)
+        self.module = module if isinstance(module, nn.Module) else FunctionModule(module)
         self.frozen = False
         self.channels = channels
         self._trained = frozenset(name for name, p in self.module.named_parameters() if p.requires_grad)
@@ -238,7 +238,7 @@ class BaseOperator(nn.Module):
         )
 
 
-class _Function(nn.Module):
+class FunctionModule(nn.Module):
     """A plain callable as a module."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -276,7 +276,7 @@ def unwrapped(module: nn.Module) -> nn.Module:
 def signature_of(module: nn.Module) -> inspect.Signature:
     """The signature of the model itself."""
     module = unwrapped(module)
-    call = module.function if isinstance(module, _Function) else module.forward
+    call = module.function if isinstance(module, FunctionModule) else module.forward
     try:
         if isinstance(call, MethodType) and call.__self__ is module:
             return _signature_of_method(call.__func__)

@@ -54,8 +54,6 @@ def one_shot_like(refiner: IterativeRefiner, match: str, data: Dataset[Sample]) 
 
 def _once(refiner: IterativeRefiner, words: dict[str, Any]) -> IterativeRefiner:
     control = IterativeRefiner(**{**one_shot(words), "base": refiner.base.module})
-    # The base is the same, so the control keeps its config.
-    control.describe(base=refiner.config["base"])
     return control.to(device_of(refiner))
 
 

@@ -54,6 +54,9 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 DESCRIBED: dict[str, Callable[[], IterativeRefiner]] = {
+    "a solver": lambda: trained(fno(), UNET, solver=Picard(0.2)),
+    "a step size": lambda: trained(fno(), UNET, alpha=Learned(0.2, steps=2)),
+    "a step size in words": lambda: trained(fno(), UNET, solver={"name": "picard", "alpha": Learned(0.2)}),
     "a model": lambda: trained(fno(), UNET, alpha=[0.5, 0.25], steps=[2, 5], gradient="unrolled"),
     "a model, arguments by position": lambda: trained(FNO((4, 4), 2, 1, 4, 2), UNET),
     "a factorized model": lambda: trained(fno(TFNO, rank=0.5), UNET, freeze_base=False),
@@ -105,12 +108,20 @@ def test_a_part_can_be_replaced_on_the_way_in(tmp_path: Path) -> None:
         IterativeRefiner.from_checkpoint(path, stepz=9)
 
 
+class OwnSolver(Picard):
+    """A solver that no registry knows."""
+
+
+class OwnStepSize(Learned):
+    """A step size that no registry knows."""
+
+
 OBJECTS: dict[str, tuple[str, str, Callable[[], Any]]] = {
     "base": ("base", "Conv2d", convolution),
     "correction": ("correction", "Conv2d", lambda: nn.Conv2d(3, 1, 1)),
-    "solver": ("solver", "Picard", lambda: Picard(0.5)),
-    "step size": ("alpha", "Learned", lambda: Learned(0.5)),
-    "step size in words": ("solver", "Learned", lambda: {"name": "picard", "alpha": Learned(0.5)}),
+    "solver": ("solver", "OwnSolver", OwnSolver),
+    "step size": ("solver", "OwnStepSize", lambda: Picard(OwnStepSize(0.5))),
+    "step size in words": ("solver", "OwnStepSize", lambda: {"name": "picard", "alpha": OwnStepSize(0.5)}),
     "activation in words": (
         "base", "ReLU", lambda: {"model_arch": "fno", **MODES, "non_linearity": nn.ReLU()}
     ),

@@ -129,7 +129,10 @@ def test_parts_may_be_zencfg_objects() -> None:
     )
     assert isinstance(model.base.module, TFNO)
     assert model.config["correction"] == {"name": "unet", "width": 4, "depth": 1}
-    assert model.config["solver"] == {"name": "picard", "alpha": {"name": "learned", "value": 0.25}}
+    assert model.config["solver"] == {
+        "name": "picard",
+        "alpha": {"name": "learned", "value": 0.25, "steps": 1},
+    }
     alpha = IterativeRefiner(FNO((4, 4), 2, 1, 4, n_layers=1), alpha=StepSizeConfig()).solver.alpha
     assert alpha.values.item() == 0.25
 

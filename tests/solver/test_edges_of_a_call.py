@@ -259,7 +259,7 @@ def test_a_checkpoint_holds_the_parts_that_a_model_has_now(tmp_path: Any) -> Non
     base = {"model_arch": "fno", "n_modes": [4], "in_channels": 1, "out_channels": 1, "hidden_channels": 4}
     words = {"name": "unet", "dim": 1, "width": 4, "depth": 1}
     model = IterativeRefiner(base, words, steps=[2, 4], alpha=0.5)
-    assert model.config["alpha"] == 0.5
+    assert model.config["solver"] == {"name": "picard", "alpha": {"name": "constant", "value": 0.5}}
     model.steps = 9
     model.solver = Picard(alpha={"name": "decaying", "value": 0.25, "after": 2})
     model.gradient = GRADIENTS.build({"name": "last", "n": 3})
