@@ -12,6 +12,7 @@ from neuralop_irno.base.neuraloperator import adapter_for
 from neuralop_irno.base.operator import BaseOperator, FunctionModule, ModelSpec
 from neuralop_irno.correction.from_module import Joined
 from neuralop_irno.correction.graph import JoinedOnGraph
+from neuralop_irno.printed import plain_numbers
 from neuralop_irno.registry import GRADIENTS, SOLVERS, STEP_SIZES, Registry, parameters_of
 from neuralop_irno.solver.aitken import Aitken
 from neuralop_irno.solver.anderson import Anderson
@@ -43,7 +44,7 @@ def config_of(part: Any) -> Any:
         {'name': 'picard', 'alpha': {'name': 'constant', 'value': 0.5}}
     """
     if isinstance(part, Tensor):
-        return _numbers(part)
+        return plain_numbers(part)
     family = next((registry for kind, registry in FAMILIES if isinstance(part, kind)), None)
     if family is None:
         return described(part)
@@ -53,12 +54,6 @@ def config_of(part: Any) -> Any:
     if name is None or len(options) < len(parameters):
         return {"object": type(part).__name__}
     return {"name": name, **options}
-
-
-def _numbers(values: Tensor) -> Any:
-    """A tensor as numbers, each with the fewest digits that give the same one in its own precision."""
-    array = values.detach().cpu().numpy()
-    return float(str(array)) if not array.shape else [_numbers(value) for value in values]
 
 
 def _named(part: Any, family: Registry) -> tuple[str | None, Any]:

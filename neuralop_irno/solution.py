@@ -74,10 +74,12 @@ class Solution:
     evaluations: int
 
     def __repr__(self) -> str:
-        """The numbers of samples by outcome, their steps, and the evaluations, without fields."""
-        counts = Counter(outcome.name for outcome in self.outcomes)
-        ended = ", ".join(f"{name}: {n}" for name, n in counts.items())
-        return f"Solution({{{ended}}}, steps={self.steps.tolist()}, evaluations={self.evaluations})"
+        """The numbers of samples by outcome, and their median steps, without fields."""
+        counts = Counter(outcome.name.lower().replace("_", " ") for outcome in self.outcomes)
+        ended = ", ".join(f"{count} {name}" for name, count in counts.items())
+        samples = f"{len(self.outcomes)} sample{'s' if len(self.outcomes) != 1 else ''}"
+        middle = f", median {self.steps.float().quantile(0.5).item():g} steps" if len(self.steps) else ""
+        return f"Solution({samples}: {ended or 'none'}{middle})"
 
     @property
     def good(self) -> Tensor:

@@ -55,9 +55,6 @@ class Anderson(Damped):
         super().__init__(alpha)
         self.memory = memory_of(memory)
 
-    def extra_repr(self) -> str:
-        return f"memory={self.memory}"
-
     def init(self, h: Tensor, taken: Tensor) -> AndersonState:
         state = AndersonState.fresh(h, taken)
         return replace(state, judged=state.residual)

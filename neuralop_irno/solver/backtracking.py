@@ -52,9 +52,6 @@ class Backtracking(Damped):
             )
         self.shrink, self.least = shrink, least
 
-    def extra_repr(self) -> str:
-        return f"shrink={self.shrink}, least={self.least}"
-
     def init(self, h: Tensor, taken: Tensor) -> BacktrackingState:
         size = torch.full(taken.shape, torch.inf, dtype=h.dtype, device=h.device)
         return BacktrackingState(taken, h, torch.zeros_like(h), size, torch.ones_like(size))

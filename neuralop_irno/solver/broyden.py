@@ -35,9 +35,6 @@ class Broyden(Damped):
         super().__init__(alpha)
         self.memory = memory_of(memory)
 
-    def extra_repr(self) -> str:
-        return f"memory={self.memory}"
-
     def init(self, h: Tensor, taken: Tensor) -> MemoryState:
         return MemoryState.fresh(h, taken)
 

@@ -64,9 +64,6 @@ class Denoising(Damped):
         super().__init__([1.0] * from_nothing + [least ** (k / noisy) for k in range(1, noisy + 1)])
         self.levels, self.least, self.from_nothing = levels, least, from_nothing
 
-    def extra_repr(self) -> str:
-        return f"levels={self.levels}, least={self.least}, from_nothing={self.from_nothing}"
-
     def init(self, h: Tensor, taken: Tensor) -> DenoisingState:
         return DenoisingState(taken, h, torch.zeros_like(h), seeds(len(taken), h.device))
 

@@ -26,6 +26,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from neuralop_irno.errors import expected
+from neuralop_irno.printed import PrintedAsCall
 from neuralop_irno.registry import GRADIENTS
 from neuralop_irno.solver.drive import Iterates, run_steps, run_until
 from neuralop_irno.solver.iterate import Step
@@ -33,7 +34,7 @@ from neuralop_irno.solver.solver import Phi, Solver, SolverState
 from neuralop_irno.solver.stopping import SolveRecorder
 
 
-class GradientRule(ABC):
+class GradientRule(PrintedAsCall, ABC):
     """Takes the steps of a training pass and returns the iterates that carry a gradient.
 
     Attributes:

@@ -51,9 +51,6 @@ class Safeguarded(Solver):
         self.adds_noise = self.solver.adds_noise
         self.growth = growth
 
-    def extra_repr(self) -> str:
-        return f"growth={self.growth}"
-
     def init(self, h: Tensor, taken: Tensor) -> SafeguardedState:
         size = torch.full(taken.shape, torch.inf, dtype=h.dtype, device=h.device)
         return SafeguardedState(

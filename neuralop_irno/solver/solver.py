@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from neuralop_irno.domain.domain import Domain
+from neuralop_irno.printed import PrintedAsCall
 
 
 class Phi(Protocol):
@@ -73,7 +74,7 @@ class SolverState:
         )
 
 
-class Solver(nn.Module):
+class Solver(PrintedAsCall, nn.Module):
     """A fixed-point iteration, defined by `init` and `step`. All solvers share the loop, `iterate`.
 
     Attributes:

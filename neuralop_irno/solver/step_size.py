@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from neuralop_irno.errors import expected
+from neuralop_irno.printed import PrintedAsCall, plain_numbers
 from neuralop_irno.registry import STEP_SIZES
 
 
-class StepSize(nn.Module):
+class StepSize(PrintedAsCall, nn.Module):
     """alpha as a function of the number of steps that each sample has taken."""
 
     @abstractmethod
@@ -40,8 +41,8 @@ class Constant(StepSize):
     def forward(self, taken: Tensor) -> Tensor:
         return self.value
 
-    def extra_repr(self) -> str:
-        return f"{self.value.item():.6g}"
+    def __repr__(self) -> str:
+        return repr(plain_numbers(self.value))
 
 
 @STEP_SIZES.register("scheduled")
@@ -64,8 +65,8 @@ class Scheduled(StepSize):
     def forward(self, taken: Tensor) -> Tensor:
         return self.values[taken.clamp(max=len(self.values) - 1)]
 
-    def extra_repr(self) -> str:
-        return _written(self.values)
+    def __repr__(self) -> str:
+        return repr(plain_numbers(self.values))
 
 
 @STEP_SIZES.register("decaying")
@@ -101,9 +102,6 @@ class Decaying(StepSize):
     def forward(self, taken: Tensor) -> Tensor:
         return self.value * self.ratio ** (taken - self.after).clamp(min=0)
 
-    def extra_repr(self) -> str:
-        return f"{self.value.item():.6g}, after={self.after}, ratio={self.ratio}"
-
 
 @STEP_SIZES.register("learned")
 class Learned(StepSize):
@@ -124,9 +122,6 @@ class Learned(StepSize):
     def forward(self, taken: Tensor) -> Tensor:
         return self.values[taken.clamp(max=len(self.values) - 1)]
 
-    def extra_repr(self) -> str:
-        return _written(self.values)
-
 
 def step_size(alpha: Any) -> StepSize:
     """A `StepSize` from a number (constant), a list (scheduled), a name or config, or a `StepSize` itself.
@@ -143,10 +138,6 @@ def step_size(alpha: Any) -> StepSize:
     if isinstance(alpha, Sequence):
         return Scheduled(alpha)
     return Constant(alpha)
-
-
-def _written(values: Tensor) -> str:
-    return f"[{', '.join(f'{value:.6g}' for value in values.tolist())}]"
 
 
 def _finite(alpha: Any) -> float:

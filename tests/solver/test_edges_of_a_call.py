@@ -233,12 +233,14 @@ def test_a_compiled_correction_is_refused_by_name() -> None:
         IterativeRefiner(identity, compiled)
 
 
-def test_printed_parts_show_their_numbers_and_no_fields() -> None:
-    assert "0.5" in repr(Picard(alpha=0.5))
-    assert "memory=3" in repr(Anderson(memory=3))
-    printed = repr(refiner().solve(X))
-    assert "COMPLETED: 3" in printed
-    assert "tensor" not in printed
+def test_printed_parts_are_the_calls_that_build_them() -> None:
+    assert repr(Picard(alpha=0.2)) == "Picard(alpha=0.2)"
+    assert repr(Picard(alpha=[1.0, 0.5])) == "Picard(alpha=[1.0, 0.5])"
+    assert repr(Anderson(memory=3)) == "Anderson(alpha=1.0, memory=3)"
+    assert repr(SOLVERS.build("anderson")).startswith("Safeguarded(solver=Anderson(alpha=")
+    assert repr(GRADIENTS.build({"name": "last", "n": 2})) == "Last(n=2)"
+    assert "(solver): Picard(alpha=1.0)" in repr(refiner())
+    assert repr(refiner().solve(X)) == "Solution(3 samples: 3 completed, median 3 steps)"
 
 
 NAMED = {"last": {"n": 2}, "confidence": {"channels": 1}}
