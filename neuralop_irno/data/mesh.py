@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import Delaunay
 
+from neuralop_irno.domain.elements import LinearElements
 from neuralop_irno.errors import expected
 
 Array = NDArray[np.float64]
@@ -46,9 +47,7 @@ class TriangleMesh:
 
     def measure(self) -> Array:
         """The lumped area of each node: a third of every triangle around it, ``(N,)``."""
-        result = np.zeros(len(self.pos))
-        np.add.at(result, self.triangles.ravel(), np.repeat(self.areas() / 3, 3))
-        return result
+        return LinearElements(self.pos, self.triangles.T).lumped_mass
 
     def edges(self) -> Index:
         """Every edge in both directions, ``(2, E)``, sorted."""

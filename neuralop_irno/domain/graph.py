@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 
 from neuralop_irno.domain.check import check_graphs
 from neuralop_irno.domain.domain import Domain
+from neuralop_irno.domain.elements import lumped_measure
 from neuralop_irno.errors import expected
 from neuralop_irno.precision import at_least_float32
 
@@ -177,38 +177,6 @@ def reads_edge_attr(network: nn.Module) -> bool:
     """
     widths = [part.edge_dim for part in network.modules() if hasattr(part, "edge_dim")]
     return not widths or any(width is not None for width in widths)
-
-
-def lumped_measure(pos: Tensor, cells: Tensor) -> Tensor:
-    r"""The measure of each node of a mesh: an equal part of every cell around it.
-
-    .. math:: m_i = \sum_{T \ni i} \frac{|T|}{d + 1} \qquad |T| = \frac{1}{d!} \sqrt{\det E^T E}
-
-    Args:
-        pos: coordinates, ``(N, D)``.
-        cells: the corners of each cell, ``(d + 1, cells)``: segments, triangles or tetrahedra.
-
-    Shapes:
-        - returns: ``(N,)``
-
-    Example:
-        >>> square = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
-        >>> lumped_measure(square, torch.tensor([[0, 1], [1, 3], [2, 2]])) * 6
-        tensor([1., 2., 2., 1.])
-    """
-    dim = len(cells) - 1
-    if not 1 <= dim <= pos.shape[1]:
-        raise ValueError(
-            expected(
-                f"cells of 2 to {pos.shape[1] + 1} corners, (corners, cells)",
-                tuple(cells.shape),
-                "data.face in triangles or tetrahedra",
-            )
-        )
-    edges = (pos[cells[1:]] - pos[cells[:1]]).movedim(0, 1).double()
-    volume = (edges @ edges.mT).det().clamp(min=0).sqrt() / math.factorial(dim)
-    share = (volume / (dim + 1)).to(pos.dtype).repeat(dim + 1)
-    return pos.new_zeros(len(pos)).index_add(0, cells.reshape(-1), share)
 
 
 def _between(nodes: Tensor, kept: Tensor) -> Tensor:

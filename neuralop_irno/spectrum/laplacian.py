@@ -14,11 +14,10 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from torch import Tensor
 
+from neuralop_irno.domain.elements import LinearElements
 from neuralop_irno.errors import expected
 
 Array = NDArray[Any]
-FLAT = 1e-14
-"""A cell is refused as flat if its volume is below this share of its longest edge to the power d."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,33 +100,18 @@ def mesh_laplacian(pos: Tensor, cells: Tensor, stiffest: float = math.inf) -> La
             )
         )
     _check_indices(corners, len(points), "cells")
-    edges = points[corners[1:]] - points[corners[:1]]
-    edges = edges.transpose(1, 0, 2)
-    gram = edges @ edges.transpose(0, 2, 1)
-    longest = np.sqrt(np.einsum("cii->ci", gram)).max(1, initial=0.0)
-    volume = np.sqrt(np.clip(np.linalg.det(gram), 0, None)) / math.factorial(dim)
-    flat = int((volume <= FLAT * longest**dim).sum())
-    if flat:
-        raise ValueError(expected("cells that have a volume", f"{flat} that are flat", "leaving those out"))
-    # Gradients of the barycentric coordinates, as combinations of the edges: rows sum to zero.
-    inner = np.linalg.inv(gram)
-    signs = np.concatenate([-np.ones((1, dim)), np.eye(dim)])
-    local = volume[:, None, None] * (signs @ inner @ signs.T)
-    count = len(points)
-    shape = local.shape
-    rows = np.broadcast_to(corners.T[:, :, None], shape).ravel()
-    columns = np.broadcast_to(corners.T[:, None, :], shape).ravel()
-    mass = np.bincount(corners.ravel(), np.tile(volume / (dim + 1), dim + 1), count)
+    elements = LinearElements(points, corners)
+    mass = elements.lumped_mass
     bare = int((mass == 0).sum())
     if bare:
         raise ValueError(
             expected("nodes that belong to a cell", f"{bare} in none", "leaving those nodes out")
         )
     nyquist = _nyquist(mass, dim)
-    trace = (np.einsum("cii->ci", local) / mass[corners.T]).sum(1)
-    local = local * np.minimum(1, stiffest * nyquist**2 / trace)[:, None, None]
-    off = rows != columns
-    weights = sp.coo_array((-local.ravel()[off], (rows[off], columns[off])), (count, count)).tocsr()
+    trace = (np.einsum("cii->ci", elements.stiffness) / mass[corners.T]).sum(1)
+    bounded = elements.stiffness * np.minimum(1, stiffest * nyquist**2 / trace)[:, None, None]
+    weights = -elements.assemble(bounded)
+    weights.setdiag(0)
     return Laplacian(_stiffness(weights), mass, nyquist)
 
 

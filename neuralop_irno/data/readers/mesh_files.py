@@ -18,7 +18,7 @@ from neuralop_irno.data.finite import finite
 from neuralop_irno.data.mesh import edges_of
 from neuralop_irno.data.readers.deadline import within
 from neuralop_irno.data.readers.mesh_references import OutsideError, refuse_outside
-from neuralop_irno.domain.graph import lumped_measure
+from neuralop_irno.domain.elements import lumped_measure
 from neuralop_irno.errors import did_you_mean, expected
 
 CORNERS = {"triangle": 3, "quad": 4, "tetra": 4}

@@ -9,6 +9,7 @@ import scipy.sparse as sp
 from scipy.sparse.linalg import splu
 
 from neuralop_irno.data.mesh import Array, TriangleMesh
+from neuralop_irno.domain.elements import LinearElements
 from neuralop_irno.errors import expected
 
 
@@ -26,27 +27,12 @@ class Elements:
     """
 
     def __init__(self, mesh: TriangleMesh, velocity: tuple[float, float] = (0.0, 0.0)) -> None:
-        self.mesh = mesh
-        corners = mesh.pos[mesh.triangles]
-        area = mesh.areas()
-        # The gradient of a corner's hat function: the opposite side, rotated by 90 degrees, over 2 area.
-        side = np.stack([corners[:, (i + 2) % 3] - corners[:, (i + 1) % 3] for i in range(3)], 1)
-        gradient = np.stack([-side[..., 1], side[..., 0]], -1) / (2 * area)[:, None, None]
-        self.stiffness = self._assemble(np.einsum("tid,tjd,t->tij", gradient, gradient, area))
-        self.mass = self._assemble(area[:, None, None] / 12 * (np.ones((3, 3)) + np.eye(3)))
-        along = gradient @ np.asarray(velocity)
-        self.advection = self._assemble(
-            np.broadcast_to((area[:, None] / 3 * along)[:, None, :], (len(area), 3, 3))
-        )
-
-    def _assemble(self, local: Array) -> sp.csc_array:
-        corner = self.mesh.triangles
-        rows = np.repeat(corner, 3, axis=1).ravel()
-        columns = np.tile(corner, (1, 3)).ravel()
-        count = len(self.mesh.pos)
-        return sp.csc_array(
-            sp.coo_array((local.reshape(len(corner), 9).ravel(), (rows, columns)), (count, count))
-        )
+        elements = LinearElements(mesh.pos, mesh.triangles.T)
+        area = elements.volume[:, None, None]
+        along = elements.gradients @ np.asarray(velocity)
+        self.mass = elements.assemble(area / 12 * (np.ones((3, 3)) + np.eye(3)))
+        self.stiffness = elements.assemble(elements.stiffness)
+        self.advection = elements.assemble(area / 3 * np.ones((3, 1)) * along[:, None])
 
 
 def advection_diffusion(
