@@ -33,9 +33,8 @@ def check_finite(field: Tensor, name: str) -> None:
         return
     if not torch.isfinite(field).all():
         bad = int((~torch.isfinite(field)).sum())
-        raise ValueError(
-            expected(f"{name} to be finite", f"{bad} values that are NaN or infinite", "cleaning the data")
-        )
+        wanted = f"{name} to be finite"
+        raise ValueError(expected(wanted, f"{bad} values that are NaN or infinite", "cleaning the data"))
 
 
 def refuse_points(module: nn.Module, x: Tensor, h: Tensor, channels: str, given: Sequence[Any]) -> None:

@@ -45,21 +45,12 @@ def load_base(folder: str | os.PathLike[str], name: str, trusted: bool = False) 
     metadata.pop("_version", None)
     arch, args = metadata.pop("_name", None), metadata.pop("args", ())
     if not isinstance(arch, str):
-        raise ValueError(
-            expected(
-                f"the metadata of a neuraloperator model in {name}_metadata.pkl",
-                f"{sorted(metadata)}",
-                "the name that neuraloperator saved the model under",
-            )
-        )
+        wanted = f"the metadata of a neuraloperator model in {name}_metadata.pkl"
+        hint = "the name that neuraloperator saved the model under"
+        raise ValueError(expected(wanted, f"{sorted(metadata)}", hint))
     if CACHE in metadata:  # a model read from a file must not create folders
-        raise ValueError(
-            expected(
-                f"no {CACHE} folder in {name}_metadata.pkl",
-                f"{metadata[CACHE]}",
-                f"a model saved without {CACHE}",
-            )
-        )
+        wanted = f"no {CACHE} folder in {name}_metadata.pkl"
+        raise ValueError(expected(wanted, f"{metadata[CACHE]}", f"a model saved without {CACHE}"))
     constructor = MODELS.lookup(arch.lower())
     # For arguments passed by position, neuraloperator also records their defaults by name: drop these.
     by_position = list(parameters_of(constructor))[: len(args)]
@@ -90,13 +81,9 @@ def _unpickled(path: Path, trusted: bool) -> dict[str, Any]:
     named = [] if trusted else get_unsafe_globals_in_checkpoint(path)
     refused = [word for word in named if not _harmless(word)]
     if refused:
-        raise ValueError(
-            expected(
-                "a file of tensors and plain data",
-                f"{path.name}, which names {', '.join(refused)} and needs trusted unpickling",
-                "load_base(.., trusted=True) or irno train --trust-base, if you know where it comes from",
-            )
-        )
+        got = f"{path.name}, which names {', '.join(refused)} and needs trusted unpickling"
+        hint = "load_base(.., trusted=True) or irno train --trust-base, if you know where it comes from"
+        raise ValueError(expected("a file of tensors and plain data", got, hint))
     with safe_globals([_resolve(word) for word in named]):
         return dict(torch.load(path, map_location="cpu", weights_only=not trusted))
 

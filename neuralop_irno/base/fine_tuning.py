@@ -29,9 +29,8 @@ def last_spectral_layer(model: nn.Module) -> nn.Module:
     """
     layers = [part for part in model.modules() if isinstance(part, BaseSpectralConv)]
     if not layers:
-        raise ValueError(
-            expected("a model with spectral layers", type(model).__name__, "train_only(model, model.part)")
-        )
+        wanted = "a model with spectral layers"
+        raise ValueError(expected(wanted, type(model).__name__, "train_only(model, model.part)"))
     return layers[-1]
 
 
@@ -57,9 +56,8 @@ def train_only(model: Model, part: nn.Module) -> Model:
     """
     inside = set(part.modules())
     if part not in set(model.modules()):
-        raise ValueError(
-            expected("a part of the model", type(part).__name__, "part=last_spectral_layer(model)")
-        )
+        wanted = "a part of the model"
+        raise ValueError(expected(wanted, type(part).__name__, "part=last_spectral_layer(model)"))
     for name, module in model.named_modules():
         if module not in inside and isinstance(module, _BatchNorm) and module.track_running_stats:
             raise ValueError(

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from neuralop_irno._neuralop import FNOGNO, GINO, UQNO, BaseModel, refuse_other_calls
-from neuralop_irno.base.checks import check_finite
 from neuralop_irno.base.operator import (
     BaseCall,
     BaseOperator,
@@ -79,25 +78,17 @@ class OnPoints(NeuralOperator):
     points from its three nearest points, weighted by inverse squared distance.
     """
 
-    def problem(
-        self,
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
-        start: Tensor | None = None,
-        periodic: Sequence[bool] | None = None,
+    def _laid_out(
+        self, x: Tensor, context: tuple[Tensor, Tensor], answer: Tensor, periodic: Sequence[bool] | None
     ) -> BaseCall:
-        values, source, target = self._geometry(args, kwargs)
-        check_finite(values, "x")
-        if start is not None:
-            check_finite(start, "start")
-        answer = self(*args, **kwargs) if start is None else start
+        source, target = context
         if answer.dim() not in (2, 3) or answer.shape[-2] != len(target):
             wanted = f"an answer of shape (B, {len(target)}, C), a row for each output point"
             raise ValueError(expected(wanted, tuple(answer.shape), "a start laid out like the answer"))
         batched = answer.dim() == 3
         field = at_least_float32(answer if batched else answer[None])
         samples, points, _ = field.shape
-        x = values.reshape(samples, -1, values.shape[-1])
+        x = x.reshape(samples, -1, x.shape[-1])
         if source.shape != target.shape or not torch.equal(source, target):
             x = interpolate(x, source, target)
         batch = torch.arange(samples, device=field.device).repeat_interleave(points)
@@ -113,23 +104,23 @@ class OnPoints(NeuralOperator):
         x = in_state_dtype(as_field(x), field)
         return BaseCall(x, as_field(field), domain, as_field, as_answer)
 
-    def _geometry(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
-        """Input values ``(.., C)``, their points ``(n, d)``, and the output points ``(q, d)``."""
+    def _inputs(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Input values ``(.., C)``; and their points ``(n, d)`` with the output points ``(q, d)``."""
         call = self._bound(args, kwargs)
         if isinstance(unwrapped(self.module), GINO):
             values, source, target = call.get("x"), call["input_geom"], call["output_queries"]
         else:
             values, source, target = call["f"], call["in_p"], call["out_p"]
         if not isinstance(target, Tensor):
-            raise TypeError(
-                expected("one set of output points", type(target).__name__, "a call for each of them")
-            )
+            wanted = "one set of output points"
+            raise TypeError(expected(wanted, type(target).__name__, "a call for each of them"))
         if values is None:
-            raise ValueError(
-                expected("input values x for the correction", "None", "x=input_geom, the coordinates")
-            )
+            wanted = "input values x for the correction"
+            raise ValueError(expected(wanted, "None", "x=input_geom, the coordinates"))
         dim = target.shape[-1]
-        return values, source.reshape(-1, dim), target.reshape(-1, dim)
+        return values, (source.reshape(-1, dim), target.reshape(-1, dim))
 
     def _bound(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
         """The arguments by name; raises TypeError if required ones (the geometry) are missing."""
@@ -143,9 +134,8 @@ class OnPoints(NeuralOperator):
         missing = [name for name in needed if name not in call]
         if missing:
             wanted = f"a call with {', '.join(needed)}, as {type(unwrapped(self.module)).__name__} takes them"
-            raise TypeError(
-                expected(wanted, f"one without {', '.join(missing)}", "model_arch: rigno for data on points")
-            )
+            hint = "model_arch: rigno for data on points"
+            raise TypeError(expected(wanted, f"one without {', '.join(missing)}", hint))
         return call
 
 

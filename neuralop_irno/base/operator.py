@@ -121,9 +121,8 @@ class BaseOperator(nn.Module):
         if x.dim() == axes + 2 and sizes.in_channels in (None, channels):
             return
         wanted = f"x with {sizes.in_channels or 'C'} channels on {axes} axes, as the base takes it"
-        raise ValueError(
-            expected(wanted, tuple(x.shape), "x with the channels and axes of the base's training data")
-        ) from error
+        hint = "x with the channels and axes of the base's training data"
+        raise ValueError(expected(wanted, tuple(x.shape), hint)) from error
 
     def accepted(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """The keyword arguments that are in the module's signature."""
@@ -160,30 +159,39 @@ class BaseOperator(nn.Module):
             start: an answer to start from; by default the base is called.
             periodic: which axes are periodic, used if x has to be interpolated to the grid of the answer.
         """
-        refuse_graphs(self.module, args, kwargs)
-        x = self.input_of(args, kwargs)
+        x, context = self._inputs(args, kwargs)
         check_finite(x, "x")
-        if 0 in x.shape[1:]:
-            raise ValueError(
-                expected(
-                    "x with a channel and a point on each axis", tuple(x.shape), "data with no empty axis"
-                )
-            )
         if start is not None:
             check_finite(start, "start")
         answer = self(*args, **kwargs) if start is None else start
+        return self._laid_out(x, context, answer, periodic)
+
+    def _inputs(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Tensor, Any]:
+        """The input as the caller laid it out, and what else of the call `_laid_out` reads."""
+        refuse_graphs(self.module, args, kwargs)
+        x = self.input_of(args, kwargs)
+        if 0 in x.shape[1:]:
+            wanted = "x with a channel and a point on each axis"
+            raise ValueError(expected(wanted, tuple(x.shape), "data with no empty axis"))
+        return x, [*args, *kwargs.values()]
+
+    def _laid_out(self, x: Tensor, context: Any, answer: Any, periodic: Sequence[bool] | None) -> BaseCall:
+        """The input and the answer of a call as fields on one domain.
+
+        Args:
+            x: the input, from `_inputs`.
+            context: the rest of what `_inputs` returned; here the arguments of the call.
+            answer: what the base returned, or the given start.
+            periodic: as for `problem`.
+        """
         field, rest = self._split(answer)
         h = at_least_float32(self.as_field(field))
         x = self.as_field(x)
-        refuse_points(self.module, x, h, self.channels, [*args, *kwargs.values()])
+        refuse_points(self.module, x, h, self.channels, context)
         if x.shape[0] != h.shape[0] or x.dim() != h.dim():
-            raise ValueError(
-                expected(
-                    "an answer with the batch and the dimensions of x",
-                    f"x {tuple(x.shape)} and answer {tuple(h.shape)}",
-                    "a base of your own that lays them out alike",
-                )
-            )
+            got = f"x {tuple(x.shape)} and answer {tuple(h.shape)}"
+            hint = "a base of your own that lays them out alike"
+            raise ValueError(expected("an answer with the batch and the dimensions of x", got, hint))
         if x.shape[2:] != h.shape[2:]:
             x = self.carried(x, h.shape[2:], periodic)
 
@@ -200,9 +208,8 @@ class BaseOperator(nn.Module):
     def as_field(self, tensor: Tensor) -> Tensor:
         """The tensor with channels first."""
         if tensor.dim() < 3:
-            raise ValueError(
-                expected("a field (B, C, n, ...) or (B, n, ..., C)", tuple(tensor.shape), "x[None]")
-            )
+            wanted = "a field (B, C, n, ...) or (B, n, ..., C)"
+            raise ValueError(expected(wanted, tuple(tensor.shape), "x[None]"))
         return tensor if self.channels == "first" else tensor.movedim(-1, 1)
 
     def input_of(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor:
@@ -213,9 +220,8 @@ class BaseOperator(nn.Module):
         for value in (bound.get("x"), accepted.get("x"), *bound.values(), *given, *accepted.values()):
             if isinstance(value, Tensor):
                 return value
-        raise ValueError(
-            expected("an input tensor", f"{len(args)} positional arguments and {sorted(kwargs)}", "x=...")
-        )
+        wanted = "an input tensor"
+        raise ValueError(expected(wanted, f"{len(args)} positional arguments and {sorted(kwargs)}", "x=..."))
 
     def _call(
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -229,13 +235,8 @@ class BaseOperator(nn.Module):
     def _split(self, answer: Any) -> tuple[Tensor, tuple[Any, ...] | None]:
         if isinstance(answer, Tensor):
             return answer, None
-        raise TypeError(
-            expected(
-                "a base that returns a tensor",
-                type(answer).__name__,
-                "a callable around it that returns the field to refine",
-            )
-        )
+        hint = "a callable around it that returns the field to refine"
+        raise TypeError(expected("a base that returns a tensor", type(answer).__name__, hint))
 
 
 class FunctionModule(nn.Module):

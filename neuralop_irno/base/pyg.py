@@ -12,7 +12,6 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from neuralop_irno.base.checks import check_finite
 from neuralop_irno.base.checks import graph_among as graph_among
 from neuralop_irno.base.operator import (
     BaseCall,
@@ -27,6 +26,7 @@ from neuralop_irno.domain.check import PARTS
 from neuralop_irno.domain.graph import GraphDomain, reads_edge_attr
 from neuralop_irno.errors import expected
 from neuralop_irno.precision import at_least_float32, explain_failure
+from neuralop_irno.solution import unchanged
 
 
 class OnGraphs(BaseOperator):
@@ -53,9 +53,8 @@ class OnGraphs(BaseOperator):
             for shape in (tuple(part.shape) for part in x.values()):
                 if len(shape) != 2 or channels not in (None, shape[1]):
                     wanted = f"x of shape (N, {channels or 'C'}), as the base takes it"
-                    raise ValueError(
-                        expected(wanted, shape, "x with the channels of the base's training data")
-                    ) from None
+                    hint = "x with the channels of the base's training data"
+                    raise ValueError(expected(wanted, shape, hint)) from None
             raise
 
     def _answer(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
@@ -77,28 +76,15 @@ class OnGraphs(BaseOperator):
             taken.pop("edge_attr", None)
         return taken
 
-    def problem(
-        self,
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
-        start: Tensor | None = None,
-        periodic: Sequence[bool] | None = None,
+    def _laid_out(
+        self, x: Tensor, context: GraphDomain, answer: Any, periodic: Sequence[bool] | None
     ) -> BaseCall:
-        x, domain = self._inputs(args, kwargs)
-        check_finite(x, "x")
-        if start is not None:
-            check_finite(start, "start")
-        field, _ = self._split(self(*args, **kwargs) if start is None else start)
+        field, _ = self._split(answer)
         if field.dim() != 2 or len(field) != len(x):
-            raise ValueError(
-                expected(
-                    f"an answer of shape ({len(x)}, C), a row for each node",
-                    tuple(field.shape),
-                    "a base that returns one row per node",
-                )
-            )
+            wanted = f"an answer of shape ({len(x)}, C), a row for each node"
+            raise ValueError(expected(wanted, tuple(field.shape), "a base that returns one row per node"))
         h = at_least_float32(field)
-        return BaseCall(in_state_dtype(x, h), h, domain, _as_it_is, _as_it_is)
+        return BaseCall(in_state_dtype(x, h), h, context, unchanged, unchanged)
 
     def _found(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
         """The parts of the graph of a call, by name."""
@@ -152,7 +138,3 @@ def collate_graphs(graphs: Sequence[Any]) -> dict[str, Any]:
     joined: dict[str, Any] = Batch.from_data_list(list(graphs)).to_dict()
     joined.pop("ptr")
     return joined
-
-
-def _as_it_is(tensor: Tensor) -> Tensor:
-    return tensor

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from neuralop_irno.correction.correction import Correction
-from neuralop_irno.correction.from_module import as_correction
+from neuralop_irno.correction.from_module import build_inner
 from neuralop_irno.errors import expected
 from neuralop_irno.lipschitz.normalisation import free_layers, spectrally_normalised
 from neuralop_irno.registry import CORRECTIONS
@@ -39,9 +39,7 @@ def bounded(
         >>> phi.in_channels, phi.out_channels
         (2, 1)
     """
-    known = {"in_channels": in_channels, "out_channels": out_channels, "dim": dim, "padding": padding}
-    given = {name: value for name, value in known.items() if value is not None}
-    built = as_correction(CORRECTIONS.build(correction, **given))
+    built = build_inner(correction, in_channels, out_channels, dim, padding)
     free = free_layers(built)
     if free:
         wanted = "a correction whose layers can all be held to a norm"

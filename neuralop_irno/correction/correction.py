@@ -119,6 +119,11 @@ def place_for(correction: Correction, taken: Tensor | None) -> tuple[Tensor | No
     return (taken,) if correction.stepwise else ()
 
 
+def shape_or_type(answer: object) -> object:
+    """For errors: the shape of what a function or network returned, or its type if it is no tensor."""
+    return tuple(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
+
+
 def zeroed(layer: Layer) -> Layer:
     """Set all weights of a layer to zero, in place: the last layer of every correction by name starts so.
 
@@ -141,14 +146,9 @@ class FunctionCorrection(Correction):
     def forward(self, x: Tensor, h: Tensor) -> Tensor:
         answer = self.function(x, h)
         if not isinstance(answer, Tensor) or answer.shape[:1] != h.shape[:1]:
-            got = tuple(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
-            raise ValueError(
-                expected(
-                    f"a tensor with a row for each of {len(h)} of h",
-                    got,
-                    "a function that returns a tensor like h",
-                )
-            )
+            wanted = f"a tensor with a row for each of {len(h)} of h"
+            hint = "a function that returns a tensor like h"
+            raise ValueError(expected(wanted, shape_or_type(answer), hint))
         return answer
 
 

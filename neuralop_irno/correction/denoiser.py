@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from neuralop_irno.correction.correction import Correction
+from neuralop_irno.correction.from_module import build_inner
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.errors import expected
 from neuralop_irno.registry import CORRECTIONS
@@ -76,11 +77,4 @@ def denoiser(
         levels: number of noise levels, K.
         padding: padding of the network, if it has that option and its config does not set it.
     """
-    known = {
-        "in_channels": in_channels + levels,
-        "out_channels": out_channels,
-        "dim": dim,
-        "padding": padding,
-    }
-    given = {name: value for name, value in known.items() if value is not None}
-    return Denoiser(CORRECTIONS.build(correction, **given), levels)
+    return Denoiser(build_inner(correction, in_channels + levels, out_channels, dim, padding), levels)

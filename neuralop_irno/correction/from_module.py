@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from neuralop_irno.correction.correction import Correction, zeroed
+from neuralop_irno.correction.correction import Correction, shape_or_type, zeroed
 from neuralop_irno.correction.graph import JoinedOnGraph, takes_edges
 from neuralop_irno.errors import expected
+from neuralop_irno.registry import CORRECTIONS
 
 
 class Joined(Correction):
@@ -34,23 +36,14 @@ class Joined(Correction):
         joined = torch.cat([x, h], 1)
         takes = _first_channels(self.module)
         if takes not in (None, joined.shape[1]):
-            raise ValueError(
-                expected(
-                    f"a correction of x and h joined, {x.shape[1]} + {h.shape[1]} channels",
-                    f"one of {takes} channels",
-                    f"in_channels={joined.shape[1]}",
-                )
-            )
+            wanted = f"a correction of x and h joined, {x.shape[1]} + {h.shape[1]} channels"
+            hint = f"in_channels={joined.shape[1]}"
+            raise ValueError(expected(wanted, f"one of {takes} channels", hint))
         update = self.module(joined)
         if not isinstance(update, Tensor) or update.shape != h.shape:
-            got = tuple(update.shape) if isinstance(update, Tensor) else type(update).__name__
-            raise ValueError(
-                expected(
-                    f"an update laid out like h {tuple(h.shape)}",
-                    got,
-                    "a module that returns one channel for each of h",
-                )
-            )
+            wanted = f"an update laid out like h {tuple(h.shape)}"
+            hint = "a module that returns one channel for each of h"
+            raise ValueError(expected(wanted, shape_or_type(update), hint))
         return update
 
 
@@ -83,6 +76,27 @@ def _first_channels(module: nn.Module) -> int | None:
     return channels if isinstance(channels, int) else None
 
 
+def build_inner(
+    correction: Any,
+    in_channels: int,
+    out_channels: int,
+    dim: int | None,
+    padding: str | Sequence[str] | None,
+) -> Correction:
+    """The correction inside a correction by name.
+
+    Args:
+        correction: name or config.
+        in_channels: channels of x.
+        out_channels: channels of h.
+        dim: spatial dimensions, if the correction has that option.
+        padding: padding, if the correction has that option and its config does not set it.
+    """
+    known = {"in_channels": in_channels, "out_channels": out_channels, "dim": dim, "padding": padding}
+    given = {name: value for name, value in known.items() if value is not None}
+    return as_correction(CORRECTIONS.build(correction, **given))
+
+
 def as_correction(part: Any) -> Correction:
     """A `Correction` unchanged; any other module as `Joined`, or as `JoinedOnGraph` if it takes edges."""
     if hasattr(part, "_orig_mod"):
@@ -92,6 +106,5 @@ def as_correction(part: Any) -> Correction:
         return part
     if isinstance(part, nn.Module):
         return JoinedOnGraph(part) if takes_edges(part) else Joined(part)
-    raise TypeError(
-        expected("a correction", type(part).__name__, "a name, a config, or an nn.Module of [x, h]")
-    )
+    wanted = "a correction"
+    raise TypeError(expected(wanted, type(part).__name__, "a name, a config, or an nn.Module of [x, h]"))

@@ -96,9 +96,8 @@ class OnPointsGINO(Correction):
 
     def prepare(self, x: Tensor, domain: Domain) -> PointInput:
         if not isinstance(domain, GraphDomain) or domain.pos is None:
-            raise ValueError(
-                expected("a field on points with coordinates", "a grid", "correction='unet' or 'fno'")
-            )
+            wanted = "a field on points with coordinates"
+            raise ValueError(expected(wanted, "a grid", "correction='unet' or 'fno'"))
         coordinates(domain, self.dim)
         sizes = domain.batch.bincount(minlength=domain.samples).tolist()
         if len(set(sizes)) > 1:

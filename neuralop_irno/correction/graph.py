@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from neuralop_irno.correction.correction import Correction, zeroed
+from neuralop_irno.correction.correction import Correction, shape_or_type, zeroed
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.graph import GraphDomain, reads_edge_attr
 from neuralop_irno.errors import did_you_mean, expected
@@ -156,9 +156,9 @@ class JoinedOnGraph(GraphCorrection):
         parts = {name: value for name, value in known.items() if name in self.takes and value is not None}
         answer = self.module(joined, **parts)
         if not isinstance(answer, Tensor) or answer.dim() != 2 or len(answer) != len(joined):
-            got = tuple(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
             wanted = f"an update for each of {len(joined)} nodes"
-            raise ValueError(expected(wanted, got, "a network that returns one row per node"))
+            hint = "a network that returns one row per node"
+            raise ValueError(expected(wanted, shape_or_type(answer), hint))
         return answer
 
 
@@ -221,9 +221,8 @@ def pyg_correction(network: str, in_channels: int, out_channels: int, **options:
     if network == "PNA":  # it takes the options of its convolutions by **kwargs
         named |= {"aggregators", "scalers"}
         if "deg" not in options:
-            raise ValueError(
-                expected(f"the option 'deg' of {what}", sorted(options), "deg: [nodes of degree 0, 1, 2, ..]")
-            )
+            wanted = f"the option 'deg' of {what}"
+            raise ValueError(expected(wanted, sorted(options), "deg: [nodes of degree 0, 1, 2, ..]"))
         options["deg"] = torch.as_tensor(options["deg"])
     usual = {name: value for name, value in USUAL.items() if name in named}
     sizes = {"in_channels": in_channels + out_channels, "out_channels": width}

@@ -34,9 +34,8 @@ def padding_modes(padding: str | Sequence[str], dim: int) -> tuple[str, ...]:
             meant = SYNONYMS.get(str(mode), str(mode))
             raise ValueError(expected("a padding mode", repr(mode), did_you_mean(meant, MODES)))
     if len(modes) != dim:
-        raise ValueError(
-            expected(f"one padding mode for each of {dim} axes", list(modes), f"{['circular'] * dim}")
-        )
+        wanted = f"one padding mode for each of {dim} axes"
+        raise ValueError(expected(wanted, list(modes), f"{['circular'] * dim}"))
     return modes
 
 
@@ -53,7 +52,7 @@ def pad(field: Tensor, modes: Sequence[str]) -> Tensor:
     """
     if torch.compiler.is_compiling():
         return _pad_by_joining(field, modes)  # torch.compile fuses this, and cannot trace _Pad
-    padded: Tensor = _Pad.apply(field, tuple(modes), _memory_format(field))
+    padded: Tensor = _Pad.apply(field, tuple(modes), _memory_format(field), False)
     return padded
 
 
@@ -79,85 +78,70 @@ def _sources(mode: str, n: int) -> tuple[int, int] | None:
 
 
 class _Pad(torch.autograd.Function):
+    """Padding, or its transpose. Both are linear: each is the backward pass of the other."""
+
     @staticmethod
-    def forward(field: Tensor, modes: tuple[str, ...], layout: torch.memory_format) -> Tensor:
-        shape = [*field.shape[:2], *(n + 2 for n in field.shape[2:])]
-        padded = torch.empty(shape, dtype=field.dtype, device=field.device, memory_format=layout)
-        inside = padded
-        for axis in range(2, field.dim()):
-            inside = inside.narrow(axis, 1, field.shape[axis])
-        inside.copy_(field)
-        for axis, mode in enumerate(modes, start=2):
-            # Later axes are filled from an array that is already padded along the earlier ones.
-            band = padded
-            for later in range(axis + 1, field.dim()):
-                band = band.narrow(later, 1, field.shape[later])
-            n = field.shape[axis]
-            source = _sources(mode, n)
-            for border, cell in zip((0, n + 1), source or (0, 0), strict=True):
-                if source is None:
-                    band.select(axis, border).zero_()
-                else:
-                    band.select(axis, border).copy_(band.select(axis, cell))
-        return padded
+    def forward(
+        field: Tensor, modes: tuple[str, ...], layout: torch.memory_format, transposed: bool
+    ) -> Tensor:
+        return _folded(field, modes, layout) if transposed else _padded(field, modes, layout)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        ctx.modes, ctx.layout = inputs[1:]
+        ctx.modes, ctx.layout, ctx.transposed = inputs[1:]
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        return _PadTransposed.apply(grads[0], ctx.modes, ctx.layout), None, None
-
-    @staticmethod
-    def jvp(ctx: Any, *tangents: Any) -> Tensor:
-        padded: Tensor = _Pad.apply(tangents[0], ctx.modes, ctx.layout)
-        return padded
-
-    @staticmethod
-    def vmap(info: Any, in_dims: tuple[Any, ...], field: Tensor, *how: Any) -> Any:
-        return _over_batch(_Pad, field, in_dims[0], *how)
-
-
-class _PadTransposed(torch.autograd.Function):
-    @staticmethod
-    def forward(grad: Tensor, modes: tuple[str, ...], layout: torch.memory_format) -> Tensor:
-        folded = grad
-        for axis in reversed(range(2, grad.dim())):
-            n = grad.shape[axis] - 2
-            # The first fold copies, since autograd owns ``grad``; later ones add in place to the copy.
-            inside = folded.narrow(axis, 1, n)
-            if folded is grad:
-                inside = inside.clone(memory_format=layout)
-            source = _sources(modes[axis - 2], n)
-            if source is not None:
-                for border, cell in zip((0, n + 1), source, strict=True):
-                    inside.select(axis, cell - 1).add_(folded.select(axis, border))
-            folded = inside
-        return folded
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        ctx.modes, ctx.layout = inputs[1:]
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        return _Pad.apply(grads[0], ctx.modes, ctx.layout), None, None
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
+        return _Pad.apply(grads[0], ctx.modes, ctx.layout, not ctx.transposed), None, None, None
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> Any:
-        return _PadTransposed.apply(tangents[0], ctx.modes, ctx.layout)
+        return _Pad.apply(tangents[0], ctx.modes, ctx.layout, ctx.transposed)
 
     @staticmethod
-    def vmap(info: Any, in_dims: tuple[Any, ...], grad: Tensor, *how: Any) -> Any:
-        return _over_batch(_PadTransposed, grad, in_dims[0], *how)
+    def vmap(info: Any, in_dims: tuple[Any, ...], field: Tensor, *how: Any) -> tuple[Tensor, int]:
+        """The mapped axis is folded into the batch, whose rows are padded independently."""
+        mapped = field.movedim(in_dims[0], 0)
+        result = _Pad.apply(mapped.flatten(0, 1), *how)
+        return result.unflatten(0, mapped.shape[:2]), 0
 
 
-def _over_batch(function: Any, field: Tensor, dim: int, *how: Any) -> tuple[Tensor, int]:
-    """vmap by folding the mapped axis into the batch: rows are padded independently."""
-    mapped = field.movedim(dim, 0)
-    result = function.apply(mapped.flatten(0, 1), *how)
-    return result.unflatten(0, mapped.shape[:2]), 0
+def _padded(field: Tensor, modes: tuple[str, ...], layout: torch.memory_format) -> Tensor:
+    shape = [*field.shape[:2], *(n + 2 for n in field.shape[2:])]
+    padded = torch.empty(shape, dtype=field.dtype, device=field.device, memory_format=layout)
+    inside = padded
+    for axis in range(2, field.dim()):
+        inside = inside.narrow(axis, 1, field.shape[axis])
+    inside.copy_(field)
+    for axis, mode in enumerate(modes, start=2):
+        # Later axes are filled from an array that is already padded along the earlier ones.
+        band = padded
+        for later in range(axis + 1, field.dim()):
+            band = band.narrow(later, 1, field.shape[later])
+        n = field.shape[axis]
+        source = _sources(mode, n)
+        for border, cell in zip((0, n + 1), source or (0, 0), strict=True):
+            if source is None:
+                band.select(axis, border).zero_()
+            else:
+                band.select(axis, border).copy_(band.select(axis, cell))
+    return padded
+
+
+def _folded(grad: Tensor, modes: tuple[str, ...], layout: torch.memory_format) -> Tensor:
+    folded = grad
+    for axis in reversed(range(2, grad.dim())):
+        n = grad.shape[axis] - 2
+        # The first fold copies, since autograd owns ``grad``; later ones add in place to the copy.
+        inside = folded.narrow(axis, 1, n)
+        if folded is grad:
+            inside = inside.clone(memory_format=layout)
+        source = _sources(modes[axis - 2], n)
+        if source is not None:
+            for border, cell in zip((0, n + 1), source, strict=True):
+                inside.select(axis, cell - 1).add_(folded.select(axis, border))
+        folded = inside
+    return folded
 
 
 def _memory_format(field: Tensor) -> torch.memory_format:

@@ -56,9 +56,8 @@ class RegionCorrection(GraphCorrection):
         super().__init__()
         if (periodic and is_periodic is not None) or (domain is not None and box is not None):
             got = "periodic and is_periodic, or domain and box"
-            raise ValueError(
-                expected("an option under one of its names", got, "periodic=... and domain=... only")
-            )
+            wanted = "an option under one of its names"
+            raise ValueError(expected(wanted, got, "periodic=... and domain=... only"))
         self.in_channels: int = in_channels
         self.out_channels: int = out_channels
         self.module = RIGNO(

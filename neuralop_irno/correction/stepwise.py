@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from neuralop_irno.correction.correction import Correction, FunctionCorrection, part_of
+from neuralop_irno.correction.from_module import build_inner
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.errors import expected
 from neuralop_irno.registry import CORRECTIONS
@@ -51,9 +52,8 @@ class Stepwise(Correction):
         """The index of the correction for each sample, ``(samples,)``."""
 
     def prepare(self, x: Tensor, domain: Domain) -> Prepared:
-        return Prepared(
-            tuple(self._part(place).prepare(x, domain) for place in range(len(self.parts))), domain
-        )
+        parts = (self._part(place).prepare(x, domain) for place in range(len(self.parts)))
+        return Prepared(tuple(parts), domain)
 
     def forward(self, x: Prepared, h: Tensor, taken: Tensor | None = None) -> Tensor:
         domain = x.domain
@@ -99,13 +99,8 @@ class Untied(Stepwise):
 
     def choice(self, taken: Tensor | None, samples: int) -> Tensor:
         if taken is None:
-            raise ValueError(
-                expected(
-                    "the step of an untied stack",
-                    "none",
-                    "fixed_point=0 and contraction=0: it has no fixed point",
-                )
-            )
+            hint = "fixed_point=0 and contraction=0: it has no fixed point"
+            raise ValueError(expected("the step of an untied stack", "none", hint))
         return taken.clamp(max=len(self.parts) - 1)
 
 
@@ -176,6 +171,4 @@ def untied(
         stages: number of stages, K.
         padding: padding of the stages, if they have that option and their config does not set it.
     """
-    known = {"in_channels": in_channels, "out_channels": out_channels, "dim": dim, "padding": padding}
-    given = {name: value for name, value in known.items() if value is not None}
-    return Untied([CORRECTIONS.build(correction, **given) for _ in range(stages)])
+    return Untied([build_inner(correction, in_channels, out_channels, dim, padding) for _ in range(stages)])

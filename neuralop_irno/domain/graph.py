@@ -110,9 +110,8 @@ class GraphDomain(Domain):
     def edges(self) -> Edges:
         """The edges; raises ValueError if there are none."""
         if self._edges is None:
-            raise ValueError(
-                expected("a graph with edges", "points without", "edge_index=..., or correction='rigno'")
-            )
+            wanted = "a graph with edges"
+            raise ValueError(expected(wanted, "points without", "edge_index=..., or correction='rigno'"))
         return self._edges
 
     def mean(self, field: Tensor) -> Tensor:
@@ -203,13 +202,8 @@ def interpolate(values: Tensor, source: Tensor, target: Tensor, neighbours: int 
         tensor([1., 2.])
     """
     if source.shape[-1] != target.shape[-1]:
-        raise ValueError(
-            expected(
-                f"points in {source.shape[-1]} dimensions",
-                f"{target.shape[-1]}",
-                "source and target in the same coordinates",
-            )
-        )
+        wanted = f"points in {source.shape[-1]} dimensions"
+        raise ValueError(expected(wanted, f"{target.shape[-1]}", "source and target in the same coordinates"))
     count = min(neighbours, len(source))
     tree = cKDTree(source.detach().cpu().double().numpy())
     distance, nearest = tree.query(target.detach().cpu().double().numpy(), k=list(range(1, count + 1)))

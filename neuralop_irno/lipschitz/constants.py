@@ -108,9 +108,8 @@ def _(module: nn.Dropout | nn.Dropout1d | nn.Dropout2d | nn.Dropout3d, graph: Gr
 @constant_of.register
 def _(module: nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d, graph: Graph | None) -> float:
     if module.training or module.running_var is None:
-        raise ValueError(
-            expected("batch norm with running statistics", "statistics of each batch", "block.eval()")
-        )
+        wanted = "batch norm with running statistics"
+        raise ValueError(expected(wanted, "statistics of each batch", "block.eval()"))
     scale = (module.running_var + module.eps).rsqrt()
     return float((scale if module.weight is None else scale * module.weight.abs()).max())
 

@@ -49,16 +49,14 @@ def spectrally_normalised(module: Module, bound: float = 1.0) -> Module:
         if norm is None:
             continue
         if any(is_lazy(parameter) for parameter in layer.parameters()):
-            raise ValueError(
-                expected("initialised layers", f"a lazy {type(layer).__name__}", "one forward pass first")
-            )
+            wanted = "initialised layers"
+            raise ValueError(expected(wanted, f"a lazy {type(layer).__name__}", "one forward pass first"))
         register_parametrization(layer, "weight", _Within(norm, bound))
         layer.register_state_dict_post_hook(_without_product)
         held += 1
     if not held:
-        raise ValueError(
-            expected("a module with linear layers", type(module).__name__, "operator_norm_of.register(...)")
-        )
+        wanted = "a module with linear layers"
+        raise ValueError(expected(wanted, type(module).__name__, "operator_norm_of.register(...)"))
     return module
 
 

@@ -53,9 +53,8 @@ class ContractionLoss(StepLoss):
     def __init__(self, target: float = 0.9, direction: str = "power", reduction: str = "sum") -> None:
         super().__init__(reduction)
         if direction not in DIRECTIONS:
-            raise ValueError(
-                expected("a direction", repr(direction), did_you_mean(str(direction), DIRECTIONS))
-            )
+            wanted = "a direction"
+            raise ValueError(expected(wanted, repr(direction), did_you_mean(str(direction), DIRECTIONS)))
         if not target >= 0:
             raise ValueError(expected("a target >= 0", target, "target=0.9"))
         self.target, self.direction = target, direction

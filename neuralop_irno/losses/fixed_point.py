@@ -28,11 +28,6 @@ class FixedPointLoss(Loss):
 
     def per_sample(self, trajectory: Trajectory, y: Tensor) -> Tensor:
         if trajectory.phi is None:
-            raise TypeError(
-                expected(
-                    "a training trajectory",
-                    "a plain field, at which Phi(x, y) is unknown",
-                    "SpatialLoss for evaluation",
-                )
-            )
+            got = "a plain field, at which Phi(x, y) is unknown"
+            raise TypeError(expected("a training trajectory", got, "SpatialLoss for evaluation"))
         return mean_square(trajectory.phi(y), trajectory.domain)

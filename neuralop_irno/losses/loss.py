@@ -67,13 +67,8 @@ def as_trajectory(prediction: Trajectory | Tensor, sample: Mapping[str, Any]) ->
     if isinstance(prediction, Trajectory):
         return prediction
     if not isinstance(prediction, Tensor):
-        raise TypeError(
-            expected(
-                "a trajectory or a field",
-                type(prediction).__name__,
-                "the refiner's output without a postprocessor that changes it",
-            )
-        )
+        hint = "the refiner's output without a postprocessor that changes it"
+        raise TypeError(expected("a trajectory or a field", type(prediction).__name__, hint))
     domain = domain_of(prediction, sample)
     progress = torch.ones(domain.samples, device=prediction.device)
     return Trajectory((prediction,), (progress,), domain)
@@ -91,12 +86,7 @@ def matching(trajectory: Trajectory, y: Tensor) -> Tensor:
     """The truth in the layout and precision of the iterates; ValueError if the shapes differ."""
     field = trajectory.as_field(y)
     if field.shape != trajectory.last.shape:
-        raise ValueError(
-            expected(
-                f"y of shape {tuple(trajectory.last.shape)}, like the prediction",
-                tuple(field.shape),
-                "out_channels and a grid that fit y",
-            )
-        )
+        wanted = f"y of shape {tuple(trajectory.last.shape)}, like the prediction"
+        raise ValueError(expected(wanted, tuple(field.shape), "out_channels and a grid that fit y"))
     # A float64 or boolean y would change the precision of the difference, or fail in Phi.
     return field.to(at_least_float32(trajectory.last).dtype)

@@ -94,13 +94,9 @@ class SpectralLoss(Loss):
         if compare not in COMPARISONS:
             raise ValueError(expected("a comparison", repr(compare), f"one of {', '.join(COMPARISONS)}"))
         if not 0 <= min(lambda_start, lambda_end) <= max(lambda_start, lambda_end) <= STEEPEST:
-            raise ValueError(
-                expected(
-                    f"lambda from 0 to {STEEPEST}",
-                    f"{lambda_start} to {lambda_end}",
-                    "lambda_start=1.0, lambda_end=2.0",
-                )
-            )
+            wanted = f"lambda from 0 to {STEEPEST}"
+            hint = "lambda_start=1.0, lambda_end=2.0"
+            raise ValueError(expected(wanted, f"{lambda_start} to {lambda_end}", hint))
         self.compare, self.lambda_start, self.lambda_end = compare, lambda_start, lambda_end
         self.choice: SpectrumChoice = call_with_options(SpectrumChoice, spectrum or {}, "the spectrum")
         self.took = ""

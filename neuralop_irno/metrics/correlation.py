@@ -81,9 +81,8 @@ def latitude_weights(degrees: Tensor) -> Tensor:
     """
     if degrees.dim() != 1 or degrees.abs().max() > 90:
         got = f"{tuple(degrees.shape)} up to {degrees.abs().max():g}"
-        raise ValueError(
-            expected("latitudes (H,) from -90 to 90 degrees", got, "90 - 0.25 * torch.arange(720)")
-        )
+        wanted = "latitudes (H,) from -90 to 90 degrees"
+        raise ValueError(expected(wanted, got, "90 - 0.25 * torch.arange(720)"))
     weights = torch.deg2rad(degrees).cos().clamp(min=0)
     return (weights / weights.mean())[:, None]
 

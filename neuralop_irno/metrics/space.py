@@ -16,14 +16,12 @@ def spatial_axes(prediction: Tensor, target: Tensor, space: int | None) -> int:
         2
     """
     if prediction.shape != target.shape:
-        raise ValueError(
-            expected(f"a prediction of shape {tuple(target.shape)}", tuple(prediction.shape), "the same grid")
-        )
+        wanted = f"a prediction of shape {tuple(target.shape)}"
+        raise ValueError(expected(wanted, tuple(prediction.shape), "the same grid"))
     axes = prediction.dim() - 2 if space is None else space
     if not 1 <= axes <= prediction.dim():
-        raise ValueError(
-            expected("at least one axis of space", f"{axes} of {prediction.dim()} axes", "space=2")
-        )
+        wanted = "at least one axis of space"
+        raise ValueError(expected(wanted, f"{axes} of {prediction.dim()} axes", "space=2"))
     return axes
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from neuralop_irno.base.operator import signature_of
-from neuralop_irno.correction.correction import Correction, Shared
+from neuralop_irno.correction.correction import Correction, Shared, shape_or_type
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.graph import GraphDomain
 from neuralop_irno.domain.grid import GridDomain
@@ -64,9 +64,9 @@ class FixedPointMap(Correction):
     def forward(self, x: BlockCall, h: Tensor) -> Tensor:
         image = self.block(h, **x.words())
         if not isinstance(image, Tensor) or image.shape != h.shape:
-            got = tuple(image.shape) if isinstance(image, Tensor) else type(image).__name__
             wanted = f"a block whose output is shaped like its input {tuple(h.shape)}"
-            raise ValueError(expected(wanted, got, "an encoder before the block and a decoder after it"))
+            hint = "an encoder before the block and a decoder after it"
+            raise ValueError(expected(wanted, shape_or_type(image), hint))
         free = 0 if x.free is None else x.free
         update: Tensor = self.weight * image + free - h
         return update

@@ -127,9 +127,8 @@ def convolution(conv: Any, width: int) -> nn.Module:
     known = convolutions()
     found = known.get(SHORT.get(name.lower(), name))
     if found is None:
-        raise ValueError(
-            expected("the name of a convolution", repr(name), did_you_mean(name, [*SHORT, *known]))
-        )
+        wanted = "the name of a convolution"
+        raise ValueError(expected(wanted, repr(name), did_you_mean(name, [*SHORT, *known])))
     built = parameters_of(found)
     sizes = {"in_channels": width, "out_channels": _share_of_a_head(name, built, options, width)}
     words = (

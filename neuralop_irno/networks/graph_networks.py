@@ -81,7 +81,16 @@ class GraphNetwork(nn.Module, ABC):
         return decoded
 
 
-class Pign(GraphNetwork):
+class IteratedGraphNetwork(GraphNetwork):
+    """Base class of graph networks whose message passing is one block, iterated by `network`."""
+
+    network: PicardNetwork
+
+    def process(self, h: Tensor, graph: Mapping[str, Tensor]) -> Tensor:
+        return self.network(h, **for_block(self.network.block, graph))
+
+
+class Pign(IteratedGraphNetwork):
     r"""Picard iterative graph network (https://arxiv.org/abs/2310.01618): one block, iterated.
 
     .. math:: h_{k+1} = a h_k + (1 - a) (T(h_k) + f) \qquad h_0 = E(x), \quad y = D(h_K)
@@ -126,18 +135,10 @@ class Pign(GraphNetwork):
         gradient: Any = "unrolled",
     ) -> None:
         super().__init__(in_channels, out_channels, width, dropout)
+        block = GraphBlock(conv, width, norm, dropout)
         self.network = PicardNetwork(
-            GraphBlock(conv, width, norm, dropout),
-            smoothing=smoothing,
-            steps=steps,
-            tol=tol,
-            inject=inject,
-            solver=solver,
-            gradient=gradient,
+            block, smoothing=smoothing, steps=steps, tol=tol, inject=inject, solver=solver, gradient=gradient
         )
-
-    def process(self, h: Tensor, graph: Mapping[str, Tensor]) -> Tensor:
-        return self.network(h, **for_block(self.network.block, graph))
 
     @torch.no_grad()
     def solve(

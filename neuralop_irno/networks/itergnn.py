@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -13,7 +12,7 @@ from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.graph import GraphDomain
 from neuralop_irno.errors import expected
 from neuralop_irno.networks.convolutions import GraphBlock
-from neuralop_irno.networks.graph_networks import GraphNetwork, for_block
+from neuralop_irno.networks.graph_networks import IteratedGraphNetwork
 from neuralop_irno.networks.network import PicardNetwork
 from neuralop_irno.registry import MODELS, SOLVERS
 from neuralop_irno.solver.picard import Damped
@@ -88,7 +87,7 @@ def largest(field: Tensor, domain: Domain) -> Tensor:
     )
 
 
-class IterGNN(GraphNetwork):
+class IterGNN(IteratedGraphNetwork):
     """IterGNN (https://arxiv.org/abs/2010.13547): one block, iterated with a learned stopping criterion.
 
     Args:
@@ -118,16 +117,8 @@ class IterGNN(GraphNetwork):
         super().__init__(in_channels, out_channels, width, dropout)
         if steps < 1:
             raise ValueError(expected("at least one step", f"steps={steps}", "steps=30"))
-        self.network = PicardNetwork(
-            GraphBlock(conv, width, norm, dropout),
-            smoothing=0.0,
-            steps=steps,
-            tol=NOTHING_LEFT,
-            solver={"name": "confidence", "channels": width},
-        )
-
-    def process(self, h: Tensor, graph: Mapping[str, Tensor]) -> Tensor:
-        return self.network(h, **for_block(self.network.block, graph))
+        block, solver = GraphBlock(conv, width, norm, dropout), {"name": "confidence", "channels": width}
+        self.network = PicardNetwork(block, smoothing=0.0, steps=steps, tol=NOTHING_LEFT, solver=solver)
 
 
 MODELS.register("itergnn", IterGNN)

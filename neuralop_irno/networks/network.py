@@ -16,7 +16,7 @@ from neuralop_irno.errors import expected
 from neuralop_irno.networks.bounds import PicardSolution
 from neuralop_irno.networks.call import FixedPointMap, arguments, laid_out
 from neuralop_irno.precision import at_least_float32
-from neuralop_irno.solution import Trajectory
+from neuralop_irno.solution import Trajectory, unchanged
 from neuralop_irno.solver.drive import no_steps, run_steps, run_to_tolerance, run_training, run_until
 from neuralop_irno.solver.gradient import gradient_rule
 from neuralop_irno.solver.picard import Picard
@@ -116,7 +116,6 @@ class PicardNetwork(nn.Module):
 
         Use it as ``ContractionLoss()(network.trajectory(x), x)``; ``trajectory.last`` is the last iterate.
 
-
         Args:
             x: the initial state.
             args: further positional arguments of the block.
@@ -124,7 +123,7 @@ class PicardNetwork(nn.Module):
         """
         phi, start = self._problem(x, args, kwargs)
         rule = self.gradient.for_answers()
-        return run_training(phi, self.solver, rule, start, self.steps, _as_it_is, _as_it_is)
+        return run_training(phi, self.solver, rule, start, self.steps, unchanged, unchanged)
 
     @torch.no_grad()
     def solve(
@@ -169,7 +168,7 @@ class PicardNetwork(nn.Module):
             wanted = f"lipschitz once, or for each of {phi.domain.samples} samples"
             raise ValueError(expected(wanted, tuple(known.shape), "lipschitz_bound(block)"))
         chosen = other_solver(solver, self.solver)
-        solution = run_to_tolerance(phi, chosen, start, self.steps, limits, _as_it_is)
+        solution = run_to_tolerance(phi, chosen, start, self.steps, limits, unchanged)
         step, alpha = plain_step(phi, chosen, solution.steps)
         coming = None
         if not _takes_plain_steps(chosen):
@@ -200,7 +199,3 @@ class PicardNetwork(nn.Module):
 def _takes_plain_steps(solver: Solver) -> bool:
     """Whether Banach's bounds apply to the solver's steps: Picard steps with a constant step size."""
     return type(solver) is Picard and isinstance(solver.alpha, Constant)
-
-
-def _as_it_is(field: Tensor) -> Tensor:
-    return field

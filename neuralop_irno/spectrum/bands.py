@@ -54,9 +54,8 @@ def band_centres(centres: Sequence[float]) -> Tensor:
     """
     tensor = torch.as_tensor(list(centres), dtype=torch.float64)
     if tensor.ndim != 1 or len(tensor) == 0 or not (tensor.diff() > 0).all() or tensor[0] < 0:
-        raise ValueError(
-            expected("centres of bands that ascend from 0", list(centres), "[0.0, 0.25, 0.5, 0.75, 1.0]")
-        )
+        wanted = "centres of bands that ascend from 0"
+        raise ValueError(expected(wanted, list(centres), "[0.0, 0.25, 0.5, 0.75, 1.0]"))
     return tensor
 
 
@@ -81,15 +80,13 @@ def members(batch: Tensor | None, sizes: Sequence[int], device: torch.device | s
         return list(torch.arange(sum(sizes), device=device).split(list(sizes)))
     counted = torch.bincount(batch, minlength=len(sizes)).tolist()
     if counted != list(sizes):
-        raise ValueError(
-            expected(f"graphs of {list(sizes)} nodes in the batch", counted, "one Laplacian for each graph")
-        )
+        wanted = f"graphs of {list(sizes)} nodes in the batch"
+        raise ValueError(expected(wanted, counted, "one Laplacian for each graph"))
     return [(batch == sample).nonzero()[:, 0].to(device) for sample in range(len(sizes))]
 
 
 def check_nodes(field: Tensor, nodes: int) -> None:
     """Raise ValueError if a field does not have one row per node."""
     if field.dim() != 2 or len(field) != nodes:
-        raise ValueError(
-            expected(f"a field ({nodes}, C)", tuple(field.shape), "the spectrum of its own graph")
-        )
+        wanted = f"a field ({nodes}, C)"
+        raise ValueError(expected(wanted, tuple(field.shape), "the spectrum of its own graph"))

@@ -67,13 +67,8 @@ class ChebyshevBands(Spectrum):
         if order < 1:
             raise ValueError(expected("order >= 1", order, "order=64"))
         if below is not None and len(below) != len(laplacians):
-            raise ValueError(
-                expected(
-                    f"modes of {len(laplacians)} graphs",
-                    len(below),
-                    "below=[eigenpairs(l) for l in laplacians]",
-                )
-            )
+            wanted = f"modes of {len(laplacians)} graphs"
+            raise ValueError(expected(wanted, len(below), "below=[eigenpairs(l) for l in laplacians]"))
         self.order, self.centres = order, band_centres(centres).to(device)
         self.frequency = self.centres.float()
         self.rows = members(batch, [laplacian.nodes for laplacian in laplacians], device)

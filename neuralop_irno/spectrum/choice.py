@@ -53,17 +53,11 @@ class SpectrumChoice:
 
     def __post_init__(self) -> None:
         if self.laplacian is not None and self.laplacian not in LAPLACIANS:
-            raise ValueError(
-                expected("a Laplacian", repr(self.laplacian), did_you_mean(str(self.laplacian), LAPLACIANS))
-            )
+            hint = did_you_mean(str(self.laplacian), LAPLACIANS)
+            raise ValueError(expected("a Laplacian", repr(self.laplacian), hint))
         if self.bands < 2 or self.modes < 1 or not (self.nyquist is None or self.nyquist > 0):
-            raise ValueError(
-                expected(
-                    "bands >= 2, modes >= 1 and nyquist > 0",
-                    f"bands={self.bands}, modes={self.modes}, nyquist={self.nyquist}",
-                    "bands=16, modes=256",
-                )
-            )
+            got = f"bands={self.bands}, modes={self.modes}, nyquist={self.nyquist}"
+            raise ValueError(expected("bands >= 2, modes >= 1 and nyquist > 0", got, "bands=16, modes=256"))
 
     def name_for(self, graph: GraphDomain) -> str:
         """The name of the Laplacian of a graph."""
@@ -93,9 +87,8 @@ def laplacian_of(graph: GraphDomain, choice: SpectrumChoice) -> Laplacian:
     else:
         mass = graph.measure.detach().cpu().double().numpy()
         if not (mass > 0).all():
-            raise ValueError(
-                expected("a measure > 0 at every node for a spectrum", mass.min(), "leaving those nodes out")
-            )
+            wanted = "a measure > 0 at every node for a spectrum"
+            raise ValueError(expected(wanted, mass.min(), "leaving those nodes out"))
         if name == "edges":  # its nodes have mass 1 in the mean
             mass = mass / mass.mean()
     if choice.nyquist is not None and name == "edges":

@@ -170,13 +170,9 @@ def _check(matrix: sp.csr_array, values: Array, vectors: Array, scale: float) ->
     residual = np.linalg.norm(matrix @ vectors - vectors * values, axis=0)
     allowed = RESIDUAL * (scale + abs(values)) + ROUNDING * highest(matrix)
     if not (residual <= allowed).all():
-        raise ValueError(
-            expected(
-                f"eigenvectors with residuals below {RESIDUAL:g} of the spectrum's scale",
-                f"{(residual / scale).max():.1e}",
-                "fewer modes, or a mesh without slivers",
-            )
-        )
+        wanted = f"eigenvectors with residuals below {RESIDUAL:g} of the spectrum's scale"
+        hint = "fewer modes, or a mesh without slivers"
+        raise ValueError(expected(wanted, f"{(residual / scale).max():.1e}", hint))
 
 
 def _typical(matrix: sp.csr_array) -> float:

@@ -92,21 +92,15 @@ def mesh_laplacian(pos: Tensor, cells: Tensor, stiffest: float = math.inf) -> La
     points, corners = _numbers(pos), cells.detach().cpu().numpy()
     dim = len(corners) - 1
     if corners.ndim != 2 or not 1 <= dim <= points.shape[1]:
-        raise ValueError(
-            expected(
-                f"cells (corners, cells) with 2 to {points.shape[1] + 1} corners in these dimensions",
-                tuple(cells.shape),
-                "data.face, or cells.T",
-            )
-        )
+        wanted = f"cells (corners, cells) with 2 to {points.shape[1] + 1} corners in these dimensions"
+        raise ValueError(expected(wanted, tuple(cells.shape), "data.face, or cells.T"))
     _check_indices(corners, len(points), "cells")
     elements = LinearElements(points, corners)
     mass = elements.lumped_mass
     bare = int((mass == 0).sum())
     if bare:
-        raise ValueError(
-            expected("nodes that belong to a cell", f"{bare} in none", "leaving those nodes out")
-        )
+        wanted = "nodes that belong to a cell"
+        raise ValueError(expected(wanted, f"{bare} in none", "leaving those nodes out"))
     nyquist = _nyquist(mass, dim)
     trace = (np.einsum("cii->ci", elements.stiffness) / mass[corners.T]).sum(1)
     bounded = elements.stiffness * np.minimum(1, stiffest * nyquist**2 / trace)[:, None, None]
@@ -158,9 +152,8 @@ def graph_laplacian(edge_index: Tensor, nodes: int, weight: Tensor | None = None
     _check_indices(ends, nodes, "edge_index")
     values = np.ones(ends.shape[1]) if weight is None else _numbers(weight)
     if values.shape != ends.shape[1:] or not (values >= 0).all():
-        raise ValueError(
-            expected(f"one weight >= 0 for each of {ends.shape[1]} edges", values.shape, "edge_weight.abs()")
-        )
+        wanted = f"one weight >= 0 for each of {ends.shape[1]} edges"
+        raise ValueError(expected(wanted, values.shape, "edge_weight.abs()"))
     weights = _undirected(ends, values, nodes)
     mean = float(weights.data.mean()) if weights.nnz else 1.0
     return Laplacian(_stiffness(weights), np.ones(nodes), math.pi * math.sqrt(mean or 1.0))
@@ -201,13 +194,8 @@ def knn_laplacian(
     tree = cKDTree(points, boxsize=None if period is None else _numbers(period))
     distance, other = (part[:, 1:] for part in tree.query(points, k=near + 1))
     if not distance.all():
-        raise ValueError(
-            expected(
-                "points that differ",
-                f"{int((distance[:, 0] == 0).sum())} that coincide",
-                "torch.unique(pos, dim=0)",
-            )
-        )
+        got = f"{int((distance[:, 0] == 0).sum())} that coincide"
+        raise ValueError(expected("points that differ", got, "torch.unique(pos, dim=0)"))
     ball = math.pi ** (dim / 2) / math.gamma(dim / 2 + 1) * distance[:, -1] ** dim
     mass = ball / near if measure is None else _numbers(measure)
     if mass.shape != (count,) or not (mass > 0).all():
@@ -230,13 +218,9 @@ def robust_laplacian(pos: Tensor, faces: Tensor | None = None) -> Laplacian:
     try:
         import robust_laplacian as tufted
     except ImportError as error:
-        raise ImportError(
-            expected(
-                "the package robust_laplacian for this Laplacian",
-                "none installed",
-                "pip install neuralop_irno[robust], or knn_laplacian(pos)",
-            )
-        ) from error
+        wanted = "the package robust_laplacian for this Laplacian"
+        hint = "pip install neuralop_irno[robust], or knn_laplacian(pos)"
+        raise ImportError(expected(wanted, "none installed", hint)) from error
     points = _numbers(pos)
     points = np.pad(points, ((0, 0), (0, 3 - points.shape[1])))  # the package takes three coordinates
     if faces is None:
@@ -275,18 +259,12 @@ def _nyquist(mass: Array, dim: int) -> float:
 def _numbers(tensor: Tensor) -> Array:
     numbers: Array = tensor.detach().cpu().double().numpy()
     if not np.isfinite(numbers).all():
-        raise ValueError(
-            expected("finite coordinates and weights", "NaN or infinite ones", "removing those points")
-        )
+        wanted = "finite coordinates and weights"
+        raise ValueError(expected(wanted, "NaN or infinite ones", "removing those points"))
     return numbers
 
 
 def _check_indices(indices: Array, nodes: int, name: str) -> None:
     if indices.size and not (indices.min() >= 0 and indices.max() < nodes):
-        raise ValueError(
-            expected(
-                f"{name} between 0 and {nodes - 1}",
-                f"{indices.min()} to {indices.max()}",
-                "node indices from 0",
-            )
-        )
+        wanted = f"{name} between 0 and {nodes - 1}"
+        raise ValueError(expected(wanted, f"{indices.min()} to {indices.max()}", "node indices from 0"))

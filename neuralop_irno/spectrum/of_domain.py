@@ -28,9 +28,8 @@ def spectrum_of(domain: Domain, device: torch.device, choice: SpectrumChoice | N
     """
     if isinstance(domain, GridDomain):
         if choice is not None and choice.nyquist is not None:
-            raise ValueError(
-                expected("nyquist=None on a grid, whose cells count", choice.nyquist, "nyquist=None")
-            )
+            wanted = "nyquist=None on a grid, whose cells count"
+            raise ValueError(expected(wanted, choice.nyquist, "nyquist=None"))
         return fourier_spectrum(domain.shape, device)
     if isinstance(domain, GraphDomain):
         return GraphSpectrum(domain, device, choice or SpectrumChoice())

@@ -167,8 +167,8 @@ def test_a_correction_is_bounded_by_one_word_or_one_call() -> None:
     spectrally_normalised(models[1].correction, 0.5)
     for model in models:
         assert torch.equal(model(x), x)  # the last layer still starts at zero
-        parts = [part for part in model.modules() if hasattr(part, "modes")]
-        assert len(parts) == 7
+        parts = [part for part in model.modules() if hasattr(part, "parametrizations")]
+        assert len(parts) == 8
         assert all(len(part.parametrizations.weight) == 1 for part in parts)
     models[1].load_state_dict(models[0].state_dict(), strict=True)
 

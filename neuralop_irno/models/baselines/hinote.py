@@ -53,9 +53,8 @@ class HiNOTE(nn.Module):
     ) -> None:
         super().__init__()
         if in_channels != out_channels:
-            raise ValueError(
-                expected(f"out_channels={in_channels}, like x", out_channels, f"out_channels={in_channels}")
-            )
+            wanted = f"out_channels={in_channels}, like x"
+            raise ValueError(expected(wanted, out_channels, f"out_channels={in_channels}"))
         for name, value in {"factor": factor, "levels": levels}.items():
             if value < 1:
                 raise ValueError(expected(f"{name} >= 1", value, f"{name}=2"))

@@ -86,13 +86,8 @@ class ResUNetHFS(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if any(size % self.stride for size in x.shape[2:]):
-            raise ValueError(
-                expected(
-                    f"sizes that {self.stride} divides",
-                    tuple(x.shape[2:]),
-                    "fewer levels in features, or a crop",
-                )
-            )
+            wanted = f"sizes that {self.stride} divides"
+            raise ValueError(expected(wanted, tuple(x.shape[2:]), "fewer levels in features, or a crop"))
         skips = []
         field = x
         for encoder in self.encoders:

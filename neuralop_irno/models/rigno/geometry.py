@@ -42,9 +42,8 @@ def box_units(pos: Floats, bounds: Bounds | None, periodic: bool) -> Floats:
     """
     low, high = _corners(pos, bounds, periodic)
     if not (high > low).all():
-        raise ValueError(
-            expected("a box with hi > lo on every axis", (low.tolist(), high.tolist()), "domain=(lo, hi)")
-        )
+        wanted = "a box with hi > lo on every axis"
+        raise ValueError(expected(wanted, (low.tolist(), high.tolist()), "domain=(lo, hi)"))
     if (low == -1).all() and (high == 1).all():
         return pos  # adding and subtracting 1 would lose digits
     units: Floats = (np.float32(2) * (pos - low) / (high - low) - np.float32(1)).astype(np.float32)
@@ -65,13 +64,9 @@ def _corners(pos: Floats, bounds: Bounds | None, periodic: bool) -> tuple[Floats
             )
         ) from error
     if periodic and not ((pos >= low) & (pos <= high)).all():
-        raise ValueError(
-            expected(
-                f"every point of a periodic domain in {bounds}",
-                f"points from {pos.min(0).tolist()} to {pos.max(0).tolist()}",
-                "positions wrapped into the box: lo + (pos - lo) % (hi - lo)",
-            )
-        )
+        wanted = f"every point of a periodic domain in {bounds}"
+        got = f"points from {pos.min(0).tolist()} to {pos.max(0).tolist()}"
+        raise ValueError(expected(wanted, got, "positions wrapped into the box: lo + (pos - lo) % (hi - lo)"))
     return low, high
 
 
@@ -108,13 +103,9 @@ def triangulate(nodes: Floats, periodic: bool) -> Any:
     try:
         return Delaunay(copies)
     except (QhullError, ValueError) as error:
-        raise ValueError(
-            expected(
-                f"at least {nodes.shape[1] + 2} regional nodes that span {nodes.shape[1]} dimensions",
-                f"{len(nodes)} that cannot be triangulated",
-                "more points, or a smaller subsample",
-            )
-        ) from error
+        wanted = f"at least {nodes.shape[1] + 2} regional nodes that span {nodes.shape[1]} dimensions"
+        hint = "more points, or a smaller subsample"
+        raise ValueError(expected(wanted, f"{len(nodes)} that cannot be triangulated", hint)) from error
 
 
 def support_radius(nodes: Floats, periodic: bool) -> Floats:

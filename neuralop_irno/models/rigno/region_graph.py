@@ -116,17 +116,11 @@ def build_region_graph(
     else:
         chosen = coordinates[regions.detach().cpu().numpy()]
     if chosen.ndim != 2 or chosen.shape[1] != coordinates.shape[1]:
-        raise ValueError(
-            expected(f"regions of shape (Nr, {pos.shape[1]})", tuple(chosen.shape), "rows of pos, or indices")
-        )
+        wanted = f"regions of shape (Nr, {pos.shape[1]})"
+        raise ValueError(expected(wanted, tuple(chosen.shape), "rows of pos, or indices"))
     if len(chosen) < pos.shape[1] + 2:
-        raise ValueError(
-            expected(
-                f"at least {pos.shape[1] + 2} regions in {pos.shape[1]} dimensions",
-                len(chosen),
-                "more regions",
-            )
-        )
+        wanted = f"at least {pos.shape[1] + 2} regions in {pos.shape[1]} dimensions"
+        raise ValueError(expected(wanted, len(chosen), "more regions"))
     if domain is None and not periodic:
         domain = coordinates.min(0).tolist(), coordinates.max(0).tolist()
     points = box_units(coordinates, domain, periodic)
@@ -156,9 +150,8 @@ def build_region_graph(
 
 def _check(pos: Tensor, subsample: float, levels: int, frequencies: int) -> None:
     if pos.dim() != 2 or pos.shape[1] < 2:
-        raise ValueError(
-            expected("pos of shape (N, d), d >= 2", tuple(pos.shape), "a grid model in one dimension")
-        )
+        wanted = "pos of shape (N, d), d >= 2"
+        raise ValueError(expected(wanted, tuple(pos.shape), "a grid model in one dimension"))
     if not bool(torch.isfinite(pos).all()):
         raise ValueError(expected("finite positions", "NaN or infinity in pos", "dropping these points"))
     for name, value, least in (
@@ -174,13 +167,8 @@ def _draw(pos: Floats, subsample: float, seed: int) -> Floats:
     """N / f random points; they are sorted by coordinates first, so that their numbering does not matter."""
     count, least = int(len(pos) / subsample), pos.shape[1] + 2
     if count < least:
-        raise ValueError(
-            expected(
-                f"at least {int(np.ceil(least * subsample))} points for {least} regions",
-                len(pos),
-                "a smaller subsample, or regions=...",
-            )
-        )
+        wanted = f"at least {int(np.ceil(least * subsample))} points for {least} regions"
+        raise ValueError(expected(wanted, len(pos), "a smaller subsample, or regions=..."))
     by_place = np.lexsort(pos.T[::-1])
     return pos[by_place[np.random.default_rng(seed).permutation(len(pos))[:count]]]
 

@@ -157,9 +157,8 @@ class RIGNO(nn.Module):
             held = {name: getattr(x, name, None) for name in ("pos", "batch", "t", "tau", "graph")}
             return self.forward(x.x, **held)
         if x.dim() != 2 or x.shape[1] != self.in_channels:
-            raise ValueError(
-                expected(f"x of shape (N, {self.in_channels})", tuple(x.shape), "in_channels=...")
-            )
+            wanted = f"x of shape (N, {self.in_channels})"
+            raise ValueError(expected(wanted, tuple(x.shape), "in_channels=..."))
         if batch is not None and bool((batch[1:] < batch[:-1]).any()):
             order = batch.argsort(stable=True)
             place = None if pos is None else pos[order]
@@ -221,9 +220,8 @@ class RIGNO(nn.Module):
         graphs = [graph] * len(sizes) if isinstance(graph, RegionGraph) else list(graph)
         held = [len(each.point_features) for each in graphs]
         if held != sizes:
-            raise ValueError(
-                expected(f"graphs of {sizes} points", held, "graph=[one RegionGraph per sample]")
-            )
+            wanted = f"graphs of {sizes} points"
+            raise ValueError(expected(wanted, held, "graph=[one RegionGraph per sample]"))
         moved = {id(each): each.to(x.device) for each in graphs}  # move a shared graph only once
         return [moved[id(each)] for each in graphs]
 
@@ -239,9 +237,8 @@ class RIGNO(nn.Module):
         )
         for name, value in (("t", now), ("tau", lead)):
             if len(value) not in (1, mesh.samples):
-                raise ValueError(
-                    expected(f"{name} for {mesh.samples} samples", len(value), "one number per sample")
-                )
+                wanted = f"{name} for {mesh.samples} samples"
+                raise ValueError(expected(wanted, len(value), "one number per sample"))
         lead, now = lead.expand(mesh.samples, 1), now.expand(mesh.samples, 1)
         times = torch.cat([now, lead], 1)
         times = times[None] if mesh.points is None else times[mesh.points]

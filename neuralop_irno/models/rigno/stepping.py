@@ -78,9 +78,8 @@ class Statistics:
             (tensor([2.]), (0.0, 1.5))
         """
         if u.dim() != 4 or len(times) != u.shape[1] or not len(times):
-            raise ValueError(
-                expected("u of shape (S, T, N, V) and T times", (tuple(u.shape), len(times)), "u[None]")
-            )
+            wanted = "u of shape (S, T, N, V) and T times"
+            raise ValueError(expected(wanted, (tuple(u.shape), len(times)), "u[None]"))
         leads = range(1, 1 + min(longest or len(times), len(times) - 1))
         changes = [u[:, lead:] - u[:, :-lead] for lead in leads]
         slopes = [
@@ -130,9 +129,8 @@ class TimeStepper(nn.Module):
         check_rule(rule)
         of_output = {"out": statistics.u, "res": statistics.residual, "der": statistics.derivative}[rule]
         if of_output is None:
-            raise ValueError(
-                expected(f"statistics of changes for '{rule}'", "those of one time", "rule='out'")
-            )
+            wanted = f"statistics of changes for '{rule}'"
+            raise ValueError(expected(wanted, "those of one time", "rule='out'"))
         self.network, self.rule, self.span = network, rule, statistics.span
         of_input = [statistics.u] if statistics.c is None else [statistics.u, statistics.c]
         self.register_buffer("input_mean", torch.cat([moments.mean for moments in of_input]))
@@ -169,9 +167,8 @@ class TimeStepper(nn.Module):
     ) -> Tensor:
         """The output of G, to be compared with `target`."""
         if x.shape[-1] != len(self.input_mean):
-            raise ValueError(
-                expected(f"x of shape (N, {len(self.input_mean)})", tuple(x.shape), "[u, c] side by side")
-            )
+            wanted = f"x of shape (N, {len(self.input_mean)})"
+            raise ValueError(expected(wanted, tuple(x.shape), "[u, c] side by side"))
         start, end = self.span
         now = (
             None
