@@ -14,6 +14,7 @@ _FLOWS = "data.fields data.splits data.solvers.generated_flows data.readers.file
 
 MOVED = {
     "calibration": "conformal",
+    "diagnostics.as_json": "diagnostics.report_files",
     "stepping": "time_step",
     "correction.join": "correction.from_module",
     "correction.neural": "correction.from_neuralop",

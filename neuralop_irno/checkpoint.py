@@ -72,6 +72,11 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> Path:
     return target
 
 
+def write_json(path: str | os.PathLike[str], content: Any) -> Path:
+    """Write plain data as JSON, atomically."""
+    return write_bytes(path, json.dumps(content, indent=1).encode())
+
+
 def sync_folder(folder: Path) -> None:
     """Flush the names in a folder to disk: otherwise a power loss may undo a rename."""
     if os.name == "nt":  # Windows cannot open a folder

@@ -7,7 +7,6 @@ until its single evaluation costs as much as the refiner's K, trained with as mu
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -20,7 +19,7 @@ import torch
 from torch import nn
 
 from neuralop_irno._neuralop import FNO
-from neuralop_irno.checkpoint import write_bytes
+from neuralop_irno.checkpoint import write_json
 from neuralop_irno.data.fields import Splits
 from neuralop_irno.data.solvers.generated_flows import turbulence
 from neuralop_irno.diagnostics import plots
@@ -257,7 +256,7 @@ class Demo:
         )
         self._draw(refiner, report)
         content = {"scale": asdict(self.scale), "seed": self.seed, "device": self.device, **asdict(report)}
-        write_bytes(self.folder / "report.json", json.dumps(content, indent=1).encode())
+        write_json(self.folder / "report.json", content)
         return report
 
     def _draw(self, refiner: IterativeRefiner, report: Report) -> None:

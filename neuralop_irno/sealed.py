@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from neuralop_irno import digest
-from neuralop_irno.checkpoint import write_bytes
+from neuralop_irno import checkpoint, digest
 from neuralop_irno.errors import expected
 
 FORMAT = 2
@@ -24,7 +23,7 @@ LAST_LINE = re.compile(rb"(.*\n)# sha256 ([0-9a-f]{64})\n", re.DOTALL)
 def write_json(path: str | os.PathLike[str], content: Mapping[str, Any]) -> Path:
     """Write a mapping as JSON, atomically, with the keys ``format`` and ``digest`` added."""
     whole = {"format": FORMAT, **content}
-    return write_bytes(path, json.dumps({**whole, "digest": digest.of_json(whole)}, indent=1).encode())
+    return checkpoint.write_json(path, {**whole, "digest": digest.of_json(whole)})
 
 
 def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -39,7 +39,7 @@ from neuralop_irno._neuralop import FNO
 from neuralop_irno.data.solvers.flow import PeriodicFlow
 from neuralop_irno.data.solvers.kuramoto_sivashinsky import KuramotoSivashinsky
 from neuralop_irno.data.solvers.turbulence import Turbulence
-from neuralop_irno.diagnostics.as_json import as_json
+from neuralop_irno.diagnostics.report_files import as_json
 from neuralop_irno.diagnostics.rollout_report import RolloutReport
 
 SHORT, LONG, THRESHOLD = 7, 100, 0.4

@@ -70,7 +70,7 @@ def fits(numbers: float, work: float = 0.0) -> None:
         raise ValueError(expected(f"at most {WORK:g} cells times steps", f"{work:.3g}", "a shorter time"))
 
 
-def device_of(name: Any) -> torch.device:
+def available_device(name: Any) -> torch.device:
     """Check that a device is available, and return it."""
     try:
         device = torch.device(name)

@@ -17,6 +17,7 @@ from torch.func import functional_call
 
 from neuralop_irno.base.neuraloperator import wrap_operator
 from neuralop_irno.base.operator import BaseCall, BaseOperator
+from neuralop_irno.devices import device_of, to_device
 from neuralop_irno.diagnostics.sight import Sight, sight_of
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.grid import GridDomain
@@ -118,11 +119,11 @@ def check_base(model: nn.Module, batches: Iterable[Mapping[str, Any]]) -> BaseCh
         got = sorted(map(str, first)) or "no batch"
         raise ValueError(expected("batches with the fields x and y", got, "a loader with samples"))
     base = wrap_operator(model, frozen=False)
-    device = next(model.parameters(), torch.zeros(())).device
-    first = _on(device, first)
+    device = device_of(model)
+    first = to_device(first, device)
     with evaluating(model):
         score, persistence, samples, not_finite = _scores(
-            _squares(base, _on(device, batch)) for batch in chain([first], rest)
+            _squares(base, to_device(batch, device)) for batch in chain([first], rest)
         )
         sample = {
             key: value for key, value in first.items() if key != "y"
@@ -137,11 +138,6 @@ def check_base(model: nn.Module, batches: Iterable[Mapping[str, Any]]) -> BaseCh
             _channels(base, sample, generator),
             _dead(base, sample, generator),
         )
-
-
-def _on(device: torch.device, batch: Mapping[str, Any]) -> dict[str, Any]:
-    """Move the tensors of a batch to a device."""
-    return {key: value.to(device) if isinstance(value, Tensor) else value for key, value in batch.items()}
 
 
 def _scores(squares: Iterable[tuple[Tensor, Tensor, Tensor]]) -> tuple[float, float, int, int]:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import Subset
 
 from neuralop_irno.conformal import Calibration
+from neuralop_irno.devices import device_of, to_device
 from neuralop_irno.errors import expected
 from neuralop_irno.losses.loss import truth_of
 from neuralop_irno.modes import evaluating
@@ -135,12 +136,10 @@ def gather(
         options: of `IterativeRefiner.solve`: the same as in later calls of it.
     """
     errors, known = [], []
-    device = next(model.parameters(), torch.zeros(())).device
+    device = device_of(model)
     with evaluating(model):
         for batch in batches:
-            sample: dict[str, Any] = {
-                k: v.to(device) if isinstance(v, Tensor) else v for k, v in batch.items()
-            }
+            sample = to_device(batch, device)
             y = truth_of(sample)
             solution = model.solve(**model.arguments(sample), **options)
             problem = model.problem((), sample, start=solution.value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from itertools import pairwise
@@ -13,12 +12,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from neuralop_irno.checkpoint import write_bytes
 from neuralop_irno.conformal import Calibration
-from neuralop_irno.diagnostics.as_json import as_json
+from neuralop_irno.devices import device_of, to_device
 from neuralop_irno.diagnostics.calibration import Evidence, gather
 from neuralop_irno.diagnostics.contraction import Contraction, measure
 from neuralop_irno.diagnostics.convergence import Convergence
+from neuralop_irno.diagnostics.report_files import as_json, write_report
 from neuralop_irno.diagnostics.spectral_error import band_middles, band_ratios
 from neuralop_irno.errors import expected
 from neuralop_irno.losses.loss import truth_of
@@ -79,8 +78,7 @@ class Diagnosis:
         from neuralop_irno.diagnostics import plots  # matplotlib is slow to import, and only pictures need it
 
         target = Path(folder)
-        write_bytes(target / "diagnosis.json", json.dumps(self.to_plain(), indent=1).encode())
-        write_bytes(target / "diagnosis.txt", f"{self}\n".encode())
+        write_report(self, target, "diagnosis")
         plots.trajectories(target / "error_per_sample.png", self.convergence)
         plots.reliability(target / "reliability.png", self.evidence.reliability())
         plots.band_ratios(target / "error_by_band.png", self.frequency, self.bands)
@@ -182,15 +180,13 @@ def diagnose(
     if not loaded:
         raise ValueError(expected("at least one batch", "none", "a loader with samples"))
     last = 10 * model.steps if steps is None else steps
-    device = next(model.parameters(), torch.zeros(())).device
+    device = device_of(model)
     measured: list[Contraction] = []
     errors, changes, ratios = [], [], []
     frequency = torch.zeros(0)
     with evaluating(model):
         for batch in tqdm(loaded, desc="diagnosing", unit="batch", disable=None if show else True):
-            sample: dict[str, Any] = {
-                k: v.to(device) if isinstance(v, Tensor) else v for k, v in batch.items()
-            }
+            sample = to_device(batch, device)
             y = truth_of(sample)
             problem = model.problem((), sample)
             truth, domain = problem.as_field(y).to(problem.start.dtype), problem.domain

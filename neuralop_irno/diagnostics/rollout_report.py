@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,9 +10,8 @@ from typing import Any
 
 from torch import Tensor
 
-from neuralop_irno.checkpoint import write_bytes
-from neuralop_irno.diagnostics.as_json import as_json
 from neuralop_irno.diagnostics.film import Film
+from neuralop_irno.diagnostics.report_files import as_json, write_report
 from neuralop_irno.metrics import summarise
 
 SHOWN = (1, 2, 3, 5, 7, 10, 20, 30, 50, 70, 100, 200, 300, 500, 700, 1000)
@@ -123,8 +121,7 @@ class RolloutReport:
         target = Path(folder)
         film = target / f"rollout.{video}"
         writer = projection.writer_for(film)  # refuses before anything is written
-        write_bytes(target / "rollout.json", json.dumps(self.to_plain(), indent=1).encode())
-        write_bytes(target / "rollout.txt", f"{self}\n".encode())
+        write_report(self, target, "rollout")
         times = [self.step * number for number in range(1, self.steps + 1)]
         scores = {
             "VRMSE": (self.scores["vrmse"].mean(2), self.threshold),

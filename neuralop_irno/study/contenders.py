@@ -13,12 +13,12 @@ from torch import nn
 
 from neuralop_irno.base.fine_tuning import last_spectral_layer, train_only
 from neuralop_irno.config import Experiment
+from neuralop_irno.devices import device_of
 from neuralop_irno.losses.refinement import RefinementLoss, loss_for
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.registry import MODELS, accepts, call_with_options, plain
 from neuralop_irno.study import controls
-from neuralop_irno.study.cost import device_of
 from neuralop_irno.study.one_shot import WIDTHS, one_shot_like
 from neuralop_irno.study.plan import Variant
 

@@ -16,12 +16,13 @@ from torch.utils.data import Dataset, Subset
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from neuralop_irno.base.neuraloperator import wrap_operator
+from neuralop_irno.devices import device_of, to_device
 from neuralop_irno.losses.refinement import RefinementLoss
 from neuralop_irno.modes import evaluating
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.study.memory import peak_mib
-from neuralop_irno.training.batches import Sample, load_all, to_device
+from neuralop_irno.training.batches import Sample, load_all
 from neuralop_irno.training.trainer import Trainer
 
 
@@ -30,11 +31,6 @@ def answer(model: nn.Module, sample: Sample) -> Any:
     if isinstance(model, IterativeRefiner):
         return model(**model.arguments(sample))
     return wrap_operator(model, frozen=False)(**sample)
-
-
-def device_of(model: nn.Module) -> torch.device:
-    """The device of a model."""
-    return next(model.parameters(), torch.zeros(())).device
 
 
 @torch.no_grad()

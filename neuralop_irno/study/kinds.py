@@ -14,6 +14,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from neuralop_irno.data.splits import load_splits
+from neuralop_irno.devices import to_device
 from neuralop_irno.diagnostics.spectral_error import band_energy
 from neuralop_irno.errors import did_you_mean, expected
 from neuralop_irno.metrics import METRICS, summarise
@@ -25,7 +26,7 @@ from neuralop_irno.spectrum.of_domain import spectrum_of
 from neuralop_irno.study.cost import megaflops
 from neuralop_irno.study.noise import Noisy
 from neuralop_irno.study.plan import Problem, Run, Study
-from neuralop_irno.training.batches import Sample, load_all, to_device
+from neuralop_irno.training.batches import Sample, load_all
 from neuralop_irno.training.evaluation import scores_per_step
 
 Measured = dict[str, dict[str, float]]

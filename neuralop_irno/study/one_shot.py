@@ -6,11 +6,12 @@ from typing import Any
 
 from torch.utils.data import Dataset
 
+from neuralop_irno.devices import device_of
 from neuralop_irno.errors import did_you_mean, expected
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.registry import CORRECTIONS, parameters_of
 from neuralop_irno.study.controls import one_shot, widened
-from neuralop_irno.study.cost import device_of, megaflops
+from neuralop_irno.study.cost import megaflops
 from neuralop_irno.training.batches import Sample
 
 WIDTHS = ("width", "hidden_channels")

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from neuralop_irno.checkpoint import write_bytes
+from neuralop_irno.checkpoint import write_bytes, write_json
 from neuralop_irno.claim import InUseError, claim
 from neuralop_irno.data.node_classes import NodeClasses
 from neuralop_irno.diagnostics.base_check import check_base
@@ -226,7 +226,7 @@ class StudyRunner:
             table = table_of(self.study, done)
             write_bytes(self.folder / "table.txt", str(table).encode())
             write_bytes(self.folder / "table.md", table.markdown().encode())
-            write_bytes(self.folder / "table.json", json.dumps(table.to_plain(), indent=1).encode())
+            write_json(self.folder / "table.json", table.to_plain())
         return table
 
     def _read(self, run: Run) -> Record:

@@ -99,11 +99,6 @@ def refuse_empty(**sets: Dataset[Sample] | None) -> None:
             )
 
 
-def to_device(sample: Sample, device: torch.device) -> Sample:
-    """Move the tensors of a sample to a device; other values stay as they are."""
-    return {k: v.to(device) if isinstance(v, Tensor) else v for k, v in sample.items()}
-
-
 def draw_roll(field: Tensor, periodic: Sequence[bool]) -> list[int]:
     """Draw the shift of a batch along each spatial axis: random on periodic axes, 0 on others."""
     return [

@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from neuralop_irno.base.neuraloperator import wrap_operator
+from neuralop_irno.devices import to_device
 from neuralop_irno.metrics import vrmse
 from neuralop_irno.modes import evaluating
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.solution import Outcome
-from neuralop_irno.training.batches import Sample, load_all, to_device
+from neuralop_irno.training.batches import Sample, load_all
 from neuralop_irno.training.states import States
 
 
@@ -117,7 +118,7 @@ def scores_of_solutions(
     scores, steps, outcomes = [], [], Counter[Outcome]()
     with evaluating(model):
         for _, batch in load_all(dataset, batch_size):
-            sample: dict[str, Any] = to_device(batch, torch.device(device))
+            sample = to_device(batch, torch.device(device))
             y = sample.pop("y")
             solution = model.solve(**model.arguments(sample), **options)
             scores.append(score(metric, solution.value, y, sample.get("batch")).cpu())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -127,4 +126,4 @@ class RunFolder:
     def write_history(self, history: list[dict[str, Any]]) -> None:
         """Write one record for each epoch, as JSON."""
         if self.path is not None and self.peers.first:
-            checkpoint.write_bytes(self.path / HISTORY, json.dumps(history, indent=1).encode())
+            checkpoint.write_json(self.path / HISTORY, history)

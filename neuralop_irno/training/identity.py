@@ -117,7 +117,7 @@ def refuse_other(own: Mapping[str, Any], stored: Mapping[str, Any], wanted: str,
 def write(own: Identity, folder: Path) -> None:
     """Write ``digests.json``: data and recipe as they are, one digest each for the base, model and loss."""
     short = {**own, "model": digest.of_json(own["model"]), "loss": digest.of_json(own["loss"])}
-    checkpoint.write_bytes(folder / DIGESTS, json.dumps(short, indent=1).encode())
+    checkpoint.write_json(folder / DIGESTS, short)
 
 
 def _of_samples(dataset: Dataset[Sample], places: list[int]) -> str:

@@ -17,6 +17,7 @@ from torch.optim import Optimizer
 
 from neuralop_irno import checkpoint, digest
 from neuralop_irno.checkpoint import SUFFIX, tensors_only
+from neuralop_irno.devices import device_of
 from neuralop_irno.errors import expected
 from neuralop_irno.losses.loss import Loss
 from neuralop_irno.training import identity
@@ -183,7 +184,7 @@ def load(folder: Path, run: TrainingRun, own: Identity, peers: Peers, say: Calla
             owner = _owner(own, peers.rank, stage)
             random, error = _read_own(_own_file(folder, peers.rank, stage), owner)
         here = main is not None and random is not None
-        if main and random and not peers.total(torch.tensor(float(not here), device=_device_of(run))):
+        if main and random and not peers.total(torch.tensor(float(not here), device=device_of(run.model))):
             if damage:
                 say(f"{damage}: going on from {file.name}")
             _restore(run, *main, random[0])
@@ -250,10 +251,6 @@ def _restore(
         torch.cuda.set_rng_state(random["random.cuda"])
     if run.replay is not None:
         run.replay.restore(random["replay.states"], random["replay.taken"])
-
-
-def _device_of(run: TrainingRun) -> torch.device:
-    return next(run.model.parameters(), torch.zeros(())).device
 
 
 def _stage(progress: Progress) -> tuple[int, int]:

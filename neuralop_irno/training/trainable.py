@@ -9,11 +9,12 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from neuralop_irno.base.neuraloperator import wrap_operator
+from neuralop_irno.devices import to_device
 from neuralop_irno.losses.loss import as_trajectory
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.rollouts.training import InTime
 from neuralop_irno.solution import Trajectory
-from neuralop_irno.training.batches import Sample, load_all, to_device
+from neuralop_irno.training.batches import Sample, load_all
 from neuralop_irno.training.states import States
 
 

@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from neuralop_irno.devices import to_device
 from neuralop_irno.errors import expected
 from neuralop_irno.losses.loss import matching
 from neuralop_irno.recipe import PRECISIONS, Recipe
-from neuralop_irno.training.batches import Sample, draw_roll, roll, to_device
+from neuralop_irno.training.batches import Sample, draw_roll, roll
 from neuralop_irno.training.distributed import Peers
 from neuralop_irno.training.divergence import DivergenceError
 from neuralop_irno.training.snapshot import TrainingRun

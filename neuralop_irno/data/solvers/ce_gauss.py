@@ -20,7 +20,7 @@ from torch import Tensor
 
 from neuralop_irno import cache, checkpoint, digest
 from neuralop_irno.data.point_clouds import PointCloud
-from neuralop_irno.data.sizes import device_of, fits, real, seed_of, three, whole
+from neuralop_irno.data.sizes import available_device, fits, real, seed_of, three, whole
 from neuralop_irno.data.solvers.euler import euler_trajectories
 from neuralop_irno.data.solvers.pseudo_spectral import PeriodicGrid
 from neuralop_irno.data.splits import by_split
@@ -131,7 +131,7 @@ def ce_gauss(
     """
     counts = three("samples", samples, (64, 8, 16))
     whole("frames", frames, 2), whole("bumps", bumps), whole("resolution", resolution, 2, 2**13)
-    seed_of(seed), real("density", density), device_of(device)
+    seed_of(seed), real("density", density), available_device(device)
     if len(widths) != 2 or not 0 < real("widths", widths[0]) <= real("widths", widths[1]):
         raise ValueError(expected("two widths, the narrowest first", list(widths), "widths: [0.01, 0.1]"))
     cells = sum(counts) * float(resolution) ** 2

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from neuralop_irno.data.fields import Splits, check_windows, windows
-from neuralop_irno.data.sizes import device_of, fits, seed_of, three, whole
+from neuralop_irno.data.sizes import available_device, fits, seed_of, three, whole
 from neuralop_irno.data.solvers.burgers import Burgers
 from neuralop_irno.data.solvers.flow import PeriodicFlow
 from neuralop_irno.data.solvers.kuramoto_sivashinsky import KuramotoSivashinsky
@@ -83,7 +83,7 @@ def turbulence(
         device: device of the solver.
     """
     check_windows(frames, 1, outputs, stride)  # fail before hours of solving
-    flow = Turbulence(resolution, viscosity, device=device_of(device))
+    flow = Turbulence(resolution, viscosity, device=available_device(device))
     fields = Snapshots(trajectories, frames, frame, size, seed, warmup).of(flow)
     scale = fields["train"].std()
     forcing = flow.grid.coarsen(flow.grid.transform(flow.forcing), size).cpu()
@@ -120,7 +120,7 @@ def burgers(
         seed: seed of the flows.
         device: device of the solver.
     """
-    flow = Burgers(size, dim, viscosity, device=device_of(device))
+    flow = Burgers(size, dim, viscosity, device=available_device(device))
     return _next_frames(flow, outputs, Snapshots(trajectories, frames, frame, size, seed))
 
 
@@ -149,7 +149,7 @@ def kuramoto_sivashinsky(
         seed: seed of the flows.
         device: device of the solver.
     """
-    flow = KuramotoSivashinsky(size, length, device=device_of(device))
+    flow = KuramotoSivashinsky(size, length, device=available_device(device))
     return _next_frames(flow, outputs, Snapshots(trajectories, frames, frame, size, seed, warmup))
 
 
