@@ -49,11 +49,11 @@ from .lipschitz.graph import Graph as Graph
 from .losses.contraction import ContractionLoss as ContractionLoss
 from .losses.contraction import FrechetLoss as FrechetLoss
 from .losses.contraction import JacobianLoss as JacobianLoss
-from .losses.fixed_point import FixedPointLoss as FixedPointLoss
 from .losses.loss import Loss as Loss
+from .losses.pointwise import FixedPointLoss as FixedPointLoss
+from .losses.pointwise import SpatialLoss as SpatialLoss
 from .losses.refinement import RefinementLoss as RefinementLoss
 from .losses.sobolev import SobolevLoss as SobolevLoss
-from .losses.spatial import SpatialLoss as SpatialLoss
 from .losses.spectral import SpectralLoss as SpectralLoss
 from .metrics import acc as acc
 from .metrics import psnr as psnr

@@ -43,6 +43,14 @@ MOVED = {
         )
     },
     **{
+        f"losses.{name}": "losses.pointwise"
+        for name in ("cross_entropy", "denoising", "fixed_point", "spatial")
+    },
+    **{f"metrics.{name}": "metrics.pointwise" for name in ("choice", "classes", "space")},
+    "metrics.medians": "metrics.pointwise metrics.summary",
+    "domain.choice": "domain.graph",
+    "lipschitz.known": "lipschitz.bound",
+    **{
         f"picard{name}": f"networks{name}"
         for name in (
             "", ".attention", ".bounds", ".call", ".convolutions", ".graph_networks", ".integral", ".itergnn",

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from neuralop_irno.domain.check import check_graphs
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.elements import lumped_measure
+from neuralop_irno.domain.grid import GridDomain
 from neuralop_irno.errors import expected
 from neuralop_irno.precision import at_least_float32
 
@@ -213,3 +214,17 @@ def interpolate(values: Tensor, source: Tensor, target: Tensor, neighbours: int 
     weight = (weight / weight.sum(1, keepdim=True)).to(values.dtype)
     index = torch.as_tensor(nearest, device=values.device)
     return (values[:, index] * weight[..., None]).sum(2)
+
+
+def domain_of(field: Tensor, known: Mapping[str, Any]) -> Domain:
+    """The domain of a field: `GridDomain` for ``(B, C, *S)``, `GraphDomain` for ``(N, C)``.
+
+    Args:
+        field: the field.
+        known: the other entries of the sample by name; see `GraphDomain.of`. Not read for grids.
+
+    Example:
+        >>> domain_of(torch.zeros(3, 1), {"batch": torch.tensor([0, 0, 1])}).samples
+        2
+    """
+    return GridDomain.of(field) if field.dim() > 2 else GraphDomain.of(field, known)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+
 import torch
 from torch import Tensor, nn
 
 from neuralop_irno.lipschitz.constants import constant_of
 from neuralop_irno.lipschitz.graph import Graph
-from neuralop_irno.lipschitz.known import know_other_packages
 
 
 @torch.no_grad()
@@ -38,6 +39,14 @@ def lipschitz_bound(
         >>> round(lipschitz_bound(block), 2)
         1.0
     """
-    know_other_packages()
+    register_loaded_layers()
     graph = None if edge_index is None else Graph(edge_index, edge_weight, nodes)
     return constant_of(module, graph)
+
+
+def register_loaded_layers() -> None:
+    """Register the layers of PyTorch Geometric, if it was imported; otherwise no module can contain one."""
+    if "torch_geometric.nn" in sys.modules:
+        from neuralop_irno.lipschitz.graph_layers import register_graph_layers
+
+        register_graph_layers()

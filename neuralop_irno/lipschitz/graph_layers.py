@@ -15,7 +15,7 @@ from neuralop_irno.lipschitz.norms import OperatorNorm, operator_norm_of
 
 
 @cache
-def know_graph_layers() -> None:
+def register_graph_layers() -> None:
     """Register the layers of PyTorch Geometric for `lipschitz_bound` and `spectrally_normalised`."""
     from torch_geometric import nn as pyg
 

@@ -12,7 +12,7 @@ from torch.nn.parameter import is_lazy
 from torch.nn.utils.parametrize import ParametrizationList, register_parametrization
 
 from neuralop_irno.errors import expected
-from neuralop_irno.lipschitz.known import know_other_packages
+from neuralop_irno.lipschitz.bound import register_loaded_layers
 from neuralop_irno.lipschitz.norms import OperatorNorm, operator_norm_of
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -42,7 +42,7 @@ def spectrally_normalised(module: Module, bound: float = 1.0) -> Module:
     """
     if not 0 < bound < math.inf:
         raise ValueError(expected("a bound above 0 and finite", bound, "bound=1.0"))
-    know_other_packages()
+    register_loaded_layers()
     held = 0
     for layer in list(module.modules()):
         norm = operator_norm_of(layer)
@@ -69,7 +69,7 @@ def free_layers(module: nn.Module) -> list[str]:
         >>> free_layers(nn.Sequential(nn.Linear(2, 2), nn.Bilinear(2, 2, 2), nn.LayerNorm(2)))
         ['Bilinear']
     """
-    know_other_packages()
+    register_loaded_layers()
     return sorted(
         {
             type(layer).__name__

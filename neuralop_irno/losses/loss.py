@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from neuralop_irno.domain.choice import domain_of
+from neuralop_irno.domain.graph import domain_of
 from neuralop_irno.errors import expected
 from neuralop_irno.precision import at_least_float32
 from neuralop_irno.solution import Trajectory
@@ -41,7 +41,7 @@ class Loss(nn.Module):
             prediction: the output of the refiner: a trajectory in training, a field otherwise.
             y: the truth, laid out like the base's answer.
             sample: the other entries of neuraloperator's batch. The domain of a plain field is built from
-                them; see `neuralop_irno.domain.choice.domain_of`.
+                them; see `neuralop_irno.domain.graph.domain_of`.
         """
         trajectory = as_trajectory(prediction, sample)
         values = self.per_sample(trajectory, matching(trajectory, y))

@@ -10,12 +10,9 @@ from torch import Tensor
 
 from neuralop_irno.errors import expected
 from neuralop_irno.losses.contraction import ContractionLoss
-from neuralop_irno.losses.cross_entropy import CrossEntropyLoss
-from neuralop_irno.losses.denoising import DenoisingLoss
-from neuralop_irno.losses.fixed_point import FixedPointLoss
 from neuralop_irno.losses.loss import Loss
+from neuralop_irno.losses.pointwise import CrossEntropyLoss, DenoisingLoss, FixedPointLoss, SpatialLoss
 from neuralop_irno.losses.sobolev import SobolevLoss
-from neuralop_irno.losses.spatial import SpatialLoss
 from neuralop_irno.losses.spectral import SpectralLoss
 from neuralop_irno.solution import Trajectory
 

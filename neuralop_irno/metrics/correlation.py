@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from neuralop_irno.errors import expected
-from neuralop_irno.metrics.space import spatial_axes
+from neuralop_irno.metrics.pointwise import spatial_axes
 
 
 def acc(

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from neuralop_irno.errors import expected
-from neuralop_irno.metrics.space import over_space
+from neuralop_irno.metrics.pointwise import over_space
 
 WINDOW, SIGMA = 11, 1.5
 K1, K2 = 0.01, 0.03

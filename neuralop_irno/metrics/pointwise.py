@@ -1,17 +1,23 @@
-"""Pointwise error metrics, reduced over space only: one number per sample, time and field.
+"""Error metrics of values point by point: one number per sample, time and field.
 
 Non-finite values stay in the result; `summarise` counts them separately.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor
 
-from neuralop_irno.metrics.space import over_space, spatial_axes
+from neuralop_irno.errors import expected
 from neuralop_irno.registry import METRICS
 
 VARIANCE_FLOOR = 1e-7
 """Added to the variance in VRMSE, as in The Well, so that a constant target has a finite score."""
+
+NORM_FLOOR = 1e-10
+"""Added to the norm of the target, as in RIGNO."""
 
 
 def vrmse(
@@ -36,7 +42,6 @@ def vrmse(
         - returns: the leading axes, ``(B, C)``; with ``reference_axes`` ``(B, W)``, W points on the last axis
 
     Example:
-        >>> import torch
         >>> target = torch.tensor([[[0.0, 2.0, 0.0, 2.0]]])
         >>> vrmse(torch.ones(1, 1, 4), target)
         tensor([[0.8660]])
@@ -52,7 +57,6 @@ def relative_l2(prediction: Tensor, target: Tensor, space: int | None = None) ->
     r""":math:`\|p - t\| / \|t\|` over space; arguments and shapes as in `vrmse`.
 
     Example:
-        >>> import torch
         >>> relative_l2(torch.zeros(1, 1, 4), torch.ones(1, 1, 4))
         tensor([[1.]])
     """
@@ -64,7 +68,6 @@ def relative_l1(prediction: Tensor, target: Tensor, space: int | None = None) ->
     r""":math:`\|p - t\|_1 / \|t\|_1` over space, less sensitive to outliers; otherwise as `relative_l2`.
 
     Example:
-        >>> import torch
         >>> relative_l1(torch.zeros(1, 1, 4), torch.ones(1, 1, 4))
         tensor([[1.]])
     """
@@ -76,6 +79,107 @@ def rmse(prediction: Tensor, target: Tensor, space: int | None = None) -> Tensor
     """Root mean square error over space; arguments and shapes as in `vrmse`."""
     error, _ = over_space(prediction, target, space)
     return error.square().mean(-1).sqrt()
+
+
+def errors_of_quantities(
+    prediction: Tensor, target: Tensor, groups: Sequence[int] | None = None, order: int = 1
+) -> Tensor:
+    r"""The relative error of each quantity, a scalar or a vector (RIGNO, https://arxiv.org/abs/2501.19205):
+
+    .. math:: \frac{(\sum |p - t|^q)^{1/q}}{(\sum |t|^q)^{1/q} + 10^{-10}}
+
+    where the sums run over space, time (if any) and the fields of the quantity.
+
+    Args:
+        prediction: p.
+        target: t; both normalised by mean and standard deviation of each field, as in RIGNO.
+        groups: for each field the index of its quantity; (0, 1, 1, 2) is a vector between two scalars. By
+            default every field is a quantity. See ``Facts.groups`` of the published data sets.
+        order: q, 1 or 2.
+
+    Shapes:
+        - prediction, target: ``(B, C, ...)``; returns: ``(B, quantities)``
+
+    Example:
+        >>> target = torch.tensor([[[1.0], [3.0], [4.0]]])
+        >>> errors_of_quantities(torch.zeros(1, 3, 1), target, groups=(0, 1, 1))
+        tensor([[1., 1.]])
+    """
+    spatial_axes(prediction, target, None)
+    groups = range(target.shape[1]) if groups is None else groups
+    if len(groups) != target.shape[1] or sorted({*groups}) != list(range(max(groups) + 1)):
+        wanted = f"{target.shape[1]} numbers of quantities, from 0 on without a gap"
+        raise ValueError(expected(wanted, list(groups), f"groups={list(range(target.shape[1]))}"))
+    if order not in (1, 2):
+        raise ValueError(expected("order 1 or 2", order, "order=1"))
+    member = torch.nn.functional.one_hot(torch.tensor(groups, device=target.device)).to(target)
+
+    def norm(field: Tensor) -> Tensor:
+        return (field.abs().pow(order).flatten(2).sum(2) @ member).pow(1 / order)
+
+    return norm(prediction - target) / (norm(target) + NORM_FLOOR)
+
+
+@METRICS.register("error_rate")
+def error_rate(prediction: Tensor, target: Tensor) -> Tensor:
+    """The fraction of wrongly classified points among those with a known class.
+
+    Args:
+        prediction: a score for each class; the largest is the predicted class.
+        target: one-hot classes, nan at points whose class is unknown.
+
+    Shapes:
+        - prediction, target: ``(B, classes, *S)``
+        - returns: ``(B, 1)``; nan for samples without known classes
+
+    Example:
+        >>> answer = torch.tensor([[[2.0, 0.0, 1.0], [1.0, 3.0, 0.0]]])
+        >>> truth = torch.tensor([[[1.0, 1.0, torch.nan], [0.0, 0.0, torch.nan]]])
+        >>> error_rate(answer, truth)
+        tensor([[0.5000]])
+    """
+    if prediction.shape != target.shape or prediction.dim() < 3:
+        wanted = f"a prediction (B, classes, *S) of shape {tuple(target.shape)}"
+        raise ValueError(expected(wanted, tuple(prediction.shape), "one score per class"))
+    told = ~target.isnan().any(1)
+    wrong = told & (prediction.argmax(1) != target.nan_to_num().argmax(1))
+    return (wrong.flatten(1).sum(1) / told.flatten(1).sum(1))[:, None]
+
+
+def own_metric(data: object) -> str:
+    """The name of a data set's metric: its attribute ``metric``, by default VRMSE.
+
+    Example:
+        >>> from neuralop_irno.data.fields import FieldDataset
+        >>> own_metric(FieldDataset(torch.zeros(2, 1, 8), torch.zeros(2, 1, 8)))
+        'vrmse'
+    """
+    name: str = getattr(data, "metric", "vrmse")
+    return name
+
+
+def spatial_axes(prediction: Tensor, target: Tensor, space: int | None) -> int:
+    """The number of trailing spatial axes; by default all but the first two.
+
+    Example:
+        >>> spatial_axes(torch.zeros(2, 1, 8, 8), torch.zeros(2, 1, 8, 8), None)
+        2
+    """
+    if prediction.shape != target.shape:
+        wanted = f"a prediction of shape {tuple(target.shape)}"
+        raise ValueError(expected(wanted, tuple(prediction.shape), "the same grid"))
+    axes = prediction.dim() - 2 if space is None else space
+    if not 1 <= axes <= prediction.dim():
+        wanted = "at least one axis of space"
+        raise ValueError(expected(wanted, f"{axes} of {prediction.dim()} axes", "space=2"))
+    return axes
+
+
+def over_space(prediction: Tensor, target: Tensor, space: int | None) -> tuple[Tensor, Tensor]:
+    """The error and the target, with the spatial axes flattened into the last one."""
+    axes = spatial_axes(prediction, target, space)
+    truth = target.flatten(-axes)
+    return prediction.flatten(-axes) - truth, truth
 
 
 _ERRORS = {

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from neuralop_irno.metrics.space import spatial_axes
+from neuralop_irno.metrics.pointwise import spatial_axes
 
 BINS = 3
 ENERGY_FLOOR = 1e-7

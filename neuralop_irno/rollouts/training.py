@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from neuralop_irno.domain.choice import domain_of
 from neuralop_irno.domain.domain import Domain
+from neuralop_irno.domain.graph import domain_of
 from neuralop_irno.errors import expected
 from neuralop_irno.rollouts.caller import Caller, length
 from neuralop_irno.rollouts.clock import Clock

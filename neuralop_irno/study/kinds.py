@@ -18,7 +18,7 @@ from neuralop_irno.devices import to_device
 from neuralop_irno.diagnostics.spectral_error import band_energy
 from neuralop_irno.errors import did_you_mean, expected
 from neuralop_irno.metrics import METRICS, summarise
-from neuralop_irno.metrics.choice import own_metric
+from neuralop_irno.metrics.pointwise import own_metric
 from neuralop_irno.modes import evaluating
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.registry import check_options

@@ -18,7 +18,7 @@ from neuralop_irno.data.node_classes import NodeClasses
 from neuralop_irno.diagnostics.base_check import check_base
 from neuralop_irno.errors import expected
 from neuralop_irno.metrics import METRICS
-from neuralop_irno.metrics.choice import own_metric
+from neuralop_irno.metrics.pointwise import own_metric
 from neuralop_irno.sealed import is_sealed, seal
 from neuralop_irno.study import record as records
 from neuralop_irno.study.contenders import Contender, Setting, contender, digest

@@ -17,7 +17,7 @@ from neuralop_irno.config import Experiment, read_experiment
 from neuralop_irno.errors import expected, in_grammar
 from neuralop_irno.losses.refinement import loss_for
 from neuralop_irno.metrics import METRICS
-from neuralop_irno.metrics.choice import own_metric
+from neuralop_irno.metrics.pointwise import own_metric
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.sealed import is_sealed, seal
 from neuralop_irno.training.batches import Sample, load_all, refuse_empty

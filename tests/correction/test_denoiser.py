@@ -13,7 +13,7 @@ from neuralop_irno.correction.correction import Correction, FunctionCorrection
 from neuralop_irno.correction.denoiser import Denoiser
 from neuralop_irno.data.fields import FieldDataset
 from neuralop_irno.domain.grid import GridDomain
-from neuralop_irno.losses.denoising import DenoisingLoss
+from neuralop_irno.losses.pointwise import DenoisingLoss
 from neuralop_irno.models import DeepONet
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.registry import SOLVERS

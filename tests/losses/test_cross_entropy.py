@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from neuralop_irno import IterativeRefiner, RefinementLoss
 from neuralop_irno.domain.graph import GraphDomain
-from neuralop_irno.losses.cross_entropy import CrossEntropyLoss
+from neuralop_irno.losses.pointwise import CrossEntropyLoss
 from neuralop_irno.metrics import METRICS, error_rate
 from neuralop_irno.solution import Trajectory
 from neuralop_irno.training.evaluation import score

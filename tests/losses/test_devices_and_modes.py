@@ -17,13 +17,10 @@ from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.graph import Edges, GraphDomain
 from neuralop_irno.domain.grid import GridDomain
 from neuralop_irno.losses.contraction import ContractionLoss, FrechetLoss, JacobianLoss
-from neuralop_irno.losses.cross_entropy import CrossEntropyLoss
-from neuralop_irno.losses.denoising import DenoisingLoss
-from neuralop_irno.losses.fixed_point import FixedPointLoss
 from neuralop_irno.losses.loss import Loss
+from neuralop_irno.losses.pointwise import CrossEntropyLoss, DenoisingLoss, FixedPointLoss, SpatialLoss
 from neuralop_irno.losses.refinement import RefinementLoss
 from neuralop_irno.losses.sobolev import SobolevLoss
-from neuralop_irno.losses.spatial import SpatialLoss
 from neuralop_irno.losses.spectral import SpectralLoss
 from neuralop_irno.spectrum import graph_spectrum
 from neuralop_irno.spectrum.fourier import fourier_spectrum
