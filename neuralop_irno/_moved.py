@@ -14,6 +14,8 @@ _FLOWS = "data.fields data.splits data.solvers.generated_flows data.readers.file
 
 MOVED = {
     "calibration": "conformal",
+    "graphgym.words": "graphgym.options",
+    "graphgym.picard": "graphgym.node_network",
     "diagnostics.as_json": "diagnostics.report_files",
     "stepping": "time_step",
     "correction.join": "correction.from_module",

@@ -203,7 +203,7 @@ class Demo:
     def same_parameters(self) -> Row:
         """Train the one-shot network with the refiner's parameters and as many updates."""
         # A one-shot network has no states to replay; the rest of the recipe is the same.
-        recipe = controls.asked_once(refiner_recipe(self.scale, self.seed))
+        recipe = controls.without_replay(refiner_recipe(self.scale, self.seed))
         return self._one_shot("one-shot, same parameters", self._correction(), recipe)
 
     def same_compute(self) -> Row:

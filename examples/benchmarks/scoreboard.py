@@ -66,7 +66,7 @@ def errors_of(name: str) -> dict[str, Any]:
 
     options = {"correction": problem.correction, "steps": problem.steps, "alpha": 1.0}
     many = refined(options, recipe)
-    once = refined(controls.one_shot(options), controls.asked_once(recipe))
+    once = refined(controls.one_shot(options), controls.without_replay(recipe))
     result: dict[str, Any] = {"recipe": vars(recipe)}
     for place, samples in (("trained", data.test), ("finer", data.finer)):
         steps = [summarise(each) for each in scores_per_step(many, samples, 3 * problem.steps)]

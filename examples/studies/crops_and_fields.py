@@ -186,7 +186,7 @@ class Study:
         }
         recipe = self.scale.training
         if once:
-            words, recipe = controls.one_shot(words), controls.asked_once(recipe)
+            words, recipe = controls.one_shot(words), controls.without_replay(recipe)
         refiner = IterativeRefiner(base, **words, in_channels=3, out_channels=3)
         self.train(name, refiner, recipe, view)
         return refiner

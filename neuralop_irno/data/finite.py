@@ -39,8 +39,8 @@ def spelled(place: Any) -> str:
         ('[2, 0:4, :]', '[3]', '')
     """
     parts = place if isinstance(place, tuple) else (place,)
-    words = [_part(part) if isinstance(part, slice) else str(part) for part in parts]
-    return f"[{', '.join(words)}]" if words else ""
+    written = [_part(part) if isinstance(part, slice) else str(part) for part in parts]
+    return f"[{', '.join(written)}]" if written else ""
 
 
 def _part(part: slice) -> str:

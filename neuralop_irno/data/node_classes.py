@@ -31,7 +31,7 @@ class NodeClasses(GraphDataset):
     loss = {"spatial": 0.0, "cross_entropy": 1.0}  # noqa: RUF012 - never modified
 
 
-def told_in(y: Tensor, nodes: Tensor, classes: int) -> Tensor:
+def one_hot_at(y: Tensor, nodes: Tensor, classes: int) -> Tensor:
     """One-hot classes of the selected nodes, nan at the others.
 
     Args:
@@ -43,12 +43,12 @@ def told_in(y: Tensor, nodes: Tensor, classes: int) -> Tensor:
         - returns: ``(N, classes)``
 
     Example:
-        >>> told_in(torch.tensor([1, 0]), torch.tensor([True, False]), 2)
+        >>> one_hot_at(torch.tensor([1, 0]), torch.tensor([True, False]), 2)
         tensor([[0., 1.],
                 [nan, nan]])
     """
-    told = torch.nn.functional.one_hot(y, classes).float()
-    return torch.where(nodes[:, None], told, torch.nan)
+    known = torch.nn.functional.one_hot(y, classes).float()
+    return torch.where(nodes[:, None], known, torch.nan)
 
 
 def by_mask(graph: Any, files: tuple[Path, ...] = ()) -> dict[str, NodeClasses]:
@@ -63,7 +63,7 @@ def by_mask(graph: Any, files: tuple[Path, ...] = ()) -> dict[str, NodeClasses]:
     classes = int(graph.y.max()) + 1
     return {
         split: NodeClasses(
-            [Data(x=graph.x, edge_index=graph.edge_index, y=told_in(graph.y, graph[mask], classes))], files
+            [Data(x=graph.x, edge_index=graph.edge_index, y=one_hot_at(graph.y, graph[mask], classes))], files
         )
         for split, mask in MASKS.items()
     }

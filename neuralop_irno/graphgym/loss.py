@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import mse_loss
 
 from neuralop_irno.errors import expected
-from neuralop_irno.graphgym.words import NAME
+from neuralop_irno.graphgym.options import NAME
 
 CARRIED = "refinement_loss"
 """Attribute of a prediction that holds the loss of its trajectory."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from neuralop_irno.domain.graph import GraphDomain
 from neuralop_irno.errors import expected
 from neuralop_irno.graphgym.loss import carrying
-from neuralop_irno.graphgym.words import NAME, refiner_from
+from neuralop_irno.graphgym.options import NAME, refiner_from
 from neuralop_irno.losses.refinement import RefinementLoss
 from neuralop_irno.registry import call_with_options, plain
 from neuralop_irno.solution import Trajectory
@@ -43,9 +43,9 @@ class RefinedNetwork(nn.Module):
                     "dataset.task node or graph, for fields on nodes", cfg.dataset.task, "model.type gnn"
                 )
             )
-        words = plain(cfg.irno)
-        options = {"reduction": cfg.model.size_average, **(words.pop("loss", None) or {})}
-        self.refiner = refiner_from(words, dim_in, dim_out)
+        group = plain(cfg.irno)
+        options = {"reduction": cfg.model.size_average, **(group.pop("loss", None) or {})}
+        self.refiner = refiner_from(group, dim_in, dim_out)
         self.loss: RefinementLoss | None = None
         if cfg.model.loss_fun == NAME:
             self.loss = call_with_options(RefinementLoss, options, f"cfg.{NAME}.loss")

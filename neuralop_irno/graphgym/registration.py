@@ -16,8 +16,8 @@ from torch_geometric.graphgym import register as registers
 
 from neuralop_irno.graphgym.loss import refinement_loss
 from neuralop_irno.graphgym.network import RefinedNetwork
-from neuralop_irno.graphgym.picard import NodeNetwork
-from neuralop_irno.graphgym.words import NAME, NAMES
+from neuralop_irno.graphgym.node_network import NodeNetwork
+from neuralop_irno.graphgym.options import NAME, NAMES
 
 CONFIG = "torch_geometric.graphgym.config"
 

@@ -108,14 +108,14 @@ class Refine:
         Limits(steps=self.steps, max_steps=self.max_steps, atol=self.atol, rtol=self.rtol)
 
     def __call__(self, call: CallAhead, carry: Carry, made: int, calls: int) -> tuple[Solution, Carry]:
-        words = {"steps": self.steps, "max_steps": self.max_steps, "atol": self.atol, "rtol": self.rtol}
+        limits = {"steps": self.steps, "max_steps": self.max_steps, "atol": self.atol, "rtol": self.rtol}
         if not self.warm_start:
-            solution = call.solve(**words)
+            solution = call.solve(**limits)
             return solution, replace(carry, spent=carry.spent + solution.steps)
         base = call.base_answer()
         start = base if carry.correction is None else base + carry.correction
         whole = start.isfinite()  # a sample in which the base blows up must not affect the others
-        solution = call.solve(**words, start=start.where(whole, 0))
+        solution = call.solve(**limits, start=start.where(whole, 0))
         solution = replace(solution, value=solution.value.where(whole, torch.nan))
         spent = carry.spent + solution.steps
         return solution, replace(carry, spent=spent, correction=solution.value - base)

@@ -47,15 +47,15 @@ def read_study(name: str, scale: str = "small") -> Study:
             expected("a study, or the path of a YAML file", repr(name), did_you_mean(name, names()))
         )
     path = Path(name) if own_file else FILES / f"{name}.yaml"
-    words = {key: _at(scale, value) for key, value in read_yaml(path).items()}
-    bases = words.pop("bases", None)
-    if isinstance(words.get("problems"), list):
+    content = {key: _at(scale, value) for key, value in read_yaml(path).items()}
+    bases = content.pop("bases", None)
+    if isinstance(content.get("problems"), list):
         known = read_yaml(FILES / "problems" / f"{scale}.yaml")
-        words["problems"] = {problem: _known(problem, known) for problem in words["problems"]}
+        content["problems"] = {problem: _known(problem, known) for problem in content["problems"]}
     if bases is not None:
-        for problem in words["problems"].values():
+        for problem in content["problems"].values():
             problem["bases"] = {base: problem["bases"][base] for base in bases if base in problem["bases"]}
-    return study_from({"name": f"{path.stem}-{scale}", **words})
+    return study_from({"name": f"{path.stem}-{scale}", **content})
 
 
 def _at(scale: str, value: Any) -> Any:

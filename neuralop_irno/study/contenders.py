@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
-import json
 from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
@@ -14,6 +12,7 @@ from torch import nn
 from neuralop_irno.base.fine_tuning import last_spectral_layer, train_only
 from neuralop_irno.config import Experiment
 from neuralop_irno.devices import device_of
+from neuralop_irno.digest import of_json
 from neuralop_irno.losses.refinement import RefinementLoss, loss_for
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.refiner import IterativeRefiner
@@ -44,14 +43,18 @@ class Setting:
 
 def digest(setting: Setting) -> str:
     """A digest of everything that a contender's training depends on; equal in all studies that train it."""
-    words = asdict(setting.experiment)
-    if setting.variant.role == "base":  # a base does not depend on its refiners
-        words = {"data": words["data"], "base": words["model"]["base"], "training": words["base_training"]}
-    variant = setting.variant
-    told = {"role": variant.role, "network": variant.network, "words": words, "seed": setting.seed}
+    config, variant = asdict(setting.experiment), setting.variant
+    if variant.role == "base":  # a base does not depend on its refiners
+        config = {
+            "data": config["data"],
+            "base": config["model"]["base"],
+            "training": config["base_training"],
+        }
+    # The key "words" is part of the names of training folders.
+    owner = {"role": variant.role, "network": variant.network, "words": config, "seed": setting.seed}
     if variant.role == "last_layer":  # it uses the variant's loss only
-        told["loss"] = variant.loss
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
+        owner["loss"] = variant.loss
+    return of_json(owner)[:12]
 
 
 class Contender(NamedTuple):
@@ -82,12 +85,12 @@ def _base(setting: Setting) -> Contender:
 
 
 def _refined(setting: Setting) -> Contender:
-    model, words = _refiner(setting), setting.experiment
-    return Contender(model, model.correction, words.build_recipe(), words.build_loss())
+    model, experiment = _refiner(setting), setting.experiment
+    return Contender(model, model.correction, experiment.build_recipe(), experiment.build_loss())
 
 
 def _same_parameters(setting: Setting) -> Contender:
-    recipe = controls.asked_once(setting.experiment.build_recipe())
+    recipe = controls.without_replay(setting.experiment.build_recipe())
     return _control(setting, _refiner(setting), "parameters", recipe)
 
 
@@ -107,28 +110,28 @@ def _last_layer(setting: Setting) -> Contender:
     assert setting.base is not None
     model = copy.deepcopy(setting.base)
     part = last_spectral_layer(model)
-    recipe = controls.asked_once(setting.experiment.build_recipe())
+    recipe = controls.without_replay(setting.experiment.build_recipe())
     # Parts of the refiner's loss do not apply to a plain prediction: only the variant's loss is used.
-    words = {"spatial": 0.0, "sobolev": 1.0, **setting.variant.loss}
-    loss: RefinementLoss = call_with_options(RefinementLoss, words, "the loss")
+    options = {"spatial": 0.0, "sobolev": 1.0, **setting.variant.loss}
+    loss: RefinementLoss = call_with_options(RefinementLoss, options, "the loss")
     return Contender(train_only(model, part), part, recipe, loss)
 
 
 def _alone(setting: Setting) -> Contender:
-    words = replace(setting.experiment, model={"base": setting.variant.network})
-    model = words.build_base(setting.splits)
-    recipe = controls.asked_once(words.build_recipe())
-    return Contender(model, model, recipe, _loss_of_the_last_step(words))
+    experiment = replace(setting.experiment, model={"base": setting.variant.network})
+    model = experiment.build_base(setting.splits)
+    recipe = controls.without_replay(experiment.build_recipe())
+    return Contender(model, model, recipe, _loss_of_the_last_step(experiment))
 
 
 def _rebuilt(setting: Setting) -> Contender:
     assert setting.base is not None
-    words, option = _in_the_place_of_the_base(setting)
-    words = controls.widened(
-        {**words, option: 1}, option, _size(setting.base), lambda wide: _size(_built(setting, wide))
+    config, option = _in_the_place_of_the_base(setting)
+    config = controls.widened(
+        {**config, option: 1}, option, _size(setting.base), lambda wide: _size(_built(setting, wide))
     )
     torch.manual_seed(setting.seed)  # the search above has drawn random weights
-    model = _built(setting, words)
+    model = _built(setting, config)
     given = {**(setting.experiment.base_training or {}), **setting.variant.training}
     recipe: Recipe = call_with_options(Recipe, given, "the base's training")
     return Contender(model, model, recipe, loss_for(setting.splits["train"]))
@@ -140,12 +143,12 @@ def _in_the_place_of_the_base(setting: Setting) -> tuple[dict[str, Any], str]:
     constructor = MODELS.lookup(str(network["model_arch"]).lower())
     base = plain(setting.experiment.model["base"])
     own = base if isinstance(base, dict) else {}
-    words = {**{name: word for name, word in own.items() if accepts(constructor, name)}, **network}
-    return words, next((name for name in WIDTHS if accepts(constructor, name)), WIDTHS[0])
+    config = {**{name: value for name, value in own.items() if accepts(constructor, name)}, **network}
+    return config, next((name for name in WIDTHS if accepts(constructor, name)), WIDTHS[0])
 
 
-def _built(setting: Setting, words: dict[str, Any]) -> nn.Module:
-    return replace(setting.experiment, model={"base": words}).build_base(setting.splits)
+def _built(setting: Setting, config: dict[str, Any]) -> nn.Module:
+    return replace(setting.experiment, model={"base": config}).build_base(setting.splits)
 
 
 def _size(model: nn.Module) -> int:
@@ -160,12 +163,12 @@ def _refiner(setting: Setting) -> IterativeRefiner:
     return setting.experiment.build_refiner(setting.base, padding).to(device_of(setting.base))
 
 
-def _loss_of_the_last_step(words: Experiment) -> RefinementLoss:
+def _loss_of_the_last_step(experiment: Experiment) -> RefinementLoss:
     """The loss of a network evaluated once: the spectral weights of the refiner's last step."""
-    loss = words.loss
+    loss = experiment.loss
     if "lambda_end" in loss:
         loss = {**loss, "lambda_start": loss["lambda_end"]}
-    return replace(words, loss=loss).build_loss()
+    return replace(experiment, loss=loss).build_loss()
 
 
 BUILDERS = {

@@ -11,18 +11,18 @@ from neuralop_irno.recipe import Recipe
 from neuralop_irno.solver.gradient import Detached, FromTruth, GradientRule
 
 
-def one_shot(words: Mapping[str, Any]) -> dict[str, Any]:
+def one_shot(config: Mapping[str, Any]) -> dict[str, Any]:
     """Turn a refiner's config into that of the one-shot model y = T(x) + Phi(x, T(x)).
 
     Example:
         >>> one_shot({"correction": "unet", "steps": 4, "solver": "anderson"})
         {'correction': 'unet', 'steps': 1, 'alpha': 1.0, 'gradient': 'unrolled'}
     """
-    kept = {name: word for name, word in words.items() if name not in ("solver", "alpha")}
+    kept = {name: option for name, option in config.items() if name not in ("solver", "alpha")}
     return {**kept, "steps": 1, "alpha": 1.0, "gradient": "unrolled"}
 
 
-def asked_once(recipe: Recipe) -> Recipe:
+def without_replay(recipe: Recipe) -> Recipe:
     """The recipe of a network that is evaluated once, without replay of states."""
     return replace(recipe, replay=0.0)
 
@@ -45,11 +45,11 @@ def with_compute_shared(recipe: Recipe, gradient: GradientRule, steps: int) -> R
     elif isinstance(gradient, FromTruth):
         evaluations = 1
     epochs = max(1, round(recipe.epochs * evaluations / steps))
-    return replace(asked_once(recipe), epochs=epochs, learning_rate=recipe.peak / 2)
+    return replace(without_replay(recipe), epochs=epochs, learning_rate=recipe.peak / 2)
 
 
 def widened(
-    words: Mapping[str, Any],
+    config: Mapping[str, Any],
     option: str,
     target: float,
     cost: Callable[[Any], float],
@@ -58,22 +58,22 @@ def widened(
     """Widen a correction until its cost matches a target.
 
     Args:
-        words: config of the narrow correction.
+        config: config of the narrow correction.
         option: name of its width option.
         target: the cost to match as closely as possible.
         cost: the cost of a config, increasing with the width.
         at_least: take the smallest width whose cost reaches the target.
 
     Example:
-        >>> widened({"name": "unet", "width": 8}, "width", 1000.0, lambda words: words["width"] ** 2)
+        >>> widened({"name": "unet", "width": 8}, "width", 1000.0, lambda config: config["width"] ** 2)
         {'name': 'unet', 'width': 32}
     """
-    narrow = words.get(option)
+    narrow = config.get(option)
     if not isinstance(narrow, int):
-        raise ValueError(expected(f"a correction with a {option} to widen", dict(words), f"{option}: 16"))
+        raise ValueError(expected(f"a correction with a {option} to widen", dict(config), f"{option}: 16"))
 
     def at(width: int) -> dict[str, Any]:
-        return {**words, option: width}
+        return {**config, option: width}
 
     low, high = narrow, 2 * narrow
     while cost(at(high)) < target:

@@ -41,31 +41,31 @@ def one_shot_like(refiner: IterativeRefiner, match: str, data: Dataset[Sample]) 
     if match not in ("parameters", "compute"):
         hint = did_you_mean(match, ("parameters", "compute"))
         raise ValueError(expected("what to match", repr(match), hint))
-    words = {**refiner.config, "correction": _words_of_correction(refiner)}
+    config = {**refiner.config, "correction": _config_of_correction(refiner)}
     if match == "compute":
         target = megaflops(refiner, data)
 
         def cost(correction: dict[str, Any]) -> float:
-            return megaflops(_once(refiner, {**words, "correction": correction}), data)
+            return megaflops(_once(refiner, {**config, "correction": correction}), data)
 
-        option = next((name for name in WIDTHS if name in words["correction"]), WIDTHS[0])
-        words["correction"] = widened(words["correction"], option, target, cost, at_least=True)
-    return _once(refiner, words)
+        option = next((name for name in WIDTHS if name in config["correction"]), WIDTHS[0])
+        config["correction"] = widened(config["correction"], option, target, cost, at_least=True)
+    return _once(refiner, config)
 
 
-def _once(refiner: IterativeRefiner, words: dict[str, Any]) -> IterativeRefiner:
-    control = IterativeRefiner(**{**one_shot(words), "base": refiner.base.module})
+def _once(refiner: IterativeRefiner, config: dict[str, Any]) -> IterativeRefiner:
+    control = IterativeRefiner(**{**one_shot(config), "base": refiner.base.module})
     return control.to(device_of(refiner))
 
 
-def _words_of_correction(refiner: IterativeRefiner) -> dict[str, Any]:
+def _config_of_correction(refiner: IterativeRefiner) -> dict[str, Any]:
     """The correction's config, with the default width filled in."""
-    words = refiner.config["correction"]
-    words = {"name": words} if isinstance(words, str) else dict(words)
-    if "name" not in words:
-        raise ValueError(expected("a correction given by name", words, "correction='unet'"))
-    defaults = parameters_of(CORRECTIONS.lookup(words["name"]))
+    config = refiner.config["correction"]
+    config = {"name": config} if isinstance(config, str) else dict(config)
+    if "name" not in config:
+        raise ValueError(expected("a correction given by name", config, "correction='unet'"))
+    defaults = parameters_of(CORRECTIONS.lookup(config["name"]))
     for option in WIDTHS:
         if option in defaults and isinstance(defaults[option].default, int):
-            words.setdefault(option, defaults[option].default)
-    return words
+            config.setdefault(option, defaults[option].default)
+    return config

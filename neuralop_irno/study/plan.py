@@ -30,8 +30,8 @@ class Run(NamedTuple):
     @property
     def name(self) -> str:
         """The name of its files."""
-        words = f"{self.problem}.{self.base}.{self.variant}.seed{self.seed}"
-        return "".join(c if c.isalnum() or c in ".-_" else "_" for c in words.replace(" = ", ""))
+        name = f"{self.problem}.{self.base}.{self.variant}.seed{self.seed}"
+        return "".join(c if c.isalnum() or c in ".-_" else "_" for c in name.replace(" = ", ""))
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ class Study:
         return found
 
 
-def study_from(words: Mapping[str, Any]) -> Study:
+def study_from(config: Mapping[str, Any]) -> Study:
     """Build a study from a plain config; all parts are checked.
 
     Example:
@@ -160,7 +160,7 @@ def study_from(words: Mapping[str, Any]) -> Study:
         >>> [run.name for run in study.runs()][:2]
         ['waves.fno.base.seed0', 'waves.fno.refined.seed0']
     """
-    content = plain(words)
+    content = plain(config)
     for key, of in (("problems", Problem), ("variants", Variant)):
         given = content.get(key)
         if not isinstance(given, dict) or not all(isinstance(part or {}, dict) for part in given.values()):
@@ -181,7 +181,7 @@ def study_from(words: Mapping[str, Any]) -> Study:
     return study
 
 
-def merged(words: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+def merged(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Merge changes into a config, recursively; a mapping with a ``name`` replaces the old one.
 
     Example:
@@ -190,7 +190,7 @@ def merged(words: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
         >>> merged({"correction": {"name": "unet", "width": 16}}, {"correction": {"name": "mgno"}})
         {'correction': {'name': 'mgno'}}
     """
-    result = dict(words)
+    result = dict(config)
     for key, value in changes.items():
         both = isinstance(result.get(key), Mapping) and isinstance(value, Mapping)
         result[key] = merged(result[key], value) if both and "name" not in value else value

@@ -188,16 +188,16 @@ class StudyRunner:
 
     def _setting(self, run: Run, base: nn.Module | None) -> Setting:
         variant = self.study.variants[run.variant]
-        words = self.study.problems[run.problem].experiment(run.base, variant, run.seed)
-        return Setting(words, variant, base, self._data(run.problem), run.seed)
+        experiment = self.study.problems[run.problem].experiment(run.base, variant, run.seed)
+        return Setting(experiment, variant, base, self._data(run.problem), run.seed)
 
     def _data(self, problem: str) -> Any:
         """The data of a problem; only one problem is kept in memory."""
         if problem != self._problem:
             self.say(f"preparing the data of {problem}")
-            words = self.study.problems[problem]
+            definition = self.study.problems[problem]
             variant = self.study.variants[BASE]
-            self._splits = words.experiment(next(iter(words.bases)), variant, seed=0).splits()
+            self._splits = definition.experiment(next(iter(definition.bases)), variant, seed=0).splits()
             self._problem = problem
             self._bases = {}
         return self._splits
@@ -209,7 +209,7 @@ class StudyRunner:
 
     def _begin(self) -> None:
         """Write the study to its folder, or compare it with the one that is there."""
-        file, own = self.folder / STUDY, _words(self.study)
+        file, own = self.folder / STUDY, _as_plain(self.study)
         with claim(self.folder, wait=True):
             if file.exists():
                 wanted, stored = f"the study that {self.folder} was started with", read_yaml(file)
@@ -247,12 +247,14 @@ class StudyRunner:
                 save(picture, self.folder / "picture.png")
 
 
-def _words(study: Study) -> dict[str, Any]:
+def _as_plain(study: Study) -> dict[str, Any]:
     """A study as plain data for YAML."""
     content: dict[str, Any] = json.loads(json.dumps(asdict(study)))
     return content
 
 
-def _of_a_run(words: Mapping[str, Any]) -> dict[str, Any]:
+def _of_a_run(study: Mapping[str, Any]) -> dict[str, Any]:
     """The options that a single run depends on; seeds may be added to a study."""
-    return {name: word for name, word in words.items() if name not in ("seeds", "about", "needs", "minutes")}
+    return {
+        name: option for name, option in study.items() if name not in ("seeds", "about", "needs", "minutes")
+    }

@@ -43,13 +43,13 @@ def _check_xdmf(source: Path) -> None:
     except ElementTree.ParseError:
         return  # meshio cannot read it either
     for item in root.iter("DataItem"):
-        words = (item.text or "").strip()
+        text = (item.text or "").strip()
         if item.get("Format") == "HDF":
-            file = home / words.split(":")[0]
+            file = home / text.split(":")[0]
             _check_place(file, home, source)
             _check_hdf5(file)
         elif item.get("Format") == "Binary":
-            _check_place(Path(words), home, source)  # relative to the working directory, as in meshio
+            _check_place(Path(text), home, source)  # relative to the working directory, as in meshio
 
 
 def _check_abaqus(source: Path, home: Path, above: list[Path]) -> None:

@@ -133,13 +133,13 @@ def _array(stored: Any) -> NDArray[Any]:
         raise DamageError(f"a {type(stored).__name__.strip('_')}")
     _, shape, kind, fortran, content = stored.state
     content = _latin1(content) if isinstance(content, str) else content
-    word = kind.arguments[0]
+    kind_of_number = kind.arguments[0]
     order = kind.state[1] if kind.state else "|"
-    dtype = np.dtype(f"{order if order in '<>' else ''}{word}")
+    dtype = np.dtype(f"{order if order in '<>' else ''}{kind_of_number}")
     if not isinstance(kind, _Dtype) or dtype.kind not in "biuf" or any(type(n) is not int for n in shape):
-        raise DamageError(f"entries of the kind {word!r}")
+        raise DamageError(f"entries of the kind {kind_of_number!r}")
     if len(content) != prod(shape) * dtype.itemsize:
-        raise DamageError(f"{len(content)} bytes for an array {tuple(shape)} of {word}")
+        raise DamageError(f"{len(content)} bytes for an array {tuple(shape)} of {kind_of_number}")
     return np.frombuffer(content, dtype).reshape(shape, order="F" if fortran else "C")
 
 

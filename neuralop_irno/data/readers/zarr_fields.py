@@ -55,8 +55,8 @@ class ZarrFields(Frames):
             raise ValueError(expected(f"trajectories from 0 to {count - 1}", self.places, f"range({count})"))
         self.lengths = [frames] * len(self.places)
         axes = len(stored.shape) - 3
-        self.fields = _words("fields", fields, stored, [f"field {c}" for c in range(channels)])
-        self.padding = _words("padding", padding, stored, ["replicate"] * axes)
+        self.fields = _names("fields", fields, stored, [f"field {c}" for c in range(channels)])
+        self.padding = _names("padding", padding, stored, ["replicate"] * axes)
         self.scaling = scaling or Scaling.none(channels)
         self.files = files_of(self.path)
 
@@ -66,14 +66,14 @@ class ZarrFields(Frames):
         return self.scaling.apply(torch.from_numpy(frames))
 
 
-def _words(name: str, given: Sequence[str] | None, stored: Any, default: Sequence[str]) -> tuple[str, ...]:
+def _names(name: str, given: Sequence[str] | None, stored: Any, default: Sequence[str]) -> tuple[str, ...]:
     """One string for each field or axis: as given, from the array's attributes, or by default."""
-    words = given or stored.attrs.get(name) or default
-    listed = isinstance(words, (list, tuple)) and all(isinstance(word, str) for word in words)
-    if not listed or len(words) != len(default):
-        got = list(words) if listed else repr(words)
+    names = given or stored.attrs.get(name) or default
+    listed = isinstance(names, (list, tuple)) and all(isinstance(field, str) for field in names)
+    if not listed or len(names) != len(default):
+        got = list(names) if listed else repr(names)
         raise ValueError(expected(f"{len(default)} strings for {name}", got, f"{name}=[...]"))
-    return tuple(words)
+    return tuple(names)
 
 
 @DATASETS.register("zarr")

@@ -45,7 +45,7 @@ class GraphGymBase(OnGraphs):
         return []
 
 
-def refiner_from(words: Mapping[str, Any], dim_in: int, dim_out: int) -> IterativeRefiner:
+def refiner_from(group: Mapping[str, Any], dim_in: int, dim_out: int) -> IterativeRefiner:
     """Build the refiner of ``cfg.irno``.
 
     The options are those of `IterativeRefiner`, with three other defaults: the base is GraphGym's ``gnn``,
@@ -53,12 +53,12 @@ def refiner_from(words: Mapping[str, Any], dim_in: int, dim_out: int) -> Iterati
     trained together with the correction.
 
     Args:
-        words: the config group.
+        group: the config group.
         dim_in: channels of x, as determined by GraphGym from the data.
         dim_out: channels of h, as determined by GraphGym from the data.
     """
     sizes = {"in_channels": dim_in, "out_channels": dim_out}
-    options = {"base": "gnn", "correction": "meshgraph", **sizes, **plain(words)}
+    options = {"base": "gnn", "correction": "meshgraph", **sizes, **plain(group)}
     base = {"model_arch": options["base"]} if isinstance(options["base"], str) else options["base"]
     if not isinstance(base, dict) or not isinstance(base.get("model_arch"), str):
         raise ValueError(expected(f"the base of cfg.{NAME} by name", repr(base), "base: {model_arch: gnn}"))
@@ -68,11 +68,11 @@ def refiner_from(words: Mapping[str, Any], dim_in: int, dim_out: int) -> Iterati
     return refiner
 
 
-def base_from(words: Mapping[str, Any], dim_in: int, dim_out: int, frozen: bool) -> Any:
+def base_from(config: Mapping[str, Any], dim_in: int, dim_out: int, frozen: bool) -> Any:
     """One of GraphGym's networks as a base; for any other model its config, which the refiner builds.
 
     Args:
-        words: ``{"model_arch": name, ...}``. GraphGym's networks read ``cfg`` themselves; the only option
+        config: ``{"model_arch": name, ...}``. GraphGym's networks read ``cfg`` themselves; the only option
             here is a ``checkpoint``, the file written when the same network was trained with GraphGym.
         dim_in: channels of x.
         dim_out: channels of the output.
@@ -82,7 +82,7 @@ def base_from(words: Mapping[str, Any], dim_in: int, dim_out: int, frozen: bool)
 
     # Exclude this package's own networks: the refiner as a base would recursively build itself from cfg.irno.
     networks = {name: network for name, network in network_dict.items() if name not in (NAME, *NAMES)}
-    options = dict(words)
+    options = dict(config)
     name, checkpoint = options.pop("model_arch"), options.pop("checkpoint", None)
     if name not in networks:
         if name.lower() not in MODELS.names():
