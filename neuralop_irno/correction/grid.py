@@ -28,7 +28,7 @@ class GridCorrection(Correction):
         padding: ``circular``, ``zero``, ``replicate`` or ``reflect``; one for all axes, or a list.
 
     Attributes:
-        modes: the padding of each axis.
+        padding: the mode of each axis.
 
     Shapes:
         - x: ``(B, in_channels, *S)``
@@ -47,8 +47,8 @@ class GridCorrection(Correction):
         self.in_channels: int = in_channels
         self.out_channels: int = out_channels
         self.dim = dim
-        self.modes = padding_modes(padding, dim)
-        self.periodic = tuple(mode == "circular" for mode in self.modes)
+        self.padding = padding_modes(padding, dim)
+        self.periodic = tuple(mode == "circular" for mode in self.padding)
 
     def prepare(self, x: Tensor, domain: Domain) -> Any:
         require_grid(domain, self.in_errors)

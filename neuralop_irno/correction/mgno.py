@@ -66,7 +66,7 @@ class MgNO(GridCorrection):
             if value < 1:
                 raise ValueError(expected(f"{name} >= 1", value, f"{name}=4"))
         self.lift = self.pointwise(in_channels + out_channels, width)
-        self.cycles = nn.ModuleList(MultigridCycle(width, self.modes, levels, cycle) for _ in range(layers))
+        self.cycles = nn.ModuleList(MultigridCycle(width, self.padding, levels, cycle) for _ in range(layers))
         self.maps = nn.ModuleList(self.pointwise(width, width) for _ in range(layers))
         self.last = self.last_layer(width)
 

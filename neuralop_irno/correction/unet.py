@@ -83,8 +83,8 @@ class UNet(GridCorrection):
             raise ValueError(expected("width >= 1", width, "width=4"))
         if not 0 <= depth <= DEEPEST:
             raise ValueError(expected(f"depth from 0 to {DEEPEST}", depth, "depth=3"))
-        self.entry = _DoubleConvolution(in_channels + out_channels, width, self.modes, norm)
-        self.coarse = _CoarseGrid(width, depth, self.modes, norm) if depth else None
+        self.entry = _DoubleConvolution(in_channels + out_channels, width, self.padding, norm)
+        self.coarse = _CoarseGrid(width, depth, self.padding, norm) if depth else None
         self.last = self.last_layer(width)
         if spectral_norm:
             for part in [part for part in self.modules() if isinstance(part, _Convolution)]:
