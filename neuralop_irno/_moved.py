@@ -50,6 +50,7 @@ MOVED = {
     },
     **{f"metrics.{name}": "metrics.pointwise" for name in ("choice", "classes", "space")},
     "metrics.medians": "metrics.pointwise metrics.summary",
+    "diagnostics.linearisation": "linearisation",
     "domain.choice": "domain.graph",
     "lipschitz.known": "lipschitz.bound",
     **{

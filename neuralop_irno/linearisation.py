@@ -1,4 +1,4 @@
-"""The Jacobian of a correction at a point, by products; the matrix is never formed."""
+"""The Jacobian of a correction, or of a step, at a point: products with it, and its extreme eigenvalues."""
 
 from __future__ import annotations
 
@@ -8,26 +8,35 @@ import torch
 from torch import Tensor
 
 from neuralop_irno.domain.domain import Domain
-from neuralop_irno.solver.solver import Phi
 
 Apply = Callable[[Tensor], Tensor]
 
 
 class Linearisation:
-    """Products with J = dPhi/dh at one point, for all samples of a batch at once.
+    """Products with J = df/dh at one point, for all samples of a batch at once; J is never formed.
 
-    Phi is evaluated once. J^T u is a backward pass through that evaluation, and J v one through the pass
+    f is evaluated once. J^T u is a backward pass through that evaluation, and J v one through the pass
     before (which is linear in u), so every product costs about as much as an evaluation.
 
     Args:
-        phi: the correction, bound to x.
-        at: the point, laid out like h.
+        function: f, from a field to a field of the same domain: Phi bound to x, or a step.
+        at: the point, laid out like h; a constant.
+        differentiable: whether J v has a gradient with respect to the weights of f.
+
+    Attributes:
+        value: f at the point, without a gradient.
+
+    Example:
+        >>> linear = Linearisation(torch.sin, torch.zeros(1, 1, 2))
+        >>> linear.push(torch.ones(1, 1, 2))
+        tensor([[[1., 1.]]])
     """
 
-    def __init__(self, phi: Phi, at: Tensor) -> None:
+    def __init__(self, function: Apply, at: Tensor, differentiable: bool = False) -> None:
+        self.differentiable = differentiable
         with torch.enable_grad():
             self._at = at.detach().clone().requires_grad_()
-            self._value = phi(self._at)
+            self._value = function(self._at)
             self._dual = torch.zeros_like(self._value, requires_grad=True)
             (self._pulled,) = torch.autograd.grad(
                 self._value, self._at, self._dual, create_graph=True, materialize_grads=True
@@ -42,7 +51,11 @@ class Linearisation:
         """J v."""
         if not self._pulled.requires_grad:  # Phi does not depend on h
             return torch.zeros_like(v)
-        return torch.autograd.grad(self._pulled, self._dual, v, retain_graph=True, materialize_grads=True)[0]
+        (pushed,) = torch.autograd.grad(
+            self._pulled, self._dual, v,
+            retain_graph=True, create_graph=self.differentiable, materialize_grads=True,
+        )  # fmt: skip
+        return pushed
 
 
 def extreme_eigenvalues(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from neuralop_irno.diagnostics.linearisation import Linearisation, extreme_eigenvalues
+from neuralop_irno.linearisation import Linearisation, extreme_eigenvalues
 from neuralop_irno.solver.solver import Phi
 
 

@@ -7,7 +7,9 @@ from abc import abstractmethod
 import torch
 from torch import Tensor
 
+from neuralop_irno.domain.domain import Domain
 from neuralop_irno.errors import did_you_mean, expected
+from neuralop_irno.linearisation import Linearisation
 from neuralop_irno.losses.loss import Loss
 from neuralop_irno.solution import Trajectory
 
@@ -25,11 +27,18 @@ class StepLoss(Loss):
         if not trajectory.steps_on:
             return trajectory.domain.mean(trajectory.last.detach() * 0)
         with torch.enable_grad():  # the penalty needs derivatives in evaluation too
-            return self.of_step(StepJacobian(trajectory), y)
+            jacobian = Linearisation(trajectory.step, trajectory.last, differentiable=True)
+            return self.of_step(jacobian, trajectory.last.detach() - y, trajectory.domain)
 
     @abstractmethod
-    def of_step(self, step: StepJacobian, y: Tensor) -> Tensor:
-        """The loss of each sample, ``(samples,)``."""
+    def of_step(self, jacobian: Linearisation, error: Tensor, domain: Domain) -> Tensor:
+        """The loss of each sample, ``(samples,)``.
+
+        Args:
+            jacobian: J = I + alpha dPhi/dh at the last iterate h, which is a constant.
+            error: h - y.
+            domain: the domain of both.
+        """
 
 
 class ContractionLoss(StepLoss):
@@ -59,12 +68,12 @@ class ContractionLoss(StepLoss):
             raise ValueError(expected("a target >= 0", target, "target=0.9"))
         self.target, self.direction = target, direction
 
-    def of_step(self, step: StepJacobian, y: Tensor) -> Tensor:
-        direction = step.error(y) if self.direction == "error" else step.anything()
+    def of_step(self, jacobian: Linearisation, error: Tensor, domain: Domain) -> Tensor:
+        direction = error if self.direction == "error" else torch.randn_like(error)
         if self.direction == "power":
-            direction = step.turned(direction)
+            direction = jacobian.pull(jacobian.push(direction).detach())
         # The gradient of the root is infinite at zero: add the smallest positive number.
-        stretch = (step.squared_stretch(direction) + torch.finfo(y.dtype).tiny).sqrt()
+        stretch = (squared_stretch(jacobian, direction, domain) + torch.finfo(error.dtype).tiny).sqrt()
         return (stretch - self.target).clamp(min=0).square()
 
 
@@ -88,9 +97,9 @@ class JacobianLoss(StepLoss):
             raise ValueError(expected("at least one probe", f"probes={probes}", "probes=1"))
         self.probes = probes
 
-    def of_step(self, step: StepJacobian, y: Tensor) -> Tensor:
-        each = [step.squared_stretch(step.anything()) for _ in range(self.probes)]
-        return torch.stack(each).mean(0)
+    def of_step(self, jacobian: Linearisation, error: Tensor, domain: Domain) -> Tensor:
+        probes = (torch.randn_like(error) for _ in range(self.probes))
+        return torch.stack([squared_stretch(jacobian, probe, domain) for probe in probes]).mean(0)
 
 
 class FrechetLoss(StepLoss):
@@ -105,40 +114,11 @@ class FrechetLoss(StepLoss):
         reduction: over the samples, ``sum`` or ``mean``.
     """
 
-    def of_step(self, step: StepJacobian, y: Tensor) -> Tensor:
-        return step.squared_stretch(step.error(y))
+    def of_step(self, jacobian: Linearisation, error: Tensor, domain: Domain) -> Tensor:
+        return squared_stretch(jacobian, error, domain)
 
 
-class StepJacobian:
-    """Products with J = I + alpha dPhi/dh at the last iterate, a constant; differentiable in the weights.
-
-    Args:
-        trajectory: a training trajectory; not a plain prediction.
-    """
-
-    def __init__(self, trajectory: Trajectory) -> None:
-        self.domain = trajectory.domain
-        self._at = trajectory.last.detach().requires_grad_()
-        self._dual = torch.zeros_like(self._at, requires_grad=True)
-        self._image = trajectory.step(self._at)
-        # J^T u is linear in u: its derivative in u is J^T, and the backward pass of that gives J v.
-        (self._pulled,) = torch.autograd.grad(self._image, self._at, self._dual, create_graph=True)
-
-    def squared_stretch(self, v: Tensor) -> Tensor:
-        """The square of |J v| / |v|, ``(samples,)``; 0 where v = 0."""
-        (stretched,) = torch.autograd.grad(self._pulled, self._dual, v, create_graph=True)
-        tiny = torch.finfo(v.dtype).tiny
-        return self.domain.inner(stretched, stretched) / self.domain.inner(v, v).clamp(min=tiny)
-
-    def turned(self, v: Tensor) -> Tensor:
-        """J^T J v: one step of power iteration towards the direction that J stretches most."""
-        (pushed,) = torch.autograd.grad(self._pulled, self._dual, v, retain_graph=True)
-        return torch.autograd.grad(self._image, self._at, pushed, retain_graph=True)[0]
-
-    def anything(self) -> Tensor:
-        """A random direction."""
-        return torch.randn_like(self._at)
-
-    def error(self, y: Tensor) -> Tensor:
-        """The error of the iterate, h - y."""
-        return self._at.detach() - y
+def squared_stretch(jacobian: Linearisation, v: Tensor, domain: Domain) -> Tensor:
+    """The square of |J v| / |v|, ``(samples,)``; 0 where v = 0."""
+    stretched = jacobian.push(v)
+    return domain.inner(stretched, stretched) / domain.inner(v, v).clamp(min=torch.finfo(v.dtype).tiny)

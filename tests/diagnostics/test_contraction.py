@@ -10,9 +10,9 @@ from neuralop_irno import IterativeRefiner, UNet
 from neuralop_irno.correction.correction import FunctionCorrection
 from neuralop_irno.data.fields import FieldDataset
 from neuralop_irno.diagnostics.contraction import Contraction, measure
-from neuralop_irno.diagnostics.linearisation import Linearisation
 from neuralop_irno.diagnostics.report import diagnose
 from neuralop_irno.domain.grid import GridDomain
+from neuralop_irno.linearisation import Linearisation
 
 # torch compiles its own forward-mode rules with torch.jit when they are first used.
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.*` is deprecated:DeprecationWarning")
