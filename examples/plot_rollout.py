@@ -20,7 +20,7 @@ from neuralop_irno import (
     Refine,
     Trainer,
     evaluate_rollout,
-    flows,
+    join_pairs,
     turbulence,
 )
 
@@ -40,7 +40,7 @@ Trainer(model, Recipe(optimizer="adamw", epochs=6, batch_size=8, replay=12.0), s
 model.eval()
 
 # %% Predict frame after frame; the constant forcing is passed to the model in every call
-flow = flows(data["test"], STEPS)
+flow = join_pairs(data["test"], STEPS)
 
 
 def predicted(**options: object) -> torch.Tensor:

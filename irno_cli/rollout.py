@@ -49,7 +49,7 @@ def add_to(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
-    from neuralop_irno.data.chains import flows
+    from neuralop_irno.data.joined import join_pairs
     from neuralop_irno.diagnostics.rollout import evaluate_rollout
     from neuralop_irno.rollouts import Refine, Window
     from neuralop_irno.rollouts.rollout import rollout
@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> None:
 
     experiment, model = read_run(options.folder, options.device)
     data = fields_in(experiment.splits()[options.split])
-    found = flows(data, options.steps, options.fields, options.inputs)
+    found = join_pairs(data, options.steps, options.fields, options.inputs)
     device = options.device
     static = None if found.static is None else found.static.to(device)
     steps = model.steps if options.refine is None else options.refine

@@ -11,8 +11,10 @@ imported from their modules at first use; ``__init__.pyi`` lists them. For Graph
 import lazy_loader as _lazy
 
 from neuralop_irno._moved import keep_old_paths as _keep_old_paths
+from neuralop_irno._moved import with_old_names as _with_old_names
 from neuralop_irno.refiner import IterativeRefiner as IterativeRefiner  # registers ``irno``
 
 __getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)
 
+__getattr__ = _with_old_names(__getattr__)
 _keep_old_paths()

@@ -1,9 +1,10 @@
-"""Old module paths, kept for one release: names are imported from the new module, with a warning."""
+"""Old module paths and public names, kept for one release: the new ones are returned, with a warning."""
 
 from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Callable
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -14,6 +15,9 @@ _FLOWS = "data.fields data.splits data.solvers.generated_flows data.readers.file
 
 MOVED = {
     "calibration": "conformal",
+    "data.chains": "data.joined",
+    "rollouts.stretches": "rollouts.segments",
+    "rollouts.propagator": "rollouts.predictor",
     "graphgym.words": "graphgym.options",
     "graphgym.picard": "graphgym.node_network",
     "diagnostics.as_json": "diagnostics.report_files",
@@ -63,6 +67,15 @@ MOVED = {
 }  # fmt: skip
 """Old paths within the package, each with its new path, or several if the module was divided."""
 
+RENAMED = {
+    "Doubt": "UntrustedFrames",
+    "Flows": "JoinedTrajectories",
+    "InTime": "RolloutModel",
+    "Stretches": "TrajectorySegments",
+    "flows": "join_pairs",
+}
+"""Old public names, each with its new one."""
+
 
 class _Moved(ModuleType):
     """A placeholder for a module that moved; the new module is imported when a name is read."""
@@ -75,15 +88,15 @@ class _Moved(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
+        today = RENAMED.get(name, name)
         for new in self._new:
             module = import_module(new)
-            if hasattr(module, name):
-                warnings.warn(
-                    f"{self.__name__}.{name} is now in {new}; the old path is removed in the next release",
-                    DeprecationWarning,
-                    stacklevel=2,
+            if hasattr(module, today):
+                where = new if today == name else f"{new}, as {today}"
+                _warn(
+                    f"{self.__name__}.{name} is now in {where}; the old path is removed in the next release"
                 )
-                return getattr(module, name)
+                return getattr(module, today)
         raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
 
 
@@ -92,3 +105,19 @@ def keep_old_paths() -> None:
     for old, new in MOVED.items():
         module = _Moved(f"{PACKAGE}.{old}", [f"{PACKAGE}.{path}" for path in new.split()])
         sys.modules.setdefault(module.__name__, module)
+
+
+def with_old_names(find: Callable[[str], Any]) -> Callable[[str], Any]:
+    """A module's ``__getattr__`` that also finds old public names."""
+
+    def found(name: str) -> Any:
+        if name not in RENAMED:
+            return find(name)
+        _warn(f"{PACKAGE}.{name} is now {RENAMED[name]}; the old name is removed in the next release")
+        return find(RENAMED[name])
+
+    return found
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, DeprecationWarning, stacklevel=3)

@@ -8,7 +8,8 @@ from importlib import import_module
 
 import pytest
 
-from neuralop_irno._moved import MOVED
+import neuralop_irno
+from neuralop_irno._moved import MOVED, RENAMED
 
 
 @pytest.mark.parametrize("old", MOVED)
@@ -20,6 +21,18 @@ def test_old_paths_give_the_same_objects_with_a_warning(old: str) -> None:
         for name in filter(lambda name: not name.startswith("_"), names):
             with pytest.warns(DeprecationWarning, match=f"{name} is now in neuralop_irno.{new}; "):
                 assert getattr(import_module(f"neuralop_irno.{old}"), name) is getattr(home, name)
+
+
+@pytest.mark.parametrize("old", RENAMED)
+def test_old_names_give_the_same_objects_with_a_warning(old: str) -> None:
+    with pytest.warns(DeprecationWarning, match=f"{old} is now {RENAMED[old]}; "):
+        assert getattr(neuralop_irno, old) is getattr(neuralop_irno, RENAMED[old])
+
+
+def test_old_paths_know_old_names_too() -> None:
+    stretches = import_module("neuralop_irno.rollouts.stretches")
+    with pytest.warns(DeprecationWarning, match="Stretches is now in .*segments, as TrajectorySegments"):
+        assert stretches.Stretches is neuralop_irno.TrajectorySegments
 
 
 def test_import_statements_work_and_what_never_was_is_missed() -> None:

@@ -17,7 +17,7 @@ from neuralop_irno.data.fields import FieldDataset
 from neuralop_irno.lipschitz.layers import Residual
 from neuralop_irno.losses.loss import Loss
 from neuralop_irno.registry import CORRECTIONS, DATASETS, GRADIENTS, METRICS, MODELS, SOLVERS, STEP_SIZES
-from neuralop_irno.rollouts.training import InTime
+from neuralop_irno.rollouts.training import RolloutModel
 from neuralop_irno.training.trainer import Trainer
 
 X = torch.randn(2, 1, 8, dtype=torch.float64)
@@ -111,7 +111,7 @@ OPEN: dict[str, Callable[..., Any]] = {
     "PicardNetwork.solve": lambda **words: NETWORK.solve(FIELD, **words),
     "Correction": irno.Correction,
     "Solver": irno.Solver,
-    "InTime.forward": lambda **words: InTime(refiner())(X, **words),
+    "RolloutModel.forward": lambda **words: RolloutModel(refiner())(X, **words),
     "Residual.forward": lambda **words: Residual(nn.Linear(8, 8).double())(X, **words),
     "calibrate": lambda **words: irno.calibrate(refiner(), [{"x": X, "y": X}], **words),
 }

@@ -25,15 +25,15 @@ from torch import Tensor
 from neuralop_irno import (
     Amendment,
     Ensemble,
-    Flows,
     Interpolation,
     IterativeRefiner,
+    JoinedTrajectories,
     ModelError,
     Nudging,
     Observations,
     Recipe,
     Trainer,
-    flows,
+    join_pairs,
     moments,
     rollout,
     turbulence,
@@ -45,7 +45,7 @@ SIZE, STEPS, FRAME, EVERY, SHARE, NOISE = 32, 50, 0.1, 5, 0.05, 0.1
 TORUS = {"sides": 2 * math.pi, "periodic": True}
 
 
-def trained(seed: int) -> tuple[IterativeRefiner, Flows, Tensor]:
+def trained(seed: int) -> tuple[IterativeRefiner, JoinedTrajectories, Tensor]:
     """A refiner, held-out flows, and the refiner's one-step errors on the training flows."""
     data = turbulence(
         (48, 2, 4), STEPS + 1, FRAME, SIZE, resolution=32, outputs=1, stride=2, seed=seed, viscosity=2e-2
@@ -69,7 +69,7 @@ def trained(seed: int) -> tuple[IterativeRefiner, Flows, Tensor]:
     model.eval()
     x, y = data["train"].x[::4], data["train"].y[::4]
     with torch.no_grad():
-        return model, flows(data["test"], STEPS), y - model(x)
+        return model, join_pairs(data["test"], STEPS), y - model(x)
 
 
 def sensors(truth: Tensor, seed: int) -> Observations:
@@ -87,7 +87,9 @@ def sensors(truth: Tensor, seed: int) -> Observations:
 class Study:
     """Rollouts of one refiner with different amendments."""
 
-    def __init__(self, model: IterativeRefiner, flow: Flows, errors: Tensor, members: int) -> None:
+    def __init__(
+        self, model: IterativeRefiner, flow: JoinedTrajectories, errors: Tensor, members: int
+    ) -> None:
         self.model, self.flow, self.members = model, flow, members
         self.model_error = ModelError(errors[None], members, scale=3.0)
 

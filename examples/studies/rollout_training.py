@@ -16,12 +16,12 @@ from neuralop.models import FNO
 
 from neuralop_irno import (
     Curriculum,
-    InTime,
     Recipe,
     RefinementLoss,
+    RolloutModel,
     RolloutTraining,
-    Stretches,
     Trainer,
+    TrajectorySegments,
     relative_l2,
     rollout,
 )
@@ -57,7 +57,7 @@ def kept(plan: RolloutTraining, flows: torch.Tensor) -> float:
         return tensor
 
     x, y = flows[:BATCH, 0], flows[:BATCH, 1 : 1 + CALLS].flatten(1, 2)
-    in_time = InTime(model(), plan).train()
+    in_time = RolloutModel(model(), plan).train()
     in_time.updates.fill_(UPDATES)  # the end of a curriculum
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         RefinementLoss()(in_time(x, y), y)
@@ -76,8 +76,8 @@ def main(seeds: list[int]) -> None:
             trained = model()
             started = time.perf_counter()
             recipe = Recipe(optimizer="adamw", epochs=EPOCHS, batch_size=BATCH, learning_rate=1e-2, seed=seed)
-            stretches = Stretches(flows, inputs=1, frames=CALLS, every=4)
-            Trainer(InTime(trained, plan), recipe, show=False).fit(stretches)
+            stretches = TrajectorySegments(flows, inputs=1, frames=CALLS, every=4)
+            Trainer(RolloutModel(trained, plan), recipe, show=False).fit(stretches)
             seconds += time.perf_counter() - started
             frames = rollout(trained.eval(), unseen[:, 0], LONG).frames
             assert frames is not None

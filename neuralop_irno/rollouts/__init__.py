@@ -13,9 +13,9 @@ from neuralop_irno.rollouts.outcome import Rollout as Rollout
 from neuralop_irno.rollouts.refinement import Adaptive as Adaptive
 from neuralop_irno.rollouts.refinement import Refine as Refine
 from neuralop_irno.rollouts.rollout import rollout as rollout
+from neuralop_irno.rollouts.segments import TrajectorySegments as TrajectorySegments
 from neuralop_irno.rollouts.sink import Step as Step
 from neuralop_irno.rollouts.stepper import Stepper as Stepper
-from neuralop_irno.rollouts.stretches import Stretches as Stretches
-from neuralop_irno.rollouts.training import InTime as InTime
-from neuralop_irno.rollouts.trust import Doubt as Doubt
+from neuralop_irno.rollouts.training import RolloutModel as RolloutModel
+from neuralop_irno.rollouts.trust import UntrustedFrames as UntrustedFrames
 from neuralop_irno.rollouts.window import Window as Window

@@ -16,8 +16,8 @@ from neuralop_irno.rollouts.window import Window
 class Autoregression(nn.Module):
     """Data processor with which neuraloperator's ``Trainer`` trains on one call and evaluates rollouts.
 
-    Loaders yield x, the known frames, and y, any number of following frames: `Stretches`, say. Training
-    uses the first call of each sample, with the loss in the model's units. With
+    Loaders yield x, the known frames, and y, any number of following frames: `TrajectorySegments`, say.
+    Training uses the first call of each sample, with the loss in the model's units. With
     ``eval_modes={"test": "autoregression"}`` the model is called on its own frames to the end of y;
     the loss of each call compares frames in their own units with the truth, and the
     Trainer reports the mean. In its other mode, ``single_step``, only the first call is compared.
@@ -84,7 +84,7 @@ class Autoregression(nn.Module):
         parts = [seen] if self._static is None else [seen, self._static]
         # Losses in training are in the model's units; those of an evaluation in the units of the frames.
         if self.training:
-            y = self.window.pack(self.stepper.said(last, truth, self._leads(truth)))
+            y = self.window.pack(self.stepper.target(last, truth, self._leads(truth)))
         else:
             y = truth.flatten(1, 2)
         return {**self._others, "x": torch.cat(parts, 1), "y": y}
@@ -101,8 +101,8 @@ class Autoregression(nn.Module):
         """
         if self.training:
             return out, sample
-        said = self.window.unpack(out, self._history)
-        frames = self.stepper.frames(self._history[:, -1:], said, self._leads(said))
+        output = self.window.unpack(out, self._history)
+        frames = self.stepper.frames(self._history[:, -1:], output, self._leads(output))
         self._history = self.window.slide(self._history, frames)
         return frames.flatten(1, 2), sample
 
@@ -116,7 +116,7 @@ class Autoregression(nn.Module):
                 expected(
                     f"x of {self.window.inputs} frames and y of at least {self.window.outputs}",
                     f"{x.shape[1]} and {y.shape[1]} channels",
-                    "Stretches(.., inputs=, frames=), or a Window of this many frames",
+                    "TrajectorySegments(.., inputs=, frames=), or a Window of this many frames",
                 )
             )
         self._history, self._truth = unpacked(x, channels), unpacked(y, channels)

@@ -24,7 +24,7 @@ class Ending(Enum):
     STOPPED = "was stopped by the function that takes its frames"
 
 
-class Roster:
+class ActiveSamples:
     """The active samples of a rollout, and the endings of the others.
 
     Args:
@@ -43,7 +43,7 @@ class Roster:
         self.active = torch.arange(samples)
 
     @property
-    def all_in(self) -> bool:
+    def all_active(self) -> bool:
         """Whether all samples are active."""
         return len(self.active) == len(self.lasted)
 

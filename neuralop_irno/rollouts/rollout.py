@@ -28,8 +28,8 @@ from neuralop_irno.rollouts.caller import Caller, check_rows
 from neuralop_irno.rollouts.clock import Clock
 from neuralop_irno.rollouts.files import sink_of
 from neuralop_irno.rollouts.known import Amendment
-from neuralop_irno.rollouts.outcome import Ending, Rollout, Roster
-from neuralop_irno.rollouts.propagator import Propagator
+from neuralop_irno.rollouts.outcome import ActiveSamples, Ending, Rollout
+from neuralop_irno.rollouts.predictor import FramePredictor
 from neuralop_irno.rollouts.refinement import Adaptive, Carry, Refinement
 from neuralop_irno.rollouts.series import Frames, Series, on_mesh
 from neuralop_irno.rollouts.sink import Plan, Sink, Step
@@ -126,7 +126,7 @@ def rollout(
         """``count``, rounded up to whole bundles of frames."""
         return -(-count // bundle) * bundle
 
-    way = Propagator(
+    predictor = FramePredictor(
         Caller(model, domain, graph, given, autocast, last.dim(), cut),
         window,
         stepper,
@@ -148,51 +148,55 @@ def rollout(
         seen = forcing[:, : whole(count)] if isinstance(forcing, Tensor) else forcing
         return {**needed, "forcing": seen, "number of steps": budget}
 
-    plan = Plan(history, domain.samples, steps, way.block, times, parts)
-    roster = Roster(domain.samples, steps)
+    plan = Plan(history, domain.samples, steps, predictor.block, times, parts)
+    samples = ActiveSamples(domain.samples, steps)
     with torch.set_grad_enabled(grad and torch.is_grad_enabled()):
-        frames = _run(way, plan, roster, changes, sink_of(to))
-    return Rollout(frames, times, tuple(roster.endings), roster.lasted, way.untrusted, way.account)
+        frames = _run(predictor, plan, samples, changes, sink_of(to))
+    return Rollout(
+        frames, times, tuple(samples.endings), samples.lasted, predictor.untrusted, predictor.account
+    )
 
 
 def march(
-    way: Propagator,
+    predictor: FramePredictor,
     history: Tensor,
     steps: int,
-    roster: Roster,
+    samples: ActiveSamples,
     changes: Sequence[Change] = (),
     first: int = 0,
 ) -> Iterator[Step]:
     """The loop: yields every frame as soon as it is computed.
 
     Args:
-        way: from a history to frames; `Propagator.begin` has been called.
+        predictor: from a history to frames; `FramePredictor.begin` has been called.
         history: the first input frames.
         steps: the number of the frame to end before.
-        roster: the active samples; changed in place when samples leave.
+        samples: the active samples; changed in place when samples leave.
         changes: of every frame, in order.
         first: the number of the first frame, at the start of a block.
     """
-    for start in range(first, steps, way.block):
+    for start in range(first, steps, predictor.block):
         made: list[Tensor] = []
-        for frames in way.frames(history, start, roster):
+        for frames in predictor.frames(history, start, samples):
             for frame in frames.unbind(1):
                 index = start + len(made)
-                made.append(_counted(frame, index, way.domain, roster, changes))
+                made.append(_counted(frame, index, predictor.domain, samples, changes))
                 yield Step(
                     index,
-                    None if way.clock is None else way.clock.time(index + 1),
+                    None if predictor.clock is None else predictor.clock.time(index + 1),
                     made[-1],
-                    roster.lasted,
-                    tuple(roster.endings),
-                    way.carry.tensors(),
+                    samples.lasted,
+                    tuple(samples.endings),
+                    predictor.carry.tensors(),
                 )
                 if index + 1 == steps:
                     return
-        history = way.window.slide(history, torch.stack(made[-way.window.inputs :], 1))
+        history = predictor.window.slide(history, torch.stack(made[-predictor.window.inputs :], 1))
 
 
-def _run(way: Propagator, plan: Plan, roster: Roster, changes: Sequence[Change], sink: Sink) -> Tensor | None:
+def _run(
+    predictor: FramePredictor, plan: Plan, samples: ActiveSamples, changes: Sequence[Change], sink: Sink
+) -> Tensor | None:
     """March from the start, or from the end of an earlier run, and write every frame to the sink."""
     saved = sink.begin(plan)
     try:
@@ -203,26 +207,28 @@ def _run(way: Propagator, plan: Plan, roster: Roster, changes: Sequence[Change],
             carry = Carry(**saved.carry) if saved.carry else carry
             for sample, (lasted, ending) in enumerate(zip(saved.lasted.tolist(), saved.endings, strict=True)):
                 if lasted < first:
-                    roster.leave(torch.tensor([sample]), lasted, ending)
-        way.begin(plan.steps, carry)
-        for step in march(way, history, plan.steps, roster, changes, first):
+                    samples.leave(torch.tensor([sample]), lasted, ending)
+        predictor.begin(plan.steps, carry)
+        for step in march(predictor, history, plan.steps, samples, changes, first):
             if sink.write(step) is Ending.STOPPED:
-                roster.leave(roster.active, step.index + 1, Ending.STOPPED)
+                samples.leave(samples.active, step.index + 1, Ending.STOPPED)
                 break
     finally:
         frames = sink.finish()
     return frames
 
 
-def _counted(frame: Tensor, index: int, domain: Domain, roster: Roster, changes: Sequence[Change]) -> Tensor:
-    """The frame after all changes; samples in which it is not finite leave the roster."""
+def _counted(
+    frame: Tensor, index: int, domain: Domain, samples: ActiveSamples, changes: Sequence[Change]
+) -> Tensor:
+    """The frame after all changes; samples in which it is not finite leave the rollout."""
     for change in changes:
         frame = change(index, frame)
-    if not roster.all_in:
+    if not samples.all_active:
         still = torch.zeros(domain.samples, dtype=torch.bool, device=frame.device)
-        still[roster.active.to(frame.device)] = True
+        still[samples.active.to(frame.device)] = True
         frame = torch.where(domain.spread(still, frame), frame, torch.nan)
-    roster.leave_broken(frame, index, domain)
+    samples.leave_broken(frame, index, domain)
     return frame
 
 

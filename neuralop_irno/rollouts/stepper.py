@@ -46,8 +46,8 @@ class Stepper:
         - frames and outputs: ``(B, T, C, *S)`` or ``(N, T, C)``
 
     Example:
-        >>> u, said = torch.full((1, 1, 1, 4), 2.0), torch.ones(1, 2, 1, 4)
-        >>> Stepper("der").frames(u, said, lead=torch.tensor([0.5, 1.0])[:, None, None])[0, :, 0, 0]
+        >>> u, output = torch.full((1, 1, 1, 4), 2.0), torch.ones(1, 2, 1, 4)
+        >>> Stepper("der").frames(u, output, lead=torch.tensor([0.5, 1.0])[:, None, None])[0, :, 0, 0]
         tensor([2.5000, 3.0000])
     """
 
@@ -82,22 +82,22 @@ class Stepper:
         """Normalise frames for the model."""
         return frames if self.normaliser is None else framewise(self.normaliser.transform, frames)
 
-    def frames(self, last: Tensor, said: Tensor, lead: Tensor | float | None = None) -> Tensor:
+    def frames(self, last: Tensor, output: Tensor, lead: Tensor | float | None = None) -> Tensor:
         """The frames of an output.
 
         Args:
             last: the last input frame, with a time axis of length 1.
-            said: the model's output.
+            output: the model's output.
             lead: the time from there to each frame, shaped to multiply frames.
         """
         if self.changes is not None:
-            return advance(self.rule, last, framewise(self.changes.inverse_transform, said), lead)
+            return advance(self.rule, last, framewise(self.changes.inverse_transform, output), lead)
         # Under "out" the last frame is not used.
         before = last if self.rule == "out" else self.seen(last)
-        after = advance(self.rule, before, said, lead)
+        after = advance(self.rule, before, output, lead)
         return after if self.normaliser is None else framewise(self.normaliser.inverse_transform, after)
 
-    def said(self, last: Tensor, after: Tensor, lead: Tensor | float | None = None) -> Tensor:
+    def target(self, last: Tensor, after: Tensor, lead: Tensor | float | None = None) -> Tensor:
         """The output that gives these frames: the target of training."""
         if self.changes is not None:
             return framewise(self.changes.transform, what_to_say(self.rule, last, after, lead))

@@ -25,8 +25,8 @@ from neuralop_irno.errors import expected
 from neuralop_irno.rollouts.caller import Caller, length
 from neuralop_irno.rollouts.clock import Clock
 from neuralop_irno.rollouts.curriculum import RolloutTraining
-from neuralop_irno.rollouts.outcome import Roster
-from neuralop_irno.rollouts.propagator import Propagator
+from neuralop_irno.rollouts.outcome import ActiveSamples
+from neuralop_irno.rollouts.predictor import FramePredictor
 from neuralop_irno.rollouts.rollout import rollout
 from neuralop_irno.rollouts.series import Series, on_mesh
 from neuralop_irno.rollouts.stepper import Stepper
@@ -34,7 +34,7 @@ from neuralop_irno.rollouts.window import Window
 from neuralop_irno.solution import Trajectory
 
 
-class InTime(nn.Module):
+class RolloutModel(nn.Module):
     """A model that is trained on its own rollouts.
 
     In training, with y, it returns a `Trajectory` for any loss of this package, in the model's
@@ -59,7 +59,7 @@ class InTime(nn.Module):
 
     Example:
         >>> from neuralop_irno.losses.refinement import RefinementLoss
-        >>> model = InTime(nn.Conv1d(1, 1, 3, padding=1), RolloutTraining(steps=3, free=1))
+        >>> model = RolloutModel(nn.Conv1d(1, 1, 3, padding=1), RolloutTraining(steps=3, free=1))
         >>> frames = torch.randn(8, 5, 16)  # one field: a known frame, and four that follow
         >>> x, y = frames[:, :1], frames[:, 1:]
         >>> RefinementLoss()(model(x, y), y).backward()
@@ -138,8 +138,8 @@ class InTime(nn.Module):
         if forcing is not None:
             drive = Series("forcing", forcing, last, calls * self.window.outputs)
         fixed = None if static is None else on_mesh("static fields", static, last)
-        way = Propagator(caller, self.window, self.stepper, clock, fixed, drive)
-        return self._trained(way, history, self._following(y, last, calls), calls)
+        predictor = FramePredictor(caller, self.window, self.stepper, clock, fixed, drive)
+        return self._trained(predictor, history, self._following(y, last, calls), calls)
 
     def _following(self, y: Tensor, last: Tensor, calls: int) -> Tensor:
         """The true frames of ``calls`` calls, with a time axis."""
@@ -149,16 +149,16 @@ class InTime(nn.Module):
             raise ValueError(expected(wanted, tuple(y.shape), "longer stretches of the trajectories"))
         return unpacked(y, channels)[:, :needed]
 
-    def _trained(self, way: Propagator, history: Tensor, after: Tensor, calls: int) -> Trajectory:
+    def _trained(self, predictor: FramePredictor, history: Tensor, after: Tensor, calls: int) -> Trajectory:
         plan, bundle = self.plan, self.window.outputs
         if plan.noise:
-            history = noised(history, after[:, 0], plan.noise, way.domain)
-        everybody = Roster(way.domain.samples, calls * bundle)
+            history = noised(history, after[:, 0], plan.noise, predictor.domain)
+        samples = ActiveSamples(predictor.domain.samples, calls * bundle)
         with torch.no_grad():
             for call in range(plan.free):
-                frames = next(way.frames(history, call * bundle, everybody))
+                frames = next(predictor.frames(history, call * bundle, samples))
                 history = self.window.slide(history, frames)
-        supervise = Supervision(way)
+        supervise = Supervision(predictor)
         made: list[SupervisedCall] = []
         for call in range(plan.free, calls):
             if plan.truncate is not None and not len(made) % plan.truncate:
@@ -173,8 +173,8 @@ class InTime(nn.Module):
         def as_answers(y: Tensor) -> Tensor:
             """The targets of the supervised calls."""
             frames = self._following(y, history[:, -1], calls)[:, plan.free * bundle :]
-            told = zip(made, frames.split(bundle, 1), strict=True)
-            return torch.cat([supervise.target(one.last, truth) for one, truth in told], 1)
+            targets = zip(made, frames.split(bundle, 1), strict=True)
+            return torch.cat([supervise.target(one.last, truth) for one, truth in targets], 1)
 
         return joined([one.trajectory for one in made], as_answers)
 
@@ -191,12 +191,12 @@ class Supervision:
     """Calls a model in training: from a history to the next one and to a supervised call.
 
     Args:
-        way: the model with the options of its calls.
+        predictor: the model with the options of its calls.
     """
 
-    def __init__(self, way: Propagator) -> None:
-        self.way, self.window, self.stepper = way, way.window, way.stepper
-        self.refiner = way.caller.refiner
+    def __init__(self, predictor: FramePredictor) -> None:
+        self.predictor, self.window, self.stepper = predictor, predictor.window, predictor.stepper
+        self.refiner = predictor.caller.refiner
         if self.refiner is None:
             return
         if self.refiner.train_output != "trajectory" or not isinstance(self.refiner.config["steps"], int):
@@ -207,7 +207,7 @@ class Supervision:
                     "train_output='trajectory', steps=4",
                 )
             )
-        self._drawn = torch.randint(max(self.refiner.steps, 1), (way.domain.samples,))
+        self._drawn = torch.randint(max(self.refiner.steps, 1), (predictor.domain.samples,))
 
     def __call__(self, history: Tensor, truth: Tensor, index: int) -> tuple[Tensor, SupervisedCall]:
         """The history after a call, and the supervised call.
@@ -219,21 +219,21 @@ class Supervision:
         """
         last = history[:, -1:]
         trajectory, answer = self._answer(history, self.target(last, truth), index)
-        said = self.window.unpack(answer, history)
-        frames = self.stepper.frames(last, said, self.way.leads(1, said))
+        output = self.window.unpack(answer, history)
+        frames = self.stepper.frames(last, output, self.predictor.leads(1, output))
         return self.window.slide(history, frames), SupervisedCall(last, trajectory)
 
     def target(self, last: Tensor, truth: Tensor) -> Tensor:
         """The target of the model's output."""
-        return self.window.pack(self.stepper.said(last, truth, self.way.leads(1, truth)))
+        return self.window.pack(self.stepper.target(last, truth, self.predictor.leads(1, truth)))
 
     def _answer(self, history: Tensor, target: Tensor, index: int) -> tuple[Trajectory, Tensor]:
-        way, caller, refiner = self.way, self.way.caller, self.refiner
-        x, times = way.inputs(history, index), way.times(index, 1)
+        predictor, caller, refiner = self.predictor, self.predictor.caller, self.refiner
+        x, times = predictor.inputs(history, index), predictor.times(index, 1)
         if refiner is None:
             answer = caller.answer(x, times)
-            whole = torch.ones(way.domain.samples, device=x.device)
-            return Trajectory((answer,), (whole,), way.domain), answer
+            whole = torch.ones(predictor.domain.samples, device=x.device)
+            return Trajectory((answer,), (whole,), predictor.domain), answer
         if refiner.gradient.for_answers() is refiner.gradient:  # its last iterate is the output
             trajectory = caller.supervised(x, times, target)
             return trajectory, trajectory.as_answer(trajectory.last)
@@ -241,7 +241,7 @@ class Supervision:
         drawn = self._drawn.to(x.device)
         start = iterates[0]
         for k in range(1, refiner.steps):
-            start = torch.where(way.domain.spread(drawn == k, start), iterates[k], start)
+            start = torch.where(predictor.domain.spread(drawn == k, start), iterates[k], start)
         return caller.supervised(x, times, target, start=start, taken=drawn), iterates[-1]
 
 

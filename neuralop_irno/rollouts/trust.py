@@ -12,7 +12,7 @@ from neuralop_irno.solution import Solution
 
 
 @dataclass(frozen=True)
-class Doubt:
+class UntrustedFrames:
     """Frames whose error estimate is above the limit.
 
     Attributes:
@@ -30,9 +30,9 @@ class Doubt:
     frames: Tensor
 
 
-OnUntrusted = str | Callable[[Doubt], Tensor | None]
-"""``record``, ``stop``, or a function that may return other frames, laid out like `Doubt.frames`: those of a
-solver, say, for the samples in doubt. Its values for other samples are not used."""
+OnUntrusted = str | Callable[[UntrustedFrames], Tensor | None]
+"""``record``, ``stop``, or a function that may return other frames, laid out like `UntrustedFrames.frames`:
+those of a solver, say, for the samples in doubt. Its values for other samples are not used."""
 
 WORDS = ("record", "stop")
 
@@ -69,15 +69,15 @@ class Trust:
         # A nan estimate counts as above the limit.
         return estimate, (~(estimate <= self._limit)).nonzero()[:, 0]
 
-    def settle(self, doubt: Doubt) -> Tensor | None:
+    def settle(self, found: UntrustedFrames) -> Tensor | None:
         """The frames of ``on_untrusted`` for the samples in doubt, if any."""
         if not callable(self._on_untrusted):
             return None
-        frames = self._on_untrusted(doubt)
-        if frames is not None and frames.shape != doubt.frames.shape:
+        frames = self._on_untrusted(found)
+        if frames is not None and frames.shape != found.frames.shape:
             raise ValueError(
                 expected(
-                    f"frames of shape {tuple(doubt.frames.shape)} from on_untrusted",
+                    f"frames of shape {tuple(found.frames.shape)} from on_untrusted",
                     tuple(frames.shape),
                     "torch.where on doubt.frames",
                 )

@@ -12,7 +12,7 @@ from neuralop_irno.base.neuraloperator import wrap_operator
 from neuralop_irno.devices import to_device
 from neuralop_irno.losses.loss import as_trajectory
 from neuralop_irno.refiner import IterativeRefiner
-from neuralop_irno.rollouts.training import InTime
+from neuralop_irno.rollouts.training import RolloutModel
 from neuralop_irno.solution import Trajectory
 from neuralop_irno.training.batches import Sample, load_all
 from neuralop_irno.training.states import States
@@ -22,12 +22,12 @@ class Trainable(nn.Module):
     """A model with a single call from sample, y and start to a trajectory.
 
     Args:
-        model: a refiner, an `InTime`, or any module that is called with the sample except y.
+        model: a refiner, an `RolloutModel`, or any module that is called with the sample except y.
     """
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        answers_itself = isinstance(model, (IterativeRefiner, InTime))
+        answers_itself = isinstance(model, (IterativeRefiner, RolloutModel))
         self.model = model if answers_itself else wrap_operator(model, frozen=False)
 
     def forward(self, sample: Sample, y: Tensor, start: Tensor | None, taken: Tensor | None) -> Trajectory:
@@ -35,7 +35,7 @@ class Trainable(nn.Module):
         if isinstance(self.model, IterativeRefiner):
             trajectory: Trajectory = self.model(**sample, y=y, start=start, taken=taken)
             return trajectory
-        if isinstance(self.model, InTime):
+        if isinstance(self.model, RolloutModel):
             return as_trajectory(self.model(**sample, y=y), sample)
         return as_trajectory(self.model(**sample), sample)
 

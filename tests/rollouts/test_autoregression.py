@@ -13,7 +13,15 @@ from torch.utils.data import DataLoader
 
 from neuralop_irno import IterativeRefiner, RefinementLoss, UNet, rollout
 from neuralop_irno._neuralop import Trainer
-from neuralop_irno.rollouts import Autoregression, Clock, InTime, RolloutTraining, Stepper, Stretches, Window
+from neuralop_irno.rollouts import (
+    Autoregression,
+    Clock,
+    RolloutModel,
+    RolloutTraining,
+    Stepper,
+    TrajectorySegments,
+    Window,
+)
 
 FRAMES, BUNDLE = 5, 2
 
@@ -23,7 +31,7 @@ def flows(samples: int = 3) -> Tensor:
 
 
 def loader(inputs: int, frames: int = FRAMES) -> DataLoader[Any]:
-    return DataLoader(Stretches(flows(), inputs, frames, every=100), batch_size=2)
+    return DataLoader(TrajectorySegments(flows(), inputs, frames, every=100), batch_size=2)
 
 
 def mean_square(out: Tensor, y: Tensor, **sample: object) -> Tensor:
@@ -94,7 +102,7 @@ def test_it_trains_a_refiner_meanwhile_on_one_call() -> None:
 
 def test_it_trains_through_time_without_any_processor() -> None:
     """A model in time is a model from x to y: it is its own rollout in evaluation."""
-    model = InTime(refiner(), RolloutTraining(FRAMES - 1, free=1))
+    model = RolloutModel(refiner(), RolloutTraining(FRAMES - 1, free=1))
     found = train(model, None, "single_step", loss=RefinementLoss(), lr=0.1)
     own = rollout(model.model.eval(), flows()[:, 0], FRAMES).frames
     expected = (own - flows()[:, 1 : 1 + FRAMES]).square().mean()

@@ -9,7 +9,7 @@ from torch_geometric.nn import GCN
 
 from neuralop_irno import Calibration, IterativeRefiner, Outcome, UNet, rollout
 from neuralop_irno.correction.correction import FunctionCorrection
-from neuralop_irno.rollouts import Adaptive, Doubt, Ending, Refine
+from neuralop_irno.rollouts import Adaptive, Ending, Refine, UntrustedFrames
 
 
 def contracting(steps: int = 4) -> IterativeRefiner:
@@ -158,9 +158,9 @@ def test_doubt_may_stop_a_sample() -> None:
 
 
 def test_doubt_may_be_settled_by_a_solver() -> None:
-    doubts: list[Doubt] = []
+    doubts: list[UntrustedFrames] = []
 
-    def solver(doubt: Doubt) -> Tensor:
+    def solver(doubt: UntrustedFrames) -> Tensor:
         doubts.append(doubt)
         return doubt.history[:, -1:] * 0.5
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import neuralop_irno as irno
 from neuralop_irno.losses.refinement import RefinementLoss
-from neuralop_irno.rollouts import Clock, Ending, InTime, RolloutTraining, Step, Window
+from neuralop_irno.rollouts import Clock, Ending, RolloutModel, RolloutTraining, Step, Window
 
 START = torch.arange(1.0, 5.0)[:, None, None] * torch.ones(4, 4, 3)  # four samples, four channels
 
@@ -106,7 +106,7 @@ def test_in_time_takes_collated_arguments_by_sample_and_whole_frames_only() -> N
         def forward(self, x: Tensor, gain: Tensor) -> Tensor:
             return self.weight * gain[:, None, None] * x[:, :1]
 
-    model = InTime(Scaled(), RolloutTraining(steps=2, free=1), Window(inputs=2))
+    model = RolloutModel(Scaled(), RolloutTraining(steps=2, free=1), Window(inputs=2))
     x, y = torch.randn(3, 2, 8), torch.randn(3, 3, 8)
     RefinementLoss()(model(x, y, gain=torch.ones(3)), y).backward()
     assert model.model.weight.grad

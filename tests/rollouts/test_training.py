@@ -12,7 +12,15 @@ from torch import Tensor, nn
 from torch_geometric.nn import GCN
 
 from neuralop_irno import IterativeRefiner, RefinementLoss, rollout
-from neuralop_irno.rollouts import Clock, Curriculum, InTime, RolloutTraining, Stepper, Stretches, Window
+from neuralop_irno.rollouts import (
+    Clock,
+    Curriculum,
+    RolloutModel,
+    RolloutTraining,
+    Stepper,
+    TrajectorySegments,
+    Window,
+)
 
 FREE, FRAMES = 2, 6
 
@@ -46,7 +54,7 @@ def flow(samples: int = 3, channels: int = 2) -> tuple[Tensor, Tensor]:
 def gradients(
     model: nn.Module, plan: RolloutTraining, x: Tensor, y: Tensor, **words: Any
 ) -> dict[str, Tensor]:
-    in_time = InTime(copy.deepcopy(model), plan, **words).train()
+    in_time = RolloutModel(copy.deepcopy(model), plan, **words).train()
     loss = RefinementLoss(spectral=0.1, fixed_point=0.1, reduction="mean")
     loss(in_time(x, y), y).backward()
     return {name: p.grad for name, p in in_time.named_parameters() if p.grad is not None}
@@ -90,7 +98,7 @@ def test_the_gradient_through_time_is_that_of_a_loop_by_hand(make: Callable[[], 
             said = state = by_hand(state)
         total = total + loss(said, truth) / FRAMES
     total.backward()
-    in_time = InTime(model, RolloutTraining(steps=FRAMES)).train()
+    in_time = RolloutModel(model, RolloutTraining(steps=FRAMES)).train()
     own = loss(in_time(x, y), y)
     own.backward()
     torch.testing.assert_close(own, total, rtol=1e-12, atol=0)
@@ -118,7 +126,7 @@ def test_checkpoints_keep_less() -> None:
             sizes.append(tensor.numel())
             return tensor
 
-        in_time = InTime(refiner(), RolloutTraining(FRAMES, gradient=gradient)).train()
+        in_time = RolloutModel(refiner(), RolloutTraining(FRAMES, gradient=gradient)).train()
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
             in_time(x, y)
         kept[gradient] = sum(sizes)
@@ -163,24 +171,24 @@ def test_noise_is_in_units_of_the_change_and_none_draws_nothing() -> None:
             return x
 
     before = torch.get_rng_state()
-    InTime(Looks(), RolloutTraining(1)).train()(x, y)
+    RolloutModel(Looks(), RolloutTraining(1)).train()(x, y)
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.equal(seen[0], x)
-    InTime(Looks(), RolloutTraining(1, noise=0.1)).train()(x, y)
+    RolloutModel(Looks(), RolloutTraining(1, noise=0.1)).train()(x, y)
     expected = 0.1 * torch.tensor([[1.0, 100.0], [7.0, 700.0]], dtype=torch.float64)
     torch.testing.assert_close(seen[1].std(-1), expected, rtol=0.05, atol=0)
-    InTime(Looks(), RolloutTraining(1, noise=0.1)).eval()(x)
+    RolloutModel(Looks(), RolloutTraining(1, noise=0.1)).eval()(x)
     assert torch.equal(seen[2], x)
 
 
 def test_the_curriculum_is_the_stated_function_of_the_batches_seen() -> None:
     x, y = flow()
-    in_time = InTime(plain(), RolloutTraining(Curriculum(1, 4, updates=8), free=1)).train()
+    in_time = RolloutModel(plain(), RolloutTraining(Curriculum(1, 4, updates=8), free=1)).train()
     supervised = []
     for _ in range(10):
         supervised.append(in_time(x, y).last.shape[1] // 2)
     assert supervised == [1, 1, 2, 2, 3, 3, 4, 4, 4, 4]
-    again = InTime(plain(), in_time.plan).train()
+    again = RolloutModel(plain(), in_time.plan).train()
     again.load_state_dict(in_time.state_dict())
     assert again.updates == 10
     assert in_time.eval()(x).shape[1] == 5 * 2
@@ -205,7 +213,7 @@ def test_windows_steppers_and_all_that_a_rollout_carries(rule: str, order: str) 
     forcing = torch.randn(samples, FRAMES, 1, 5, dtype=torch.float64)
     past, after = frames[:, :inputs], frames[:, inputs:]
     run = rollout(model, past, FRAMES, static=static, forcing=forcing, **words).frames
-    in_time = InTime(model, RolloutTraining(FRAMES // outputs), **words)
+    in_time = RolloutModel(model, RolloutTraining(FRAMES // outputs), **words)
     x, y = past.flatten(1, 2), after.flatten(1, 2)
     assert torch.equal(in_time.eval()(x, y, static, forcing).unflatten(1, (-1, 2)), run)
 
@@ -246,7 +254,7 @@ def test_a_batch_is_its_members_on_graphs(make: Callable[[], nn.Module]) -> None
     plan, window = RolloutTraining(3, free=1, gradient="checkpointed"), Window(inputs=2)
 
     def run(x: Tensor, **parts: Tensor) -> dict[str, Tensor]:
-        in_time = InTime(make(), plan, window=window).train()
+        in_time = RolloutModel(make(), plan, window=window).train()
         past, after = x[:, :2].flatten(1, 2), x[:, 2:].flatten(1, 2)
         trajectory = in_time(past, after, **parts)
         RefinementLoss(fixed_point=0.1, reduction="mean")(trajectory, after).backward()
@@ -268,16 +276,16 @@ def test_what_does_not_fit_is_refused() -> None:
         "truncate >= 1, got 0": lambda: RolloutTraining(truncate=0),
         "a gradient rule in time, got 'checkpoint'": lambda: RolloutTraining(gradient="checkpoint"),
         "1 <= first <= last, and updates >= 1, got (3, 2, 9)": lambda: Curriculum(3, 2, 9),
-        "restart=1 in training, got 4": lambda: InTime(plain(), clock=Clock(restart=4)),
-        "y of 7 frames with 2 channels": lambda: InTime(plain(), RolloutTraining(7)).train()(x, y),
-        "trajectories of one length, got train_output='field'": lambda: InTime(
+        "restart=1 in training, got 4": lambda: RolloutModel(plain(), clock=Clock(restart=4)),
+        "y of 7 frames with 2 channels": lambda: RolloutModel(plain(), RolloutTraining(7)).train()(x, y),
+        "trajectories of one length, got train_output='field'": lambda: RolloutModel(
             refiner(train_output="field")
         ).train()(x, y),
-        "trajectories of one length, got train_output='trajectory', steps=[1, 3]": lambda: InTime(
+        "trajectories of one length, got train_output='trajectory', steps=[1, 3]": lambda: RolloutModel(
             refiner(steps=[1, 3])
         ).train()(x, y),
-        "trajectories of 9 frames, got at most 7": lambda: Stretches(torch.zeros(2, 7, 1, 4), 1, 8),
-        "every >= 1, got 0": lambda: Stretches(torch.zeros(2, 7, 1, 4), 1, 2, every=0),
+        "trajectories of 9 frames, got at most 7": lambda: TrajectorySegments(torch.zeros(2, 7, 1, 4), 1, 8),
+        "every >= 1, got 0": lambda: TrajectorySegments(torch.zeros(2, 7, 1, 4), 1, 2, every=0),
     }
     for words, mistake in mistakes.items():
         with pytest.raises(ValueError, match=r"^expected [^\n]+, got [^\n]+; try [^\n]+$") as caught:

@@ -13,7 +13,7 @@ from torch_geometric.nn import GraphSAGE
 
 from neuralop_irno import IterativeRefiner, RefinementLoss
 from neuralop_irno.recipe import Recipe
-from neuralop_irno.rollouts import Curriculum, InTime, RolloutTraining, Stretches, Window
+from neuralop_irno.rollouts import Curriculum, RolloutModel, RolloutTraining, TrajectorySegments, Window
 from neuralop_irno.training.trainer import Trainer
 
 FRAMES = 4
@@ -28,20 +28,20 @@ def waves(count: int, seed: int, points: int = 16, frames: int = 9) -> Tensor:
     return 0.95**time * torch.sin(place - 0.3 * time + phase)
 
 
-def stretches(count: int, seed: int) -> Stretches:
-    return Stretches(waves(count, seed), inputs=2, frames=FRAMES, every=2)
+def stretches(count: int, seed: int) -> TrajectorySegments:
+    return TrajectorySegments(waves(count, seed), inputs=2, frames=FRAMES, every=2)
 
 
-def in_time() -> InTime:
+def in_time() -> RolloutModel:
     torch.manual_seed(0)
     base = nn.Conv1d(2, 1, 3, padding=1, padding_mode="circular")
     words = {"name": "unet", "width": 4, "depth": 1}
     model = IterativeRefiner(base, words, steps=2, alpha=0.5, in_channels=2, out_channels=1)
     plan = RolloutTraining(Curriculum(1, FRAMES - 1, updates=9), free=1, noise=0.05, truncate=2)
-    return InTime(model, plan, Window(inputs=2))
+    return RolloutModel(model, plan, Window(inputs=2))
 
 
-class Interrupted(Stretches):
+class Interrupted(TrajectorySegments):
     """A data set that ends a process, as far as a trainer can tell, after so many samples."""
 
     def __init__(self, left: int) -> None:
@@ -75,7 +75,7 @@ def test_interrupted_and_resumed_is_never_interrupted(tmp_path: Path) -> None:
 
 def test_training_on_rollouts_lowers_the_error_of_the_rollout() -> None:
     torch.manual_seed(0)
-    model = InTime(
+    model = RolloutModel(
         nn.Conv1d(2, 1, 3, padding=1, padding_mode="circular"),
         RolloutTraining(Curriculum(1, FRAMES, updates=30), gradient="checkpointed"),
         Window(inputs=2),
@@ -92,13 +92,13 @@ def test_graphs_of_many_sizes() -> None:
         edges = torch.cat([torch.stack([node, node.roll(1)]), torch.stack([node.roll(1), node])], 1)
         fields = waves(1, points, points)[0].permute(2, 0, 1)
         graphs.append(Data(x=fields, edge_index=edges, pos=torch.stack([node.cos(), node.sin()], 1)))
-    data = Stretches(graphs, inputs=1, frames=FRAMES)
+    data = TrajectorySegments(graphs, inputs=1, frames=FRAMES)
     assert len(data) == 4 * 5
     assert torch.equal(data[1].y, graphs[0].x[:, 2 : 2 + FRAMES, 0])
     torch.manual_seed(0)
     words = {"name": "meshgraph", "width": 8, "steps": 1}
     refiner = IterativeRefiner(GraphSAGE(1, 4, 1, 1), words, steps=2, in_channels=1, out_channels=1)
-    model = InTime(refiner, RolloutTraining(2, free=2))
+    model = RolloutModel(refiner, RolloutTraining(2, free=2))
     history = Trainer(
         model, Recipe(optimizer="adamw", epochs=5, batch_size=8, learning_rate=1e-2), show=False
     ).fit(data, data)

@@ -1,10 +1,10 @@
-"""Flows come back whole from the windows that they were cut into."""
+"""JoinedTrajectories come back whole from the windows that they were cut into."""
 
 import pytest
 import torch
 
-from neuralop_irno.data.chains import flows
 from neuralop_irno.data.fields import FieldDataset, windows
+from neuralop_irno.data.joined import join_pairs
 
 SERIES = torch.randn(3, 14, 5, generator=torch.Generator().manual_seed(2))
 
@@ -16,13 +16,13 @@ def test_cutting_and_joining_gives_the_flows_back(inputs: int, outputs: int) -> 
     data = windows(SERIES, inputs, outputs, stride=outputs, static=static)
     steps = (14 - inputs) // outputs * outputs
     for wanted in (1, 5, steps):
-        found = flows(data, wanted, inputs=inputs)
+        found = join_pairs(data, wanted, inputs=inputs)
         assert torch.equal(found.start[:, :, 0], SERIES[:, :inputs])
         assert torch.equal(found.frames[:, :, 0], SERIES[:, inputs : inputs + wanted])
         assert torch.equal(found.static, static.expand(3, 1, 5))
         assert found.outputs == outputs
     with pytest.raises(ValueError, match=rf"^expected flows of {steps + 1} frames, got {steps}; try fewer"):
-        flows(data, steps + 1, inputs=inputs)
+        join_pairs(data, steps + 1, inputs=inputs)
 
 
 def test_frames_of_several_fields_stay_together() -> None:
@@ -31,7 +31,7 @@ def test_frames_of_several_fields_stay_together() -> None:
     data = FieldDataset(
         *(torch.stack([part.flatten(0, 1) for part in side]) for side in zip(*pairs, strict=True))
     )
-    found = flows(data, 6, fields=2)
+    found = join_pairs(data, 6, fields=2)
     assert torch.equal(found.frames, frames[:, 1:])
     assert found.static is None
 
@@ -39,10 +39,10 @@ def test_frames_of_several_fields_stay_together() -> None:
 def test_shorter_flows_are_left_out_and_overlapping_windows_are_flows_of_their_own() -> None:
     long, short = windows(SERIES[:1]), windows(SERIES[1:2, :4])
     both = FieldDataset(torch.cat([short.x, long.x]), torch.cat([short.y, long.y]))
-    assert len(flows(both, 3).frames) == 2
-    assert torch.equal(flows(both, 8).frames[:, :, 0], SERIES[:1, 1:9])
+    assert len(join_pairs(both, 3).frames) == 2
+    assert torch.equal(join_pairs(both, 8).frames[:, :, 0], SERIES[:1, 1:9])
     overlapping = windows(SERIES, outputs=3, stride=1)
-    assert len(flows(overlapping, 3).frames) == len(overlapping)
+    assert len(join_pairs(overlapping, 3).frames) == len(overlapping)
 
 
 @pytest.mark.parametrize(
@@ -50,4 +50,4 @@ def test_shorter_flows_are_left_out_and_overlapping_windows_are_flows_of_their_o
 )
 def test_what_does_not_fit_is_refused(words: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=f"^expected {message}"):
-        flows(windows(SERIES), 3, **words)
+        join_pairs(windows(SERIES), 3, **words)

@@ -1,4 +1,4 @@
-"""Trajectories as a data set of short stretches: input frames, and the frames that follow."""
+"""Trajectories as a data set of short segments: input frames, and the frames that follow."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from neuralop_irno.base.pyg import graph_among
 from neuralop_irno.errors import expected
 
 
-class Stretches(Dataset[Any]):
-    """Stretches of ``inputs + frames`` frames of every trajectory, as `InTime` needs them.
+class TrajectorySegments(Dataset[Any]):
+    """Segments of ``inputs + frames`` frames of every trajectory, as `RolloutModel` needs them.
 
     Args:
         trajectories: fields on grids with a time axis, ``(T, C, *S)`` each, or graphs of PyTorch Geometric
             with x of shape ``(N, T, C)``.
         inputs: the number of input frames.
         frames: the number of frames that follow.
-        every: frames between the starts of two stretches.
+        every: frames between the starts of two segments.
 
     Shapes:
         - x of a sample: ``(inputs * C, *S)`` or ``(N, inputs * C)``, time before channels
@@ -29,7 +29,7 @@ class Stretches(Dataset[Any]):
 
     Example:
         >>> import torch
-        >>> data = Stretches(torch.arange(12.0).reshape(2, 6, 1, 1), inputs=2, frames=3)
+        >>> data = TrajectorySegments(torch.arange(12.0).reshape(2, 6, 1, 1), inputs=2, frames=3)
         >>> len(data), data[1]["x"].flatten().tolist(), data[1]["y"].flatten().tolist()
         (4, [1.0, 2.0], [3.0, 4.0, 5.0])
     """

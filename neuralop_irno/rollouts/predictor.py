@@ -11,15 +11,15 @@ from neuralop_irno.domain.domain import Domain
 from neuralop_irno.errors import expected
 from neuralop_irno.rollouts.caller import CallAhead, Caller, Times
 from neuralop_irno.rollouts.clock import Clock
-from neuralop_irno.rollouts.outcome import Account, Ending, Roster
+from neuralop_irno.rollouts.outcome import Account, ActiveSamples, Ending
 from neuralop_irno.rollouts.refinement import Carry, Refinement
 from neuralop_irno.rollouts.series import Series, stacked
 from neuralop_irno.rollouts.stepper import Stepper
-from neuralop_irno.rollouts.trust import Doubt, Trust
+from neuralop_irno.rollouts.trust import Trust, UntrustedFrames
 from neuralop_irno.rollouts.window import Window
 
 
-class Propagator:
+class FramePredictor:
     """From the last frames to the next ones.
 
     The input channels of a call are the normalised history, the static fields, and the forcing
@@ -77,26 +77,26 @@ class Propagator:
         self.account = Account(self._calls, self.domain.samples) if self.refinement else None
         self.untrusted = torch.zeros(steps, self.domain.samples, dtype=torch.bool) if self.trust else None
 
-    def frames(self, history: Tensor, first: int, roster: Roster) -> Iterator[Tensor]:
+    def frames(self, history: Tensor, first: int, samples: ActiveSamples) -> Iterator[Tensor]:
         """The frames of one block, as they are computed: one after the other, or a bundle at once.
 
         Args:
             history: the input frames of the model.
             first: the number of the block's first frame.
-            roster: the active samples; the others are not computed, and their frames are nan.
+            samples: the active samples; the others are not computed, and their frames are nan.
         """
         call = first // self.block * self._calls_per_block
         if self._at_once:
             for part in range(self._calls_per_frame):
                 share = 1 / self._calls_per_frame
-                frames = self._advance(history, first, first + part * share, share, call + part, roster)
+                frames = self._advance(history, first, first + part * share, share, call + part, samples)
                 if self._calls_per_frame > 1:  # continue from this frame, without samples that blew up
-                    roster.leave_broken(frames, first, self.domain)
+                    samples.leave_broken(frames, first, self.domain)
                     history = frames
             yield frames
             return
         for lead in range(self.block):
-            yield self._advance(history, first + lead, first, lead + 1, call + lead, roster)
+            yield self._advance(history, first + lead, first, lead + 1, call + lead, samples)
 
     def inputs(self, history: Tensor, index: int) -> Tensor:
         """The model's input for the frame ``index`` and the others of its bundle."""
@@ -121,21 +121,21 @@ class Propagator:
         step = torch.as_tensor(self.clock.step, dtype=like.dtype, device=like.device)
         return ahead * (self.domain.spread(step, like) if step.dim() else step)
 
-    def times(self, now: float, lead: float, roster: Roster | None = None) -> Times:
+    def times(self, now: float, lead: float, samples: ActiveSamples | None = None) -> Times:
         """t and tau of a call, for the active samples.
 
         Args:
             now: frames from the start to the last input frame.
             lead: frames from there to the predicted one.
-            roster: the active samples; by default all.
+            samples: the active samples; by default all.
         """
         if self.clock is None:
             return {}
         times = {"t": self.clock.time(now), "tau": lead * self.clock.step}
-        if roster is None or roster.all_in:
+        if samples is None or samples.all_active:
             return times
         return {
-            name: value[roster.active.to(value.device)]
+            name: value[samples.active.to(value.device)]
             if isinstance(value, Tensor) and value.dim()
             else value
             for name, value in times.items()
@@ -146,41 +146,41 @@ class Propagator:
         return self._calls_per_frame if self._at_once else self.block
 
     def _advance(
-        self, history: Tensor, index: int, now: float, lead: float, number: int, roster: Roster
+        self, history: Tensor, index: int, now: float, lead: float, number: int, samples: ActiveSamples
     ) -> Tensor:
         """The frames of one call, for all samples."""
-        if not len(roster.active):
+        if not len(samples.active):
             return torch.full_like(history[:, -1:], torch.nan).repeat_interleave(self.window.outputs, 1)
         x = self.inputs(history, index)
-        active = roster.active.to(x.device)
+        active = samples.active.to(x.device)
         caller = self._among(active)
-        part = x if roster.all_in else self.domain.take(x, active)
-        times = self.times(now, lead, roster)
-        estimate, doubted = None, None
+        part = x if samples.all_active else self.domain.take(x, active)
+        times = self.times(now, lead, samples)
+        estimate, doubtful = None, None
         if self.refinement is None:
             answer = caller.answer(part, times)
         else:
-            answer, estimate, doubted = self._refined(CallAhead(caller, part, times), number, roster)
-        if not roster.all_in:
+            answer, estimate, doubtful = self._refined(CallAhead(caller, part, times), number, samples)
+        if not samples.all_active:
             nothing = answer.new_full((len(x), *answer.shape[1:]), torch.nan)
             answer = self.domain.put(nothing, active, answer)
-        said = self.window.unpack(answer, history)
-        frames = self.stepper.frames(history[:, -1:], said, self.leads(lead, said))
-        if estimate is None or doubted is None or not len(doubted):
+        output = self.window.unpack(answer, history)
+        frames = self.stepper.frames(history[:, -1:], output, self.leads(lead, output))
+        if estimate is None or doubtful is None or not len(doubtful):
             return frames
-        return self._settled(Doubt(index, doubted, estimate, history, frames), roster)
+        return self._settled(UntrustedFrames(index, doubtful, estimate, history, frames), samples)
 
     def _refined(
-        self, call: CallAhead, number: int, roster: Roster
+        self, call: CallAhead, number: int, samples: ActiveSamples
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """A refined output; with `Trust` also the error estimates and the samples in doubt."""
         assert self.refinement is not None
         assert self.account is not None
-        active = roster.active
+        active = samples.active
         on_device = active.to(call.x.device)
-        mine = self.carry if roster.all_in else self.carry.take(self.domain, on_device)
+        mine = self.carry if samples.all_active else self.carry.take(self.domain, on_device)
         solution, mine = self.refinement(call, mine, number, self._calls)
-        self.carry = mine if roster.all_in else self.carry.put(self.domain, on_device, mine)
+        self.carry = mine if samples.all_active else self.carry.put(self.domain, on_device, mine)
         self.account.record(number, active, solution)
         if self.trust is None:
             return solution.value, None, None
@@ -189,20 +189,20 @@ class Propagator:
         whole[active] = estimate.to("cpu", whole.dtype)
         return solution.value, whole, active[places.cpu()]
 
-    def _settled(self, doubt: Doubt, roster: Roster) -> Tensor:
+    def _settled(self, found: UntrustedFrames, samples: ActiveSamples) -> Tensor:
         """Frames after `on_untrusted` has replaced the doubtful ones."""
         assert self.trust is not None
         assert self.untrusted is not None
-        self.untrusted[doubt.frame : doubt.frame + self.window.outputs, doubt.samples] = True
+        self.untrusted[found.frame : found.frame + self.window.outputs, found.samples] = True
         if self.trust.stops:
-            roster.leave(doubt.samples, doubt.frame, Ending.UNTRUSTED)
-            return doubt.frames
-        other = self.trust.settle(doubt)
+            samples.leave(found.samples, found.frame, Ending.UNTRUSTED)
+            return found.frames
+        other = self.trust.settle(found)
         if other is None:
-            return doubt.frames
+            return found.frames
         mask = torch.zeros(self.domain.samples, device=other.device)
-        mask[doubt.samples.to(other.device)] = 1
-        return torch.where(self.domain.spread(mask, other) > 0, other.to(doubt.frames.dtype), doubt.frames)
+        mask[found.samples.to(other.device)] = 1
+        return torch.where(self.domain.spread(mask, other) > 0, other.to(found.frames.dtype), found.frames)
 
     def _among(self, active: Tensor) -> Caller:
         """The model for the active samples; arguments are cut again only after a sample has left."""

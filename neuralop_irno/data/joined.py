@@ -11,13 +11,13 @@ from neuralop_irno.data.fields import FieldDataset
 from neuralop_irno.errors import expected
 
 
-class Flows(NamedTuple):
+class JoinedTrajectories(NamedTuple):
     """Trajectories of equal length: the initial frames of a rollout and its reference.
 
     Attributes:
-        start: the frames of the first window, ``(flows, inputs, C, *S)``.
-        static: the constant channels of x, ``(flows, channels, *S)``; None if there are none.
-        frames: the frames that follow, ``(flows, T, C, *S)``.
+        start: the frames of the first window, ``(trajectories, inputs, C, *S)``.
+        static: the constant channels of x, ``(trajectories, channels, *S)``; None if there are none.
+        frames: the frames that follow, ``(trajectories, T, C, *S)``.
         outputs: number of frames in one y.
     """
 
@@ -27,7 +27,7 @@ class Flows(NamedTuple):
     outputs: int
 
 
-def flows(data: FieldDataset, steps: int, fields: int = 1, inputs: int = 1) -> Flows:
+def join_pairs(data: FieldDataset, steps: int, fields: int = 1, inputs: int = 1) -> JoinedTrajectories:
     """Join consecutive pairs to trajectories.
 
     A pair continues the previous one if its x equals, bit for bit, the last frames of that pair. This holds
@@ -42,7 +42,7 @@ def flows(data: FieldDataset, steps: int, fields: int = 1, inputs: int = 1) -> F
     Example:
         >>> from neuralop_irno.data.fields import windows
         >>> series = torch.stack([torch.arange(7.0), torch.arange(7.0) + 10])[..., None].expand(2, 7, 4)
-        >>> found = flows(windows(series, outputs=2, stride=2), steps=5)
+        >>> found = join_pairs(windows(series, outputs=2, stride=2), steps=5)
         >>> found.start[:, 0, 0, 0].tolist(), found.frames[0, :, 0, 0].tolist()
         ([0.0, 10.0], [1.0, 2.0, 3.0, 4.0, 5.0])
     """
@@ -74,6 +74,6 @@ def flows(data: FieldDataset, steps: int, fields: int = 1, inputs: int = 1) -> F
     frames = after[rows].flatten(1, 2).unflatten(1, (pairs * outputs, fields))[:, :steps]
     begin = first[long]
     static = data.x[begin, inputs * fields :]
-    return Flows(
+    return JoinedTrajectories(
         seen[begin].unflatten(1, (inputs, fields)), static if static.shape[1] else None, frames, outputs
     )
