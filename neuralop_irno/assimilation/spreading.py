@@ -15,6 +15,7 @@ from torch import Tensor
 
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.graph import GraphDomain
+from neuralop_irno.domain.grid import points_of_axes
 from neuralop_irno.errors import expected
 
 Gain = tuple[Tensor, Tensor]
@@ -131,7 +132,7 @@ def grid_points(shape: Sequence[int], sides: Sequence[float], periodic: Sequence
         torch.arange(n, dtype=torch.float64) * (side / (n if closed else max(n - 1, 1)))
         for n, side, closed in zip(shape, sides, periodic, strict=True)
     ]
-    return torch.cartesian_prod(*ticks).reshape(-1, len(ticks))
+    return points_of_axes(ticks).flatten(0, -2)
 
 
 def for_each_axis(name: str, value: Any, axes: int) -> list[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -48,6 +48,8 @@ class Correction(nn.Module):
     in_channels: int | None = None
     out_channels: int | None = None
     stepwise: bool = False
+    printed: ClassVar[tuple[str, ...]] = ()
+    """Names of the attributes that are printed after the channels."""
 
     def forward(self, x: Any, h: Tensor) -> Tensor:
         """The update at h."""
@@ -56,6 +58,14 @@ class Correction(nn.Module):
     def prepare(self, x: Tensor, domain: Domain) -> Any:
         """The work that does not depend on h, done once per solve. By default it returns x."""
         return x
+
+    def extra_repr(self) -> str:
+        """The channels and sizes, in the first line of the printed module."""
+        ends = self.in_channels, self.out_channels
+        sizes = [f"{name} {getattr(self, name)}" for name in self.printed]
+        if ends != (None, None):
+            sizes.insert(0, " -> ".join("?" if end is None else str(end) for end in ends) + " channels")
+        return ", ".join(sizes)
 
     def bind(self, x: Tensor, domain: Domain, physics: BoundCorrection | None = None) -> BoundCorrection:
         """The function h -> Phi(x, h) for one x."""
@@ -142,6 +152,9 @@ class FunctionCorrection(Correction):
     def __init__(self, function: Callable[[Tensor, Tensor], Tensor]) -> None:
         super().__init__()
         self.function = function
+
+    def extra_repr(self) -> str:
+        return getattr(self.function, "__name__", type(self.function).__name__)
 
     def forward(self, x: Tensor, h: Tensor) -> Tensor:
         answer = self.function(x, h)

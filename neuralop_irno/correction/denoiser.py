@@ -35,6 +35,7 @@ class Denoiser(Correction):
     """
 
     stepwise = True
+    printed = ("levels",)
 
     def __init__(self, correction: Correction, levels: int) -> None:
         super().__init__()

@@ -15,6 +15,7 @@ from neuralop_irno.correction.from_module import WithHead
 from neuralop_irno.correction.graph import HeadedOnGraph, coordinates, takes_edges
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.graph import GraphDomain
+from neuralop_irno.domain.grid import points_of_axes
 from neuralop_irno.errors import expected
 from neuralop_irno.registry import CORRECTIONS, MODELS
 
@@ -109,7 +110,7 @@ class OnPointsGINO(Correction):
         geometry = x.pos[: x.points]
         low, high = geometry.amin(0), geometry.amax(0)
         ticks = [torch.linspace(0, 1, self.latent, device=h.device)] * geometry.shape[1]
-        unit = torch.stack(torch.meshgrid(*ticks, indexing="ij"), -1)
+        unit = points_of_axes(ticks)
         joined = torch.cat([x.x, h], 1).unflatten(0, (-1, x.points))
         features = self.head.module(
             input_geom=geometry[None],

@@ -80,6 +80,8 @@ class MeshGraph(GraphCorrection):
         dim: coordinates per node; 0 leaves them out.
     """
 
+    printed = ("width", "steps")
+
     def __init__(
         self,
         in_channels: int,
@@ -93,6 +95,7 @@ class MeshGraph(GraphCorrection):
         self.in_channels: int = in_channels
         self.out_channels: int = out_channels
         self.edge_channels, self.dim = edge_channels, dim
+        self.width, self.steps = width, steps
         known = edge_channels + (dim + 1 if dim else 0)
         # No norm here: it would remove the size of the values, which the network would learn slowly.
         self.nodes = nn.Linear(in_channels + out_channels, width)

@@ -44,11 +44,14 @@ class MgNO(GridCorrection):
 
     Example:
         >>> phi = MgNO(in_channels=2, out_channels=1, width=4, layers=1)
+        >>> phi.extra_repr()
+        "2 -> 1 channels, width 4, levels 3, padding ('circular', 'circular')"
         >>> phi(torch.randn(1, 2, 13, 7), torch.randn(1, 1, 13, 7)).shape
         torch.Size([1, 1, 13, 7])
     """
 
     in_errors = "MgNO"
+    printed = ("width", "levels", "padding")
 
     def __init__(
         self,
@@ -65,6 +68,7 @@ class MgNO(GridCorrection):
         for name, value in (("width", width), ("layers", layers)):
             if value < 1:
                 raise ValueError(expected(f"{name} >= 1", value, f"{name}=4"))
+        self.width, self.levels = width, levels
         self.lift = self.pointwise(in_channels + out_channels, width)
         self.cycles = nn.ModuleList(MultigridCycle(width, self.padding, levels, cycle) for _ in range(layers))
         self.maps = nn.ModuleList(self.pointwise(width, width) for _ in range(layers))

@@ -130,6 +130,8 @@ class Smoothed(Stepwise):
         [0.0, 1.0, 0.0, 1.0]
     """
 
+    printed = ("every",)
+
     def __init__(
         self,
         correction: Correction,

@@ -12,7 +12,7 @@ from torch import Tensor
 from neuralop_irno.base.operator import BaseOperator
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.graph import GraphDomain
-from neuralop_irno.domain.grid import GridDomain
+from neuralop_irno.domain.grid import GridDomain, points_of_axes
 
 FAINT = 1e-6
 """Slopes below this part of the largest count as zero: transforms leave rounding errors everywhere."""
@@ -109,7 +109,7 @@ def _coordinates(domain: Domain, shape: Sequence[int]) -> list[Tensor]:
         longest = max(domain.shape)
         sides = [n / longest for n in domain.shape]
         axes = [(torch.arange(n) + 0.5) * (side / n) for n, side in zip(shape[2:], sides, strict=True)]
-        points = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).flatten(0, -2)
+        points = points_of_axes(axes).flatten(0, -2)
         return [points] * domain.samples
     assert isinstance(domain, GraphDomain)
     pos = torch.zeros(len(domain.batch), 1) if domain.pos is None else domain.pos.detach().cpu()

@@ -56,6 +56,8 @@ class GraphDomain(Domain):
 
     Example:
         >>> domain = GraphDomain(torch.tensor([0, 0, 1]), samples=2)
+        >>> domain
+        GraphDomain(2 samples, 3 nodes)
         >>> domain.mean(torch.tensor([[1.0], [3.0], [5.0]]))
         tensor([2., 5.])
     """
@@ -75,6 +77,11 @@ class GraphDomain(Domain):
             measure = lumped_measure(pos, cells)
         self.measure = measure
         self._edges = edges
+
+    def __repr__(self) -> str:
+        dimensions = "" if self.pos is None else f" in {self.pos.shape[1]} dimensions"
+        edges = "" if self._edges is None else f", {self._edges.index.shape[1]} edges"
+        return f"GraphDomain({self.samples} samples, {len(self.batch)} nodes{dimensions}{edges})"
 
     @classmethod
     def of(cls, field: Tensor, known: Mapping[str, Any], samples: int | None = None) -> Self:

@@ -22,6 +22,8 @@ class GridDomain(Domain):
 
     Example:
         >>> domain = GridDomain(samples=2, shape=(4, 5))
+        >>> domain
+        GridDomain(2 samples, 4 x 5 points)
         >>> domain.norm(torch.full((2, 3, 4, 5), -2.0))
         tensor([2., 2.])
     """
@@ -29,6 +31,9 @@ class GridDomain(Domain):
     def __init__(self, samples: int, shape: Sequence[int]) -> None:
         self.samples = samples
         self.shape = tuple(shape)
+
+    def __repr__(self) -> str:
+        return f"GridDomain({self.samples} samples, {' x '.join(map(str, self.shape))} points)"
 
     @classmethod
     def of(cls, field: Tensor) -> GridDomain:
@@ -56,6 +61,32 @@ class GridDomain(Domain):
 
     def select(self, keep: Tensor) -> GridDomain:
         return GridDomain(len(keep), self.shape)
+
+
+def axis_points(count: int, periodic: bool, like: Tensor) -> Tensor:
+    """The points of an axis of length 1: i/n along a periodic axis, i/(n-1) along an open one.
+
+    Args:
+        count: n.
+        periodic: whether the axis is periodic; an open one holds both of its ends.
+        like: a tensor that gives the dtype and the device.
+
+    Example:
+        >>> axis_points(4, True, torch.zeros(1)), axis_points(3, False, torch.zeros(1))
+        (tensor([0.0000, 0.2500, 0.5000, 0.7500]), tensor([0.0000, 0.5000, 1.0000]))
+    """
+    intervals = count if periodic else max(count - 1, 1)
+    return torch.arange(count, device=like.device, dtype=like.dtype) / intervals
+
+
+def points_of_axes(axes: Sequence[Tensor]) -> Tensor:
+    """The points of a grid, ``(*S, d)``, from the coordinates along each axis, ``(n,)``.
+
+    Example:
+        >>> points_of_axes([torch.tensor([0.0, 0.5]), torch.tensor([0.0, 1.0])]).flatten(0, 1).tolist()
+        [[0.0, 0.0], [0.0, 1.0], [0.5, 0.0], [0.5, 1.0]]
+    """
+    return torch.stack(torch.meshgrid(*axes, indexing="ij"), -1)
 
 
 def resample(field: Tensor, shape: Sequence[int], periodic: Sequence[bool]) -> Tensor:

@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from neuralop_irno.domain.graph import domain_of
 from neuralop_irno.errors import expected
 from neuralop_irno.precision import at_least_float32
+from neuralop_irno.printed import PrintedAsCall
 from neuralop_irno.solution import Trajectory
 
 REDUCTIONS = ("sum", "mean")
 
 
-class Loss(nn.Module):
+class Loss(PrintedAsCall, nn.Module):
     """A loss on a training trajectory, or on a plain prediction, which is treated as its last iterate.
 
     It is called as neuraloperator's ``Trainer`` calls losses, ``loss(out, **sample)``, and returns, as that

@@ -55,6 +55,8 @@ class RefinementLoss(Loss):
 
     Example:
         >>> loss = RefinementLoss(spectral=1.0, fixed_point=0.0)
+        >>> loss
+        RefinementLoss(spatial=1.0, spectral=1.0)
         >>> truth = torch.ones(2, 1, 8)
         >>> loss(truth, truth).item()
         0.0
@@ -113,6 +115,10 @@ class RefinementLoss(Loss):
         }
         self.parts: dict[str, Tensor] = {}
         self.register_buffer("updates", torch.zeros((), dtype=torch.long))
+
+    def __repr__(self) -> str:
+        given = ", ".join(f"{name}={weight}" for name, weight in self.weights.items() if weight)
+        return f"{type(self).__name__}({given})"
 
     @property
     def took(self) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from neuralop_irno.domain.grid import axis_points, points_of_axes
 from neuralop_irno.errors import expected
 
 
@@ -58,19 +59,17 @@ def lattice(sizes: Sequence[int], patch: Sequence[int], closed: Sequence[bool], 
         >>> nodes.places[:, 0].tolist(), nodes.measure.tolist()
         ([0.0, 0.25, 0.5, 0.75, 1.0], [0.125, 0.25, 0.25, 0.25, 0.125])
     """
-    precision = torch.promote_types(like.dtype, torch.float32)
+    like = like.new_empty(0, dtype=torch.promote_types(like.dtype, torch.float32))
     places, weights = [], []
     for points, width, periodic in zip(sizes, patch, closed, strict=True):
-        intervals = points if periodic else max(points - 1, 1)
-        place = torch.arange(points, device=like.device, dtype=precision) / intervals
-        weight = torch.full_like(place, 1 / intervals)
+        place = axis_points(points, periodic, like)
+        weight = torch.full_like(place, 1 / (points if periodic else max(points - 1, 1)))
         if not periodic and points > 1:
             weight[[0, -1]] /= 2
         places.append(place.unflatten(0, (-1, width)).mean(1))
         weights.append(weight.unflatten(0, (-1, width)).sum(1))
-    grid = torch.stack(torch.meshgrid(*places, indexing="ij"), -1).flatten(0, -2)
-    shares = torch.stack(torch.meshgrid(*weights, indexing="ij"), -1).prod(-1).flatten()
-    return Nodes(grid, None if all(closed) else shares, tuple(closed))
+    measure = None if all(closed) else points_of_axes(weights).prod(-1).flatten()
+    return Nodes(points_of_axes(places).flatten(0, -2), measure, tuple(closed))
 
 
 def to_patches(field: Tensor, patch: Sequence[int]) -> Tensor:

@@ -16,6 +16,7 @@ from conftest import own_names
 
 from neuralop_irno import IterativeRefiner
 from neuralop_irno.config import Experiment, experiment
+from neuralop_irno.correction.from_module import as_correction
 from neuralop_irno.correction.graph import networks
 from neuralop_irno.data.fields import FieldDataset, Splits
 from neuralop_irno.registry import CORRECTIONS, DATASETS, MODELS
@@ -184,6 +185,13 @@ def test_a_base_by_name_is_trained_around_and_read_back(name: str, tmp_path: Pat
 def test_a_correction_by_name_is_trained_and_read_back(name: str, tmp_path: Path) -> None:
     case = CORRECTED[name]
     trained_and_read_back(around(case)[0], {"name": name, **case.options}, case, tmp_path / "run")
+
+
+@pytest.mark.parametrize("name", [name for name, case in CORRECTED.items() if case.refused is None])
+def test_a_printed_correction_begins_with_its_channels(name: str) -> None:
+    built = CORRECTIONS.build({"name": name, **CORRECTED[name].options}, in_channels=3, out_channels=2, dim=2)
+    first = repr(as_correction(built)).splitlines()[1]
+    assert first.lstrip().startswith("? -> 2 channels" if name == "denoiser" else "3 -> 2 channels")
 
 
 def test_every_registered_name_has_a_case() -> None:

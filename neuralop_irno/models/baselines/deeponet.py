@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from neuralop_irno.domain.grid import resample
+from neuralop_irno.domain.grid import axis_points, points_of_axes, resample
 from neuralop_irno.errors import expected
 
 
@@ -69,10 +69,7 @@ class DeepONet(nn.Module):
 
     def places(self, x: Tensor) -> Tensor:
         """The trunk's input at every cell, ``(*S, d)`` or, on a torus, ``(*S, 2 d)``."""
-        sizes = x.shape[2:]
-        ends = [n if self.periodic else max(n - 1, 1) for n in sizes]
-        axes = [torch.arange(n, device=x.device, dtype=x.dtype) / e for n, e in zip(sizes, ends, strict=True)]
-        place = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1)
+        place = points_of_axes([axis_points(n, self.periodic, like=x) for n in x.shape[2:]])
         if not self.periodic:
             return place
         angle = 2 * math.pi * place
