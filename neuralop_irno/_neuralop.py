@@ -6,7 +6,6 @@ neuraloperator's names from here, so that the user's filters do not change.
 
 from __future__ import annotations
 
-import copy
 import inspect
 import warnings
 from collections.abc import Mapping
@@ -14,7 +13,7 @@ from typing import Any
 
 from neuralop_irno.errors import expected
 from neuralop_irno.functions import described_function, with_functions
-from neuralop_irno.registry import MODELS, accepts, call_with_options, is_config, parameters_of, plain
+from neuralop_irno.registry import MODELS, Part, is_config, parameters_of, plain
 
 with warnings.catch_warnings():
     from neuralop import Trainer
@@ -62,26 +61,30 @@ def build_model(spec: Any, in_channels: int | None = None, out_channels: int | N
         spec = {"model_arch": spec}
     if not is_config(spec):
         return spec
-    options = with_functions(copy.deepcopy(plain(spec)))  # CODANO modifies lists in its arguments
+    words = plain(spec)
+    stated = words.get("data_channels")
+    sizes = {"in_channels": in_channels if stated is None else stated, "out_channels": out_channels}
+    if is_config(words.get("base_model")):  # UQNO contains a base model
+        words["base_model"] = build_model(words["base_model"], **sizes)
+    part = model_part(words)
+    known = {name: size for name, size in sizes.items() if size is not None and part.takes(name)}
+    options = {**part.options, **{name: size for name, size in known.items() if name not in part.options}}
+    # Before the constructor is called: CODANO modifies lists in its arguments.
+    config = {"model_arch": words["model_arch"], **described(options)}
+    model = part.with_options(**options).build()
+    setattr(model, BUILT_FROM, config)
+    return model
+
+
+def model_part(spec: Mapping[str, Any]) -> Part:
+    """The constructor of a model and its options, checked; without channels, which `build_model` adds."""
+    options = with_functions(plain(spec))
     arch = options.pop("model_arch", None)
     if not isinstance(arch, str):
         raise ValueError(expected("'model_arch' in a model config", sorted(options), "model_arch: fno"))
     refuse_other_calls(arch)
-    constructor = MODELS.lookup(arch.lower())
-    data_channels = options.pop("data_channels", None)
-    sizes = {
-        "in_channels": in_channels if data_channels is None else data_channels,
-        "out_channels": out_channels,
-    }
-    for key, value in sizes.items():
-        if value is not None and key not in options and accepts(constructor, key):
-            options[key] = value
-    if is_config(options.get("base_model")):  # UQNO contains a base model
-        options["base_model"] = build_model(options["base_model"], **sizes)
-    config = {"model_arch": arch, **described(options)}  # before the constructor modifies its arguments
-    model = call_with_options(constructor, options, f"model '{arch}'")
-    setattr(model, BUILT_FROM, config)
-    return model
+    options.pop("data_channels", None)
+    return Part(MODELS.lookup(arch.lower()), options, f"model '{arch}'")
 
 
 def refuse_other_calls(arch: str) -> None:

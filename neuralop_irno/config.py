@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
 from torch import nn
 
-from neuralop_irno._neuralop import UQNO, build_model
+from neuralop_irno._neuralop import UQNO, build_model, model_part
 from neuralop_irno.base.files import load_base
 from neuralop_irno.budget import within_budget
 from neuralop_irno.data.fields import Splits
@@ -20,7 +19,16 @@ from neuralop_irno.errors import at_key, expected, shown
 from neuralop_irno.losses.refinement import RefinementLoss
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.refiner import IterativeRefiner
-from neuralop_irno.registry import CORRECTIONS, call_with_options, plain
+from neuralop_irno.registry import (
+    CORRECTIONS,
+    DATASETS,
+    GRADIENTS,
+    SOLVERS,
+    STEP_SIZES,
+    Part,
+    call_with_options,
+    plain,
+)
 from neuralop_irno.yaml_files import parsed, read_yaml
 
 SECTIONS = {
@@ -32,31 +40,41 @@ SECTIONS = {
 }
 """The sections of a config, each with an example for the hint of its error."""
 
+FOLDER = "runs/irno"
+"""The folder of a run that names none."""
+
+EMPTY: Mapping[str, Any] = {}
+GIVEN_ELSEWHERE = ("model_arch", "base", "data_channels")
+"""Options of ``neuralop.get_model`` that are no options of `IterativeRefiner` here."""
+
 
 @dataclass(frozen=True)
 class Experiment:
-    """The content of a config file.
+    """A config file, parsed; see `experiment`.
 
     Attributes:
-        data: the name of a data set and its options.
-        model: the options of `IterativeRefiner` and of ``neuralop.get_model``; the base may also be
-            ``{"checkpoint": folder, "name": name}``, for files written by neuraloperator.
-        base_training: a recipe to train the base first; None uses the base untrained or from its files.
-        loss: the options of `RefinementLoss`.
-        training: the options of `Recipe`.
+        words: the config as it was written, as plain data with every section.
+        data: the data set.
+        base: the base: a model, or the function that reads it from neuraloperator's files.
+        model: the refiner, without its base.
+        loss: the training loss.
+        training: the recipe of the refiner.
+        base_training: the recipe of the base; None uses the base untrained or from its files.
         folder: the folder of the run.
     """
 
-    data: dict[str, Any]
-    model: dict[str, Any]
-    base_training: dict[str, Any] | None = None
-    loss: dict[str, Any] = field(default_factory=dict)
-    training: dict[str, Any] = field(default_factory=dict)
-    folder: str = "runs/irno"
+    words: dict[str, Any]
+    data: Part
+    base: Part
+    model: Part
+    loss: Part
+    training: Recipe
+    base_training: Recipe | None
+    folder: str
 
-    def __post_init__(self) -> None:
-        _check_sections(vars(self))
-        _refuse_trust(vars(self))
+    def changed(self, **sections: Any) -> Experiment:
+        """The experiment with other words in some sections."""
+        return experiment({**self.words, **sections})
 
     def splits(self) -> Splits:
         """The data sets."""
@@ -64,67 +82,42 @@ class Experiment:
             return load_splits(self.data)
 
     def build_base(self, splits: Splits, trusted: bool = False) -> nn.Module:
-        """Build the base from its config, or read it from neuraloperator's files.
+        """Build the base, or read it from neuraloperator's files.
 
         Args:
             splits: the data sets, which give the channels.
             trusted: unpickle all objects in neuraloperator's files. A config cannot set this.
         """
         with at_key("model.base"), within_budget():
-            return self._base(splits, trusted)
+            if self.base.constructor is load_base:
+                model: nn.Module = self.base.build(trusted=trusted)
+                _refuse_band(type(model))
+                return model
+            built: nn.Module = build_model(self.words["model"]["base"], *self._channels(splits))
+        return built
 
-    def _base(self, splits: Splits, trusted: bool) -> nn.Module:
-        options = plain(self.model.get("base"))
-        if isinstance(options, str):
-            options = {"model_arch": options}
-        if not isinstance(options, dict):
-            raise TypeError(expected("a base in the model", shown(options), f"model: {SECTIONS['model']}"))
-        model: nn.Module
-        if "checkpoint" in options:
-            options["folder"] = options.pop("checkpoint")
-            model = call_with_options(partial(load_base, trusted=trusted), options, "the base's files")
-        else:
-            sample: Any = splits["train"][0]
-            axis = 0 if isinstance(sample, dict) else 1  # graphs keep channels last
-            model = build_model(options, sample["x"].shape[axis], sample["y"].shape[axis])
-        if isinstance(model, UQNO):
-            hint = "its base_model as the base, or IterativeRefiner(UQNO(...)) in Python"
-            raise ValueError(
-                expected("a base that answers with one field", "a UQNO, which adds a band", hint)
-            )
-        return model
+    def _channels(self, splits: Splits) -> tuple[int, int]:
+        """The channels of x and of y."""
+        sample: Any = splits["train"][0]
+        axis = 0 if isinstance(sample, dict) else 1  # graphs keep channels last
+        found, stated = sample["x"].shape[axis], self.words["model"].get("data_channels")
+        if stated not in (None, found):
+            wanted = f"data_channels={found}, as the data have it"
+            raise ValueError(expected(wanted, stated, "leaving data_channels out"))
+        return found, sample["y"].shape[axis]
 
     def build_refiner(self, base: nn.Module, padding: Sequence[str] | None = None) -> IterativeRefiner:
         """Build the refiner; ``padding`` (the boundary conditions of the data) goes to the correction."""
-        words = plain(self.model)
-        words["correction"] = _padded(words.get("correction", "unet"), padding)
-        for given_elsewhere in ("model_arch", "base", "data_channels"):
-            words.pop(given_elsewhere, None)
         with at_key("model"), within_budget():
-            refiner: IterativeRefiner = call_with_options(
-                IterativeRefiner, {"base": base, **words}, "the model"
-            )
+            correction = _padded(self.model.options.get("correction", "unet"), padding)
+            refiner: IterativeRefiner = self.model.with_options(base=base, correction=correction).build()
         return refiner
 
     def build_loss(self) -> RefinementLoss:
         """Build the training loss."""
         with at_key("loss"):
-            loss: RefinementLoss = call_with_options(RefinementLoss, self.loss, "the loss")
+            loss: RefinementLoss = self.loss.build()
         return loss
-
-    def build_recipe(self) -> Recipe:
-        """Build the recipe of the refiner."""
-        with at_key("training"):
-            recipe: Recipe = call_with_options(Recipe, self.training, "the training")
-        return recipe
-
-    def build_base_recipe(self) -> Recipe | None:
-        """Build the recipe of the base; None if it is not trained."""
-        if self.base_training is None:
-            return None
-        with at_key("base_training"):
-            recipe: Recipe = call_with_options(Recipe, self.base_training, "the base's training")
-        return recipe
 
 
 def _padded(correction: Any, padding: Sequence[str] | None) -> Any:
@@ -138,15 +131,83 @@ def _padded(correction: Any, padding: Sequence[str] | None) -> Any:
 def experiment(config: Any) -> Experiment:
     """An experiment from a mapping, or from a zencfg config.
 
-    The sections are checked here, and their content when they are built: first loss and training, which are
-    cheap, then data, base and model.
+    All names and options are checked here, before data are read and anything is built.
     """
     content = plain(config)
     if not isinstance(content, Mapping):
         raise TypeError(expected("a config as a mapping", type(config).__name__, "data: ..., model: ..."))
     _check_sections(content)
-    result: Experiment = call_with_options(Experiment, content, "the config")
+    _refuse_trust(content)
+    result: Experiment = call_with_options(_parsed, content, "the config")
     return result
+
+
+def _parsed(
+    data: dict[str, Any],
+    model: dict[str, Any],
+    base_training: dict[str, Any] | None = None,
+    loss: Mapping[str, Any] = EMPTY,
+    training: Mapping[str, Any] = EMPTY,
+    folder: str = FOLDER,
+) -> Experiment:
+    """An experiment from the sections of a config; their defaults are those of the file."""
+    words = {
+        "data": data,
+        "model": model,
+        "base_training": base_training,
+        "loss": dict(loss),
+        "training": dict(training),
+        "folder": folder,
+    }
+    with at_key("loss"):
+        weights = Part(RefinementLoss, loss, "the loss")
+    with at_key("training"):
+        recipe: Recipe = call_with_options(Recipe, training, "the training")
+    own_recipe: Recipe | None = None
+    if base_training is not None:
+        with at_key("base_training"):
+            own_recipe = call_with_options(Recipe, base_training, "the base's training")
+    with at_key("data"):
+        source = DATASETS.part(data)
+    with at_key("model"):
+        base, refiner = _base_part(model.get("base")), _refiner_part(model)
+    return Experiment(words, source, base, refiner, weights, recipe, own_recipe, folder)
+
+
+def _base_part(words: Any) -> Part:
+    """The base of a config: a model, or `load_base` for files of neuraloperator."""
+    words = {"model_arch": words} if isinstance(words, str) else words
+    if not isinstance(words, dict):
+        raise TypeError(expected("a base in the model", shown(words), f"model: {SECTIONS['model']}"))
+    with at_key("base"):
+        if "checkpoint" in words:
+            rest = {name: word for name, word in words.items() if name != "checkpoint"}
+            return Part(load_base, {"folder": words["checkpoint"], **rest}, "the base's files")
+        part = model_part(words)
+        _refuse_band(part.constructor)
+    return part
+
+
+def _refiner_part(words: Mapping[str, Any]) -> Part:
+    """The refiner of a config; its correction, solver, step size and gradient rule are checked too."""
+    arch = words.get("model_arch", "irno")
+    if str(arch).lower() != "irno":
+        raise ValueError(expected("model_arch irno", shown(arch), f"model: {{base: {{model_arch: {arch}}}}}"))
+    options = {key: word for key, word in words.items() if key not in GIVEN_ELSEWHERE}
+    part = Part(IterativeRefiner, options, "the model")
+    families = {"correction": CORRECTIONS, "solver": SOLVERS, "alpha": STEP_SIZES, "gradient": GRADIENTS}
+    for key, family in families.items():
+        if isinstance(options.get(key), (str, dict)):
+            with at_key(key):
+                family.part(options[key])
+    return part
+
+
+def _refuse_band(model: Any) -> None:
+    """Raise ValueError for UQNO."""
+    if model is UQNO:
+        hint = "its base_model as the base, or IterativeRefiner(UQNO(...)) in Python"
+        raise ValueError(expected("a base that answers with one field", "a UQNO, which adds a band", hint))
 
 
 def read_experiment(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Experiment:

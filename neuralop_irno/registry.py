@@ -13,6 +13,7 @@ import inspect
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -99,23 +100,20 @@ class Registry:
             context: defaults from the caller (for example channels) for options that are not set; those that
                 the constructor does not have are left out.
         """
-        if isinstance(spec, str):
-            spec = {"name": spec}
-        if not is_config(spec):
+        if not (isinstance(spec, str) or is_config(spec)):
             return spec
         with at_key(self.key) if self.key else nullcontext():
-            return self._built(spec, context)
+            return self.part(spec).build(**context)
 
-    def _built(self, spec: Any, context: Mapping[str, Any]) -> Any:
-        options = with_functions(plain(spec))
+    def part(self, spec: Any) -> Part:
+        """The constructor of a name or a mapping with its options, checked but not called."""
+        options = with_functions({"name": spec} if isinstance(spec, str) else plain(spec))
         name = options.pop("name", None)
         if not isinstance(name, str):
             raise ValueError(
                 expected(f"a 'name' in the {self.family} config", sorted(options), "name: <one of them>")
             )
-        constructor = self.lookup(name)
-        accepted = {key: value for key, value in context.items() if accepts(constructor, key)}
-        return call_with_options(constructor, {**accepted, **options}, f"{self.family} '{name}'")
+        return Part(self.lookup(name), options, f"{self.family} '{name}'")
 
     def takes(self, spec: Mapping[str, Any], parameter: str) -> bool:
         """Whether the constructor named by a config has this parameter."""
@@ -154,6 +152,62 @@ class Registry:
             )
             self._broken[plugin.name] = message, error
             warnings.warn(message, stacklevel=5)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A constructor and the options that a config gives for it, checked before anything is built.
+
+    Attributes:
+        constructor: a class or function.
+        options: each is a parameter of the constructor and fits its annotation.
+        what: the part as a noun phrase for errors ("solver 'picard'").
+
+    Example:
+        >>> Part(complex, {"real": 1.0}, "a number").build()
+        (1+0j)
+    """
+
+    constructor: Callable[..., Any]
+    options: Mapping[str, Any]
+    what: str
+
+    def __post_init__(self) -> None:
+        check_options(self.constructor, self.options, self.what)
+
+    def takes(self, parameter: str) -> bool:
+        """Whether the constructor has this parameter."""
+        return accepts(self.constructor, parameter)
+
+    def with_options(self, **options: Any) -> Part:
+        """The part with further or other options."""
+        return replace(self, options={**self.options, **options})
+
+    def build(self, **context: Any) -> Any:
+        """Call the constructor.
+
+        Args:
+            context: defaults for options that are not set; those that the constructor does not have are left
+                out.
+
+        Raises:
+            ValueError: for a missing option, or for an error of another package during construction, which
+                is quoted.
+        """
+        accepted = {key: value for key, value in context.items() if self.takes(key)}
+        options = {**accepted, **self.options}
+        needed = (
+            p.name
+            for p in parameters_of(self.constructor).values()
+            if p.default is p.empty and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+        )
+        missing = next((name for name in needed if name not in options), None)
+        if missing:
+            wanted = f"the option '{missing}' of {self.what}"
+            raise ValueError(expected(wanted, sorted(self.options), f"{missing}=..."))
+        hint = "changing the option in this error"
+        with in_grammar(f"{self.what} that can be built with these options", hint):
+            return self.constructor(**options)
 
 
 def accepts(constructor: Callable[..., Any], key: str) -> bool:
@@ -211,28 +265,8 @@ def check_options(constructor: Callable[..., Any], options: Mapping[str, Any], w
 
 
 def call_with_options(constructor: Callable[..., Any], options: Mapping[str, Any], what: str) -> Any:
-    """Call a constructor with options.
-
-    Raises:
-        ValueError: for an unknown or missing option, or for an error of another package during construction,
-            which is quoted.
-        TypeError: for a value that does not fit the annotation of its parameter.
-    """
-    check_options(constructor, options, what)
-    parameters = parameters_of(constructor)
-    missing = [
-        p.name
-        for p in parameters.values()
-        if p.default is p.empty
-        and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
-        and p.name not in options
-    ]
-    if missing:
-        raise ValueError(
-            expected(f"the option '{missing[0]}' of {what}", sorted(options), f"{missing[0]}=...")
-        )
-    with in_grammar(f"{what} that can be built with these options", "changing the option in this error"):
-        return constructor(**options)
+    """Call a constructor with options that are checked; see `Part`."""
+    return Part(constructor, options, what).build()
 
 
 def is_config(part: Any) -> bool:

@@ -12,7 +12,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from neuralop_irno.annotations import SEQUENCES, hint_of
-from neuralop_irno.config import Experiment
+from neuralop_irno.config import FOLDER
 from neuralop_irno.losses.refinement import RefinementLoss
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.refiner import IterativeRefiner
@@ -62,7 +62,7 @@ def config_schema() -> Schema:
         "base_training": {"anyOf": [_reference("training"), {"type": "null"}]},
         "loss": _reference("loss"),
         "training": _reference("training"),
-        "folder": {"type": "string", "default": Experiment.folder},
+        "folder": {"type": "string", "default": FOLDER},
     }
     own = {"model": model, "loss": _of_options(RefinementLoss), "training": _of_options(Recipe)}
     return {

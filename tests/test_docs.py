@@ -28,7 +28,6 @@ def test_links_lead_somewhere(page: Path) -> None:
 @pytest.mark.parametrize("config", sorted((ROOT / "examples/configs").glob("*.yaml")), ids=lambda p: p.stem)
 def test_example_configs_are_whole(config: Path) -> None:
     experiment = read_experiment(config)
-    experiment.build_recipe()
     experiment.build_loss()
-    refiner = experiment.build_refiner(build_model(experiment.model["base"], 2, 4))
+    refiner = experiment.build_refiner(build_model(experiment.words["model"]["base"], 2, 4))
     assert refiner.steps >= 1

@@ -211,11 +211,15 @@ def test_unknown_keys_of_an_experiments_parts() -> None:
         return experiment({"data": DATA, "model": MODEL, **parts})
 
     check({
-        "an option of the training, got 'epohcs'; try 'epochs'": words(training={"epohcs": 2}).build_recipe,
-        "an option of the base's training, got 'cilp'; try 'clip'": words(
+        "an option of the training, got 'epohcs'; try 'epochs'": lambda: words(
+            training={"epohcs": 2}
+        ),
+        "an option of the base's training, got 'cilp'; try 'clip'": lambda: words(
             base_training={"cilp": 1.0}
-        ).build_base_recipe,
-        "an option of the loss, got 'spectrl'; try 'spectral'": words(loss={"spectrl": 1.0}).build_loss,
+        ),
+        "an option of the loss, got 'spectrl'; try 'spectral'": lambda: words(
+            loss={"spectrl": 1.0}
+        ),
         "an option of the model, got 'alhpa'; try 'alpha'": lambda: words(
             model={**MODEL, "alhpa": 0.5}
         ).build_refiner(fno()),

@@ -41,7 +41,6 @@ def test_the_examples_are_valid(schema: dict[str, Any], path: Path) -> None:
 def build(content: dict[str, Any]) -> None:
     """All that a config describes."""
     found = experiment(content)
-    found.build_recipe()
     found.build_loss()
     found.build_refiner(found.build_base(found.splits()))
 

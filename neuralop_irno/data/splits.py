@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from neuralop_irno.data.fields import Splits
 from neuralop_irno.errors import expected
-from neuralop_irno.registry import DATASETS
+from neuralop_irno.registry import DATASETS, Part
 
 SPLITS = ("train", "valid", "test")
 """Names of the data sets, in the order in which options give their sizes."""
@@ -15,13 +15,13 @@ SPLITS = ("train", "valid", "test")
 Data = TypeVar("Data")
 
 
-def load_splits(config: Mapping[str, Any]) -> Splits:
+def load_splits(config: Mapping[str, Any] | str | Part) -> Splits:
     """The training, validation and test set of a config such as ``{"name": "turbulence", "size": 32}``."""
-    splits: Splits = DATASETS.build(config)
+    part = config if isinstance(config, Part) else DATASETS.part(config)
+    splits: Splits = part.build()
     for split, data in splits.items():
         if not len(data):
-            name = config if isinstance(config, str) else config.get("name")
-            wanted = f"samples in the {split} split of '{name}'"
+            wanted = f"samples in the {split} split of {part.what}"
             raise ValueError(expected(wanted, "none", "a larger data set"))
     return splits
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -43,7 +43,7 @@ class Setting:
 
 def digest(setting: Setting) -> str:
     """A digest of everything that a contender's training depends on; equal in all studies that train it."""
-    config, variant = asdict(setting.experiment), setting.variant
+    config, variant = setting.experiment.words, setting.variant
     if variant.role == "base":  # a base does not depend on its refiners
         config = {
             "data": config["data"],
@@ -81,22 +81,22 @@ def contender(setting: Setting) -> Contender:
 
 def _base(setting: Setting) -> Contender:
     model = setting.experiment.build_base(setting.splits)
-    return Contender(model, model, setting.experiment.build_base_recipe(), loss_for(setting.splits["train"]))
+    return Contender(model, model, setting.experiment.base_training, loss_for(setting.splits["train"]))
 
 
 def _refined(setting: Setting) -> Contender:
     model, experiment = _refiner(setting), setting.experiment
-    return Contender(model, model.correction, experiment.build_recipe(), experiment.build_loss())
+    return Contender(model, model.correction, experiment.training, experiment.build_loss())
 
 
 def _same_parameters(setting: Setting) -> Contender:
-    recipe = controls.without_replay(setting.experiment.build_recipe())
+    recipe = controls.without_replay(setting.experiment.training)
     return _control(setting, _refiner(setting), "parameters", recipe)
 
 
 def _same_compute(setting: Setting) -> Contender:
     refiner = _refiner(setting)
-    recipe = controls.with_compute_shared(setting.experiment.build_recipe(), refiner.gradient, refiner.steps)
+    recipe = controls.with_compute_shared(setting.experiment.training, refiner.gradient, refiner.steps)
     return _control(setting, refiner, "compute", recipe)
 
 
@@ -110,7 +110,7 @@ def _last_layer(setting: Setting) -> Contender:
     assert setting.base is not None
     model = copy.deepcopy(setting.base)
     part = last_spectral_layer(model)
-    recipe = controls.without_replay(setting.experiment.build_recipe())
+    recipe = controls.without_replay(setting.experiment.training)
     # Parts of the refiner's loss do not apply to a plain prediction: only the variant's loss is used.
     options = {"spatial": 0.0, "sobolev": 1.0, **setting.variant.loss}
     loss: RefinementLoss = call_with_options(RefinementLoss, options, "the loss")
@@ -118,9 +118,9 @@ def _last_layer(setting: Setting) -> Contender:
 
 
 def _alone(setting: Setting) -> Contender:
-    experiment = replace(setting.experiment, model={"base": setting.variant.network})
+    experiment = setting.experiment.changed(model={"base": setting.variant.network})
     model = experiment.build_base(setting.splits)
-    recipe = controls.without_replay(experiment.build_recipe())
+    recipe = controls.without_replay(experiment.training)
     return Contender(model, model, recipe, _loss_of_the_last_step(experiment))
 
 
@@ -132,7 +132,7 @@ def _rebuilt(setting: Setting) -> Contender:
     )
     torch.manual_seed(setting.seed)  # the search above has drawn random weights
     model = _built(setting, config)
-    given = {**(setting.experiment.base_training or {}), **setting.variant.training}
+    given = {**(setting.experiment.words["base_training"] or {}), **setting.variant.training}
     recipe: Recipe = call_with_options(Recipe, given, "the base's training")
     return Contender(model, model, recipe, loss_for(setting.splits["train"]))
 
@@ -141,14 +141,14 @@ def _in_the_place_of_the_base(setting: Setting) -> tuple[dict[str, Any], str]:
     """The config of a variant's network, completed by matching options of the base, and its width option."""
     network = setting.variant.network
     constructor = MODELS.lookup(str(network["model_arch"]).lower())
-    base = plain(setting.experiment.model["base"])
+    base = plain(setting.experiment.words["model"]["base"])
     own = base if isinstance(base, dict) else {}
     config = {**{name: value for name, value in own.items() if accepts(constructor, name)}, **network}
     return config, next((name for name in WIDTHS if accepts(constructor, name)), WIDTHS[0])
 
 
 def _built(setting: Setting, config: dict[str, Any]) -> nn.Module:
-    return replace(setting.experiment, model={"base": config}).build_base(setting.splits)
+    return setting.experiment.changed(model={"base": config}).build_base(setting.splits)
 
 
 def _size(model: nn.Module) -> int:
@@ -165,10 +165,10 @@ def _refiner(setting: Setting) -> IterativeRefiner:
 
 def _loss_of_the_last_step(experiment: Experiment) -> RefinementLoss:
     """The loss of a network evaluated once: the spectral weights of the refiner's last step."""
-    loss = experiment.loss
-    if "lambda_end" in loss:
-        loss = {**loss, "lambda_start": loss["lambda_end"]}
-    return replace(experiment, loss=loss).build_loss()
+    options = experiment.loss.options
+    start = {"lambda_start": options["lambda_end"]} if "lambda_end" in options else {}
+    loss: RefinementLoss = experiment.loss.with_options(**start).build()
+    return loss
 
 
 BUILDERS = {

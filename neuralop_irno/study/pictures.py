@@ -147,7 +147,7 @@ def _mark_trained_steps(axes: Axes, study: Study, rows: list[Row]) -> None:
     """Draw a dotted line at every K in the study's config of refiners."""
     for problem, base, name in _by(rows, "problem", "base", "variant"):
         variant = study.variants[name]
-        steps = study.problems[problem].experiment(base, variant, seed=0).model.get("steps")
+        steps = study.problems[problem].experiment(base, variant, seed=0).model.options.get("steps")
         if variant.role == "refined" and isinstance(steps, int):
             axes.axvline(steps, color="grey", linewidth=1, linestyle=":")
 

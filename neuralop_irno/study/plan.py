@@ -132,10 +132,7 @@ class Study:
         for problem in self.problems.values():
             for base in problem.bases:
                 for variant in self.variants.values():
-                    trained = problem.experiment(base, variant, seed=0)
-                    trained.build_recipe()
-                    trained.build_base_recipe()
-                    trained.build_loss()
+                    problem.experiment(base, variant, seed=0).build_loss()
 
     def runs(self) -> list[Run]:
         """Every model, in the order of training: the bases of a problem before the models built on them."""

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from torch import nn
 from torch.utils.data import Dataset
 
 from neuralop_irno.checkpoint import write_bytes
 from neuralop_irno.claim import claim
 from neuralop_irno.config import Experiment, read_experiment
 from neuralop_irno.errors import expected, in_grammar
-from neuralop_irno.losses.refinement import loss_for
+from neuralop_irno.losses.refinement import RefinementLoss, loss_for
 from neuralop_irno.metrics import METRICS
 from neuralop_irno.metrics.pointwise import own_metric
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.sealed import is_sealed, seal
-from neuralop_irno.training.batches import Sample, load_all, refuse_empty
+from neuralop_irno.training.batches import Sample, load_all, refuse_empty, to_device
 from neuralop_irno.training.distributed import Peers, local_device
 from neuralop_irno.training.folder import MODEL
 from neuralop_irno.training.identity import refuse_other
@@ -51,7 +49,6 @@ def train_experiment(
         show: whether to draw progress bars.
         trust_base: unpickle the files of a neuraloperator base without restrictions, which can run code.
     """
-    recipe, base_recipe = experiment.build_recipe(), experiment.build_base_recipe()
     loss = experiment.build_loss()
     peers = Peers.join(local_device(device))
     if peers.first:
@@ -59,26 +56,31 @@ def train_experiment(
     tell = say if peers.first else _silently
     tell("preparing the data")
     splits = experiment.splits()
-    refuse_empty(training=splits["train"], validation=splits["valid"])
-    metric = METRICS.lookup(own_metric(splits["train"]))
-    torch.manual_seed(recipe.seed)
+    train, valid = splits["train"], splits["valid"]
+    refuse_empty(training=train, validation=valid)
+    metric = METRICS.lookup(own_metric(train))
+    torch.manual_seed(experiment.training.seed)
     base = experiment.build_base(splits, trust_base)
-    _rehearse(experiment, base, splits["train"])
+    torch.manual_seed(experiment.training.seed)  # the correction does not depend on the base's random numbers
+    refiner = experiment.build_refiner(base, getattr(train, "padding", None))
+    trainer = Trainer(refiner, experiment.training, loss, folder, metric, device, show)
+    _rehearse(refiner, loss, train)
     if peers.first:
         # Check again under the lock: another process may have started a run in the folder meanwhile.
         with claim(folder):
             _refuse(folder, experiment, resume)
-            write_bytes(folder / CONFIG, seal(written(asdict(experiment))))
-    if base_recipe is not None:
+            write_bytes(folder / CONFIG, seal(written(experiment.words)))
+    if experiment.base_training is not None:
         tell("training the base")
-        own = loss_for(splits["train"])
-        trainer = Trainer(base, base_recipe, own, folder / "base", metric, device, show)
-        trainer.fit(splits["train"], splits["valid"], resume)
-    torch.manual_seed(recipe.seed)
-    refiner = experiment.build_refiner(base, getattr(splits["train"], "padding", None))
+        frozen = refiner.base.frozen
+        refiner.base.freeze(False)
+        own = loss_for(train)
+        Trainer(base, experiment.base_training, own, folder / "base", metric, device, show).fit(
+            train, valid, resume
+        )
+        refiner.base.freeze(frozen)
     tell("training the refiner")
-    trainer = Trainer(refiner, recipe, loss, folder, metric, device=device, show=show)
-    return trainer.fit(splits["train"], splits["valid"], resume)
+    return trainer.fit(train, valid, resume)
 
 
 def read_run(folder: Path, device: str = "cpu") -> tuple[Experiment, IterativeRefiner]:
@@ -88,16 +90,14 @@ def read_run(folder: Path, device: str = "cpu") -> tuple[Experiment, IterativeRe
     return experiment, refiner.eval()
 
 
-def _rehearse(experiment: Experiment, base: nn.Module, data: Dataset[Sample]) -> None:
-    """Fail before anything is trained or written, if the parts do not fit each other or the data."""
-    base = copy.deepcopy(base)
-    base_recipe = experiment.build_base_recipe()
-    if base_recipe is not None:
-        Trainer(base, base_recipe)
-    refiner = experiment.build_refiner(base, getattr(data, "padding", None))
-    loss = experiment.build_loss()
-    Trainer(refiner, experiment.build_recipe(), loss)
-    _, sample = next(load_all(data, batch_size=2))
+def _rehearse(refiner: IterativeRefiner, loss: RefinementLoss, data: Dataset[Sample]) -> None:
+    """Fail before anything is trained or written, if the parts do not fit each other or the data.
+
+    It is done by copies, since a pass in training mode changes running statistics and counters.
+    """
+    refiner, loss = copy.deepcopy(refiner), copy.deepcopy(loss)
+    device = next(refiner.parameters()).device
+    sample = to_device(next(load_all(data, batch_size=2))[1], device)
     with torch.no_grad(), in_grammar("data, base, correction and loss that fit each other", "other options"):
         value = loss(refiner.train()(**sample), sample["y"])
     if not value.isfinite():
@@ -115,7 +115,7 @@ def _refuse(folder: Path, experiment: Experiment, resume: bool) -> None:
         raise ValueError(expected("a folder without a run", str(folder), "--resume, or another --folder"))
     wanted, stored = f"the config that {folder} was started with", read_yaml(config)
     is_sealed(config.read_bytes(), config.name)
-    refuse_other(asdict(experiment), stored, wanted, "another --folder")
+    refuse_other(experiment.words, stored, wanted, "another --folder")
 
 
 def _silently(text: str) -> None:

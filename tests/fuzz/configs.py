@@ -35,7 +35,6 @@ import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -210,10 +209,9 @@ def trained(file: Path, folder: Path) -> tuple[str, str]:
     """Train a valid config for one epoch of a few samples, its base likewise."""
     resource.setrlimit(resource.RLIMIT_CPU, (10 * SECONDS, resource.RLIM_INFINITY))
     experiment = read_experiment(file)
-    base = experiment.base_training
-    experiment = replace(
-        experiment,
-        training={**experiment.training, "epochs": 1},
+    base = experiment.words["base_training"]
+    experiment = experiment.changed(
+        training={**experiment.words["training"], "epochs": 1},
         base_training=None if base is None else {**base, "epochs": 1},
     )
     try:

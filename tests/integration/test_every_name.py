@@ -159,12 +159,12 @@ def an_experiment(base: Any, correction: Any, case: Case) -> Experiment:
 
 
 def trained_and_read_back(base: Any, correction: Any, case: Case, folder: Path) -> None:
-    run = an_experiment(base, correction, case)
     if case.refused is not None:
         with pytest.raises((ValueError, TypeError), match=rf"^expected .*{case.refused}.*; try "):
-            train_experiment(run, folder, show=False, say=lambda line: None)
+            train_experiment(an_experiment(base, correction, case), folder, show=False, say=lambda line: None)
         assert not folder.exists()
         return
+    run = an_experiment(base, correction, case)
     history = train_experiment(run, folder, show=False, say=lambda line: None)
     assert math.isfinite(history[-1]["loss"])
     again, model = read_run(folder)

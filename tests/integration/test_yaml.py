@@ -85,18 +85,36 @@ def test_a_config_cannot_grant_itself_trust(place: str, tmp_path: Path) -> None:
         read_experiment(tmp_path / "c.yaml")
 
 
-def test_errors_name_the_path_of_the_key() -> None:
-    config = experiment({
-        "data": {"name": "burgers", "frames": "many"},
-        "model": {"base": {"model_arch": "fno"}, "correction": {"name": "unet", "width": "wide"}},
-        "training": {"epochs": 10**30},
-    })  # fmt: skip
-    conv = torch.nn.Conv1d(1, 1, 1)
-    for build, key in (
-        (config.splits, "data.frames"),
-        (config.build_recipe, "training.epochs"),
-        (lambda: config.build_refiner(conv), "model.correction.width"),
-    ):
-        with pytest.raises(TypeError) as caught:
-            build()
-        assert caught.value.__notes__ == [f"in the config at {key}"]
+WRONG = {
+    "data.frames": {"data": {"name": "burgers", "frames": "many"}},
+    "training.epochs": {"training": {"epochs": 10**30}},
+    "base_training.epochs": {"base_training": {"epochs": "two"}},
+    "loss.spectral": {"loss": {"spectral": "much"}},
+    "model.steps": {"model": {"base": {"model_arch": "fno"}, "steps": "two"}},
+    "model.base.n_layers": {"model": {"base": {"model_arch": "fno", "n_layers": "two"}}},
+    "model.correction.width": {
+        "model": {"base": {"model_arch": "fno"}, "correction": {"name": "unet", "width": "wide"}}
+    },
+    "model.solver.memory": {
+        "model": {"base": {"model_arch": "fno"}, "solver": {"name": "anderson", "memory": "long"}}
+    },
+}
+
+
+@pytest.mark.parametrize("key", WRONG)
+def test_errors_name_the_path_of_the_key_before_anything_is_built(key: str) -> None:
+    whole = {"data": {"name": "burgers"}, "model": {"base": {"model_arch": "fno"}}}
+    with pytest.raises(TypeError) as caught:
+        experiment({**whole, **WRONG[key]})
+    assert caught.value.__notes__ == [f"in the config at {key}"]
+
+
+def test_words_of_get_model_are_not_ignored() -> None:
+    base = {"model_arch": "fno", "n_modes": [2], "hidden_channels": 2}
+    data = {"name": "burgers", "trajectories": [1, 1, 1], "frames": 2, "size": 8}
+    with pytest.raises(ValueError, match=r"expected model_arch irno, got 'fno'; try model: \{base"):
+        experiment({"data": data, "model": {"model_arch": "fno", "base": base}})
+    found = experiment({"data": data, "model": {"data_channels": 3, "base": base}})
+    splits = found.splits()
+    with pytest.raises(ValueError, match="expected data_channels=1, as the data have it, got 3"):
+        found.build_base(splits)

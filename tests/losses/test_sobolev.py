@@ -8,10 +8,10 @@ import torch
 from torch_geometric.data import Data
 
 from neuralop_irno import IterativeRefiner, RefinementLoss, SobolevLoss, SpatialLoss, Trajectory
-from neuralop_irno.config import Experiment
 from neuralop_irno.data.solvers.mesh_fields import waves
 from neuralop_irno.domain.graph import GraphDomain
 from neuralop_irno.domain.grid import GridDomain
+from neuralop_irno.registry import call_with_options
 
 ORDERS = [-1.0, -0.5, 0.0, 1.0]
 SHAPES = [(8,), (9,), (6, 6), (5, 5), (4, 4, 4)]
@@ -116,7 +116,7 @@ def test_it_is_a_part_of_the_training_loss_by_name() -> None:
     x, y = torch.randn(2, 3, 1, 8)
     trajectory = model.train()(x, y=y)
     config = {"spatial": 0.0, "sobolev": 2.0, "sobolev_order": -0.5}
-    loss = Experiment({}, {}, loss=config).build_loss()
+    loss = call_with_options(RefinementLoss, config, "the loss")
     torch.testing.assert_close(loss(trajectory, y), 2 * SobolevLoss(-0.5)(trajectory, y))
     assert list(loss.parts) == ["sobolev"]
     torch.testing.assert_close(

@@ -36,10 +36,10 @@ def test_a_variant_changes_the_words_of_its_problem_and_nothing_else() -> None:
     found = study(variants={"wide": {"model": {"correction": {"width": 8}}, "training": {"epochs": 5}}})
     problem = found.problems["burgers"]
     plain, wide = (problem.experiment("fno", v, seed=7) for v in (Variant(), found.variants["wide"]))
-    assert wide.model["correction"] == {"name": "unet", "width": 8, "depth": 1}
-    assert plain.model["correction"]["width"] == 4
-    assert (wide.build_recipe().epochs, plain.build_recipe().epochs) == (5, 2)
-    assert wide.build_recipe().seed == wide.build_base_recipe().seed == 7
+    assert wide.model.options["correction"] == {"name": "unet", "width": 8, "depth": 1}
+    assert plain.model.options["correction"]["width"] == 4
+    assert (wide.training.epochs, plain.training.epochs) == (5, 2)
+    assert wide.training.seed == wide.base_training.seed == 7
     assert (wide.data, wide.loss) == (plain.data, plain.loss)
 
 
@@ -95,10 +95,12 @@ def test_studies_of_the_package_are_whole(name: str, scale: str) -> None:
             base = next(iter(problem.bases))
             experiment = problem.experiment(base, variant, seed=0)
             torch.manual_seed(0)
-            refiner = experiment.build_refiner(build_model(experiment.model["base"], *channels[problem_name]))
+            refiner = experiment.build_refiner(
+                build_model(experiment.words["model"]["base"], *channels[problem_name])
+            )
             assert refiner.steps >= 1
             if isinstance(refiner.correction, Stepwise):
-                assert not experiment.build_recipe().replay  # an old state belongs to another step
+                assert not experiment.training.replay  # an old state belongs to another step
 
 
 def test_every_kind_has_a_study() -> None:
