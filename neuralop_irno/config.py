@@ -91,7 +91,7 @@ class Experiment:
         with at_key("model.base"), within_budget():
             if self.base.constructor is load_base:
                 model: nn.Module = self.base.build(trusted=trusted)
-                _refuse_band(type(model))
+                _refuse_band(isinstance(model, UQNO))
                 return model
             built: nn.Module = build_model(self.words["model"]["base"], *self._channels(splits))
         return built
@@ -183,9 +183,8 @@ def _base_part(words: Any) -> Part:
         if "checkpoint" in words:
             rest = {name: word for name, word in words.items() if name != "checkpoint"}
             return Part(load_base, {"folder": words["checkpoint"], **rest}, "the base's files")
-        part = model_part(words)
-        _refuse_band(part.constructor)
-    return part
+        _refuse_band(str(words.get("model_arch")).lower() == "uqno")
+        return model_part(words)
 
 
 def _refiner_part(words: Mapping[str, Any]) -> Part:
@@ -203,9 +202,9 @@ def _refiner_part(words: Mapping[str, Any]) -> Part:
     return part
 
 
-def _refuse_band(model: Any) -> None:
+def _refuse_band(is_uqno: bool) -> None:
     """Raise ValueError for UQNO."""
-    if model is UQNO:
+    if is_uqno:
         hint = "its base_model as the base, or IterativeRefiner(UQNO(...)) in Python"
         raise ValueError(expected("a base that answers with one field", "a UQNO, which adds a band", hint))
 
