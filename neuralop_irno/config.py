@@ -53,7 +53,7 @@ class Experiment:
     """A config file, parsed; see `experiment`.
 
     Attributes:
-        words: the config as it was written, as plain data with every section.
+        content: the config as it was written, as plain data with every section.
         data: the data set.
         base: the base: a model, or the function that reads it from neuraloperator's files.
         model: the refiner, without its base.
@@ -63,7 +63,7 @@ class Experiment:
         folder: the folder of the run.
     """
 
-    words: dict[str, Any]
+    content: dict[str, Any]
     data: Part
     base: Part
     model: Part
@@ -73,8 +73,8 @@ class Experiment:
     folder: str
 
     def changed(self, **sections: Any) -> Experiment:
-        """The experiment with other words in some sections."""
-        return experiment({**self.words, **sections})
+        """The experiment with other content of some sections."""
+        return experiment({**self.content, **sections})
 
     def splits(self) -> Splits:
         """The data sets."""
@@ -93,14 +93,14 @@ class Experiment:
                 model: nn.Module = self.base.build(trusted=trusted)
                 _refuse_band(isinstance(model, UQNO))
                 return model
-            built: nn.Module = build_model(self.words["model"]["base"], *self._channels(splits))
+            built: nn.Module = build_model(self.content["model"]["base"], *self._channels(splits))
         return built
 
     def _channels(self, splits: Splits) -> tuple[int, int]:
         """The channels of x and of y."""
         sample: Any = splits["train"][0]
         axis = 0 if isinstance(sample, dict) else 1  # graphs keep channels last
-        found, stated = sample["x"].shape[axis], self.words["model"].get("data_channels")
+        found, stated = sample["x"].shape[axis], self.content["model"].get("data_channels")
         if stated not in (None, found):
             wanted = f"data_channels={found}, as the data have it"
             raise ValueError(expected(wanted, stated, "leaving data_channels out"))
@@ -122,10 +122,10 @@ class Experiment:
 
 def _padded(correction: Any, padding: Sequence[str] | None) -> Any:
     """The config of a correction, with the padding of the data if it has that option and does not set it."""
-    words = {"name": correction} if isinstance(correction, str) else correction
-    if padding is None or not isinstance(words, dict) or not CORRECTIONS.takes(words, "padding"):
+    options = {"name": correction} if isinstance(correction, str) else correction
+    if padding is None or not isinstance(options, dict) or not CORRECTIONS.takes(options, "padding"):
         return correction
-    return {"padding": list(padding), **words}
+    return {"padding": list(padding), **options}
 
 
 def experiment(config: Any) -> Experiment:
@@ -151,7 +151,7 @@ def _parsed(
     folder: str = FOLDER,
 ) -> Experiment:
     """An experiment from the sections of a config; their defaults are those of the file."""
-    words = {
+    content = {
         "data": data,
         "model": model,
         "base_training": base_training,
@@ -171,28 +171,28 @@ def _parsed(
         source = DATASETS.part(data)
     with at_key("model"):
         base, refiner = _base_part(model.get("base")), _refiner_part(model)
-    return Experiment(words, source, base, refiner, weights, recipe, own_recipe, folder)
+    return Experiment(content, source, base, refiner, weights, recipe, own_recipe, folder)
 
 
-def _base_part(words: Any) -> Part:
+def _base_part(config: Any) -> Part:
     """The base of a config: a model, or `load_base` for files of neuraloperator."""
-    words = {"model_arch": words} if isinstance(words, str) else words
-    if not isinstance(words, dict):
-        raise TypeError(expected("a base in the model", shown(words), f"model: {SECTIONS['model']}"))
+    config = {"model_arch": config} if isinstance(config, str) else config
+    if not isinstance(config, dict):
+        raise TypeError(expected("a base in the model", shown(config), f"model: {SECTIONS['model']}"))
     with at_key("base"):
-        if "checkpoint" in words:
-            rest = {name: word for name, word in words.items() if name != "checkpoint"}
-            return Part(load_base, {"folder": words["checkpoint"], **rest}, "the base's files")
-        _refuse_band(str(words.get("model_arch")).lower() == "uqno")
-        return model_part(words)
+        if "checkpoint" in config:
+            rest = {name: value for name, value in config.items() if name != "checkpoint"}
+            return Part(load_base, {"folder": config["checkpoint"], **rest}, "the base's files")
+        _refuse_band(str(config.get("model_arch")).lower() == "uqno")
+        return model_part(config)
 
 
-def _refiner_part(words: Mapping[str, Any]) -> Part:
+def _refiner_part(config: Mapping[str, Any]) -> Part:
     """The refiner of a config; its correction, solver, step size and gradient rule are checked too."""
-    arch = words.get("model_arch", "irno")
+    arch = config.get("model_arch", "irno")
     if str(arch).lower() != "irno":
         raise ValueError(expected("model_arch irno", shown(arch), f"model: {{base: {{model_arch: {arch}}}}}"))
-    options = {key: word for key, word in words.items() if key not in GIVEN_ELSEWHERE}
+    options = {key: value for key, value in config.items() if key not in GIVEN_ELSEWHERE}
     part = Part(IterativeRefiner, options, "the model")
     families = {"correction": CORRECTIONS, "solver": SOLVERS, "alpha": STEP_SIZES, "gradient": GRADIENTS}
     for key, family in families.items():

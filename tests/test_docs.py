@@ -29,5 +29,5 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_example_configs_are_whole(config: Path) -> None:
     experiment = read_experiment(config)
     experiment.build_loss()
-    refiner = experiment.build_refiner(build_model(experiment.words["model"]["base"], 2, 4))
+    refiner = experiment.build_refiner(build_model(experiment.content["model"]["base"], 2, 4))
     assert refiner.steps >= 1

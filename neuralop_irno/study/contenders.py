@@ -43,7 +43,7 @@ class Setting:
 
 def digest(setting: Setting) -> str:
     """A digest of everything that a contender's training depends on; equal in all studies that train it."""
-    config, variant = setting.experiment.words, setting.variant
+    config, variant = setting.experiment.content, setting.variant
     if variant.role == "base":  # a base does not depend on its refiners
         config = {
             "data": config["data"],
@@ -132,7 +132,7 @@ def _rebuilt(setting: Setting) -> Contender:
     )
     torch.manual_seed(setting.seed)  # the search above has drawn random weights
     model = _built(setting, config)
-    given = {**(setting.experiment.words["base_training"] or {}), **setting.variant.training}
+    given = {**(setting.experiment.content["base_training"] or {}), **setting.variant.training}
     recipe: Recipe = call_with_options(Recipe, given, "the base's training")
     return Contender(model, model, recipe, loss_for(setting.splits["train"]))
 
@@ -141,7 +141,7 @@ def _in_the_place_of_the_base(setting: Setting) -> tuple[dict[str, Any], str]:
     """The config of a variant's network, completed by matching options of the base, and its width option."""
     network = setting.variant.network
     constructor = MODELS.lookup(str(network["model_arch"]).lower())
-    base = plain(setting.experiment.words["model"]["base"])
+    base = plain(setting.experiment.content["model"]["base"])
     own = base if isinstance(base, dict) else {}
     config = {**{name: value for name, value in own.items() if accepts(constructor, name)}, **network}
     return config, next((name for name in WIDTHS if accepts(constructor, name)), WIDTHS[0])

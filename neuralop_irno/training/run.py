@@ -12,13 +12,14 @@ from torch.utils.data import Dataset
 from neuralop_irno.checkpoint import write_bytes
 from neuralop_irno.claim import claim
 from neuralop_irno.config import Experiment, read_experiment
+from neuralop_irno.devices import device_of, to_device
 from neuralop_irno.errors import expected, in_grammar
 from neuralop_irno.losses.refinement import RefinementLoss, loss_for
 from neuralop_irno.metrics import METRICS
 from neuralop_irno.metrics.pointwise import own_metric
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.sealed import is_sealed, seal
-from neuralop_irno.training.batches import Sample, load_all, refuse_empty, to_device
+from neuralop_irno.training.batches import Sample, load_all, refuse_empty
 from neuralop_irno.training.distributed import Peers, local_device
 from neuralop_irno.training.folder import MODEL
 from neuralop_irno.training.identity import refuse_other
@@ -69,7 +70,7 @@ def train_experiment(
         # Check again under the lock: another process may have started a run in the folder meanwhile.
         with claim(folder):
             _refuse(folder, experiment, resume)
-            write_bytes(folder / CONFIG, seal(written(experiment.words)))
+            write_bytes(folder / CONFIG, seal(written(experiment.content)))
     if experiment.base_training is not None:
         tell("training the base")
         frozen = refiner.base.frozen
@@ -96,8 +97,8 @@ def _rehearse(refiner: IterativeRefiner, loss: RefinementLoss, data: Dataset[Sam
     It is done by copies, since a pass in training mode changes running statistics and counters.
     """
     refiner, loss = copy.deepcopy(refiner), copy.deepcopy(loss)
-    device = next(refiner.parameters()).device
-    sample = to_device(next(load_all(data, batch_size=2))[1], device)
+    _, batch = next(load_all(data, batch_size=2))
+    sample = to_device(batch, device_of(refiner))
     with torch.no_grad(), in_grammar("data, base, correction and loss that fit each other", "other options"):
         value = loss(refiner.train()(**sample), sample["y"])
     if not value.isfinite():
@@ -115,7 +116,7 @@ def _refuse(folder: Path, experiment: Experiment, resume: bool) -> None:
         raise ValueError(expected("a folder without a run", str(folder), "--resume, or another --folder"))
     wanted, stored = f"the config that {folder} was started with", read_yaml(config)
     is_sealed(config.read_bytes(), config.name)
-    refuse_other(experiment.words, stored, wanted, "another --folder")
+    refuse_other(experiment.content, stored, wanted, "another --folder")
 
 
 def _silently(text: str) -> None:

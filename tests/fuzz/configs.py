@@ -209,9 +209,9 @@ def trained(file: Path, folder: Path) -> tuple[str, str]:
     """Train a valid config for one epoch of a few samples, its base likewise."""
     resource.setrlimit(resource.RLIMIT_CPU, (10 * SECONDS, resource.RLIM_INFINITY))
     experiment = read_experiment(file)
-    base = experiment.words["base_training"]
+    base = experiment.content["base_training"]
     experiment = experiment.changed(
-        training={**experiment.words["training"], "epochs": 1},
+        training={**experiment.content["training"], "epochs": 1},
         base_training=None if base is None else {**base, "epochs": 1},
     )
     try:

@@ -96,7 +96,7 @@ def test_studies_of_the_package_are_whole(name: str, scale: str) -> None:
             experiment = problem.experiment(base, variant, seed=0)
             torch.manual_seed(0)
             refiner = experiment.build_refiner(
-                build_model(experiment.words["model"]["base"], *channels[problem_name])
+                build_model(experiment.content["model"]["base"], *channels[problem_name])
             )
             assert refiner.steps >= 1
             if isinstance(refiner.correction, Stepwise):
