@@ -48,6 +48,10 @@ class ModelError:
     scale: float = 1.0
     seed: int = 0
 
+    def __repr__(self) -> str:
+        options = f"members={self.members}, scale={self.scale}, seed={self.seed}"
+        return f"ModelError({self.errors.shape[1]} errors, {options})"
+
     def __post_init__(self) -> None:
         check_members(self.members)
         if not self.scale > 0:

@@ -57,6 +57,9 @@ class Observations:
                 expected("frames as different whole numbers >= 0", list(self.frames), "range(4, 50, 5)")
             )
 
+    def __repr__(self) -> str:
+        return f"Observations(in {len(self.frames)} frames, mask {tuple(self.mask.shape)})"
+
     def bind(self, last: Tensor) -> tuple[Tensor, Seen]:
         """The mask on the axes of a frame, and the observed values of each frame.
 

@@ -33,6 +33,10 @@ class FieldDataset(Dataset[dict[str, Tensor]]):
             raise ValueError(expected("as many targets as inputs", f"{len(x)} x, {len(y)} y", "one y per x"))
         self.x, self.y, self.files, self.groups = x, y, files, groups
 
+    def __repr__(self) -> str:
+        shapes = f"x {tuple(self.x.shape[1:])}, y {tuple(self.y.shape[1:])}"
+        return f"{type(self).__name__}({len(self)} pairs: {shapes})"
+
     def __len__(self) -> int:
         return len(self.x)
 

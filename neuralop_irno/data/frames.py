@@ -33,6 +33,9 @@ class GridPairs(Dataset[dict[str, Tensor]], ABC):
     scaling: Scaling
     files: tuple[Path, ...] = ()
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self)} pairs, fields {', '.join(self.fields)})"
+
     @abstractmethod
     def __len__(self) -> int:
         """The number of pairs."""
@@ -112,6 +115,10 @@ class FrameWindows(GridPairs):
             raise ValueError(expected(f"trajectories of at least {span} frames", got, "fewer outputs"))
         # The index of the first pair of each trajectory, and the total number of pairs.
         self._first = [0, *accumulate((length - span) // stride + 1 for length in frames.lengths)]
+
+    def __repr__(self) -> str:
+        pairs = f"{len(self)} pairs of {len(self.frames.lengths)} trajectories"
+        return f"FrameWindows({pairs}: {self.inputs} to {self.outputs} frames of {', '.join(self.fields)})"
 
     def __len__(self) -> int:
         return self._first[-1]

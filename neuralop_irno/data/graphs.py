@@ -24,6 +24,10 @@ class GraphDataset(Dataset[Any]):
     def __init__(self, graphs: Sequence[Any], files: tuple[Path, ...] = ()) -> None:
         self.graphs, self.files = list(graphs), files
 
+    def __repr__(self) -> str:
+        first = f": the first {self.graphs[0]}" if self.graphs else ""
+        return f"{type(self).__name__}({len(self)} graphs{first})"
+
     def __len__(self) -> int:
         return len(self.graphs)
 

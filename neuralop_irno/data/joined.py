@@ -26,6 +26,10 @@ class JoinedTrajectories(NamedTuple):
     frames: Tensor
     outputs: int
 
+    def __repr__(self) -> str:
+        counts = f"{len(self.frames)} of {self.frames.shape[1]} frames {tuple(self.frames.shape[2:])}"
+        return f"JoinedTrajectories({counts}, {self.start.shape[1]} to start from)"
+
 
 def join_pairs(data: FieldDataset, steps: int, fields: int = 1, inputs: int = 1) -> JoinedTrajectories:
     """Join consecutive pairs to trajectories.

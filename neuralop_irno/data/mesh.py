@@ -40,6 +40,9 @@ class TriangleMesh:
     triangles: Index
     boundary: NDArray[np.bool_]
 
+    def __repr__(self) -> str:
+        return f"TriangleMesh({len(self.pos)} nodes, {len(self.triangles)} triangles)"
+
     def areas(self) -> Array:
         """The signed areas of the triangles, ``(T,)``."""
         a, b, c = (self.pos[self.triangles[:, i]] for i in range(3))

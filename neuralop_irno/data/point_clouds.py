@@ -59,6 +59,9 @@ class PointCloud:
             )
         self.pos, self.period = pos, period
 
+    def __repr__(self) -> str:
+        return f"PointCloud({len(self.pos)} points in {self.pos.shape[1]} dimensions, period={self.period})"
+
     @cached_property
     def neighbourhood(self) -> Neighbourhood | None:
         """Edges and weights; None on an open domain, whose boundary and holes only a mesh can define."""

@@ -26,6 +26,9 @@ class Trajectories(ABC):
     times: Tensor
     files: tuple[Path, ...] = ()
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self)} samples, {len(self.times)} frames)"
+
     @abstractmethod
     def __len__(self) -> int:
         """The number of samples."""
@@ -143,6 +146,9 @@ class FramePairs(Dataset[Any]):
         self.trajectories, self.files = trajectories, trajectories.files
         self.places = [(start, start + lead) for lead in leads for start in range(last + 1 - lead)]
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self)} pairs of {self.trajectories})"
+
     def __len__(self) -> int:
         return len(self.trajectories) * len(self.places)
 
@@ -170,6 +176,9 @@ class Solutions(Dataset[Any]):
 
     def __init__(self, trajectories: Trajectories) -> None:
         self.trajectories, self.files = trajectories, trajectories.files
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.trajectories})"
 
     def __len__(self) -> int:
         return len(self.trajectories)

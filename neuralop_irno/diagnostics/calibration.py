@@ -34,6 +34,9 @@ class Evidence:
     predictors: dict[str, Tensor]
     groups: Tensor | None = None
 
+    def __repr__(self) -> str:
+        return f"Evidence({len(self.errors)} samples, predictors {', '.join(self.predictors)})"
+
     def take(self, keep: Any) -> Evidence:
         """Some of the samples."""
         return Evidence(

@@ -49,6 +49,11 @@ class Diagnosis:
     bands: Tensor
     calibration: Calibration | None
 
+    def __repr__(self) -> str:
+        steps, samples = self.convergence.changes.shape
+        measured = len(self.contraction.factor)
+        return f"Diagnosis({samples} samples, {steps} steps, contraction of {measured} samples)"
+
     def __str__(self) -> str:
         return "\n".join([*self._theory(), "", *self._steps(), "", *self._trust()])
 

@@ -87,6 +87,10 @@ class RolloutReport:
         """For each frame, how many samples have blown up by then, ``(T,)``."""
         return (self.sound[None] <= self._frames()[:, None]).sum(1)
 
+    def __repr__(self) -> str:
+        sizes = f"{self.samples} samples, {self.steps} frames of {', '.join(self.fields)}"
+        return f"RolloutReport({sizes}, median valid time {self.valid_time.median():.4g})"
+
     def __str__(self) -> str:
         return "\n".join([*self._table(), "", *self._times(), "", *self._drifts()])
 

@@ -122,6 +122,11 @@ class Rollout:
     untrusted: Tensor | None
     account: Account | None
 
+    def __repr__(self) -> str:
+        complete = self.endings.count(Ending.COMPLETED)
+        kept = "frames elsewhere" if self.frames is None else f"frames {tuple(self.frames.shape)}"
+        return f"Rollout({complete} of {len(self.endings)} samples complete, {kept})"
+
     def __str__(self) -> str:
         whole = Counter(self.endings)
         lines = []

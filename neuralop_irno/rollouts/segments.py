@@ -52,6 +52,9 @@ class TrajectorySegments(Dataset[Any]):
                 expected(f"trajectories of {inputs + frames} frames", f"at most {longest}", "fewer frames")
             )
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self)} segments: {self._inputs} to {self._frames} frames)"
+
     def __len__(self) -> int:
         return len(self._places)
 

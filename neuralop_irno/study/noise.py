@@ -30,6 +30,9 @@ class Noisy(Dataset[Any]):
         self.data, self.size = data, size
         self.spread = self._spread()
 
+    def __repr__(self) -> str:
+        return f"Noisy({self.data}, size={self.size:g})"
+
     def __len__(self) -> int:
         return len(self.data)  # type: ignore[arg-type]
 
