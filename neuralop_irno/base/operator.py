@@ -110,7 +110,7 @@ class BaseOperator(nn.Module):
             x = self.input_of(args, kwargs)
             self._explain(x, error)
             if isinstance(error, RuntimeError):
-                explain_failure(self.module, {"x": x, **real_among(kwargs)}, "base")
+                explain_failure(self.module, {"x": x, **floating_point_among(kwargs)}, "base")
             raise
 
     def _explain(self, x: Tensor, error: Exception) -> None:
@@ -193,7 +193,7 @@ class BaseOperator(nn.Module):
             hint = "a base of your own that lays them out alike"
             raise ValueError(expected("an answer with the batch and the dimensions of x", got, hint))
         if x.shape[2:] != h.shape[2:]:
-            x = self.carried(x, h.shape[2:], periodic)
+            x = self.interpolated(x, h.shape[2:], periodic)
 
         def as_answer(refined: Tensor) -> Any:
             restored = refined if self.channels == "first" else refined.movedim(1, -1)
@@ -201,7 +201,7 @@ class BaseOperator(nn.Module):
 
         return BaseCall(in_state_dtype(x, h), h, GridDomain.of(h), self.as_field, as_answer)
 
-    def carried(self, x: Tensor, shape: Sequence[int], periodic: Sequence[bool] | None) -> Tensor:
+    def interpolated(self, x: Tensor, shape: Sequence[int], periodic: Sequence[bool] | None) -> Tensor:
         """x interpolated to the grid of the answer, if its own differs."""
         return resample(x, shape, periodic or [False] * len(shape))
 
@@ -250,7 +250,7 @@ class FunctionModule(nn.Module):
         return self.function(*args, **kwargs)
 
 
-def real_among(kwargs: Mapping[str, Any]) -> dict[str, Tensor]:
+def floating_point_among(kwargs: Mapping[str, Any]) -> dict[str, Tensor]:
     """The floating-point tensors among keyword arguments."""
     return {k: v for k, v in kwargs.items() if isinstance(v, Tensor) and v.is_floating_point()}
 

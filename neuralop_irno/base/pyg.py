@@ -17,8 +17,8 @@ from neuralop_irno.base.operator import (
     BaseCall,
     BaseOperator,
     bound_to,
+    floating_point_among,
     in_state_dtype,
-    real_among,
     signature_of,
     unwrapped,
 )
@@ -48,7 +48,7 @@ class OnGraphs(BaseOperator):
             found = self._found(args, kwargs)
             x = {"x": found["x"]} if isinstance(found.get("x"), Tensor) else {}
             read = {name: found[name] for name in PARTS if name in found}
-            explain_failure(self.module, {**x, **real_among(read)}, "base")
+            explain_failure(self.module, {**x, **floating_point_among(read)}, "base")
             channels = self.sizes().in_channels
             for shape in (tuple(part.shape) for part in x.values()):
                 if len(shape) != 2 or channels not in (None, shape[1]):

@@ -29,5 +29,5 @@ class SuperResolution(BaseOperator):
         True
     """
 
-    def carried(self, x: Tensor, shape: Sequence[int], periodic: Sequence[bool] | None) -> Tensor:
+    def interpolated(self, x: Tensor, shape: Sequence[int], periodic: Sequence[bool] | None) -> Tensor:
         return F.interpolate(x, list(shape), mode="bicubic", align_corners=False)

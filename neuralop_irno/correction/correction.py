@@ -106,7 +106,7 @@ class BoundCorrection:
             h: the state.
             taken: steps already taken by each sample; only `stepwise` corrections use it.
         """
-        when = place_for(self._correction, taken)
+        when = step_argument(self._correction, taken)
         try:
             update = self._correction(self._prepared, h, *when)
         except RuntimeError:
@@ -121,7 +121,7 @@ class BoundCorrection:
         return BoundCorrection(self._correction, prepared, self.domain.select(keep), physics)
 
 
-def place_for(correction: Correction, taken: Tensor | None) -> tuple[Tensor | None, ...]:
+def step_argument(correction: Correction, taken: Tensor | None) -> tuple[Tensor | None, ...]:
     """``(taken,)`` for stepwise corrections, else ``()``: the last arguments of the correction's forward.
 
     A correction that wraps another one copies its ``stepwise`` and passes ``taken`` on with this function.

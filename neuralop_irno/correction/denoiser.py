@@ -54,8 +54,8 @@ class Denoiser(Correction):
         level = torch.nn.functional.one_hot(taken.clamp(max=self.levels - 1), self.levels).to(x.x.dtype)
         shape = (len(x.x), 1, *x.x.shape[2:])
         channels = [x.domain.spread(part, x.x).expand(shape) for part in level.unbind(1)]
-        told = torch.cat([x.x, *channels], 1)
-        update: Tensor = self.correction(self.correction.prepare(told, x.domain), h)
+        joined = torch.cat([x.x, *channels], 1)
+        update: Tensor = self.correction(self.correction.prepare(joined, x.domain), h)
         return update
 
 

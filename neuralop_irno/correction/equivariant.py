@@ -22,22 +22,22 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from neuralop_irno.correction.correction import Correction, place_for
+from neuralop_irno.correction.correction import Correction, step_argument
 from neuralop_irno.correction.grid import require_grid
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.errors import expected
 
 
-class Framed(NamedTuple):
+class RolledInput(NamedTuple):
     """What `ShiftEquivariant` prepares of x.
 
     Attributes:
         inner: the result of the inner correction's ``prepare`` for the rolled x.
-        frame: the cell at which each sample's grid begins, ``(B, d)``.
+        origin: the cell at which each sample's grid begins, ``(B, d)``.
     """
 
     inner: Any
-    frame: Tensor
+    origin: Tensor
 
 
 class ShiftEquivariant(Correction):
@@ -68,17 +68,17 @@ class ShiftEquivariant(Correction):
         self.in_channels, self.out_channels = correction.in_channels, correction.out_channels
         self.stepwise = correction.stepwise
 
-    def prepare(self, x: Tensor, domain: Domain) -> Framed:
+    def prepare(self, x: Tensor, domain: Domain) -> RolledInput:
         require_grid(domain, "this correction")
-        frame = frame_of(x, self.periodic)
-        return Framed(self.correction.prepare(move(x, -frame), domain), frame)
+        origin = origin_of(x, self.periodic)
+        return RolledInput(self.correction.prepare(roll_each(x, -origin), domain), origin)
 
-    def forward(self, x: Tensor | Framed, h: Tensor, taken: Tensor | None = None) -> Tensor:
-        if not isinstance(x, Framed):
-            frame = frame_of(x, self.periodic)
-            x = Framed(move(x, -frame), frame)
-        when = place_for(self.correction, taken)
-        return move(self.correction(x.inner, move(h, -x.frame), *when), x.frame)
+    def forward(self, x: Tensor | RolledInput, h: Tensor, taken: Tensor | None = None) -> Tensor:
+        if not isinstance(x, RolledInput):
+            origin = origin_of(x, self.periodic)
+            x = RolledInput(roll_each(x, -origin), origin)
+        when = step_argument(self.correction, taken)
+        return roll_each(self.correction(x.inner, roll_each(h, -x.origin), *when), x.origin)
 
 
 def shift_equivariant(constructor: Callable[..., Correction]) -> Callable[..., Correction]:
@@ -92,7 +92,7 @@ def shift_equivariant(constructor: Callable[..., Correction]) -> Callable[..., C
     return build
 
 
-def frame_of(x: Tensor, periodic: Sequence[bool]) -> Tensor:
+def origin_of(x: Tensor, periodic: Sequence[bool]) -> Tensor:
     """The cell at which each sample's grid begins: the phase of the longest wave along each axis.
 
     Shapes:
@@ -120,7 +120,7 @@ def frame_of(x: Tensor, periodic: Sequence[bool]) -> Tensor:
     return torch.stack(cells, 1)
 
 
-def move(field: Tensor, amounts: Tensor) -> Tensor:
+def roll_each(field: Tensor, amounts: Tensor) -> Tensor:
     """Roll each sample by its own amounts, in cells.
 
     Shapes:
@@ -128,7 +128,7 @@ def move(field: Tensor, amounts: Tensor) -> Tensor:
         - amounts: ``(B, d)``
 
     Example:
-        >>> move(torch.tensor([[[1, 2, 3]], [[1, 2, 3]]]), torch.tensor([[1], [-1]]))
+        >>> roll_each(torch.tensor([[[1, 2, 3]], [[1, 2, 3]]]), torch.tensor([[1], [-1]]))
         tensor([[[3, 1, 2]],
         <BLANKLINE>
                 [[2, 3, 1]]])

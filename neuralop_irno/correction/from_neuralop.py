@@ -19,7 +19,7 @@ from neuralop_irno.domain.grid import points_of_axes
 from neuralop_irno.errors import expected
 from neuralop_irno.registry import CORRECTIONS, MODELS
 
-UNFIT = frozenset({"uqno", "fnogno", "irno", "wdsr", "fno2d_sr", "hinote", *OTHER_CALLS})
+NOT_CORRECTIONS = frozenset({"uqno", "fnogno", "irno", "wdsr", "fno2d_sr", "hinote", *OTHER_CALLS})
 """Models that cannot be a correction: they return two fields, map between kinds of domain, are a refiner,
 answer on a finer grid, or are called in another way."""
 
@@ -123,7 +123,7 @@ class OnPointsGINO(Correction):
 
 
 def _neural_corrections() -> Mapping[str, Callable[..., Any]]:
-    named = {arch: partial(neural_correction, arch) for arch in MODELS.names() if arch not in UNFIT}
+    named = {arch: partial(neural_correction, arch) for arch in MODELS.names() if arch not in NOT_CORRECTIONS}
     return {**named, "gino": OnPointsGINO}
 
 

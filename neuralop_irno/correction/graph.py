@@ -190,7 +190,7 @@ def takes_edges(network: nn.Module) -> bool:
     return "edge_index" in inspect.signature(network.forward).parameters
 
 
-OTHER_ANSWERS = {
+NOT_NODE_NETWORKS = {
     "ARLinkPredictor": "which answers for pairs of nodes",
     "AttentiveFP": "which answers for whole graphs",
     "LINKX": "which learns a vector for each node of one graph",
@@ -198,7 +198,7 @@ OTHER_ANSWERS = {
 }
 """Networks of ``torch_geometric.nn.models`` with the arguments of a node network, but another output."""
 
-USUAL: dict[str, Any] = {
+DEFAULTS: dict[str, Any] = {
     "num_layers": 3,
     "depth": 3,
     "aggregators": ["mean", "min", "max", "std"],
@@ -227,9 +227,9 @@ def pyg_correction(network: str, in_channels: int, out_channels: int, **options:
             wanted = f"the option 'deg' of {what}"
             raise ValueError(expected(wanted, sorted(options), "deg: [nodes of degree 0, 1, 2, ..]"))
         options["deg"] = torch.as_tensor(options["deg"])
-    usual = {name: value for name, value in USUAL.items() if name in named}
+    defaults = {name: value for name, value in DEFAULTS.items() if name in named}
     sizes = {"in_channels": in_channels + out_channels, "out_channels": width}
-    built = call_with_options(constructor, {**sizes, **usual, **options}, what)
+    built = call_with_options(constructor, {**sizes, **defaults, **options}, what)
     return HeadedOnGraph(built, in_channels, out_channels, width)
 
 
@@ -242,7 +242,7 @@ def networks() -> dict[str, Callable[..., nn.Module]]:
     found: dict[str, Callable[..., nn.Module]] = {}
     for name in models.__all__:
         part = getattr(models, name)
-        if name not in OTHER_ANSWERS and isinstance(part, type) and issubclass(part, nn.Module):
+        if name not in NOT_NODE_NETWORKS and isinstance(part, type) and issubclass(part, nn.Module):
             built, called = inspect.signature(part).parameters, inspect.signature(part.forward).parameters
             if {"in_channels", "hidden_channels", "out_channels"} <= built.keys() and "edge_index" in called:
                 found[name] = part
@@ -253,7 +253,7 @@ def _by_class_name(network: str) -> Callable[..., Any]:
     known = networks()
     if network not in known:
         wanted = "the class of a node network in torch_geometric.nn.models"
-        other = OTHER_ANSWERS.get(network)
+        other = NOT_NODE_NETWORKS.get(network)
         got = f"'{network}', {other}" if other else repr(network)
         raise ValueError(expected(wanted, got, did_you_mean(network, known)))
     return partial(pyg_correction, network)

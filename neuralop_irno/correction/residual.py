@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from neuralop_irno.correction.correction import Correction, place_for
+from neuralop_irno.correction.correction import Correction, step_argument
 from neuralop_irno.correction.equivariant import ShiftEquivariant
-from neuralop_irno.correction.stepwise import as_known
+from neuralop_irno.correction.stepwise import from_function
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.errors import expected
 
@@ -60,7 +60,7 @@ class WithResidual(Correction):
             wanted = "a correction that is not shift-equivariant, since r changes with h"
             raise ValueError(expected(wanted, "one in the frame of x", "UNet(...) or MgNO(...) in Python"))
         self.correction = correction
-        self.residual = as_known(residual)
+        self.residual = from_function(residual)
         self.periodic, self.out_channels = correction.periodic, correction.out_channels
         self.stepwise = correction.stepwise
 
@@ -68,7 +68,7 @@ class WithResidual(Correction):
         return KnownResidual(x, self.residual.prepare(x, domain), domain)
 
     def forward(self, x: KnownResidual, h: Tensor, taken: Tensor | None = None) -> Tensor:
-        told = torch.cat([x.x, self.residual(x.known, h).to(x.x.dtype)], 1)
-        when = place_for(self.correction, taken)
-        update: Tensor = self.correction(self.correction.prepare(told, x.domain), h, *when)
+        joined = torch.cat([x.x, self.residual(x.known, h).to(x.x.dtype)], 1)
+        when = step_argument(self.correction, taken)
+        update: Tensor = self.correction(self.correction.prepare(joined, x.domain), h, *when)
         return update

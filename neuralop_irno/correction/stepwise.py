@@ -140,7 +140,7 @@ class Smoothed(Stepwise):
     ) -> None:
         if every < 1:
             raise ValueError(expected("every >= 1 steps", every, "every=2"))
-        super().__init__([correction, as_known(smoother)])
+        super().__init__([correction, from_function(smoother)])
         self.every = every
 
     def choice(self, taken: Tensor | None, samples: int) -> Tensor:
@@ -149,7 +149,7 @@ class Smoothed(Stepwise):
         return ((taken + 1) % self.every == 0).long()
 
 
-def as_known(part: Correction | Callable[[Tensor, Tensor], Tensor]) -> Correction:
+def from_function(part: Correction | Callable[[Tensor, Tensor], Tensor]) -> Correction:
     """A `Correction` unchanged; a function of (x, h) as a `FunctionCorrection`."""
     return part if isinstance(part, Correction) else FunctionCorrection(part)
 

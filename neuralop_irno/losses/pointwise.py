@@ -94,8 +94,8 @@ class CrossEntropyLoss(Loss):
 
     def per_sample(self, trajectory: Trajectory, y: Tensor) -> Tensor:
         domain = trajectory.domain
-        told = (~y.isnan().any(1, keepdim=True)).to(trajectory.last.dtype)
+        known = (~y.isnan().any(1, keepdim=True)).to(trajectory.last.dtype)
         truth = y.nan_to_num()
         costs = [-(truth * h.log_softmax(1)).sum(1, keepdim=True) for h in trajectory.iterates]
-        total = domain.mean(told * sum(costs[1:], costs[0])) / len(costs)
-        return total / domain.mean(told).clamp(min=1e-12)
+        total = domain.mean(known * sum(costs[1:], costs[0])) / len(costs)
+        return total / domain.mean(known).clamp(min=1e-12)

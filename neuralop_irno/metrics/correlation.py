@@ -55,7 +55,7 @@ def acc(
     share = (whole / whole.sum()).flatten()
     anomalies = []
     for field in (prediction, target):
-        anomaly = field - _usual(field, climatology)
+        anomaly = field - _climatology(field, climatology)
         if channel is not None:
             anomaly = anomaly.select(-axes - 1, channel)
         anomaly = anomaly.flatten(-axes)
@@ -87,7 +87,7 @@ def latitude_weights(degrees: Tensor) -> Tensor:
     return (weights / weights.mean())[:, None]
 
 
-def _usual(field: Tensor, climatology: Tensor | str | None) -> Tensor:
+def _climatology(field: Tensor, climatology: Tensor | str | None) -> Tensor:
     if isinstance(climatology, Tensor):
         return climatology
     if climatology == "samples":

@@ -141,9 +141,9 @@ def error_rate(prediction: Tensor, target: Tensor) -> Tensor:
     if prediction.shape != target.shape or prediction.dim() < 3:
         wanted = f"a prediction (B, classes, *S) of shape {tuple(target.shape)}"
         raise ValueError(expected(wanted, tuple(prediction.shape), "one score per class"))
-    told = ~target.isnan().any(1)
-    wrong = told & (prediction.argmax(1) != target.nan_to_num().argmax(1))
-    return (wrong.flatten(1).sum(1) / told.flatten(1).sum(1))[:, None]
+    known = ~target.isnan().any(1)
+    wrong = known & (prediction.argmax(1) != target.nan_to_num().argmax(1))
+    return (wrong.flatten(1).sum(1) / known.flatten(1).sum(1))[:, None]
 
 
 def own_metric(data: object) -> str:

@@ -32,10 +32,10 @@ class AttentionIntegral(nn.Module):
         - u and the result: ``(B, N, width)`` for N nodes
 
     Example:
-        >>> from neuralop_irno.networks.tokens import lattice
+        >>> from neuralop_irno.networks.tokens import patch_nodes
         >>> integral = AttentionIntegral(8, heads=2)
         >>> u = torch.randn(3, 5, 8)
-        >>> integral(u, lattice([5], [1], [False], u)).shape
+        >>> integral(u, patch_nodes([5], [1], [False], u)).shape
         torch.Size([3, 5, 8])
     """
 

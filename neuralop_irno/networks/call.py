@@ -14,8 +14,8 @@ from neuralop_irno.domain.graph import GraphDomain
 from neuralop_irno.domain.grid import GridDomain
 from neuralop_irno.errors import did_you_mean, expected
 
-OF_GRAPHS = ("edge_index", "batch", "pos")
-EDGE_WORDS = ("edge_attr", "edge_weight")
+GRAPH_ARGUMENTS = ("edge_index", "batch", "pos")
+EDGE_ARGUMENTS = ("edge_attr", "edge_weight")
 
 
 class BlockCall(NamedTuple):
@@ -24,28 +24,28 @@ class BlockCall(NamedTuple):
     Attributes:
         free: f, or None.
         domain: the domain of the state.
-        graph_words: names of the arguments that are taken from the graph domain.
+        from_graph: names of the arguments that are taken from the graph domain.
         names: names of all other arguments.
         values: their values, in this order; values other than tensors apply to all samples.
     """
 
     free: Tensor | None
     domain: Domain
-    graph_words: tuple[str, ...]
+    from_graph: tuple[str, ...]
     names: tuple[str, ...]
     values: tuple[Any, ...]
 
-    def words(self) -> dict[str, Any]:
+    def keywords(self) -> dict[str, Any]:
         """All arguments, by name."""
         values = [part.value if isinstance(part, Shared) else part for part in self.values]
         found = dict(zip(self.names, values, strict=True))
         domain = self.domain
         if isinstance(domain, GraphDomain):
             own = {"batch": domain.batch, "pos": domain.pos}
-            if "edge_index" in self.graph_words:
+            if "edge_index" in self.from_graph:
                 edges = domain.edges
                 own |= {"edge_index": edges.index, "edge_attr": edges.attr, "edge_weight": edges.weight}
-            found |= {name: own[name] for name in self.graph_words}
+            found |= {name: own[name] for name in self.from_graph}
         return found
 
 
@@ -62,7 +62,7 @@ class FixedPointMap(Correction):
         self.block, self.weight = block, weight
 
     def forward(self, x: BlockCall, h: Tensor) -> Tensor:
-        image = self.block(h, **x.words())
+        image = self.block(h, **x.keywords())
         if not isinstance(image, Tensor) or image.shape != h.shape:
             wanted = f"a block whose output is shaped like its input {tuple(h.shape)}"
             hint = "an encoder before the block and a decoder after it"
@@ -72,7 +72,7 @@ class FixedPointMap(Correction):
         return update
 
 
-def laid_out(block: nn.Module, start: Tensor, free: Tensor | None, given: Mapping[str, Any]) -> BlockCall:
+def block_call(block: nn.Module, start: Tensor, free: Tensor | None, given: Mapping[str, Any]) -> BlockCall:
     """Build a `BlockCall` from the arguments found by `arguments`.
 
     Args:
@@ -87,21 +87,23 @@ def laid_out(block: nn.Module, start: Tensor, free: Tensor | None, given: Mappin
     if free is not None and free.shape != start.shape:
         wanted = f"a free function f shaped like x {tuple(start.shape)}"
         raise ValueError(expected(wanted, tuple(free.shape), "a module that keeps the shape"))
-    edge_words = [name for name in EDGE_WORDS if given.get(name) is not None]
+    edge_names = [name for name in EDGE_ARGUMENTS if given.get(name) is not None]
     domain: Domain = GridDomain.of(start)
     if "edge_index" in given or "batch" in given:
         domain = GraphDomain.of(start, given)
-    others = {name: value for name, value in given.items() if name not in (*OF_GRAPHS, *EDGE_WORDS)}
+    others = {name: value for name, value in given.items() if name not in (*GRAPH_ARGUMENTS, *EDGE_ARGUMENTS)}
     for name, value in others.items():
         if isinstance(value, Tensor) and (not value.dim() or len(value) != len(start)):
             wanted = f"{name} with {len(start)} rows, like x, so that samples can stop one by one"
             raise ValueError(expected(wanted, tuple(value.shape), f"{name}.expand({len(start)}, ...)"))
-    asked = signature_of(block).parameters
-    graph_words = tuple(
-        name for name in given if name in ("edge_index", *edge_words) or (name in OF_GRAPHS and name in asked)
+    parameters = signature_of(block).parameters
+    from_graph = tuple(
+        name
+        for name in given
+        if name in ("edge_index", *edge_names) or (name in GRAPH_ARGUMENTS and name in parameters)
     )
     values = tuple(value if isinstance(value, Tensor) else Shared(value) for value in others.values())
-    return BlockCall(free, domain, graph_words, tuple(others), values)
+    return BlockCall(free, domain, from_graph, tuple(others), values)
 
 
 def arguments(block: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:

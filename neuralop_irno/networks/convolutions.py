@@ -60,8 +60,8 @@ class GraphBlock(nn.Module):
         called = inspect.signature(self.conv.forward).parameters
         # Some convolutions accept edge attributes only if they were built with edge_dim.
         blind = getattr(self.conv, "edge_dim", 0) is None
-        words = ("edge_weight",) if blind else ("edge_weight", "edge_attr")
-        self.takes = tuple(word for word in words if word in called)
+        readable = ("edge_weight",) if blind else ("edge_weight", "edge_attr")
+        self.takes = tuple(name for name in readable if name in called)
 
     def forward(
         self,
@@ -131,12 +131,14 @@ def convolution(conv: Any, width: int) -> nn.Module:
         raise ValueError(expected(wanted, repr(name), did_you_mean(name, [*SHORT, *known])))
     built = parameters_of(found)
     sizes = {"in_channels": width, "out_channels": _share_of_a_head(name, built, options, width)}
-    words = (
-        {key: size for key, size in sizes.items() if key in built} | _usual(found.__name__, width) | options
+    given = (
+        {key: size for key, size in sizes.items() if key in built}
+        | _default_options(found.__name__, width)
+        | options
     )
-    if isinstance(words.get("deg"), list):
-        words["deg"] = torch.tensor(words["deg"])
-    module: nn.Module = call_with_options(found, words, f"the convolution '{name}'")
+    if isinstance(given.get("deg"), list):
+        given["deg"] = torch.tensor(given["deg"])
+    module: nn.Module = call_with_options(found, given, f"the convolution '{name}'")
     return module
 
 
@@ -156,7 +158,7 @@ def _no_warnings() -> Iterator[None]:
         yield
 
 
-def _usual(name: str, width: int) -> dict[str, Any]:
+def _default_options(name: str, width: int) -> dict[str, Any]:
     """Default options of the convolutions that need some: GIN and PNA."""
     if name == "GINConv":
         return {"nn": nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))}

@@ -12,9 +12,9 @@ from neuralop_irno.errors import expected
 from neuralop_irno.networks.latent import IteratedTokens
 from neuralop_irno.networks.tokens import (
     Nodes,
-    PlaceEncoding,
+    PositionEncoding,
     from_patches,
-    lattice,
+    patch_nodes,
     patch_sides,
     per_axis,
     to_patches,
@@ -91,18 +91,18 @@ class ANIE(IteratedTokens):
         self.patch, self.periodic = patch_sides(patch, dim), per_axis("periodic", periodic, dim)
         points = math.prod(self.patch)
         self.embed = nn.Linear(in_channels * points, width)
-        self.times = PlaceEncoding(1, width)
-        self.places = None if homogeneous else PlaceEncoding(dim, width)
+        self.times = PositionEncoding(1, width)
+        self.places = None if homogeneous else PositionEncoding(dim, width)
         self.unembed = nn.Linear(width, out_channels // frames * points)
 
     def encode(self, x: Tensor) -> tuple[Tensor, Nodes]:
         known = self.embed(to_patches(x, self.patch))
         if self.places is not None:
-            known = known + self.places(lattice(x.shape[2:], self.patch, self.periodic, like=x))
-        times = self.times(lattice([self.frames + 1], [1], [False], like=x))
+            known = known + self.places(patch_nodes(x.shape[2:], self.patch, self.periodic, like=x))
+        times = self.times(patch_nodes([self.frames + 1], [1], [False], like=x))
         free = (known[:, None] + times[:, None]).flatten(1, 2)
         sizes, patch, closed = [self.frames + 1, *x.shape[2:]], [1, *self.patch], [False, *self.periodic]
-        return free, lattice(sizes, patch, closed, like=x)
+        return free, patch_nodes(sizes, patch, closed, like=x)
 
     def decode(self, tokens: Tensor, x: Tensor) -> Tensor:
         later = self.unembed(tokens).unflatten(1, (self.frames + 1, -1))[:, 1:]

@@ -14,7 +14,7 @@ from neuralop_irno.build import build_solver, other_solver
 from neuralop_irno.correction.correction import BoundCorrection
 from neuralop_irno.errors import expected
 from neuralop_irno.networks.bounds import PicardSolution
-from neuralop_irno.networks.call import FixedPointMap, arguments, laid_out
+from neuralop_irno.networks.call import FixedPointMap, arguments, block_call
 from neuralop_irno.precision import at_least_float32
 from neuralop_irno.solution import Trajectory, unchanged
 from neuralop_irno.solver.drive import no_steps, run_steps, run_to_tolerance, run_training, run_until
@@ -192,7 +192,7 @@ class PicardNetwork(nn.Module):
         check_finite(x, "x")
         start = at_least_float32(x)
         free = self.inject(start) if isinstance(self.inject, nn.Module) else start if self.inject else None
-        call = laid_out(self.block, start, free, arguments(self.block, args, kwargs))
+        call = block_call(self.block, start, free, arguments(self.block, args, kwargs))
         return BoundCorrection(FixedPointMap(self.block, self.weight), call, call.domain), start
 
 

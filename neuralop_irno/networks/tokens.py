@@ -19,12 +19,12 @@ class Nodes:
     """Positions of tokens: the nodes of a quadrature rule over the unit box.
 
     Attributes:
-        places: positions of the nodes, from 0 to 1 along each axis, ``(N, d)``.
+        positions: those of the nodes, from 0 to 1 along each axis, ``(N, d)``.
         measure: quadrature weights, ``(N,)``; None if all are equal.
         closed: for each axis, whether it is periodic.
     """
 
-    places: Tensor
+    positions: Tensor
     measure: Tensor | None
     closed: tuple[bool, ...]
 
@@ -35,14 +35,14 @@ class Nodes:
         many, so that its two ends differ.
         """
         dim = len(self.closed)
-        numbers = torch.zeros(dim, waves, device=self.places.device, dtype=self.places.dtype)
+        numbers = torch.zeros(dim, waves, device=self.positions.device, dtype=self.positions.dtype)
         for wave in range(waves):
             axis = wave % dim
             numbers[axis, wave] = (wave // dim + 1) * (2 * math.pi if self.closed[axis] else math.pi)
-        return self.places @ numbers
+        return self.positions @ numbers
 
 
-def lattice(sizes: Sequence[int], patch: Sequence[int], closed: Sequence[bool], like: Tensor) -> Nodes:
+def patch_nodes(sizes: Sequence[int], patch: Sequence[int], closed: Sequence[bool], like: Tensor) -> Nodes:
     """The centres of the patches of a grid, in the order of `to_patches`.
 
     The points of a periodic axis are i/n, with equal weights; those of an open axis are i/(n-1), with the
@@ -55,8 +55,8 @@ def lattice(sizes: Sequence[int], patch: Sequence[int], closed: Sequence[bool], 
         like: a tensor that gives the device, and the dtype if it is float32 or better.
 
     Example:
-        >>> nodes = lattice([5], [1], [False], like=torch.zeros(1))
-        >>> nodes.places[:, 0].tolist(), nodes.measure.tolist()
+        >>> nodes = patch_nodes([5], [1], [False], like=torch.zeros(1))
+        >>> nodes.positions[:, 0].tolist(), nodes.measure.tolist()
         ([0.0, 0.25, 0.5, 0.75, 1.0], [0.125, 0.25, 0.25, 0.25, 0.125])
     """
     like = like.new_empty(0, dtype=torch.promote_types(like.dtype, torch.float32))
@@ -126,7 +126,7 @@ def from_patches(rows: Tensor, patch: Sequence[int], sizes: Sequence[int]) -> Te
     return field
 
 
-class PlaceEncoding(nn.Module):
+class PositionEncoding(nn.Module):
     """Position encoding of tokens: a linear layer on sines and cosines of a few waves along every axis.
 
     Args:
@@ -145,8 +145,8 @@ class PlaceEncoding(nn.Module):
 
     def forward(self, nodes: Nodes) -> Tensor:
         angles = nodes.angles(self.waves * len(nodes.closed))
-        told: Tensor = self.mix(torch.cat([angles.cos(), angles.sin()], -1))
-        return told
+        encoding: Tensor = self.mix(torch.cat([angles.cos(), angles.sin()], -1))
+        return encoding
 
 
 def per_axis(name: str, given: Any, dim: int) -> tuple[Any, ...]:

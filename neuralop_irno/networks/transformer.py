@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from neuralop_irno.networks.latent import IteratedTokens
 from neuralop_irno.networks.tokens import (
     Nodes,
-    PlaceEncoding,
+    PositionEncoding,
     from_patches,
-    lattice,
+    patch_nodes,
     patch_sides,
     per_axis,
     to_patches,
@@ -80,12 +80,12 @@ class PicardViT(IteratedTokens):
         self.patch, self.periodic = patch_sides(patch, dim), per_axis("periodic", periodic, dim)
         points = math.prod(self.patch)
         self.embed = nn.Linear(in_channels * points, width)
-        self.places = None if homogeneous else PlaceEncoding(dim, width)
+        self.places = None if homogeneous else PositionEncoding(dim, width)
         self.unembed = nn.Linear(width, out_channels * points)
 
     def encode(self, x: Tensor) -> tuple[Tensor, Nodes]:
         free = self.embed(to_patches(x, self.patch))
-        nodes = lattice(x.shape[2:], self.patch, self.periodic, like=x)
+        nodes = patch_nodes(x.shape[2:], self.patch, self.periodic, like=x)
         return free if self.places is None else free + self.places(nodes), nodes
 
     def decode(self, tokens: Tensor, x: Tensor) -> Tensor:

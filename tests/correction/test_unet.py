@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from neuralop_irno import IterativeRefiner, UNet
 from neuralop_irno.correction.correction import Correction
-from neuralop_irno.correction.equivariant import ShiftEquivariant, frame_of, move
+from neuralop_irno.correction.equivariant import ShiftEquivariant, origin_of, roll_each
 from neuralop_irno.correction.padding import MODES
 from neuralop_irno.correction.unet import NORMS, _coarsen, _norm, _refine
 from neuralop_irno.domain.graph import GraphDomain
@@ -114,8 +114,8 @@ def test_each_sample_may_be_shifted_by_its_own_amount(norm: str) -> None:
     x, h = fields((9, 6), batch=4)
     phi = named((9, 6), norm=norm)
     amounts = torch.tensor([[0, 0], [1, 0], [3, 5], [-2, 4]])
-    shifted = phi(move(x, amounts), move(h, amounts))
-    torch.testing.assert_close(shifted, move(phi(x, h), amounts), rtol=0, atol=1e-13)
+    shifted = phi(roll_each(x, amounts), roll_each(h, amounts))
+    torch.testing.assert_close(shifted, roll_each(phi(x, h), amounts), rtol=0, atol=1e-13)
     bound = phi.bind(x, GridDomain.of(x))
     assert torch.equal(bound(h), phi(x, h))
 
@@ -146,9 +146,9 @@ def test_without_a_periodic_axis_there_is_no_frame() -> None:
 @pytest.mark.parametrize("shape", [(8,), (9,), (6, 5)])
 def test_the_frame_moves_with_x(shape: tuple[int, ...]) -> None:
     x, _ = fields(shape, batch=3)
-    start = frame_of(x, [True] * len(shape))
+    start = origin_of(x, [True] * len(shape))
     amounts = torch.stack([torch.randint(n, (3,)) for n in shape], 1)
-    moved = frame_of(move(x, amounts), [True] * len(shape))
+    moved = origin_of(roll_each(x, amounts), [True] * len(shape))
     assert torch.equal(moved, (start + amounts) % torch.tensor(shape))
 
 

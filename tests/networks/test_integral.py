@@ -11,7 +11,7 @@ from torch import Tensor
 from neuralop_irno._neuralop import build_model
 from neuralop_irno.networks.attention import AttentionIntegral
 from neuralop_irno.networks.integral import ANIE
-from neuralop_irno.networks.tokens import Nodes, lattice, to_patches
+from neuralop_irno.networks.tokens import Nodes, patch_nodes, to_patches
 
 DOUBLE = torch.zeros(1, dtype=torch.float64)
 
@@ -28,7 +28,7 @@ def smooth(nodes: Nodes, width: int = 8) -> Tensor:
     """A smooth function of the place, the same on every grid, ``(1, N, width)``."""
     phase = torch.arange(1.0, width + 1, dtype=torch.float64)
     turns = [2 * math.pi if closed else 2.0 for closed in nodes.closed]
-    parts = [torch.sin(turn * nodes.places[:, [i]] + phase / (i + 1)) for i, turn in enumerate(turns)]
+    parts = [torch.sin(turn * nodes.positions[:, [i]] + phase / (i + 1)) for i, turn in enumerate(turns)]
     return torch.stack(parts).prod(0)[None]
 
 
@@ -47,7 +47,7 @@ def waves(points: int) -> Tensor:
 
 def test_the_integral_is_its_formula() -> None:
     operator = integral()
-    nodes = lattice([4, 3], [1, 1], [False, True], like=DOUBLE)
+    nodes = patch_nodes([4, 3], [1, 1], [False, True], like=DOUBLE)
     assert nodes.measure is not None
     torch.testing.assert_close(nodes.measure.sum(), DOUBLE[0] + 1)
     u = torch.randn(2, 12, 8, dtype=torch.float64)
@@ -67,7 +67,7 @@ def test_the_integral_is_its_formula() -> None:
 
 def test_a_kernel_sees_distances_and_on_a_torus_those_around_it() -> None:
     operator = integral()
-    nodes = lattice([6, 4], [1, 1], [True, True], like=DOUBLE)
+    nodes = patch_nodes([6, 4], [1, 1], [True, True], like=DOUBLE)
     u = torch.randn(2, 6, 4, 8, dtype=torch.float64)
     moved = operator(u.roll((2, 3), (1, 2)).flatten(1, 2), nodes)
     answer = operator(u.flatten(1, 2), nodes).unflatten(1, (6, 4))
@@ -83,7 +83,7 @@ def test_a_finer_grid_changes_the_integral_by_the_error_of_its_quadrature(
     answers = []
     for cells in (16, 32, 64):
         sizes = [cells if around else cells + 1 for around in closed]
-        nodes = lattice(sizes, [1] * len(sizes), closed, like=DOUBLE)
+        nodes = patch_nodes(sizes, [1] * len(sizes), closed, like=DOUBLE)
         field = operator(smooth(nodes), nodes).unflatten(1, sizes)
         answers.append(field[(slice(None), *[slice(None, None, cells // 16) for _ in closed])])
     changes = [(fine - coarse).abs().max().item() for coarse, fine in pairwise(answers)]
@@ -99,8 +99,8 @@ def test_without_the_measure_the_order_is_lost() -> None:
     operator = integral()
     changes = []
     for cells in (16, 32, 64):
-        nodes = lattice([cells + 1], [1], [False], like=DOUBLE)
-        flat = Nodes(nodes.places, None, nodes.closed)
+        nodes = patch_nodes([cells + 1], [1], [False], like=DOUBLE)
+        flat = Nodes(nodes.positions, None, nodes.closed)
         changes.append((operator(smooth(nodes), nodes) - operator(smooth(nodes), flat)).abs().max().item())
     assert all(0.8 < math.log2(coarse / fine) < 1.2 for coarse, fine in pairwise(changes))
 
@@ -109,8 +109,8 @@ def test_a_function_that_is_constant_is_its_own_mean() -> None:
     operator = integral()
     u = torch.randn(1, 1, 8, dtype=torch.float64)
     answers = [
-        operator(u.expand(1, len(nodes.places), 8), nodes)[:, :1]
-        for nodes in (lattice([n], [1], [False], like=DOUBLE) for n in (1, 2, 9))
+        operator(u.expand(1, len(nodes.positions), 8), nodes)[:, :1]
+        for nodes in (patch_nodes([n], [1], [False], like=DOUBLE) for n in (1, 2, 9))
     ]
     torch.testing.assert_close(answers[0], answers[1])
     torch.testing.assert_close(answers[0], answers[2])
@@ -119,10 +119,12 @@ def test_a_function_that_is_constant_is_its_own_mean() -> None:
 def test_the_picard_steps_are_those_of_a_naive_loop() -> None:
     model = anie(frames=3, patch=2, layers=2, steps=4, smoothing=0.3)
     x = torch.randn(2, 2, 4, 6, dtype=torch.float64)
-    known = model.embed(to_patches(x, (2, 2))) + model.places(lattice((4, 6), (2, 2), (True, True), like=x))
-    times = model.times(lattice([4], [1], [False], like=x))
+    known = model.embed(to_patches(x, (2, 2))) + model.places(
+        patch_nodes((4, 6), (2, 2), (True, True), like=x)
+    )
+    times = model.times(patch_nodes([4], [1], [False], like=x))
     free = torch.stack([known + time for time in times], 1).flatten(1, 2)
-    nodes = lattice((4, 4, 6), (1, 2, 2), (False, True, True), like=x)
+    nodes = patch_nodes((4, 4, 6), (1, 2, 2), (False, True, True), like=x)
     u = free
     for _ in range(4):
         deep = u

@@ -13,7 +13,7 @@ from neuralop_irno import IterativeRefiner
 from neuralop_irno._neuralop import build_model
 from neuralop_irno.config import experiment
 from neuralop_irno.networks.bounds import PicardSolution
-from neuralop_irno.networks.tokens import from_patches, lattice, to_patches
+from neuralop_irno.networks.tokens import from_patches, patch_nodes, to_patches
 from neuralop_irno.networks.transformer import PicardViT
 from neuralop_irno.registry import CORRECTIONS
 
@@ -32,7 +32,7 @@ def field(*shape: int) -> Tensor:
 
 def ordinary(model: PicardViT, u: Tensor, x: Tensor) -> Tensor:
     """The layers of a transformer, once through all of them."""
-    nodes = lattice(x.shape[2:], model.patch, model.periodic, like=x)
+    nodes = patch_nodes(x.shape[2:], model.patch, model.periodic, like=x)
     for layer in model.network.block.layers:
         u = layer(u, nodes)
     return u
@@ -48,9 +48,9 @@ def test_patches_are_cells_that_stand_together(dim: int, shape: tuple[int, ...])
 
 
 def test_an_open_axis_is_measured_by_the_trapezoidal_rule_patch_by_patch() -> None:
-    nodes = lattice([6, 4], [2, 1], [False, True], like=field(1))
+    nodes = patch_nodes([6, 4], [2, 1], [False, True], like=field(1))
     rows, columns = torch.tensor([0.1, 0.5, 0.9]), torch.tensor([0, 0.25, 0.5, 0.75])
-    torch.testing.assert_close(nodes.places.float(), torch.cartesian_prod(rows, columns))
+    torch.testing.assert_close(nodes.positions.float(), torch.cartesian_prod(rows, columns))
     assert nodes.measure is not None
     torch.testing.assert_close(nodes.measure.float(), torch.tensor([0.3, 0.4, 0.3]).repeat_interleave(4) / 4)
 

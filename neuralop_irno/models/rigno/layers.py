@@ -149,7 +149,7 @@ def _alike(total: Tensor, part: Tensor, weight: Tensor) -> bool:
     return part.shape[:-1] == total.shape[:-1] and part.dtype == weight.dtype == total.dtype
 
 
-class Exchange(nn.Module):
+class MessagePassing(nn.Module):
     r"""One step of message passing from senders to receivers.
 
     .. math:: m = M_e([e, h_s, h_r]), \qquad h_r \leftarrow h_r + M_r([h_r, \operatorname{mean} m])
@@ -166,7 +166,7 @@ class Exchange(nn.Module):
         - index: ``(2, E)``, senders first
 
     Example:
-        >>> step = Exchange(8, conditioned=False)
+        >>> step = MessagePassing(8, conditioned=False)
         >>> index = torch.tensor([[0, 1, 1], [0, 0, 1]])
         >>> messages, nodes = step(torch.randn(3, 8), torch.randn(2, 8), torch.randn(4, 8), index)
         >>> messages.shape, nodes.shape
@@ -192,8 +192,8 @@ class Exchange(nn.Module):
             along = Condition(condition.lead, condition.sample[index[1]])
         ends = Gathered(senders, index[0]), Gathered(receivers, index[1])
         messages = self.edges(edges, *ends, condition=along)
-        heard = mean_at(messages, index[1], len(receivers))
-        return messages, receivers + self.receivers(receivers, heard, condition=condition)
+        received = mean_at(messages, index[1], len(receivers))
+        return messages, receivers + self.receivers(receivers, received, condition=condition)
 
 
 def mean_at(messages: Tensor, index: Tensor, rows: int) -> Tensor:

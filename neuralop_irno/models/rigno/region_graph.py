@@ -110,7 +110,7 @@ def build_region_graph(
     _check(pos, subsample, levels, frequencies)
     coordinates = _array(pos)
     if regions is None:
-        chosen = _draw(coordinates, subsample, seed)
+        chosen = _draw_regions(coordinates, subsample, seed)
     elif regions.is_floating_point():
         chosen = _array(regions)
     else:
@@ -127,8 +127,8 @@ def build_region_graph(
     nodes = box_units(chosen, domain, periodic)
 
     radius = support_radius(nodes, periodic)
-    p2r = within(points, nodes, _reach(radius, overlap_p2r), periodic)
-    r2p = within(points, nodes, _reach(radius, overlap_r2p), periodic)[::-1]
+    p2r = within(points, nodes, _capped_radius(radius, overlap_p2r), periodic)
+    r2p = within(points, nodes, _capped_radius(radius, overlap_r2p), periodic)[::-1]
     r2r, copies = _between_regions(nodes, periodic, subsample, levels)
     shift = shifts(points.shape[1], periodic)
     inward = wrapped(points[p2r[0]] - nodes[p2r[1]], periodic)
@@ -136,14 +136,16 @@ def build_region_graph(
     across = nodes[r2r[0]] + shift[copies[0]] - nodes[r2r[1]] - shift[copies[1]]
     reaching = np.float32(overlap_p2r) * radius[:, None]
     return RegionGraph(
-        point_features=_tensor(_where(points, periodic, frequencies)),
-        region_features=_tensor(np.concatenate([_where(nodes, periodic, frequencies), reaching], 1)),
+        point_features=_tensor(_position_features(points, periodic, frequencies)),
+        region_features=_tensor(
+            np.concatenate([_position_features(nodes, periodic, frequencies), reaching], 1)
+        ),
         p2r=_tensor(p2r),
         r2r=_tensor(r2r),
         r2p=_tensor(r2p),
-        p2r_features=_tensor(_described(inward)),
-        r2r_features=_tensor(_described(across)),
-        r2p_features=_tensor(_described(outward)),
+        p2r_features=_tensor(_edge_features(inward)),
+        r2r_features=_tensor(_edge_features(across)),
+        r2p_features=_tensor(_edge_features(outward)),
         r2r_copies=_tensor(copies),
     )
 
@@ -163,7 +165,7 @@ def _check(pos: Tensor, subsample: float, levels: int, frequencies: int) -> None
             raise ValueError(expected(f"{name} >= {least}", value, f"{name}=4"))
 
 
-def _draw(pos: Floats, subsample: float, seed: int) -> Floats:
+def _draw_regions(pos: Floats, subsample: float, seed: int) -> Floats:
     """N / f random points; they are sorted by coordinates first, so that their numbering does not matter."""
     count, least = int(len(pos) / subsample), pos.shape[1] + 2
     if count < least:
@@ -173,7 +175,7 @@ def _draw(pos: Floats, subsample: float, seed: int) -> Floats:
     return pos[by_place[np.random.default_rng(seed).permutation(len(pos))[:count]]]
 
 
-def _reach(radius: Floats, overlap: float) -> Floats:
+def _capped_radius(radius: Floats, overlap: float) -> Floats:
     reach = np.minimum(np.float32(overlap) * radius, radius.max())
     return np.where(reach >= TOO_FAR, INSTEAD, reach)
 
@@ -198,7 +200,7 @@ def _between_regions(
     return edges[:2, first], edges[2:, first]
 
 
-def _where(units: Floats, periodic: bool, frequencies: int) -> Floats:
+def _position_features(units: Floats, periodic: bool, frequencies: int) -> Floats:
     """Position features: the coordinates, or, on a torus, their sines and cosines."""
     if not periodic:
         return units
@@ -208,11 +210,11 @@ def _where(units: Floats, periodic: bool, frequencies: int) -> Floats:
     return np.concatenate([np.sin(waves), np.cos(waves)], 1)
 
 
-def _described(z: Floats) -> Floats:
+def _edge_features(z: Floats) -> Floats:
     """Relative vectors and their lengths, as fractions of the box's diagonal."""
     diagonal = np.float32(2 * np.sqrt(z.shape[1]))
-    described: Floats = np.divide(np.concatenate([z, length(z)], 1), diagonal, dtype=np.float32)
-    return described
+    features: Floats = np.divide(np.concatenate([z, length(z)], 1), diagonal, dtype=np.float32)
+    return features
 
 
 def _array(values: Tensor) -> Floats:

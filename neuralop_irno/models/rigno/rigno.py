@@ -13,7 +13,7 @@ from neuralop_irno.errors import expected
 from neuralop_irno.models.rigno import flax
 from neuralop_irno.models.rigno.collate import JoinedGraph, join
 from neuralop_irno.models.rigno.geometry import Bounds
-from neuralop_irno.models.rigno.layers import MLP, Condition, Exchange, dense
+from neuralop_irno.models.rigno.layers import MLP, Condition, MessagePassing, dense
 from neuralop_irno.models.rigno.region_graph import RegionGraph
 from neuralop_irno.models.rigno.store import GraphStore
 
@@ -124,12 +124,12 @@ class RIGNO(nn.Module):
         self.embed_points = MLP(self.point_inputs + place, width)
         self.embed_regions = MLP(self.point_inputs + place + 1, width)
         self.embed_p2r = MLP(dim + 1, width)
-        self.encode = Exchange(width, time)
+        self.encode = MessagePassing(width, time)
         self.encode_points = MLP(width, width, time)
         self.embed_r2r = MLP(dim + 1, width)
-        self.process = nn.ModuleList(Exchange(width, time) for _ in range(steps))
+        self.process = nn.ModuleList(MessagePassing(width, time) for _ in range(steps))
         self.embed_r2p = MLP(dim + 1, width)
-        self.decode = Exchange(width, time)
+        self.decode = MessagePassing(width, time)
         # Unused. Published models hold these weights, so they are needed for loading and parameter counts.
         self.decode_regions = MLP(width, width, time).requires_grad_(False)
         self.head = nn.Sequential(dense(width, out_channels), nn.SiLU(), dense(out_channels, out_channels))
@@ -196,8 +196,8 @@ class RIGNO(nn.Module):
     def decoded(self, regions: Tensor, points: Tensor, case: Batched) -> Tensor:
         """Latents of points after messages from the regions."""
         index, edges = self._edges(case.mesh.graph.r2p, case.mesh.graph.r2p_features, case)
-        heard: Tensor = self.decode(self.embed_r2p(edges), regions, points, index, case.points)[1]
-        return heard
+        received: Tensor = self.decode(self.embed_r2p(edges), regions, points, index, case.points)[1]
+        return received
 
     def load_flax(self, arrays: Mapping[str, Any]) -> Self:
         """Load the parameters of a published model of the same sizes; see `flax.load`."""

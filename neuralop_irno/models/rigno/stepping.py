@@ -153,8 +153,8 @@ class TimeStepper(nn.Module):
         graph: object = None,
     ) -> Tensor:
         """The state at t + tau."""
-        said = self.output_std * self.answer(x, pos, batch, t, tau, graph) + self.output_mean
-        return advance(self.rule, self._state(x), said, self._lead(tau, x, batch))
+        output = self.output_std * self.answer(x, pos, batch, t, tau, graph) + self.output_mean
+        return advance(self.rule, self._state(x), output, self._lead(tau, x, batch))
 
     def answer(
         self,
