@@ -68,11 +68,11 @@ class Caller:
 
     def answer(self, x: Tensor, times: Times) -> Tensor:
         """The model's output."""
-        return self._asked(self._call, x, times)
+        return self._called(self._call, x, times)
 
     def base_answer(self, x: Tensor, times: Times) -> Tensor:
         """The output of the refiner's base."""
-        return self._asked(self._refiner().base, x, times)
+        return self._called(self._refiner().base, x, times)
 
     def solve(self, x: Tensor, times: Times, **options: Any) -> Solution:
         """The refiner's solution; see `IterativeRefiner.solve`."""
@@ -102,28 +102,23 @@ class Caller:
         other.given = some_rows(self.given, self.domain, keep, self._axes, self._per_sample)
         return other
 
-    def _asked(self, call: BaseOperator | IterativeRefiner, x: Tensor, times: Times) -> Tensor:
+    def _called(self, call: BaseOperator | IterativeRefiner, x: Tensor, times: Times) -> Tensor:
         args, kwargs = self._arguments(x, times)
         with self._precision(x):
             answer = call(*args, **kwargs)
         if not isinstance(answer, Tensor):
-            raise TypeError(
-                expected(
-                    "a model that returns a tensor",
-                    type(answer).__name__,
-                    "model.eval(), or a callable around it that returns the field",
-                )
-            )
+            hint = "model.eval(), or a callable around it that returns the field"
+            raise TypeError(expected("a model that returns a tensor", type(answer).__name__, hint))
         return answer.to(x.dtype)
 
     def _arguments(self, x: Tensor, times: Times) -> tuple[tuple[Any, ...], dict[str, Any]]:
         # A clock provides t and tau; a model may take only one of them.
-        taken = {name: time for name, time in times.items() if not self._base.unknown((), {name: time})}
+        timing = {name: time for name, time in times.items() if not self._base.unknown((), {name: time})}
         if self.graph is None:
-            return (), {"x": x, **self.given, **taken}
+            return (), {"x": x, **self.given, **timing}
         graph = copy.copy(self.graph)
         graph.x = x
-        return (graph,), {**self.given, **taken}
+        return (graph,), {**self.given, **timing}
 
     def _precision(self, x: Tensor) -> AbstractContextManager[object]:
         return torch.autocast(x.device.type, self._autocast) if self._autocast else nullcontext()

@@ -44,9 +44,9 @@ class FramePredictor:
         caller: Caller,
         window: Window,
         stepper: Stepper,
-        clock: Clock | None = None,
-        static: Tensor | None = None,
-        forcing: Series | None = None,
+        clock: Clock | None,
+        static: Tensor | None,
+        forcing: Series | None,
         refinement: Refinement | None = None,
         trust: Trust | None = None,
     ) -> None:

@@ -58,7 +58,7 @@ def widened(
     """Widen a correction until its cost matches a target.
 
     Args:
-        config: config of the narrow correction.
+        config: that of the narrow correction.
         option: name of its width option.
         target: the cost to match as closely as possible.
         cost: the cost of a config, increasing with the width.
