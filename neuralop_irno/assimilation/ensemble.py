@@ -86,8 +86,8 @@ class Ensemble:
             if values is None:
                 return frame
             every = as_rows(frame)
-            for rows, update, told in zip(flows, updates, as_rows(values).split(sizes), strict=True):
-                every = every.index_copy(0, rows.flatten(), update(every[rows], told).flatten(0, 1))
+            for rows, update, measured in zip(flows, updates, as_rows(values).split(sizes), strict=True):
+                every = every.index_copy(0, rows.flatten(), update(every[rows], measured).flatten(0, 1))
             return as_field(every, frame)
 
         return correct
@@ -148,7 +148,7 @@ class Analysis:
             return members
         # Covariances of smooth fields are singular to rounding: double precision.
         before = members[alive].flatten(1).double()
-        told = values.flatten()[self._places].double()
-        after = analysis(before, self._places, told, self._noise, self._taper)
+        measured = values.flatten()[self._places].double()
+        after = analysis(before, self._places, measured, self._noise, self._taper)
         after = relaxed(before, after, self._relaxation)
         return members.index_put((alive,), after.to(members.dtype).unflatten(1, members.shape[1:]))

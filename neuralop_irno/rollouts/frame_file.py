@@ -206,7 +206,7 @@ class FrameFile:
         with self._new(contents.frame(0), carry) as recording:
             for index, frame in enumerate(contents.frames()):
                 recording.frame(index, frame, lasted, contents.codes)
-            recording.hand_on(after, carry)
+            recording.write_carry(after, carry)
         recording.close()
 
     def _check(self, contents: Contents) -> None:

@@ -120,7 +120,7 @@ class Recording:
         """One frame."""
         self.frame(step.index, as_array(step.frame), as_array(step.lasted), codes_of(step))
         if (step.index + 1) % self._block == 0:
-            self.hand_on(step.index + 1, {name: as_array(value) for name, value in step.carry.items()})
+            self.write_carry(step.index + 1, {name: as_array(value) for name, value in step.carry.items()})
         self._storage.flush(self._group)
         if time.monotonic() - self._saved_at > SAVE_EVERY:
             self.save()
@@ -135,7 +135,7 @@ class Recording:
         self._put("digests", index, frame_digest(self._head, index, frame, lasted, codes))
         self._count = index + 1
 
-    def hand_on(self, after: int, carry: Mapping[str, Array]) -> None:
+    def write_carry(self, after: int, carry: Mapping[str, Array]) -> None:
         """Write the refinement's state after ``after`` frames, to a slot that is not needed any more."""
         free = [slot for slot in range(SLOTS) if slot not in (self._saved_slot, self._newest)]
         slot = min(free, key=self._after.__getitem__)

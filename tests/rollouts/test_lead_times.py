@@ -82,13 +82,13 @@ def test_what_a_network_should_say_leads_where_it_should(rule: str, changes: boo
     stepper = Stepper(rule, normaliser, other)
     last, after = torch.randn(2, 1, 3, 5), torch.randn(2, 4, 3, 5)
     lead = torch.arange(1.0, 5.0)[:, None, None]
-    said = stepper.said(last, after, lead)
-    torch.testing.assert_close(stepper.frames(last, said, lead), after)
+    output = stepper.target(last, after, lead)
+    torch.testing.assert_close(stepper.frames(last, output, lead), after)
     if rule == "res":
         scale = 3.0 if other is None else 1.0
         by_hand = (after - last) / scale
         torch.testing.assert_close(
-            said, by_hand if other is None else (by_hand + 1) / 0.5, rtol=1e-5, atol=1e-5
+            output, by_hand if other is None else (by_hand + 1) / 0.5, rtol=1e-5, atol=1e-5
         )
 
 

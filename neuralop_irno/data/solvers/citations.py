@@ -137,9 +137,9 @@ def _drawn(
     cited = np.empty_like(citing)
     for own in np.unique(y):
         for inside in (True, False):
-            asking = (y[citing] == own) & (within == inside)
+            chosen = (y[citing] == own) & (within == inside)
             pool = np.flatnonzero((y == own) == inside)
-            cited[asking] = rng.choice(pool, size=int(asking.sum()), p=weights[pool] / weights[pool].sum())
+            cited[chosen] = rng.choice(pool, size=int(chosen.sum()), p=weights[pool] / weights[pool].sum())
     return cited
 
 
