@@ -59,7 +59,7 @@ def fits(value: Any, hint: Any) -> bool:
     if origin is Annotated:
         return fits(value, arguments[0])
     if origin in (Union, UnionType):
-        return any(fits(value, choice) for choice in arguments)
+        return _is_part(arguments) or any(fits(value, choice) for choice in arguments)
     if origin is Literal:
         return any(type(value) is type(choice) for choice in arguments)
     if hint is None or hint is NoneType:
@@ -97,6 +97,11 @@ def described(hint: Any) -> str:
     for prefix in ("typing.", "collections.abc.", "pathlib.", "os.", "numbers."):
         text = text.replace(prefix, "")
     return text
+
+
+def _is_part(choices: tuple[Any, ...]) -> bool:
+    """Whether a union stands for a part by name, config or object; whoever builds it lists the choices."""
+    return str in choices and any(get_origin(choice) is Mapping for choice in choices)
 
 
 def _is_plain(value: Any) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from numbers import Integral
 from typing import Any
+
+from torch import nn
 
 from neuralop_irno._neuralop import BUILT_FROM, described
 from neuralop_irno.base.operator import ModelSpec
@@ -16,7 +18,8 @@ from neuralop_irno.registry import CORRECTIONS, SOLVERS
 from neuralop_irno.solver.denoising import Denoising
 from neuralop_irno.solver.gradient import GradientRule
 from neuralop_irno.solver.picard import Damped
-from neuralop_irno.solver.solver import Solver
+from neuralop_irno.solver.solver import Solver, SolverLike
+from neuralop_irno.solver.step_size import StepSizeLike
 
 MOST_STEPS = 10_000
 """The largest K of a model; `IterativeRefiner.solve` accepts more."""
@@ -63,7 +66,14 @@ def completed(sizes: ModelSpec, correction: Correction) -> ModelSpec:
     )
 
 
-def build_correction(correction: Any, sizes: ModelSpec) -> Correction:
+BaseLike = nn.Module | Callable[..., Any] | str | Mapping[str, Any]
+"""A base: a module, any callable, the name of a model, or its config."""
+
+CorrectionLike = str | Mapping[str, Any] | nn.Module
+"""A correction: its name, its config, a `Correction`, or any module of [x, h]."""
+
+
+def build_correction(correction: CorrectionLike, sizes: ModelSpec) -> Correction:
     """A correction from its name, its config or itself, sized like the base."""
     if isinstance(correction, (str, Mapping)):
         options = {"name": correction} if isinstance(correction, str) else correction
@@ -89,7 +99,7 @@ def build_correction(correction: Any, sizes: ModelSpec) -> Correction:
     return as_correction(correction)
 
 
-def build_solver(solver: Any, alpha: Any) -> Solver:
+def build_solver(solver: SolverLike, alpha: StepSizeLike | None) -> Solver:
     """A solver from a name, a config or an object, with the step size ``alpha`` if it is given."""
     if alpha is not None:
         if not isinstance(solver, (str, Mapping)) or has_alpha(solver):
@@ -103,7 +113,7 @@ def build_solver(solver: Any, alpha: Any) -> Solver:
     return built
 
 
-def other_solver(solver: Any, own: Solver) -> Solver:
+def other_solver(solver: SolverLike | None, own: Solver) -> Solver:
     """The solver of one call; if its config does not set alpha, it uses that of the model's own solver."""
     if solver is None:
         return own

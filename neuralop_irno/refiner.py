@@ -17,6 +17,8 @@ from neuralop_irno.base.checks import check_finite
 from neuralop_irno.base.neuraloperator import wrap_operator
 from neuralop_irno.base.operator import BaseCall, BaseOperator, ModelSpec
 from neuralop_irno.build import (
+    BaseLike,
+    CorrectionLike,
     agreed_sizes,
     build_correction,
     build_solver,
@@ -33,8 +35,9 @@ from neuralop_irno.persistence import Persistent
 from neuralop_irno.registry import plain
 from neuralop_irno.solution import Solution, Trajectory
 from neuralop_irno.solver.drive import no_steps, run_steps, run_to_tolerance, run_training
-from neuralop_irno.solver.gradient import gradient_rule
-from neuralop_irno.solver.solver import Solver, SolverState
+from neuralop_irno.solver.gradient import GradientLike, gradient_rule
+from neuralop_irno.solver.solver import Solver, SolverLike, SolverState
+from neuralop_irno.solver.step_size import StepSizeLike
 from neuralop_irno.solver.stopping import Limits
 
 COLLATED = (Tensor, list, tuple, Mapping)
@@ -84,13 +87,13 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
 
     def __init__(
         self,
-        base: Any,
-        correction: Any = "unet",
+        base: BaseLike,
+        correction: CorrectionLike = "unet",
         *,
-        solver: Any = "picard",
+        solver: SolverLike = "picard",
         steps: int | Sequence[int] = 4,
-        alpha: Any = None,
-        gradient: Any = None,
+        alpha: StepSizeLike | None = None,
+        gradient: GradientLike | None = None,
         freeze_base: bool = True,
         channels: str = "first",
         in_channels: int | None = None,
@@ -108,13 +111,13 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
                 )
             )
         gradient = ("detached" if freeze_base else "unrolled") if gradient is None else gradient
-        base = build_model(base, in_channels, out_channels)
+        operator = build_model(base, in_channels, out_channels)
         self.train_output = train_output
         self.ignore = tuple(ignore)
         self.steps = steps
         self.gradient = gradient_rule(gradient)
-        self.base: BaseOperator = wrap_operator(base, freeze_base, channels)
-        self.base.freeze(freeze_base)  # if base is already an adapter, it may have another setting
+        self.base: BaseOperator = wrap_operator(operator, freeze_base, channels)
+        self.base.freeze(freeze_base)  # an adapter that was given may have another setting
         self.sizes = agreed_sizes(ModelSpec(in_channels, out_channels), self.base.sizes())
         self.correction: Correction = build_correction(correction, self.sizes)
         self.sizes = completed(self.sizes, self.correction)
@@ -172,7 +175,7 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
     def solve(
         self,
         *args: Any,
-        solver: Any = None,
+        solver: SolverLike | None = None,
         steps: int | None = None,
         max_steps: int | Tensor | None = None,
         max_evaluations: int | None = None,
@@ -287,7 +290,7 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
     def _phi(self, problem: BaseCall) -> BoundCorrection:
         return self.correction.bind(problem.x, problem.domain)
 
-    def with_base(self, base: Any) -> Self:
+    def with_base(self, base: BaseLike) -> Self:
         """A copy of this refiner, with its trained correction, around another base.
 
         The calibration is dropped: it was fitted to the old base.

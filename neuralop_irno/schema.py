@@ -116,8 +116,9 @@ def _of_hint(hint: Any) -> Schema:
     if hint in NUMBERS:
         return {"type": NUMBERS[hint]}
     if origin in (Union, UnionType):
-        kinds = [_of_hint(choice) for choice in arguments]
-        return {"anyOf": kinds} if all(kinds) else {}
+        # Objects such as modules cannot stand in a file: they are left out.
+        kinds = [kind for kind in map(_of_hint, arguments) if kind]
+        return {"anyOf": kinds} if kinds and Any not in arguments else {}
     if origin is Literal:
         return {"enum": list(arguments)}
     if (origin or hint) in SEQUENCES:

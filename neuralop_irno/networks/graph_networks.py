@@ -16,6 +16,8 @@ from neuralop_irno.networks.bounds import PicardSolution
 from neuralop_irno.networks.convolutions import GraphBlock
 from neuralop_irno.networks.network import PicardNetwork
 from neuralop_irno.registry import MODELS
+from neuralop_irno.solver.gradient import GradientLike
+from neuralop_irno.solver.solver import SolverLike
 
 
 class GraphNetwork(nn.Module, ABC):
@@ -131,8 +133,8 @@ class Pign(IteratedGraphNetwork):
         norm: str | None = "graph",
         dropout: float = 0.0,
         tol: float | None = None,
-        solver: Any = "picard",
-        gradient: Any = "unrolled",
+        solver: SolverLike = "picard",
+        gradient: GradientLike = "unrolled",
     ) -> None:
         super().__init__(in_channels, out_channels, width, dropout)
         block = GraphBlock(conv, width, norm, dropout)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 from torch import Tensor, nn
 
@@ -20,6 +19,7 @@ from neuralop_irno.networks.tokens import (
     to_patches,
 )
 from neuralop_irno.registry import MODELS
+from neuralop_irno.solver.gradient import GradientLike
 
 
 class ANIE(IteratedTokens):
@@ -79,7 +79,7 @@ class ANIE(IteratedTokens):
         smoothing: float = 0.5,
         inject: bool = True,
         tol: float | None = None,
-        gradient: Any = "unrolled",
+        gradient: GradientLike = "unrolled",
         periodic: bool | Sequence[bool] = True,
         homogeneous: bool = False,
     ) -> None:

@@ -17,6 +17,7 @@ from neuralop_irno.networks.network import PicardNetwork
 from neuralop_irno.registry import MODELS, SOLVERS
 from neuralop_irno.solver.picard import Damped
 from neuralop_irno.solver.solver import Phi, SolverState
+from neuralop_irno.solver.step_size import StepSizeLike
 
 NOTHING_LEFT = 1e-7
 """A graph stops when all later states together have less weight than this."""
@@ -54,7 +55,7 @@ class Confidence(Damped):
         - states: ``(N, channels)``
     """
 
-    def __init__(self, channels: int, alpha: Any = 1.0) -> None:
+    def __init__(self, channels: int, alpha: StepSizeLike = 1.0) -> None:
         super().__init__(alpha)
         self.channels = channels
         self.readout = nn.Linear(channels, 1)

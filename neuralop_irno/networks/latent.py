@@ -13,6 +13,7 @@ from neuralop_irno.networks.attention import IntegralOperator
 from neuralop_irno.networks.bounds import PicardSolution
 from neuralop_irno.networks.network import PicardNetwork
 from neuralop_irno.networks.tokens import Nodes
+from neuralop_irno.solver.gradient import GradientLike
 
 
 class IteratedTokens(nn.Module, ABC):
@@ -41,7 +42,7 @@ class IteratedTokens(nn.Module, ABC):
         smoothing: float,
         inject: bool,
         tol: float | None,
-        gradient: Any,
+        gradient: GradientLike,
     ) -> None:
         super().__init__()
         block = IntegralOperator(width, heads, layers, skip=not inject)

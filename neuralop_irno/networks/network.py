@@ -18,10 +18,10 @@ from neuralop_irno.networks.call import FixedPointMap, arguments, block_call
 from neuralop_irno.precision import at_least_float32
 from neuralop_irno.solution import Trajectory, unchanged
 from neuralop_irno.solver.drive import no_steps, run_steps, run_to_tolerance, run_training, run_until
-from neuralop_irno.solver.gradient import gradient_rule
+from neuralop_irno.solver.gradient import GradientLike, gradient_rule
 from neuralop_irno.solver.picard import Picard
 from neuralop_irno.solver.plain_step import plain_step
-from neuralop_irno.solver.solver import Solver
+from neuralop_irno.solver.solver import Solver, SolverLike
 from neuralop_irno.solver.step_size import Constant
 from neuralop_irno.solver.stopping import Limits, SolveRecorder
 
@@ -70,8 +70,8 @@ class PicardNetwork(nn.Module):
         tol: float | None = None,
         inject: bool | nn.Module = False,
         weight: float = 1.0,
-        solver: Any = "picard",
-        gradient: Any = "unrolled",
+        solver: SolverLike = "picard",
+        gradient: GradientLike = "unrolled",
     ) -> None:
         super().__init__()
         if not isinstance(block, nn.Module):
@@ -130,7 +130,7 @@ class PicardNetwork(nn.Module):
         self,
         x: Tensor,
         *args: Any,
-        solver: Any = None,
+        solver: SolverLike | None = None,
         steps: int | None = None,
         max_steps: int | Tensor | None = None,
         max_evaluations: int | None = None,

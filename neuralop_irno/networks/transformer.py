@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 from torch import Tensor, nn
 
@@ -19,6 +18,7 @@ from neuralop_irno.networks.tokens import (
     to_patches,
 )
 from neuralop_irno.registry import MODELS
+from neuralop_irno.solver.gradient import GradientLike
 
 
 class PicardViT(IteratedTokens):
@@ -71,7 +71,7 @@ class PicardViT(IteratedTokens):
         smoothing: float = 0.5,
         inject: bool = True,
         tol: float | None = None,
-        gradient: Any = "unrolled",
+        gradient: GradientLike = "unrolled",
         periodic: bool | Sequence[bool] = True,
         homogeneous: bool = False,
     ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from neuralop_irno.registry import SOLVERS
 from neuralop_irno.solver.picard import Damped
 from neuralop_irno.solver.safeguarded import Safeguarded
 from neuralop_irno.solver.solver import Phi, SolverState
+from neuralop_irno.solver.step_size import StepSizeLike
 
 SHORTEST, LONGEST = 0.1, 20.0
 """Limits of the relaxation factor."""
@@ -44,7 +45,7 @@ class Aitken(Damped):
         alpha: the step size, as for `Picard`.
     """
 
-    def __init__(self, alpha: Any = 1.0) -> None:
+    def __init__(self, alpha: StepSizeLike = 1.0) -> None:
         super().__init__(alpha)
 
     def init(self, h: Tensor, taken: Tensor) -> AitkenState:
@@ -63,6 +64,6 @@ class Aitken(Damped):
 
 
 @SOLVERS.register("aitken")
-def aitken(alpha: Any = 1.0) -> Safeguarded:
+def aitken(alpha: StepSizeLike = 1.0) -> Safeguarded:
     """`Aitken` in `Safeguarded`: a step that makes the residual larger is replaced by a plain step."""
     return Safeguarded(Aitken(alpha))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from neuralop_irno.solver.memory import FRESH, MemoryState, memory_of
 from neuralop_irno.solver.picard import Damped
 from neuralop_irno.solver.safeguarded import Safeguarded
 from neuralop_irno.solver.solver import Phi
+from neuralop_irno.solver.step_size import StepSizeLike
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Anderson(Damped):
         memory: number of stored steps.
     """
 
-    def __init__(self, alpha: Any = 1.0, memory: int = 5) -> None:
+    def __init__(self, alpha: StepSizeLike = 1.0, memory: int = 5) -> None:
         super().__init__(alpha)
         self.memory = memory_of(memory)
 
@@ -73,6 +74,6 @@ class Anderson(Damped):
 
 
 @SOLVERS.register("anderson")
-def anderson(alpha: Any = 1.0, memory: int = 5) -> Safeguarded:
+def anderson(alpha: StepSizeLike = 1.0, memory: int = 5) -> Safeguarded:
     """`Anderson` in `Safeguarded`: a step that makes the residual larger is replaced by a plain step."""
     return Safeguarded(Anderson(alpha, memory))

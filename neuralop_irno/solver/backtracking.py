@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from neuralop_irno.errors import expected
 from neuralop_irno.registry import SOLVERS
 from neuralop_irno.solver.picard import Damped
 from neuralop_irno.solver.solver import Phi, SolverState
+from neuralop_irno.solver.step_size import StepSizeLike
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Backtracking(Damped):
         least: the smallest s to reduce further; steps with it or a smaller s are always accepted.
     """
 
-    def __init__(self, alpha: Any = 1.0, shrink: float = 0.5, least: float = 2**-10) -> None:
+    def __init__(self, alpha: StepSizeLike = 1.0, shrink: float = 0.5, least: float = 2**-10) -> None:
         super().__init__(alpha)
         if not (0 < shrink < 1 and 0 < least <= 1):
             raise ValueError(

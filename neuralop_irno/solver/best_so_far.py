@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from neuralop_irno.registry import SOLVERS
-from neuralop_irno.solver.solver import Phi, Solver, SolverState
+from neuralop_irno.solver.solver import Phi, Solver, SolverLike, SolverState
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class BestSoFar(Solver):
         solver: the wrapped solver; an object, a name or a config.
     """
 
-    def __init__(self, solver: Any = "picard") -> None:
+    def __init__(self, solver: SolverLike = "picard") -> None:
         super().__init__()
         self.solver: Solver = SOLVERS.build(solver)
         self.adds_noise = self.solver.adds_noise

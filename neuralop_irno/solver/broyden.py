@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,6 +13,7 @@ from neuralop_irno.solver.memory import MemoryState, memory_of
 from neuralop_irno.solver.picard import Damped
 from neuralop_irno.solver.safeguarded import Safeguarded
 from neuralop_irno.solver.solver import Phi
+from neuralop_irno.solver.step_size import StepSizeLike
 
 
 class Broyden(Damped):
@@ -31,7 +31,7 @@ class Broyden(Damped):
         memory: number of stored rank-one updates.
     """
 
-    def __init__(self, alpha: Any = 1.0, memory: int = 10) -> None:
+    def __init__(self, alpha: StepSizeLike = 1.0, memory: int = 10) -> None:
         super().__init__(alpha)
         self.memory = memory_of(memory)
 
@@ -72,6 +72,6 @@ grow before it falls: with 1 the safeguard would reject every step that resolves
 
 
 @SOLVERS.register("broyden")
-def broyden(alpha: Any = 1.0, memory: int = 10) -> Safeguarded:
+def broyden(alpha: StepSizeLike = 1.0, memory: int = 10) -> Safeguarded:
     """`Broyden` in `Safeguarded`: steps that make the residual 10 times larger are replaced by plain ones."""
     return Safeguarded(Broyden(alpha, memory), GROWTH)

@@ -142,7 +142,11 @@ class FromTruth(GradientRule):
         return run_steps(phi, solver, start, 1, taken=taken + draws)
 
 
-def gradient_rule(spec: Any) -> GradientRule:
+GradientLike = str | Mapping[str, Any] | GradientRule
+"""A gradient rule: its name, its config, or itself."""
+
+
+def gradient_rule(spec: GradientLike) -> GradientRule:
     """A rule from its name or config (``{"name": "last", "n": 2}``); an object is returned unchanged."""
     if not isinstance(spec, (str, Mapping, GradientRule)):
         raise TypeError(expected("a gradient rule", repr(spec), f"one of {', '.join(GRADIENTS.names())}"))

@@ -15,7 +15,7 @@ from neuralop_irno.registry import GRADIENTS, SOLVERS
 from neuralop_irno.solver.drive import Iterates, no_steps, run_steps, run_until
 from neuralop_irno.solver.gradient import GradientRule
 from neuralop_irno.solver.iterate import iterate
-from neuralop_irno.solver.solver import Phi, Solver, SolverState
+from neuralop_irno.solver.solver import Phi, Solver, SolverLike, SolverState
 from neuralop_irno.solver.stopping import Limits, SolveRecorder
 
 USABLE = 0.01
@@ -48,7 +48,7 @@ class Implicit(GradientRule):
     def __init__(
         self,
         rtol: float = 1e-5,
-        backward: Any = "anderson",
+        backward: SolverLike = "anderson",
         backward_rtol: float = 1e-5,
         backward_steps: int = 50,
     ) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from neuralop_irno.registry import SOLVERS
 from neuralop_irno.solver.solver import Phi, Solver, SolverState
-from neuralop_irno.solver.step_size import step_size
+from neuralop_irno.solver.step_size import StepSizeLike, step_size
 
 
 class Damped(Solver):
@@ -19,7 +17,7 @@ class Damped(Solver):
         alpha: a number, a list (one per step), a mapping that names a step size, or a `StepSize`.
     """
 
-    def __init__(self, alpha: Any = 1.0) -> None:
+    def __init__(self, alpha: StepSizeLike = 1.0) -> None:
         super().__init__()
         self.alpha = step_size(alpha)
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from neuralop_irno.errors import expected
 from neuralop_irno.registry import SOLVERS
-from neuralop_irno.solver.solver import Phi, Solver, SolverState
+from neuralop_irno.solver.solver import Phi, Solver, SolverLike, SolverState
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Safeguarded(Solver):
         growth: largest factor by which the residual may grow in one step.
     """
 
-    def __init__(self, solver: Any = "picard", growth: float = 1.0) -> None:
+    def __init__(self, solver: SolverLike = "picard", growth: float = 1.0) -> None:
         super().__init__()
         if not growth > 0:
             raise ValueError(expected("growth > 0", growth, "growth=1.0"))

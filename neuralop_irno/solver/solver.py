@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Protocol, Self
 
@@ -102,3 +103,7 @@ class Solver(PrintedAsCall, nn.Module):
         alpha * Phi from the ``residual`` of its states; see `neuralop_irno.solver.plain_step`.
         """
         return None
+
+
+SolverLike = str | Mapping[str, Any] | Solver
+"""A solver: its name, its config, or itself."""

@@ -123,7 +123,11 @@ class Learned(StepSize):
         return self.values[taken.clamp(max=len(self.values) - 1)]
 
 
-def step_size(alpha: Any) -> StepSize:
+StepSizeLike = float | Sequence[float] | str | Mapping[str, Any] | StepSize
+"""What `step_size` takes."""
+
+
+def step_size(alpha: StepSizeLike) -> StepSize:
     """A `StepSize` from a number (constant), a list (scheduled), a name or config, or a `StepSize` itself.
 
     Example:
@@ -132,11 +136,11 @@ def step_size(alpha: Any) -> StepSize:
     """
     if isinstance(alpha, StepSize):
         return alpha
+    if isinstance(alpha, Sequence) and not isinstance(alpha, str):
+        return Scheduled(alpha)
     if isinstance(alpha, (str, Mapping)):
         built: StepSize = STEP_SIZES.build(alpha)
         return built
-    if isinstance(alpha, Sequence):
-        return Scheduled(alpha)
     return Constant(alpha)
 
 
