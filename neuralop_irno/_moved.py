@@ -55,6 +55,7 @@ MOVED = {
     **{f"metrics.{name}": "metrics.pointwise" for name in ("choice", "classes", "space")},
     "metrics.medians": "metrics.pointwise metrics.summary",
     "diagnostics.linearisation": "linearisation",
+    "base.super_resolution": "base.operator",
     "domain.choice": "domain.graph",
     "lipschitz.known": "lipschitz.bound",
     **{

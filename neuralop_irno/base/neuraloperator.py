@@ -14,14 +14,12 @@ from neuralop_irno.base.operator import (
     BaseCall,
     BaseOperator,
     ModelSpec,
-    bound_to,
+    SuperResolution,
     in_state_dtype,
-    signature_of,
     stated_sizes,
-    unwrapped,
 )
 from neuralop_irno.base.pyg import OnGraphs, is_graph_network
-from neuralop_irno.base.super_resolution import SuperResolution
+from neuralop_irno.base.signatures import bound_to, signature_of, unwrapped
 from neuralop_irno.domain.graph import GraphDomain, interpolate
 from neuralop_irno.errors import expected
 from neuralop_irno.models import WDSR, HiNOTE, SuperResolutionFNO

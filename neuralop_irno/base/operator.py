@@ -8,13 +8,19 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from types import MethodType
 from typing import Any, ClassVar
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neuralop_irno.base.checks import CONVOLUTIONS, check_finite, refuse_graphs, refuse_points
+from neuralop_irno.base.signatures import (
+    FunctionModule,
+    bound_to,
+    floating_point_among,
+    signature_of,
+    unwrapped,
+)
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.grid import GridDomain, resample
 from neuralop_irno.errors import expected
@@ -239,57 +245,27 @@ class BaseOperator(nn.Module):
         raise TypeError(expected("a base that returns a tensor", type(answer).__name__, hint))
 
 
-class FunctionModule(nn.Module):
-    """A plain callable as a module."""
+class SuperResolution(BaseOperator):
+    """A base whose x is a coarse image of its answer.
 
-    def __init__(self, function: Callable[..., Any]) -> None:
-        super().__init__()
-        self.function = function
+    The base gets x unchanged; the correction gets x interpolated bicubically to the grid of the answer. A
+    coarse point is placed at the centre of its fine cells, so that away from the edges the correction gets
+    the same x on a crop as on the whole field. `BaseOperator` aligns the end points instead, which stretches
+    grids of different sizes differently.
 
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        return self.function(*args, **kwargs)
+    Shapes:
+        - x: ``(B, C, H, W)``; the base's answer: ``(B, C', s H, s W)``
 
+    Example:
+        >>> import torch
+        >>> base = SuperResolution(torch.nn.Upsample(scale_factor=2, mode="bicubic"))
+        >>> problem = base.problem((torch.randn(1, 3, 4, 5),), {})
+        >>> torch.equal(problem.x, problem.start)
+        True
+    """
 
-def floating_point_among(kwargs: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The floating-point tensors among keyword arguments."""
-    return {k: v for k, v in kwargs.items() if isinstance(v, Tensor) and v.is_floating_point()}
-
-
-def bound_to(
-    signature: inspect.Signature, args: Sequence[Any], kwargs: Mapping[str, Any]
-) -> Mapping[str, Any]:
-    """The arguments of a call by the names of a signature; required ones may be missing."""
-    try:
-        return signature.bind_partial(*args, **kwargs).arguments
-    except TypeError as error:
-        wanted, got = f"arguments that fit {signature}, of the base", f"a call with {error}"
-        raise TypeError(expected(wanted, got, "keyword arguments")) from error
-
-
-def unwrapped(module: nn.Module) -> nn.Module:
-    """The module inside compiled, data-parallel and averaging wrappers, whose signatures are generic."""
-    inner = getattr(module, "_orig_mod", None)
-    if inner is None and type(module).__module__.startswith("torch."):
-        inner = getattr(module, "module", None)
-    return unwrapped(inner) if isinstance(inner, nn.Module) else module
-
-
-def signature_of(module: nn.Module) -> inspect.Signature:
-    """The signature of the model itself."""
-    module = unwrapped(module)
-    call = module.function if isinstance(module, FunctionModule) else module.forward
-    try:
-        if isinstance(call, MethodType) and call.__self__ is module:
-            return _signature_of_method(call.__func__)
-        return inspect.signature(call)
-    except ValueError:  # torch.sin or a traced model have no Python signature
-        return inspect.signature(lambda *args: args)
-
-
-@lru_cache(maxsize=256)  # read at every step of a rollout: uncached it takes a fifth of the time
-def _signature_of_method(method: Callable[..., Any]) -> inspect.Signature:
-    signature = inspect.signature(method)
-    return signature.replace(parameters=list(signature.parameters.values())[1:])
+    def interpolated(self, x: Tensor, shape: Sequence[int], periodic: Sequence[bool] | None) -> Tensor:
+        return F.interpolate(x, list(shape), mode="bicubic", align_corners=False)
 
 
 def stated_sizes(module: nn.Module) -> ModelSpec:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from neuralop_irno.base.operator import signature_of
+from neuralop_irno.base.signatures import signature_of
 from neuralop_irno.correction.correction import Correction, Shared, shape_or_type
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.graph import GraphDomain

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from neuralop_irno.base.neuraloperator import wrap_operator
-from neuralop_irno.base.operator import BaseOperator, unwrapped
+from neuralop_irno.base.operator import BaseOperator
+from neuralop_irno.base.signatures import unwrapped
 from neuralop_irno.domain.check import PARTS
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.graph import GraphDomain

@@ -8,8 +8,7 @@ from torch import nn
 
 from neuralop_irno import IterativeRefiner
 from neuralop_irno._neuralop import build_model
-from neuralop_irno.base.operator import BaseOperator
-from neuralop_irno.base.super_resolution import SuperResolution
+from neuralop_irno.base.operator import BaseOperator, SuperResolution
 from neuralop_irno.data.readers.superbench import coarse, fine
 
 FACTOR = 4

@@ -1,0 +1,66 @@
+"""Signatures of models, also inside wrappers, and the arguments of a call by their names."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from types import MethodType
+from typing import Any
+
+from torch import Tensor, nn
+
+from neuralop_irno.errors import expected
+
+
+class FunctionModule(nn.Module):
+    """A plain callable as a module."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return self.function(*args, **kwargs)
+
+
+def unwrapped(module: nn.Module) -> nn.Module:
+    """The module inside compiled, data-parallel and averaging wrappers, whose signatures are generic."""
+    inner = getattr(module, "_orig_mod", None)
+    if inner is None and type(module).__module__.startswith("torch."):
+        inner = getattr(module, "module", None)
+    return unwrapped(inner) if isinstance(inner, nn.Module) else module
+
+
+def signature_of(module: nn.Module) -> inspect.Signature:
+    """The signature of the model itself."""
+    module = unwrapped(module)
+    call = module.function if isinstance(module, FunctionModule) else module.forward
+    try:
+        if isinstance(call, MethodType) and call.__self__ is module:
+            return _signature_of_method(call.__func__)
+        return inspect.signature(call)
+    except ValueError:  # torch.sin or a traced model have no Python signature
+        return inspect.signature(lambda *args: args)
+
+
+@lru_cache(maxsize=256)  # read at every step of a rollout: uncached it takes a fifth of the time
+def _signature_of_method(method: Callable[..., Any]) -> inspect.Signature:
+    signature = inspect.signature(method)
+    return signature.replace(parameters=list(signature.parameters.values())[1:])
+
+
+def bound_to(
+    signature: inspect.Signature, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """The arguments of a call by the names of a signature; required ones may be missing."""
+    try:
+        return signature.bind_partial(*args, **kwargs).arguments
+    except TypeError as error:
+        wanted, got = f"arguments that fit {signature}, of the base", f"a call with {error}"
+        raise TypeError(expected(wanted, got, "keyword arguments")) from error
+
+
+def floating_point_among(kwargs: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The floating-point tensors among keyword arguments."""
+    return {k: v for k, v in kwargs.items() if isinstance(v, Tensor) and v.is_floating_point()}
