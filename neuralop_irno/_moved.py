@@ -21,6 +21,7 @@ MOVED = {
     "graphgym.words": "graphgym.options",
     "graphgym.picard": "graphgym.node_network",
     "diagnostics.as_json": "diagnostics.report_files",
+    "remembered": "recently_used",
     "stepping": "time_step",
     "correction.join": "correction.from_module",
     "correction.neural": "correction.from_neuralop",

@@ -43,13 +43,13 @@ def advance(rule: str, state: Tensor, said: Tensor, lead: Tensor | float | None 
     return state + said if rule == "res" else state + known_lead(lead) * said
 
 
-def what_to_say(rule: str, state: Tensor, after: Tensor, lead: Tensor | float | None = None) -> Tensor:
+def target_output(rule: str, state: Tensor, after: Tensor, lead: Tensor | float | None = None) -> Tensor:
     """The output s that leads from ``state`` to ``after``, the inverse of `advance`.
 
     Example:
         >>> import torch
         >>> u, after = torch.tensor(1.0), torch.tensor(3.0)
-        >>> [what_to_say(rule, u, after, lead=0.5).item() for rule in RULES]
+        >>> [target_output(rule, u, after, lead=0.5).item() for rule in RULES]
         [3.0, 2.0, 4.0]
     """
     if rule == "out":

@@ -121,9 +121,9 @@ class RefinementLoss(Loss):
         return f"{type(self).__name__}({given})"
 
     @property
-    def took(self) -> str:
+    def spectrum_used(self) -> str:
         """A description of the spectra that the last call used."""
-        return self._spectral.took
+        return self._spectral.spectrum_used
 
     def per_sample(self, trajectory: Trajectory, y: Tensor) -> Tensor:
         ramp = (self.updates / self.warmup).clamp(max=1) if self.warmup else 1

@@ -99,13 +99,13 @@ class SpectralLoss(Loss):
             raise ValueError(expected(wanted, f"{lambda_start} to {lambda_end}", hint))
         self.compare, self.lambda_start, self.lambda_end = compare, lambda_start, lambda_end
         self.choice: SpectrumChoice = call_with_options(SpectrumChoice, spectrum or {}, "the spectrum")
-        self.took = ""
+        self.spectrum_used = ""
 
     def per_sample(self, trajectory: Trajectory, y: Tensor) -> Tensor:
         spectrum = spectrum_of(trajectory.domain, y.device, self.choice)
         if self.compare == "bands" or (self.compare == "amplitude" and not spectrum.sharp):
             spectrum = InBands(spectrum, even_bands(self.choice.bands))
-        self.took = spectrum.words
+        self.spectrum_used = spectrum.description
         y = y.to(torch.promote_types(y.dtype, torch.float32))
         truth = None if self.compare == "complex" else spectrum.energies(y)
         losses = []

@@ -50,7 +50,7 @@ def a_posteriori(factor: Tensor, last: Tensor) -> Tensor:
     return torch.where(factor < 1, factor / (1 - factor) * last, torch.inf)
 
 
-def anywhere(factor: Tensor, coming: Tensor) -> Tensor:
+def at_any_point(factor: Tensor, coming: Tensor) -> Tensor:
     r"""A-posteriori error bound at an arbitrary point u, from one evaluation of G:
 
     .. math:: |u - u^*| \le \frac{1}{1 - k} |u - G(u)|
@@ -63,7 +63,7 @@ def anywhere(factor: Tensor, coming: Tensor) -> Tensor:
         - both arguments and the result: ``(samples,)``
 
     Example:
-        >>> anywhere(torch.tensor([0.5, 1.5]), torch.tensor([0.1, 0.1]))
+        >>> at_any_point(torch.tensor([0.5, 1.5]), torch.tensor([0.1, 0.1]))
         tensor([0.2000,    inf])
     """
     return torch.where(factor < 1, coming / (1 - factor), torch.inf)
@@ -99,7 +99,7 @@ class PicardSolution(Solution):
         """
         k = solution.contraction if factor is None else factor.to(solution.contraction)
         if coming is not None:
-            before, after = torch.full_like(k, torch.inf), anywhere(k, coming)
+            before, after = torch.full_like(k, torch.inf), at_any_point(k, coming)
         else:
             none = k.new_full((1,), torch.nan)  # for samples that took no step
             rows = [row if len(row) else none for row in solution.residuals]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from neuralop_irno.errors import expected
-from neuralop_irno.time_step import advance, check_rule, what_to_say
+from neuralop_irno.time_step import advance, check_rule, target_output
 
 
 class Normaliser(Protocol):
@@ -100,9 +100,9 @@ class Stepper:
     def target(self, last: Tensor, after: Tensor, lead: Tensor | float | None = None) -> Tensor:
         """The output that gives these frames: the target of training."""
         if self.changes is not None:
-            return framewise(self.changes.transform, what_to_say(self.rule, last, after, lead))
+            return framewise(self.changes.transform, target_output(self.rule, last, after, lead))
         before = last if self.rule == "out" else self.seen(last)
-        return what_to_say(self.rule, before, self.seen(after), lead)
+        return target_output(self.rule, before, self.seen(after), lead)
 
 
 def framewise(function: Callable[[Tensor], Tensor], frames: Tensor) -> Tensor:

@@ -20,18 +20,18 @@ from neuralop_irno.solver.step_size import StepSizeLike
 
 @dataclass(frozen=True)
 class AndersonState(MemoryState):
-    """The state of `Anderson`. An entry of ``lessons`` holds the changes of h, of r and of ``judged``.
+    """The state of `Anderson`. An entry of ``stored`` holds the changes of h, of r and of ``minimised``.
 
     Attributes:
-        judged: the residual that the weights minimise, at the last point: r, or that of the equation.
+        minimised: the residual that the weights minimise, at the last point: r, or that of the equation.
     """
 
-    judged: Tensor | None = None
+    minimised: Tensor | None = None
 
     def forget(self, domain: Domain, whose: Tensor, at: Tensor, residual: Tensor) -> Self:
         state = super().forget(domain, whose, at, residual)
-        if self.judged is self.residual:
-            return replace(state, judged=state.residual)
+        if self.minimised is self.residual:
+            return replace(state, minimised=state.residual)
         # The equation's residual at that point was not stored: skip the next difference.
         return replace(state, known=torch.where(whose, FRESH, state.known))
 
@@ -58,17 +58,17 @@ class Anderson(Damped):
 
     def init(self, h: Tensor, taken: Tensor) -> AndersonState:
         state = AndersonState.fresh(h, taken)
-        return replace(state, judged=state.residual)
+        return replace(state, minimised=state.residual)
 
     def step(self, phi: Phi, h: Tensor, state: AndersonState) -> tuple[Tensor, AndersonState]:
         residual = self.residual(phi, h, state)
-        judged = residual if phi.physics is None else phi.physics(h)
-        lesson = h - state.at, residual - state.residual, judged - torch.as_tensor(state.judged)
-        state = state.learn(h, residual, lesson, state.known, self.memory)
-        state = replace(state, judged=judged)
-        weights = fit(phi.domain, [entry[2] for entry in state.lessons], judged, state.valid(state.known))
+        minimised = residual if phi.physics is None else phi.physics(h)
+        step = h - state.at, residual - state.residual, minimised - torch.as_tensor(state.minimised)
+        state = state.store(h, residual, step, state.known, self.memory)
+        state = replace(state, minimised=minimised)
+        weights = fit(phi.domain, [entry[2] for entry in state.stored], minimised, state.valid(state.known))
         proposal = h + residual
-        for weight, (moved, answered, _) in zip(weights.unbind(1), state.lessons, strict=True):
+        for weight, (moved, answered, _) in zip(weights.unbind(1), state.stored, strict=True):
             proposal = proposal - phi.domain.spread(weight, h) * (moved + answered)
         return proposal, state
 

@@ -45,22 +45,22 @@ class Broyden(Damped):
         known = torch.where(state.known == self.memory, 0, state.known)
         valid = state.valid(known)
         # H = -I + sum_j left_j right_j^T over the sample's valid updates.
-        right = _times(domain, moved, [(v, u) for u, v in state.lessons], valid)
-        wrong = moved - _times(domain, answered, state.lessons, valid)
+        right = _times(domain, moved, [(v, u) for u, v in state.stored], valid)
+        wrong = moved - _times(domain, answered, state.stored, valid)
         slope = domain.inner(right, answered)
         steep = slope.abs() > torch.finfo(h.dtype).eps * domain.norm(right) * domain.norm(answered)
         left = wrong / domain.spread(torch.where(steep, slope, 1.0), h)
         # A step without information is stored as an update of zeros, which leaves H as it is.
         left = torch.where(domain.spread(steep, h), left, 0.0)
-        state = state.learn(h, residual, (left, right), known, self.memory)
-        step = _times(domain, residual, state.lessons, state.valid(state.known))
+        state = state.store(h, residual, (left, right), known, self.memory)
+        step = _times(domain, residual, state.stored, state.valid(state.known))
         return h - step, state
 
 
-def _times(domain: Domain, field: Tensor, lessons: Sequence[tuple[Tensor, ...]], valid: Tensor) -> Tensor:
+def _times(domain: Domain, field: Tensor, stored: Sequence[tuple[Tensor, ...]], valid: Tensor) -> Tensor:
     """(-I + sum_j left_j right_j^T) applied to a field."""
     result = -field
-    for counts, (u, v) in zip(valid.unbind(1), lessons, strict=True):
+    for counts, (u, v) in zip(valid.unbind(1), stored, strict=True):
         weight = torch.where(counts, domain.inner(v, field), 0.0)
         result = result + domain.spread(weight, field) * u
     return result

@@ -21,14 +21,14 @@ class MemoryState(SolverState):
     """The stored steps of a solver.
 
     Attributes:
-        known: how many of the ``lessons`` are valid for each sample, ``(samples,)``.
-        lessons: the stored steps, newest first; each is a tuple of fields.
+        known: how many of the ``stored`` steps are valid for each sample, ``(samples,)``.
+        stored: the stored steps, newest first; each is a tuple of fields.
     """
 
     PER_SAMPLE: ClassVar[frozenset[str]] = frozenset({"taken", "known"})
 
     known: Tensor
-    lessons: tuple[tuple[Tensor, ...], ...] = ()
+    stored: tuple[tuple[Tensor, ...], ...] = ()
 
     @classmethod
     def fresh(cls, h: Tensor, taken: Tensor) -> Self:
@@ -39,22 +39,22 @@ class MemoryState(SolverState):
         state = super().forget(domain, whose, at, residual)
         return replace(state, known=torch.where(whose, 0, state.known))
 
-    def learn(
-        self, at: Tensor, residual: Tensor, lesson: tuple[Tensor, ...], known: Tensor, memory: int
+    def store(
+        self, at: Tensor, residual: Tensor, step: tuple[Tensor, ...], known: Tensor, memory: int
     ) -> Self:
-        """The state one step later, with ``lesson`` in front of the stored steps."""
+        """The state one step later, with ``step`` in front of the stored steps."""
         return replace(
             self,
             taken=self.taken + 1,
             at=at,
             residual=residual,
             known=torch.where(self.known == FRESH, 0, (known + 1).clamp(max=memory)),
-            lessons=(lesson, *self.lessons[: memory - 1]),
+            stored=(step, *self.stored[: memory - 1]),
         )
 
     def valid(self, known: Tensor) -> Tensor:
-        """The stored steps that are valid for each sample, as a mask ``(samples, lessons)``."""
-        return torch.arange(len(self.lessons), device=known.device) < known[:, None]
+        """The stored steps that are valid for each sample, as a mask ``(samples, stored)``."""
+        return torch.arange(len(self.stored), device=known.device) < known[:, None]
 
 
 def memory_of(steps: int) -> int:

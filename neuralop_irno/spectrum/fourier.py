@@ -38,7 +38,7 @@ class FourierSpectrum(Spectrum):
     """
 
     sharp = True
-    words = "the Fourier modes of the grid"
+    description = "the Fourier modes of the grid"
 
     def __init__(self, shape: Sequence[int], device: torch.device | str = "cpu") -> None:
         self.shape = tuple(shape)

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from neuralop_irno.domain.graph import GraphDomain
-from neuralop_irno.remembered import Remembered
+from neuralop_irno.recently_used import RecentlyUsed
 from neuralop_irno.spectrum.bands import even_bands, members
 from neuralop_irno.spectrum.choice import SpectrumChoice, dimension_of, laplacian_of
 from neuralop_irno.spectrum.eigenbasis import LaplacianEigenbasis
@@ -45,12 +45,12 @@ class KnownSpectrum(NamedTuple):
 
     Attributes:
         spectrum: the spectrum of fields ``(n, C)`` on its n nodes.
-        words: a description of the spectrum.
+        description: a description of the spectrum.
         size: approximate size in bytes.
     """
 
     spectrum: Spectrum
-    words: str
+    description: str
     size: int
 
 
@@ -66,10 +66,10 @@ class Met(NamedTuple):
     keys: list[str]
 
 
-_known: Remembered[KnownSpectrum] = Remembered(KEPT)
+_known: RecentlyUsed[KnownSpectrum] = RecentlyUsed(KEPT)
 """Spectra by the content of their graphs."""
 
-_met: Remembered[Met] = Remembered(BATCHES)
+_met: RecentlyUsed[Met] = RecentlyUsed(BATCHES)
 """The keys in `_known` of earlier batches, by the identity of their tensors."""
 
 
@@ -86,7 +86,7 @@ class GraphSpectrum(Spectrum):
         choice: the Laplacian and the bands.
 
     Attributes:
-        words: a description of the spectra.
+        description: a description of the spectra.
 
     Shapes:
         - field: ``(N, C)``; frequency: ``(samples, lines)``
@@ -97,7 +97,7 @@ class GraphSpectrum(Spectrum):
         sizes = torch.bincount(domain.batch, minlength=domain.samples).tolist()
         self.rows = members(domain.batch, sizes, device)
         self.spectra = [each.spectrum for each in known]
-        self.words = "; ".join(sorted({each.words for each in known}))
+        self.description = "; ".join(sorted({each.description for each in known}))
         self.dimension = dimension_of(domain) if choice.nyquist is not None else None
         frequencies = [torch.atleast_2d(spectrum.frequency)[0] for spectrum in self.spectra]
         self.frequency = (
@@ -150,9 +150,9 @@ def _made(graph: GraphDomain, key: str, device: torch.device, choice: SpectrumCh
     with torch.inference_mode(False):
         laplacian = laplacian_of(graph, choice)
         spectrum, what, size = _best_for(laplacian, device, choice)
-    words = f"{what} of the {choice.name_for(graph)} Laplacian"
-    log.info("a graph of %d nodes: %s", laplacian.nodes, words)
-    known = KnownSpectrum(spectrum, words, size)
+    description = f"{what} of the {choice.name_for(graph)} Laplacian"
+    log.info("a graph of %d nodes: %s", laplacian.nodes, description)
+    known = KnownSpectrum(spectrum, description, size)
     _known.put(key, known, size)
     return known
 

@@ -23,7 +23,7 @@ def spectrum_of(domain: Domain, device: torch.device, choice: SpectrumChoice | N
     Example:
         >>> edges = torch.tensor([[0, 1, 2], [1, 2, 0]])
         >>> ring = GraphDomain.of(torch.zeros(3, 1), {"edge_index": edges})
-        >>> spectrum_of(ring, torch.device("cpu")).words
+        >>> spectrum_of(ring, torch.device("cpu")).description
         'all modes of the edges Laplacian'
     """
     if isinstance(domain, GridDomain):

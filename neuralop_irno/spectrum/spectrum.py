@@ -24,12 +24,12 @@ class Spectrum(ABC):
             if every sample has its own lines, ``(samples, lines)``.
         sharp: whether single lines can be compared, as waves on a grid; the modes of a mesh depend on the
             position of every node, and only bands of them can be compared.
-        words: a description of the spectrum.
+        description: a description of the spectrum.
     """
 
     frequency: Tensor
     sharp: bool = False
-    words: str = ""
+    description: str = ""
 
     @abstractmethod
     def energies(self, field: Tensor) -> Tensor:
@@ -67,7 +67,7 @@ class InBands(Spectrum):
     """
 
     def __init__(self, spectrum: Spectrum, centres: Tensor) -> None:
-        self.spectrum, self.words = spectrum, spectrum.words
+        self.spectrum, self.description = spectrum, spectrum.description
         self.frequency = centres.to(spectrum.frequency)
         self._windows = band_windows(torch.atleast_2d(spectrum.frequency), self.frequency)
 

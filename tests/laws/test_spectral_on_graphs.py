@@ -22,7 +22,7 @@ from neuralop_irno import (
 )
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.graph import Edges, GraphDomain
-from neuralop_irno.remembered import Remembered
+from neuralop_irno.recently_used import RecentlyUsed
 from neuralop_irno.spectrum import graph_spectrum
 from neuralop_irno.spectrum.chebyshev import ChebyshevBands
 
@@ -72,7 +72,7 @@ def test_equal_weights_make_it_the_spatial_loss(
     flat = SpectralLoss(compare="complex", lambda_start=0.0, lambda_end=0.0)
     measured = flat.per_sample(trajectory(h, where), y)
     torch.testing.assert_close(measured, SpatialLoss().per_sample(trajectory(h, where), y))
-    assert ("bands" in flat.took) == large
+    assert ("bands" in flat.spectrum_used) == large
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -175,7 +175,7 @@ def test_gradients_through_polynomials(compare: str, monkeypatch: pytest.MonkeyP
     assert torch.autograd.gradcheck(
         lambda field: loss.per_sample(trajectory(field, where), truth), guess.clone().requires_grad_()
     )
-    assert "bands of the mesh" in loss.took
+    assert "bands of the mesh" in loss.spectrum_used
 
 
 def test_narrow_bands_hand_the_low_end_over_to_eigenvectors() -> None:
@@ -183,7 +183,7 @@ def test_narrow_bands_hand_the_low_end_over_to_eigenvectors() -> None:
     y = torch.randn(900, 1, dtype=torch.float64)
     loss = SpectralLoss(spectrum={"modes": 100, "bands": 64})
     assert loss.per_sample(trajectory(0.5 * y, where), y).isfinite().all()
-    assert "modes, and" in loss.took
+    assert "modes, and" in loss.spectrum_used
 
 
 @pytest.mark.parametrize("side", [20, 30])  # all modes, and bands
@@ -205,7 +205,7 @@ def test_law_6_slivers_change_the_losses_by_less_than_5_percent(side: int, name:
         guesses = [truth + 0.3 * torch.cos(share * side * x) for share in (0.1, 0.6, 0.75, 0.9)]
         loss = SpectralLoss(compare, 1.0, 2.0, {"laplacian": name})
         values.append([loss.per_sample(trajectory(guess, where), truth).item() for guess in guesses])
-        assert ("bands" in loss.took) == (side == 30)
+        assert ("bands" in loss.spectrum_used) == (side == 30)
     whole, with_slivers = torch.tensor(values)
     assert (with_slivers / whole - 1).abs().max() < 0.05
 
@@ -215,10 +215,10 @@ def test_the_choice_is_the_users() -> None:
     for name in ("mesh", "knn"):
         loss = SpectralLoss(spectrum={"laplacian": name})
         loss.per_sample(trajectory(guess, where), truth)
-        assert loss.took == f"all modes of the {name} Laplacian"
+        assert loss.spectrum_used == f"all modes of the {name} Laplacian"
     grid = SpectralLoss()
     grid(torch.ones(1, 1, 8), torch.ones(1, 1, 8))
-    assert grid.took == "the Fourier modes of the grid"
+    assert grid.spectrum_used == "the Fourier modes of the grid"
 
 
 def test_eigenvectors_are_kept_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,7 +232,7 @@ def test_eigenvectors_are_kept_on_disk(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_spectra_in_memory_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(graph_spectrum, "_known", Remembered(300_000))
+    monkeypatch.setattr(graph_spectrum, "_known", RecentlyUsed(300_000))
     for side in range(4, 12):
         where, guess, truth = pair(side)
         SpectralLoss().per_sample(trajectory(guess, where), truth)
@@ -256,7 +256,7 @@ def test_a_refiner_on_graphs_trains_with_it_and_its_answers_are_scored_with_it()
         loss = RefinementLoss(spectral=1.0, compare=compare)
         loss(model(batch, y=batch.y), batch.y).backward()
         assert set(loss.parts) == {"spatial", "spectral"}
-        assert loss.took == "all modes of the knn Laplacian"
+        assert loss.spectrum_used == "all modes of the knn Laplacian"
         assert model.correction.last.weight.grad.abs().sum() > 0
         model.zero_grad()
     plain = model.eval()(batch)
@@ -307,5 +307,5 @@ def test_large_graphs_need_no_eigenvectors(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(graph_spectrum, "eigenpairs", None)  # not called
     loss = SpectralLoss()
     loss.per_sample(trajectory(guess, where), truth)
-    (known,) = [each for each in graph_spectrum._known.values() if each.words == loss.took]
+    (known,) = [each for each in graph_spectrum._known.values() if each.description == loss.spectrum_used]
     assert isinstance(known.spectrum, ChebyshevBands)

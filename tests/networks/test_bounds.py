@@ -7,14 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from neuralop_irno import PicardNetwork
-from neuralop_irno.networks.bounds import a_posteriori, a_priori, anywhere
+from neuralop_irno.networks.bounds import a_posteriori, a_priori, at_any_point
 
 K = torch.tensor([0.0, 0.5, 1.0, 2.0, torch.nan])
 STEP = torch.ones(5)
 
 
 def test_where_nothing_shrinks_nothing_is_known() -> None:
-    for bound in (a_priori(K, torch.tensor(3), STEP), a_posteriori(K, STEP), anywhere(K, STEP)):
+    for bound in (a_priori(K, torch.tensor(3), STEP), a_posteriori(K, STEP), at_any_point(K, STEP)):
         assert bound[:2].isfinite().all()
         assert bound[2:].isinf().all()
 
@@ -22,7 +22,7 @@ def test_where_nothing_shrinks_nothing_is_known() -> None:
 def test_a_step_that_forgets_everything_has_arrived() -> None:
     assert a_priori(K, torch.tensor(1), STEP)[0] == 0
     assert a_posteriori(K, STEP)[0] == 0
-    assert anywhere(K, STEP)[0] == 1  # it is to be taken yet
+    assert at_any_point(K, STEP)[0] == 1  # it is to be taken yet
 
 
 def network(times: float, **words: object) -> PicardNetwork:

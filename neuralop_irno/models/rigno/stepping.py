@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from neuralop_irno.errors import expected
-from neuralop_irno.time_step import advance, check_rule, known_lead, what_to_say
+from neuralop_irno.time_step import advance, check_rule, known_lead, target_output
 
 
 class Moments(NamedTuple):
@@ -189,7 +189,7 @@ class TimeStepper(nn.Module):
             tau: the time between both.
             batch: sample index of each point.
         """
-        wanted = what_to_say(self.rule, self._state(x), after, self._lead(tau, x, batch))
+        wanted = target_output(self.rule, self._state(x), after, self._lead(tau, x, batch))
         return (wanted - self.output_mean) / self.output_std
 
     def _state(self, x: Tensor) -> Tensor:

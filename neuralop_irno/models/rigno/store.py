@@ -17,7 +17,7 @@ from torch import Tensor
 from neuralop_irno import cache, checkpoint
 from neuralop_irno.models.rigno.collate import SENDERS_AND_RECEIVERS
 from neuralop_irno.models.rigno.region_graph import RegionGraph, build_region_graph
-from neuralop_irno.remembered import Remembered
+from neuralop_irno.recently_used import RecentlyUsed
 
 FORMAT = 1
 """Increment when the graph of the same points changes, so that older files are no longer found."""
@@ -48,7 +48,7 @@ class GraphStore:
     ) -> None:
         self.options = dict(options)
         self.folder = None if folder is None else Path(folder)
-        self._known = Remembered[RegionGraph](remembered)
+        self._known = RecentlyUsed[RegionGraph](remembered)
 
     def graph_of(self, pos: Tensor) -> RegionGraph:
         """The graph of the points ``(N, d)``, on their device."""

@@ -10,14 +10,14 @@ from typing import Any, Generic, TypeVar
 Entry = TypeVar("Entry")
 
 
-class Remembered(Generic[Entry]):
+class RecentlyUsed(Generic[Entry]):
     """A thread-safe cache of the most recently used values, up to a total size.
 
     Args:
         most: largest total size of the values. The last value is kept for any size.
 
     Example:
-        >>> kept = Remembered[str](most=3)
+        >>> kept = RecentlyUsed[str](most=3)
         >>> for key in "abcd":
         ...     kept.put(key, key.upper(), 1)
         >>> kept.get("a"), kept.get("d")
