@@ -15,7 +15,7 @@ from neuralop_irno import digest
 
 PACKAGE = __name__.partition(".")[0]
 
-LEFT_OUT = {"training", "took", "parts", "cache"}
+LEFT_OUT = {"training", "spectrum_used", "parts", "cache"}
 """Attributes that calls set, and cache folders: they are not part of a description."""
 
 DIGEST = re.compile("[0-9a-f]{64}")
@@ -44,12 +44,20 @@ def differences(own: Any, stored: Any, path: str = "") -> Iterator[str]:
         >>> list(differences({"steps": 3, "alpha": 1.0}, {"steps": 4, "alpha": 1.0}, "model"))
         ['model.steps (3, not 4)']
     """
-    if isinstance(own, Mapping) and isinstance(stored, Mapping) and own.get("type") == stored.get("type"):
-        for key in dict.fromkeys([*own, *stored]):
+    if isinstance(own, Mapping) and isinstance(stored, Mapping) and _class(own) == _class(stored):
+        for key in (key for key in dict.fromkeys([*own, *stored]) if key != "type"):
             name = str(key).lstrip("_")
             yield from differences(own.get(key), stored.get(key), f"{path}.{name}" if path else name)
     elif own != stored and not (own != own and stored != stored):  # NaN is the same as NaN
         yield f"{path} ({_short(own)}, not {_short(stored)})"
+
+
+def _class(part: Mapping[str, Any]) -> str | None:
+    """The class of a described part; of this package's classes without the module, which may change."""
+    name = part.get("type")
+    if isinstance(name, str) and name.startswith(f"{PACKAGE}."):
+        return f"{PACKAGE}.{name.rpartition('.')[2]}"
+    return name
 
 
 def _described(thing: Any, above: tuple[int, ...]) -> Any:

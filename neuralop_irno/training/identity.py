@@ -45,17 +45,17 @@ def identify(
     """The identity of a run, as plain data: equal before and after a resumption.
 
     Returns:
-        ``{"data": {split: ..}, "base": .., "model": .., "loss": .., "metric": .., "recipe": ..,
+        ``{"recipe": .., "data": {split: ..}, "base": .., "model": .., "loss": .., "metric": ..,
         "processes": ..}``, where ``base`` is the digest of all weights that do not train.
     """
     splits = {"train": train} if valid is None else {"train": train, "valid": valid}
     return {
+        "recipe": asdict(recipe),
         "data": {name: of_data(data) for name, data in splits.items()},
         "base": digest.of_tensors(frozen(model)),
         "model": described(model),
         "loss": described(loss),
         "metric": described(metric),
-        "recipe": asdict(recipe),
         "processes": processes,
     }
 

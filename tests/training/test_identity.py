@@ -158,3 +158,12 @@ def test_files_are_compared_by_name_size_and_ends(tmp_path: Path) -> None:
     file.write_bytes(b"1235")
     named = list(differences(of_data(data), before, "data"))
     assert [name.partition(" ")[0] for name in named] == ["data.files.a.bin.ends"]
+
+
+def test_a_class_that_moved_within_the_package_is_the_same_class() -> None:
+    today, before = (
+        {"type": f"neuralop_irno.losses.{module}.SpatialLoss", "p": 1} for module in ("pointwise", "spatial")
+    )
+    assert list(differences(today, before)) == []
+    assert list(differences(today, {**before, "p": 2})) == ["p (1, not 2)"]
+    assert list(differences({"type": "one.A"}, {"type": "two.A"})) != []
