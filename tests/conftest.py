@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
+# Small jobs on two threads run many times slower when the machine is busy. The libraries of linear algebra
+# read this once, when they are loaded, and so do the processes that tests start.
+os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
+
 import sys
 import warnings
 from pathlib import Path
@@ -20,7 +26,6 @@ with warnings.catch_warnings():  # PyTorch Geometric uses torch.jit as it is imp
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:
-    # Small jobs on two threads run many times slower when the machine is busy.
     torch.set_num_threads(1)
 
 

@@ -167,8 +167,10 @@ def test_arrays_that_are_no_pairs_of_fields_teach(tmp_path: Path) -> None:
 def test_an_empty_split_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     pairs = FieldDataset(torch.zeros(2, 1, 8), torch.zeros(2, 1, 8))
     empty = FieldDataset(pairs.x[:0], pairs.y[:0])
-    monkeypatch.setattr(DATASETS, "build", lambda config: {"train": pairs, "valid": pairs, "test": empty})
-    with pytest.raises(ValueError, match=r"^expected samples in the test split of 'mine', got none; try"):
+    DATASETS.names()
+    sets = {"train": pairs, "valid": pairs, "test": empty}
+    monkeypatch.setitem(DATASETS._entries, "mine", lambda: sets)
+    with pytest.raises(ValueError, match=r"^expected samples in the test split of dataset 'mine', got none"):
         load_splits({"name": "mine"})
 
 
