@@ -45,7 +45,7 @@ def config_of(part: Any) -> Any:
         {'name': 'picard', 'alpha': {'name': 'constant', 'value': 0.5}}
     """
     if isinstance(part, Tensor):
-        return plain_numbers(part)
+        return {"object": "Tensor"} if part.is_meta else plain_numbers(part)
     family = next((registry for kind, registry in FAMILIES if isinstance(part, kind)), None)
     if family is None:
         return described(part)
@@ -59,7 +59,7 @@ def config_of(part: Any) -> Any:
 
 def _named(part: Any, family: Registry) -> tuple[str | None, Any]:
     """The registered name of a part, and the object that has the options of that name."""
-    if isinstance(part, Safeguarded) and type(part.solver) in GUARDED:
+    if type(part) is Safeguarded and type(part.solver) in GUARDED:
         name = GUARDED[type(part.solver)]
         if part.growth == family.build(name).growth:
             return name, part.solver

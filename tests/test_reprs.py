@@ -22,6 +22,8 @@ from neuralop_irno.data.point_clouds import PointCloud
 from neuralop_irno.data.scaling import Scaling
 from neuralop_irno.data.trajectories import FramePairs, PointTrajectories, Solutions
 from neuralop_irno.rollouts import TrajectorySegments
+from neuralop_irno.solver.picard import Picard
+from neuralop_irno.solver.step_size import Decaying, StepSizeLike
 from neuralop_irno.study.noise import Noisy
 
 
@@ -84,3 +86,48 @@ PRINTED: dict[str, Callable[[], Any]] = {
 @pytest.mark.parametrize("printed", PRINTED)
 def test_one_line_says_what_it_is_and_how_large(printed: str) -> None:
     assert repr(PRINTED[printed]()) == printed
+
+
+class Weighted(Picard):
+    """A solver of the user's own, with arguments of any type."""
+
+    def __init__(self, weights: Any = (1, 2), *more: Any, mask: Any = None, **others: Any) -> None:
+        super().__init__()
+        self.weights, self.more, self.mask, self.others = weights, more, mask, others
+
+
+ODD_ARGUMENTS: dict[str, Any] = {
+    "[0.0, 1.0]": np.arange(2.0),
+    "[0, 1, 2]": torch.arange(3),
+    "[True]": torch.ones(1, dtype=torch.bool),
+    "[0.5]": torch.full((1,), 0.5, dtype=torch.bfloat16),
+    "[1j]": torch.full((1,), 1j),
+    "[[1.0]]": torch.eye(1).to_sparse(),
+    "ndarray(100, 3)": np.zeros((100, 3)),
+    "Tensor(100, 3)": torch.zeros(100, 3),
+    "Tensor(2)": torch.zeros(2, device="meta"),
+    "{'a': (Tensor(100),)}": {"a": (torch.zeros(100),)},
+    "nan": float("nan"),
+}
+
+
+@pytest.mark.parametrize("printed", ODD_ARGUMENTS)
+def test_arguments_of_any_type_are_printed_in_short(printed: str) -> None:
+    value = ODD_ARGUMENTS[printed]
+    assert repr(Weighted(value)) == f"Weighted(weights={printed})"
+    assert repr(Weighted(mask=value)) == f"Weighted(mask={printed})"
+
+
+def test_a_default_that_is_an_array_is_left_out() -> None:
+    class Own(Picard):
+        def __init__(self, weights: Any = np.arange(3)) -> None:  # noqa: B008
+            super().__init__()
+            self.weights = weights
+
+    assert repr(Own()) == "Own()"
+    assert repr(Own(np.arange(4))) == "Own(weights=[0, 1, 2, 3])"
+
+
+@pytest.mark.parametrize("alpha", [0.5, [1.0, 0.5], Decaying(0.5)])
+def test_a_solver_on_the_meta_device_is_printed(alpha: StepSizeLike) -> None:
+    assert "Tensor(" in repr(Picard(alpha).to("meta"))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from neuralop_irno.errors import expected
-from neuralop_irno.printed import PrintedAsCall, plain_numbers
+from neuralop_irno.printed import PrintedAsCall, printed
 from neuralop_irno.registry import STEP_SIZES
 
 
@@ -42,7 +42,7 @@ class Constant(StepSize):
         return self.value
 
     def __repr__(self) -> str:
-        return repr(plain_numbers(self.value))
+        return printed(self.value)
 
 
 @STEP_SIZES.register("scheduled")
@@ -66,7 +66,7 @@ class Scheduled(StepSize):
         return self.values[taken.clamp(max=len(self.values) - 1)]
 
     def __repr__(self) -> str:
-        return repr(plain_numbers(self.values))
+        return printed(self.values)
 
 
 @STEP_SIZES.register("decaying")

@@ -21,6 +21,7 @@ from neuralop_irno.domain.graph import GraphDomain
 from neuralop_irno.domain.grid import GridDomain
 from neuralop_irno.registry import GRADIENTS, SOLVERS
 from neuralop_irno.solver.anderson import Anderson
+from neuralop_irno.solver.safeguarded import Safeguarded
 
 X = torch.randn(3, 1, 8, dtype=torch.float64)
 
@@ -276,6 +277,22 @@ def test_a_checkpoint_holds_the_parts_that_a_model_has_now(tmp_path: Any) -> Non
         assert torch.equal(again(x), model.eval()(x))
     model.correction = UNet(1, 1, dim=1, width=4, depth=1)
     assert model.config["correction"] == {"object": "UNet"}
+
+
+class OwnGuard(Safeguarded):
+    """A solver of the user's own around one that is registered inside `Safeguarded`."""
+
+
+def test_a_subclass_of_a_registered_wrapper_has_no_config() -> None:
+    assert config_of(OwnGuard(Anderson())) == {"object": "OwnGuard"}
+    assert config_of(Safeguarded(Anderson()))["name"] == "anderson"
+
+
+@pytest.mark.parametrize("alpha", [0.5, [1.0, 0.5], {"name": "decaying"}])
+def test_the_config_of_a_model_without_values_asks_for_its_step_size(alpha: Any) -> None:
+    model = refiner(alpha=alpha).to("meta")
+    value = list(model.config["solver"]["alpha"].values())[1]
+    assert value == {"object": "Tensor"}
 
 
 class Counting(Correction):
