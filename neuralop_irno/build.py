@@ -18,7 +18,7 @@ from neuralop_irno.registry import CORRECTIONS, SOLVERS
 from neuralop_irno.solver.denoising import Denoising
 from neuralop_irno.solver.gradient import GradientRule
 from neuralop_irno.solver.picard import Damped
-from neuralop_irno.solver.solver import Solver, SolverLike
+from neuralop_irno.solver.solver import Solver, SolverLike, solver_from
 from neuralop_irno.solver.step_size import StepSizeLike
 
 MOST_STEPS = 10_000
@@ -107,10 +107,7 @@ def build_solver(solver: SolverLike, alpha: StepSizeLike | None) -> Solver:
                 expected("one step size", "alpha beside a solver that has its own", "alpha=None")
             )
         solver = with_alpha(solver, alpha)
-    built = SOLVERS.build(solver)
-    if not isinstance(built, Solver):
-        raise TypeError(expected("a solver", type(built).__name__, f"one of {', '.join(SOLVERS.names())}"))
-    return built
+    return solver_from(solver)
 
 
 def other_solver(solver: SolverLike | None, own: Solver) -> Solver:

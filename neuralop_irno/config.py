@@ -5,14 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+import torch
 import yaml
-from torch import nn
+from torch import Tensor, nn
 
 from neuralop_irno._neuralop import UQNO, build_model, model_part
+from neuralop_irno.annotations import fits
 from neuralop_irno.base.files import load_base
 from neuralop_irno.budget import within_budget
+from neuralop_irno.correction.correction import FunctionCorrection
+from neuralop_irno.correction.from_neuralop import neural_correction
 from neuralop_irno.data.fields import Splits
 from neuralop_irno.data.splits import load_splits
 from neuralop_irno.errors import at_key, expected, shown
@@ -22,9 +27,6 @@ from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.registry import (
     CORRECTIONS,
     DATASETS,
-    GRADIENTS,
-    SOLVERS,
-    STEP_SIZES,
     Part,
     call_with_options,
     plain,
@@ -46,6 +48,8 @@ FOLDER = "runs/irno"
 EMPTY: Mapping[str, Any] = {}
 GIVEN_ELSEWHERE = ("model_arch", "base", "data_channels")
 """Options of ``neuralop.get_model`` that are no options of `IterativeRefiner` here."""
+FROM_DATA = ("in_channels", "out_channels", "dim")
+"""Options that the data give."""
 
 
 @dataclass(frozen=True)
@@ -169,6 +173,7 @@ def _parsed(
             own_recipe = call_with_options(Recipe, base_training, "the base's training")
     with at_key("data"):
         source = DATASETS.part(data)
+        source.refuse_missing()
     with at_key("model"):
         base, refiner = _base_part(model.get("base")), _refiner_part(model)
     return Experiment(content, source, base, refiner, weights, recipe, own_recipe, folder)
@@ -182,24 +187,63 @@ def _base_part(config: Any) -> Part:
     with at_key("base"):
         if "checkpoint" in config:
             rest = {name: value for name, value in config.items() if name != "checkpoint"}
-            return Part(load_base, {"folder": config["checkpoint"], **rest}, "the base's files")
+            files = Part(load_base, {"folder": config["checkpoint"], **rest}, "the base's files")
+            files.refuse_missing()
+            return files
         _refuse_band(str(config.get("model_arch")).lower() == "uqno")
-        return model_part(config)
+        _check_data_channels(config)
+        part = model_part(config)
+        part.refuse_missing(FROM_DATA)
+        if part.constructor is IterativeRefiner:  # a refiner as the base of another
+            _base_part(config.get("base"))
+            _refiner_part(config)
+        return part
 
 
 def _refiner_part(config: Mapping[str, Any]) -> Part:
-    """The refiner of a config; its correction, solver, step size and gradient rule are checked too."""
+    """The refiner of a config; all of it that does not depend on the data is built once, as a check."""
     arch = config.get("model_arch", "irno")
     if str(arch).lower() != "irno":
         raise ValueError(expected("model_arch irno", shown(arch), f"model: {{base: {{model_arch: {arch}}}}}"))
     options = {key: value for key, value in config.items() if key not in GIVEN_ELSEWHERE}
     part = Part(IterativeRefiner, options, "the model")
-    families = {"correction": CORRECTIONS, "solver": SOLVERS, "alpha": STEP_SIZES, "gradient": GRADIENTS}
-    for key, family in families.items():
-        if isinstance(options.get(key), (str, dict)):
-            with at_key(key):
-                family.part(options[key])
+    _check_data_channels(config)
+    _check_correction(options.get("correction", "unet"))
+    rest = {key: value for key, value in options.items() if key not in ("correction", *FROM_DATA)}
+    with within_budget(), torch.random.fork_rng(devices=[]):
+        IterativeRefiner(_same, FunctionCorrection(_difference), **rest)
     return part
+
+
+def _check_correction(config: Any) -> None:
+    """Check the names and options of a correction, and of those inside it."""
+    with at_key("correction"):
+        if not isinstance(config, (str, dict)):
+            raise TypeError(
+                expected("a correction as a name or a mapping", shown(config), "correction: unet")
+            )
+        part = CORRECTIONS.part(config)
+        part.refuse_missing(FROM_DATA)
+        if isinstance(part.constructor, partial) and part.constructor.func is neural_correction:
+            rest = {key: value for key, value in part.options.items() if key not in FROM_DATA}
+            model_part({"model_arch": part.constructor.args[0], **rest}).refuse_missing(FROM_DATA)
+        if isinstance(part.options.get("correction"), (str, dict)):
+            _check_correction(part.options["correction"])
+
+
+def _check_data_channels(config: Mapping[str, Any]) -> None:
+    stated = config.get("data_channels")
+    if not fits(stated, int | None):
+        with at_key("data_channels"):
+            raise TypeError(expected("data_channels as a whole number", shown(stated), "leaving it out"))
+
+
+def _same(x: Tensor) -> Tensor:
+    return x
+
+
+def _difference(x: Tensor, h: Tensor) -> Tensor:
+    return x - h
 
 
 def _refuse_band(is_uqno: bool) -> None:
@@ -263,7 +307,8 @@ def _check_sections(content: Mapping[str, Any]) -> None:
         value = content.get(name, {})
         left_out = value is None and name == "base_training"
         if not (isinstance(value, Mapping) or left_out):
-            raise TypeError(expected(f"{name} as a mapping", shown(value), f"{name}: {example}"))
+            with at_key(name):
+                raise TypeError(expected(f"{name} as a mapping", shown(value), f"{name}: {example}"))
 
 
 def _refuse_trust(content: Any) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -183,6 +183,18 @@ class Part:
         """The part with further or other options."""
         return replace(self, options={**self.options, **options})
 
+    def refuse_missing(self, later: Collection[str] = ()) -> None:
+        """Raise ValueError if an option without a default is not set.
+
+        Args:
+            later: options that `build` will get from its caller.
+        """
+        for p in parameters_of(self.constructor).values():
+            needed = p.default is p.empty and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+            if needed and p.name not in {*self.options, *later}:
+                wanted = f"the option '{p.name}' of {self.what}"
+                raise ValueError(expected(wanted, sorted(self.options), f"{p.name}=..."))
+
     def build(self, **context: Any) -> Any:
         """Call the constructor.
 
@@ -196,15 +208,7 @@ class Part:
         """
         accepted = {key: value for key, value in context.items() if self.takes(key)}
         options = {**accepted, **self.options}
-        needed = (
-            p.name
-            for p in parameters_of(self.constructor).values()
-            if p.default is p.empty and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
-        )
-        missing = next((name for name in needed if name not in options), None)
-        if missing:
-            wanted = f"the option '{missing}' of {self.what}"
-            raise ValueError(expected(wanted, sorted(self.options), f"{missing}=..."))
+        self.refuse_missing(accepted)
         hint = "changing the option in this error"
         with in_grammar(f"{self.what} that can be built with these options", hint):
             return self.constructor(**options)

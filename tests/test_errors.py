@@ -158,7 +158,7 @@ def test_step_sizes_that_are_not_finite_or_no_numbers() -> None:
 
 
 DATA = {"name": "burgers", "size": 8}
-MODEL = {"base": {"model_arch": "fno", "n_modes": [4]}}
+MODEL = {"base": {"model_arch": "fno", "n_modes": [4], "hidden_channels": 4}}
 UNKNOWN_NAMES: dict[str, Callable[[], Any]] = {
     "the name of a correction, got 'unett'; try 'unet' (the choices are": lambda: refiner(correction="unett"),
     "the name of a solver, got 'picrd'; try 'picard' (the choices are": lambda: refiner(solver="picrd"),

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from neuralop_irno.registry import SOLVERS
-from neuralop_irno.solver.solver import Phi, Solver, SolverLike, SolverState
+from neuralop_irno.solver.solver import Phi, Solver, SolverLike, SolverState, solver_from
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class BestSoFar(Solver):
 
     def __init__(self, solver: SolverLike = "picard") -> None:
         super().__init__()
-        self.solver: Solver = SOLVERS.build(solver)
+        self.solver = solver_from(solver)
         self.adds_noise = self.solver.adds_noise
 
     def init(self, h: Tensor, taken: Tensor) -> BestSoFarState:

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.errors import expected
-from neuralop_irno.registry import GRADIENTS, SOLVERS
+from neuralop_irno.registry import GRADIENTS
 from neuralop_irno.solver.drive import Iterates, no_steps, run_steps, run_until
 from neuralop_irno.solver.gradient import GradientRule
 from neuralop_irno.solver.iterate import iterate
-from neuralop_irno.solver.solver import Phi, Solver, SolverLike, SolverState
+from neuralop_irno.solver.solver import Phi, Solver, SolverLike, SolverState, solver_from
 from neuralop_irno.solver.stopping import Limits, SolveRecorder
 
 USABLE = 0.01
@@ -53,7 +53,8 @@ class Implicit(GradientRule):
         backward_steps: int = 50,
     ) -> None:
         self.rtol, self.backward_rtol, self.backward_steps = rtol, backward_rtol, backward_steps
-        self.backward: Solver = SOLVERS.build(backward)
+        self.backward = solver_from(backward, "backward")
+        Limits(rtol=rtol)  # checked here, and not at the first batch
         self.limits = Limits(rtol=backward_rtol, max_steps=backward_steps)
 
     def __call__(self, phi: Phi, solver: Solver, start: Tensor, taken: Tensor, steps: int) -> Iterates:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from neuralop_irno.errors import expected
 from neuralop_irno.registry import SOLVERS
-from neuralop_irno.solver.solver import Phi, Solver, SolverLike, SolverState
+from neuralop_irno.solver.solver import Phi, Solver, SolverLike, SolverState, solver_from
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Safeguarded(Solver):
         super().__init__()
         if not growth > 0:
             raise ValueError(expected("growth > 0", growth, "growth=1.0"))
-        self.solver: Solver = SOLVERS.build(solver)
+        self.solver = solver_from(solver)
         self.adds_noise = self.solver.adds_noise
         self.growth = growth
 

@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from neuralop_irno.domain.domain import Domain
+from neuralop_irno.errors import at_key, expected
 from neuralop_irno.printed import PrintedAsCall
+from neuralop_irno.registry import SOLVERS, is_config
 
 
 class Phi(Protocol):
@@ -107,3 +109,18 @@ class Solver(PrintedAsCall, nn.Module):
 
 SolverLike = str | Mapping[str, Any] | Solver
 """A solver: its name, its config, or itself."""
+
+
+def solver_from(spec: SolverLike, key: str = "solver") -> Solver:
+    """A solver from its name or config; an object is returned unchanged.
+
+    Args:
+        spec: the name, the config or the object.
+        key: the key of the config that has it, for errors.
+    """
+    with at_key(key):
+        built = SOLVERS.part(spec).build() if isinstance(spec, str) or is_config(spec) else spec
+        if not isinstance(built, Solver):
+            hint = f"one of {', '.join(SOLVERS.names())}"
+            raise TypeError(expected("a solver", type(built).__name__, hint))
+    return built

@@ -75,7 +75,7 @@ def test_padding_that_the_config_gives_is_kept(tmp_path: Path) -> None:
 
 
 def test_a_correction_by_name_alone_gets_the_padding_too() -> None:
-    words = {"base": "fno", "correction": "unet", "in_channels": 3, "out_channels": 1}
+    words = {"base": "deeponet", "correction": "unet", "in_channels": 3, "out_channels": 1}
     run = experiment({"data": {"name": "burgers"}, "model": words})
     base = torch.nn.Conv2d(3, 1, 1)
     assert run.build_refiner(base, ("circular", "zero")).correction.periodic == (True, False)

@@ -85,28 +85,77 @@ def test_a_config_cannot_grant_itself_trust(place: str, tmp_path: Path) -> None:
         read_experiment(tmp_path / "c.yaml")
 
 
-WRONG = {
-    "data.frames": {"data": {"name": "burgers", "frames": "many"}},
-    "training.epochs": {"training": {"epochs": 10**30}},
-    "base_training.epochs": {"base_training": {"epochs": "two"}},
-    "loss.spectral": {"loss": {"spectral": "much"}},
-    "model.steps": {"model": {"base": {"model_arch": "fno"}, "steps": "two"}},
-    "model.base.n_layers": {"model": {"base": {"model_arch": "fno", "n_layers": "two"}}},
-    "model.correction.width": {
-        "model": {"base": {"model_arch": "fno"}, "correction": {"name": "unet", "width": "wide"}}
-    },
-    "model.solver.memory": {
-        "model": {"base": {"model_arch": "fno"}, "solver": {"name": "anderson", "memory": "long"}}
-    },
-}
+FNO = {"model_arch": "fno", "n_modes": [2], "hidden_channels": 2}
+GUARDED = {"name": "safeguarded", "solver": {"name": "anderson", "memroy": 2}}
+
+WRONG: dict[str, tuple[str, dict[str, Any]]] = {
+    "frames": ("data.frames", {"data": {"name": "burgers", "frames": "many"}}),
+    "data without an option": ("data", {"data": {"name": "files"}}),
+    "section": ("loss", {"loss": 3}),
+    "epochs": ("training.epochs", {"training": {"epochs": 10**30}}),
+    "own epochs": ("base_training.epochs", {"base_training": {"epochs": "two"}}),
+    "weight": ("loss.spectral", {"loss": {"spectral": "much"}}),
+    "steps": ("model.steps", {"model": {"base": FNO, "steps": "two"}}),
+    "negative steps": ("model", {"model": {"base": FNO, "steps": -1}}),
+    "output": ("model", {"model": {"base": FNO, "train_output": "both"}}),
+    "channels of the data": ("model.data_channels", {"model": {"base": FNO, "data_channels": True}}),
+    "channels of the base": ("model.base.data_channels", {"model": {"base": {**FNO, "data_channels": "x"}}}),
+    "layers": ("model.base.n_layers", {"model": {"base": {**FNO, "n_layers": "two"}}}),
+    "base by name alone": ("model.base", {"model": {"base": "fno"}}),
+    "files without a name": ("model.base", {"model": {"base": {"checkpoint": "runs"}}}),
+    "base of a base": ("model.base.base", {"model": {"base": {"model_arch": "irno", "base": "fnoo"}}}),
+    "width": ("model.correction.width", {"model": {"correction": {"name": "unet", "width": "wide"}}}),
+    "no correction": ("model.correction", {"model": {"correction": None}}),
+    "correction in another": (
+        "model.correction.correction", {"model": {"correction": {"name": "bounded", "correction": "unett"}}},
+    ),
+    "model as a correction": ("model.correction", {"model": {"correction": {"name": "fno", "n_mode": [2]}}}),
+    "memory": ("model.solver.memory", {"model": {"solver": {"name": "anderson", "memory": "long"}}}),
+    "no memory": ("model.solver", {"model": {"solver": {"name": "anderson", "memory": 0}}}),
+    "no solver": ("model.solver", {"model": {"solver": None}}),
+    "solver in another": ("model.solver.solver", {"model": {"solver": GUARDED}}),
+    "number as a solver": (
+        "model.solver.solver", {"model": {"solver": {"name": "best_so_far", "solver": 3}}},
+    ),
+    "step size": ("model.solver.alpha", {"model": {"solver": {"name": "picard", "alpha": "learnt"}}}),
+    "two step sizes": ("model", {"model": {"solver": {"name": "picard", "alpha": 0.5}, "alpha": 1.0}}),
+    "rule": ("model.gradient", {"model": {"gradient": "last"}}),
+    "solver of a rule": (
+        "model.gradient.backward.solver", {"model": {"gradient": {"name": "implicit", "backward": GUARDED}}},
+    ),
+    "number in a rule": (
+        "model.gradient.backward", {"model": {"gradient": {"name": "implicit", "backward": 3}}},
+    ),
+    "tolerance": ("model.gradient", {"model": {"gradient": {"name": "implicit", "rtol": -1.0}}}),
+}  # fmt: skip
 
 
-@pytest.mark.parametrize("key", WRONG)
-def test_errors_name_the_path_of_the_key_before_anything_is_built(key: str) -> None:
-    whole = {"data": {"name": "burgers"}, "model": {"base": {"model_arch": "fno"}}}
-    with pytest.raises(TypeError) as caught:
-        experiment({**whole, **WRONG[key]})
+@pytest.mark.parametrize("case", WRONG)
+def test_errors_name_the_path_of_the_key_before_data_are_read(case: str) -> None:
+    key, sections = WRONG[case]
+    sections = {"model": {}, **sections}
+    whole = {"data": {"name": "burgers"}, **sections, "model": {"base": FNO, **sections["model"]}}
+    with pytest.raises((TypeError, ValueError), match=r"^expected .*; try .*") as caught:
+        experiment(whole)
     assert caught.value.__notes__ == [f"in the config at {key}"]
+
+
+def test_reading_a_config_draws_no_random_numbers() -> None:
+    torch.manual_seed(3)
+    first = torch.rand(1)
+    torch.manual_seed(3)
+    solver = {"name": "confidence", "channels": 1}
+    found = experiment({"data": {"name": "burgers"}, "model": {"base": FNO, "solver": solver}})
+    assert torch.equal(torch.rand(1), first)
+    assert found.model.options["solver"] == solver
+
+
+def test_the_correction_of_a_config_is_that_of_the_refiner() -> None:
+    data = {"name": "burgers", "trajectories": [1, 1, 1], "frames": 2, "size": 8}
+    words = {"name": "bounded", "correction": {"name": "unet", "width": 4, "depth": 1}}
+    found = experiment({"data": data, "model": {"base": FNO, "correction": words}})
+    refiner = found.build_refiner(found.build_base(found.splits()))
+    assert refiner.config["correction"] == words
 
 
 def test_words_of_get_model_are_not_ignored() -> None:
