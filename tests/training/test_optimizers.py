@@ -26,13 +26,13 @@ def data(samples: int = 10) -> FieldDataset:
 
 def refiner() -> IterativeRefiner:
     torch.manual_seed(0)
-    base = nn.Conv1d(1, 1, 3, padding=1, padding_mode="circular")
-    return IterativeRefiner(
-        base,
-        {"name": "unet", "width": 2, "depth": 1},
-        steps=2,
-        alpha={"name": "learned", "value": 0.5},
-    )
+
+    def circular(inputs: int, outputs: int) -> nn.Module:
+        return nn.Conv1d(inputs, outputs, 3, padding=1, padding_mode="circular")
+
+    correction = nn.Sequential(circular(2, 4), nn.GroupNorm(1, 4), nn.GELU(), circular(4, 1))
+    alpha = {"name": "learned", "value": 0.5}
+    return IterativeRefiner(circular(1, 1), correction, steps=2, alpha=alpha, in_channels=1, out_channels=1)
 
 
 def trained(folder: Path | None = None, resume: bool = False, valid: bool = True, **words: Any) -> Any:
@@ -138,7 +138,8 @@ def test_what_is_kept_is_the_average(tmp_path: Path) -> None:
     _, raw = trained(epochs=1)
     history, averaged = trained(tmp_path, epochs=1, ema=0.9)
     assert any(not torch.equal(raw[name], averaged[name]) for name in raw)
-    stored = IterativeRefiner.from_checkpoint(tmp_path / "model.safetensors", base=refiner().base)
+    parts = {"base": refiner().base, "correction": refiner().correction.module}
+    stored = IterativeRefiner.from_checkpoint(tmp_path / "model.safetensors", **parts)
     assert_same(stored.state_dict(), averaged)
     _, without_validation = trained(epochs=1, ema=0.9, valid=False)
     assert_same(without_validation, averaged)
