@@ -115,10 +115,23 @@ def with_old_names(find: Callable[[str], Any]) -> Callable[[str], Any]:
     def found(name: str) -> Any:
         if name not in RENAMED:
             return find(name)
+        thing = find(RENAMED[name])
         _warn(f"{PACKAGE}.{name} is now {RENAMED[name]}; the old name is removed in the next release")
-        return find(RENAMED[name])
+        return thing
 
     return found
+
+
+def names_of(package: str) -> Callable[[str], Any]:
+    """A function from the names of a package's attributes to the attributes; AttributeError for others."""
+
+    def find(name: str) -> Any:
+        own = vars(sys.modules[package])
+        if name not in own:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        return own[name]
+
+    return find
 
 
 def _warn(text: str) -> None:

@@ -9,6 +9,7 @@ from importlib import import_module
 import pytest
 
 import neuralop_irno
+from neuralop_irno import rollouts
 from neuralop_irno._moved import MOVED, RENAMED
 
 
@@ -27,6 +28,15 @@ def test_old_paths_give_the_same_objects_with_a_warning(old: str) -> None:
 def test_old_names_give_the_same_objects_with_a_warning(old: str) -> None:
     with pytest.warns(DeprecationWarning, match=f"{old} is now {RENAMED[old]}; "):
         assert getattr(neuralop_irno, old) is getattr(neuralop_irno, RENAMED[old])
+
+
+@pytest.mark.parametrize("old", ["Doubt", "InTime", "Stretches"])
+def test_old_names_in_the_package_of_rollouts(old: str) -> None:
+    with pytest.warns(DeprecationWarning, match=f"{old} is now {RENAMED[old]}; "):
+        assert getattr(rollouts, old) is getattr(rollouts, RENAMED[old])
+    assert not hasattr(rollouts, "Flows")
+    with pytest.raises(ImportError, match="Nothing"):
+        exec("from neuralop_irno.rollouts import Nothing")
 
 
 def test_old_paths_know_old_names_too() -> None:

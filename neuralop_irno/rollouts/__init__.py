@@ -1,5 +1,7 @@
 """Rollouts: a model called repeatedly on its own frames, on grids and on graphs."""
 
+from neuralop_irno._moved import names_of as _names_of
+from neuralop_irno._moved import with_old_names as _with_old_names
 from neuralop_irno.rollouts.autoregression import Autoregression as Autoregression
 from neuralop_irno.rollouts.clock import Clock as Clock
 from neuralop_irno.rollouts.curriculum import Curriculum as Curriculum
@@ -19,3 +21,5 @@ from neuralop_irno.rollouts.stepper import Stepper as Stepper
 from neuralop_irno.rollouts.training import RolloutModel as RolloutModel
 from neuralop_irno.rollouts.trust import UntrustedFrames as UntrustedFrames
 from neuralop_irno.rollouts.window import Window as Window
+
+__getattr__ = _with_old_names(_names_of(__name__))
