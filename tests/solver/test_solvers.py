@@ -105,7 +105,7 @@ def test_the_scale_of_the_data_does_not_matter(solver: str, scale: float) -> Non
 
 def test_anderson_is_never_worse_than_picard() -> None:
     generator = torch.Generator().manual_seed(4)
-    for trial in range(45):
+    for trial in range(24):
         kind = ("symmetric", "positive", "not normal")[trial % 3]
         n = int(torch.randint(2, 33, (), generator=generator))
         iteration = contraction(kind, n, generator)
@@ -129,10 +129,10 @@ def test_anderson_with_enough_memory_solves_a_linear_problem_in_as_many_steps_as
 
 @pytest.mark.parametrize("solver", ["picard", "anderson", "broyden", "aitken"])
 def test_the_bound_is_above_the_true_distance(solver: str) -> None:
-    """On 50 random contractions from 20 random starts each, in every case that converged."""
+    """On 24 random contractions from 20 random starts each, in every case that converged."""
     generator = torch.Generator().manual_seed(6)
     holds = 0
-    for trial in range(50):
+    for trial in range(24):
         kind = ("symmetric", "positive", "not normal")[trial % 3]
         n = int(torch.randint(2, 25, (), generator=generator))
         iteration = contraction(kind, n, generator)
@@ -146,7 +146,7 @@ def test_the_bound_is_above_the_true_distance(solver: str) -> None:
         distance = rms(solution.value - limit)
         assert (distance <= solution.error_bound).all(), (trial, kind, n)
         holds += int(solution.bound_holds.sum())
-    assert holds > (300 if solver == "picard" else 0)  # accelerated iterations are seldom steady
+    assert holds > (140 if solver == "picard" else 0)  # accelerated iterations are seldom steady
 
 
 def test_the_contraction_is_the_known_one() -> None:
