@@ -40,9 +40,16 @@ def write(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], config: M
 
     Returns:
         the path of the file.
+
+    Raises:
+        ValueError: a tensor is complex128, which safetensors does not have.
     """
     # safetensors refuses views and channels-last weights: write contiguous copies.
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    double = [name for name, tensor in plain.items() if tensor.dtype == torch.complex128]
+    if double:
+        got = f"complex128 in {double[0]}"
+        raise ValueError(expected("weights in a precision that safetensors has", got, "model.float() first"))
     content = {"format": FORMAT, "config": config}
     header = {HEADER: json.dumps({**content, "digest": _digest(plain, content)})}
     return write_bytes(path, save(plain, metadata=header))

@@ -155,6 +155,9 @@ def _parsed(
     folder: str = FOLDER,
 ) -> Experiment:
     """An experiment from the sections of a config; their defaults are those of the file."""
+    if not folder.strip():
+        with at_key("folder"):
+            raise ValueError(expected("the folder of the run", shown(folder), f"folder: {FOLDER}"))
     content = {
         "data": data,
         "model": model,

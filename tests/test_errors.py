@@ -211,6 +211,7 @@ def test_unknown_keys_of_an_experiments_parts() -> None:
         return experiment({"data": DATA, "model": MODEL, **parts})
 
     check({
+        "the folder of the run, got ' '; try folder: runs/irno": lambda: words(folder=" "),
         "an option of the training, got 'epohcs'; try 'epochs'": lambda: words(
             training={"epohcs": 2}
         ),

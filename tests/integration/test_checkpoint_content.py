@@ -80,6 +80,12 @@ def test_a_model_in_double_precision_comes_back_to_the_bit(tmp_path: Path) -> No
         trained(convolution(), UNET).load_checkpoint(tmp_path, "model")
 
 
+def test_complex_weights_in_double_precision_are_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"expected weights in a precision .* got complex128 in base\."):
+        trained(fno(), UNET).double().save(tmp_path / "model.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
 def on_points(cache: Path) -> IterativeRefiner:
     sizes: dict[str, Any] = {"in_channels": 1, "out_channels": 1, "width": 4, "steps": 1}
     base = {"model_arch": "rigno", "time": False, "cache": str(cache), **sizes}
