@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -221,7 +222,7 @@ def accepts(constructor: Callable[..., Any], key: str) -> bool:
 
 def parameters_of(constructor: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
     """The parameters of a constructor; those of its parent if it only has ``*args`` and ``**kwargs``."""
-    return inspect.signature(owner_of(constructor)).parameters
+    return _signature(owner_of(constructor)).parameters
 
 
 def owner_of(constructor: Callable[..., Any]) -> Callable[..., Any]:
@@ -229,9 +230,14 @@ def owner_of(constructor: Callable[..., Any]) -> Callable[..., Any]:
     constructor = inspect.unwrap(constructor)
     catch_all = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     for ancestor in constructor.__mro__ if isinstance(constructor, type) else ():
-        if any(p.kind not in catch_all for p in inspect.signature(ancestor).parameters.values()):
+        if any(p.kind not in catch_all for p in _signature(ancestor).parameters.values()):
             return ancestor
     return constructor
+
+
+@lru_cache(maxsize=1024)  # it would be most of the time of reading a config
+def _signature(constructor: Callable[..., Any]) -> inspect.Signature:
+    return inspect.signature(constructor)
 
 
 def check_options(constructor: Callable[..., Any], options: Mapping[str, Any], what: str) -> None:

@@ -41,9 +41,10 @@ def row(table: dict[str, Any], part: str = "results", **key: str) -> dict[str, A
 
 @pytest.fixture(scope="module")
 def mains(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The main table, by two seeds."""
+    """The main table of one base, by two seeds."""
     return ran(
         tmp_path_factory.mktemp("main"),
+        problems=one_base(),
         variants={
             "refined": {},
             "same parameters": {"role": "same_parameters"},
@@ -57,8 +58,8 @@ def mains(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     )
 
 
-def test_the_main_table_has_a_row_for_each_base_and_variant(mains: dict[str, Any]) -> None:
-    assert len(mains["results"]) == len(mains["costs"]) == 2 * 6
+def test_the_main_table_has_a_row_for_each_variant(mains: dict[str, Any]) -> None:
+    assert len(mains["results"]) == len(mains["costs"]) == 6
     for found in mains["results"]:
         assert found["error"]["seeds"] == 2
         assert 0 < found["error"]["mean"] < 10
@@ -162,7 +163,7 @@ def test_every_kind_runs_on_graphs(tmp_path: Path) -> None:
         "time": False,
     }  # fmt: skip
     problem = {
-        "data": {"name": "advection_diffusion", "samples": [2, 1, 1], "spacing": 0.2},
+        "data": {"name": "advection_diffusion", "samples": [2, 1, 1], "spacing": 0.3},
         "bases": {"rigno": rigno},
         "base_training": {"epochs": 1, "batch_size": 2},
         "model": {"correction": {"name": "meshgraph", "width": 4, "steps": 1}, "steps": 2},
@@ -170,7 +171,8 @@ def test_every_kind_runs_on_graphs(tmp_path: Path) -> None:
     }
     controls = {"refined": {}, "same compute": {"role": "same_compute"}}
     for kind in KINDS:
-        options: dict[str, Any] = {"seeds": (0,), "problems": {"heat": problem}, "variants": controls}
+        variants = controls if kind == "main" else {"refined": {}}
+        options: dict[str, Any] = {"seeds": (0,), "problems": {"heat": problem}, "variants": variants}
         table = ran(tmp_path / kind, tmp_path / "trained", kind=kind, **options)
         assert row(table, "costs", variant="refined")["parameters"] > 0
         assert [r for r in table["results"] if r["variant"] == "refined"]
