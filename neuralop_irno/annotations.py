@@ -100,7 +100,7 @@ def described(hint: Any) -> str:
 
 
 def _is_part(choices: tuple[Any, ...]) -> bool:
-    """Whether a union stands for a part by name, config or object; whoever builds it lists the choices."""
+    """Whether a union stands for a part by name, config or object: its registry lists the choices."""
     return str in choices and any(get_origin(choice) is Mapping for choice in choices)
 
 
