@@ -149,9 +149,10 @@ def study_from(config: Mapping[str, Any]) -> Study:
     """Build a study from a plain config; all parts are checked.
 
     Example:
+        >>> fno = {"model_arch": "fno", "n_modes": [4], "hidden_channels": 4}
         >>> study = study_from({
         ...     "name": "tiny", "kind": "main", "about": "An example.", "seeds": [0, 1],
-        ...     "problems": {"waves": {"data": {"name": "burgers"}, "bases": {"fno": "fno"}, "model": {}}},
+        ...     "problems": {"waves": {"data": {"name": "burgers"}, "bases": {"fno": fno}, "model": {}}},
         ...     "variants": {"refined": {}},
         ... })
         >>> [run.name for run in study.runs()][:2]
