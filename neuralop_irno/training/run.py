@@ -62,6 +62,10 @@ def train_experiment(
     metric = METRICS.lookup(own_metric(train))
     torch.manual_seed(experiment.training.seed)
     base = experiment.build_base(splits, trust_base)
+    base_trainer = None
+    if experiment.base_training is not None:
+        own = loss_for(train)
+        base_trainer = Trainer(base, experiment.base_training, own, folder / "base", metric, device, show)
     torch.manual_seed(experiment.training.seed)  # the correction does not depend on the base's random numbers
     refiner = experiment.build_refiner(base, getattr(train, "padding", None))
     trainer = Trainer(refiner, experiment.training, loss, folder, metric, device, show)
@@ -71,14 +75,11 @@ def train_experiment(
         with claim(folder):
             _refuse(folder, experiment, resume)
             write_bytes(folder / CONFIG, seal(written(experiment.content)))
-    if experiment.base_training is not None:
+    if base_trainer is not None:
         tell("training the base")
         frozen = refiner.base.frozen
         refiner.base.freeze(False)
-        own = loss_for(train)
-        Trainer(base, experiment.base_training, own, folder / "base", metric, device, show).fit(
-            train, valid, resume
-        )
+        base_trainer.fit(train, valid, resume)
         refiner.base.freeze(frozen)
     tell("training the refiner")
     return trainer.fit(train, valid, resume)

@@ -13,6 +13,7 @@ from zencfg.bunch import Bunch
 
 from neuralop_irno import IterativeRefiner
 from neuralop_irno.config import experiment, read_experiment
+from neuralop_irno.training.run import train_experiment
 from neuralop_irno.yaml_files import parsed, read_yaml, written
 
 BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
@@ -167,3 +168,15 @@ def test_words_of_get_model_are_not_ignored() -> None:
     splits = found.splits()
     with pytest.raises(ValueError, match="expected data_channels=1, as the data have it, got 3"):
         found.build_base(splits)
+
+
+def test_a_base_that_cannot_be_trained_so_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    base = {"model_arch": "fno", "n_modes": [2], "hidden_channels": 2, "n_layers": 1}
+    found = experiment({
+        "data": {"name": "burgers", "trajectories": [1, 1, 1], "frames": 2, "size": 8},
+        "model": {"base": base},
+        "base_training": {"replay": 4},
+    })  # fmt: skip
+    with pytest.raises(ValueError, match="a refiner with a frozen base for replay"):
+        train_experiment(found, tmp_path / "run", say=lambda text: None, show=False)
+    assert not (tmp_path / "run").exists()
