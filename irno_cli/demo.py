@@ -5,22 +5,19 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from irno_cli.options import add_common, count, result, say
 
+HELP = "train a small FNO on turbulence, refine it, and compare it with two controls"
+DESCRIPTION = (
+    "Generates 2-D turbulence, trains a small FNO, wraps it, trains the refiner, and prints the "
+    "error on held-out flows after every step, next to two matched one-shot networks. Writes "
+    "report.json, error_per_step.png, error_spectrum.png and fields.png."
+)
 
-def add_to(commands: Any) -> None:
-    """Add the command to the parser."""
-    command = commands.add_parser(
-        "demo",
-        help="train a small FNO on turbulence, refine it, and compare it with two controls",
-        description=(
-            "Generates 2-D turbulence, trains a small FNO, wraps it, trains the refiner, and prints the "
-            "error on held-out flows after every step, next to two matched one-shot networks. Writes "
-            "report.json, error_per_step.png, error_spectrum.png and fields.png."
-        ),
-    )
+
+def add_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
     command.add_argument(
         "--quick",
         action="store_true",
@@ -31,7 +28,6 @@ def add_to(commands: Any) -> None:
         "--seed", type=count, default=0, help="seed of data, weights and batches (default: 0)"
     )
     add_common(command)
-    command.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
-from typing import Any
 
-from irno_cli.options import add_common, add_split, count, result, share
+from irno_cli.options import add_run, count, result, share
+
+HELP = "measure the convergence of a trained refiner, and calibrate its error estimate"
+DESCRIPTION = (
+    "Measures m, M, q and |b| at the truth, predicted and observed error floors and steps, errors by "
+    "step and by frequency, and how often the error estimate covers the true error. Writes "
+    "diagnosis.json, diagnosis.txt and figures to the folder diagnosis of the run. With --calibrate, "
+    "an error estimate is first calibrated on every other trajectory of the test set and stored with "
+    "the model, so that solve() returns an error_estimate; the report then uses the other half."
+)
 
 
-def add_to(commands: Any) -> None:
-    """Add the command to the parser."""
-    command = commands.add_parser(
-        "diagnose",
-        help="measure the convergence of a trained refiner, and calibrate its error estimate",
-        description=(
-            "Measures m, M, q and |b| at the truth, predicted and observed error floors and steps, errors by "
-            "step and by frequency, and how often the error estimate covers the true error. Writes "
-            "diagnosis.json, diagnosis.txt and figures to the folder diagnosis of the run. With --calibrate, "
-            "an error estimate is first calibrated on every other trajectory of the test set and stored with "
-            "the model, so that solve() returns an error_estimate; the report then uses the other half."
-        ),
-    )
-    command.add_argument("folder", type=Path, help="a run folder that irno train wrote")
-    add_split(command)
+def add_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    add_run(command)
     command.add_argument(
         "--samples", type=count, default=16, help="samples to measure m, M, q for (default: 16)"
     )
@@ -35,8 +30,6 @@ def add_to(commands: Any) -> None:
     command.add_argument(
         "--coverage", type=share, default=0.9, help="coverage of the error estimate (default: 0.9)"
     )
-    add_common(command)
-    command.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
-from irno_cli.options import add_common, add_split, count, number, result
+from irno_cli.options import add_run, count, number, result
+
+HELP = "print the error of a trained refiner, step by step"
+DESCRIPTION = (
+    "Reads model.safetensors and config.yaml of a run folder and computes the metric on the test "
+    "split of the config's data after every step; with --rtol, --max-steps or --solver, once for "
+    "the solution of each sample."
+)
 
 
-def add_to(commands: Any) -> None:
-    """Add the command to the parser."""
-    command = commands.add_parser(
-        "evaluate",
-        help="print the error of a trained refiner, step by step",
-        description=(
-            "Reads model.safetensors and config.yaml of a run folder and computes the metric on the test "
-            "split of the config's data after every step; with --rtol, --max-steps or --solver, once for "
-            "the solution of each sample."
-        ),
-    )
-    command.add_argument("folder", type=Path, help="a run folder that `irno train` wrote")
+def add_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    add_run(command)
     command.add_argument("--steps", type=count, help="number of steps (default: the model's K)")
     command.add_argument("--metric", help="see `irno list metrics` (default: that of the data set)")
     command.add_argument("--solver", help="see `irno list solvers` (default: the model's own)")
@@ -28,9 +25,6 @@ def add_to(commands: Any) -> None:
     command.add_argument(
         "--max-steps", type=count, help="with --rtol: maximum number of steps (default: 100)"
     )
-    add_split(command)
-    add_common(command)
-    command.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:

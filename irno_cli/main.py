@@ -9,7 +9,11 @@ from importlib.metadata import version
 
 from irno_cli import check, demo, diagnose, evaluate, listing, rollout, schema, study, train, verify
 
-COMMANDS = (demo, train, check, evaluate, rollout, diagnose, study, verify, listing, schema)
+COMMANDS = {
+    "demo": demo, "train": train, "check": check, "evaluate": evaluate, "rollout": rollout,
+    "diagnose": diagnose, "study": study, "verify": verify, "list": listing, "schema": schema,
+}  # fmt: skip
+"""The modules of the commands, each with HELP, DESCRIPTION, `add_options` and `run`."""
 
 BAD_INPUT = 2
 FAILED = 1
@@ -25,8 +29,10 @@ def parser() -> argparse.ArgumentParser:
     )
     root.add_argument("--version", action="version", version=f"irno {version('neuralop_irno')}")
     commands = root.add_subparsers(dest="command", required=True, metavar="command")
-    for module in COMMANDS:
-        module.add_to(commands)
+    for name, module in COMMANDS.items():
+        command = commands.add_parser(name, help=module.HELP, description=module.DESCRIPTION)
+        module.add_options(command)
+        command.set_defaults(run=module.run)
     return root
 
 

@@ -6,10 +6,11 @@ import argparse
 import json
 import math
 import sys
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 SPLITS = ("train", "valid", "test")
-
 
 DEVICES = "cpu, cuda, cuda:1, mps or xpu"
 
@@ -64,23 +65,28 @@ def share(word: str) -> float:
 
 def number(word: str) -> float:
     """Parse a number >= 0."""
-    try:
+    with suppress(ValueError):
         value = float(word)
-    except ValueError as error:
-        raise refused("a number >= 0", repr(word), "1e-3") from error
-    if not 0 <= value < math.inf:
-        raise refused("a number >= 0", repr(word), "1e-3")
-    return value
+        if 0 <= value < math.inf:
+            return value
+    raise refused("a number >= 0", repr(word), "1e-3")
 
 
-def add_split(command: argparse.ArgumentParser) -> None:
-    """Add ``--split``."""
+def add_run(command: argparse.ArgumentParser) -> None:
+    """Add the folder of a run, and ``--split``, ``--device`` and ``--json``."""
+    command.add_argument("folder", type=Path, help="a run folder that irno train wrote")
+    add_common(command)
     command.add_argument("--split", choices=SPLITS, default="test", help="split of the data (default: test)")
 
 
 def add_common(command: argparse.ArgumentParser) -> None:
     """Add ``--device`` and ``--json``."""
     command.add_argument("--device", type=device, default="cpu", help=f"{DEVICES} (default: cpu)")
+    add_json(command)
+
+
+def add_json(command: argparse.ArgumentParser) -> None:
+    """Add ``--json``."""
     command.add_argument("--json", action="store_true", help="print the result as JSON, and nothing else")
 
 

@@ -4,30 +4,27 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import Any
 
-from irno_cli.options import add_common, add_split, count, number, result
+from irno_cli.options import add_run, count, number, result
 
 VIDEOS = ("gif", "mp4")
 
+HELP = "predict frame after frame with a trained refiner, and compare with the reference"
+DESCRIPTION = (
+    "Starts from the first frame of every trajectory of the split and predicts the following frames, "
+    "each from the model's previous ones, with the refiner and with the base alone. Prints errors by "
+    "step and field, valid and correlation times, drifts, and the number of samples that diverged. "
+    "Writes rollout.json, rollout.txt, figures and a video to the folder rollout of the run. Data "
+    "must be windows of trajectories in memory, such as turbulence and burgers: x holds frames and "
+    "constant channels, y the next frames. For meshes and data read from files, call rollout() in "
+    "Python. SIGTERM and SIGHUP stop after the current frame, without a report, with exit code 143."
+)
 
-def add_to(commands: Any) -> None:
-    """Add the command to the parser."""
-    command = commands.add_parser(
-        "rollout",
-        help="predict frame after frame with a trained refiner, and compare with the reference",
-        description=(
-            "Starts from the first frame of every trajectory of the split and predicts the following frames, "
-            "each from the model's previous ones, with the refiner and with the base alone. Prints errors by "
-            "step and field, valid and correlation times, drifts, and the number of samples that diverged. "
-            "Writes rollout.json, rollout.txt, figures and a video to the folder rollout of the run. Data "
-            "must be windows of trajectories in memory, such as turbulence and burgers: x holds frames and "
-            "constant channels, y the next frames. For meshes and data read from files, call rollout() in "
-            "Python. SIGTERM and SIGHUP stop after the current frame, without a report, with exit code 143."
-        ),
-    )
-    command.add_argument("folder", type=Path, help="a run folder that irno train wrote")
+
+def add_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    add_run(command)
     command.add_argument("--steps", type=count, default=20, help="frames to predict (default: 20)")
     command.add_argument("--refine", type=count, help="refinement steps per frame (default: the model's K)")
     command.add_argument("--fields", type=count, default=1, help="channels of one frame (default: 1)")
@@ -42,9 +39,6 @@ def add_to(commands: Any) -> None:
     command.add_argument(
         "--video", choices=VIDEOS, default="gif", help="format of the video of one sample (default: gif)"
     )
-    add_split(command)
-    add_common(command)
-    command.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:

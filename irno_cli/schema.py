@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import Any
+
+HELP = "print the JSON schema of configs"
+DESCRIPTION = (
+    "Prints a JSON schema, by which editors complete and check configs: "
+    "irno schema > irno.schema.json, and in the config the comment "
+    "'# yaml-language-server: $schema=irno.schema.json'."
+)
 
 
-def add_to(commands: Any) -> None:
-    """Add the command."""
-    command = commands.add_parser(
-        "schema",
-        help="print the JSON schema of configs",
-        description=(
-            "Prints a JSON schema, by which editors complete and check configs: "
-            "irno schema > irno.schema.json, and in the config the comment "
-            "'# yaml-language-server: $schema=irno.schema.json'."
-        ),
-    )
-    command.set_defaults(run=run)
+def add_options(command: argparse.ArgumentParser) -> None:
+    """The command has no options."""
 
 
 def run(options: argparse.Namespace) -> None:

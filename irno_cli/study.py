@@ -8,19 +8,17 @@ from typing import Any
 
 from irno_cli.options import add_common, result, say
 
+HELP = "rerun a table: bases, refiners and controls over several seeds"
+DESCRIPTION = (
+    "Trains and evaluates every model of a study, and writes one JSON file per run and a table with "
+    "95 % intervals over the seeds: table.txt, table.md, table.json. An interrupted study resumes "
+    "when it is started again in the same folder. Give the name of a study of the package, or the "
+    "path of your own YAML file."
+)
 
-def add_to(commands: Any) -> None:
-    """Add the command to the parser."""
-    command = commands.add_parser(
-        "study",
-        help="rerun a table: bases, refiners and controls over several seeds",
-        description=(
-            "Trains and evaluates every model of a study, and writes one JSON file per run and a table with "
-            "95 % intervals over the seeds: table.txt, table.md, table.json. An interrupted study resumes "
-            "when it is started again in the same folder. Give the name of a study of the package, or the "
-            "path of your own YAML file."
-        ),
-    )
+
+def add_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
     command.add_argument("name", nargs="?", help="a study of --list, or the path of a YAML file")
     command.add_argument(
         "--list", action="store_true", help="list the studies, what they need and how long they take"
@@ -35,7 +33,6 @@ def add_to(commands: Any) -> None:
         help="folder of trained models, which studies can share (default: FOLDER/trained)",
     )
     add_common(command)
-    command.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:

@@ -5,24 +5,21 @@ from __future__ import annotations
 import argparse
 import math
 from pathlib import Path
-from typing import Any
 
 from irno_cli.options import add_common, result, say
 
+HELP = "train a refiner from a YAML config"
+DESCRIPTION = (
+    "Trains the base first if the config has base_training, then the refiner. The run folder "
+    "gets model.safetensors (the best by validation), history.json, config.yaml and snapshots. "
+    "--resume continues an interrupted run with bit-identical results; SIGTERM stops a run after "
+    "a snapshot, with exit code 143. Several processes: "
+    "torchrun --nproc-per-node 2 -m neuralop_irno train config.yaml"
+)
 
-def add_to(commands: Any) -> None:
-    """Add the command to the parser."""
-    command = commands.add_parser(
-        "train",
-        help="train a refiner from a YAML config",
-        description=(
-            "Trains the base first if the config has base_training, then the refiner. The run folder "
-            "gets model.safetensors (the best by validation), history.json, config.yaml and snapshots. "
-            "--resume continues an interrupted run with bit-identical results; SIGTERM stops a run after "
-            "a snapshot, with exit code 143. Several processes: "
-            "torchrun --nproc-per-node 2 -m neuralop_irno train config.yaml"
-        ),
-    )
+
+def add_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
     command.add_argument("config", type=Path, help="a YAML file; see examples/configs")
     command.add_argument(
         "overrides",
@@ -40,7 +37,6 @@ def add_to(commands: Any) -> None:
         help="unpickle the files of a neuraloperator base; this can run any code in them",
     )
     add_common(command)
-    command.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:

@@ -5,22 +5,19 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-from irno_cli.options import result
+from irno_cli.options import add_json, result
+
+HELP = "check the files of a run, a rollout or a study for damage"
+DESCRIPTION = (
+    "Reads every file of a folder, or one rollout or checkpoint, and compares its content with the "
+    "SHA-256 digests stored in it. Prints one line per file: ok, damaged with the reason, or unknown "
+    "for files of other programs. The exit code is 1 if a file is damaged."
+)
 
 
-def add_to(commands: Any) -> None:
-    """Add the command to the parser."""
-    command = commands.add_parser(
-        "verify",
-        help="check the files of a run, a rollout or a study for damage",
-        description=(
-            "Reads every file of a folder, or one rollout or checkpoint, and compares its content with the "
-            "SHA-256 digests stored in it. Prints one line per file: ok, damaged with the reason, or unknown "
-            "for files of other programs. The exit code is 1 if a file is damaged."
-        ),
-    )
+def add_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
     command.add_argument("folder", type=Path, help="a run, rollout or study, or a folder of several")
     command.add_argument(
         "--data",
@@ -28,8 +25,7 @@ def add_to(commands: Any) -> None:
         help="also check the data files of a run folder, byte by byte; the first call stores their digests "
         "in the folder's data.json",
     )
-    command.add_argument("--json", action="store_true", help="print the result as JSON, and nothing else")
-    command.set_defaults(run=run)
+    add_json(command)
 
 
 def run(options: argparse.Namespace) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from neuralop_irno.errors import did_you_mean, expected
+from neuralop_irno.errors import check_choice, expected
 
 PREDICTORS = ("moved", "residual", "bound")
 """Predictors of the error, per sample: the distance moved from the base's answer, the last residual, and the
@@ -48,10 +48,7 @@ class Calibration:
     samples: int
 
     def __post_init__(self) -> None:
-        if self.predictor not in PREDICTORS:
-            raise ValueError(
-                expected("a predictor", repr(self.predictor), did_you_mean(self.predictor, PREDICTORS))
-            )
+        check_choice("a predictor", self.predictor, PREDICTORS)
 
     @classmethod
     def fit(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 
 KEY = "in the config at "
@@ -42,6 +42,23 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
     if close:
         return f"'{close[0]}' (the choices are {listing})"
     return f"one of {listing}" if names else "leaving it out: there are no choices"
+
+
+def check_choice(wanted: str, value: object, choices: Collection[str]) -> None:
+    """Raise a ValueError if a value is not among the choices.
+
+    Args:
+        wanted: the choices, as a noun phrase in the singular.
+        value: what was given.
+        choices: the names that are accepted.
+
+    Example:
+        >>> check_choice("a scaling", "rsm", ["zscore", "rms"])
+        Traceback (most recent call last):
+        ValueError: expected a scaling, got 'rsm'; try 'rms' (the choices are rms, zscore)
+    """
+    if value not in choices:
+        raise ValueError(expected(wanted, repr(value), did_you_mean(str(value), choices)))
 
 
 def shown(value: object, most: int = 80) -> str:

@@ -11,15 +11,14 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from neuralop_irno.errors import did_you_mean, expected
+from neuralop_irno.errors import check_choice, expected
 
 RULES = ("out", "res", "der")
 
 
 def check_rule(rule: str) -> str:
     """The rule; raises ValueError if it is not one of `RULES`."""
-    if rule not in RULES:
-        raise ValueError(expected("a stepping rule", repr(rule), did_you_mean(str(rule), RULES)))
+    check_choice("a stepping rule", rule, RULES)
     return rule
 
 

@@ -123,14 +123,8 @@ class Tiles(View):
         return total / times
 
     def _corners(self, grid: Grid) -> list[Grid]:
-        rows, columns = (
-            [min(start, n - self.size) for start in range(0, n, self.size)] for n in self._checked(grid)
-        )
-        return list(product(rows, columns))
-
-    def _checked(self, grid: Grid) -> Grid:
-        _square(self.size, grid)
-        return grid
+        side, _ = _square(self.size, grid)
+        return list(product(*([min(start, n - side) for start in range(0, n, side)] for n in grid)))
 
 
 def _square(size: int, grid: Grid) -> Grid:

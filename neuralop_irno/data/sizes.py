@@ -17,8 +17,6 @@ MOST = 2**32
 WORK = 1e14
 """Upper bound on cells times time steps; about ten days on one core."""
 
-SEEDS = 2**32
-
 
 def whole(name: str, value: Any, least: int = 1, most: int = MOST) -> int:
     """Check that an option is an integer between bounds, and return it.
@@ -44,7 +42,7 @@ def real(name: str, value: Any, least: float = 0.0, most: float = 1e9, zero: boo
 
 def seed_of(value: Any) -> int:
     """Check that a seed is valid for both torch and numpy."""
-    return whole("seed", value, 0, SEEDS - 1)
+    return whole("seed", value, 0, 2**32 - 1)
 
 
 def three(name: str, value: Any, example: Sequence[int]) -> tuple[int, int, int]:

@@ -26,6 +26,25 @@ def load_splits(config: Mapping[str, Any] | str | Part) -> Splits:
     return splits
 
 
+def parts_of(name: str, counts: Sequence[int], total: int) -> dict[str, range]:
+    """Indices for each split: the first samples for training, the next for validation, the last for test.
+
+    Args:
+        name: what is counted, for errors.
+        counts: numbers of samples for training, validation and test.
+        total: samples in the file.
+
+    Example:
+        >>> parts_of("samples", (4, 1, 2), total=10)
+        {'train': range(0, 4), 'valid': range(4, 5), 'test': range(8, 10)}
+    """
+    if sum(counts) > total:
+        raise ValueError(expected(f"at most {total} {name} in all", list(counts), f"fewer {name}"))
+    train, valid, test = counts
+    places = range(train), range(train, train + valid), range(total - test, total)
+    return dict(zip(SPLITS, places, strict=True))
+
+
 def by_split(make: Callable[[int, int], Data], counts: Sequence[int]) -> dict[str, Data]:
     """One data set for each split.
 

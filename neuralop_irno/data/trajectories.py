@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,8 @@ from neuralop_irno.data.point_clouds import PointCloud
 from neuralop_irno.errors import expected
 
 
-class Trajectories(ABC):
-    """Base class: trajectories of a field on points, all at the same times.
+class Trajectories(Sized, ABC):
+    """Base class: trajectories of a field on points, all at the same times; its length is their number.
 
     Attributes:
         times: times of the frames, ascending, ``(T,)``.
@@ -28,10 +28,6 @@ class Trajectories(ABC):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self)} samples, {len(self.times)} frames)"
-
-    @abstractmethod
-    def __len__(self) -> int:
-        """The number of samples."""
 
     @abstractmethod
     def frame(self, sample: int, place: int) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from neuralop_irno.errors import did_you_mean, expected
+from neuralop_irno.errors import check_choice, expected
 
 GRADIENTS = ("unrolled", "checkpointed")
 
@@ -82,19 +82,12 @@ class RolloutTraining:
     noise: float = 0.0
 
     def __post_init__(self) -> None:
-        least = (
-            {"free": 0, "noise": 0}
-            if isinstance(self.steps, Curriculum)
-            else {"steps": 1, "free": 0, "noise": 0}
-        )
-        least |= {} if self.truncate is None else {"truncate": 1}
-        for name, bound in least.items():
+        for name, bound in {"steps": 1, "free": 0, "noise": 0, "truncate": 1}.items():
             value = getattr(self, name)
-            if not bound <= value < float("inf"):
+            given = not isinstance(value, Curriculum) and (name != "truncate" or value is not None)
+            if given and not bound <= value < float("inf"):
                 raise ValueError(expected(f"{name} >= {bound}", value, f"{name}={bound}"))
-        if self.gradient not in GRADIENTS:
-            hint = did_you_mean(str(self.gradient), GRADIENTS)
-            raise ValueError(expected("a gradient rule in time", repr(self.gradient), hint))
+        check_choice("a gradient rule in time", self.gradient, GRADIENTS)
 
     @property
     def calls(self) -> int:

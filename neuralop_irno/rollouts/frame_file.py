@@ -34,7 +34,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neuralop_irno.errors import did_you_mean, expected
+from neuralop_irno.errors import check_choice, expected
 from neuralop_irno.rollouts.contents import ENDINGS, Contents, recognised, tensor
 from neuralop_irno.rollouts.hold import Hold, remove
 from neuralop_irno.rollouts.identity import digests
@@ -59,9 +59,7 @@ class FrameFile:
     storage: Storage
 
     def __init__(self, path: str | os.PathLike[str], existing: str = "refuse") -> None:
-        if existing not in EXISTING:
-            hint = did_you_mean(str(existing), EXISTING)
-            raise ValueError(expected("existing='refuse', 'continue' or 'overwrite'", repr(existing), hint))
+        check_choice("existing='refuse', 'continue' or 'overwrite'", existing, EXISTING)
         self._path, self._existing = Path(path), existing
         self._hold: Hold | None = None
         self._recording: Recording | None = None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from neuralop_irno.errors import did_you_mean, expected
+from neuralop_irno.errors import check_choice, expected
 from neuralop_irno.solution import Solution
 
 
@@ -51,11 +51,8 @@ class Trust:
     def __init__(self, limit: float, on_untrusted: OnUntrusted) -> None:
         if not limit >= 0:
             raise ValueError(expected("limit >= 0", limit, "limit=0.1"))
-        if not callable(on_untrusted) and on_untrusted not in WORDS:
-            hint = did_you_mean(str(on_untrusted), WORDS)
-            raise ValueError(
-                expected("on_untrusted='record', 'stop' or a function", repr(on_untrusted), hint)
-            )
+        if not callable(on_untrusted):
+            check_choice("on_untrusted='record', 'stop' or a function", on_untrusted, WORDS)
         self._limit, self._on_untrusted = limit, on_untrusted
 
     @property

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from neuralop_irno.errors import did_you_mean, expected
+from neuralop_irno.errors import check_choice, expected
 
 ORDERS = ("time", "channel")
 
@@ -42,10 +42,7 @@ class Window:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise ValueError(expected(f"{name} >= 1", repr(value), f"{name}=1"))
-        if self.order not in ORDERS:
-            raise ValueError(
-                expected("an order of channels", repr(self.order), did_you_mean(str(self.order), ORDERS))
-            )
+        check_choice("an order of channels", self.order, ORDERS)
 
     def pack(self, frames: Tensor) -> Tensor:
         """Join frames on channels."""

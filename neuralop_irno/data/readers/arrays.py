@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from neuralop_irno.errors import DamageError, expected
+from neuralop_irno.errors import DamageError, expected, one_line
 
 DEFLATE = 1100
 """Largest possible compression ratio of zip; entries that claim a higher one are zip bombs."""
@@ -44,9 +44,8 @@ def read_arrays(source: Path) -> dict[str, Tensor]:
     try:
         return READERS[source.suffix](source)
     except DAMAGE as error:
-        problem = " ".join(str(error).split()) or type(error).__name__
         hint = "np.savez(path, x=x, y=y)"
-        raise ValueError(expected(f"arrays of numbers in {source.name}", problem, hint)) from error
+        raise ValueError(expected(f"arrays of numbers in {source.name}", one_line(error), hint)) from error
 
 
 def read_numbers(source: Path) -> Any:
@@ -59,8 +58,8 @@ def read_numbers(source: Path) -> Any:
         with source.open("rb") as file:
             return _array(file, source.stat().st_size).astype(np.float64).reshape(-1)
     except DAMAGE as error:
-        problem = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(expected(f"numbers in {source.name}", problem, "np.save(path, values)")) from error
+        hint = "np.save(path, values)"
+        raise ValueError(expected(f"numbers in {source.name}", one_line(error), hint)) from error
 
 
 def _read_npz(source: Path) -> dict[str, Tensor]:

@@ -19,7 +19,7 @@ from neuralop_irno.data.mesh import edges_of
 from neuralop_irno.data.readers.deadline import within
 from neuralop_irno.data.readers.mesh_references import OutsideError, refuse_outside
 from neuralop_irno.domain.elements import lumped_measure
-from neuralop_irno.errors import did_you_mean, expected
+from neuralop_irno.errors import check_choice, expected, one_line
 
 CORNERS = {"triangle": 3, "quad": 4, "tetra": 4}
 """Cell types that are read, by meshio's names, and their numbers of corners."""
@@ -76,10 +76,7 @@ class Mesh:
 
     def _side_by_side(self, names: Sequence[str]) -> Tensor:
         for name in names:
-            if name not in self.fields:
-                raise ValueError(
-                    expected("a field of this mesh", repr(name), did_you_mean(name, self.fields))
-                )
+            check_choice("a field of this mesh", name, self.fields)
         if not names:
             hint = f"one of {sorted(self.fields)}" if self.fields else "a file with fields at its nodes"
             raise ValueError(expected("at least one field", list(names), hint))
@@ -226,22 +223,21 @@ def _corners(found: Any, kind: str, source: Path) -> Any:
     return np.concatenate([np.empty((0, CORNERS[kind]), dtype=np.int64), *blocks]).astype(np.int64)
 
 
-def _with_references_checked(source: Path) -> Any:
-    refuse_outside(source)
-    return _meshio().read(source)
-
-
 def _read(source: Path) -> Any:
-    _meshio()
+    meshio = _meshio()
+
+    def read() -> Any:
+        refuse_outside(source)
+        return meshio.read(source)
+
     # On unreadable files meshio prints and calls sys.exit; on damaged ones its readers raise any exception.
     with contextlib.redirect_stdout(io.StringIO()) as said, contextlib.redirect_stderr(said):
         try:
-            seconds = SECONDS + SECONDS_PER_MB * source.stat().st_size / 1e6
-            return within(seconds, lambda: _with_references_checked(source))
+            return within(SECONDS + SECONDS_PER_MB * source.stat().st_size / 1e6, read)
         except OutsideError:
             raise
         except (Exception, SystemExit) as error:
-            reason = " ".join((said.getvalue() or str(error) or type(error).__name__).split())
+            reason = " ".join(said.getvalue().split()) or one_line(error)
             wanted = f"a mesh that meshio reads in {source.name}"
             raise ValueError(expected(wanted, reason, "exporting it as .vtu or .msh")) from error
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neuralop_irno.errors import DamageError, expected
+from neuralop_irno.errors import DamageError, expected, one_line
 
 LARGEST = 2**28
 """Maximum entries of a dense matrix, about 20 times PubMed's features: a small file can claim any shape."""
@@ -123,8 +123,7 @@ def _read(path: Path) -> Any:
 
 
 def _named(path: Path, wanted: str, error: BaseException) -> ValueError:
-    problem = " ".join(str(error).split()) or type(error).__name__
-    return ValueError(expected(f"{wanted} in {path.name}", problem, "downloading it again"))
+    return ValueError(expected(f"{wanted} in {path.name}", one_line(error), "downloading it again"))
 
 
 def _array(stored: Any) -> NDArray[Any]:

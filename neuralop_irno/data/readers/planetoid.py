@@ -18,7 +18,7 @@ from torch import Tensor
 from neuralop_irno.data.finite import finite
 from neuralop_irno.data.node_classes import NodeClasses, by_mask, drop_in_noise, row_normalised
 from neuralop_irno.data.readers.pickled import read_matrix, read_neighbours
-from neuralop_irno.errors import expected
+from neuralop_irno.errors import expected, one_line
 from neuralop_irno.registry import DATASETS
 
 PARTS = ("x", "tx", "allx", "y", "ty", "ally", "graph", "test.index")
@@ -85,10 +85,8 @@ def _whole_numbers(path: Path) -> Tensor:
     try:
         numbers = torch.tensor([int(word) for word in path.read_text().split()], dtype=torch.long)
     except (ValueError, RuntimeError, OverflowError) as error:
-        problem = " ".join(str(error).split())
-        raise ValueError(
-            expected(f"whole numbers in {path.name}", problem, "downloading it again")
-        ) from error
+        wanted = f"whole numbers in {path.name}"
+        raise ValueError(expected(wanted, one_line(error), "downloading it again")) from error
     if not len(numbers):
         raise ValueError(expected(f"nodes in {path.name}", "none", "downloading it again"))
     return numbers

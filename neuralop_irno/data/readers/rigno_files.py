@@ -7,25 +7,24 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
-import h5py
 import torch
 from torch import Tensor
 
 from neuralop_irno.data.point_clouds import PointCloud
-from neuralop_irno.data.readers.hdf5 import named_damage
+from neuralop_irno.data.readers.hdf5 import opened
 from neuralop_irno.data.readers.published import PUBLISHED, Facts
 from neuralop_irno.data.readers.rigno_layouts import layout_of
 from neuralop_irno.data.sizes import three
+from neuralop_irno.data.splits import parts_of
 from neuralop_irno.data.trajectories import FramePairs, Solutions, Trajectories
-from neuralop_irno.errors import did_you_mean, expected
+from neuralop_irno.errors import check_choice, did_you_mean, expected
 from neuralop_irno.registry import DATASETS
 
 
 class RignoFile(Trajectories):
     """The trajectories in a file, in one of the layouts of `neuralop_irno.data.readers.rigno_layouts`.
 
-    The file is opened for each read and only the requested frames are loaded, so that the reader can be
-    passed to other processes.
+    The file stays open (see `hdf5`), and only the requested frames are loaded.
 
     Args:
         path: the file.
@@ -54,8 +53,7 @@ class RignoFile(Trajectories):
             hint = f"facts=Facts(...), or {did_you_mean(self.path.stem, PUBLISHED)}"
             raise ValueError(expected("a file named like a published set", repr(self.path.name), hint))
         self.facts = facts or PUBLISHED[self.path.stem]
-        with self._open() as file:
-            self._layout = layout_of(file, self.facts, self.path.name)
+        self._layout = layout_of(opened(self.path), self.facts, self.path.name)
         self.samples = _within(samples, self._layout.samples, "samples")
         self.frames = _within(frames, self._layout.frames, "frames")
         start, end = self.facts.span or (0.0, 0.0)
@@ -67,17 +65,14 @@ class RignoFile(Trajectories):
 
     def frame(self, sample: int, place: int) -> Tensor:
         at = self.frames[place]
-        with self._open() as file:
-            return self._layout.fields(file, self.samples[sample], slice(at, at + 1))[0]
+        return self._layout.fields(opened(self.path), self.samples[sample], slice(at, at + 1))[0]
 
     def trajectory(self, sample: int) -> Tensor:
         places = slice(self.frames.start, self.frames.stop, self.frames.step)
-        with self._open() as file:
-            return self._layout.fields(file, self.samples[sample], places)
+        return self._layout.fields(opened(self.path), self.samples[sample], places)
 
     def coefficients(self, sample: int, place: int) -> Tensor | None:
-        with self._open() as file:
-            return self._layout.coefficients(file, self.samples[sample], self.frames[place])
+        return self._layout.coefficients(opened(self.path), self.samples[sample], self.frames[place])
 
     def cloud(self, sample: int) -> PointCloud:
         return self._shared_cloud if self._layout.fixed else self._read_cloud(self.samples[sample])
@@ -88,12 +83,7 @@ class RignoFile(Trajectories):
             return self._read_cloud(0)
 
     def _read_cloud(self, sample: int) -> PointCloud:
-        with self._open() as file:
-            return PointCloud(self._layout.points(file, sample), self.facts.period)
-
-    def _open(self) -> h5py.File:
-        with named_damage(self.path):
-            return h5py.File(self.path, "r")
+        return PointCloud(self._layout.points(opened(self.path), sample), self.facts.period)
 
 
 def _within(places: range | None, count: int, name: str) -> range:
@@ -129,21 +119,16 @@ def rigno_file(
         last: index in the file of the last frame used; by default the final one.
         like: name of the published data set; by default the file name.
     """
-    train, valid, test = three("samples", samples, (512, 128, 256))
+    counts = three("samples", samples, (512, 128, 256))
     if stride < 1:
         raise ValueError(expected("stride >= 1", stride, "stride=2"))
-    if like is not None and like not in PUBLISHED:
-        raise ValueError(expected("a published data set", repr(like), did_you_mean(like, PUBLISHED)))
-    facts = None if like is None else PUBLISHED[like]
+    facts = None
+    if like is not None:
+        check_choice("a published data set", like, PUBLISHED)
+        facts = PUBLISHED[like]
     whole = RignoFile(path, facts)
-    if train + valid + test > len(whole):
-        raise ValueError(expected(f"at most {len(whole)} samples in all", list(samples), "fewer samples"))
+    places = parts_of("samples", counts, len(whole))
     frames = range(0, len(whole.times) if last is None else last + 1, stride)
-    places = {
-        "train": range(train),
-        "valid": range(train, train + valid),
-        "test": range(len(whole) - test, len(whole)),
-    }
     parts = {split: RignoFile(path, facts, place, frames) for split, place in places.items()}
     if whole.facts.span is None:
         return {split: Solutions(part) for split, part in parts.items()}

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from neuralop_irno.data.readers.hdf5 import array, member, numbers, opened
-from neuralop_irno.errors import did_you_mean, expected
+from neuralop_irno.errors import check_choice, expected
 
 ORDERS = ("t0_fields", "t1_fields", "t2_fields")
 PADDING = {"periodic": "circular", "open": "replicate", "wall": "zero"}
@@ -180,9 +180,7 @@ class WellFile:
         for name in group:
             condition = member(group, name)
             kind = str(condition.attrs["bc_type"]).lower()
-            if kind not in PADDING:
-                wanted = f"a boundary condition in {self.path.name}"
-                raise ValueError(expected(wanted, repr(kind), did_you_mean(kind, PADDING)))
+            check_choice(f"a boundary condition in {self.path.name}", kind, PADDING)
             mask, along = numbers(array(condition, "mask")) != 0, _words(condition, "associated_dims")
             if len(along) != mask.ndim or not ends.keys() >= set(along):
                 wanted = f"axes of the mask {name} in {self.path.name}, {mask.ndim} of {axes}"

@@ -14,6 +14,7 @@ from neuralop_irno.data.frames import Frames, FrameWindows
 from neuralop_irno.data.readers.zarr_store import files_of, opened_array, read_part
 from neuralop_irno.data.scaling import Scaling
 from neuralop_irno.data.sizes import three
+from neuralop_irno.data.splits import parts_of
 from neuralop_irno.errors import expected
 from neuralop_irno.registry import DATASETS
 
@@ -106,19 +107,10 @@ def zarr_fields(
         metric: the name of the metric in which results are reported.
     """
     whole = ZarrFields(path, array)
-    train, valid, test = three("trajectories", trajectories, (64, 8, 16))
-    count = len(whole.lengths)
-    if train + valid + test > count:
-        raise ValueError(
-            expected(f"at most {count} trajectories in all", list(trajectories), "fewer trajectories")
-        )
+    counts = three("trajectories", trajectories, (64, 8, 16))
+    parts = parts_of("trajectories", counts, len(whole.lengths))
     channels = len(whole.fields)
     scaling = Scaling(tuple(mean or [0.0] * channels), tuple(std or [1.0] * channels))
-    parts = {
-        "train": range(train),
-        "valid": range(train, train + valid),
-        "test": range(count - test, count),
-    }
     return {
         split: FrameWindows(
             ZarrFields(path, array, part, None, padding, metric, scaling), inputs, outputs, stride, step

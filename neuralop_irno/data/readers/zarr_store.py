@@ -16,7 +16,7 @@ import numpy as np
 
 from neuralop_irno.data.finite import finite, spelled
 from neuralop_irno.data.readers.hdf5 import LARGEST_CHUNK
-from neuralop_irno.errors import did_you_mean, expected
+from neuralop_irno.errors import check_choice, expected, one_line
 
 EMPTY = 2**64 - 1
 """Offset and size of an unwritten chunk in the index of a shard."""
@@ -73,8 +73,7 @@ def _opened(path: str, name: str, process: int) -> Any:
         stored: Any = group[name] if name in names else None
     except Exception as error:  # zarr raises various types on damaged metadata
         raise _damaged(source, error) from error
-    if stored is None:
-        raise ValueError(expected(f"an array of {source.name}", repr(name), did_you_mean(name, names)))
+    check_choice(f"an array of {source.name}", name, names)
     if stored.dtype.kind not in "biuf":
         wanted = f"{name} of {source.name} as numbers"
         raise ValueError(
@@ -113,7 +112,5 @@ def _empty_in_shard(path: Path, chunks: int) -> int:
 
 
 def _damaged(source: Path, error: Exception) -> ValueError:
-    problem = " ".join(str(error).split()) or type(error).__name__
-    return ValueError(
-        expected(f"a Zarr group in {source.name}", problem, "zarr.open_group(path), or copying it again")
-    )
+    hint = "zarr.open_group(path), or copying it again"
+    return ValueError(expected(f"a Zarr group in {source.name}", one_line(error), hint))

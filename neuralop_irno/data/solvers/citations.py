@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from neuralop_irno.data.node_classes import NodeClasses, by_mask, drop_in_noise, row_normalised
+from neuralop_irno.data.node_classes import MASKS, NodeClasses, by_mask, drop_in_noise, row_normalised
 from neuralop_irno.data.sizes import seed_of, whole
-from neuralop_irno.errors import did_you_mean, expected
+from neuralop_irno.errors import check_choice, expected
 from neuralop_irno.registry import DATASETS
 
 Whole = NDArray[np.int64]
@@ -69,8 +69,7 @@ def citation_graph(
     frequencies follow Zipf's law, with an order of the words that differs between classes. Arguments as in
     `citations`.
     """
-    if like not in LIKE:
-        raise ValueError(expected("citations like a known graph", repr(like), did_you_mean(like, LIKE)))
+    check_choice("citations like a known graph", like, LIKE)
     if not 0 < scale <= 1:
         raise ValueError(expected("a scale above 0, up to 1", scale, "scale=0.3"))
     whole("labels", labels), seed_of(seed)
@@ -81,15 +80,13 @@ def citation_graph(
     y = rng.permutation(np.repeat(np.arange(len(statistics.papers)), statistics.papers))
     pairs = _citations(y, statistics, rng)
     x = row_normalised(torch.from_numpy(_words(y, statistics, rng)).float())
-    masks = _masks(y, labels, (round(500 * scale), round(1000 * scale)), rng)
-    return Data(
-        x=drop_in_noise(x, noise),
-        y=torch.from_numpy(y),
-        edge_index=torch.from_numpy(np.concatenate([pairs, pairs[:, ::-1]]).T.copy()),
-        train_mask=masks[0],
-        val_mask=masks[1],
-        test_mask=masks[2],
-    )
+    edges = torch.from_numpy(np.concatenate([pairs, pairs[:, ::-1]]).T.copy())
+    parts = _parts(y, labels, (round(500 * scale), round(1000 * scale)), rng)
+    masks = {
+        name: torch.from_numpy(np.isin(np.arange(len(y)), p))
+        for name, p in zip(MASKS.values(), parts, strict=True)
+    }
+    return Data(x=drop_in_noise(x, noise), y=torch.from_numpy(y), edge_index=edges, **masks)
 
 
 @DATASETS.register("citations")
@@ -156,10 +153,8 @@ def _words(y: Whole, statistics: GraphStatistics, rng: np.random.Generator) -> N
     return held
 
 
-def _masks(
-    y: Whole, labels: int, sizes: tuple[int, int], rng: np.random.Generator
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Masks: ``labels`` papers per class for training, ``sizes`` others for validation and test."""
+def _parts(y: Whole, labels: int, sizes: tuple[int, int], rng: np.random.Generator) -> tuple[Whole, ...]:
+    """``labels`` papers per class for training, and ``sizes`` others for validation and test."""
     order = rng.permutation(len(y))
     train = np.concatenate([order[y[order] == own][:labels] for own in np.unique(y)])
     rest = order[~np.isin(order, train)]
@@ -167,8 +162,4 @@ def _masks(
     if len(rest) < valid + test or len(train) < labels * len(np.unique(y)):
         got = f"{len(y)} in all, {len(rest)} of them left"
         raise ValueError(expected(f"{labels} papers a class and {valid + test} more", got, "fewer labels"))
-    parts = (train, rest[:valid], rest[valid : valid + test])
-    train_mask, val_mask, test_mask = (torch.zeros(len(y), dtype=torch.bool) for _ in parts)
-    for mask, part in zip((train_mask, val_mask, test_mask), parts, strict=True):
-        mask[torch.from_numpy(part)] = True
-    return train_mask, val_mask, test_mask
+    return train, rest[:valid], rest[valid : valid + test]

@@ -160,9 +160,8 @@ def hllc(left: Tensor, right: Tensor, axis: int) -> Tensor:
         >>> hllc(wind, wind, axis=2)  # mass, both momenta and energy that the wind carries
         tensor([[ 2.,  5.,  0., 11.]])
     """
-    order = (
-        (0, 1, 2, 3) if axis == 2 else (0, 2, 1, 3)
-    )  # density, velocity across the face, along it, pressure
+    # Density, velocity across the face, along it, pressure.
+    order = (0, 1, 2, 3) if axis == 2 else (0, 2, 1, 3)
     rho_l, u_l, _, p_l = (left[:, i] for i in order)
     rho_r, u_r, _, p_r = (right[:, i] for i in order)
     sound_l, sound_r = (GAMMA * p_l / rho_l).sqrt(), (GAMMA * p_r / rho_r).sqrt()

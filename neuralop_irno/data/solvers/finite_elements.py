@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 import scipy.sparse as sp
@@ -62,8 +63,7 @@ def advection_diffusion(
     """
     parts = Elements(mesh, velocity)
     flux = diffusivity * parts.stiffness + parts.advection
-    free = ~mesh.boundary if fixed else np.ones(len(mesh.pos), dtype=bool)
-    inner = np.flatnonzero(free)
+    inner = np.flatnonzero(~mesh.boundary) if fixed else np.arange(len(mesh.pos))
     mass, flux = parts.mass[inner][:, inner], flux[inner][:, inner]
 
     def stepper(step: float) -> Callable[[Array], Array]:
@@ -119,12 +119,11 @@ def _march(
     gaps = np.diff(np.concatenate([[0.0], times]))
     if len(times) == 0 or gaps.min() <= 0 or not dt > 0:
         raise ValueError(expected("ascending times > 0 and dt > 0", f"{times}, dt={dt}", "times=[0.1, 0.2]"))
-    known: dict[float, Callable[[Array], Array]] = {}
+    stepper = cache(stepper)  # one factorisation for each length of a step
     frames = []
     for gap in gaps:
         steps = max(1, int(np.ceil(gap / dt - 1e-9)))
-        length = round(float(gap / steps), 12)
-        step = known.setdefault(length, stepper(length)) if length not in known else known[length]
+        step = stepper(round(float(gap / steps), 12))
         for _ in range(steps):
             state = step(state)
         frames.append(state)

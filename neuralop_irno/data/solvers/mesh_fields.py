@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.random import Generator
 
 from neuralop_irno.data.graphs import GraphDataset, as_graph
 from neuralop_irno.data.mesh import Array, TriangleMesh, random_holes, square_with_holes
@@ -44,17 +45,15 @@ def heat_in_wind(
         seed: seed of meshes, winds and starts.
     """
     real("diffusivity", diffusivity, zero=True)
-    _check_times(time, outputs)
 
-    def solve(mesh: TriangleMesh, start: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+    def solve(mesh: TriangleMesh, start: Array, times: Array, rng: Generator) -> tuple[Array, Array]:
         angle, speed = rng.uniform(0, 2 * np.pi), rng.uniform(0.3, 1.0)
         wind = (float(speed * np.cos(angle)), float(speed * np.sin(angle)))
         start = np.where(mesh.boundary, 0.0, start)
-        times = np.linspace(time, time * outputs, outputs)
         known = [start, np.full_like(start, wind[0]), np.full_like(start, wind[1]), mesh.boundary]
         return np.stack(known, 1), advection_diffusion(mesh, start, times, diffusivity, wind).T
 
-    return _splits(solve, samples, spacing, holes, seed)
+    return _splits(solve, samples, spacing, holes, time, outputs, seed)
 
 
 @DATASETS.register("waves")
@@ -71,45 +70,39 @@ def waves(
     x holds the initial displacement and an indicator of the boundary; y holds the displacement after
     1, .., ``outputs`` times ``time``. Arguments as in `heat_in_wind`.
     """
-    _check_times(time, outputs)
 
-    def solve(mesh: TriangleMesh, start: Array, rng: np.random.Generator) -> tuple[Array, Array]:
-        times = np.linspace(time, time * outputs, outputs)
+    def solve(mesh: TriangleMesh, start: Array, times: Array, rng: Generator) -> tuple[Array, Array]:
         return np.stack([start, mesh.boundary], 1), wave(mesh, start, times).T
 
-    return _splits(solve, samples, spacing, holes, seed)
+    return _splits(solve, samples, spacing, holes, time, outputs, seed)
 
 
-Solve = Callable[[TriangleMesh, Array, np.random.Generator], tuple[Array, Array]]
+Solve = Callable[[TriangleMesh, Array, Array, Generator], tuple[Array, Array]]
 
 
 def _splits(
-    solve: Solve, samples: Sequence[int], spacing: float, holes: int, seed: int
+    solve: Solve, samples: Sequence[int], spacing: float, holes: int, time: float, outputs: int, seed: int
 ) -> dict[str, GraphDataset]:
+    real("time", time, most=1e4), whole("outputs", outputs, most=10_000)
     counts = three("samples", samples, (64, 8, 16))
     seed_of(seed), whole("holes", holes, 1, 1000)
     fits(sum(counts) * NUMBERS_A_NODE / real("spacing", spacing, least=1e-6, most=0.5) ** 2)
+    times = np.linspace(time, time * outputs, outputs)
+
+    def solved(seed: int) -> Any:
+        rng = np.random.default_rng(seed)
+        mesh = square_with_holes(spacing, random_holes(int(rng.integers(1, holes + 1)), seed), seed)
+        x, y = solve(mesh, _bumps(mesh.pos, rng), times, rng)
+        return as_graph(mesh, torch.from_numpy(x), torch.from_numpy(y))
 
     def graphs(place: int, count: int) -> GraphDataset:
         first = 1_000_003 * seed + 100_003 * place
-        return GraphDataset([_solved(solve, spacing, holes, first + number) for number in range(count)])
+        return GraphDataset([solved(first + number) for number in range(count)])
 
     return by_split(graphs, counts)
 
 
-def _solved(solve: Solve, spacing: float, holes: int, seed: int) -> Any:
-    """The graph of one sample, with its own mesh."""
-    rng = np.random.default_rng(seed)
-    mesh = square_with_holes(spacing, random_holes(int(rng.integers(1, holes + 1)), seed), seed)
-    x, y = solve(mesh, _bumps(mesh.pos, rng), rng)
-    return as_graph(mesh, torch.from_numpy(x), torch.from_numpy(y))
-
-
-def _check_times(time: float, outputs: int) -> None:
-    real("time", time, most=1e4), whole("outputs", outputs, most=10_000)
-
-
-def _bumps(pos: Array, rng: np.random.Generator) -> Array:
+def _bumps(pos: Array, rng: Generator) -> Array:
     """A few positive and negative Gaussian bumps, scaled to unit standard deviation."""
     field = np.zeros(len(pos))
     for _ in range(int(rng.integers(3, 7))):

@@ -49,8 +49,7 @@ class Turbulence(PeriodicFlow):
         self.dt = min(0.02, 1.28 / resolution) if dt is None else dt
         self.linear = -viscosity * self.grid.squared - drag
         _, y = self.grid.points()
-        wavenumber = forcing_wavenumber
-        self.forcing = -forcing * wavenumber * torch.cos(wavenumber * y)
+        self.forcing = -forcing * forcing_wavenumber * torch.cos(forcing_wavenumber * y)
         self._forcing_modes = self.grid.transform(self.forcing)
         self._inverse_laplacian = torch.where(
             self.grid.squared > 0, 1 / self.grid.squared.clamp(min=1e-12), 0.0
