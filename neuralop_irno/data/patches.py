@@ -124,7 +124,8 @@ class Tiles(View):
 
     def _corners(self, grid: Grid) -> list[Grid]:
         side, _ = _square(self.size, grid)
-        return list(product(*([min(start, n - side) for start in range(0, n, side)] for n in grid)))
+        rows, columns = ([min(start, n - side) for start in range(0, n, side)] for n in grid)
+        return list(product(rows, columns))
 
 
 def _square(size: int, grid: Grid) -> Grid:
