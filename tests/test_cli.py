@@ -294,17 +294,10 @@ def written_at(file: Path) -> int:
     return file.stat().st_mtime_ns if file.exists() else 0
 
 
-@pytest.mark.parametrize(
-    ("words", "code", "out", "err"),
-    [
-        (("list", "metrics"), 0, "metrics: ", ""),
-        (("train", "no file.yaml"), 2, "", "irno: expected a config file, got no file at no file.yaml; try "),
-    ],
-)
-def test_as_a_process_of_its_own(words: tuple[str, ...], code: int, out: str, err: str) -> None:
-    command = [sys.executable, "-m", "neuralop_irno", *words]
+def test_as_a_process_of_its_own() -> None:
+    command = [sys.executable, "-m", "neuralop_irno", "train", "no file.yaml"]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert ended.returncode == code
-    assert [ended.stdout.count("\n"), ended.stderr.count("\n")] == [bool(out), bool(err)]
-    assert ended.stdout.startswith(out)
-    assert ended.stderr.startswith(err)
+    assert ended.returncode == 2
+    assert ended.stdout == ""
+    assert ended.stderr.count("\n") == 1
+    assert ended.stderr.startswith("irno: expected a config file, got no file at no file.yaml; try ")

@@ -37,6 +37,7 @@ def test_it_runs_on_files_in_the_layout(name: str, tmp_path: Path) -> None:
     data["folder"] = str(folder)
     for base in problem["bases"].values():
         base |= SMALL[base["model_arch"]]
+    problem["model"]["correction"] |= {"width": 4, "depth": 1}
     for training in ("base_training", "training"):
         problem[training] |= {"epochs": 1, "batch_size": 2, "replay": 0}
     study = study_from({"name": name, **content, "seeds": [0], "variants": {"refined": {}}})

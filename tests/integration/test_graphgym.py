@@ -92,9 +92,9 @@ def awake(model: Any) -> Any:
 
 IRNO = "import neuralop_irno; assert 'torch_geometric' not in sys.modules; import neuralop_irno.graphgym"
 GRAPHGYM = "import torch_geometric.graphgym"
+# This module imports GraphGym first.
 ORDERS = {
     "irno first": f"{IRNO}; {GRAPHGYM}",
-    "graphgym first": f"{GRAPHGYM}; import neuralop_irno.graphgym",
     "no yacs": f"{{NO_YACS}}; {IRNO}; {GRAPHGYM}",
 }
 CHECKS = """

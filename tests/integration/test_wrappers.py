@@ -21,6 +21,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from neuralop_irno import IterativeRefiner, RefinementLoss, Trajectory
 
 UNET = {"name": "unet", "width": 4, "depth": 1}
+FLAT = {"name": "unet", "width": 2, "depth": 0}
+"""For torch's compiler, whose time is that of all the code that it reads."""
 
 pytestmark = [
     # What torch's compiler has to say of opt_einsum and of tensors that carry a gradient,
@@ -174,11 +176,10 @@ def training_step(model: nn.Module, inner: IterativeRefiner) -> list[Tensor]:
     return [p.detach().clone() for p in inner.correction.parameters()]
 
 
-@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
-def test_a_compiled_correction_answers_and_learns_as_before(backend: str) -> None:
-    plain = refiner()
+def test_a_compiled_correction_answers_and_learns_as_before() -> None:
+    plain = refiner(FLAT)
     compiled = copy.deepcopy(plain)
-    compiled.correction.compile(backend=backend, dynamic=False)
+    compiled.correction.compile(backend="aot_eager", dynamic=False)
     torch.testing.assert_close(compiled(field()), plain(field()), rtol=1e-5, atol=1e-6)
     assert compiled.state_dict().keys() == plain.state_dict().keys()
     for one, other in zip(training_step(plain, plain), training_step(compiled, compiled), strict=True):
@@ -186,7 +187,8 @@ def test_a_compiled_correction_answers_and_learns_as_before(backend: str) -> Non
 
 
 def test_a_compiled_refiner_answers_as_before() -> None:
-    model, x = refiner(), field()
+    model, x = IterativeRefiner(nn.Conv2d(2, 1, 3, padding=1), FLAT, steps=1).eval(), field()
+    nn.init.normal_(model.correction.correction.last.weight)
     compiled = torch.compile(copy.deepcopy(model), backend="eager", dynamic=False)
     with torch.no_grad():
         torch.testing.assert_close(compiled(x), model(x), rtol=1e-5, atol=1e-6)
@@ -196,7 +198,7 @@ def test_a_compiled_refiner_answers_as_before() -> None:
 def test_a_compiled_base_is_called_by_the_signature_inside() -> None:
     base = FNO((4, 4), in_channels=2, out_channels=1, hidden_channels=4, n_layers=1)
     compiled = torch.compile(base, backend="eager", dynamic=False)
-    model = IterativeRefiner(compiled, UNET, ignore=["name"]).eval()
+    model = IterativeRefiner(compiled, FLAT, ignore=["name"]).eval()
     assert (model.sizes.in_channels, model.sizes.out_channels, model.sizes.dim) == (2, 1, 2)
     sample = {"x": field(), "y": field(), "name": "dropped"}
     with torch.no_grad():

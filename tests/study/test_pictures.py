@@ -51,8 +51,9 @@ def studied(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     """A study in a folder, finished."""
     kind, folder = request.param, tmp_path_factory.mktemp(request.param)
     content = words(kind=kind, problems=one_base(), options=OPTIONS[kind])
+    trained = tmp_path_factory.getbasetemp() / "trained for pictures"
     study = study_from({"name": "tiny", **content})
-    return study, folder, StudyRunner(study, folder, "cpu", lambda text: None, show=False).run()
+    return study, folder, StudyRunner(study, folder, "cpu", lambda text: None, False, trained).run()
 
 
 def test_it_lies_beside_the_table_and_shows_its_numbers(studied: tuple[Study, Path, Table]) -> None:

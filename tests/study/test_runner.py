@@ -40,10 +40,17 @@ def row(table: dict[str, Any], part: str = "results", **key: str) -> dict[str, A
 
 
 @pytest.fixture(scope="module")
-def mains(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The models of `mains`, for studies that may take them."""
+    return tmp_path_factory.mktemp("trained")
+
+
+@pytest.fixture(scope="module")
+def mains(tmp_path_factory: pytest.TempPathFactory, trained: Path) -> dict[str, Any]:
     """The main table of one base, by two seeds."""
     return ran(
         tmp_path_factory.mktemp("main"),
+        trained,
         problems=one_base(),
         variants={
             "refined": {},
@@ -86,8 +93,10 @@ def test_a_broken_base_is_noted(mains: dict[str, Any]) -> None:
     assert any("base, seed 0: It is no better than its own input" in note for note in mains["notes"])
 
 
-def test_kinds_agree_where_they_measure_the_same(mains: dict[str, Any], tmp_path: Path) -> None:
-    key, trained = {"base": "fno", "variant": "refined"}, tmp_path / "trained"
+def test_kinds_agree_where_they_measure_the_same(
+    mains: dict[str, Any], trained: Path, tmp_path: Path
+) -> None:
+    key = {"base": "fno", "variant": "refined"}
     error = row(mains, **key)["error"]
     one: dict[str, Any] = {"variants": {"refined": {}}}
     transfer = ran(tmp_path / "transfer", trained, kind="transfer", **one)
@@ -117,21 +126,15 @@ def test_kinds_agree_where_they_measure_the_same(mains: dict[str, Any], tmp_path
 
 
 def test_the_same_seed_gives_the_same_table(mains: dict[str, Any], tmp_path: Path) -> None:
-    again = ran(tmp_path, variants={"refined": {}}, problems=one_base())
-    kept = [r for r in mains["results"] if r["base"] == "fno" and r["variant"] in ("base", "refined")]
-    assert again["results"] == kept
-    other = ran(tmp_path / "other", variants={"refined": {}}, problems=one_base(), seeds=(2, 3))
-    assert other["results"] != kept
-
-
-def test_seeds_that_are_added_are_all_that_is_trained(mains: dict[str, Any], tmp_path: Path) -> None:
+    """Here one seed after the other: those that are added are all that is trained."""
     few: dict[str, Any] = {"variants": {"refined": {}}, "problems": one_base()}
-    ran(tmp_path, seeds=(0,), **few)
+    alone = ran(tmp_path, seeds=(0,), **few)
     first = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").iterdir()}
     grown = ran(tmp_path, seeds=(0, 1), about="Said better.", **few)
     assert {path: path.stat().st_mtime_ns for path in first} == first
     kept = [r for r in mains["results"] if r["base"] == "fno" and r["variant"] in ("base", "refined")]
     assert grown["results"] == kept
+    assert row(alone, variant="refined")["error"]["mean"] != row(grown, variant="refined")["error"]["mean"]
 
 
 def test_studies_that_share_a_folder_train_no_model_twice(tmp_path: Path) -> None:
@@ -139,21 +142,22 @@ def test_studies_that_share_a_folder_train_no_model_twice(tmp_path: Path) -> Non
     trained = tmp_path / "trained"
     once = {"role": "same_parameters"}
     problems = one_base()
-    first = ran(tmp_path / "a", trained, problems=problems, variants={"refined": {}, "once": once})
+    one: dict[str, Any] = {"seeds": (0,)}
+    first = ran(tmp_path / "a", trained, problems=problems, variants={"refined": {}, "once": once}, **one)
     models = {path.parent.name for path in trained.glob("*/model.safetensors")}
-    assert len(models) == 2 * 3
+    assert len(models) == 3
     as_it_is = {"model": {"correction": {"width": 4}}}
     variants = {"as it is": as_it_is, "once": once, "longer": {"training": {"epochs": 3}}}
-    second = ran(tmp_path / "b", trained, problems=problems, variants=variants)
+    second = ran(tmp_path / "b", trained, problems=problems, variants=variants, **one)
     after = {path.parent.name for path in trained.glob("*/model.safetensors")}
     assert models <= after
-    assert len(after) == len(models) + 2  # the longer training alone, by two seeds
+    assert len(after) == len(models) + 1  # the longer training alone
     assert row(second, variant="as it is")["error"] == row(first, variant="refined")["error"]
     assert row(second, variant="longer")["error"] != row(first, variant="refined")["error"]
     assert row(second, "costs", variant="as it is")["seconds"] == ""
     other = json.loads(json.dumps(problems))
     other["burgers"]["data"]["frames"] = 5
-    ran(tmp_path / "c", trained, problems=other, variants={"refined": {}}, seeds=(0,))
+    ran(tmp_path / "c", trained, problems=other, variants={"refined": {}}, **one)
     assert len(list(trained.glob("*/model.safetensors"))) == len(after) + 2
 
 
