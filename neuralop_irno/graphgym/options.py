@@ -64,8 +64,7 @@ def refiner_from(group: Mapping[str, Any], dim_in: int, dim_out: int) -> Iterati
         raise ValueError(expected(f"the base of cfg.{NAME} by name", repr(base), "base: {model_arch: gnn}"))
     frozen = options.setdefault("freeze_base", base.get("checkpoint") is not None)
     options["base"] = base_from(base, dim_in, dim_out, frozen)
-    refiner: IterativeRefiner = call_with_options(IterativeRefiner, options, f"cfg.{NAME}")
-    return refiner
+    return call_with_options(IterativeRefiner, options, f"cfg.{NAME}")
 
 
 def base_from(config: Mapping[str, Any], dim_in: int, dim_out: int, frozen: bool) -> Any:

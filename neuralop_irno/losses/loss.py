@@ -79,8 +79,7 @@ def truth_of(sample: dict[str, Any]) -> Tensor:
     """Remove the truth y from a sample and return it."""
     if not isinstance(sample.get("y"), Tensor):
         raise ValueError(expected("samples with a truth y", sorted(sample), "{'x': x, 'y': y}"))
-    y: Tensor = sample.pop("y")
-    return y
+    return sample.pop("y")
 
 
 def matching(trajectory: Trajectory, y: Tensor) -> Tensor:

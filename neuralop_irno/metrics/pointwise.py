@@ -154,8 +154,7 @@ def own_metric(data: object) -> str:
         >>> own_metric(FieldDataset(torch.zeros(2, 1, 8), torch.zeros(2, 1, 8)))
         'vrmse'
     """
-    name: str = getattr(data, "metric", "vrmse")
-    return name
+    return getattr(data, "metric", "vrmse")
 
 
 def spatial_axes(prediction: Tensor, target: Tensor, space: int | None) -> int:

@@ -53,8 +53,7 @@ class AttentionIntegral(nn.Module):
         angles = nodes.angles(query.shape[-1] // 2)
         bias = None if nodes.measure is None else nodes.measure.log().to(query.dtype)[None, None, None]
         mean = F.scaled_dot_product_attention(_turned(query, angles), _turned(key, angles), value, bias)
-        joined: Tensor = self.join(mean.transpose(1, 2).flatten(2))
-        return joined
+        return self.join(mean.transpose(1, 2).flatten(2))
 
 
 def _turned(vectors: Tensor, angles: Tensor) -> Tensor:
@@ -83,8 +82,7 @@ class Layer(nn.Module):
 
     def forward(self, u: Tensor, nodes: Nodes) -> Tensor:
         u = u + self.integral(self.first(u), nodes)
-        out: Tensor = u + self.perceptron(self.second(u))
-        return out
+        return u + self.perceptron(self.second(u))
 
 
 class IntegralOperator(nn.Module):

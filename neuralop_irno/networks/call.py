@@ -68,8 +68,7 @@ class FixedPointMap(Correction):
             hint = "an encoder before the block and a decoder after it"
             raise ValueError(expected(wanted, shape_or_type(image), hint))
         free = 0 if x.free is None else x.free
-        update: Tensor = self.weight * image + free - h
-        return update
+        return self.weight * image + free - h
 
 
 def block_call(block: nn.Module, start: Tensor, free: Tensor | None, given: Mapping[str, Any]) -> BlockCall:

@@ -138,8 +138,7 @@ def convolution(conv: Any, width: int) -> nn.Module:
     )
     if isinstance(given.get("deg"), list):
         given["deg"] = torch.tensor(given["deg"])
-    module: nn.Module = call_with_options(found, given, f"the convolution '{name}'")
-    return module
+    return call_with_options(found, given, f"the convolution '{name}'")
 
 
 def convolutions() -> dict[str, type[nn.Module]]:

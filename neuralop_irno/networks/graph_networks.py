@@ -74,13 +74,11 @@ class GraphNetwork(nn.Module, ABC):
 
     def encode(self, x: Tensor) -> Tensor:
         """Encode node features, ``(N, in_channels)`` to ``(N, width)``."""
-        encoded: Tensor = self.encoder(F.dropout(x, self.dropout, self.training))
-        return encoded
+        return self.encoder(F.dropout(x, self.dropout, self.training))
 
     def decode(self, h: Tensor) -> Tensor:
         """Decode nodes, ``(N, width)`` to ``(N, out_channels)``."""
-        decoded: Tensor = self.decoder(F.dropout(h, self.dropout, self.training))
-        return decoded
+        return self.decoder(F.dropout(h, self.dropout, self.training))
 
 
 class IteratedGraphNetwork(GraphNetwork):

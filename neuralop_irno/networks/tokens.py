@@ -145,8 +145,7 @@ class PositionEncoding(nn.Module):
 
     def forward(self, nodes: Nodes) -> Tensor:
         angles = nodes.angles(self.waves * len(nodes.closed))
-        encoding: Tensor = self.mix(torch.cat([angles.cos(), angles.sin()], -1))
-        return encoding
+        return self.mix(torch.cat([angles.cos(), angles.sin()], -1))
 
 
 def per_axis(name: str, given: Any, dim: int) -> tuple[Any, ...]:

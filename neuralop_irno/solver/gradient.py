@@ -150,10 +150,8 @@ def gradient_rule(spec: GradientLike) -> GradientRule:
     """A rule from its name or config (``{"name": "last", "n": 2}``); an object is returned unchanged."""
     if not isinstance(spec, (str, Mapping, GradientRule)):
         raise TypeError(expected("a gradient rule", repr(spec), f"one of {', '.join(GRADIENTS.names())}"))
-    rule: GradientRule = GRADIENTS.build(spec)
-    return rule
+    return GRADIENTS.build(spec)
 
 
 def _checkpoint(step: Step, h: Tensor, state: SolverState) -> tuple[Tensor, SolverState]:
-    result: tuple[Tensor, SolverState] = checkpoint(step, h, state, use_reentrant=False)
-    return result
+    return checkpoint(step, h, state, use_reentrant=False)

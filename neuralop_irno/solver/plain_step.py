@@ -53,8 +53,7 @@ class _Residual:
 
     def __call__(self, h: Tensor, taken: Tensor | None = None) -> Tensor:
         _, state = self.solver.step(self.phi, h, self.solver.init(h, self.taken))
-        residual: Tensor = state.residual
-        return residual
+        return state.residual
 
     def select(self, keep: Tensor) -> _Residual:
         return _Residual(self.phi.select(keep), self.solver, self.taken[keep])

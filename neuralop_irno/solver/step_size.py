@@ -139,8 +139,7 @@ def step_size(alpha: StepSizeLike) -> StepSize:
     if isinstance(alpha, Sequence) and not isinstance(alpha, str):
         return Scheduled(alpha)
     if isinstance(alpha, (str, Mapping)):
-        built: StepSize = STEP_SIZES.build(alpha)
-        return built
+        return STEP_SIZES.build(alpha)
     return Constant(alpha)
 
 

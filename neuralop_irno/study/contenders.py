@@ -167,8 +167,7 @@ def _loss_of_the_last_step(experiment: Experiment) -> RefinementLoss:
     """The loss of a network evaluated once: the spectral weights of the refiner's last step."""
     options = experiment.loss.options
     start = {"lambda_start": options["lambda_end"]} if "lambda_end" in options else {}
-    loss: RefinementLoss = experiment.loss.with_options(**start).build()
-    return loss
+    return experiment.loss.with_options(**start).build()
 
 
 BUILDERS = {

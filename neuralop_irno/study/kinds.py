@@ -176,8 +176,7 @@ def robustness(
 @lru_cache(maxsize=4)
 def _test_set(config: str) -> Dataset[Sample]:
     """The test set of a config in JSON, cached so that all models of a study share it."""
-    test: Dataset[Sample] = load_splits(json.loads(config))["test"]
-    return test
+    return load_splits(json.loads(config))["test"]
 
 
 def _steps_shown(trained: int, last: int) -> list[int]:

@@ -175,8 +175,7 @@ def study_from(config: Mapping[str, Any]) -> Study:
     seeds = content.get("seeds", [0, 1, 2])
     if not isinstance(seeds, Sequence) or not all(isinstance(seed, int) for seed in seeds):
         raise TypeError(expected("seeds as a list of whole numbers", repr(seeds), "seeds: [0, 1, 2]"))
-    study: Study = call_with_options(Study, {**content, "seeds": tuple(seeds)}, "the study")
-    return study
+    return call_with_options(Study, {**content, "seeds": tuple(seeds)}, "the study")
 
 
 def merged(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -249,8 +249,7 @@ class StudyRunner:
 
 def _as_plain(study: Study) -> dict[str, Any]:
     """A study as plain data for YAML."""
-    content: dict[str, Any] = json.loads(json.dumps(asdict(study)))
-    return content
+    return json.loads(json.dumps(asdict(study)))
 
 
 def _of_a_run(study: Mapping[str, Any]) -> dict[str, Any]:

@@ -61,8 +61,7 @@ class SuperResolutionFNO(nn.Module):
             field = spectral(field) + pointwise(field)
             if place < len(self.spectral):
                 field = F.relu(field)
-        answer: Tensor = self.project(field.movedim(1, -1)).movedim(-1, 1)
-        return answer
+        return self.project(field.movedim(1, -1)).movedim(-1, 1)
 
 
 class _SpectralLayer(nn.Module):

@@ -128,8 +128,7 @@ class _GalerkinAttention(nn.Module):
         key, value = self.key_norm(key), self.value_norm(value)
         attended = query @ (key.transpose(-1, -2) @ value) / key.shape[-2]
         back = attended.transpose(-1, -2).reshape(field.shape)
-        result: Tensor = field + self.out(back)
-        return result
+        return field + self.out(back)
 
     def _split(self, field: Tensor) -> Tensor:
         """``(B, heads, cells, width / heads)``."""

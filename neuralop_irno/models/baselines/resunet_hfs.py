@@ -98,8 +98,7 @@ class ResUNetHFS(nn.Module):
         for level in reversed(range(len(skips))):
             field = torch.cat([self.refine[level](field), skips[level]], 1)
             field = self.decoders[level](field)
-        answer: Tensor = self.last(field)
-        return answer
+        return self.last(field)
 
 
 class _ResidualBlock(nn.Module):
@@ -117,5 +116,4 @@ class _ResidualBlock(nn.Module):
         self.around = nn.Sequential(nn.Conv2d(inputs, outputs, 1), nn.GroupNorm(1, outputs))
 
     def forward(self, field: Tensor) -> Tensor:
-        result: Tensor = self.body(field) + self.around(field)
-        return result
+        return self.body(field) + self.around(field)

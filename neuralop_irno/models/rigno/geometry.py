@@ -46,8 +46,7 @@ def box_units(pos: Floats, bounds: Bounds | None, periodic: bool) -> Floats:
         raise ValueError(expected(wanted, (low.tolist(), high.tolist()), "domain=(lo, hi)"))
     if (low == -1).all() and (high == 1).all():
         return pos  # adding and subtracting 1 would lose digits
-    units: Floats = (np.float32(2) * (pos - low) / (high - low) - np.float32(1)).astype(np.float32)
-    return units
+    return (np.float32(2) * (pos - low) / (high - low) - np.float32(1)).astype(np.float32)
 
 
 def _corners(pos: Floats, bounds: Bounds | None, periodic: bool) -> tuple[Floats, Floats]:
@@ -164,11 +163,9 @@ def within(points: Floats, nodes: Floats, radius: Floats, periodic: bool) -> Int
     order = np.lexsort((who, near))
     pairs = np.stack([near[order], who[order]])
     distance = length(wrapped(points[pairs[0]] - nodes[pairs[1]], periodic))[:, 0]
-    kept: Integers = pairs[:, distance <= radius[pairs[1]]]
-    return kept
+    return pairs[:, distance <= radius[pairs[1]]]
 
 
 def length(z: Floats) -> Floats:
     """Euclidean lengths of vectors, ``(E, d)`` to ``(E, 1)``."""
-    lengths: Floats = np.sqrt((z * z).sum(-1, keepdims=True, dtype=np.float32))
-    return lengths
+    return np.sqrt((z * z).sum(-1, keepdims=True, dtype=np.float32))

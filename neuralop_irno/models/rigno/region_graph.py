@@ -213,13 +213,11 @@ def _position_features(units: Floats, periodic: bool, frequencies: int) -> Float
 def _edge_features(z: Floats) -> Floats:
     """Relative vectors and their lengths, as fractions of the box's diagonal."""
     diagonal = np.float32(2 * np.sqrt(z.shape[1]))
-    features: Floats = np.divide(np.concatenate([z, length(z)], 1), diagonal, dtype=np.float32)
-    return features
+    return np.divide(np.concatenate([z, length(z)], 1), diagonal, dtype=np.float32)
 
 
 def _array(values: Tensor) -> Floats:
-    array: Floats = values.detach().cpu().numpy().astype(np.float32)
-    return array
+    return values.detach().cpu().numpy().astype(np.float32)
 
 
 def _tensor(array: Floats | Integers) -> Tensor:

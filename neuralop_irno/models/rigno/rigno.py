@@ -196,8 +196,7 @@ class RIGNO(nn.Module):
     def decoded(self, regions: Tensor, points: Tensor, case: Batched) -> Tensor:
         """Latents of points after messages from the regions."""
         index, edges = self._edges(case.mesh.graph.r2p, case.mesh.graph.r2p_features, case)
-        received: Tensor = self.decode(self.embed_r2p(edges), regions, points, index, case.points)[1]
-        return received
+        return self.decode(self.embed_r2p(edges), regions, points, index, case.points)[1]
 
     def load_flax(self, arrays: Mapping[str, Any]) -> Self:
         """Load the parameters of a published model of the same sizes; see `flax.load`."""
