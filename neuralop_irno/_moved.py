@@ -26,6 +26,11 @@ MOVED = {
     "correction.join": "correction.from_module",
     "correction.neural": "correction.from_neuralop",
     "solver.solve": "solver.drive",
+    "solver.least_squares": "solver.anderson",
+    "solver.noise": "solver.denoising",
+    "spectrum.product": "spectrum.chebyshev",
+    "study.memory": "study.cost",
+    "study.one_shot": "study.controls",
     "data.dataset": _FLOWS,
     **{
         f"data.{name}": f"data.readers.{name}"
@@ -45,10 +50,12 @@ MOVED = {
     **{
         f"models.{name}": f"models.baselines.{name}"
         for name in (
-            "wdsr", "fno2d_sr", "hinote", "resunet_hfs", "high_frequency", "deeponet", "well",
-            "fourier_resize",
+            "wdsr", "fno2d_sr", "hinote", "resunet_hfs", "deeponet", "well",
         )
     },
+    "models.fourier_resize": "models.baselines.hinote",
+    "models.high_frequency": "models.baselines.resunet_hfs",
+    "models.rigno.collate": "models.rigno.region_graph",
     **{
         f"losses.{name}": "losses.pointwise"
         for name in ("cross_entropy", "denoising", "fixed_point", "spatial")
@@ -62,10 +69,11 @@ MOVED = {
     **{
         f"picard{name}": f"networks{name}"
         for name in (
-            "", ".attention", ".bounds", ".call", ".convolutions", ".graph_networks", ".integral", ".itergnn",
-            ".latent", ".network", ".tokens", ".transformer",
+            "", ".attention", ".bounds", ".call", ".convolutions", ".graph_networks", ".itergnn", ".network",
+            ".tokens", ".transformer",
         )
     },
+    **{f"picard.{name}": "networks.transformer" for name in ("integral", "latent")},
 }  # fmt: skip
 """Old paths within the package, each with its new path, or several if the module was divided."""
 

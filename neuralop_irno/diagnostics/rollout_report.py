@@ -120,7 +120,7 @@ class RolloutReport:
             video: ``gif``, or ``mp4`` with ffmpeg, which ``neuralop_irno[film]`` installs.
         """
         # matplotlib is slow to import, and only pictures need it
-        from neuralop_irno.diagnostics import projection, rollout_plots
+        from neuralop_irno.diagnostics import plots, projection
 
         target = Path(folder)
         film = target / f"rollout.{video}"
@@ -132,9 +132,9 @@ class RolloutReport:
             "ACC": (self.scores["acc"].mean(2), self.correlation),
         }
         lost = f"{int(self.blown_up[-1])} of {self.samples} samples have blown up in the end"
-        rollout_plots.errors(target / "error_in_time.png", times, scores, lost)
-        rollout_plots.spectra(target / "spectra.png", **vars(self.spectra))
-        rollout_plots.drifts(target / "drift.png", times, self.drift)
+        plots.rollout_errors(target / "error_in_time.png", times, scores, lost)
+        plots.rollout_spectra(target / "spectra.png", **vars(self.spectra))
+        plots.rollout_drifts(target / "drift.png", times, self.drift)
         projection.show(film, self.film, writer)
         return target
 

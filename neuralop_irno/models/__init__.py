@@ -5,8 +5,8 @@ Importing this subpackage puts its models into the registry.
 
 from neuralop_irno.models.baselines.deeponet import DeepONet as DeepONet
 from neuralop_irno.models.baselines.fno2d_sr import SuperResolutionFNO as SuperResolutionFNO
-from neuralop_irno.models.baselines.high_frequency import HighFrequencyScaling as HighFrequencyScaling
 from neuralop_irno.models.baselines.hinote import HiNOTE as HiNOTE
+from neuralop_irno.models.baselines.resunet_hfs import HighFrequencyScaling as HighFrequencyScaling
 from neuralop_irno.models.baselines.resunet_hfs import ResUNetHFS as ResUNetHFS
 from neuralop_irno.models.baselines.wdsr import WDSR as WDSR
 from neuralop_irno.models.baselines.well import well_fno as well_fno

@@ -19,6 +19,9 @@ from neuralop_irno.registry import MODELS
 from neuralop_irno.solver.gradient import GradientLike
 from neuralop_irno.solver.solver import SolverLike
 
+PARTS = ("edge_index", "edge_attr", "edge_weight", "batch")
+"""The tensors of a graph besides x, by PyTorch Geometric's names, in the order of `GraphNetwork.forward`."""
+
 
 class GraphNetwork(nn.Module, ABC):
     """Base class of graph networks: linear encoder, message passing, linear decoder.
@@ -69,7 +72,8 @@ class GraphNetwork(nn.Module, ABC):
             edge_weight: edge weights, for convolutions that read them, ``(E,)``.
             batch: the graph index of each node, ``(N,)``.
         """
-        x, graph = parts_of(x, edge_index, edge_attr, edge_weight, batch)
+        parts = (edge_index, edge_attr, edge_weight, batch)
+        x, graph = parts_of(x, dict(zip(PARTS, parts, strict=True)))
         return self.decode(self.process(self.encode(x), graph))
 
     def encode(self, x: Tensor) -> Tensor:
@@ -141,26 +145,16 @@ class Pign(IteratedGraphNetwork):
         )
 
     @torch.no_grad()
-    def solve(
-        self,
-        x: Any,
-        edge_index: Tensor | None = None,
-        edge_attr: Tensor | None = None,
-        edge_weight: Tensor | None = None,
-        batch: Tensor | None = None,
-        **options: Any,
-    ) -> PicardSolution:
+    def solve(self, x: Any, *parts: Tensor | None, **options: Any) -> PicardSolution:
         """Iterate each graph to a fixed point; `decode` turns the solution's value into the output.
 
         Args:
             x: as for `forward`.
-            edge_index: as for `forward`.
-            edge_attr: as for `forward`.
-            edge_weight: as for `forward`.
-            batch: as for `forward`.
+            parts: the other arguments of `forward`, here or by name.
             options: options of `PicardNetwork.solve`: ``rtol``, ``max_steps``, ``lipschitz``, ...
         """
-        x, graph = parts_of(x, edge_index, edge_attr, edge_weight, batch)
+        named = {name: options.pop(name) for name in PARTS if name in options}
+        x, graph = parts_of(x, dict(zip(PARTS, parts, strict=False)) | named)
         return self.network.solve(self.encode(x), **for_block(self.network.block, graph), **options)
 
 
@@ -200,17 +194,10 @@ class GnnStack(GraphNetwork):
         return h
 
 
-def parts_of(
-    x: Any,
-    edge_index: Tensor | None,
-    edge_attr: Tensor | None,
-    edge_weight: Tensor | None,
-    batch: Tensor | None,
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """x and the other tensors of a graph that is given whole or in parts."""
-    given = {"edge_index": edge_index, "edge_attr": edge_attr, "edge_weight": edge_weight, "batch": batch}
+def parts_of(x: Any, given: Mapping[str, Tensor | None]) -> tuple[Tensor, dict[str, Tensor]]:
+    """x and the other tensors of a graph that is given whole, as x, or in parts."""
     if graph_among((x,), {}) is not None:
-        given = {name: x[name] for name in given if name in x}
+        given = {name: x[name] for name in PARTS if name in x}
         x = x.x
     known = {name: part for name, part in given.items() if part is not None}
     if not isinstance(x, Tensor) or "edge_index" not in known:

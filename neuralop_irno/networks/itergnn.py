@@ -62,9 +62,7 @@ class Confidence(Damped):
 
     def init(self, h: Tensor, taken: Tensor) -> IterGNNState:
         nothing = torch.zeros_like(h)
-        return IterGNNState(
-            taken, h, nothing, torch.ones(taken.shape, dtype=h.dtype, device=h.device), nothing
-        )
+        return IterGNNState(taken, h, nothing, h.new_ones(taken.shape), nothing)
 
     def step(self, phi: Phi, h: Tensor, state: IterGNNState) -> tuple[Tensor, IterGNNState]:
         following = h + self.residual(phi, h, state)

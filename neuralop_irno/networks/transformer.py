@@ -1,13 +1,20 @@
-"""A vision transformer whose block is iterated: Picard iteration on the patches of a field."""
+"""Transformers that encode a field as tokens, iterate the tokens and decode them."""
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from neuralop_irno.networks.latent import IteratedTokens
+from neuralop_irno.errors import expected
+from neuralop_irno.networks.attention import IntegralOperator
+from neuralop_irno.networks.bounds import PicardSolution
+from neuralop_irno.networks.network import PicardNetwork
 from neuralop_irno.networks.tokens import (
     Nodes,
     PositionEncoding,
@@ -19,6 +26,48 @@ from neuralop_irno.networks.tokens import (
 )
 from neuralop_irno.registry import MODELS
 from neuralop_irno.solver.gradient import GradientLike
+
+
+class IteratedTokens(nn.Module, ABC):
+    r"""A transformer whose tokens solve :math:`u = T(u) + f`, with f from the field x.
+
+    .. math:: u_0 = f, \qquad u_{k+1} = a \, u_k + (1 - a) \, (T(u_k) + f)
+
+    Args:
+        network: the iteration of the tokens.
+    """
+
+    def __init__(self, network: PicardNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    @abstractmethod
+    def encode(self, x: Tensor) -> tuple[Tensor, Nodes]:
+        """f, ``(B, N, width)``, and the positions of its tokens."""
+
+    @abstractmethod
+    def decode(self, tokens: Tensor, x: Tensor) -> Tensor:
+        """The field decoded from tokens, on the grid of x."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The field decoded from the last iterate."""
+        free, nodes = self.encode(x)
+        return self.decode(self.network(free, nodes=nodes), x)
+
+    @torch.no_grad()
+    def solve(self, x: Tensor, **options: Any) -> PicardSolution:
+        """Solve to a tolerance; the solution reports the outcome of each sample.
+
+        ``value`` and ``best`` are fields; steps, residuals and bounds are those of the tokens.
+
+        Args:
+            x: the field.
+            options: options of `PicardNetwork.solve`.
+        """
+        free, nodes = self.encode(x)
+        solution = self.network.solve(free, nodes=nodes, **options)
+        value, best = self.decode(solution.value, x), self.decode(solution.best, x)
+        return replace(solution, value=value, best=best)
 
 
 class PicardViT(IteratedTokens):
@@ -51,7 +100,6 @@ class PicardViT(IteratedTokens):
         - returns: ``(B, out_channels, *S)``
 
     Example:
-        >>> import torch
         >>> vit = PicardViT(2, 1, patch=4, width=16, heads=2, steps=3)
         >>> vit(torch.randn(3, 2, 8, 12)).shape
         torch.Size([3, 1, 8, 12])
@@ -75,7 +123,10 @@ class PicardViT(IteratedTokens):
         periodic: bool | Sequence[bool] = True,
         homogeneous: bool = False,
     ) -> None:
-        super().__init__(width, heads, layers, steps, smoothing, inject, tol, gradient)
+        block = IntegralOperator(width, heads, layers, skip=not inject)
+        super().__init__(
+            PicardNetwork(block, smoothing=smoothing, steps=steps, tol=tol, inject=inject, gradient=gradient)
+        )
         self.in_channels, self.out_channels, self.dim = in_channels, out_channels, dim
         self.patch, self.periodic = patch_sides(patch, dim), per_axis("periodic", periodic, dim)
         points = math.prod(self.patch)
@@ -92,4 +143,95 @@ class PicardViT(IteratedTokens):
         return from_patches(self.unembed(tokens), self.patch, x.shape[2:])
 
 
+class ANIE(IteratedTokens):
+    r"""ANIE: maps the present fields to all following frames by an integral equation in space and time.
+
+    .. math:: u(s, t) = f(s, t) + \int_0^1 \!\! \int p_u(s, t; r, \tau) \, V u(r, \tau) \, dr \, d\tau
+
+    Time runs from 0 (now) to 1 (the last frame); f embeds x, time and position. The integral is a transformer
+    layer: attention (see `AttentionIntegral`) and a perceptron. Its quadrature is the trapezoidal rule in
+    time and patches in space. Picard iteration, started at f, solves the equation. As a Fredholm equation,
+    it couples every time to all others, later ones included.
+
+    The weights do not depend on the number of frames: with twice as many, the time step is half as long.
+
+    Papers: "Neural integral equations" (https://arxiv.org/abs/2209.15190), where attention has no softmax,
+    and "Operator learning meets numerical analysis" (https://arxiv.org/abs/2310.01618).
+
+    Args:
+        in_channels: channels of x, the present fields and coefficients.
+        out_channels: channels of the output: the fields of each frame, frame by frame.
+        frames: number of frames.
+        dim: axes of the grid in space.
+        patch: points of a patch along each axis, a number or one for each axis.
+        width: channels of a token.
+        heads: number of attention heads.
+        layers: number of layers of the integral operator.
+        steps: number of steps; with a tolerance, the maximum.
+        smoothing: weight of the previous iterate in a step, at least 0 and below 1.
+        inject: whether f is added in every step; if not, T keeps its skip connections.
+        tol: relative tolerance in evaluation: a sample stops when its step is below ``tol |u|``.
+        gradient: gradient rule of the iteration in training.
+        periodic: whether space is periodic, a bool or one for each axis.
+        homogeneous: whether the problem is the same everywhere in space; see `PicardViT`.
+
+    Shapes:
+        - x: ``(B, in_channels, *S)``, S multiples of the patch
+        - returns: ``(B, out_channels, *S)``
+
+    Example:
+        >>> anie = ANIE(2, 4, frames=4, width=16, heads=2)
+        >>> anie(torch.randn(3, 2, 8, 12)).shape
+        torch.Size([3, 4, 8, 12])
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        frames: int = 1,
+        dim: int = 2,
+        patch: int | Sequence[int] = 4,
+        width: int = 64,
+        heads: int = 4,
+        layers: int = 1,
+        steps: int = 3,
+        smoothing: float = 0.5,
+        inject: bool = True,
+        tol: float | None = None,
+        gradient: GradientLike = "unrolled",
+        periodic: bool | Sequence[bool] = True,
+        homogeneous: bool = False,
+    ) -> None:
+        block = IntegralOperator(width, heads, layers, skip=not inject)
+        super().__init__(
+            PicardNetwork(block, smoothing=smoothing, steps=steps, tol=tol, inject=inject, gradient=gradient)
+        )
+        if frames < 1 or out_channels % frames:
+            got = f"{out_channels} in {frames} frames"
+            raise ValueError(expected("as many out_channels in every frame", got, f"frames={out_channels}"))
+        self.in_channels, self.out_channels, self.dim, self.frames = in_channels, out_channels, dim, frames
+        self.patch, self.periodic = patch_sides(patch, dim), per_axis("periodic", periodic, dim)
+        points = math.prod(self.patch)
+        self.embed = nn.Linear(in_channels * points, width)
+        self.times = PositionEncoding(1, width)
+        self.places = None if homogeneous else PositionEncoding(dim, width)
+        self.unembed = nn.Linear(width, out_channels // frames * points)
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Nodes]:
+        known = self.embed(to_patches(x, self.patch))
+        if self.places is not None:
+            known = known + self.places(patch_nodes(x.shape[2:], self.patch, self.periodic, like=x))
+        times = self.times(patch_nodes([self.frames + 1], [1], [False], like=x))
+        free = (known[:, None] + times[:, None]).flatten(1, 2)
+        sizes, patch, closed = [self.frames + 1, *x.shape[2:]], [1, *self.patch], [False, *self.periodic]
+        return free, patch_nodes(sizes, patch, closed, like=x)
+
+    def decode(self, tokens: Tensor, x: Tensor) -> Tensor:
+        later = self.unembed(tokens).unflatten(1, (self.frames + 1, -1))[:, 1:]
+        frames = from_patches(later.flatten(0, 1), self.patch, x.shape[2:])
+        return frames.unflatten(0, (-1, self.frames)).flatten(1, 2)
+
+
 MODELS.register("picard_vit", PicardViT)
+MODELS.register("anie", ANIE)

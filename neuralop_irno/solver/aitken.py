@@ -45,9 +45,6 @@ class Aitken(Damped):
         alpha: the step size, as for `Picard`.
     """
 
-    def __init__(self, alpha: StepSizeLike = 1.0) -> None:
-        super().__init__(alpha)
-
     def init(self, h: Tensor, taken: Tensor) -> AitkenState:
         return AitkenState(taken, h, torch.zeros_like(h), torch.ones_like(taken).to(h.dtype))
 

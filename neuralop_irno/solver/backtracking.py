@@ -54,7 +54,7 @@ class Backtracking(Damped):
         self.shrink, self.least = shrink, least
 
     def init(self, h: Tensor, taken: Tensor) -> BacktrackingState:
-        size = torch.full(taken.shape, torch.inf, dtype=h.dtype, device=h.device)
+        size = h.new_full(taken.shape, torch.inf)
         return BacktrackingState(taken, h, torch.zeros_like(h), size, torch.ones_like(size))
 
     def step(self, phi: Phi, h: Tensor, state: BacktrackingState) -> tuple[Tensor, BacktrackingState]:

@@ -45,7 +45,7 @@ class BestSoFar(Solver):
         self.adds_noise = self.solver.adds_noise
 
     def init(self, h: Tensor, taken: Tensor) -> BestSoFarState:
-        size = torch.full(taken.shape, torch.inf, dtype=h.dtype, device=h.device)
+        size = h.new_full(taken.shape, torch.inf)
         return BestSoFarState(taken, h, torch.zeros_like(h), size, h, self.solver.init(h, taken))
 
     def step(self, phi: Phi, h: Tensor, state: BestSoFarState) -> tuple[Tensor, BestSoFarState]:

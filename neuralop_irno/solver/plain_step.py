@@ -24,36 +24,23 @@ def plain_step(phi: Phi, solver: Solver, taken: Tensor) -> tuple[Phi, Tensor]:
     """
     alpha = solver.step_size(taken)
     if alpha is None:
-        return _Residual(phi, solver, taken), torch.ones(taken.shape, device=taken.device)
-    return _At(phi, taken), alpha
+        return _AfterSteps(phi, taken, solver), torch.ones(taken.shape, device=taken.device)
+    return _AfterSteps(phi, taken), alpha
 
 
-class _At:
-    """Phi at a fixed number of steps, for corrections that change from step to step."""
-
-    physics = None
-
-    def __init__(self, phi: Phi, taken: Tensor) -> None:
-        self.phi, self.taken, self.domain = phi, taken, phi.domain
-
-    def __call__(self, h: Tensor, taken: Tensor | None = None) -> Tensor:
-        return self.phi(h, self.taken)
-
-    def select(self, keep: Tensor) -> _At:
-        return _At(self.phi.select(keep), self.taken[keep])
-
-
-class _Residual:
-    """The residual of a solver at h, computed by a first step from h."""
+class _AfterSteps:
+    """Phi after a fixed number of steps; with a solver, the residual of its first step from h."""
 
     physics = None
 
-    def __init__(self, phi: Phi, solver: Solver, taken: Tensor) -> None:
-        self.phi, self.solver, self.taken, self.domain = phi, solver, taken, phi.domain
+    def __init__(self, phi: Phi, taken: Tensor, solver: Solver | None = None) -> None:
+        self.phi, self.taken, self.solver, self.domain = phi, taken, solver, phi.domain
 
     def __call__(self, h: Tensor, taken: Tensor | None = None) -> Tensor:
+        if self.solver is None:
+            return self.phi(h, self.taken)
         _, state = self.solver.step(self.phi, h, self.solver.init(h, self.taken))
         return state.residual
 
-    def select(self, keep: Tensor) -> _Residual:
-        return _Residual(self.phi.select(keep), self.solver, self.taken[keep])
+    def select(self, keep: Tensor) -> _AfterSteps:
+        return _AfterSteps(self.phi.select(keep), self.taken[keep], self.solver)

@@ -52,7 +52,7 @@ class Safeguarded(Solver):
         self.growth = growth
 
     def init(self, h: Tensor, taken: Tensor) -> SafeguardedState:
-        size = torch.full(taken.shape, torch.inf, dtype=h.dtype, device=h.device)
+        size = h.new_full(taken.shape, torch.inf)
         return SafeguardedState(
             taken, h, torch.zeros_like(h), size, torch.ones_like(taken).bool(), self.solver.init(h, taken)
         )

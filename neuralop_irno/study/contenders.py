@@ -18,7 +18,6 @@ from neuralop_irno.recipe import Recipe
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.registry import MODELS, accepts, call_with_options, plain
 from neuralop_irno.study import controls
-from neuralop_irno.study.one_shot import WIDTHS, one_shot_like
 from neuralop_irno.study.plan import Variant
 
 
@@ -102,7 +101,7 @@ def _same_compute(setting: Setting) -> Contender:
 
 def _control(setting: Setting, refiner: IterativeRefiner, match: str, recipe: Recipe) -> Contender:
     torch.manual_seed(setting.seed)  # the refiner's initial weights, if the sizes agree
-    model = one_shot_like(refiner, match, setting.splits["train"])
+    model = controls.one_shot_like(refiner, match, setting.splits["train"])
     return Contender(model, model.correction, recipe, _loss_of_the_last_step(setting.experiment))
 
 
@@ -144,7 +143,7 @@ def _in_the_place_of_the_base(setting: Setting) -> tuple[dict[str, Any], str]:
     base = plain(setting.experiment.content["model"]["base"])
     own = base if isinstance(base, dict) else {}
     config = {**{name: value for name, value in own.items() if accepts(constructor, name)}, **network}
-    return config, next((name for name in WIDTHS if accepts(constructor, name)), WIDTHS[0])
+    return config, next((name for name in controls.WIDTHS if accepts(constructor, name)), controls.WIDTHS[0])
 
 
 def _built(setting: Setting, config: dict[str, Any]) -> nn.Module:

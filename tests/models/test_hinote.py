@@ -8,8 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from neuralop_irno.models import HiNOTE
-from neuralop_irno.models.baselines.fourier_resize import fourier_resize
-from neuralop_irno.models.baselines.hinote import sample_corners, without_aliases
+from neuralop_irno.models.baselines.hinote import fourier_resize, sample_corners, without_aliases
 
 SIZES = [(4, 9), (5, 10), (6, 8), (7, 7), (8, 16), (3, 5)]
 

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from neuralop_irno._neuralop import build_model
 from neuralop_irno.networks.attention import AttentionIntegral
-from neuralop_irno.networks.integral import ANIE
 from neuralop_irno.networks.tokens import Nodes, patch_nodes, to_patches
+from neuralop_irno.networks.transformer import ANIE
 
 DOUBLE = torch.zeros(1, dtype=torch.float64)
 

@@ -8,11 +8,10 @@ import pytest
 import torch
 from meshes import periodic_grid, square
 
-from neuralop_irno.spectrum.chebyshev import ChebyshevBands
+from neuralop_irno.spectrum.chebyshev import ChebyshevBands, product
 from neuralop_irno.spectrum.eigenbasis import LaplacianEigenbasis
 from neuralop_irno.spectrum.eigenpairs import eigenpairs
 from neuralop_irno.spectrum.laplacian import Laplacian, graph_laplacian, mesh_laplacian
-from neuralop_irno.spectrum.product import product
 from neuralop_irno.spectrum.spectrum import InBands
 
 MESH = mesh_laplacian(*square(14))

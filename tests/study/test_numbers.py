@@ -15,8 +15,7 @@ from neuralop_irno.data.solvers.mesh_fields import heat_in_wind
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.solver.gradient import gradient_rule
 from neuralop_irno.study.controls import widened, with_compute_shared
-from neuralop_irno.study.cost import answer_mib, megaflops, training_mib
-from neuralop_irno.study.memory import peak_mib
+from neuralop_irno.study.cost import answer_mib, megaflops, peak_mib, training_mib
 from neuralop_irno.study.noise import Noisy
 from neuralop_irno.study.table import mean_of
 

@@ -8,8 +8,8 @@ from torch import nn
 
 from neuralop_irno import IterativeRefiner, UNet
 from neuralop_irno.data.fields import FieldDataset
+from neuralop_irno.study.controls import one_shot_like
 from neuralop_irno.study.cost import megaflops
-from neuralop_irno.study.one_shot import one_shot_like
 
 DATA = FieldDataset(torch.randn(2, 2, 16, 16), torch.randn(2, 1, 16, 16))
 CORRECTIONS: list[Any] = [

@@ -37,12 +37,7 @@ def well_tfno(
 ) -> TFNO:
     """The benchmark's TFNO: Tucker-factorised spectral weights, with about as many parameters as the FNO.
 
-    Args:
-        in_channels: channels of x.
-        out_channels: channels of the output.
-        dim: spatial dimensions.
-        modes: frequencies kept along each axis.
-        width: channels of the layers.
+    Its arguments are those of `well_fno`.
 
     Example:
         >>> well_tfno(2, 1, modes=4, width=8).hidden_channels

@@ -11,10 +11,9 @@ from torch import Tensor, nn
 
 from neuralop_irno.errors import expected
 from neuralop_irno.models.rigno import flax
-from neuralop_irno.models.rigno.collate import JoinedGraph, join
 from neuralop_irno.models.rigno.geometry import Bounds
 from neuralop_irno.models.rigno.layers import MLP, Condition, MessagePassing, dense
-from neuralop_irno.models.rigno.region_graph import RegionGraph
+from neuralop_irno.models.rigno.region_graph import JoinedGraph, RegionGraph, join
 from neuralop_irno.models.rigno.store import GraphStore
 
 

@@ -15,8 +15,7 @@ import torch
 from torch import Tensor
 
 from neuralop_irno import cache, checkpoint
-from neuralop_irno.models.rigno.collate import SENDERS_AND_RECEIVERS
-from neuralop_irno.models.rigno.region_graph import RegionGraph, build_region_graph
+from neuralop_irno.models.rigno.region_graph import SENDERS_AND_RECEIVERS, RegionGraph, build_region_graph
 from neuralop_irno.recently_used import RecentlyUsed
 
 FORMAT = 1
