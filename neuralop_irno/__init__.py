@@ -4,15 +4,15 @@
     h_{k+1} = h_k + alpha * Phi(x, h_k)    one shared-weight correction, iterated to a fixed point
 
 Importing the package registers ``irno`` with neuraloperator. Public names are attributes of the package,
-imported from their modules at first use; ``__init__.pyi`` lists them. For GraphGym import
-``neuralop_irno.graphgym``.
+imported from their modules at first use, like the model ``irno``; ``__init__.pyi`` lists them. For GraphGym
+import ``neuralop_irno.graphgym``.
 """
 
 import lazy_loader as _lazy
 
+from neuralop_irno import _neuralop as _neuralop  # registers ``irno``
 from neuralop_irno._moved import keep_old_paths as _keep_old_paths
 from neuralop_irno._moved import with_old_names as _with_old_names
-from neuralop_irno.refiner import IterativeRefiner as IterativeRefiner  # registers ``irno``
 
 __getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)
 

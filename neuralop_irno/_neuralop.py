@@ -31,6 +31,14 @@ MODELS.also_from(lambda: BaseModel._models)
 MODELS.register("uno", UNO)
 MODELS.register("codano", CODANO)
 
+
+def _refiner(**options: Any) -> Any:
+    """The entry ``irno`` of neuraloperator until the refiner, which takes its place, is imported."""
+    return MODELS.lookup("irno")(**options)
+
+
+BaseModel._models.setdefault("irno", _refiner)
+
 OTHER_CALLS = {
     "rno": "RNO, which takes sequences of fields",
     "otno": "OTNO, which takes the maps of an optimal transport",

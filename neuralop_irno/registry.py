@@ -307,7 +307,9 @@ def plain(config: Any) -> Any:
 
 
 # Module names instead of imports: these modules import this one, and are imported at the first look-up.
-_MODELS = ("neuralop_irno._neuralop", "neuralop_irno.models", "neuralop_irno.networks")
+_MODELS = (
+    "neuralop_irno._neuralop", "neuralop_irno.refiner", "neuralop_irno.models", "neuralop_irno.networks",
+)  # fmt: skip
 _SOLVER = ("neuralop_irno.solver",)
 
 MODELS = Registry("model", modules=_MODELS)

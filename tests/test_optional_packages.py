@@ -1,4 +1,4 @@
-"""What the package never imports, even where it is installed, as seen in a process."""
+"""What the package does not import, even where it is installed, as seen in a process."""
 
 import json
 import subprocess
@@ -46,3 +46,27 @@ def test_importing_every_module_asks_for_none_of_them() -> None:
     for name in NEVER:
         assert name not in found["loaded"]
         assert [asker for asker in found["askers"][name] if asker.startswith("neuralop_irno")] == []
+
+
+LIGHT = """
+import sys
+import neuralop, torch_geometric
+hosts = set(sys.modules)
+import neuralop_irno
+added = sorted(name for name in set(sys.modules) - hosts if getattr(sys.modules[name], "__file__", None))
+heavy = ("matplotlib.", "h5py.", "scipy.", "sklearn.", "torch_geometric.graphgym.", "neuralop_irno.refiner.")
+assert not [name for name in added if f"{name}.".startswith(heavy)], added
+
+from neuralop.models.base_model import available_models
+from zencfg.bunch import Bunch
+assert "irno" in available_models() and "neuralop_irno.refiner" not in sys.modules
+base = {"model_arch": "fno", "n_modes": [4], "hidden_channels": 2, "out_channels": 1}
+model = neuralop.get_model(Bunch({"model": {"model_arch": "irno", "data_channels": 1, "base": base}}))
+assert type(model) is neuralop_irno.IterativeRefiner is neuralop_irno.MODELS.lookup("irno")
+"""
+
+
+def test_neuraloperator_has_the_name_before_the_refiner_is_imported() -> None:
+    command = [sys.executable, "-W", "ignore", "-c", LIGHT]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
