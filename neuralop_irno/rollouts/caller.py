@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Collection, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from neuralop_irno.base.signatures import unwrapped
 from neuralop_irno.domain.check import PARTS
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.graph import GraphDomain
-from neuralop_irno.errors import did_you_mean, expected
+from neuralop_irno.errors import check_choice, did_you_mean, expected
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.solution import Solution, Trajectory
 
@@ -69,30 +69,26 @@ class Caller:
 
     def answer(self, x: Tensor, times: Times) -> Tensor:
         """The model's output."""
-        return self._called(self._call, x, times)
+        return self._field(self._call, x, times)
 
     def base_answer(self, x: Tensor, times: Times) -> Tensor:
         """The output of the refiner's base."""
-        return self._called(self._refiner().base, x, times)
+        return self._field(self._refiner().base, x, times)
 
     def solve(self, x: Tensor, times: Times, **options: Any) -> Solution:
         """The refiner's solution; see `IterativeRefiner.solve`."""
-        args, kwargs = self._arguments(x, times)
-        with self._precision(x):
-            return self._refiner().solve(*args, **kwargs, **options)
+        solution: Solution = self._called(self._refiner().solve, x, times, **options)
+        return solution
 
     def supervised(self, x: Tensor, times: Times, y: Tensor, **options: Any) -> Trajectory:
         """The refiner's trajectory in training: the iterates that y supervises."""
-        args, kwargs = self._arguments(x, times)
-        with self._precision(x):
-            trajectory: Trajectory = self._call(*args, **kwargs, y=y, **options)
+        trajectory: Trajectory = self._called(self._call, x, times, y=y, **options)
         return trajectory
 
     def iterates(self, x: Tensor, times: Times) -> list[Tensor]:
         """The iterates h_0, h_1, .. h_K."""
-        args, kwargs = self._arguments(x, times)
-        with self._precision(x):
-            return self._refiner().iterates(*args, **kwargs)
+        iterates: list[Tensor] = self._called(self._refiner().iterates, x, times)
+        return iterates
 
     def among(self, keep: Tensor) -> Caller:
         """The same for the samples ``keep`` alone."""
@@ -103,26 +99,24 @@ class Caller:
         other.given = some_rows(self.given, self.domain, keep, self._axes, self._per_sample)
         return other
 
-    def _called(self, call: BaseOperator | IterativeRefiner, x: Tensor, times: Times) -> Tensor:
-        args, kwargs = self._arguments(x, times)
-        with self._precision(x):
-            answer = call(*args, **kwargs)
+    def _field(self, call: BaseOperator | IterativeRefiner, x: Tensor, times: Times) -> Tensor:
+        answer = self._called(call, x, times)
         if not isinstance(answer, Tensor):
             hint = "model.eval(), or a callable around it that returns the field"
             raise TypeError(expected("a model that returns a tensor", type(answer).__name__, hint))
         return answer.to(x.dtype)
 
-    def _arguments(self, x: Tensor, times: Times) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def _called(self, call: Callable[..., Any], x: Tensor, times: Times, **options: Any) -> Any:
         # A clock provides t and tau; a model may take only one of them.
         timing = {name: time for name, time in times.items() if not self._base.unknown((), {name: time})}
-        if self.graph is None:
-            return (), {"x": x, **self.given, **timing}
-        graph = copy.copy(self.graph)
-        graph.x = x
-        return (graph,), {**self.given, **timing}
-
-    def _precision(self, x: Tensor) -> AbstractContextManager[object]:
-        return torch.autocast(x.device.type, self._autocast) if self._autocast else nullcontext()
+        args: tuple[Any, ...] = ()
+        named = {"x": x, **self.given, **timing}
+        if self.graph is not None:
+            graph = copy.copy(self.graph)
+            graph.x = x
+            args, named = (graph,), {**self.given, **timing}
+        with torch.autocast(x.device.type, self._autocast) if self._autocast else nullcontext():
+            return call(*args, **named, **options)
 
     def _refiner(self) -> IterativeRefiner:
         if self.refiner is None:
@@ -221,10 +215,7 @@ def check_rows(
     """
     samples = domain.samples
     for name in per_sample or ():
-        if name not in given:
-            raise ValueError(
-                expected("per_sample to name arguments in given", repr(name), did_you_mean(name, given))
-            )
+        check_choice("per_sample to name arguments in given", name, given)
         if length(given[name]) != samples:
             got = f"{length(given[name])} in '{name}'"
             raise ValueError(expected(f"a row for each of {samples} samples", got, "per_sample without it"))
@@ -268,6 +259,5 @@ def _is_field(value: Any, domain: Domain, axes: int) -> bool:
 
 def _is_by_node(value: Any, domain: Domain) -> bool:
     """Whether it has a row for each node of a graph."""
-    return (
-        isinstance(domain, GraphDomain) and isinstance(value, Tensor) and length(value) == len(domain.batch)
-    )
+    on_graph = isinstance(domain, GraphDomain) and isinstance(value, Tensor)
+    return on_graph and length(value) == len(domain.batch)

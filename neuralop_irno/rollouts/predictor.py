@@ -35,6 +35,10 @@ class FramePredictor:
         refinement: of each call; None calls the model.
         trust: checks the error estimates.
 
+    Attributes:
+        caller: the model, for all samples.
+        domain: of the frames of all samples.
+
     Shapes:
         - histories and frames: ``(B, T, C, *S)`` on grids, ``(N, T, C)`` on graphs, always of all samples
     """
@@ -56,23 +60,14 @@ class FramePredictor:
         self.block = window.outputs if clock is None else max(window.outputs, clock.block)
         self._calls_per_frame = 1 if clock is None else clock.calls
         self._at_once = self.block == window.outputs
-        self._whole = self._caller = caller
+        self.caller = self._remaining = caller
+        self.domain = caller.domain
         self._check()
-
-    @property
-    def domain(self) -> Domain:
-        """The domain of the frames of all samples."""
-        return self._whole.domain
-
-    @property
-    def caller(self) -> Caller:
-        """The model, for all samples."""
-        return self._whole
 
     def begin(self, steps: int, carry: Carry) -> None:
         """Start a rollout of ``steps`` frames, or continue one."""
         self._calls = -(-steps // self.block) * self._calls_per_block
-        self._caller = self._whole
+        self._remaining = self.caller
         self.carry = carry
         self.account = Account(self._calls, self.domain.samples) if self.refinement else None
         self.untrusted = torch.zeros(steps, self.domain.samples, dtype=torch.bool) if self.trust else None
@@ -153,14 +148,17 @@ class FramePredictor:
             return torch.full_like(history[:, -1:], torch.nan).repeat_interleave(self.window.outputs, 1)
         x = self.inputs(history, index)
         active = samples.active.to(x.device)
-        caller = self._among(active)
+        if self._remaining.domain.samples != len(active):  # cut the arguments only after a sample has left
+            self._remaining = self.caller.among(active)
         part = x if samples.all_active else self.domain.take(x, active)
         times = self.times(now, lead, samples)
         estimate, doubtful = None, None
         if self.refinement is None:
-            answer = caller.answer(part, times)
+            answer = self._remaining.answer(part, times)
         else:
-            answer, estimate, doubtful = self._refined(CallAhead(caller, part, times), number, samples)
+            answer, estimate, doubtful = self._refined(
+                CallAhead(self._remaining, part, times), number, samples
+            )
         if not samples.all_active:
             nothing = answer.new_full((len(x), *answer.shape[1:]), torch.nan)
             answer = self.domain.put(nothing, active, answer)
@@ -203,12 +201,6 @@ class FramePredictor:
         mask = torch.zeros(self.domain.samples, device=other.device)
         mask[found.samples.to(other.device)] = 1
         return torch.where(self.domain.spread(mask, other) > 0, other.to(found.frames.dtype), found.frames)
-
-    def _among(self, active: Tensor) -> Caller:
-        """The model for the active samples; arguments are cut again only after a sample has left."""
-        if self._caller.domain.samples != len(active):
-            self._caller = self._whole.among(active)
-        return self._caller
 
     def _check(self) -> None:
         if self.stepper.rule == "der" and self.clock is None:

@@ -118,7 +118,8 @@ class Recording:
 
     def write(self, step: Step) -> None:
         """One frame."""
-        self.frame(step.index, as_array(step.frame), as_array(step.lasted), codes_of(step))
+        codes = np.asarray([ENDINGS.index(ending) for ending in step.endings], dtype=np.int8)
+        self.frame(step.index, as_array(step.frame), as_array(step.lasted), codes)
         if (step.index + 1) % self._block == 0:
             self.write_carry(step.index + 1, {name: as_array(value) for name, value in step.carry.items()})
         self._storage.flush(self._group)
@@ -179,8 +180,3 @@ class Recording:
 def as_array(tensor: Tensor) -> Array:
     """A tensor as a numpy array."""
     return np.asarray(tensor.detach().cpu().numpy())
-
-
-def codes_of(step: Step) -> Array:
-    """The ending of each sample, as an index into `contents.ENDINGS`."""
-    return np.asarray([ENDINGS.index(ending) for ending in step.endings], dtype=np.int8)
