@@ -96,10 +96,6 @@ def fields_in(data: Any) -> Any:
         return data
     sample = data[0]
     got = "data read from files piece by piece" if isinstance(sample, dict) else "meshes or graphs"
-    raise TypeError(
-        expected(
-            "trajectories on a grid in memory, such as turbulence and burgers",
-            f"{got}, which this command does not support",
-            "irno.rollout(model, start, steps) in Python, see docs/rollouts.md",
-        )
-    )
+    wanted = "trajectories on a grid in memory, such as turbulence and burgers"
+    hint = "irno.rollout(model, start, steps) in Python, see docs/rollouts.md"
+    raise TypeError(expected(wanted, f"{got}, which this command does not support", hint))

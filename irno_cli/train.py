@@ -57,9 +57,8 @@ def run(options: argparse.Namespace) -> None:
     scores = [record["valid"][-1] for record in history if "valid" in record]
     score = min(filter(math.isfinite, scores), default=float("nan"))
     if scores and not math.isfinite(score):
-        raise RuntimeError(
-            expected("a finite validation score", f"none in {len(history)} epochs", "a smaller learning_rate")
-        )
+        wanted = "a finite validation score"
+        raise RuntimeError(expected(wanted, f"none in {len(history)} epochs", "a smaller learning_rate"))
     text = f"{len(history)} epochs, best validation score {score:.4f}; the model is in {folder}"
     if skipped := sum(record["skipped"] for record in history):
         text += f"; {skipped} updates were skipped because their gradients were not finite"

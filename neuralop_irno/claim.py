@@ -50,13 +50,9 @@ def claim(folder: str | os.PathLike[str], wait: bool = False) -> Iterator[Path]:
     try:
         lock.acquire()
     except Timeout as error:
-        raise InUseError(
-            expected(
-                "a folder that no other process writes to",
-                f"{target}, which is in use",
-                "another folder, or wait for that process to end",
-            )
-        ) from error
+        wanted = "a folder that no other process writes to"
+        hint = "another folder, or wait for that process to end"
+        raise InUseError(expected(wanted, f"{target}, which is in use", hint)) from error
     try:
         for left in target.iterdir():
             if TEMPORARY.fullmatch(left.name) and left.is_file():

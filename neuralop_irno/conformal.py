@@ -100,9 +100,8 @@ class Calibration:
         factor = _quantile(scores[chosen][fitting], group[fitting], coverage, beyond=1)
         if not math.isfinite(factor):
             hint = "a trained model, and a solve that converges"
-            raise ValueError(
-                expected("finite errors and predictors above zero in most samples", "too few", hint)
-            )
+            wanted = "finite errors and predictors above zero in most samples"
+            raise ValueError(expected(wanted, "too few", hint))
         if factor == 0 and bool((errors[fitting] > 0).any()):
             got = f"{chosen}, which is infinite in most samples"
             raise ValueError(expected("a finite predictor", got, "a trained model, or more max_steps"))

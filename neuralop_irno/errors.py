@@ -127,6 +127,26 @@ def in_grammar(wanted: str, hint: str) -> Iterator[None]:
         raise ValueError(expected(wanted, problem[:300], hint)) from error
 
 
+@contextmanager
+def from_extra(package: str, extra: str) -> Iterator[None]:
+    """Name the extra of this package that installs a package whose import inside fails.
+
+    Args:
+        package: what is imported and for what, as a noun phrase.
+        extra: the extra.
+
+    Example:
+        >>> with from_extra("zarr for Zarr files", "zarr"):
+        ...     import a_package_that_is_not_installed
+        Traceback (most recent call last):
+        ImportError: expected zarr for Zarr files, got none; try pip install neuralop_irno[zarr]
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise ImportError(expected(package, "none", f"pip install neuralop_irno[{extra}]")) from error
+
+
 def one_line(error: BaseException) -> str:
     """The message and the notes of an error in one line."""
     line = " ".join(str(error).split()) or type(error).__name__

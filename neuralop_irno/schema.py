@@ -98,8 +98,7 @@ def _of_options(constructor: Callable[..., Any], leave_out: tuple[str, ...] = ()
         if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
             open_ended |= parameter.kind is parameter.VAR_KEYWORD
         elif name not in leave_out:
-            default = {} if parameter.default is parameter.empty else {"default": parameter.default}
-            default = default if _is_plain(parameter.default) else {}
+            default = {"default": parameter.default} if _is_plain(parameter.default) else {}
             text = {"description": about[name]} if name in about else {}
             kind = _of_hint(hint_of(owner, parameter))
             if parameter.default is None and kind:

@@ -73,13 +73,9 @@ def verify(place: str | os.PathLike[str]) -> list[Finding]:
             if found.get(item, (OK, ""))[0] != DAMAGED:
                 found[item] = DAMAGED, why
     if all(state == UNKNOWN for state, _ in found.values()):
-        raise ValueError(
-            expected(
-                "the folder of a run, a rollout or a study",
-                f"{root}, which has none",
-                "the path of a run, a rollout or a study",
-            )
-        )
+        wanted = "the folder of a run, a rollout or a study"
+        hint = "the path of a run, a rollout or a study"
+        raise ValueError(expected(wanted, f"{root}, which has none", hint))
     above = root if root.is_dir() and root not in found else root.parent
     return [Finding(item.relative_to(above).as_posix(), *found[item]) for item in sorted(found)]
 
@@ -187,7 +183,9 @@ def _yaml(path: Path) -> str:
 
 
 def _json(path: Path) -> str:
-    """Check a JSON file: records are mappings with a digest, reports have none."""
+    """Check a JSON file: records, of a study in ``runs``, are mappings with a digest; reports have none."""
+    if path.parent.name == "runs":
+        record.read(path)
     content = json.loads(path.read_bytes())
     if isinstance(content, dict) and {"format", "digest"} & content.keys():
         sealed.read_json(path)
@@ -195,22 +193,12 @@ def _json(path: Path) -> str:
     return "no digest"
 
 
-def _record(path: Path) -> str:
-    record.read(path)
-    return _json(path)
-
-
-def _run_record(path: Path) -> str:
-    """Check a JSON file, as a record if it is in a study's folder ``runs``."""
-    return _record(path) if path.parent.name == "runs" else _json(path)
-
-
 CHECKS: Mapping[str, Callable[[Path], str]] = {
     r"(model|snapshot(\.\w+)?|\.snapshot-.*|[0-9a-f]{64}|ce_gauss-[0-9a-f]+)\.safetensors": _checkpoint,
     r".*\.safetensors": _tensors,
     r".*\.(h5|hdf5|zarr)": _rollout,
     r"(config|study)\.yaml": _yaml,
-    r".*\.json": _run_record,
+    r".*\.json": _json,
 }
 """The check for each pattern of file names; the first pattern that matches is used."""
 

@@ -125,11 +125,8 @@ class Analysis:
     ) -> None:
         self._places = observed.flatten().nonzero()[:, 0]
         if len(self._places) > MOST:
-            raise ValueError(
-                expected(
-                    f"at most {MOST} observed values a sample", len(self._places), "fewer sensors, or Nudging"
-                )
-            )
+            wanted = f"at most {MOST} observed values a sample"
+            raise ValueError(expected(wanted, len(self._places), "fewer sensors, or Nudging"))
         self._noise, self._relaxation = noise, relaxation
         fields = observed.shape[1]
         self._taper = torch.ones((), device=observed.device)
@@ -140,9 +137,8 @@ class Analysis:
     def __call__(self, members: Tensor, values: Tensor) -> Tensor:
         """The members after an observation; members that have blown up are not changed."""
         if members.requires_grad:  # eigenvectors of repeated eigenvalues have no gradient
-            raise ValueError(
-                expected("no gradients through an Ensemble", "grad=True", "Interpolation, or grad=False")
-            )
+            wanted = "no gradients through an Ensemble"
+            raise ValueError(expected(wanted, "grad=True", "Interpolation, or grad=False"))
         alive = members.flatten(1).isfinite().all(1)
         if not len(self._places) or int(alive.sum()) < 2:
             return members

@@ -36,21 +36,15 @@ def rows_of(domain: Domain, members: int, field: Tensor) -> list[Tensor]:
                 [2, 3]])]
     """
     if domain.samples % members:
-        raise ValueError(
-            expected(
-                f"{members} members of each flow",
-                f"{domain.samples} samples",
-                "start.repeat_interleave(members, 0)",
-            )
-        )
+        hint = "start.repeat_interleave(members, 0)"
+        raise ValueError(expected(f"{members} members of each flow", f"{domain.samples} samples", hint))
     if not isinstance(domain, GraphDomain):
         every = torch.arange(field[:, 0].numel(), device=field.device)
         return list(every.reshape(-1, members, len(every) // domain.samples))
     sizes = domain.batch.bincount(minlength=domain.samples).reshape(-1, members)
     if (sizes != sizes[:, :1]).any():
-        raise ValueError(
-            expected("members of a flow on one mesh", f"{sizes.tolist()} nodes", "the same graph for each")
-        )
+        wanted = "members of a flow on one mesh"
+        raise ValueError(expected(wanted, f"{sizes.tolist()} nodes", "the same graph for each"))
     ordered = domain.batch.argsort(stable=True).split(sizes.sum(1).tolist())
     return [rows.reshape(members, -1) for rows in ordered]
 

@@ -78,10 +78,8 @@ class ModelError:
     def _examples(self, like: Tensor, flows: list[Tensor]) -> list[Tensor]:
         """The errors of each flow, ``(E, n, C)``; errors on another mesh are refused."""
         if self.errors.dim() != like.dim() + 1 or not self.errors.shape[1]:
-            wanted = "(N, E, C)" if like.dim() == 2 else "(B, E, C, ...)"
-            raise ValueError(
-                expected(f"model errors of shape {wanted}", tuple(self.errors.shape), "errors[None]")
-            )
+            wanted = f"model errors of shape {'(N, E, C)' if like.dim() == 2 else '(B, E, C, ...)'}"
+            raise ValueError(expected(wanted, tuple(self.errors.shape), "errors[None]"))
         like_frames("model errors", on_mesh("model errors", self.errors[:, 0], like), like)
         count = self.errors.shape[1]
         errors = self.errors.to(like).expand(len(like), count, *like.shape[1:])

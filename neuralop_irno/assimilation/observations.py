@@ -53,9 +53,8 @@ class Observations:
     def __post_init__(self) -> None:
         whole = all(isinstance(frame, int) and frame >= 0 for frame in self.frames)
         if not whole or len(set(self.frames)) < len(self.frames):
-            raise ValueError(
-                expected("frames as different whole numbers >= 0", list(self.frames), "range(4, 50, 5)")
-            )
+            wanted = "frames as different whole numbers >= 0"
+            raise ValueError(expected(wanted, list(self.frames), "range(4, 50, 5)"))
 
     def __repr__(self) -> str:
         return f"Observations(in {len(self.frames)} frames, mask {tuple(self.mask.shape)})"
@@ -77,13 +76,8 @@ class Observations:
             values = like_frames("observed values", series(places[frame] if held else frame), last)
             holes = int((mask & ~values.isfinite()).sum())
             if holes:
-                raise ValueError(
-                    expected(
-                        f"finite observed values at frame {frame}",
-                        f"{holes} NaN or inf",
-                        "a mask without these points",
-                    )
-                )
+                wanted = f"finite observed values at frame {frame}"
+                raise ValueError(expected(wanted, f"{holes} NaN or inf", "a mask without these points"))
             return values.expand_as(last)
 
         if held:  # check them before any call of the model

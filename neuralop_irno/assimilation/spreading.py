@@ -86,9 +86,8 @@ class Spreading:
 def gain(points: Tensor, observed: Tensor, reach: float, noise: float) -> Tensor:
     """Kalman's gain of each point for each observed one, ``(points, observed)``."""
     if len(observed) > MOST:
-        raise ValueError(
-            expected(f"at most {MOST} observed points a sample", len(observed), "Nudging, or fewer points")
-        )
+        wanted = f"at most {MOST} observed points a sample"
+        raise ValueError(expected(wanted, len(observed), "Nudging, or fewer points"))
     covariance = torch.exp(-torch.cdist(points, points[observed]).square() / (2 * reach**2))
     with_noise = covariance[observed] + noise**2 * torch.eye(len(observed)).to(covariance)
     return torch.cholesky_solve(covariance.mT, torch.linalg.cholesky(with_noise)).mT

@@ -56,9 +56,8 @@ def join_pairs(data: FieldDataset, steps: int, fields: int = 1, inputs: int = 1)
     seen, after = data.x[:, : inputs * fields], data.y
     if after.shape[1] % fields or seen.shape[1] < inputs * fields:
         got = f"{data.x.shape[1]} channels in x and {after.shape[1]} in y"
-        raise ValueError(
-            expected(f"x and y of frames of {fields} fields", got, "fields=the channels of one frame")
-        )
+        wanted = f"x and y of frames of {fields} fields"
+        raise ValueError(expected(wanted, got, "fields=the channels of one frame"))
     ends = torch.cat([seen, after], 1)[:, -inputs * fields :]
     goes_on = (ends[:-1] == seen[1:]).flatten(1).all(1)
     first = torch.cat([goes_on.new_ones(1), ~goes_on]).nonzero()[:, 0]
@@ -66,13 +65,8 @@ def join_pairs(data: FieldDataset, steps: int, fields: int = 1, inputs: int = 1)
     outputs = after.shape[1] // fields
     long = lengths * outputs >= steps
     if not long.any():
-        raise ValueError(
-            expected(
-                f"flows of {steps} frames",
-                f"{int(lengths.max()) * outputs}",
-                "fewer steps, or the test split",
-            )
-        )
+        hint = "fewer steps, or the test split"
+        raise ValueError(expected(f"flows of {steps} frames", f"{int(lengths.max()) * outputs}", hint))
     pairs = -(-steps // outputs)
     rows = first[long][:, None] + torch.arange(pairs)
     frames = after[rows].flatten(1, 2).unflatten(1, (pairs * outputs, fields))[:, :steps]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from itertools import product
+from typing import Protocol
 
 import numpy as np
 from torch import Tensor
@@ -14,18 +14,15 @@ from neuralop_irno.errors import expected
 Grid = tuple[int, int]
 
 
-class View(ABC):
+class View(Protocol):
     """Base class: the patches of every field of a data set, by index."""
 
-    @abstractmethod
     def count(self, grid: Grid) -> int:
         """The number of patches of a field."""
 
-    @abstractmethod
     def shape(self, grid: Grid) -> Grid:
         """Points along the two axes of a patch."""
 
-    @abstractmethod
     def corner(self, grid: Grid, field: int, place: int) -> Grid:
         """The first row and column of a patch."""
 

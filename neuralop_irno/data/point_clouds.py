@@ -46,17 +46,14 @@ class PointCloud:
 
     def __init__(self, pos: Tensor, period: Sequence[float] | None = None) -> None:
         if pos.dim() != 2 or len(pos) <= pos.shape[1]:
-            raise ValueError(
-                expected("points (N, d), more than d of them", tuple(pos.shape), "pos=torch.rand(64, 2)")
-            )
+            wanted = "points (N, d), more than d of them"
+            raise ValueError(expected(wanted, tuple(pos.shape), "pos=torch.rand(64, 2)"))
         if not pos.isfinite().all():
-            raise ValueError(
-                expected("points with finite coordinates", "NaN or inf", "dropping these points")
-            )
+            wanted = "points with finite coordinates"
+            raise ValueError(expected(wanted, "NaN or inf", "dropping these points"))
         if period is not None and len(period) != pos.shape[1]:
-            raise ValueError(
-                expected(f"a period of {pos.shape[1]} lengths", tuple(period), "one length per axis")
-            )
+            wanted = f"a period of {pos.shape[1]} lengths"
+            raise ValueError(expected(wanted, tuple(period), "one length per axis"))
         self.pos, self.period = pos, period
 
     def __repr__(self) -> str:

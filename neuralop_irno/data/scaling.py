@@ -58,9 +58,8 @@ class Scaling:
         frames, rest = divmod(fields.shape[1], max(len(self.mean), 1))
         if rest:
             wanted = f"a multiple of {len(self.mean)} channels"
-            raise ValueError(
-                expected(wanted, f"a field {tuple(fields.shape)}", "the scaling of this data set")
-            )
+            hint = "the scaling of this data set"
+            raise ValueError(expected(wanted, f"a field {tuple(fields.shape)}", hint))
         shape = [-1, *[1] * (fields.dim() - 2)]
         mean, std = (
             torch.tensor(values, dtype=fields.dtype, device=fields.device).repeat(frames).reshape(shape)

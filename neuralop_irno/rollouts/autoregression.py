@@ -112,13 +112,9 @@ class Autoregression(nn.Module):
         x, y = here.pop("x"), here.pop("y")
         channels = x.shape[1] // self.window.inputs
         if x.shape[1] % self.window.inputs or y.shape[1] < self.window.outputs * channels:
-            raise ValueError(
-                expected(
-                    f"x of {self.window.inputs} frames and y of at least {self.window.outputs}",
-                    f"{x.shape[1]} and {y.shape[1]} channels",
-                    "TrajectorySegments(.., inputs=, frames=), or a Window of this many frames",
-                )
-            )
+            wanted = f"x of {self.window.inputs} frames and y of at least {self.window.outputs}"
+            hint = "TrajectorySegments(.., inputs=, frames=), or a Window of this many frames"
+            raise ValueError(expected(wanted, f"{x.shape[1]} and {y.shape[1]} channels", hint))
         self._history, self._truth = unpacked(x, channels), unpacked(y, channels)
         self._static = here.pop("static", None)
         self._others = here

@@ -226,13 +226,9 @@ def check_rows(
         if known or _is_field(value, domain, axes) or _is_by_node(value, domain):
             continue
         if length(value) == samples:
-            raise ValueError(
-                expected(
-                    f"per_sample to state whether '{name}' has a row for each sample",
-                    f"{samples} rows and {samples} samples",
-                    f"per_sample=['{name}'], or per_sample=[] if all samples share it",
-                )
-            )
+            wanted = f"per_sample to state whether '{name}' has a row for each sample"
+            hint = f"per_sample=['{name}'], or per_sample=[] if all samples share it"
+            raise ValueError(expected(wanted, f"{samples} rows and {samples} samples", hint))
     return frozenset()
 
 
@@ -259,5 +255,6 @@ def _is_field(value: Any, domain: Domain, axes: int) -> bool:
 
 def _is_by_node(value: Any, domain: Domain) -> bool:
     """Whether it has a row for each node of a graph."""
-    on_graph = isinstance(domain, GraphDomain) and isinstance(value, Tensor)
-    return on_graph and length(value) == len(domain.batch)
+    if not isinstance(domain, GraphDomain) or not isinstance(value, Tensor):
+        return False
+    return length(value) == len(domain.batch)

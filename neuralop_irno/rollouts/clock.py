@@ -41,9 +41,8 @@ class Clock:
                 raise ValueError(expected(wanted, getattr(self, name), f"{name}=0.1"))
         known = self.restart > 0 and min(self.restart % 1, 1 / self.restart % 1) < 1e-9
         if not known:
-            raise ValueError(
-                expected("restart as a whole number or one over it", self.restart, "restart=4 or restart=0.5")
-            )
+            wanted = "restart as a whole number or one over it"
+            raise ValueError(expected(wanted, self.restart, "restart=4 or restart=0.5"))
 
     def time(self, frames: float) -> Tensor | float:
         """The time ``frames`` frames after the last given one."""

@@ -86,11 +86,8 @@ class Contents:
             ValueError: it is missing or damaged.
         """
         if self._storage.missing(self._arrays["frames"], index):
-            raise ValueError(
-                expected(
-                    f"frame {index} of {self._name}", "no such part of the file", "a backup copy of the file"
-                )
-            )
+            wanted = f"frame {index} of {self._name}"
+            raise ValueError(expected(wanted, "no such part of the file", "a backup copy of the file"))
         with readable(f"frame {index} of {self._name}"):
             frame = np.asarray(self._arrays["frames"][index])
             mark = np.asarray(self._arrays["digests"][index]) if self.format > 1 else None
@@ -163,11 +160,8 @@ class Contents:
     def _whole_number(self, attributes: Mapping[str, Any], name: str) -> int:
         value = attributes.get(name)
         if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
-            raise ValueError(
-                expected(
-                    f"{name} >= 1 in {self._name}", repr(value), "a backup copy of the file: this is damaged"
-                )
-            )
+            hint = "a backup copy of the file: this is damaged"
+            raise ValueError(expected(f"{name} >= 1 in {self._name}", repr(value), hint))
         return int(value)
 
     def _checked_arrays(self) -> dict[str, Any]:
@@ -219,20 +213,12 @@ class Contents:
             raise self._wrong("times that are not in order")
 
     def _wrong(self, got: str) -> ValueError:
-        return ValueError(
-            expected(
-                f"a sound rollout in {self._name}", got, "a backup copy of the file: this one is damaged"
-            )
-        )
+        hint = "a backup copy of the file: this one is damaged"
+        return ValueError(expected(f"a sound rollout in {self._name}", got, hint))
 
     def _damaged(self, what: str) -> ValueError:
-        return ValueError(
-            expected(
-                f"{what} of {self._name} as written",
-                "another SHA-256 digest: the file is damaged or was changed",
-                "a backup copy of the file",
-            )
-        )
+        got = "another SHA-256 digest: the file is damaged or was changed"
+        return ValueError(expected(f"{what} of {self._name} as written", got, "a backup copy of the file"))
 
 
 def recognised(group: Any, name: str) -> int:
@@ -245,15 +231,11 @@ def recognised(group: Any, name: str) -> int:
     number = isinstance(found, int | np.integer) and not isinstance(found, bool)
     ours = group.attrs.get("kind") == KIND if number and found > 1 else all(one in group for one in ONES)
     if not number or found < 1 or not ours:
-        raise ValueError(
-            expected(f"a rollout of format {FORMAT}", f"{name} with format {found}", "another path")
-        )
+        wanted = f"a rollout of format {FORMAT}"
+        raise ValueError(expected(wanted, f"{name} with format {found}", "another path"))
     if found > FORMAT:
-        raise ValueError(
-            expected(
-                f"a rollout of format {FORMAT} or older", f"format {found} in {name}", "a newer neuralop_irno"
-            )
-        )
+        wanted = f"a rollout of format {FORMAT} or older"
+        raise ValueError(expected(wanted, f"format {found} in {name}", "a newer neuralop_irno"))
     return int(found)
 
 

@@ -135,9 +135,8 @@ class FrameFile:
     def contents(self) -> Iterator[Contents]:
         """The file, open for reading."""
         if not self._path.exists():
-            raise FileNotFoundError(
-                expected("a file with a rollout", f"none at {self._path}", "another path")
-            )
+            wanted = "a file with a rollout"
+            raise FileNotFoundError(expected(wanted, f"none at {self._path}", "another path"))
         group = self.storage.open(self._path, "r")
         try:
             yield Contents(self.storage, group, self._path.name)
@@ -211,30 +210,21 @@ class FrameFile:
         """Refuse to continue another rollout."""
         plan, name = self._plan, self._path.name
         if plan.steps < contents.steps:
-            raise ValueError(
-                expected(f"the steps of {name}, {contents.steps}, or more", plan.steps, "another path")
-            )
+            wanted = f"the steps of {name}, {contents.steps}, or more"
+            raise ValueError(expected(wanted, plan.steps, "another path"))
         if contents.format == 1:
             finished = contents.complete == contents.steps == plan.steps
             if not finished or not np.array_equal(contents.start, as_array(plan.start)):
-                raise ValueError(
-                    expected(
-                        f"a rollout of format 2 in {name}, which has digests of its model and options",
-                        "format 1, which has none",
-                        "start= with the last frames of read(), and another path",
-                    )
-                )
+                wanted = f"a rollout of format 2 in {name}, which has digests of its model and options"
+                hint = "start= with the last frames of read(), and another path"
+                raise ValueError(expected(wanted, "format 1, which has none", hint))
             return
         ours = digests(plan.parts(contents.steps))
         other = [part for part in ours if ours[part] != contents.belongs.get(part)]
         if other:
-            raise ValueError(
-                expected(
-                    f"the call that {name} was started with",
-                    f"another {', '.join(other)}",
-                    "the same call, or another path",
-                )
-            )
+            wanted = f"the call that {name} was started with"
+            hint = "the same call, or another path"
+            raise ValueError(expected(wanted, f"another {', '.join(other)}", hint))
 
     def _check_ours(self) -> None:
         """Refuse to remove anything except a rollout."""

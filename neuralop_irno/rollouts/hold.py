@@ -42,13 +42,9 @@ class Hold:
                 self._lock.release()
                 self._lock.acquire()
         except Timeout as error:
-            raise ValueError(
-                expected(
-                    "a rollout file that no other writer holds",
-                    f"{path}, which is in use",
-                    "another path, or wait until the other rollout ends",
-                )
-            ) from error
+            wanted = "a rollout file that no other writer holds"
+            hint = "another path, or wait until the other rollout ends"
+            raise ValueError(expected(wanted, f"{path}, which is in use", hint)) from error
         stray = re.compile(rf"\.[0-9a-f]{{32}}\.{re.escape(path.name)}")
         for left in path.parent.iterdir():
             if stray.fullmatch(left.name):
@@ -78,9 +74,8 @@ class Hold:
         except OSError as error:
             if not os.path.lexists(self._path):
                 raise
-            raise FileExistsError(
-                expected("a new file", f"{self._path.name}, which has appeared meanwhile", "another path")
-            ) from error
+            got = f"{self._path.name}, which has appeared meanwhile"
+            raise FileExistsError(expected("a new file", got, "another path")) from error
         sync_folder(self._path.parent)
 
     def replace(self, whole: Path) -> None:

@@ -82,16 +82,14 @@ def mask_on(mask: Tensor, last: Tensor) -> Tensor:
         mine in (1, theirs) for mine, theirs in zip(mask.shape, last.shape, strict=True)
     )
     if not fits:
-        raise ValueError(
-            expected(f"a mask on the mesh of the frames {tuple(last.shape)}", given, "the mask of this mesh")
-        )
+        wanted = f"a mask on the mesh of the frames {tuple(last.shape)}"
+        raise ValueError(expected(wanted, given, "the mask of this mesh"))
     return mask
 
 
 def like_frames(name: str, values: Tensor, last: Tensor) -> Tensor:
     """Values with the channels of a frame, or one for all of them."""
     if values.shape[1] not in (1, last.shape[1]):
-        raise ValueError(
-            expected(f"{name} of {last.shape[1]} channels", values.shape[1], "one for each channel")
-        )
+        wanted = f"{name} of {last.shape[1]} channels"
+        raise ValueError(expected(wanted, values.shape[1], "one for each channel"))
     return values

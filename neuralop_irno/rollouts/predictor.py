@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from neuralop_irno.domain.domain import Domain
 from neuralop_irno.errors import expected
 from neuralop_irno.rollouts.caller import CallAhead, Caller, Times
 from neuralop_irno.rollouts.clock import Clock
@@ -156,9 +155,8 @@ class FramePredictor:
         if self.refinement is None:
             answer = self._remaining.answer(part, times)
         else:
-            answer, estimate, doubtful = self._refined(
-                CallAhead(self._remaining, part, times), number, samples
-            )
+            call = CallAhead(self._remaining, part, times)
+            answer, estimate, doubtful = self._refined(call, number, samples)
         if not samples.all_active:
             nothing = answer.new_full((len(x), *answer.shape[1:]), torch.nan)
             answer = self.domain.put(nothing, active, answer)
@@ -207,10 +205,8 @@ class FramePredictor:
             raise ValueError(expected("a clock for rule 'der'", None, "clock=Clock(step=0.1)"))
         if self.clock is not None and self.clock.restart != 1:
             if self.window.outputs > 1:
-                raise ValueError(
-                    expected("one way to many frames", "a bundle and restarts", "Window(outputs=1)")
-                )
+                wanted = "one way to many frames"
+                raise ValueError(expected(wanted, "a bundle and restarts", "Window(outputs=1)"))
             if self.clock.restart < 1 and self.window.inputs > 1:
-                raise ValueError(
-                    expected("inputs=1 where a frame takes several calls", self.window.inputs, "restart=1")
-                )
+                wanted = "inputs=1 where a frame takes several calls"
+                raise ValueError(expected(wanted, self.window.inputs, "restart=1"))

@@ -144,9 +144,8 @@ class Adaptive:
 
     def __post_init__(self) -> None:
         if self.most < 1 or not 1 <= self.budget <= self.most:
-            raise ValueError(
-                expected("1 <= budget <= most", (self.budget, self.most), "Adaptive(budget=2.4, most=4)")
-            )
+            hint = "Adaptive(budget=2.4, most=4)"
+            raise ValueError(expected("1 <= budget <= most", (self.budget, self.most), hint))
 
     def __call__(self, call: CallAhead, carry: Carry, made: int, calls: int) -> tuple[Solution, Carry]:
         rest = self.budget * calls - carry.spent

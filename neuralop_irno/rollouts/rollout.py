@@ -112,9 +112,8 @@ def rollout(
     history = _history(start if graph is None else graph.x, window)
     last = history[:, -1]
     if not last.numel():
-        raise ValueError(
-            expected("a start of at least one sample", tuple(last.shape), "a batch with samples")
-        )
+        wanted = "a start of at least one sample"
+        raise ValueError(expected(wanted, tuple(last.shape), "a batch with samples"))
     domain = _domain(last, graph, given or {})
     window, stepper = window or Window(), stepper or Stepper()
     stepper.check(last)
@@ -255,9 +254,8 @@ def _check_refinement(
     refinement: Refinement | None, limit: float | None, on_untrusted: OnUntrusted, grad: bool
 ) -> None:
     if refinement is not None and grad:
-        raise ValueError(
-            expected("refinement=None with grad=True", "both", "the model's own K, which gradients cross")
-        )
+        hint = "the model's own K, which gradients cross"
+        raise ValueError(expected("refinement=None with grad=True", "both", hint))
     if limit is not None and refinement is None:
         raise ValueError(expected("refinement= beside limit", None, "refinement=Refine()"))
     if limit is None and on_untrusted != "record":

@@ -48,9 +48,8 @@ class TrajectorySegments(Dataset[Any]):
         ]
         if not self._places:
             longest = max((_length(trajectory) for trajectory in trajectories), default=0)
-            raise ValueError(
-                expected(f"trajectories of {inputs + frames} frames", f"at most {longest}", "fewer frames")
-            )
+            wanted = f"trajectories of {inputs + frames} frames"
+            raise ValueError(expected(wanted, f"at most {longest}", "fewer frames"))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self)} segments: {self._inputs} to {self._frames} frames)"

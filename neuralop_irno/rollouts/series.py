@@ -33,21 +33,15 @@ class Series:
         self._name, self._source, self._like = name, source, like
         if not isinstance(source, Tensor):
             if not callable(source):
-                raise TypeError(
-                    expected(
-                        f"{name} as a tensor or a function of the frame", type(source).__name__, "a tensor"
-                    )
-                )
+                wanted = f"{name} as a tensor or a function of the frame"
+                raise TypeError(expected(wanted, type(source).__name__, "a tensor"))
             return
         if source.dim() != like.dim() + 1:
             wanted = "(N, T, C)" if like.dim() == 2 else "(B, T, C, ...)"
             raise ValueError(expected(f"{name} of shape {wanted}", tuple(source.shape), "a time axis"))
         if source.shape[1] < length:
-            raise ValueError(
-                expected(
-                    f"{name} for {length} frames", source.shape[1], f"steps={source.shape[1]}, or more of it"
-                )
-            )
+            hint = f"steps={source.shape[1]}, or more of it"
+            raise ValueError(expected(f"{name} for {length} frames", source.shape[1], hint))
         on_mesh(name, source[:, 0], like)
 
     def __call__(self, index: int) -> Tensor:

@@ -70,13 +70,9 @@ class Stepper:
             except RuntimeError as error:
                 got = tuple(str(error).splitlines()[:1])
             if got != tuple(frame.shape):
-                raise ValueError(
-                    expected(
-                        f"{name}= for frames {tuple(frame.shape)}",
-                        f"one that returns {got}",
-                        "one that was fitted to the same channels",
-                    )
-                )
+                wanted = f"{name}= for frames {tuple(frame.shape)}"
+                hint = "one that was fitted to the same channels"
+                raise ValueError(expected(wanted, f"one that returns {got}", hint))
 
     def seen(self, frames: Tensor) -> Tensor:
         """Normalise frames for the model."""

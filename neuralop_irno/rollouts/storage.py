@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from neuralop_irno.checkpoint import sync_folder
-from neuralop_irno.errors import expected
+from neuralop_irno.errors import expected, from_extra
 
 Mode = Literal["r", "r+", "w"]
 Array = np.ndarray[Any, Any]
@@ -26,10 +25,9 @@ NAMES = frozenset([*ARRAYS, "carry", *(f"carry/{name}" for name in CARRIED)])
 """The names of all arrays and groups of a rollout file."""
 
 
-class Storage(ABC):
+class Storage(Protocol):
     """Opens, writes and checks files of one kind."""
 
-    @abstractmethod
     def open(self, path: Path, mode: Mode) -> Any:
         """The file as a group of arrays.
 
@@ -37,35 +35,27 @@ class Storage(ABC):
             ValueError: it is another kind of file, or damaged.
         """
 
-    @abstractmethod
     def close(self, group: Any) -> None:
         """Close the file."""
 
-    @abstractmethod
     def add(self, group: Any, name: str, values: Array, rows: int) -> None:
         """A new array of ``rows`` rows, with the values in the first."""
 
-    @abstractmethod
     def array(self, group: Any, name: str) -> Any:
         """An array, to write rows to."""
 
-    @abstractmethod
     def flush(self, group: Any) -> None:
         """Pass the rows written so far to the operating system."""
 
-    @abstractmethod
     def sync(self, group: Any, path: Path, rows: Rows | None) -> None:
         """Synchronise rows of arrays with the disk; by default the whole file."""
 
-    @abstractmethod
     def fault(self, group: Any, name: str) -> str:
         """The difference of an array, or the group ``carry``, from the ones that we write; empty if none."""
 
-    @abstractmethod
     def missing(self, array: Any, row: int) -> bool:
         """Whether a row of an array is missing."""
 
-    @abstractmethod
     def foreign(self, group: Any, path: Path) -> str:
         """The name of an item in the file that is not part of a rollout; empty if there is none."""
 
@@ -129,12 +119,8 @@ class ZarrStorage(Storage):
     """A folder, with a compressed file for each row of an array."""
 
     def open(self, path: Path, mode: Mode) -> Any:
-        try:
+        with from_extra("zarr for Zarr files", "zarr"):
             import zarr
-        except ImportError as error:
-            raise ImportError(
-                expected("zarr for Zarr files", "none", "pip install neuralop_irno[zarr]")
-            ) from error
         try:
             return zarr.open_group(str(path), mode=mode, use_consolidated=False)
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -233,9 +219,8 @@ def readable(what: str) -> Iterator[None]:
     try:
         yield
     except (OSError, KeyError, IndexError, TypeError, AttributeError, RuntimeError, OverflowError) as error:
-        raise ValueError(
-            expected(f"{what} to be readable", first_line(error), "a backup copy of the file")
-        ) from error
+        hint = "a backup copy of the file"
+        raise ValueError(expected(f"{what} to be readable", first_line(error), hint)) from error
 
 
 def first_line(error: Exception) -> str:

@@ -200,13 +200,9 @@ class Supervision:
         if self.refiner is None:
             return
         if self.refiner.train_output != "trajectory" or not isinstance(self.refiner.config["steps"], int):
-            raise ValueError(
-                expected(
-                    "a refiner that returns trajectories of one length",
-                    f"train_output={self.refiner.train_output!r}, steps={self.refiner.config['steps']}",
-                    "train_output='trajectory', steps=4",
-                )
-            )
+            wanted = "a refiner that returns trajectories of one length"
+            got = f"train_output={self.refiner.train_output!r}, steps={self.refiner.config['steps']}"
+            raise ValueError(expected(wanted, got, "train_output='trajectory', steps=4"))
         self._drawn = torch.randint(max(self.refiner.steps, 1), (predictor.domain.samples,))
 
     def __call__(self, history: Tensor, truth: Tensor, index: int) -> tuple[Tensor, SupervisedCall]:

@@ -72,11 +72,6 @@ class Trust:
             return None
         frames = self._on_untrusted(found)
         if frames is not None and frames.shape != found.frames.shape:
-            raise ValueError(
-                expected(
-                    f"frames of shape {tuple(found.frames.shape)} from on_untrusted",
-                    tuple(frames.shape),
-                    "torch.where on doubt.frames",
-                )
-            )
+            wanted = f"frames of shape {tuple(found.frames.shape)} from on_untrusted"
+            raise ValueError(expected(wanted, tuple(frames.shape), "torch.where on doubt.frames"))
         return frames

@@ -56,15 +56,11 @@ class Window:
             like: frames of the same fields.
         """
         channels = like.shape[2]
-        wanted = (like.shape[0], self.outputs * channels, *like.shape[3:])
-        if answer.shape != wanted:
-            raise ValueError(
-                expected(
-                    f"an output of shape {wanted}, {self.outputs} frames like the input frames",
-                    tuple(answer.shape),
-                    "static= for fields that the model does not predict, or Window(outputs=...)",
-                )
-            )
+        shape = (like.shape[0], self.outputs * channels, *like.shape[3:])
+        if answer.shape != shape:
+            wanted = f"an output of shape {shape}, {self.outputs} frames like the input frames"
+            hint = "static= for fields that the model does not predict, or Window(outputs=...)"
+            raise ValueError(expected(wanted, tuple(answer.shape), hint))
         if self.order == "time":
             return answer.unflatten(1, (self.outputs, channels))
         return answer.unflatten(1, (channels, self.outputs)).transpose(1, 2)
@@ -72,9 +68,8 @@ class Window:
     def last(self, frames: Tensor) -> Tensor:
         """The last ``inputs`` of the given frames."""
         if frames.shape[1] < self.inputs:
-            raise ValueError(
-                expected(f"a start of at least {self.inputs} frames", frames.shape[1], "an earlier start")
-            )
+            wanted = f"a start of at least {self.inputs} frames"
+            raise ValueError(expected(wanted, frames.shape[1], "an earlier start"))
         return frames[:, frames.shape[1] - self.inputs :]
 
     def slide(self, history: Tensor, frames: Tensor) -> Tensor:

@@ -36,9 +36,8 @@ def read_arrays(source: Path) -> dict[str, Tensor]:
         ValueError: its suffix is not supported, it is damaged, or it holds anything but numbers.
     """
     if not source.is_file():
-        raise FileNotFoundError(
-            expected("a data file", f"no file at {source}", "the path of an .npz or .safetensors file")
-        )
+        hint = "the path of an .npz or .safetensors file"
+        raise FileNotFoundError(expected("a data file", f"no file at {source}", hint))
     if source.suffix not in READERS:
         raise ValueError(expected("an .npz or .safetensors file", source.name, "np.savez(path, x=x, y=y)"))
     try:

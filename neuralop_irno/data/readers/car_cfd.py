@@ -74,16 +74,14 @@ def _files(folder: str | os.PathLike[str], name: str) -> tuple[Path, Path]:
 
 def _pressure(path: Path, nodes: int) -> Tensor:
     if not path.is_file():
-        raise FileNotFoundError(
-            expected("the pressure on a car", f"no file at {path}", "downloading Car-CFD again")
-        )
+        hint = "downloading Car-CFD again"
+        raise FileNotFoundError(expected("the pressure on a car", f"no file at {path}", hint))
     values = read_numbers(path)
     if len(values) == nodes + UNUSED.stop - UNUSED.start:
         values = np.delete(values, UNUSED)
     if len(values) != nodes:
-        raise ValueError(
-            expected(f"{nodes} pressures in {path.name}, one a node", len(values), "downloading it again")
-        )
+        wanted = f"{nodes} pressures in {path.name}, one a node"
+        raise ValueError(expected(wanted, len(values), "downloading it again"))
     return torch.from_numpy(finite(values, f"the pressures in {path.name}"))[:, None]
 
 

@@ -42,18 +42,12 @@ def read_fields(path: str | os.PathLike[str]) -> FieldDataset:
 
 def _field(arrays: Mapping[str, Tensor], name: str, source: Path) -> Tensor:
     if name not in arrays:
-        raise ValueError(
-            expected(f"an array '{name}' in {source.name}", sorted(arrays), did_you_mean(name, arrays))
-        )
+        wanted = f"an array '{name}' in {source.name}"
+        raise ValueError(expected(wanted, sorted(arrays), did_you_mean(name, arrays)))
     field = arrays[name]
     if field.is_complex() or field.dim() < 3 or not field.numel():
         got = f"{'complex' if field.is_complex() else 'real'} {tuple(field.shape)}"
-        raise ValueError(
-            expected(
-                f"{name} in {source.name} as real (n, C, *S)",
-                got,
-                "x[:, None], real and imaginary parts as channels",
-            )
-        )
+        hint = "x[:, None], real and imaginary parts as channels"
+        raise ValueError(expected(f"{name} in {source.name} as real (n, C, *S)", got, hint))
     found: Tensor = finite(field.float(), f"{name} in {source.name}")
     return found

@@ -45,9 +45,8 @@ def files_in(folder: str | os.PathLike[str]) -> list[Path]:
     """The HDF5 files of a folder, sorted by name."""
     found = sorted(path for path in Path(folder).glob("*") if path.suffix in (".h5", ".hdf5"))
     if not found:
-        raise FileNotFoundError(
-            expected(f"HDF5 files in {folder}", "none", "the folder of the .h5 or .hdf5 files")
-        )
+        hint = "the folder of the .h5 or .hdf5 files"
+        raise FileNotFoundError(expected(f"HDF5 files in {folder}", "none", hint))
     return found
 
 

@@ -19,7 +19,7 @@ from neuralop_irno.data.mesh import edges_of
 from neuralop_irno.data.readers.deadline import within
 from neuralop_irno.data.readers.mesh_references import OutsideError, refuse_outside
 from neuralop_irno.domain.elements import lumped_measure
-from neuralop_irno.errors import check_choice, expected, one_line
+from neuralop_irno.errors import check_choice, expected, from_extra, one_line
 
 CORNERS = {"triangle": 3, "quad": 4, "tetra": 4}
 """Cell types that are read, by meshio's names, and their numbers of corners."""
@@ -124,9 +124,8 @@ def read_mesh(path: str | os.PathLike[str], without: Sequence[str] = ()) -> Mesh
     pos = _field("coordinates", found.points, len(found.points), source).numpy()
     if not len(cells) or cells.min() < 0 or cells.max() >= len(pos) or not np.isfinite(pos).all():
         wanted = f"cells between nodes with finite coordinates in {source.name}"
-        raise ValueError(
-            expected(wanted, f"{len(cells)} cells, {len(pos)} nodes", "exporting the mesh again")
-        )
+        hint = "exporting the mesh again"
+        raise ValueError(expected(wanted, f"{len(cells)} cells, {len(pos)} nodes", hint))
     if pos.shape[1] == 3 and not pos[:, 2].any():
         pos = pos[:, :2]
     numbers, cells = np.unique(cells, return_inverse=True)
@@ -175,7 +174,8 @@ def write_fields(path: str | os.PathLike[str], graph: Any, fields: Mapping[str, 
         graph: a graph with nodes ``pos`` and corners of the cells ``face``.
         fields: fields by name, ``(N,)`` or ``(N, C)``. Two channels get a third, 0, to form a vector.
     """
-    meshio = _meshio()
+    with from_extra("meshio for mesh files", "meshes"):
+        import meshio
     if "face" not in graph:
         raise ValueError(expected("a graph with cells", "points", "graph.face = the corners of the cells"))
     nodes = len(graph.pos)
@@ -217,14 +217,14 @@ def _corners(found: Any, kind: str, source: Path) -> Any:
     for block in blocks:
         if block.ndim != 2 or block.shape[1] != CORNERS[kind] or block.dtype.kind not in "iu":
             wanted = f"cells of {CORNERS[kind]} corners in {source.name}"
-            raise ValueError(
-                expected(wanted, f"{block.dtype} of shape {block.shape}", "exporting the mesh again")
-            )
+            hint = "exporting the mesh again"
+            raise ValueError(expected(wanted, f"{block.dtype} of shape {block.shape}", hint))
     return np.concatenate([np.empty((0, CORNERS[kind]), dtype=np.int64), *blocks]).astype(np.int64)
 
 
 def _read(source: Path) -> Any:
-    meshio = _meshio()
+    with from_extra("meshio for mesh files", "meshes"):
+        import meshio
 
     def read() -> Any:
         refuse_outside(source)
@@ -240,13 +240,3 @@ def _read(source: Path) -> Any:
             reason = " ".join(said.getvalue().split()) or one_line(error)
             wanted = f"a mesh that meshio reads in {source.name}"
             raise ValueError(expected(wanted, reason, "exporting it as .vtu or .msh")) from error
-
-
-def _meshio() -> Any:
-    try:
-        import meshio
-    except ImportError as error:
-        raise ImportError(
-            expected("meshio for mesh files", "none", "pip install neuralop_irno[meshes]")
-        ) from error
-    return meshio

@@ -46,9 +46,8 @@ class RignoFile(Trajectories):
     ) -> None:
         self.path, self.files = Path(path), (Path(path),)
         if not self.path.is_file():
-            raise FileNotFoundError(
-                expected("a data file", f"no file at {self.path}", "the path of a .nc file")
-            )
+            hint = "the path of a .nc file"
+            raise FileNotFoundError(expected("a data file", f"no file at {self.path}", hint))
         if facts is None and self.path.stem not in PUBLISHED:
             hint = f"facts=Facts(...), or {did_you_mean(self.path.stem, PUBLISHED)}"
             raise ValueError(expected("a file named like a published set", repr(self.path.name), hint))
@@ -91,9 +90,8 @@ def _within(places: range | None, count: int, name: str) -> range:
     if places is None:
         return range(count)
     if not places or places.step < 1 or places[0] < 0 or places[-1] >= count:
-        raise ValueError(
-            expected(f"ascending {name} from 0 to {count - 1}", places, f"{name}=range({count})")
-        )
+        wanted = f"ascending {name} from 0 to {count - 1}"
+        raise ValueError(expected(wanted, places, f"{name}=range({count})"))
     return places
 
 

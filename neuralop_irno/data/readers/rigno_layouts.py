@@ -8,8 +8,7 @@ A single variable on a grid has no axis V, and time-independent data have no axi
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -22,7 +21,7 @@ from neuralop_irno.errors import expected
 GRID_NAMES = ("velocity", "data", "solution")
 
 
-class Layout(ABC):
+class Layout(Protocol):
     """Base class: reads arrays from an open file; only the returned part is loaded.
 
     Attributes:
@@ -35,15 +34,12 @@ class Layout(ABC):
     frames: int
     fixed: bool
 
-    @abstractmethod
     def fields(self, file: Any, sample: int, places: slice) -> Tensor:
         """Some frames of a sample, ``(T, N, V)``."""
 
-    @abstractmethod
     def coefficients(self, file: Any, sample: int, place: int) -> Tensor | None:
         """The coefficients of a sample, ``(N, C)``; None if there are none."""
 
-    @abstractmethod
     def points(self, file: Any, sample: int) -> Tensor:
         """The points of a sample, ``(N, d)``."""
 

@@ -80,9 +80,8 @@ class WellFile:
         except (LookupError, AttributeError, TypeError, OSError, RuntimeError) as error:
             # Attributes that are missing, of the wrong type, or damaged.
             problem = str(error).strip("'\"")
-            raise ValueError(
-                expected(f"the layout of The Well in {self.path.name}", problem, "docs/data.md")
-            ) from error
+            wanted = f"the layout of The Well in {self.path.name}"
+            raise ValueError(expected(wanted, problem, "docs/data.md")) from error
 
     @property
     def fields(self) -> tuple[str, ...]:

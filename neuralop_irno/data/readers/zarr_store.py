@@ -16,7 +16,7 @@ import numpy as np
 
 from neuralop_irno.data.finite import finite, spelled
 from neuralop_irno.data.readers.hdf5 import LARGEST_CHUNK
-from neuralop_irno.errors import check_choice, expected, one_line
+from neuralop_irno.errors import check_choice, expected, from_extra, one_line
 
 EMPTY = 2**64 - 1
 """Offset and size of an unwritten chunk in the index of a shard."""
@@ -54,17 +54,12 @@ def files_of(path: str) -> tuple[Path, ...]:
 
 @lru_cache(maxsize=128)
 def _opened(path: str, name: str, process: int) -> Any:
-    try:
+    with from_extra("zarr for Zarr stores", "zarr"):
         import zarr
-    except ImportError as error:
-        raise ImportError(
-            expected("zarr for Zarr stores", "none", "pip install neuralop_irno[zarr]")
-        ) from error
     source = Path(path)
     if not source.exists():
-        raise FileNotFoundError(
-            expected("a Zarr store", f"nothing at {source}", "the path of a .zarr folder")
-        )
+        hint = "the path of a .zarr folder"
+        raise FileNotFoundError(expected("a Zarr store", f"nothing at {source}", hint))
     if not source.is_dir():
         raise ValueError(expected("a Zarr store as a folder", f"the file {source.name}", "unpacking it"))
     try:
@@ -76,9 +71,8 @@ def _opened(path: str, name: str, process: int) -> Any:
     check_choice(f"an array of {source.name}", name, names)
     if stored.dtype.kind not in "biuf":
         wanted = f"{name} of {source.name} as numbers"
-        raise ValueError(
-            expected(wanted, f"entries of the kind {stored.dtype}", "the name of a numeric array")
-        )
+        hint = "the name of a numeric array"
+        raise ValueError(expected(wanted, f"entries of the kind {stored.dtype}", hint))
     _check_chunks(stored, source / name)
     return stored
 

@@ -71,9 +71,8 @@ def euler_trajectories(start: Tensor, times: Sequence[float]) -> Tensor:
     if start.dim() != 4 or start.shape[1] != 4 or min(start.shape[2:]) < 2:
         raise ValueError(expected("a gas of shape (B, 4, n_x, n_y)", tuple(start.shape), "start[None]"))
     if not (start[:, [0, 3]] > 0).all():
-        raise ValueError(
-            expected("density and pressure > 0", "values <= 0 or nan", "a start with positive values")
-        )
+        hint = "a start with positive values"
+        raise ValueError(expected("density and pressure > 0", "values <= 0 or nan", hint))
     gaps = torch.diff(torch.tensor([0.0, *times], dtype=torch.float64)).tolist()
     if not gaps or min(gaps) < 0:
         raise ValueError(expected("ascending times >= 0", list(times), "times=[0.0, 0.5, 1.0]"))
