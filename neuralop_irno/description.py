@@ -13,6 +13,7 @@ from neuralop_irno.base.operator import BaseOperator, ModelSpec
 from neuralop_irno.base.signatures import FunctionModule
 from neuralop_irno.correction.from_module import Joined
 from neuralop_irno.correction.graph import JoinedOnGraph
+from neuralop_irno.domain.resolution import Resolution
 from neuralop_irno.printed import plain_numbers
 from neuralop_irno.registry import GRADIENTS, SOLVERS, STEP_SIZES, Registry, parameters_of
 from neuralop_irno.solver.aitken import Aitken
@@ -78,6 +79,7 @@ class Described(nn.Module):
     correction: nn.Module
     solver: nn.Module
     gradient: GradientRule
+    resolution: Resolution
     train_output: str
     ignore: tuple[str, ...]
     _steps: tuple[int, int]
@@ -97,6 +99,7 @@ class Described(nn.Module):
             # The actual channels, since a base that is built again from this config gets no data.
             "in_channels": self.sizes.in_channels,
             "out_channels": self.sizes.out_channels,
+            "resolution": self.resolution.plain() or None,
             "train_output": self.train_output,
             "ignore": list(self.ignore),
         }

@@ -29,7 +29,10 @@ from neuralop_irno.build import (
 )
 from neuralop_irno.correction.correction import BoundCorrection, Correction, FunctionCorrection
 from neuralop_irno.correction.from_module import as_correction
+from neuralop_irno.correction.resampled import bind_at, lift
 from neuralop_irno.description import Described
+from neuralop_irno.domain.grid import GridDomain
+from neuralop_irno.domain.resolution import Resolution
 from neuralop_irno.errors import did_you_mean, expected, shown
 from neuralop_irno.persistence import Persistent
 from neuralop_irno.registry import plain
@@ -68,6 +71,8 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
         channels: channel axis of the base on grids, ``first`` or ``last``.
         in_channels: channels of x, if the base does not state them.
         out_channels: channels of h, if the base does not state them.
+        resolution: what is known of the grids of training, a `Resolution` or its options; the sizes are
+            collected in training. On other grids Phi is evaluated at the resolution of training.
         train_output: ``trajectory``, or ``field`` for wrappers that need a tensor in training too.
         ignore: names of keyword arguments to ignore, such as other keys of a data set's samples, which
             neuraloperator's ``Trainer`` passes on. Any other argument that neither the base nor the refiner
@@ -98,12 +103,15 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
         channels: str = "first",
         in_channels: int | None = None,
         out_channels: int | None = None,
+        resolution: Resolution | Mapping[str, Any] | None = None,
         train_output: str = "trajectory",
         ignore: Sequence[str] = (),
         _config_name: str | None = None,
     ) -> None:
         super().__init__()
-        base, correction, solver, alpha, gradient = map(plain, (base, correction, solver, alpha, gradient))
+        base, correction, solver, alpha, gradient, resolution = map(
+            plain, (base, correction, solver, alpha, gradient, resolution)
+        )
         if train_output not in ("trajectory", "field"):
             raise ValueError(
                 expected(
@@ -122,6 +130,7 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
         self.correction: Correction = build_correction(correction, self.sizes)
         self.sizes = completed(self.sizes, self.correction)
         self.solver: Solver = build_solver(solver, alpha)
+        self.resolution = Resolution.of(resolution)
         check_gradient(self.gradient, gradient, freeze_base, self.solver)
 
     @property
@@ -163,7 +172,8 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
         problem = self._problem(IterativeRefiner.forward, args, kwargs, start, sample)
         if self.training and y is not None and self.train_output == "trajectory":
             return self._trajectory(problem, y, taken)
-        phi, start = self._phi(problem), problem.start
+        problem = self.at_resolution(problem)
+        phi, start = self.phi(problem), problem.start
         if self.training and self.steps:
             rule, taken = self.gradient.for_answers(), no_steps(phi, start)
             found = rule(phi, self.solver, start, taken, self._draw_steps())
@@ -223,7 +233,7 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
                 expected("residual_fn as a function (x, h)", shown(residual_fn), "lambda x, h: ...")
             )
         limits = Limits(steps, max_steps, max_evaluations, atol, rtol, residual_tol)
-        problem = self._problem(IterativeRefiner.solve, args, kwargs, start)
+        problem = self.at_resolution(self._problem(IterativeRefiner.solve, args, kwargs, start))
         if problem.start.is_meta:
             raise ValueError(
                 expected("fields with values in solve", "meta tensors", "model(x) for shapes only")
@@ -231,7 +241,7 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
         physics = None
         if residual_fn is not None:
             physics = FunctionCorrection(residual_fn).bind(problem.x, problem.domain)
-        phi = self.correction.bind(problem.x, problem.domain, physics)
+        phi = self.phi(problem, physics)
         chosen = other_solver(solver, self.solver)
         solution = run_to_tolerance(phi, chosen, problem.start, self.steps, limits, problem.as_answer)
         if self.calibration:
@@ -244,14 +254,14 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
         self, *args: Any, steps: int | None = None, start: Tensor | None = None, **kwargs: Any
     ) -> list[Any]:
         """The answers after 0, 1, .. K steps, equal to those of `forward` for every K."""
-        problem = self._problem(IterativeRefiner.iterates, args, kwargs, start)
+        problem = self.at_resolution(self._problem(IterativeRefiner.iterates, args, kwargs, start))
         found = [problem.start]
 
         def keep(h: Tensor, state: SolverState) -> None:
             found.append(self.solver.answer(h, state))
 
         count = Limits(steps).budget(self.steps)
-        run_steps(self._phi(problem), self.solver, problem.start, count, watch=keep)
+        run_steps(self.phi(problem), self.solver, problem.start, count, watch=keep)
         return [problem.as_answer(h) for h in found]
 
     def arguments(self, sample: Mapping[str, Any]) -> dict[str, Any]:
@@ -287,8 +297,29 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
             raise TypeError(expected(f"an argument of {method.__name__}", repr(key), hint))
         return self.problem(args, kwargs, start)
 
-    def _phi(self, problem: BaseCall) -> BoundCorrection:
-        return self.correction.bind(problem.x, problem.domain)
+    def phi(self, problem: BaseCall, physics: BoundCorrection | None = None) -> BoundCorrection:
+        """The correction for one call, h -> Phi(x, h), evaluated at the resolution of training."""
+        if self._learns:
+            return self.correction.bind(problem.x, problem.domain, physics)
+        return bind_at(self.resolution, self.correction, problem.x, problem.domain, physics)
+
+    def at_resolution(self, problem: BaseCall) -> BaseCall:
+        """The call on a grid that is nowhere coarser than that of training.
+
+        In training the size of the grid is remembered instead.
+        """
+        domain = problem.domain
+        if not isinstance(domain, GridDomain):
+            return problem
+        if self._learns:
+            self.resolution = self.resolution.seen(domain.shape)
+            return problem
+        maps = lift(self.resolution, self.correction, domain)
+        return problem if maps is None else problem.brought_up(maps)
+
+    @property
+    def _learns(self) -> bool:
+        return self.training and torch.is_grad_enabled()
 
     def with_base(self, base: BaseLike) -> Self:
         """A copy of this refiner, with its trained correction, around another base.
@@ -312,6 +343,7 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
 
     def _trajectory(self, problem: BaseCall, y: Tensor, taken: Tensor | None) -> Trajectory:
         check_finite(y, "y")
+        problem = self.at_resolution(problem)
         samples = problem.domain.samples
         if taken is not None and not (isinstance(taken, Tensor) and taken.shape == (samples,)):
             got = tuple(taken.shape) if isinstance(taken, Tensor) else shown(taken)
@@ -329,7 +361,7 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
         if steps and taken is None and self.gradient.starts_at_truth:
             start = truth.to(start.dtype)
         return run_training(
-            self._phi(problem), self.solver, self.gradient, start, steps, problem.as_field,
+            self.phi(problem), self.solver, self.gradient, start, steps, problem.as_field,
             problem.as_answer, taken,
         )  # fmt: skip
 

@@ -23,6 +23,7 @@ from neuralop_irno.base.signatures import (
 )
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.grid import GridDomain, resample
+from neuralop_irno.domain.resampling import GridMaps
 from neuralop_irno.errors import expected
 from neuralop_irno.precision import at_least_float32, explain_failure
 
@@ -44,6 +45,24 @@ class BaseCall:
     domain: Domain
     as_field: Callable[[Tensor], Tensor]
     as_answer: Callable[[Tensor], Any]
+
+    def brought_up(self, maps: GridMaps) -> BaseCall:
+        """The call on the fine grid of a pair of maps; its answers are brought down again.
+
+        Only the change of h is brought down, so that without one the answer is the base's to the bit.
+        """
+        start = maps.prolong(self.start)
+
+        def as_answer(refined: Tensor) -> Any:
+            return self.as_answer(self.start + maps.restrict(refined - start))
+
+        return BaseCall(
+            maps.prolong(in_state_dtype(self.x, self.start)),
+            start,
+            GridDomain.of(start, self.domain.lengths),
+            lambda field: maps.prolong(self.as_field(field)),
+            as_answer,
+        )
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,8 @@ class Correction(nn.Module):
         periodic: which axes of a grid are periodic; None if not stated.
         in_channels: channels of x; None if not stated.
         out_channels: channels of h; None if not stated.
+        resolution_free: whether Phi is an operator, which may be evaluated on any grid; others are evaluated
+            at the resolution of their training.
         stepwise: whether Phi changes from step to step. If so, define ``forward(x, h, taken)``: ``taken`` are
             the steps already taken by each sample, ``(samples,)``, or None outside an iteration.
 
@@ -47,6 +49,7 @@ class Correction(nn.Module):
     periodic: tuple[bool, ...] | None = None
     in_channels: int | None = None
     out_channels: int | None = None
+    resolution_free: bool = False
     stepwise: bool = False
     printed: ClassVar[tuple[str, ...]] = ()
     """Names of the attributes that are printed after the channels."""

@@ -43,6 +43,7 @@ class Denoiser(Correction):
             raise ValueError(expected("levels >= 1", levels, "levels=3"))
         self.correction, self.levels = correction, levels
         self.periodic, self.out_channels = correction.periodic, correction.out_channels
+        self.resolution_free = correction.resolution_free
 
     def prepare(self, x: Tensor, domain: Domain) -> NoisyInput:
         return NoisyInput(x, domain)

@@ -66,7 +66,7 @@ class ShiftEquivariant(Correction):
         self.correction = correction
         self.periodic: tuple[bool, ...] = periodic
         self.in_channels, self.out_channels = correction.in_channels, correction.out_channels
-        self.stepwise = correction.stepwise
+        self.stepwise, self.resolution_free = correction.stepwise, correction.resolution_free
 
     def prepare(self, x: Tensor, domain: Domain) -> RolledInput:
         require_grid(domain, "this correction")

@@ -24,6 +24,10 @@ NOT_CORRECTIONS = frozenset({"uqno", "fnogno", "irno", "wdsr", "fno2d_sr", "hino
 answer on a finer grid, or are called in another way."""
 
 
+OPERATORS = frozenset({"fno", "tfno", "uno", "codano", "well_fno", "well_tfno"})
+"""Models that may be evaluated on any grid of one box."""
+
+
 def neural_correction(arch: str, in_channels: int, out_channels: int, **options: Any) -> Correction:
     """A neuraloperator model of x and h joined, followed by a pointwise layer that starts at zero.
 
@@ -42,6 +46,7 @@ def neural_correction(arch: str, in_channels: int, out_channels: int, **options:
         features = joined * module.output_variable_codimension
     correction = WithHead(module, features, out_channels)
     correction.in_channels = in_channels
+    correction.resolution_free = arch in OPERATORS
     return correction
 
 

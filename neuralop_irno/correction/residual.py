@@ -62,6 +62,7 @@ class WithResidual(Correction):
         self.correction = correction
         self.residual = from_function(residual)
         self.periodic, self.out_channels = correction.periodic, correction.out_channels
+        self.resolution_free = correction.resolution_free
         self.stepwise = correction.stepwise
 
     def prepare(self, x: Tensor, domain: Domain) -> KnownResidual:

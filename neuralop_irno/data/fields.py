@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from neuralop_irno.domain.resolution import Resolution
 from neuralop_irno.errors import expected
 
 
@@ -19,6 +20,7 @@ class FieldDataset(Dataset[dict[str, Tensor]]):
         y: targets, ``(n, out_channels, *S)``.
         files: the files that the fields were read from.
         groups: the trajectory of each pair, ``(n,)``; None if the pairs are independent.
+        resolution: what is known of the grid.
 
     Example:
         >>> data = FieldDataset(torch.zeros(3, 2, 8), torch.zeros(3, 1, 8))
@@ -27,11 +29,17 @@ class FieldDataset(Dataset[dict[str, Tensor]]):
     """
 
     def __init__(
-        self, x: Tensor, y: Tensor, files: tuple[Path, ...] = (), groups: Tensor | None = None
+        self,
+        x: Tensor,
+        y: Tensor,
+        files: tuple[Path, ...] = (),
+        groups: Tensor | None = None,
+        resolution: Resolution | None = None,
     ) -> None:
         if len(x) != len(y):
             raise ValueError(expected("as many targets as inputs", f"{len(x)} x, {len(y)} y", "one y per x"))
         self.x, self.y, self.files, self.groups = x, y, files, groups
+        self.resolution = resolution or Resolution()
 
     def __repr__(self) -> str:
         shapes = f"x {tuple(self.x.shape[1:])}, y {tuple(self.y.shape[1:])}"
@@ -45,7 +53,12 @@ class FieldDataset(Dataset[dict[str, Tensor]]):
 
 
 def windows(
-    frames: Tensor, inputs: int = 1, outputs: int = 1, stride: int = 1, static: Tensor | None = None
+    frames: Tensor,
+    inputs: int = 1,
+    outputs: int = 1,
+    stride: int = 1,
+    static: Tensor | None = None,
+    resolution: Resolution | None = None,
 ) -> FieldDataset:
     """Cut trajectories into pairs: x holds some frames, y those that follow.
 
@@ -55,6 +68,7 @@ def windows(
         outputs: frames in y, as channels.
         stride: frames between the starts of two windows.
         static: a constant field, ``S``, appended to x as its last channel.
+        resolution: what is known of the grid.
 
     Shapes:
         - x: ``(n, inputs [+ 1], *S)``; y: ``(n, outputs, *S)``
@@ -72,7 +86,7 @@ def windows(
     if static is not None:
         x = torch.cat([x, static.expand(len(x), 1, *static.shape)], 1)
     groups = torch.arange(len(frames)).repeat_interleave(len(starts))
-    return FieldDataset(x.contiguous(), y.contiguous(), groups=groups)
+    return FieldDataset(x.contiguous(), y.contiguous(), groups=groups, resolution=resolution)
 
 
 def check_windows(frames: int, inputs: int, outputs: int, stride: int) -> None:

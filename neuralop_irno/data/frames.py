@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from neuralop_irno.data.scaling import Scaling
+from neuralop_irno.domain.resolution import Resolution
 from neuralop_irno.errors import expected
 
 
@@ -25,6 +26,7 @@ class GridPairs(Dataset[dict[str, Tensor]], ABC):
         metric: the name of the metric in which results on this data are reported.
         scaling: from the units of the file to those of y.
         files: the files that the pairs are read from.
+        resolution: what is known of the grid.
     """
 
     fields: tuple[str, ...]
@@ -32,6 +34,7 @@ class GridPairs(Dataset[dict[str, Tensor]], ABC):
     metric: str
     scaling: Scaling
     files: tuple[Path, ...] = ()
+    resolution: Resolution = Resolution()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self)} pairs, fields {', '.join(self.fields)})"
@@ -55,6 +58,7 @@ class Frames(ABC):
         scaling: from the units of the file to those of the frames.
         lengths: number of frames of each trajectory.
         files: the files that the frames are read from.
+        resolution: what is known of the grid.
     """
 
     fields: tuple[str, ...]
@@ -63,6 +67,7 @@ class Frames(ABC):
     scaling: Scaling
     lengths: Sequence[int]
     files: tuple[Path, ...] = ()
+    resolution: Resolution = Resolution()
 
     @abstractmethod
     def read(self, trajectory: int, places: range) -> Tensor:
@@ -108,7 +113,7 @@ class FrameWindows(GridPairs):
                 raise ValueError(expected(f"{name} >= 1", value, f"{name}=1"))
         self.frames, self.inputs, self.outputs, self.stride, self.step = frames, inputs, outputs, stride, step
         self.fields, self.padding, self.metric = frames.fields, frames.padding, frames.metric
-        self.scaling, self.files = frames.scaling, frames.files
+        self.scaling, self.files, self.resolution = frames.scaling, frames.files, frames.resolution
         span = step * (inputs + outputs - 1) + 1
         if min(frames.lengths, default=0) < span:
             got = f"one of {min(frames.lengths, default=0)}"

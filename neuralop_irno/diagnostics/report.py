@@ -193,12 +193,12 @@ def diagnose(
         for batch in tqdm(loaded, desc="diagnosing", unit="batch", disable=None if show else True):
             sample = to_device(batch, device)
             y = truth_of(sample)
-            problem = model.problem((), sample)
+            problem = model.at_resolution(model.problem((), sample))
             truth, domain = problem.as_field(y).to(problem.start.dtype), problem.domain
             missing = samples - sum(len(part.alpha) for part in measured)
             if missing > 0:
                 keep = torch.arange(min(missing, domain.samples), device=device)
-                bound = model.correction.bind(problem.x, domain).select(keep)
+                bound = model.phi(problem).select(keep)
                 # With alpha of the first step: a decayed step size would hide the correction.
                 phi, alpha = plain_step(bound, model.solver, torch.zeros_like(keep))
                 starts, truths = domain.take(problem.start, keep), domain.take(truth, keep)

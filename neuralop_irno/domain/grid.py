@@ -16,6 +16,7 @@ class GridDomain(Domain):
     Args:
         samples: number of grids in the batch.
         shape: points along each axis, ``S``.
+        lengths: the sides of the box; None if not known.
 
     Shapes:
         - field: ``(B, C, *S)``
@@ -28,17 +29,18 @@ class GridDomain(Domain):
         tensor([2., 2.])
     """
 
-    def __init__(self, samples: int, shape: Sequence[int]) -> None:
+    def __init__(self, samples: int, shape: Sequence[int], lengths: Sequence[float] | None = None) -> None:
         self.samples = samples
         self.shape = tuple(shape)
+        self.lengths = None if lengths is None else tuple(lengths)
 
     def __repr__(self) -> str:
         return f"GridDomain({self.samples} samples, {' x '.join(map(str, self.shape))} points)"
 
     @classmethod
-    def of(cls, field: Tensor) -> GridDomain:
+    def of(cls, field: Tensor, lengths: Sequence[float] | None = None) -> GridDomain:
         """The domain of a field of shape ``(B, C, *S)``."""
-        return cls(field.shape[0], field.shape[2:])
+        return cls(field.shape[0], field.shape[2:], lengths)
 
     def mean(self, field: Tensor) -> Tensor:
         return field.flatten(1).mean(1)
@@ -60,7 +62,7 @@ class GridDomain(Domain):
         return field.index_copy(0, keep, values)
 
     def select(self, keep: Tensor) -> GridDomain:
-        return GridDomain(len(keep), self.shape)
+        return GridDomain(len(keep), self.shape, self.lengths)
 
 
 def axis_points(count: int, periodic: bool, like: Tensor) -> Tensor:

@@ -15,8 +15,8 @@ from neuralop_irno import digest
 
 PACKAGE = __name__.partition(".")[0]
 
-LEFT_OUT = {"training", "spectrum_used", "parts", "cache"}
-"""Attributes that calls set, and cache folders: they are not part of a description."""
+LEFT_OUT = {"training", "spectrum_used", "parts", "cache", "resolution"}
+"""Attributes that calls and data set, and cache folders: they are not part of a description."""
 
 DIGEST = re.compile("[0-9a-f]{64}")
 

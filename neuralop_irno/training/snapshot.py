@@ -18,8 +18,10 @@ from torch.optim import Optimizer
 from neuralop_irno import checkpoint, digest
 from neuralop_irno.checkpoint import SUFFIX, tensors_only
 from neuralop_irno.devices import device_of
+from neuralop_irno.domain.resolution import Resolution
 from neuralop_irno.errors import expected
 from neuralop_irno.losses.loss import Loss
+from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.training import identity
 from neuralop_irno.training.average import Average
 from neuralop_irno.training.distributed import Peers
@@ -154,6 +156,8 @@ def save(folder: Path, run: TrainingRun, own: Identity, peers: Peers) -> None:
             "groups": groups,
             "identity": own,
         }
+        if isinstance(run.model, IterativeRefiner):
+            content["resolution"] = run.model.resolution.plain()
         if main_file(folder).exists():
             main_file(folder).replace(previous_file(folder))
         checkpoint.write(main_file(folder), {**tensors, **state}, content)
@@ -242,6 +246,8 @@ def _restore(
     run.progress = Progress(**content["progress"])
     run.precision = content["precision"]
     run.model.load_state_dict(tensors_only(tensors, "model."))
+    if isinstance(run.model, IterativeRefiner):
+        run.model.resolution = run.model.resolution.completed(Resolution.of(content.get("resolution")))
     run.loss.load_state_dict(tensors_only(tensors, "loss."))
     _restore_optimizer(run.optimizer, tensors, content["groups"])
     if run.average is not None:

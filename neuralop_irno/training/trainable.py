@@ -10,6 +10,7 @@ from torch.utils.data import Dataset
 
 from neuralop_irno.base.neuraloperator import wrap_operator
 from neuralop_irno.devices import to_device
+from neuralop_irno.domain.resolution import Resolution
 from neuralop_irno.losses.loss import as_trajectory
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.rollouts.training import RolloutModel
@@ -48,6 +49,12 @@ class Trainable(nn.Module):
     def periodic(self) -> tuple[bool, ...] | None:
         """Which axes are periodic; None if the model does not state it."""
         return self.model.correction.periodic if isinstance(self.model, IterativeRefiner) else None
+
+    def take_resolution(self, dataset: Dataset[Sample]) -> None:
+        """Complete what a refiner knows of its grid by what the data set states."""
+        if isinstance(self.model, IterativeRefiner):
+            stated = Resolution.of(getattr(dataset, "resolution", None))
+            self.model.resolution = self.model.resolution.completed(stated)
 
     @torch.no_grad()
     def starts(self, dataset: Dataset[Sample], device: torch.device, batch_size: int | None = None) -> States:

@@ -121,6 +121,7 @@ class Trainer:
         self, train: Dataset[Sample], valid: Dataset[Sample] | None, resume: bool, stop: StopRequest
     ) -> History:
         recipe, samples = self.recipe, len(cast(Sized, train))
+        self._trainable.take_resolution(train)
         torch.manual_seed(recipe.seed)
         starts = self._starts(train)
         run, lines = self._begin(train, valid, starts, resume)

@@ -19,6 +19,7 @@ from neuralop_irno.data.finite import finite, spelled
 from neuralop_irno.data.frames import GridPairs
 from neuralop_irno.data.scaling import Scaling
 from neuralop_irno.data.sizes import three
+from neuralop_irno.domain.resolution import Resolution
 from neuralop_irno.errors import did_you_mean, expected
 from neuralop_irno.registry import DATASETS
 
@@ -35,16 +36,18 @@ class PublishedSet:
         field: name of the field in y.
         padding: padding mode of each axis of y.
         scaled: whether x is normalised too; not for material indicators.
+        layout: where the points of each axis are; coarse files hold every n-th point of fine ones.
     """
 
     prefix: str
     field: str
     padding: tuple[str, ...]
     scaled: bool = False
+    layout: tuple[str, ...] | None = None
 
 
 PROBLEMS = {
-    "darcy": PublishedSet("darcy", "pressure", ("zero", "zero")),
+    "darcy": PublishedSet("darcy", "pressure", ("zero", "zero"), layout=("left", "left")),
     "navier_stokes": PublishedSet("nsforcing", "vorticity", ("circular", "circular")),
     "burgers": PublishedSet("burgers", "velocity", ("replicate", "circular"), scaled=True),
 }
@@ -85,6 +88,7 @@ class TensorFile(GridPairs):
         if not self.samples or self.samples[0] < 0 or self.samples[-1] >= len(y):
             raise ValueError(expected(f"samples from 0 to {len(y) - 1}", self.samples, f"range({len(y)})"))
         self.fields, self.padding = (problem.field,), problem.padding
+        self.resolution = Resolution(extent="fixed", pair="points", layout=problem.layout)
         if scaling is None:
             scaling = (self._measure(x, "x") if problem.scaled else Scaling.none(1), self._measure(y, "y"))
         self.x_scaling, self.scaling = scaling

@@ -23,6 +23,7 @@ from neuralop_irno.data.patches import Crops, Tiles, View, Whole
 from neuralop_irno.data.readers.hdf5 import array, files_in, numbers, opened
 from neuralop_irno.data.scaling import Scaling
 from neuralop_irno.data.sizes import real, seed_of, whole
+from neuralop_irno.domain.resolution import Resolution
 from neuralop_irno.errors import did_you_mean, expected
 from neuralop_irno.registry import DATASETS
 
@@ -118,6 +119,8 @@ class SuperBench(GridPairs):
         if any(n % factor for n in patch):
             raise ValueError(expected(f"patches that {factor} divides", patch, f"size={8 * factor}"))
         # A global field is periodic in longitude, a patch is not.
+        # Crops and whole fields have the same spacing.
+        self.resolution = Resolution(extent="grows")
         self.padding = ("replicate", "circular" if self.view == Whole() else "replicate")
 
     def __len__(self) -> int:

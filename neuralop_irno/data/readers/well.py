@@ -22,6 +22,7 @@ from neuralop_irno.data.readers.hdf5 import files_in
 from neuralop_irno.data.readers.well_file import PADDING, Variable, WellFile
 from neuralop_irno.data.scaling import Scaling
 from neuralop_irno.data.splits import SPLITS
+from neuralop_irno.domain.resolution import Resolution
 from neuralop_irno.errors import did_you_mean, expected
 from neuralop_irno.registry import DATASETS
 from neuralop_irno.yaml_files import read_yaml
@@ -44,6 +45,7 @@ class Well(Frames):
     """
 
     metric = "vrmse"
+    resolution = Resolution(extent="fixed")
 
     def __init__(
         self,

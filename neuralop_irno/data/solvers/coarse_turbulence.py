@@ -47,6 +47,8 @@ def coarse_turbulence(
         trajectories, frames, frame, size, resolution, 1, stride, viscosity, seed=seed, device=device
     )
     return {
-        split: FieldDataset(F.avg_pool2d(flow.y, factor), flow.y, groups=flow.groups)
+        split: FieldDataset(
+            F.avg_pool2d(flow.y, factor), flow.y, groups=flow.groups, resolution=flow.resolution
+        )
         for split, flow in flows.items()
     }

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from neuralop_irno.data.sizes import fits, real, whole
 from neuralop_irno.data.solvers.pseudo_spectral import PeriodicGrid, integrating_factor_rk4, random_field
+from neuralop_irno.domain.resolution import Resolution
 from neuralop_irno.errors import expected
 
 MOST_STEPS = 10_000_000
@@ -31,6 +32,11 @@ class PeriodicFlow(ABC):
     linear: Tensor
     peak: float = 2.0
     amplitude: float = 1.0
+
+    @property
+    def resolution(self) -> Resolution:
+        """What is known of the grid of the snapshots."""
+        return Resolution(lengths=[self.grid.length] * self.grid.dim, extent="fixed", pair="waves")
 
     @abstractmethod
     def nonlinear(self, modes: Tensor) -> Tensor:

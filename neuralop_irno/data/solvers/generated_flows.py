@@ -89,7 +89,12 @@ def turbulence(
     forcing = flow.grid.coarsen(flow.grid.transform(flow.forcing), size).cpu()
     return {
         split: windows(
-            field / scale, 1, outputs, stride if split == "train" else outputs, forcing / forcing.std()
+            field / scale,
+            1,
+            outputs,
+            stride if split == "train" else outputs,
+            forcing / forcing.std(),
+            flow.resolution,
         )
         for split, field in fields.items()
     }
@@ -157,4 +162,7 @@ def _next_frames(flow: PeriodicFlow, outputs: int, snapshots: Snapshots) -> Spli
     """Pairs of a frame and the next ``outputs`` frames, in the units of the equation."""
     check_windows(snapshots.frames, 1, outputs, outputs)
     fields = snapshots.of(flow)
-    return {split: windows(field, 1, outputs, outputs) for split, field in fields.items()}
+    return {
+        split: windows(field, 1, outputs, outputs, resolution=flow.resolution)
+        for split, field in fields.items()
+    }

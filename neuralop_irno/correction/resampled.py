@@ -1,0 +1,93 @@
+r"""Corrections at another resolution than the one that they were trained at.
+
+A convolution has a width in *points*: on a finer grid it sees a shorter length than in training, and a
+refined answer becomes worse than the base's. So Phi is evaluated on the grid that it was trained on:
+
+    finer      Phi_fine(x, h) = P Phi(R x, R h),  with R P = 1
+    coarser    x and h_0 are brought up to the trained grid once, the answer is brought down once
+    trained    Phi as it is, with the same bits
+
+Since R P = 1, restricting the iterates on the fine grid gives the iterates of the coarse one: the gain is
+that of the trained resolution. What the coarse grid cannot show stays as the base gave it.
+
+More points in the same box (``extent: fixed``) are told apart from the same points in a larger one
+(``extent: grows``), on which Phi is evaluated as it is.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from neuralop_irno.correction.correction import BoundCorrection, Correction
+from neuralop_irno.domain.domain import Domain
+from neuralop_irno.domain.grid import GridDomain
+from neuralop_irno.domain.resampling import Cosets, GridMaps
+from neuralop_irno.domain.resolution import Resolution
+
+
+def lift(resolution: Resolution, correction: Correction, domain: GridDomain) -> GridMaps | None:
+    """The maps from a grid to one that is nowhere coarser than that of training; None if it is so already."""
+    shape = domain.shape
+    if correction.resolution_free:
+        return None
+    common = tuple(map(max, shape, resolution.native(shape, domain.lengths)))
+    if common == shape:
+        return None
+    return GridMaps.between(common, shape, resolution.axes(common, shape, correction.periodic))
+
+
+def bind_at(
+    resolution: Resolution,
+    correction: Correction,
+    x: Tensor,
+    domain: Domain,
+    physics: BoundCorrection | None = None,
+) -> BoundCorrection:
+    """h -> Phi(x, h), evaluated at the resolution of training.
+
+    Args:
+        resolution: of the training.
+        correction: Phi.
+        x: the input, on a grid that is nowhere coarser than in training; see `lift`.
+        domain: the domain of x and h.
+        physics: the residual of the equation, evaluated on the grid of h.
+    """
+    if correction.resolution_free or not isinstance(domain, GridDomain):
+        return correction.bind(x, domain, physics)
+    coarse = resolution.native(domain.shape, domain.lengths)
+    if coarse == domain.shape:
+        return correction.bind(x, domain, physics)
+    maps: GridMaps | Cosets
+    if resolution.detail == "cosets":
+        maps = Cosets.between(domain.shape, coarse)
+    else:
+        how = resolution.axes(domain.shape, coarse, correction.periodic)
+        maps = GridMaps.between(domain.shape, coarse, how)
+    x = x if x.is_floating_point() else x.to(torch.get_default_dtype())
+    there = GridDomain(domain.samples * maps.copies, coarse, domain.lengths)
+    return Resampled(correction.bind(maps.restrict(x), there), maps, domain, physics)
+
+
+class Resampled(BoundCorrection):
+    """h -> P Phi(R x, R h)."""
+
+    def __init__(
+        self,
+        inner: BoundCorrection,
+        maps: GridMaps | Cosets,
+        domain: GridDomain,
+        physics: BoundCorrection | None,
+    ) -> None:
+        self._inner, self._maps, self.domain, self.physics = inner, maps, domain, physics
+
+    def __call__(self, h: Tensor, taken: Tensor | None = None) -> Tensor:
+        if taken is not None:
+            taken = taken.repeat(self._maps.copies)
+        return self._maps.prolong(self._inner(self._maps.restrict(h), taken))
+
+    def select(self, keep: Tensor) -> Resampled:
+        copies = torch.arange(self._maps.copies, device=keep.device)[:, None]
+        inner = self._inner.select((copies * self.domain.samples + keep).flatten())
+        physics = self.physics.select(keep) if self.physics else None
+        return Resampled(inner, self._maps, self.domain.select(keep), physics)

@@ -1,0 +1,173 @@
+"""What is known of the grids that a correction was trained on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Self
+
+from neuralop_irno.domain.resampling import LAYOUTS, PAIRS, AxisMap
+from neuralop_irno.errors import did_you_mean, expected, shown
+
+EXTENTS = ("fixed", "grows")
+DETAILS = ("base", "cosets")
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """The grids that a correction was trained on, and what is known of their box and points.
+
+    Args:
+        cells: the sizes met in training, one or several; collected in training if they are not given.
+        lengths: the sides of the box in training; the spacing is then known, and calls in boxes of other
+            sides are told apart from calls at another spacing.
+        extent: ``fixed``: another size means more or fewer points in the same box; ``grows``: another size
+            means another box with the same spacing.
+        pair: how coarse data are made from fine ones: ``waves``, ``cosines``, ``points`` or ``means``, one
+            for all axes or a list. By default ``waves`` on periodic axes and ``points`` on others.
+        layout: where the points of an axis are: ``periodic``, ``ends`` (both walls), ``left`` (the first
+            wall only) or ``cells`` (centres); one for all axes or a list. By default that which makes the
+            coarse points a part of the fine ones.
+        detail: what is finer than the trained grid: as the base gave it (``base``), or refined on each of
+            the shifted coarse grids of which the fine one consists (``cosets``; whole ratios).
+
+    Example:
+        >>> Resolution(cells=[32, 32], extent="fixed")
+        Resolution(32 x 32 points, extent fixed)
+    """
+
+    cells: Sequence[Sequence[int]] | Sequence[int] = ()
+    lengths: Sequence[float] | None = None
+    extent: str | None = None
+    pair: str | Sequence[str] | None = None
+    layout: str | Sequence[str] | None = None
+    detail: str = "base"
+
+    def __post_init__(self) -> None:
+        sizes = tuple(self.cells)
+        if sizes and not isinstance(sizes[0], Sequence):
+            sizes = (sizes,)
+        sizes = tuple(sorted({tuple(map(int, each)) for each in sizes}))
+        if any(min(each, default=0) < 1 for each in sizes) or len({len(each) for each in sizes}) > 1:
+            raise ValueError(expected("cells as sizes of grids", shown(self.cells), "cells=[64, 64]"))
+        object.__setattr__(self, "cells", sizes)
+        if self.lengths is not None:
+            sides = tuple(map(float, self.lengths))
+            if not all(0 < side < math.inf for side in sides):
+                raise ValueError(expected("lengths > 0", shown(self.lengths), "lengths=[1.0, 1.0]"))
+            object.__setattr__(self, "lengths", sides)
+        for name, value, choices in (
+            ("extent", self.extent, EXTENTS), ("pair", self.pair, PAIRS),
+            ("layout", self.layout, LAYOUTS), ("detail", self.detail, DETAILS),
+        ):  # fmt: skip
+            for word in (value,) if isinstance(value, str) or value is None else value:
+                if word is not None and word not in choices:
+                    hint = did_you_mean(str(word), choices)
+                    raise ValueError(expected(f"{name} of a resolution", shown(word), hint))
+
+    @classmethod
+    def of(cls, given: Resolution | Mapping[str, Any] | None) -> Resolution:
+        """A resolution from itself, from a config, or an empty one."""
+        if given is None or isinstance(given, Resolution):
+            return given or cls()
+        names = [field.name for field in fields(cls)]
+        for key in given:
+            if key not in names:
+                raise TypeError(expected("an option of a resolution", repr(key), did_you_mean(key, names)))
+        return cls(**given)
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(" x ".join(map(str, each)) for each in self.cells)
+        parts = [f"{sizes} points"] if sizes else []
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name != "cells" and value not in (None, field.default):
+                parts.append(f"{field.name} {value}")
+        return f"Resolution({', '.join(parts) or 'not known'})"
+
+    def plain(self) -> dict[str, Any]:
+        """The config of this resolution, without what is not known."""
+        return {
+            name: [list(each) for each in value] if name == "cells" else value
+            for name, value in asdict(self).items()
+            if value not in (None, ()) and (name, value) != ("detail", "base")
+        }
+
+    def completed(self, stated: Resolution) -> Self:
+        """This resolution, with what it leaves open taken from what data state."""
+        missing = {
+            field.name: getattr(stated, field.name)
+            for field in fields(self)
+            if getattr(self, field.name) in (None, ())
+        }
+        return replace(self, **missing)
+
+    def seen(self, shape: Sequence[int]) -> Self:
+        """This resolution with one more size that was met in training."""
+        known = tuple(self.cells)
+        return self if tuple(shape) in known else replace(self, cells=(*known, tuple(shape)))
+
+    def native(self, shape: Sequence[int], lengths: Sequence[float] | None = None) -> tuple[int, ...]:
+        """The size of the grid on which Phi is evaluated for a field of a given size.
+
+        Args:
+            shape: the size of the field.
+            lengths: the sides of its box; None if not known.
+
+        Raises:
+            ValueError: the size is not one of training, and nothing says what that means.
+        """
+        shape = tuple(shape)
+        trained = [tuple(each) for each in self.cells if len(each) == len(shape)]  # type: ignore[arg-type]
+        if not trained:
+            return shape
+        if lengths is not None and self.lengths is not None:
+            growth = [new / old for new, old in zip(lengths, self.lengths, strict=True)]
+            trained = [
+                tuple(max(1, round(n * g)) for n, g in zip(size, growth, strict=True)) for size in trained
+            ]
+        elif shape in trained or self.extent == "grows":
+            return shape
+        elif self.extent is None:
+            known = " or ".join(" x ".join(map(str, size)) for size in trained)
+            got = " x ".join(map(str, shape))
+            hint = "resolution={'extent': 'fixed'} (more points in the same box) or 'grows' (a larger box)"
+            raise ValueError(expected(f"x on {known} points, as in training", got, hint))
+        # Of two equally near, the finer one.
+        return min(trained, key=lambda size: (round(_apart(size, shape), 9), [-n for n in size]))
+
+    def axes(
+        self, fine: Sequence[int], coarse: Sequence[int], periodic: Sequence[bool] | None
+    ) -> list[AxisMap]:
+        """The pair of maps of each axis between two grids."""
+        dim = len(fine)
+        pairs, layouts = _each(self.pair, dim, "pair"), _each(self.layout, dim, "layout")
+        closed = periodic or [False] * dim
+        return [_axis(*axis) for axis in zip(pairs, layouts, closed, fine, coarse, strict=True)]
+
+
+def _apart(one: Sequence[int], other: Sequence[int]) -> float:
+    return sum(abs(math.log(n / m)) for n, m in zip(one, other, strict=True))
+
+
+def _each(words: str | Sequence[str] | None, dim: int, name: str) -> list[str | None]:
+    """One word for each axis."""
+    if words is None or isinstance(words, str):
+        return [words] * dim
+    if len(words) != dim:
+        raise ValueError(expected(f"one {name} for each of {dim} axes", list(words), f"{name}={words[0]!r}"))
+    return list(words)
+
+
+def _axis(pair: str | None, layout: str | None, periodic: bool, fine: int, coarse: int) -> AxisMap:
+    """What is not stated: periodic axes by waves, others by the points that both grids have."""
+    if layout is None and periodic:
+        layout = "periodic"
+    if layout is None:
+        shared = coarse > 1 and (fine - 1) % (coarse - 1) == 0
+        if pair in ("means", "cosines"):
+            layout = "ends" if pair == "cosines" and shared else "cells"
+        else:
+            layout = "left" if fine % coarse == 0 else "ends"
+    return AxisMap(pair or ("waves" if layout == "periodic" else "points"), layout)
