@@ -46,6 +46,7 @@ from .lipschitz import orthogonal as orthogonal
 from .lipschitz import spectrally_normalised as spectrally_normalised
 from .lipschitz.constants import constant_of as constant_of
 from .lipschitz.graph import Graph as Graph
+from .domain.resolution import Resolution as Resolution
 from .losses.contraction import ContractionLoss as ContractionLoss
 from .losses.contraction import FrechetLoss as FrechetLoss
 from .losses.contraction import JacobianLoss as JacobianLoss

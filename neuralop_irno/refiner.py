@@ -31,6 +31,7 @@ from neuralop_irno.correction.correction import BoundCorrection, Correction, Fun
 from neuralop_irno.correction.from_module import as_correction
 from neuralop_irno.correction.resampled import bind_at, lift
 from neuralop_irno.description import Described
+from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.grid import GridDomain
 from neuralop_irno.domain.resolution import Resolution
 from neuralop_irno.errors import did_you_mean, expected, shown
@@ -71,8 +72,9 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
         channels: channel axis of the base on grids, ``first`` or ``last``.
         in_channels: channels of x, if the base does not state them.
         out_channels: channels of h, if the base does not state them.
-        resolution: what is known of the grids of training, a `Resolution` or its options; the sizes are
-            collected in training. On other grids Phi is evaluated at the resolution of training.
+        resolution: what is known of the grids of training, a `Resolution` or its options. On other grids Phi
+            is evaluated at the resolution of training. The sizes are collected from calls with y in training
+            mode; where they are not made, give ``{"cells": [64, 64]}``.
         train_output: ``trajectory``, or ``field`` for wrappers that need a tensor in training too.
         ignore: names of keyword arguments to ignore, such as other keys of a data set's samples, which
             neuraloperator's ``Trainer`` passes on. Any other argument that neither the base nor the refiner
@@ -172,6 +174,8 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
         problem = self._problem(IterativeRefiner.forward, args, kwargs, start, sample)
         if self.training and y is not None and self.train_output == "trajectory":
             return self._trajectory(problem, y, taken)
+        if sample:  # with train_output="field"
+            self._remember(problem.domain)
         problem = self.at_resolution(problem)
         phi, start = self.phi(problem), problem.start
         if self.training and self.steps:
@@ -299,27 +303,19 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
 
     def phi(self, problem: BaseCall, physics: BoundCorrection | None = None) -> BoundCorrection:
         """The correction for one call, h -> Phi(x, h), evaluated at the resolution of training."""
-        if self._learns:
-            return self.correction.bind(problem.x, problem.domain, physics)
         return bind_at(self.resolution, self.correction, problem.x, problem.domain, physics)
 
     def at_resolution(self, problem: BaseCall) -> BaseCall:
-        """The call on a grid that is nowhere coarser than that of training.
-
-        In training the size of the grid is remembered instead.
-        """
+        """The call on a grid that is nowhere coarser than that of training."""
         domain = problem.domain
         if not isinstance(domain, GridDomain):
-            return problem
-        if self._learns:
-            self.resolution = self.resolution.seen(domain.shape)
             return problem
         maps = lift(self.resolution, self.correction, domain)
         return problem if maps is None else problem.brought_up(maps)
 
-    @property
-    def _learns(self) -> bool:
-        return self.training and torch.is_grad_enabled()
+    def _remember(self, domain: Domain) -> None:
+        if isinstance(domain, GridDomain):
+            self.resolution = self.resolution.seen(domain.shape)
 
     def with_base(self, base: BaseLike) -> Self:
         """A copy of this refiner, with its trained correction, around another base.
@@ -343,7 +339,7 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
 
     def _trajectory(self, problem: BaseCall, y: Tensor, taken: Tensor | None) -> Trajectory:
         check_finite(y, "y")
-        problem = self.at_resolution(problem)
+        self._remember(problem.domain)
         samples = problem.domain.samples
         if taken is not None and not (isinstance(taken, Tensor) and taken.shape == (samples,)):
             got = tuple(taken.shape) if isinstance(taken, Tensor) else shown(taken)

@@ -1,0 +1,88 @@
+"""The resolution of training is collected, saved, and kept when a run is resumed."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from neuralop_irno import FieldDataset, IterativeRefiner, Recipe, Resolution, Trainer
+
+
+def model() -> IterativeRefiner:
+    torch.manual_seed(0)
+    base = nn.Conv1d(1, 1, 3, padding=1)
+    return IterativeRefiner(base, {"name": "unet", "width": 2, "depth": 1}, steps=2)
+
+
+def data(points: int = 16, **known) -> FieldDataset:
+    x = torch.randn(4, 1, points, generator=torch.Generator().manual_seed(1))
+    return FieldDataset(x, x.roll(1, -1), resolution=Resolution(**known))
+
+
+def test_sizes_are_collected_and_what_data_state_is_taken(tmp_path):
+    refiner = model()
+    assert refiner.resolution == Resolution()
+    train = data(extent="fixed", pair="points", lengths=[2.0])
+    Trainer(refiner, Recipe(epochs=1, batch_size=2), folder=tmp_path, show=False).fit(train, train)
+    assert refiner.resolution == Resolution([16], lengths=[2.0], extent="fixed", pair="points")
+    again = IterativeRefiner.from_checkpoint(tmp_path / "model.safetensors", base=refiner.base.module)
+    assert again.resolution == refiner.resolution
+    x = data(32).x
+    assert torch.equal(again(x), refiner.eval()(x))
+
+
+def test_what_the_user_says_comes_before_what_data_state():
+    refiner = model()
+    refiner.resolution = Resolution(extent="grows")
+    train = data(extent="fixed", pair="means")
+    Trainer(refiner, Recipe(epochs=1), show=False).fit(train)
+    assert refiner.resolution == Resolution([16], extent="grows", pair="means")
+
+
+def test_data_of_several_sizes_are_all_remembered():
+    refiner = model()
+    for points in (16, 12):
+        Trainer(refiner, Recipe(epochs=1), show=False).fit(data(points, extent="fixed"))
+    assert refiner.resolution.cells == ((12,), (16,))
+
+
+def test_a_finished_run_that_is_resumed_still_knows_it(tmp_path):
+    def fitted(resume: bool) -> IterativeRefiner:
+        refiner = model()
+        train = data(extent="fixed")
+        Trainer(refiner, Recipe(epochs=1), folder=tmp_path, show=False).fit(train, resume=resume)
+        return refiner
+
+    assert fitted(resume=False).resolution == fitted(resume=True).resolution == Resolution([16], extent="fixed")
+
+
+def test_calls_without_the_truth_remember_nothing():
+    refiner = model().train()
+    refiner(data(8).x)
+    assert refiner.resolution == Resolution()
+
+
+def test_training_by_other_trainers_is_remembered_too():
+    refiner = model().train()
+    refiner.train_output = "field"
+    pairs = data(8)
+    refiner(pairs.x, y=pairs.y)
+    assert refiner.resolution == Resolution([8])
+
+
+@pytest.mark.parametrize(("options", "error"), [
+    ({"extent": "grow"}, "expected extent of a resolution, got 'grow'; try 'grows'"),
+    ({"pair": ["waves", "wave"]}, "expected pair of a resolution, got 'wave'; try 'waves'"),
+    ({"cells": [0, 4]}, "expected cells as sizes of grids"),
+    ({"cells": [[4, 4], [4]]}, "expected cells as sizes of grids"),
+    ({"lengths": [0.0]}, "expected lengths > 0"),
+])  # fmt: skip
+def test_what_is_no_resolution_is_refused(options, error):
+    with pytest.raises(ValueError, match=error.replace("[", r"\[")):
+        IterativeRefiner(nn.Conv1d(1, 1, 3), resolution=options)
+
+
+def test_a_misspelt_option_is_refused():
+    with pytest.raises(TypeError, match="expected an option of a resolution, got 'cell'; try 'cells'"):
+        IterativeRefiner(nn.Conv1d(1, 1, 3), resolution={"cell": [4]})
