@@ -64,7 +64,12 @@ def errors_of(name: str) -> dict[str, Any]:
         Trainer(model, recipe, show=False).fit(data.train, data.valid)
         return model
 
-    options = {"correction": problem.correction, "steps": problem.steps, "alpha": 1.0}
+    options = {
+        "correction": problem.correction,
+        "steps": problem.steps,
+        "alpha": 1.0,
+        "resolution": {"extent": "fixed"},  # the finer sets have more points in the same box
+    }
     many = refined(options, recipe)
     once = refined(controls.one_shot(options), controls.without_replay(recipe))
     result: dict[str, Any] = {"recipe": vars(recipe)}
