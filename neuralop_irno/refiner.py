@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from difflib import get_close_matches
 from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from neuralop_irno._neuralop import BaseModel, build_model
-from neuralop_irno.base.checks import check_finite
+from neuralop_irno.base.checks import check_finite, refuse_unread
 from neuralop_irno.base.neuraloperator import wrap_operator
 from neuralop_irno.base.operator import BaseCall, BaseOperator, ModelSpec
 from neuralop_irno.build import (
@@ -29,12 +27,11 @@ from neuralop_irno.build import (
 )
 from neuralop_irno.correction.correction import BoundCorrection, Correction, FunctionCorrection
 from neuralop_irno.correction.from_module import as_correction
-from neuralop_irno.correction.resampled import bind_at, lift
+from neuralop_irno.correction.resampled import bind_at, lift, remembered
 from neuralop_irno.description import Described
-from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.grid import GridDomain
 from neuralop_irno.domain.resolution import Resolution
-from neuralop_irno.errors import did_you_mean, expected, shown
+from neuralop_irno.errors import expected, shown
 from neuralop_irno.persistence import Persistent
 from neuralop_irno.registry import plain
 from neuralop_irno.solution import Solution, Trajectory
@@ -43,9 +40,6 @@ from neuralop_irno.solver.gradient import GradientLike, gradient_rule
 from neuralop_irno.solver.solver import Solver, SolverLike, SolverState
 from neuralop_irno.solver.step_size import StepSizeLike
 from neuralop_irno.solver.stopping import Limits
-
-COLLATED = (Tensor, list, tuple, Mapping)
-"""Types of the other entries of a sample after collation; single numbers become tensors."""
 
 
 class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
@@ -175,7 +169,7 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
         if self.training and y is not None and self.train_output == "trajectory":
             return self._trajectory(problem, y, taken)
         if sample:  # with train_output="field"
-            self._remember(problem.domain)
+            self.resolution = remembered(self.resolution, problem.domain)
         problem = self.at_resolution(problem)
         phi, start = self.phi(problem), problem.start
         if self.training and self.steps:
@@ -288,17 +282,8 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
         sample: bool = False,
     ) -> BaseCall:
         """The `BaseCall` of a call of ``method``; raises TypeError for arguments that are not read."""
-        for key in self.base.unknown(args, kwargs):
-            if key in self.ignore:
-                continue
-            names = [*self.base.names(), *_keywords(method)]
-            meant = get_close_matches(key, [*names, *_keywords(IterativeRefiner.solve)], n=1, cutoff=0.8)
-            if sample and isinstance(kwargs[key], COLLATED) and not meant:
-                continue
-            hint = f"{did_you_mean(key, names)}, or IterativeRefiner(..., ignore=[{key!r}])"
-            if meant and meant[0] not in names:
-                hint = f"model.solve(..., {meant[0]}=...), which takes it, or {hint}"
-            raise TypeError(expected(f"an argument of {method.__name__}", repr(key), hint))
+        unread = [key for key in self.base.unknown(args, kwargs) if key not in self.ignore]
+        refuse_unread(unread, kwargs, method, self.base.names(), IterativeRefiner.solve, sample)
         return self.problem(args, kwargs, start)
 
     def phi(self, problem: BaseCall, physics: BoundCorrection | None = None) -> BoundCorrection:
@@ -312,10 +297,6 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
             return problem
         maps = lift(self.resolution, self.correction, domain)
         return problem if maps is None else problem.brought_up(maps)
-
-    def _remember(self, domain: Domain) -> None:
-        if isinstance(domain, GridDomain):
-            self.resolution = self.resolution.seen(domain.shape)
 
     def with_base(self, base: BaseLike) -> Self:
         """A copy of this refiner, with its trained correction, around another base.
@@ -339,7 +320,7 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
 
     def _trajectory(self, problem: BaseCall, y: Tensor, taken: Tensor | None) -> Trajectory:
         check_finite(y, "y")
-        self._remember(problem.domain)
+        self.resolution = remembered(self.resolution, problem.domain)
         samples = problem.domain.samples
         if taken is not None and not (isinstance(taken, Tensor) and taken.shape == (samples,)):
             got = tuple(taken.shape) if isinstance(taken, Tensor) else shown(taken)
@@ -364,8 +345,3 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
     def _draw_steps(self) -> int:
         fewest, most = self._steps
         return most if fewest == most else int(torch.randint(fewest, most + 1, ()))
-
-
-def _keywords(method: Callable[..., Any]) -> list[str]:
-    """The names of a method's own keyword arguments."""
-    return [p.name for p in inspect.signature(method).parameters.values() if p.kind is p.KEYWORD_ONLY]

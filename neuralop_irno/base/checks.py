@@ -1,16 +1,21 @@
-"""Checks of the arguments of a base: NaN, complex numbers, point sets passed as one-dimensional grids."""
+"""Checks of the arguments of a base: unknown names, NaN, complex numbers, point sets passed as grids."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from neuralop_irno.errors import expected
+from neuralop_irno.errors import did_you_mean, expected
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+COLLATED = (Tensor, list, tuple, Mapping)
+"""Types of the other entries of a sample after collation; single numbers become tensors."""
 
 
 def check_finite(field: Tensor, name: str) -> None:
@@ -92,3 +97,38 @@ def refuse_graphs(module: nn.Module, args: Sequence[Any], kwargs: Mapping[str, A
         got = f"a graph for a base ({kind}) that does not name edge_index, pos or batch"
         hint = "OnGraphs(base) of neuralop_irno.base.pyg as the base"
         raise TypeError(expected("a field on a grid", got, hint))
+
+
+def refuse_unread(
+    keys: Iterable[str],
+    given: Mapping[str, Any],
+    method: Callable[..., Any],
+    read: Iterable[str],
+    solve: Callable[..., Any],
+    sample: bool,
+) -> None:
+    """Raise TypeError for a keyword argument of a call that nobody reads.
+
+    Args:
+        keys: the names that nobody reads.
+        given: all keyword arguments by name.
+        method: what was called.
+        read: the names that the base reads.
+        solve: the method whose own arguments are named where one of them is meant.
+        sample: whether the arguments are a collated sample: its entries are then left out, unless their
+            names resemble one that is read.
+    """
+    names = [*read, *_keywords(method)]
+    for key in keys:
+        meant = get_close_matches(key, [*names, *_keywords(solve)], n=1, cutoff=0.8)
+        if sample and isinstance(given[key], COLLATED) and not meant:
+            continue
+        hint = f"{did_you_mean(key, names)}, or IterativeRefiner(..., ignore=[{key!r}])"
+        if meant and meant[0] not in names:
+            hint = f"model.solve(..., {meant[0]}=...), which takes it, or {hint}"
+        raise TypeError(expected(f"an argument of {method.__name__}", repr(key), hint))
+
+
+def _keywords(method: Callable[..., Any]) -> list[str]:
+    """The names of a method's own keyword arguments."""
+    return [p.name for p in inspect.signature(method).parameters.values() if p.kind is p.KEYWORD_ONLY]

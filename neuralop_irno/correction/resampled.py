@@ -26,6 +26,11 @@ from neuralop_irno.domain.resampling import Cosets, GridMaps
 from neuralop_irno.domain.resolution import Resolution
 
 
+def remembered(resolution: Resolution, domain: Domain) -> Resolution:
+    """The resolution with the grid of one more call in training."""
+    return resolution.seen(domain.shape) if isinstance(domain, GridDomain) else resolution
+
+
 def lift(resolution: Resolution, correction: Correction, domain: GridDomain) -> GridMaps | None:
     """The maps from a grid to one that is nowhere coarser than that of training; None if it is so already."""
     shape = domain.shape

@@ -54,7 +54,9 @@ def test_a_finished_run_that_is_resumed_still_knows_it(tmp_path):
         Trainer(refiner, Recipe(epochs=1), folder=tmp_path, show=False).fit(train, resume=resume)
         return refiner
 
-    assert fitted(resume=False).resolution == fitted(resume=True).resolution == Resolution([16], extent="fixed")
+    assert (
+        fitted(resume=False).resolution == fitted(resume=True).resolution == Resolution([16], extent="fixed")
+    )
 
 
 def test_calls_without_the_truth_remember_nothing():
