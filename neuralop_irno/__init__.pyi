@@ -40,13 +40,13 @@ from .diagnostics.calibration import calibrate as calibrate
 from .diagnostics.report import Diagnosis as Diagnosis
 from .diagnostics.report import diagnose as diagnose
 from .diagnostics.rollout import evaluate_rollout as evaluate_rollout
+from .domain.resolution import Resolution as Resolution
 from .lipschitz import Residual as Residual
 from .lipschitz import lipschitz_bound as lipschitz_bound
 from .lipschitz import orthogonal as orthogonal
 from .lipschitz import spectrally_normalised as spectrally_normalised
 from .lipschitz.constants import constant_of as constant_of
 from .lipschitz.graph import Graph as Graph
-from .domain.resolution import Resolution as Resolution
 from .losses.contraction import ContractionLoss as ContractionLoss
 from .losses.contraction import FrechetLoss as FrechetLoss
 from .losses.contraction import JacobianLoss as JacobianLoss
