@@ -59,7 +59,7 @@ class BaseCall:
         return BaseCall(
             maps.prolong(in_state_dtype(self.x, self.start)),
             start,
-            GridDomain.of(start, self.domain.lengths),
+            GridDomain.of(start, getattr(self.domain, "lengths", None)),
             lambda field: maps.prolong(self.as_field(field)),
             as_answer,
         )

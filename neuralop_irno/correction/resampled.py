@@ -81,7 +81,7 @@ class Resampled(BoundCorrection):
         self,
         inner: BoundCorrection,
         maps: GridMaps | Cosets,
-        domain: GridDomain,
+        domain: Domain,
         physics: BoundCorrection | None,
     ) -> None:
         self._inner, self._maps, self.domain, self.physics = inner, maps, domain, physics

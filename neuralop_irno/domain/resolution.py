@@ -19,7 +19,7 @@ class Resolution:
     """The grids that a correction was trained on, and what is known of their box and points.
 
     Args:
-        cells: the sizes met in training, one or several; collected in training if they are not given.
+        cells: the sizes met in training, one (``[64, 64]``) or several (``[[64, 64], [32, 32]]``); collected in training if they are not given.
         lengths: the sides of the box in training; the spacing is then known, and calls in boxes of other
             sides are told apart from calls at another spacing.
         extent: ``fixed``: another size means more or fewer points in the same box; ``grows``: another size
@@ -37,7 +37,7 @@ class Resolution:
         Resolution(32 x 32 points, extent fixed)
     """
 
-    cells: Sequence[Sequence[int]] | Sequence[int] = ()
+    cells: Sequence[Any] = ()
     lengths: Sequence[float] | None = None
     extent: str | None = None
     pair: str | Sequence[str] | None = None
@@ -119,7 +119,7 @@ class Resolution:
             ValueError: the size is not one of training, and nothing says what that means.
         """
         shape = tuple(shape)
-        trained = [tuple(each) for each in self.cells if len(each) == len(shape)]  # type: ignore[arg-type]
+        trained = [tuple(each) for each in self.cells if len(each) == len(shape)]
         if not trained:
             return shape
         if lengths is not None and self.lengths is not None:
