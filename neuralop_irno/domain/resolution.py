@@ -19,7 +19,8 @@ class Resolution:
     """The grids that a correction was trained on, and what is known of their box and points.
 
     Args:
-        cells: the sizes met in training, one (``[64, 64]``) or several (``[[64, 64], [32, 32]]``); collected in training if they are not given.
+        cells: the sizes met in training, one (``[64, 64]``) or several (``[[64, 64], [32, 32]]``); collected
+            in training if they are not given.
         lengths: the sides of the box in training; the spacing is then known, and calls in boxes of other
             sides are told apart from calls at another spacing.
         extent: ``fixed``: another size means more or fewer points in the same box; ``grows``: another size
