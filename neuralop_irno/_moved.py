@@ -19,7 +19,7 @@ MOVED = {
     "rollouts.stretches": "rollouts.segments",
     "rollouts.propagator": "rollouts.predictor",
     "graphgym.words": "graphgym.options",
-    "graphgym.picard": "graphgym.node_network",
+    "graphgym.picard": "graphgym.network",
     "diagnostics.as_json": "diagnostics.report_files",
     "remembered": "recently_used",
     "stepping": "time_step",

@@ -61,6 +61,24 @@ def check_choice(wanted: str, value: object, choices: Collection[str]) -> None:
         raise ValueError(expected(wanted, repr(value), did_you_mean(str(value), choices)))
 
 
+def check_least(least: float, example: object, **values: float) -> None:
+    """Raise a ValueError for the first value below a limit.
+
+    Args:
+        least: the smallest value that is accepted.
+        example: a value for the hint.
+        values: the values, by name.
+
+    Example:
+        >>> check_least(1, 4, width=16, depth=0)
+        Traceback (most recent call last):
+        ValueError: expected depth >= 1, got 0; try depth=4
+    """
+    for name, value in values.items():
+        if value < least:
+            raise ValueError(expected(f"{name} >= {least}", value, f"{name}={example}"))
+
+
 def shown(value: object, most: int = 80) -> str:
     """A value as text for an error, cut to at most ``most`` characters.
 

@@ -52,13 +52,8 @@ def refinement_loss(pred: Tensor, true: Tensor) -> tuple[Tensor, Tensor] | None:
     if cfg.model.loss_fun != NAME:
         return None
     if cfg.model.type != NAME:
-        raise ValueError(
-            expected(
-                f"model.type {NAME} beside model.loss_fun {NAME}",
-                f"model.type {cfg.model.type}",
-                "model.loss_fun mse",
-            )
-        )
+        wanted = f"model.type {NAME} beside model.loss_fun {NAME}"
+        raise ValueError(expected(wanted, f"model.type {cfg.model.type}", "model.loss_fun mse"))
     loss = carried(pred)
     if loss is None:
         loss = mse_loss(pred, true.float(), reduction=cfg.model.size_average)

@@ -1,4 +1,4 @@
-"""A refiner with GraphGym's interface: from a batch to prediction and truth."""
+"""Networks with GraphGym's interface, from a batch to prediction and truth: refiners, iterated networks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from neuralop_irno.errors import expected
 from neuralop_irno.graphgym.loss import carrying
 from neuralop_irno.graphgym.options import NAME, refiner_from
 from neuralop_irno.losses.refinement import RefinementLoss
-from neuralop_irno.registry import call_with_options, plain
+from neuralop_irno.registry import MODELS, call_with_options, plain
 from neuralop_irno.solution import Trajectory
 
 
@@ -37,12 +37,7 @@ class RefinedNetwork(nn.Module):
         super().__init__()
         from torch_geometric.graphgym.config import cfg
 
-        if cfg.dataset.task in ("edge", "link_pred"):
-            raise ValueError(
-                expected(
-                    "dataset.task node or graph, for fields on nodes", cfg.dataset.task, "model.type gnn"
-                )
-            )
+        check_task(cfg)
         group = plain(cfg.irno)
         options = {"reduction": cfg.model.size_average, **(group.pop("loss", None) or {})}
         self.refiner = refiner_from(group, dim_in, dim_out)
@@ -52,25 +47,55 @@ class RefinedNetwork(nn.Module):
 
     def forward(self, batch: Any) -> tuple[Tensor, Tensor | None]:
         """Prediction and truth at the nodes of the batch's split."""
-        mask = split_of(batch)
-        truth = batch.y if "y" in batch else None
-        if self.loss is not None and self.training and truth is not None:
-            prediction = self._supervised(self.loss, batch, truth, mask)
-        else:
-            answer = self.refiner(batch)
-            prediction = answer if mask is None else answer[mask]
-        return prediction, truth if mask is None or truth is None else truth[mask]
-
-    def _supervised(self, loss: RefinementLoss, batch: Any, truth: Tensor, mask: Tensor | None) -> Tensor:
-        """A prediction with its loss attached."""
-        y = truth.reshape(len(truth), -1)
+        if self.loss is None or not self.training or "y" not in batch:
+            return of_split(self.refiner(batch), batch)
+        y, mask = batch.y.reshape(len(batch.y), -1), split_of(batch)
         if mask is not None:
             y = torch.where(mask[:, None], y, 0)  # nan at other nodes must not enter the loss
         trajectory = self.refiner(batch, y=y)
-        answer = trajectory.as_answer(trajectory.last)
-        if mask is None:
-            return carrying(answer, loss(trajectory, y))
-        return carrying(answer[mask], loss_on(mask, loss, trajectory, y))
+        prediction, truth = of_split(trajectory.as_answer(trajectory.last), batch)
+        loss = self.loss(trajectory, y) if mask is None else loss_on(mask, self.loss, trajectory, y)
+        return carrying(prediction, loss), truth
+
+
+class NodeNetwork(nn.Module):
+    """The networks ``cfg.model.type: pign`` and ``itergnn``, with the options in the group of that name.
+
+    The output is a field on nodes. If a batch has masks of the split's nodes, prediction and truth are
+    restricted to these nodes; the network always reads the whole graph. Losses are GraphGym's own.
+
+    Args:
+        name: name of the network and of its config group.
+        dim_in: channels of x.
+        dim_out: channels of the output; for a classification, the number of classes.
+    """
+
+    def __init__(self, name: str, dim_in: int, dim_out: int) -> None:
+        super().__init__()
+        from torch_geometric.graphgym.config import cfg
+
+        check_task(cfg)
+        options = {"in_channels": dim_in, "out_channels": dim_out, **plain(cfg[name])}
+        self.network: nn.Module = call_with_options(MODELS.lookup(name), options, f"cfg.{name}")
+
+    def forward(self, batch: Any) -> tuple[Tensor, Tensor | None]:
+        """Prediction and truth at the nodes of the batch's split."""
+        return of_split(self.network(batch), batch)
+
+
+def check_task(cfg: Any) -> None:
+    """Raise ValueError if GraphGym's config asks for edges."""
+    if cfg.dataset.task in ("edge", "link_pred"):
+        wanted = "dataset.task node or graph, for fields on nodes"
+        raise ValueError(expected(wanted, cfg.dataset.task, "model.type gnn"))
+
+
+def of_split(answer: Tensor, batch: Any) -> tuple[Tensor, Tensor | None]:
+    """An answer at all nodes as GraphGym's prediction and truth: those at the nodes of the batch's split."""
+    mask, truth = split_of(batch), batch.y if "y" in batch else None
+    if mask is None:
+        return answer, truth
+    return answer[mask], None if truth is None else truth[mask]
 
 
 def split_of(batch: Any) -> Tensor | None:
@@ -90,13 +115,9 @@ def loss_on(mask: Tensor, loss: RefinementLoss, trajectory: Trajectory, y: Tenso
     """
     others = [name for name, weight in loss.weights.items() if weight and name != "spatial"]
     if others:
-        raise ValueError(
-            expected(
-                f"spatial as the only part of cfg.{NAME}.loss where a split is a mask of nodes",
-                ", ".join(others),
-                "dataset.task graph with gnn.head node, which splits by graphs",
-            )
-        )
+        wanted = f"spatial as the only part of cfg.{NAME}.loss where a split is a mask of nodes"
+        hint = "dataset.task graph with gnn.head node, which splits by graphs"
+        raise ValueError(expected(wanted, ", ".join(others), hint))
     domain = copy.copy(trajectory.domain)
     assert isinstance(domain, GraphDomain)
     domain.measure = mask if domain.measure is None else mask * domain.measure

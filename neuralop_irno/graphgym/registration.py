@@ -15,8 +15,7 @@ from typing import Any
 from torch_geometric.graphgym import register as registers
 
 from neuralop_irno.graphgym.loss import refinement_loss
-from neuralop_irno.graphgym.network import RefinedNetwork
-from neuralop_irno.graphgym.node_network import NodeNetwork
+from neuralop_irno.graphgym.network import NodeNetwork, RefinedNetwork
 from neuralop_irno.graphgym.options import NAME, NAMES
 
 CONFIG = "torch_geometric.graphgym.config"

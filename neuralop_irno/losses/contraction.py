@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from neuralop_irno.domain.domain import Domain
-from neuralop_irno.errors import did_you_mean, expected
+from neuralop_irno.errors import check_choice, expected
 from neuralop_irno.linearisation import Linearisation
 from neuralop_irno.losses.loss import Loss
 from neuralop_irno.solution import Trajectory
@@ -61,9 +61,7 @@ class ContractionLoss(StepLoss):
 
     def __init__(self, target: float = 0.9, direction: str = "power", reduction: str = "sum") -> None:
         super().__init__(reduction)
-        if direction not in DIRECTIONS:
-            wanted = "a direction"
-            raise ValueError(expected(wanted, repr(direction), did_you_mean(str(direction), DIRECTIONS)))
+        check_choice("a direction", direction, DIRECTIONS)
         if not target >= 0:
             raise ValueError(expected("a target >= 0", target, "target=0.9"))
         self.target, self.direction = target, direction

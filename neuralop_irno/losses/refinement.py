@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neuralop_irno.errors import expected
+from neuralop_irno.errors import check_least, expected
 from neuralop_irno.losses.contraction import ContractionLoss
 from neuralop_irno.losses.loss import Loss
 from neuralop_irno.losses.pointwise import CrossEntropyLoss, DenoisingLoss, FixedPointLoss, SpatialLoss
@@ -100,8 +100,7 @@ class RefinementLoss(Loss):
                 raise ValueError(expected(f"a weight {name} >= 0", weight, f"{name}=1.0"))
         if not any(self.weights.values()):
             raise ValueError(expected("at least one weight above 0", self.weights, "spatial=1.0"))
-        if warmup < 0:
-            raise ValueError(expected("warmup >= 0", warmup, "warmup=0"))
+        check_least(0, 0, warmup=warmup)
         self.warmup = warmup
         self._spectral = SpectralLoss(compare, lambda_start, lambda_end, spectrum)
         self._losses: dict[str, Loss] = {

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from neuralop_irno.errors import expected
+from neuralop_irno.errors import check_least, expected
 from neuralop_irno.networks.tokens import Nodes
 
 
@@ -103,8 +103,7 @@ class IntegralOperator(nn.Module):
 
     def __init__(self, width: int, heads: int, layers: int = 1, skip: bool = False) -> None:
         super().__init__()
-        if layers < 1:
-            raise ValueError(expected("layers >= 1", layers, "layers=1"))
+        check_least(1, 1, layers=layers)
         self.layers = nn.ModuleList(Layer(width, heads) for _ in range(layers))
         self.skip = skip
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
 from neuralop_irno.domain.grid import axis_points, points_of_axes
@@ -93,18 +94,15 @@ def to_patches(field: Tensor, patch: Sequence[int]) -> Tensor:
     if any(size % width for size, width in zip(sizes, patch, strict=True)):
         multiple = f"a grid whose sides are multiples of the patch {tuple(patch)}"
         raise ValueError(expected(multiple, tuple(sizes), "a patch that divides them"))
-    for axis, width in enumerate(patch):
-        field = field.unflatten(2 + 2 * axis, (-1, width))
-    dim = len(patch)
-    outer, inner = range(2, 2 + 2 * dim, 2), range(3, 3 + 2 * dim, 2)
-    return field.permute(0, *outer, 1, *inner).flatten(1 + dim).flatten(1, dim)
+    grid, rows = _patterns(len(patch))
+    return rearrange(field, f"{grid} -> {rows}", **{f"p{axis}": width for axis, width in enumerate(patch)})
 
 
-def from_patches(rows: Tensor, patch: Sequence[int], sizes: Sequence[int]) -> Tensor:
+def from_patches(patches: Tensor, patch: Sequence[int], sizes: Sequence[int]) -> Tensor:
     """The inverse of `to_patches`: a field from its patches.
 
     Args:
-        rows: ``(B, patches, C * points of a patch)``.
+        patches: ``(B, patches, C * points of a patch)``.
         patch: points of a patch along each axis.
         sizes: points of the grid along each axis.
 
@@ -116,14 +114,18 @@ def from_patches(rows: Tensor, patch: Sequence[int], sizes: Sequence[int]) -> Te
         >>> torch.equal(from_patches(to_patches(field, [2, 3]), [2, 3], [4, 6]), field)
         True
     """
-    dim = len(patch)
-    counts = [size // width for size, width in zip(sizes, patch, strict=True)]
-    field = rows.unflatten(2, (-1, *patch)).unflatten(1, counts)
-    pairs = [axis for place in range(dim) for axis in (1 + place, 2 + dim + place)]
-    field = field.permute(0, 1 + dim, *pairs)
-    for axis in range(dim):
-        field = field.flatten(2 + axis, 3 + axis)
-    return field
+    grid, rows = _patterns(len(patch))
+    lengths = {f"p{axis}": width for axis, width in enumerate(patch)}
+    for axis, (size, width) in enumerate(zip(sizes, patch, strict=True)):
+        lengths[f"n{axis}"] = size // width
+    return rearrange(patches, f"{rows} -> {grid}", **lengths)
+
+
+def _patterns(dim: int) -> tuple[str, str]:
+    """Einops patterns of a field and of its patches: n patches of p points along each axis."""
+    cut = " ".join(f"(n{axis} p{axis})" for axis in range(dim))
+    patches, points = (" ".join(f"{name}{axis}" for axis in range(dim)) for name in "np")
+    return f"b c {cut}", f"b ({patches}) (c {points})"
 
 
 class PositionEncoding(nn.Module):

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from neuralop_irno.errors import expected
+from neuralop_irno.errors import check_least, expected
 from neuralop_irno.spectrum.bands import band_centres, band_windows, check_nodes, members
 from neuralop_irno.spectrum.eigenpairs import Eigenpairs, highest
 from neuralop_irno.spectrum.laplacian import Laplacian
@@ -67,8 +67,7 @@ class ChebyshevBands(Spectrum):
         batch: Tensor | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
-        if order < 1:
-            raise ValueError(expected("order >= 1", order, "order=64"))
+        check_least(1, 64, order=order)
         if below is not None and len(below) != len(laplacians):
             wanted = f"modes of {len(laplacians)} graphs"
             raise ValueError(expected(wanted, len(below), "below=[eigenpairs(l) for l in laplacians]"))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from neuralop_irno.domain.graph import GraphDomain
-from neuralop_irno.errors import did_you_mean, expected
+from neuralop_irno.errors import check_choice, expected
 from neuralop_irno.spectrum.laplacian import (
     Laplacian,
     graph_laplacian,
@@ -52,9 +52,8 @@ class SpectrumChoice:
     cache: str | None = None
 
     def __post_init__(self) -> None:
-        if self.laplacian is not None and self.laplacian not in LAPLACIANS:
-            hint = did_you_mean(str(self.laplacian), LAPLACIANS)
-            raise ValueError(expected("a Laplacian", repr(self.laplacian), hint))
+        if self.laplacian is not None:
+            check_choice("a Laplacian", self.laplacian, LAPLACIANS)
         if self.bands < 2 or self.modes < 1 or not (self.nyquist is None or self.nyquist > 0):
             got = f"bands={self.bands}, modes={self.modes}, nyquist={self.nyquist}"
             raise ValueError(expected("bands >= 2, modes >= 1 and nyquist > 0", got, "bands=16, modes=256"))

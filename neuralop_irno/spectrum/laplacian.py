@@ -15,7 +15,7 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from neuralop_irno.domain.elements import LinearElements
-from neuralop_irno.errors import expected
+from neuralop_irno.errors import check_least, expected
 
 Array = NDArray[Any]
 
@@ -186,8 +186,7 @@ def knn_laplacian(
     points = _numbers(pos)
     count, dim = points.shape
     near = min(neighbours, count - 1)
-    if neighbours < 1:
-        raise ValueError(expected("neighbours >= 1", neighbours, "neighbours=8"))
+    check_least(1, 8, neighbours=neighbours)
     if near < 1:
         mass = np.ones(count) if measure is None else _numbers(measure)
         return Laplacian(_stiffness(sp.csr_array((count, count))), mass, _nyquist(mass, dim))

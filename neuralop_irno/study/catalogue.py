@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from neuralop_irno.errors import did_you_mean, expected
+from neuralop_irno.errors import check_choice
 from neuralop_irno.study.plan import Study, study_from
 from neuralop_irno.yaml_files import read_yaml
 
@@ -39,19 +39,18 @@ def read_study(name: str, scale: str = "small") -> Study:
         >>> study.name, study.kind, len(study.seeds)
         ('main-small', 'main', 3)
     """
-    if scale not in SCALES:
-        raise ValueError(expected("a scale", repr(scale), did_you_mean(scale, SCALES)))
+    check_choice("a scale", scale, SCALES)
     own_file = name.endswith((".yaml", ".yml"))
-    if not own_file and name not in names():
-        raise ValueError(
-            expected("a study, or the path of a YAML file", repr(name), did_you_mean(name, names()))
-        )
+    if not own_file:
+        check_choice("a study, or the path of a YAML file", name, names())
     path = Path(name) if own_file else FILES / f"{name}.yaml"
     content = {key: _at(scale, value) for key, value in read_yaml(path).items()}
     bases = content.pop("bases", None)
     if isinstance(content.get("problems"), list):
         known = read_yaml(FILES / "problems" / f"{scale}.yaml")
-        content["problems"] = {problem: _known(problem, known) for problem in content["problems"]}
+        for problem in content["problems"]:
+            check_choice("a problem of this scale", problem, known)
+        content["problems"] = {problem: known[problem] for problem in content["problems"]}
     if bases is not None:
         for problem in content["problems"].values():
             problem["bases"] = {base: problem["bases"][base] for base in bases if base in problem["bases"]}
@@ -62,9 +61,3 @@ def _at(scale: str, value: Any) -> Any:
     """The value of an option at a scale."""
     by_scale = isinstance(value, Mapping) and bool(value) and set(value) <= set(SCALES)
     return value.get(scale) if by_scale else value
-
-
-def _known(problem: str, known: Mapping[str, Any]) -> Any:
-    if problem not in known:
-        raise ValueError(expected("a problem of this scale", repr(problem), did_you_mean(problem, known)))
-    return known[problem]

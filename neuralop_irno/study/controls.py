@@ -9,7 +9,7 @@ from typing import Any
 from torch.utils.data import Dataset
 
 from neuralop_irno.devices import device_of
-from neuralop_irno.errors import did_you_mean, expected
+from neuralop_irno.errors import check_choice, expected
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.registry import CORRECTIONS, parameters_of
@@ -116,9 +116,7 @@ def one_shot_like(refiner: IterativeRefiner, match: str, data: Dataset[Sample]) 
         >>> one_shot_like(refiner, "compute", data).config["correction"]
         {'name': 'unet', 'width': 9, 'depth': 1}
     """
-    if match not in ("parameters", "compute"):
-        hint = did_you_mean(match, ("parameters", "compute"))
-        raise ValueError(expected("what to match", repr(match), hint))
+    check_choice("what to match", match, ("parameters", "compute"))
     config = {**refiner.config, "correction": _config_of_correction(refiner)}
     if match == "compute":
         target = megaflops(refiner, data)

@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 from neuralop_irno.data.splits import load_splits
 from neuralop_irno.devices import to_device
 from neuralop_irno.diagnostics.spectral_error import band_energy
-from neuralop_irno.errors import did_you_mean, expected
+from neuralop_irno.errors import check_choice
 from neuralop_irno.metrics import METRICS, summarise
 from neuralop_irno.metrics.pointwise import own_metric
 from neuralop_irno.modes import evaluating
@@ -201,8 +201,7 @@ KINDS: dict[str, Callable[..., Measured]] = {
 
 def check_kind(study: Study) -> None:
     """Raise a ValueError or TypeError for an unknown kind of study or an unknown option of it."""
-    if study.kind not in KINDS:
-        raise ValueError(expected("a kind of study", repr(study.kind), did_you_mean(str(study.kind), KINDS)))
+    check_choice("a kind of study", study.kind, KINDS)
     check_options(partial(KINDS[study.kind], None), study.options, f"the study kind '{study.kind}'")
 
 

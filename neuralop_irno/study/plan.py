@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from neuralop_irno.config import Experiment, experiment
-from neuralop_irno.errors import did_you_mean, expected
+from neuralop_irno.errors import check_choice, expected
 from neuralop_irno.registry import MODELS, call_with_options, plain
 
 BASE = "base"
@@ -56,8 +56,7 @@ class Variant:
     training: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.role not in ROLES:
-            raise ValueError(expected("a role", repr(self.role), did_you_mean(str(self.role), ROLES)))
+        check_choice("a role", self.role, ROLES)
         if (self.role in NETWORKS) is not bool(self.network):
             got = f"role {self.role} and network {self.network}"
             wanted = f"a network for the role {' or '.join(map(repr, NETWORKS))}, and for no other"

@@ -209,7 +209,7 @@ class StudyRunner:
 
     def _begin(self) -> None:
         """Write the study to its folder, or compare it with the one that is there."""
-        file, own = self.folder / STUDY, _as_plain(self.study)
+        file, own = self.folder / STUDY, json.loads(json.dumps(asdict(self.study)))  # plain data for YAML
         with claim(self.folder, wait=True):
             if file.exists():
                 wanted, stored = f"the study that {self.folder} was started with", read_yaml(file)
@@ -245,11 +245,6 @@ class StudyRunner:
             picture = PICTURES[self.study.kind](self.study, table)
             with claim(self.folder, wait=True):
                 save(picture, self.folder / "picture.png")
-
-
-def _as_plain(study: Study) -> dict[str, Any]:
-    """A study as plain data for YAML."""
-    return json.loads(json.dumps(asdict(study)))
 
 
 def _of_a_run(study: Mapping[str, Any]) -> dict[str, Any]:

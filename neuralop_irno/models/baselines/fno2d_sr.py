@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from neuralop_irno.errors import expected
+from neuralop_irno.errors import check_least
 
 
 class SuperResolutionFNO(nn.Module):
@@ -44,8 +44,7 @@ class SuperResolutionFNO(nn.Module):
         layers: int = 4,
     ) -> None:
         super().__init__()
-        if factor < 1:
-            raise ValueError(expected("factor >= 1", factor, "factor=8"))
+        check_least(1, 8, factor=factor)
         self.in_channels, self.out_channels, self.factor = in_channels, out_channels, factor
         self.lift = nn.Linear(in_channels, width)
         self.spectral = nn.ModuleList(_SpectralLayer(width, modes) for _ in range(layers))

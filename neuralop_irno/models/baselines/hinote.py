@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from neuralop_irno.errors import expected
+from neuralop_irno.errors import check_least, expected
 
 
 class HiNOTE(nn.Module):
@@ -54,9 +54,7 @@ class HiNOTE(nn.Module):
         if in_channels != out_channels:
             wanted = f"out_channels={in_channels}, like x"
             raise ValueError(expected(wanted, out_channels, f"out_channels={in_channels}"))
-        for name, value in {"factor": factor, "levels": levels}.items():
-            if value < 1:
-                raise ValueError(expected(f"{name} >= 1", value, f"{name}=2"))
+        check_least(1, 2, factor=factor, levels=levels)
         if width % heads:
             raise ValueError(expected("a width that heads divide", f"{width} and {heads}", "heads=4"))
         self.in_channels, self.out_channels, self.factor = in_channels, out_channels, factor

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from neuralop_irno.errors import did_you_mean, expected
+from neuralop_irno.errors import check_choice, check_least, expected
 
 PADDINGS: dict[str, Literal["zeros", "circular", "replicate", "reflect"]] = {
     "zero": "zeros",
@@ -53,8 +53,7 @@ class ResUNetHFS(nn.Module):
         scaling: bool = True,
     ) -> None:
         super().__init__()
-        if padding not in PADDINGS:
-            raise ValueError(expected("a padding mode", repr(padding), did_you_mean(padding, PADDINGS)))
+        check_choice("a padding mode", padding, PADDINGS)
         if not features:
             raise ValueError(expected("features of at least one level", list(features), "[32, 64]"))
         self.in_channels, self.out_channels = in_channels, out_channels
@@ -143,8 +142,7 @@ class HighFrequencyScaling(nn.Module):
 
     def __init__(self, channels: int, patch: int) -> None:
         super().__init__()
-        if patch < 1:
-            raise ValueError(expected("patch >= 1", patch, "patch=1"))
+        check_least(1, 1, patch=patch)
         self.patch = patch
         self.low = nn.Parameter(torch.ones(channels))
         self.high = nn.Parameter(torch.ones(channels))
@@ -152,11 +150,8 @@ class HighFrequencyScaling(nn.Module):
     def forward(self, field: Tensor) -> Tensor:
         sizes = field.shape[2:]
         if any(size % self.patch for size in sizes):
-            raise ValueError(
-                expected(
-                    f"sizes that patches of {self.patch} divide", tuple(sizes), "a patch that divides them"
-                )
-            )
+            wanted = f"sizes that patches of {self.patch} divide"
+            raise ValueError(expected(wanted, tuple(sizes), "a patch that divides them"))
         cut = [part for size in sizes for part in (size // self.patch, self.patch)]
         patches = field.reshape(*field.shape[:2], *cut)
         common = patches.mean(list(range(2, patches.dim(), 2)), keepdim=True)

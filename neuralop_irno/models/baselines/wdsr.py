@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from neuralop_irno.errors import expected
+from neuralop_irno.errors import check_least
 
 RESIDUAL_SCALE = 0.1
 """Factor of each block's output; it keeps a deep stack without norms trainable."""
@@ -43,8 +43,7 @@ class WDSR(nn.Module):
         self, in_channels: int, out_channels: int, factor: int = 8, width: int = 32, blocks: int = 18
     ) -> None:
         super().__init__()
-        if factor < 1:
-            raise ValueError(expected("factor >= 1", factor, "factor=8"))
+        check_least(1, 8, factor=factor)
         self.in_channels, self.out_channels, self.factor = in_channels, out_channels, factor
         self.head = _convolution(in_channels, width)
         self.blocks = nn.Sequential(*(_WideBlock(width) for _ in range(blocks)))

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neuralop_irno.errors import expected
+from neuralop_irno.errors import check_least, expected
 from neuralop_irno.models.rigno.geometry import (
     Bounds,
     Floats,
@@ -160,13 +160,8 @@ def _check(pos: Tensor, subsample: float, levels: int, frequencies: int) -> None
         raise ValueError(expected(wanted, tuple(pos.shape), "a grid model in one dimension"))
     if not bool(torch.isfinite(pos).all()):
         raise ValueError(expected("finite positions", "NaN or infinity in pos", "dropping these points"))
-    for name, value, least in (
-        ("subsample", subsample, 1),
-        ("levels", levels, 1),
-        ("frequencies", frequencies, 0),
-    ):
-        if value < least:
-            raise ValueError(expected(f"{name} >= {least}", value, f"{name}=4"))
+    check_least(1, 4, subsample=subsample, levels=levels)
+    check_least(0, 4, frequencies=frequencies)
 
 
 def _draw_regions(pos: Floats, subsample: float, seed: int) -> Floats:

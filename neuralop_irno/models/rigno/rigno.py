@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol, Self
 import torch
 from torch import Tensor, nn
 
-from neuralop_irno.errors import expected
+from neuralop_irno.errors import check_least, expected
 from neuralop_irno.models.rigno import flax
 from neuralop_irno.models.rigno.geometry import Bounds
 from neuralop_irno.models.rigno.layers import MLP, Condition, MessagePassing, dense
@@ -96,10 +96,7 @@ class RIGNO(nn.Module):
         cache: str | PathLike[str] | None = None,
     ) -> None:
         super().__init__()
-        sizes = {"in_channels": in_channels, "out_channels": out_channels, "width": width, "steps": steps}
-        for name, value in sizes.items():
-            if value < 1:
-                raise ValueError(expected(f"{name} >= 1", value, f"{name}=12"))
+        check_least(1, 12, in_channels=in_channels, out_channels=out_channels, width=width, steps=steps)
         if dim < 2:
             raise ValueError(expected("dim >= 2", dim, "a grid model in one dimension"))
         if not 0 <= edge_masking < 1:
