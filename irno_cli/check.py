@@ -9,7 +9,8 @@ from irno_cli.options import add_run, result
 HELP = "test the base of a run for defects before reporting a gain over it"
 DESCRIPTION = (
     "Measures whether the base is better than its input and than the mean of the truth, its "
-    "receptive field, which input channels it ignores, and which of its parts have no effect. Run it "
+    "receptive field, which input channels it ignores, which of its parts have no effect, and its errors at "
+    "half, twice and four times the resolution, beside those of the refiner. Run it "
     "before reporting a gain over the base. Writes base_check.json to the run folder."
 )
 
@@ -22,12 +23,18 @@ def add_options(command: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
     from neuralop_irno.checkpoint import write_json
+    from neuralop_irno.data.resampled import on_grids
     from neuralop_irno.diagnostics.base_check import check_base
     from neuralop_irno.training.batches import at_a_time, load_all
+    from neuralop_irno.training.resolutions import at_resolutions
     from neuralop_irno.training.run import read_run
 
     experiment, model = read_run(options.folder, options.device)
     data = experiment.splits()[options.split]
     found = check_base(model.base, (batch for _, batch in load_all(data, at_a_time(data, most=16))))
-    write_json(options.folder / "base_check.json", found.to_plain())
-    result(options, found.to_plain(), str(found))
+    content, text = found.to_plain(), str(found)
+    if on_grids(data):
+        table = at_resolutions(model, data, device=options.device)
+        content, text = {**content, "resolutions": table.to_plain()}, f"{text}\n{table}"
+    write_json(options.folder / "base_check.json", content)
+    result(options, content, text)

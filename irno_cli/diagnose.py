@@ -9,7 +9,7 @@ from irno_cli.options import add_run, count, result, share
 HELP = "measure the convergence of a trained refiner, and calibrate its error estimate"
 DESCRIPTION = (
     "Measures m, M, q and |b| at the truth, predicted and observed error floors and steps, errors by "
-    "step and by frequency, and how often the error estimate covers the true error. Writes "
+    "step, by frequency and by resolution, and how often the error estimate covers the true error. Writes "
     "diagnosis.json, diagnosis.txt and figures to the folder diagnosis of the run. With --calibrate, "
     "an error estimate is first calibrated on every other trajectory of the test set and stored with "
     "the model, so that solve() returns an error_estimate; the report then uses the other half."
@@ -36,11 +36,13 @@ def run(options: argparse.Namespace) -> None:
     """Run the command."""
     from neuralop_irno import checkpoint, digest
     from neuralop_irno.claim import claim
+    from neuralop_irno.data.resampled import on_grids
     from neuralop_irno.diagnostics.calibration import Part, calibrate, halves, same_samples
     from neuralop_irno.diagnostics.report import diagnose
     from neuralop_irno.errors import expected
     from neuralop_irno.training.batches import load_all
     from neuralop_irno.training.folder import MODEL
+    from neuralop_irno.training.resolutions import at_resolutions
     from neuralop_irno.training.run import read_run
 
     experiment, refiner = read_run(options.folder, options.device)
@@ -70,4 +72,9 @@ def run(options: argparse.Namespace) -> None:
         groups=part.groups,
     )
     folder = report.write(options.folder / "diagnosis")
-    result(options, report.to_plain(), f"{report}\nThe report is in {folder}.")
+    content, text = report.to_plain(), str(report)
+    if on_grids(part.data):
+        table = at_resolutions(refiner, part.data, device=options.device)
+        checkpoint.write_json(folder / "resolutions.json", table.to_plain())
+        content, text = {**content, "resolutions": table.to_plain()}, f"{text}\n{table}"
+    result(options, content, f"{text}\nThe report is in {folder}.")

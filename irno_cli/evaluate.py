@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from typing import Any
 
-from irno_cli.options import add_run, count, number, result
+from irno_cli.options import add_run, count, factor, number, result
 
 HELP = "print the error of a trained refiner, step by step"
 DESCRIPTION = (
@@ -23,12 +24,19 @@ def add_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--solver", help="see `irno list solvers` (default: the model's own)")
     command.add_argument("--rtol", type=number, default=0.0, help="stop each sample at this tolerance")
     command.add_argument(
+        "--resolution",
+        type=factor,
+        default=1.0,
+        help="bring the fields to a grid of the same box with this many times as many cells along each axis",
+    )
+    command.add_argument(
         "--max-steps", type=count, help="with --rtol: maximum number of steps (default: 100)"
     )
 
 
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
+    from neuralop_irno.data.resampled import ResampledPairs
     from neuralop_irno.metrics import METRICS, own_metric
     from neuralop_irno.training.run import read_run
 
@@ -37,6 +45,9 @@ def run(options: argparse.Namespace) -> None:
     experiment, model = read_run(options.folder, options.device)
     data = experiment.splits()[options.split]
     metric = options.metric or own_metric(data)
+    if options.resolution != 1:
+        model.resolution = replace(model.resolution, extent="fixed")
+        data = ResampledPairs(data, options.resolution, model.resolution, model.correction.periodic)
     step_by_step = options.solver is None and not options.rtol and options.max_steps is None
     content, text = (_per_step if step_by_step else _solved)(options, model, data, metric)
     result(options, {"metric": metric, **content}, text)

@@ -1,18 +1,25 @@
-"""``irno list``: the names that a config may use."""
+"""``irno list``: the names that a config may use, or the parts of a trained run."""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+from typing import Any
 
 from irno_cli.options import add_json, result
 
-HELP = "list the registered models, corrections, solvers, metrics, ..."
-DESCRIPTION = "Lists every name that a config may use, by family; plugins are included."
+HELP = "list the registered models, corrections, solvers, metrics, ..., or the parts of a run"
+DESCRIPTION = (
+    "Lists every name that a config may use, by family; plugins are included. With a run folder: the parts "
+    "of its model and the grids that it was trained on."
+)
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    command.add_argument("family", nargs="*", help="one family only, such as corrections or step sizes")
+    command.add_argument(
+        "family", nargs="*", help="one family only, such as corrections or step sizes, or a run folder"
+    )
     add_json(command)
 
 
@@ -21,6 +28,9 @@ def run(options: argparse.Namespace) -> None:
     from neuralop_irno import registry
     from neuralop_irno.errors import check_choice
 
+    if len(options.family) == 1 and Path(options.family[0]).is_dir():
+        result(options, *_of_run(Path(options.family[0])))
+        return
     registries = [part for part in vars(registry).values() if isinstance(part, registry.Registry)]
     content = {f"{part.family}s": part.names() for part in registries}
     family = " ".join(options.family)
@@ -29,3 +39,26 @@ def run(options: argparse.Namespace) -> None:
         content = {family: content[family]}
     text = "\n".join(f"{kind}: {', '.join(names)}" for kind, names in content.items())
     result(options, content, text)
+
+
+def _of_run(folder: Path) -> tuple[dict[str, Any], str]:
+    """The parts of the model of a run, from its file."""
+    from neuralop_irno import checkpoint
+    from neuralop_irno.domain.resolution import Resolution
+    from neuralop_irno.training.folder import MODEL
+
+    _, content = checkpoint.read(folder / MODEL)
+    model = content["model"]
+    parts = {name: model.get(name) for name in ("base", "correction", "solver", "steps", "resolution")}
+    lines = [f"{name}: {_words(value)}" for name, value in parts.items() if name != "resolution"]
+    return parts, "\n".join([*lines, f"trained on: {Resolution.of(parts['resolution'])}"])
+
+
+def _words(config: Any) -> str:
+    """A config in a line: its name first, then its options."""
+    if not isinstance(config, dict):
+        return str(config)
+    name = str(config.get("name") or config.get("model_arch") or config.get("object"))
+    rest = {key: value for key, value in config.items() if key not in ("name", "model_arch", "object")}
+    options = ", ".join(f"{key} {_words(value)}" for key, value in rest.items())
+    return f"{name} ({options})" if options else name

@@ -63,6 +63,14 @@ def share(word: str) -> float:
     return value
 
 
+def factor(word: str) -> float:
+    """Parse a number above 0."""
+    value = number(word)
+    if not value:
+        raise refused("a number above 0", repr(word), "2")
+    return value
+
+
 def number(word: str) -> float:
     """Parse a number >= 0."""
     with suppress(ValueError):

@@ -78,6 +78,29 @@ def test_list_names_what_a_config_may_use(capsys: Capsys) -> None:
     assert list(json.loads(capsys.readouterr().out)) == ["corrections"]
 
 
+def test_list_of_a_run_names_its_parts_and_the_grids_of_training(
+    run_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["list", str(run_folder)]) == 0
+    text = capsys.readouterr().out
+    assert [line.partition(":")[0] for line in text.splitlines()] == [
+        "base", "correction", "solver", "steps", "trained on",
+    ]  # fmt: skip
+    assert " points, lengths " in text
+    assert "extent fixed" in text
+
+
+def test_evaluate_on_another_grid(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scores = {}
+    for factor in ("1", "2"):
+        assert main(["evaluate", str(run_folder), "--resolution", factor, "--json"]) == 0
+        scores[factor] = json.loads(capsys.readouterr().out)["per_step"]
+    assert len(scores["1"]) == len(scores["2"])
+    with pytest.raises(SystemExit, match="2"):
+        main(["evaluate", str(run_folder), "--resolution", "0"])
+    assert "expected a number above 0, got '0'; try 2" in capsys.readouterr().err
+
+
 def test_list_of_an_unknown_family_names_the_families(capsys: Capsys) -> None:
     message = refused(capsys, "list", "correction")
     assert "expected a family of names, got 'correction'; try 'corrections' (the choices are " in message

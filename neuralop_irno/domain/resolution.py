@@ -138,6 +138,12 @@ class Resolution:
         # Of two equally near, the finer one.
         return min(trained, key=lambda size: (round(_apart(size, shape), 9), [-n for n in size]))
 
+    def scaled(self, count: int, factor: float, axis: int) -> int:
+        """The points of an axis with ``factor`` times as many cells: an axis with both ends has n - 1."""
+        layout = self.layout if self.layout is None or isinstance(self.layout, str) else self.layout[axis]
+        ends = int(layout == "ends")
+        return max(1, round((count - ends) * factor) + ends)
+
     def axes(
         self, fine: Sequence[int], coarse: Sequence[int], periodic: Sequence[bool] | None
     ) -> list[AxisMap]:

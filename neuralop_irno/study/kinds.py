@@ -150,24 +150,41 @@ def pareto(trained: Trained) -> Measured:
     return {_at(k): {"error": errors[k], "MFLOP": cost * k / steps} for k in _steps_shown(steps, steps)}
 
 
-def robustness(
-    trained: Trained,
-    noise: tuple[float, ...] = (0.01, 0.05, 0.1, 0.2),
-    others: Mapping[str, Mapping[str, Mapping[str, Any]]] | None = None,
-) -> Measured:
-    """The error, absolute and relative to the base's, with noisy inputs and on changed data.
+def robustness(trained: Trained, noise: tuple[float, ...] = (0.01, 0.05, 0.1, 0.2)) -> Measured:
+    """The error, absolute and relative to the base's, with noisy inputs.
 
     Args:
         trained: the model.
         noise: noise levels, in units of each input channel's standard deviation over the test set.
-        others: for each problem, named changes to its data config, such as a different resolution.
     """
-    cases: dict[str, Any] = {"as trained": trained.test}
-    cases |= {f"noise {size:g}": Noisy(trained.test, size) for size in noise}
-    for name, changes in ((others or {}).get(trained.run.problem) or {}).items():
-        cases[name] = _test_set(json.dumps({**trained.problem.data, **changes}))
+    noisy = {f"noise {size:g}": Noisy(trained.test, size) for size in noise}
+    return _on_other_data(trained, noisy)
+
+
+def resolution(
+    trained: Trained, others: Mapping[str, Mapping[str, Mapping[str, Any]]] | None = None
+) -> Measured:
+    """The error, absolute and relative to the base's and to that at the resolution of training, elsewhere.
+
+    Args:
+        trained: the model.
+        others: for each problem, named changes of its data config to another resolution.
+    """
+    changed = (others or {}).get(trained.run.problem) or {}
+    found = _on_other_data(
+        trained,
+        {
+            name: _test_set(json.dumps({**trained.problem.data, **changes}))
+            for name, changes in changed.items()
+        },
+    )
+    own = found["as trained"]["error"]
+    return {name: {**row, "of that as trained": row["error"] / own} for name, row in found.items()}
+
+
+def _on_other_data(trained: Trained, others: Mapping[str, Any]) -> Measured:
     found = {}
-    for name, data in cases.items():
+    for name, data in {"as trained": trained.test, **others}.items():
         error, before = trained.errors(data=data)[-1], trained.errors(trained.base, data=data)[-1]
         found[name] = {"error": error, "of the base's": error / before}
     return found
@@ -196,6 +213,7 @@ KINDS: dict[str, Callable[..., Measured]] = {
     "ablations": ablations,
     "pareto": pareto,
     "robustness": robustness,
+    "resolution": resolution,
 }
 
 

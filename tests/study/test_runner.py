@@ -118,11 +118,15 @@ def test_kinds_agree_where_they_measure_the_same(
     dynamics = ran(tmp_path / "dynamics", trained, kind="dynamics", options={"times": 1}, **one)
     start = row(dynamics, **key, at="k = 0")
     assert [start[band]["mean"] for band in ("low", "middle", "high")] == [1, 1, 1]
-    options = {"noise": [0.5], "others": {"burgers": {"finer": {"size": 16}}}}
+    options = {"noise": [0.5]}
     robust = ran(tmp_path / "robustness", trained, kind="robustness", options=options, **one)
     assert row(robust, **key, at="as trained")["error"] == error
     assert row(robust, **key, at="noise 0.5")["error"] != error
-    assert row(robust, **key, at="finer")["error"]["mean"] > 0
+    options = {"others": {"burgers": {"finer": {"size": 16}}}}
+    finer = ran(tmp_path / "resolution", trained, kind="resolution", options=options, **one)
+    assert row(finer, **key, at="as trained")["error"] == error
+    assert row(finer, **key, at="as trained")["of that as trained"]["mean"] == 1
+    assert row(finer, **key, at="finer")["error"]["mean"] > 0
 
 
 def test_the_same_seed_gives_the_same_table(mains: dict[str, Any], tmp_path: Path) -> None:
