@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> None:
     if options.metric is not None:
         METRICS.lookup(options.metric)  # refuse a wrong name before data are read or generated
     experiment, model = read_run(options.folder, options.device)
-    data = experiment.splits()[options.split]
+    data: Any = experiment.splits()[options.split]
     metric = options.metric or own_metric(data)
     if options.resolution != 1:
         model.resolution = replace(model.resolution, extent="fixed")
