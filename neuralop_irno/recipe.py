@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
 
@@ -57,6 +57,9 @@ WHOLE = {
 }
 """Lower and upper limits of the integer options."""
 
+COARSEST = 64
+"""Upper limit of the ratios in ``resolutions``."""
+
 LARGEST = 1e30
 """Upper limit of unbounded options, far below the largest float32."""
 
@@ -96,6 +99,9 @@ class Recipe:
             precision that ``auto`` gave at its start.
         replay: mean number of steps, one update each, that a training state is kept before its sample
             starts again from the base. 0 turns replay off; see `neuralop_irno.training.replay`.
+        resolutions: ratios of cells, one drawn for each update of a refiner: ``[1, 2]`` trains on the grid of
+            the data and on one with half as many cells along each axis, to which fields are restricted as
+            coarse data are made.
         shifts: roll every batch by a random amount along the periodic axes, for problems that are
             invariant to shifts.
         cache_base: compute a frozen base's answers once.
@@ -118,6 +124,7 @@ class Recipe:
     ema: float = 0.0
     precision: str = "auto"
     replay: float = 0.0
+    resolutions: Sequence[float] = (1,)
     shifts: bool = False
     cache_base: bool = True
     patience: int | None = None
@@ -146,6 +153,7 @@ class Recipe:
             if not isinstance(getattr(self, name), bool):
                 got, example = repr(getattr(self, name)), f"{name}={getattr(Recipe, name)}"
                 raise TypeError(expected(f"{name} true or false", got, example))
+        object.__setattr__(self, "resolutions", _ratios(self.resolutions))
         if 0 < self.replay < 1:
             raise ValueError(expected("replay 0, or at least 1 step", self.replay, "replay=4"))
         share = self.peak * self.weight_decay
@@ -169,6 +177,17 @@ class Recipe:
         if update < rising:
             return self.peak * (update + 1) / rising
         return self.peak * SCHEDULES[self.schedule]((update - rising) / max(1, updates - rising))
+
+
+def _ratios(value: object) -> tuple[float, ...]:
+    """Checked ratios of cells, without repetitions."""
+    listed = isinstance(value, (list, tuple)) and bool(value)
+    ratios = list(value) if isinstance(value, (list, tuple)) else []
+    plain = all(isinstance(ratio, Real) and not isinstance(ratio, bool) for ratio in ratios)
+    if not listed or not plain or not all(1 <= ratio <= COARSEST for ratio in ratios):
+        wanted = f"resolutions as ratios of cells from 1 to {COARSEST}"
+        raise ValueError(expected(wanted, repr(value), "resolutions=[1, 2]"))
+    return tuple(dict.fromkeys(int(ratio) if ratio == int(ratio) else float(ratio) for ratio in ratios))
 
 
 def _whole(name: str, value: object, least: int, most: int) -> int:

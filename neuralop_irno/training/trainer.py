@@ -87,6 +87,9 @@ class Trainer:
             raise ValueError(
                 expected("a refiner with a frozen base for replay", type(self.model).__name__, "replay=0")
             )
+        if self.recipe.resolutions != (1,) and not isinstance(self.model, IterativeRefiner):
+            wanted, got = "a refiner to train at several resolutions", type(self.model).__name__
+            raise ValueError(expected(wanted, got, "resolutions=[1]"))
         if self.recipe.shifts and self._trainable.periodic is None:
             raise ValueError(
                 expected("a model that states its periodic axes", "none", "shifts=False, or a unet")
@@ -250,8 +253,10 @@ class Trainer:
         bar.say(f"training: {count} of epoch {progress.epoch + 1} skipped: gradients that are not finite")
 
     def _starts(self, dataset: Dataset[Sample]) -> States | None:
-        if self.recipe.shifts and of_graphs(dataset):
-            raise ValueError(expected("fields on one grid for shifts", "graphs", "shifts=False"))
+        for option, off in (("shifts", False), ("resolutions", (1,))):
+            if getattr(self.recipe, option) != off and of_graphs(dataset):
+                hint = f"{option}={[1] if off else off}"
+                raise ValueError(expected(f"fields on one grid for {option}", "graphs", hint))
         if self._trainable.has_frozen_base and (self.recipe.cache_base or self.recipe.replay):
             return self._trainable.starts(dataset, self.device)
         return None

@@ -14,6 +14,7 @@ from neuralop_irno.errors import expected
 from neuralop_irno.losses.loss import matching
 from neuralop_irno.recipe import PRECISIONS, Recipe
 from neuralop_irno.training.batches import Sample, draw_roll, roll
+from neuralop_irno.training.coarsening import Coarsening
 from neuralop_irno.training.distributed import Peers
 from neuralop_irno.training.divergence import DivergenceError
 from neuralop_irno.training.snapshot import TrainingRun
@@ -69,6 +70,7 @@ class Updater:
     ) -> None:
         self.run, self.trainable, self.recipe = run, trainable, recipe
         self.peers, self.device, self.starts = peers, device, starts
+        self.coarsening = Coarsening(trainable.model, recipe)
         self.parameters = [p for group in run.optimizer.param_groups for p in group["params"]]
         peers.share_out([*trainable.parameters(), *trainable.buffers(), *run.loss.buffers()])
 
@@ -101,6 +103,10 @@ class Updater:
         index, weight = self.peers.share(part)
         sample = to_device(sample, self.device)
         fields, taken, moved = self._fields(index, sample)
+        maps = self.coarsening.maps(self.run.progress.update, fields["y"].shape[2:])
+        before = fields
+        if maps is not None:
+            fields = {name: maps.restrict(field) for name, field in fields.items()}
         precision = PRECISIONS[self.run.precision]
         with torch.autocast(self.device.type, dtype=precision, enabled=precision is not None):
             rest = {name: value for name, value in sample.items() if name not in ("x", "y")}
@@ -109,6 +115,8 @@ class Updater:
         (losses / batch).backward()
         if self.run.replay is not None and weight:
             reached = trajectory.as_answer(trajectory.last.detach())
+            if maps is not None:  # one step of P Phi(R x, R h)
+                reached = before["start"] + maps.prolong(reached - fields["start"])
             self.run.replay.put(index, roll(reached, [-amount for amount in moved]))
         return losses.detach()
 

@@ -88,3 +88,32 @@ def test_what_is_no_resolution_is_refused(options, error):
 def test_a_misspelt_option_is_refused():
     with pytest.raises(TypeError, match="expected an option of a resolution, got 'cell'; try 'cells'"):
         IterativeRefiner(nn.Conv1d(1, 1, 3), resolution={"cell": [4]})
+
+
+def test_training_at_two_resolutions_meets_both_and_resumes_to_the_same_bits(tmp_path):
+    def run(folder, epochs: int, resume: bool = False) -> IterativeRefiner:
+        refiner = model()
+        train = data(extent="fixed", pair="points")
+        recipe = Recipe(
+            epochs=epochs, batch_size=1, replay=3.0, resolutions=[1, 2], schedule="constant", warmup=0
+        )
+        Trainer(refiner, recipe, folder=tmp_path / folder, show=False).fit(train, resume=resume)
+        return refiner
+
+    whole = run("whole", 3)
+    assert whole.resolution.cells == ((8,), (16,))
+    assert whole.resolution.native((64,)) == (16,)
+    one, other = (run("again", 3), whole)
+    for ours, theirs in zip(one.parameters(), other.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_only_refiners_train_at_several_resolutions():
+    with pytest.raises(ValueError, match="expected a refiner to train at several resolutions, got Conv1d"):
+        Trainer(nn.Conv1d(1, 1, 1), Recipe(epochs=1, resolutions=[1, 2]), show=False).fit(data())
+
+
+@pytest.mark.parametrize("ratios", [[], [0.5], [1, True], "2", 2, [65]])
+def test_what_are_no_ratios_is_refused(ratios):
+    with pytest.raises(ValueError, match="expected resolutions as ratios of cells from 1 to 64"):
+        Recipe(resolutions=ratios)
