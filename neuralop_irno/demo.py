@@ -232,28 +232,17 @@ class Demo:
         seconds = time.perf_counter() - start
         scores = scores_per_step(model, self._data["test"], device=self.device)[-1]
         parameters = sum(p.numel() for p in counted.parameters())
-        return Row(
-            name,
-            parameters,
-            megaflops(model, self._data["test"]),
-            history[-1]["update"],
-            summarise(scores).mean,
-            seconds,
-        )
+        cost, updates = megaflops(model, self._data["test"]), history[-1]["update"]
+        return Row(name, parameters, cost, updates, summarise(scores).mean, seconds)
 
     def _report(self, refiner: IterativeRefiner, rows: tuple[Row, ...]) -> Report:
         test, steps = self._data["test"], self.scale.steps
         scores = scores_per_step(refiner, test, 3 * steps, device=self.device)
         summaries = [summarise(step) for step in scores]
         per_step = tuple(summary.mean for summary in summaries)
-        report = Report(
-            rows,
-            per_step,
-            steps,
-            1 - per_step[steps] / per_step[0],
-            per_step[3 * steps] / per_step[steps],
-            max(summary.not_finite for summary in summaries),
-        )
+        cut, growth = 1 - per_step[steps] / per_step[0], per_step[3 * steps] / per_step[steps]
+        not_finite = max(summary.not_finite for summary in summaries)
+        report = Report(rows, per_step, steps, cut, growth, not_finite)
         self._draw(refiner, report)
         content = {"scale": asdict(self.scale), "seed": self.seed, "device": self.device, **asdict(report)}
         write_json(self.folder / "report.json", content)
@@ -285,11 +274,8 @@ def table(report: Report) -> str:
     marks = {report.steps: "   K", 3 * report.steps: "   3 K"}
     for k, value in enumerate(report.per_step):
         lines.append(f"  k = {k:2}  {value:.4f}{marks.get(k, '')}")
-    lines.append("")
-    lines.append(
-        f"At K the refiner has cut the base's error by {report.cut:.0%}; at 3 K it is "
-        f"{report.growth:.3f} times the error at K."
-    )
+    gain = f"At K the refiner has cut the base's error by {report.cut:.0%}"
+    lines += ["", f"{gain}; at 3 K it is {report.growth:.3f} times the error at K."]
     if report.not_finite:
         lines.append(f"{report.not_finite} scores are not finite, and are not in these means.")
     return "\n".join(lines)

@@ -20,8 +20,7 @@ from torch import Tensor
 from neuralop_irno.base.checks import check_finite
 from neuralop_irno.base.pyg import graph_among
 from neuralop_irno.domain.domain import Domain
-from neuralop_irno.domain.graph import GraphDomain
-from neuralop_irno.domain.grid import GridDomain
+from neuralop_irno.domain.graph import GraphDomain, domain_of
 from neuralop_irno.errors import expected
 from neuralop_irno.precision import at_least_float32
 from neuralop_irno.rollouts.caller import Caller, check_rows
@@ -243,10 +242,8 @@ def _history(start: Any, window: Window | None) -> Tensor:
 
 
 def _domain(frame: Tensor, graph: Any, given: Mapping[str, Any]) -> Domain:
-    if frame.dim() > 2:
-        return GridDomain.of(frame)
-    if graph is None:
-        return GraphDomain.of(frame, given)
+    if graph is None or frame.dim() > 2:
+        return domain_of(frame, given)
     return GraphDomain.of(frame, {**graph.to_dict(), **given}, getattr(graph, "num_graphs", None))
 
 
