@@ -81,10 +81,9 @@ def evaluate_rollout(
     }
     for name, values in drift.items():
         if values.shape != (domain.samples, steps):
-            raise ValueError(
-                expected(f"'{name}' as {domain.samples} numbers", tuple(values.shape[:1] + values.shape[2:]),
-                         "one for each sample")
-            )  # fmt: skip
+            wanted = f"'{name}' as {domain.samples} numbers"
+            hint = "one for each sample"
+            raise ValueError(expected(wanted, tuple(values.shape[:1] + values.shape[2:]), hint))
     error = scores["vrmse"].mean(2)
     middle = error.nan_to_num(torch.inf).mean(1).argsort()[(domain.samples - 1) // 2]
     return RolloutReport(
@@ -94,7 +93,7 @@ def evaluate_rollout(
         correlation=correlation,
         scores=scores,
         drift={name: values.cpu() for name, values in drift.items()},
-        sound=_leading(sound).cpu(),
+        sound=sound.long().cumprod(1).sum(1).cpu(),  # frames before the first unsound one
         spectra=_spectra(frames, truth, domain, sound),
         film=Film.of(frames, truth, domain, int(middle), names[0]),
     )
@@ -105,22 +104,18 @@ def _checked(
 ) -> tuple[tuple[str, ...], Domain]:
     """The names of the fields, and their domain."""
     if frames.shape != truth.shape:
-        raise ValueError(
-            expected(f"frames like the truth, {tuple(truth.shape)}", tuple(frames.shape), "truth[:, :steps]")
-        )
+        wanted = f"frames like the truth, {tuple(truth.shape)}"
+        raise ValueError(expected(wanted, tuple(frames.shape), "truth[:, :steps]"))
     if frames.dim() < (4 if graph is None else 3) or not frames.numel():
-        raise ValueError(
-            expected("frames (B, T, C, ...), or (N, T, C) with graph=", tuple(frames.shape), "graph=data")
-        )
+        wanted = "frames (B, T, C, ...), or (N, T, C) with graph="
+        raise ValueError(expected(wanted, tuple(frames.shape), "graph=data"))
     if not truth.isfinite().all():
-        raise ValueError(
-            expected("a finite truth", f"{int((~truth.isfinite()).sum())} NaN or inf", "fewer frames")
-        )
+        wanted = "a finite truth"
+        raise ValueError(expected(wanted, f"{int((~truth.isfinite()).sum())} NaN or inf", "fewer frames"))
     names = tuple(fields or (f"field {place}" for place in range(frames.shape[2])))
     if len(names) != frames.shape[2]:
-        raise ValueError(
-            expected(f"names of {frames.shape[2]} fields", list(names), "one name for each field")
-        )
+        wanted = f"names of {frames.shape[2]} fields"
+        raise ValueError(expected(wanted, list(names), "one name for each field"))
     if graph is None:
         return names, GridDomain.of(frames[:, 0])
     return names, GraphDomain.of(frames[:, 0], graph.to_dict(), getattr(graph, "num_graphs", None))
@@ -136,11 +131,6 @@ def _by_sample(series: Tensor, domain: Domain) -> list[Tensor]:
 
 def _mean_of(domain: Domain, channel: int) -> Quantity:
     return lambda frame: domain.mean(frame[:, channel : channel + 1])
-
-
-def _leading(sound: Tensor) -> Tensor:
-    """The number of sound frames before the first unsound one."""
-    return sound.long().cumprod(1).sum(1)
 
 
 def _spectra(frames: Tensor, truth: Tensor, domain: Domain, sound: Tensor) -> Spectra:

@@ -85,7 +85,7 @@ class RolloutReport:
     @property
     def blown_up(self) -> Tensor:
         """For each frame, how many samples have blown up by then, ``(T,)``."""
-        return (self.sound[None] <= self._frames()[:, None]).sum(1)
+        return (self.sound[None] <= self.sound.new_tensor(range(self.steps))[:, None]).sum(1)
 
     def __repr__(self) -> str:
         sizes = f"{self.samples} samples, {self.steps} frames of {', '.join(self.fields)}"
@@ -140,9 +140,6 @@ class RolloutReport:
 
     def _time_while(self, good: Tensor) -> Tensor:
         return good.double().cumprod(1).sum(1) * self.step
-
-    def _frames(self) -> Tensor:
-        return self.sound.new_tensor(range(self.steps))
 
     def _table(self) -> list[str]:
         lines = [f"{self.samples} samples, {self.steps} frames, means over the samples with finite scores"]

@@ -88,9 +88,8 @@ def base_from(config: Mapping[str, Any], dim_in: int, dim_out: int, frozen: bool
             hint = did_you_mean(name, [*networks, *MODELS.names()])
             raise ValueError(expected(f"the name of a base in cfg.{NAME}", repr(name), hint))
         if checkpoint is not None:
-            raise ValueError(
-                expected("a checkpoint of a GraphGym network", f"one of '{name}'", "model_arch: gnn")
-            )
+            wanted = "a checkpoint of a GraphGym network"
+            raise ValueError(expected(wanted, f"one of '{name}'", "model_arch: gnn"))
         return {"model_arch": name, **options}
     if options:
         wanted = f"nothing but a checkpoint beside the name of GraphGym's '{name}'"

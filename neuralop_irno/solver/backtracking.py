@@ -48,9 +48,8 @@ class Backtracking(Damped):
     def __init__(self, alpha: StepSizeLike = 1.0, shrink: float = 0.5, least: float = 2**-10) -> None:
         super().__init__(alpha)
         if not (0 < shrink < 1 and 0 < least <= 1):
-            raise ValueError(
-                expected("0 < shrink < 1 and 0 < least <= 1", f"{shrink}, {least}", "shrink=0.5")
-            )
+            wanted = "0 < shrink < 1 and 0 < least <= 1"
+            raise ValueError(expected(wanted, f"{shrink}, {least}", "shrink=0.5"))
         self.shrink, self.least = shrink, least
 
     def init(self, h: Tensor, taken: Tensor) -> BacktrackingState:

@@ -93,9 +93,8 @@ class Decaying(StepSize):
     def __init__(self, value: float = 1.0, after: int = 4, ratio: float = 0.8) -> None:
         super().__init__()
         if after < 0 or not 0 <= ratio < 1:
-            raise ValueError(
-                expected("after >= 0 and 0 <= ratio < 1", f"{after} and {ratio}", "after=4, ratio=0.8")
-            )
+            wanted = "after >= 0 and 0 <= ratio < 1"
+            raise ValueError(expected(wanted, f"{after} and {ratio}", "after=4, ratio=0.8"))
         self.after, self.ratio = after, ratio
         self.register_buffer("value", torch.tensor(_finite(value)), persistent=False)
 

@@ -190,13 +190,10 @@ def _polynomials(top: float, cut: float, centres: Tensor, order: int) -> Tensor:
     enough = order_needed(top, cut, centres)
     if order < enough:
         width = top * math.sin(math.pi / (2 * order))
-        raise ValueError(
-            expected(
-                f"bands that order {order} resolves, at the low end {width:.3g} wide",
-                f"centres {', '.join(f'{float(centre):.3g}' for centre in centres)}",
-                f"order={enough}, wider bands, or below=[eigenpairs(laplacian, low=256)]",
-            )
-        )
+        wanted = f"bands that order {order} resolves, at the low end {width:.3g} wide"
+        got = f"centres {', '.join(f'{float(centre):.3g}' for centre in centres)}"
+        hint = f"order={enough}, wider bands, or below=[eigenpairs(laplacian, low=256)]"
+        raise ValueError(expected(wanted, got, hint))
     degree = 2 * order
     count = 8 * degree
     angle = (torch.arange(count, dtype=torch.float64) + 0.5) * (math.pi / count)

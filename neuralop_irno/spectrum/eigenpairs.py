@@ -129,11 +129,8 @@ def _solve(laplacian: Laplacian, low: int, high: int) -> tuple[Array, Array, int
     scale = min(top, _typical(matrix) or top)
     if count <= DENSE or 3 * (ask_low + ask_high) > count:
         if count > FULL:
-            raise ValueError(
-                expected(
-                    f"at most {FULL} nodes for all modes", f"{count} nodes", "low=256, or ChebyshevBands"
-                )
-            )
+            wanted = f"at most {FULL} nodes for all modes"
+            raise ValueError(expected(wanted, f"{count} nodes", "low=256, or ChebyshevBands"))
         values, vectors = scipy.linalg.eigh(matrix.toarray())
         _check(matrix, values, vectors, scale)
         upper = slice(count - ask_high, None)

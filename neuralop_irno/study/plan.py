@@ -167,9 +167,8 @@ def study_from(config: Mapping[str, Any]) -> Study:
             for name, part in given.items()
         }
     if BASE in content["variants"]:
-        raise ValueError(
-            expected("variants other than 'base'", "'base', which is added anyway", "removing it")
-        )
+        wanted = "variants other than 'base'"
+        raise ValueError(expected(wanted, "'base', which is added anyway", "removing it"))
     content["variants"] = {BASE: Variant(BASE), **content["variants"]}
     seeds = content.get("seeds", [0, 1, 2])
     if not isinstance(seeds, Sequence) or not all(isinstance(seed, int) for seed in seeds):

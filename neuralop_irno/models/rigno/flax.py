@@ -76,21 +76,16 @@ def load(model: nn.Module, steps: int, arrays: Mapping[str, Any]) -> None:
     for name in given.keys() - wanted.keys():
         raise ValueError(expected("a parameter of this model", repr(name), did_you_mean(name, wanted)))
     for name in wanted.keys() - given.keys():
-        raise ValueError(
-            expected(f"the parameter '{name}'", "none", "a model with fewer steps, or time=False")
-        )
+        what = f"the parameter '{name}'"
+        raise ValueError(expected(what, "none", "a model with fewer steps, or time=False"))
     values = {}
     for name, parameter in wanted.items():
         array = torch.from_numpy(np.array(given[name], dtype=np.float32))
         values[name] = array.T if name.endswith("kernel") else array
         if values[name].shape != parameter.shape:
-            raise ValueError(
-                expected(
-                    f"'{name}' for a weight of shape {tuple(parameter.shape)}",
-                    tuple(values[name].shape),
-                    "a model built with the sizes of the published one",
-                )
-            )
+            what = f"'{name}' for a weight of shape {tuple(parameter.shape)}"
+            hint = "a model built with the sizes of the published one"
+            raise ValueError(expected(what, tuple(values[name].shape), hint))
     with torch.no_grad():
         for name, parameter in wanted.items():
             parameter.copy_(values[name])

@@ -57,11 +57,8 @@ def _corners(pos: Floats, bounds: Bounds | None, periodic: bool) -> tuple[Floats
     try:
         low, high = (np.broadcast_to(np.asarray(b, np.float32), pos.shape[1:]) for b in bounds)
     except (TypeError, ValueError) as error:
-        raise ValueError(
-            expected(
-                f"a domain (lo, hi), each a number or {pos.shape[1]} of them", bounds, "domain=(0.0, 1.0)"
-            )
-        ) from error
+        wanted = f"a domain (lo, hi), each a number or {pos.shape[1]} of them"
+        raise ValueError(expected(wanted, bounds, "domain=(0.0, 1.0)")) from error
     if periodic and not ((pos >= low) & (pos <= high)).all():
         wanted = f"every point of a periodic domain in {bounds}"
         got = f"points from {pos.min(0).tolist()} to {pos.max(0).tolist()}"
