@@ -37,6 +37,11 @@ class GraphCorrection(Correction):
         - x: ``(N, in_channels)``; h and the update: ``(N, out_channels)``
     """
 
+    @property
+    def reads(self) -> set[str]:
+        """Which of ``edge_attr`` and ``edge_weight`` it reads."""
+        return set()
+
     def update(self, joined: Tensor, domain: GraphDomain) -> Tensor:
         """The update, from x and h joined, ``(N, in_channels + out_channels)``."""
         raise NotImplementedError(f"{type(self).__name__} does not define update(joined, domain)")
@@ -65,11 +70,8 @@ class MeshGraph(GraphCorrection):
     .. math:: e_{ij} \mathrel{+}= f_e(e_{ij}, v_i, v_j) \qquad v_j \mathrel{+}= f_v(v_j, \sum_i e_{ij})
 
     The input of an edge are its attributes and, if nodes have coordinates, the vector from source to target
-    and its length, in units of the graph's longest edge. The last layer starts at zero.
-
-    A limit: the ``period`` of a graph's data is not read. An edge across the seam of a torus is as long as
-    the box here, so that moving the points round the torus changes the update; `rigno` with ``is_periodic``
-    and ``box`` does not have this limit.
+    and its length, in units of the graph's longest edge. If the data have a ``period``, vectors are the
+    shortest ones on the torus. The last layer starts at zero.
 
     Args:
         in_channels: channels of x.
@@ -104,6 +106,10 @@ class MeshGraph(GraphCorrection):
         self.updates = nn.ModuleList(_perceptron(2 * width, width) for _ in range(steps))
         self.last = zeroed(nn.Linear(width, out_channels))
 
+    @property
+    def reads(self) -> set[str]:
+        return {"edge_attr"} if self.edge_channels else set()
+
     def update(self, joined: Tensor, domain: GraphDomain) -> Tensor:
         source, target = domain.edges.index
         node: Tensor = self.nodes(joined)
@@ -117,13 +123,13 @@ class MeshGraph(GraphCorrection):
 
     def _known(self, domain: GraphDomain) -> Tensor:
         """The input channels of each edge, ``(E, channels)``."""
-        source, target = domain.edges.index
+        source, _ = domain.edges.index
         parts = []
         if self.edge_channels:
             parts.append(_attributes(domain, self.edge_channels))
         if self.dim:
-            pos = coordinates(domain, self.dim)
-            way = pos[target] - pos[source]
+            coordinates(domain, self.dim)
+            way = domain.way()
             length = way.norm(dim=1, keepdim=True)
             graph = domain.batch[source]
             longest = length.new_zeros(domain.samples).scatter_reduce(0, graph, length[:, 0], "amax")
@@ -151,6 +157,10 @@ class JoinedOnGraph(GraphCorrection):
         # Read at construction: once compiled or wrapped, the network no longer shows its signature.
         blind = set() if reads_edge_attr(network) else {"edge_attr"}
         self.takes = set(inspect.signature(network.forward).parameters) - blind
+
+    @property
+    def reads(self) -> set[str]:
+        return self.takes & {"edge_attr", "edge_weight"}
 
     def update(self, joined: Tensor, domain: GraphDomain) -> Tensor:
         edges = domain.edges

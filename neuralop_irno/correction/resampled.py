@@ -20,14 +20,19 @@ import torch
 from torch import Tensor
 
 from neuralop_irno.correction.correction import BoundCorrection, Correction
+from neuralop_irno.correction.on_coarse_nodes import bind_on_nodes
 from neuralop_irno.domain.domain import Domain
+from neuralop_irno.domain.graph import GraphDomain
 from neuralop_irno.domain.grid import GridDomain
 from neuralop_irno.domain.resampling import Cosets, GridMaps
 from neuralop_irno.domain.resolution import Resolution
+from neuralop_irno.domain.spacing import spacings
 
 
 def remembered(resolution: Resolution, domain: Domain) -> Resolution:
-    """The resolution with the grid of one more call in training."""
+    """The resolution with the grid or the meshes of one more call in training."""
+    if isinstance(domain, GraphDomain):
+        return resolution.met(spacings(domain))
     return resolution.seen(domain.shape) if isinstance(domain, GridDomain) else resolution
 
 
@@ -58,6 +63,8 @@ def bind_at(
         domain: the domain of x and h.
         physics: the residual of the equation, evaluated on the grid of h.
     """
+    if isinstance(domain, GraphDomain) and not correction.resolution_free:
+        return bind_on_nodes(resolution, correction, x, domain, physics)
     if correction.resolution_free or not isinstance(domain, GridDomain):
         return correction.bind(x, domain, physics)
     coarse = resolution.native(domain.shape, domain.lengths)

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from neuralop_irno.data.mesh import TriangleMesh
+from neuralop_irno.domain.resolution import Resolution
 
 
 class GraphDataset(Dataset[Any]):
@@ -19,10 +20,14 @@ class GraphDataset(Dataset[Any]):
     Args:
         graphs: graphs with x, y, edge_index, pos and measure.
         files: the files that the graphs were read from.
+        resolution: what is known of their domain.
     """
 
-    def __init__(self, graphs: Sequence[Any], files: tuple[Path, ...] = ()) -> None:
+    def __init__(
+        self, graphs: Sequence[Any], files: tuple[Path, ...] = (), resolution: Resolution | None = None
+    ) -> None:
         self.graphs, self.files = list(graphs), files
+        self.resolution = resolution or Resolution()
 
     def __repr__(self) -> str:
         first = f": the first {self.graphs[0]}" if self.graphs else ""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from neuralop_irno.errors import expected
 
-PARTS = ("batch", "pos", "measure", "edge_index", "edge_attr", "edge_weight", "face")
+PARTS = ("batch", "pos", "measure", "edge_index", "edge_attr", "edge_weight", "face", "period")
 
 
 def check_graphs(nodes: int, samples: int, known: Mapping[str, Any]) -> None:
@@ -40,6 +40,8 @@ def check_graphs(nodes: int, samples: int, known: Mapping[str, Any]) -> None:
     _check_batch(batch, nodes, samples)
     if "pos" in parts:
         _check_pos(parts["pos"], nodes)
+    if "pos" in parts and "period" in parts:
+        _check_period(parts["period"], parts["pos"].shape[1], samples)
     if "measure" in parts:
         _check_measure(parts["measure"], batch, samples)
     for name, corners in (("edge_index", 2), ("face", None)):
@@ -65,6 +67,13 @@ def _check_pos(pos: Tensor, nodes: int) -> None:
     real = pos.is_floating_point() and pos.dtype.itemsize > 1
     _require(real, "pos in floating point", pos.dtype, "pos.float()")
     _require(bool(pos.isfinite().all()), "finite positions", "NaN or infinity in pos", "removing those nodes")
+
+
+def _check_period(period: Tensor, dim: int, samples: int) -> None:
+    shape = tuple(period.shape)
+    fits = shape in ((dim,), (1, dim), (samples, dim))
+    _require(fits, f"period of shape ({samples}, {dim})", shape, "the side of the box along each axis")
+    _require(bool((period > 0).all()), "periods > 0", "others", "period=None for an open domain")
 
 
 def _check_measure(measure: Tensor, batch: Tensor, samples: int) -> None:

@@ -50,6 +50,8 @@ class GraphDomain(Domain):
             are given, else equal for all nodes.
         edges: the edges; None for points.
         cells: the corners of each cell of a mesh, as PyG's ``face``, ``(corners, cells)``.
+        period: the sides of the periodic box of each sample, ``(samples, d)``, infinite along open axes; None
+            for open domains.
 
     Shapes:
         - field: ``(N, C)``
@@ -70,8 +72,10 @@ class GraphDomain(Domain):
         measure: Tensor | None = None,
         edges: Edges | None = None,
         cells: Tensor | None = None,
+        period: Tensor | None = None,
     ) -> None:
         self.batch, self.samples, self.pos, self.cells = batch, samples, pos, cells
+        self.period = period
         self._given_measure = measure
         if measure is None and pos is not None and cells is not None:
             measure = lumped_measure(pos, cells)
@@ -89,8 +93,8 @@ class GraphDomain(Domain):
 
         Args:
             field: a field with one row per node.
-            known: any of ``batch``, ``pos``, ``measure``, ``edge_index``, ``edge_attr``, ``edge_weight`` and
-                ``face``; other entries are not read.
+            known: any of ``batch``, ``pos``, ``measure``, ``edge_index``, ``edge_attr``, ``edge_weight``,
+                ``face`` and ``period``; other entries are not read.
             samples: number of samples; by default the largest entry of ``batch`` plus one.
         """
         batch, edge_index = known.get("batch"), known.get("edge_index")
@@ -104,15 +108,23 @@ class GraphDomain(Domain):
             edges = Edges(edge_index, known.get("edge_attr"), known.get("edge_weight"))
         pos = known.get("pos")
         pos = None if pos is None else at_least_float32(pos)
-        return cls(batch, samples, pos, known.get("measure"), edges, known.get("face"))
+        period = known.get("period")
+        if pos is not None and period is not None:
+            period = period.to(pos).expand(samples, pos.shape[1])
+        return cls(batch, samples, pos, known.get("measure"), edges, known.get("face"), period)
 
     @property
     def given(self) -> tuple[Tensor, ...]:
         """The tensors that determine the domain, together with its numbers of nodes and samples."""
         edges = None if self._edges is None else self._edges.index
         batch = self.batch if self.samples != 1 else None  # all zeros for one sample
-        parts = (batch, self.pos, self._given_measure, edges, self.cells)
+        parts = (batch, self.pos, self._given_measure, edges, self.cells, self.period)
         return tuple(part for part in parts if part is not None)
+
+    @property
+    def has_edges(self) -> bool:
+        """Whether edges join the points."""
+        return self._edges is not None
 
     @property
     def edges(self) -> Edges:
@@ -121,6 +133,19 @@ class GraphDomain(Domain):
             wanted = "a graph with edges"
             raise ValueError(expected(wanted, "points without", "edge_index=..., or correction='rigno'"))
         return self._edges
+
+    def way(self) -> Tensor:
+        """The vector from the source to the target of each edge, the shortest on a torus, ``(E, d)``."""
+        if self.pos is None:
+            raise ValueError(expected("a graph with coordinates", "none", "pos=..."))
+        source, target = self.edges.index
+        way = self.pos[target] - self.pos[source]
+        if self.period is None:
+            return way
+        closed = self.period.isfinite()
+        side = torch.where(closed, self.period, 1)
+        image = torch.where(closed, side, 0)[self.batch[source]]
+        return way - image * (way / side[self.batch[source]]).round()
 
     def mean(self, field: Tensor) -> Tensor:
         values = field.flatten(1).mean(1)
@@ -165,6 +190,7 @@ class GraphDomain(Domain):
             None if self.measure is None else self.measure[rows],
             None if self._edges is None else self._edges.between(kept),
             None if self.cells is None else _between(self.cells, kept),
+            None if self.period is None else self.period[keep],
         )
 
     def _rows(self, keep: Tensor) -> Tensor:

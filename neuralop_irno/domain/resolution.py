@@ -1,4 +1,4 @@
-"""What is known of the grids that a correction was trained on."""
+"""What is known of the grids and meshes that a correction was trained on."""
 
 from __future__ import annotations
 
@@ -12,11 +12,15 @@ from neuralop_irno.errors import did_you_mean, expected, shown
 
 EXTENTS = ("fixed", "grows")
 DETAILS = ("base", "cosets")
+NODE_PAIRS = ("points", "means")
+
+SAME_SPACING = 1.25
+"""Meshes whose mean spacings differ by less than this factor count as equal."""
 
 
 @dataclass(frozen=True)
 class Resolution:
-    """The grids that a correction was trained on, and what is known of their box and points.
+    """The grids or meshes that a correction was trained on, and what is known of their box and points.
 
     Args:
         cells: the sizes met in training, one (``[64, 64]``) or several (``[[64, 64], [32, 32]]``); collected
@@ -30,6 +34,7 @@ class Resolution:
         layout: where the points of an axis are: ``periodic``, ``ends`` (both walls), ``left`` (the first
             wall only) or ``cells`` (centres); one for all axes or a list. By default that which makes the
             coarse points a part of the fine ones.
+        spacing: the smallest and the largest mean spacing of the training meshes; see `mean_spacing`.
         detail: what is finer than the trained grid: as the base gave it (``base``), or refined on each of
             the shifted coarse grids of which the fine one consists (``cosets``; whole ratios).
 
@@ -43,6 +48,7 @@ class Resolution:
     extent: str | None = None
     pair: str | Sequence[str] | None = None
     layout: str | Sequence[str] | None = None
+    spacing: Sequence[float] | None = None
     detail: str = "base"
 
     def __post_init__(self) -> None:
@@ -58,6 +64,12 @@ class Resolution:
             if not all(0 < side < math.inf for side in sides):
                 raise ValueError(expected("lengths > 0", shown(self.lengths), "lengths=[1.0, 1.0]"))
             object.__setattr__(self, "lengths", sides)
+        if self.spacing is not None:
+            low, high = map(float, self.spacing)
+            if not 0 < low <= high < math.inf:
+                wanted = "spacing as (smallest, largest), both > 0"
+                raise ValueError(expected(wanted, shown(self.spacing), "spacing=[0.05, 0.06]"))
+            object.__setattr__(self, "spacing", (low, high))
         for name, value, choices in (
             ("extent", self.extent, EXTENTS), ("pair", self.pair, PAIRS),
             ("layout", self.layout, LAYOUTS), ("detail", self.detail, DETAILS),
@@ -83,7 +95,9 @@ class Resolution:
         parts = [f"{sizes} points"] if sizes else []
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.name != "cells" and value not in (None, field.default):
+            if field.name == "spacing" and value is not None:
+                parts.append("spacing " + " to ".join(f"{each:.4g}" for each in sorted(set(value))))
+            elif field.name != "cells" and value not in (None, field.default):
                 parts.append(f"{field.name} {value}")
         return f"Resolution({', '.join(parts) or 'not known'})"
 
@@ -108,6 +122,46 @@ class Resolution:
         """This resolution with one more size that was met in training."""
         known = tuple(self.cells)
         return self if tuple(shape) in known else replace(self, cells=(*known, tuple(shape)))
+
+    def met(self, spacings: Sequence[float | None]) -> Self:
+        """This resolution with the mean spacings of more meshes of training; None where it is not known."""
+        all_known = [*(self.spacing or ()), *(each for each in spacings if each is not None)]
+        return replace(self, spacing=(min(all_known), max(all_known))) if all_known else self
+
+    def coarser(self, spacing: float | None) -> float | None:
+        """The mean spacing to which a mesh is coarsened for Phi; None if Phi is evaluated on it as it is.
+
+        Args:
+            spacing: the mean spacing of the mesh; None if not known.
+
+        Raises:
+            ValueError: the spacing is not one of training, and nothing says what that means.
+
+        Example:
+            >>> known = Resolution(spacing=[0.04, 0.06], extent="fixed")
+            >>> known.coarser(0.02), known.coarser(0.035), known.coarser(0.2)
+            (0.04, None, None)
+        """
+        if spacing is None or self.spacing is None or self.extent == "grows":
+            return None
+        low, high = self.spacing
+        if low / SAME_SPACING <= spacing <= high * SAME_SPACING:
+            return None
+        if self.extent is None:
+            known = " to ".join(f"{each:.3g}" for each in sorted({low, high}))
+            hint = "resolution={'extent': 'fixed'} (more nodes in the same box) or 'grows' (a larger box)"
+            raise ValueError(expected(f"a mesh of spacing {known}, as in training", f"{spacing:.3g}", hint))
+        return low if spacing < low else None
+
+    @property
+    def node_pair(self) -> str:
+        """The pair of maps between node sets."""
+        pair = NODE_PAIRS[0] if self.pair is None else self.pair
+        if pair not in NODE_PAIRS:
+            raise ValueError(
+                expected(f"a pair on meshes, {' or '.join(NODE_PAIRS)}", shown(pair), "pair=None")
+            )
+        return str(pair)
 
     def native(self, shape: Sequence[int], lengths: Sequence[float] | None = None) -> tuple[int, ...]:
         """The size of the grid on which Phi is evaluated for a field of a given size.

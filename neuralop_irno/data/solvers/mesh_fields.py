@@ -14,6 +14,7 @@ from neuralop_irno.data.mesh import Array, TriangleMesh, random_holes, square_wi
 from neuralop_irno.data.sizes import fits, real, seed_of, three, whole
 from neuralop_irno.data.solvers.finite_elements import advection_diffusion, wave
 from neuralop_irno.data.splits import by_split
+from neuralop_irno.domain.resolution import Resolution
 from neuralop_irno.registry import DATASETS
 
 NUMBERS_A_NODE = 40
@@ -95,11 +96,12 @@ def _splits(
         x, y = solve(mesh, _bumps(mesh.pos, rng), times, rng)
         return as_graph(mesh, torch.from_numpy(x), torch.from_numpy(y))
 
-    def graphs(place: int, count: int) -> GraphDataset:
+    def split(place: int, count: int) -> GraphDataset:
         first = 1_000_003 * seed + 100_003 * place
-        return GraphDataset([solved(first + number) for number in range(count)])
+        graphs = [solved(first + number) for number in range(count)]
+        return GraphDataset(graphs, resolution=Resolution(extent="fixed"))  # all in the unit square
 
-    return by_split(graphs, counts)
+    return by_split(split, counts)
 
 
 def _bumps(pos: Array, rng: Generator) -> Array:

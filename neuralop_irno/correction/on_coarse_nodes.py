@@ -1,0 +1,56 @@
+"""Corrections on meshes finer than those of training: h -> P Phi(R x, R h) between node sets."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from neuralop_irno.correction.correction import BoundCorrection, Correction
+from neuralop_irno.correction.graph import GraphCorrection
+from neuralop_irno.domain.graph import GraphDomain
+from neuralop_irno.domain.node_maps import NodeMaps, coarsenings_of
+from neuralop_irno.domain.resolution import Resolution
+from neuralop_irno.domain.spacing import spacings
+
+
+def bind_on_nodes(
+    resolution: Resolution,
+    correction: Correction,
+    x: Tensor,
+    domain: GraphDomain,
+    physics: BoundCorrection | None,
+) -> BoundCorrection:
+    """h -> Phi(x, h) on graphs, evaluated on coarse nodes where a mesh is finer than in training."""
+    if resolution.spacing is None or resolution.extent == "grows":
+        return correction.bind(x, domain, physics)
+    wanted = [resolution.coarser(spacing) for spacing in spacings(domain)]
+    if all(spacing is None for spacing in wanted):
+        return correction.bind(x, domain, physics)
+    maps = NodeMaps.of(coarsenings_of(domain, wanted), domain, resolution.node_pair)
+    coarse = maps.coarse_domain(domain, reads(correction))
+    x = x if x.is_floating_point() else x.to(torch.get_default_dtype())
+    return OnCoarseNodes(correction.bind(maps.restrict(x), coarse), maps, domain, physics)
+
+
+class OnCoarseNodes(BoundCorrection):
+    """h -> P Phi(R x, R h) on a batch of meshes."""
+
+    def __init__(
+        self, inner: BoundCorrection, maps: NodeMaps, domain: GraphDomain, physics: BoundCorrection | None
+    ) -> None:
+        self._inner, self._maps, self._nodes, self.physics = inner, maps, domain, physics
+        self.domain = domain
+
+    def __call__(self, h: Tensor, taken: Tensor | None = None) -> Tensor:
+        return self._maps.prolong(self._inner(self._maps.restrict(h), taken))
+
+    def select(self, keep: Tensor) -> OnCoarseNodes:
+        domain = self._nodes.select(keep)
+        physics = self.physics.select(keep) if self.physics else None
+        return OnCoarseNodes(self._inner.select(keep), self._maps.select(keep, domain), domain, physics)
+
+
+def reads(correction: Correction) -> set[str]:
+    """Which of ``edge_attr`` and ``edge_weight`` a correction reads."""
+    parts = (part for part in correction.modules() if isinstance(part, GraphCorrection))
+    return {name for part in parts for name in part.reads}
