@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -70,7 +71,7 @@ class MeshGraph(GraphCorrection):
     .. math:: e_{ij} \mathrel{+}= f_e(e_{ij}, v_i, v_j) \qquad v_j \mathrel{+}= f_v(v_j, \sum_i e_{ij})
 
     The input of an edge are its attributes and, if nodes have coordinates, the vector from source to target
-    and its length, in units of the graph's longest edge. If the data have a ``period``, vectors are the
+    and its length, in units of ``spacing``, or of the graph's longest edge. If the data have a ``period``, vectors are the
     shortest ones on the torus. The last layer starts at zero.
 
     Args:
@@ -80,6 +81,8 @@ class MeshGraph(GraphCorrection):
         steps: rounds of messages.
         edge_channels: channels of the edges' attributes; 0 leaves them out.
         dim: coordinates per node; 0 leaves them out.
+        spacing: the unit of length, about that of the edges in training; by default the longest edge of each
+            graph, which one long edge can change.
     """
 
     printed = ("width", "steps")
@@ -92,8 +95,12 @@ class MeshGraph(GraphCorrection):
         steps: int = 4,
         edge_channels: int = 0,
         dim: int = 2,
+        spacing: float | None = None,
     ) -> None:
         super().__init__()
+        if spacing is not None and not 0 < spacing < math.inf:
+            raise ValueError(expected("spacing > 0", spacing, "the mean length of edges in training"))
+        self.spacing = spacing
         self.in_channels: int = in_channels
         self.out_channels: int = out_channels
         self.edge_channels, self.dim = edge_channels, dim
@@ -131,11 +138,17 @@ class MeshGraph(GraphCorrection):
             coordinates(domain, self.dim)
             way = domain.way()
             length = way.norm(dim=1, keepdim=True)
-            graph = domain.batch[source]
-            longest = length.new_zeros(domain.samples).scatter_reduce(0, graph, length[:, 0], "amax")
-            unit = longest.clamp(min=torch.finfo(length.dtype).tiny)[graph, None]
+            unit = self._unit(length, domain)
             parts += [way / unit, length / unit]
         return torch.cat(parts, 1) if parts else torch.ones(len(source), 1, device=source.device)
+
+    def _unit(self, length: Tensor, domain: GraphDomain) -> Tensor | float:
+        """The unit of length of each edge, from their lengths ``(E, 1)``."""
+        if self.spacing is not None:
+            return self.spacing
+        graph = domain.batch[domain.edges.index[0]]
+        longest = length.new_zeros(domain.samples).scatter_reduce(0, graph, length[:, 0], "amax")
+        return longest.clamp(min=torch.finfo(length.dtype).tiny)[graph, None]
 
 
 class JoinedOnGraph(GraphCorrection):

@@ -33,6 +33,8 @@ class RegionCorrection(GraphCorrection):
         edge_masking: share of the edges that is left out in training.
         subsample: nodes per region.
         levels: number of levels of regions.
+        spacing: the smallest distance between regions, and the unit of lengths; ``subsample`` then gives the
+            regions of the next level only. Regions are thus of one size on all meshes.
         is_periodic: the old name of ``periodic``, for configs of older versions.
         box: the old name of ``domain``.
     """
@@ -52,6 +54,7 @@ class RegionCorrection(GraphCorrection):
         levels: int = 4,
         is_periodic: bool | None = None,
         box: Bounds | None = None,
+        spacing: float | None = None,
     ) -> None:
         super().__init__()
         if (periodic and is_periodic is not None) or (domain is not None and box is not None):
@@ -73,6 +76,7 @@ class RegionCorrection(GraphCorrection):
             edge_masking=edge_masking,
             subsample=subsample,
             levels=levels,
+            spacing=spacing,
         )
         self.head = zeroed(nn.Linear(width, out_channels))
 

@@ -123,7 +123,7 @@ def _chosen(points: PointSet, spacing: float) -> Index:
     best, apart = order, np.inf
     for _ in range(TRIES):
         factor = (low + high) / 2
-        kept = _apart(order, tree.query_ball_point(tree.data, factor * around))
+        kept = taken_apart(order, tree.query_ball_point(tree.data, factor * around))
         found = mean_spacing(points.of(kept)) or np.inf
         if abs(np.log(found / spacing)) < apart:
             best, apart = kept, abs(np.log(found / spacing))
@@ -133,8 +133,13 @@ def _chosen(points: PointSet, spacing: float) -> Index:
     return np.sort(best)
 
 
-def _apart(order: Index, close: NDArray[np.object_]) -> Index:
-    """Nodes taken one after another, each of which excludes those close to it."""
+def taken_apart(order: Index, close: NDArray[np.object_]) -> Index:
+    """Nodes taken one after another, each of which excludes those close to it.
+
+    Args:
+        order: all nodes in the order in which they are tried.
+        close: the nodes close to each.
+    """
     free = np.ones(len(order), dtype=bool)
     kept = []
     for node in order:

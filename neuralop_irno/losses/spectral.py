@@ -55,8 +55,7 @@ class SpectralLoss(Loss):
     with :math:`\lambda_k` linear in k. The larger lambda, the more modes have a weight near 1, and only those
     near the Nyquist frequency approach 2.
 
-    A limit: the ``period`` of a graph's data is not read. Points on a torus are neighbours across its seam
-    only with ``spectrum={"laplacian": "knn", "period": [..]}``.
+    If the data have a ``period``, points are neighbours across the seam of the torus (``laplacian: knn``).
 
     Args:
         compare: ``complex`` compares amplitude and phase; with equal weights it is the spatial loss.

@@ -40,7 +40,7 @@ class SpectrumChoice:
         modes: number of lowest modes to compute where polynomials do not resolve the lowest bands.
         nyquist: the frequency of value 1, in radians per unit of length, to share one among meshes of
             different resolution; by default pi over the node distance of each mesh.
-        period: the lengths of a periodic box, for ``knn``.
+        period: the lengths of a periodic box, for ``knn``; by default the ``period`` of the data.
         cache: a folder in which eigenvectors are stored by the content of the mesh.
     """
 
@@ -121,8 +121,14 @@ def _robust(graph: GraphDomain, choice: SpectrumChoice) -> Laplacian:
 
 
 def _knn(graph: GraphDomain, choice: SpectrumChoice) -> Laplacian:
-    period = None if choice.period is None else torch.tensor(choice.period)
-    return softened(knn_laplacian(_points(graph, "knn"), NEIGHBOURS, graph.measure, period), STIFFEST)
+    pos, period = _points(graph, "knn"), None
+    if choice.period is not None:
+        period = torch.tensor(choice.period)
+    elif graph.period is not None and bool(graph.period.isfinite().all()):
+        period = graph.period[0]
+        pos = torch.remainder(pos, period)
+        pos = torch.where(pos < period, pos, 0)
+    return softened(knn_laplacian(pos, NEIGHBOURS, graph.measure, period), STIFFEST)
 
 
 def _edges(graph: GraphDomain, choice: SpectrumChoice) -> Laplacian:

@@ -40,7 +40,7 @@ def box_units(pos: Floats, bounds: Bounds | None, periodic: bool) -> Floats:
         >>> box_units(np.float32([[0.0, 1.0], [2.0, 3.0]]), (0.0, 4.0), periodic=True).tolist()
         [[-1.0, -0.5], [0.0, 0.5]]
     """
-    low, high = _corners(pos, bounds, periodic)
+    low, high = corners(pos, bounds, periodic)
     if not (high > low).all():
         wanted = "a box with hi > lo on every axis"
         raise ValueError(expected(wanted, (low.tolist(), high.tolist()), "domain=(lo, hi)"))
@@ -49,7 +49,8 @@ def box_units(pos: Floats, bounds: Bounds | None, periodic: bool) -> Floats:
     return (np.float32(2) * (pos - low) / (high - low) - np.float32(1)).astype(np.float32)
 
 
-def _corners(pos: Floats, bounds: Bounds | None, periodic: bool) -> tuple[Floats, Floats]:
+def corners(pos: Floats, bounds: Bounds | None, periodic: bool) -> tuple[Floats, Floats]:
+    """The lowest and the highest corner of the box, ``(d,)`` each; see `box_units`."""
     if bounds is None:
         if periodic:
             raise ValueError(expected("the box of a periodic domain", None, "domain=(0.0, 1.0)"))

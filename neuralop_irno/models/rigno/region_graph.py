@@ -10,12 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from neuralop_irno.domain.coarsening import taken_apart
+from neuralop_irno.domain.spacing import PointSet
 from neuralop_irno.errors import check_least, expected
 from neuralop_irno.models.rigno.geometry import (
     Bounds,
     Floats,
     Integers,
     box_units,
+    corners,
     length,
     shifts,
     support_radius,
@@ -79,6 +82,7 @@ def build_region_graph(
     overlap_p2r: float = 1.0,
     overlap_r2p: float = 2.0,
     seed: int = 0,
+    spacing: float | None = None,
 ) -> RegionGraph:
     r"""Build the graph of a set of points. Not differentiable in the positions.
 
@@ -102,6 +106,9 @@ def build_region_graph(
         overlap_p2r: o from points to regions.
         overlap_r2p: o from regions to points.
         seed: seed of the draw of regions. The draw does not depend on the numbering of the points.
+        spacing: the smallest distance between two regions, in the units of ``pos``; the unit of the vectors
+            and lengths of edges too. By default one of ``subsample`` points is a region, and the unit is the
+            diagonal of the box.
 
     Shapes:
         - pos: ``(N, d)``; regions: ``(Nr, d)`` or ``(Nr,)``
@@ -111,9 +118,11 @@ def build_region_graph(
         >>> graph.point_features.shape, graph.region_features.shape, graph.r2p_features.shape[1]
         (torch.Size([64, 16]), torch.Size([16, 17]), 3)
     """
-    _check(pos, subsample, levels, frequencies)
+    _check(pos, subsample, levels, frequencies, spacing)
     coordinates = _array(pos)
-    if regions is None:
+    if regions is None and spacing is not None:
+        chosen = _spaced_regions(coordinates, spacing, seed, domain if periodic else None)
+    elif regions is None:
         chosen = _draw_regions(coordinates, subsample, seed)
     elif regions.is_floating_point():
         chosen = _array(regions)
@@ -139,6 +148,11 @@ def build_region_graph(
     outward = wrapped(nodes[r2p[0]] - points[r2p[1]], periodic)
     across = nodes[r2r[0]] + shift[copies[0]] - nodes[r2r[1]] - shift[copies[1]]
     reaching = np.float32(overlap_p2r) * radius[:, None]
+    unit = np.full(points.shape[1], 2 * np.sqrt(points.shape[1]), np.float32)  # the box's diagonal
+    if spacing is not None:
+        low, high = corners(coordinates, domain, periodic)
+        unit = np.float32(2 * spacing) / (high - low)
+        reaching = reaching / unit.mean()
     return RegionGraph(
         point_features=_tensor(_position_features(points, periodic, frequencies)),
         region_features=_tensor(
@@ -147,14 +161,16 @@ def build_region_graph(
         p2r=_tensor(p2r),
         r2r=_tensor(r2r),
         r2p=_tensor(r2p),
-        p2r_features=_tensor(_edge_features(inward)),
-        r2r_features=_tensor(_edge_features(across)),
-        r2p_features=_tensor(_edge_features(outward)),
+        p2r_features=_tensor(_edge_features(inward, unit)),
+        r2r_features=_tensor(_edge_features(across, unit)),
+        r2p_features=_tensor(_edge_features(outward, unit)),
         r2r_copies=_tensor(copies),
     )
 
 
-def _check(pos: Tensor, subsample: float, levels: int, frequencies: int) -> None:
+def _check(pos: Tensor, subsample: float, levels: int, frequencies: int, spacing: float | None) -> None:
+    if spacing is not None and not 0 < spacing < np.inf:
+        raise ValueError(expected("spacing > 0", spacing, "the distance between regions"))
     if pos.dim() != 2 or pos.shape[1] < 2:
         wanted = "pos of shape (N, d), d >= 2"
         raise ValueError(expected(wanted, tuple(pos.shape), "a grid model in one dimension"))
@@ -172,6 +188,18 @@ def _draw_regions(pos: Floats, subsample: float, seed: int) -> Floats:
         raise ValueError(expected(wanted, len(pos), "a smaller subsample, or regions=..."))
     by_place = np.lexsort(pos.T[::-1])
     return pos[by_place[np.random.default_rng(seed).permutation(len(pos))[:count]]]
+
+
+def _spaced_regions(pos: Floats, spacing: float, seed: int, box: Bounds | None) -> Floats:
+    """Random points, none closer than ``spacing`` to one before it; ``box`` is that of a torus."""
+    period = None
+    if box is not None:
+        low, high = corners(pos, box, periodic=True)
+        period = (high - low).astype(np.float64)
+    by_place = np.lexsort(pos.T[::-1])
+    order = by_place[np.random.default_rng(seed).permutation(len(pos))]
+    tree = PointSet(pos.astype(np.float64), period).tree()
+    return pos[taken_apart(order, tree.query_ball_point(tree.data, spacing))]
 
 
 def _capped_radius(radius: Floats, overlap: float) -> Floats:
@@ -209,10 +237,12 @@ def _position_features(units: Floats, periodic: bool, frequencies: int) -> Float
     return np.concatenate([np.sin(waves), np.cos(waves)], 1)
 
 
-def _edge_features(z: Floats) -> Floats:
-    """Relative vectors and their lengths, as fractions of the box's diagonal."""
-    diagonal = np.float32(2 * np.sqrt(z.shape[1]))
-    return np.divide(np.concatenate([z, length(z)], 1), diagonal, dtype=np.float32)
+def _edge_features(z: Floats, unit: Floats) -> Floats:
+    """Relative vectors and their lengths, in a unit for each axis, ``(d,)``."""
+    if (unit == unit[0]).all():
+        return np.divide(np.concatenate([z, length(z)], 1), unit[0], dtype=np.float32)
+    z = np.divide(z, unit, dtype=np.float32)
+    return np.concatenate([z, length(z)], 1)
 
 
 def _array(values: Tensor) -> Floats:

@@ -63,6 +63,7 @@ class RIGNO(nn.Module):
         overlap_r2p: see `build_region_graph`.
         seed: seed of the draw of regions.
         cache: a folder in which graphs are kept between processes.
+        spacing: see `build_region_graph`.
 
     Shapes:
         - x: ``(N, in_channels)``; pos: ``(N, dim)``; batch: ``(N,)``
@@ -94,6 +95,7 @@ class RIGNO(nn.Module):
         overlap_r2p: float = 2.0,
         seed: int = 0,
         cache: str | PathLike[str] | None = None,
+        spacing: float | None = None,
     ) -> None:
         super().__init__()
         check_least(1, 12, in_channels=in_channels, out_channels=out_channels, width=width, steps=steps)
@@ -113,6 +115,8 @@ class RIGNO(nn.Module):
             "overlap_r2p": overlap_r2p,
             "seed": seed,
         }
+        if spacing is not None:  # cached graphs of models without it keep their names
+            options["spacing"] = spacing
         self.graphs = GraphStore(options, cache)
 
         place = 2 * dim * frequencies if periodic else dim
