@@ -2,7 +2,7 @@
 
 A RIGNO base and its correction are trained on meshes of spacing 0.08. The same held-out problems are then
 solved on meshes with about 2 and 4 times the nodes. Printed: the VRMSE of the base, of the refiner with Phi
-as it is (native), and with Phi on coarse nodes (pairs points and means), and the ratios to the trained spacing.
+as it is (native), and with Phi on coarse nodes (pairs points and means); then each over that at 1x.
 """
 
 from __future__ import annotations

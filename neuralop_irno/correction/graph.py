@@ -71,8 +71,8 @@ class MeshGraph(GraphCorrection):
     .. math:: e_{ij} \mathrel{+}= f_e(e_{ij}, v_i, v_j) \qquad v_j \mathrel{+}= f_v(v_j, \sum_i e_{ij})
 
     The input of an edge are its attributes and, if nodes have coordinates, the vector from source to target
-    and its length, in units of ``spacing``, or of the graph's longest edge. If the data have a ``period``, vectors are the
-    shortest ones on the torus. The last layer starts at zero.
+    and its length, in units of ``spacing``, or of the graph's longest edge. If the data have a ``period``,
+    vectors are the shortest ones on the torus. The last layer starts at zero.
 
     Args:
         in_channels: channels of x.

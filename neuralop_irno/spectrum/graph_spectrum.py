@@ -191,7 +191,7 @@ def _digest(graph: GraphDomain, device: torch.device, choice: SpectrumChoice) ->
     cells = graph.cells if graph.pos is not None else None
     edges = graph.edges.index if choice.name_for(graph) == "edges" else None
     seen = hashlib.sha256(repr((len(graph.batch), device, choice)).encode())
-    for part in (graph.measure, graph.pos, cells, edges):
+    for part in (graph.measure, graph.pos, cells, edges, graph.period):
         if part is None:
             seen.update(b"None")
         else:

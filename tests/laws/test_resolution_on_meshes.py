@@ -268,3 +268,18 @@ def test_geometric_attributes_of_edges_follow_and_others_are_refused(form):
     assert maps.coarse_domain(domain).edges.attr is None
     with pytest.raises(ValueError, match="expected edge_attr as vectors or lengths"):
         maps.coarse_domain(domain, {"edge_attr"})
+
+
+def test_lengths_in_units_of_a_spacing_do_not_follow_the_longest_edge():
+    data = mesh()
+    far = data.clone()
+    far.edge_index = torch.cat([data.edge_index, torch.tensor([[0], [len(data.x) - 1]])], 1)
+    options = {"name": "meshgraph", "width": 4, "steps": 1}
+    for spacing, kept in ((None, False), (0.12, True)):
+        torch.manual_seed(0)
+        words = {**options, "spacing": spacing}
+        model = IterativeRefiner(OfEachNode(), words, steps=1, in_channels=2, out_channels=1).double().eval()
+        for weight in model.correction.parameters():
+            nn.init.normal_(weight, std=0.3)
+        one, other = call(model, data), call(model, far)
+        assert torch.allclose(one[1:-1], other[1:-1]) is kept

@@ -249,3 +249,27 @@ def test_the_base_and_the_correction_take_the_same_words_for_their_domain() -> N
     assert again.module.graphs.options == options
     with pytest.raises(ValueError, match="an option under one of its names"):
         CORRECTIONS.build({**older, "domain": [0.0, 1.0]}, in_channels=1, out_channels=1)
+
+
+@pytest.mark.parametrize("periodic", [True, False])
+def test_regions_of_one_spacing_do_not_follow_the_number_of_points(periodic: bool) -> None:
+    torch.manual_seed(0)
+    box = {"periodic": periodic, "domain": (0.0, 2.0), "levels": 1, "spacing": 0.3}
+    graphs = [build_region_graph(2 * torch.rand(count, 2), **box) for count in (400, 1600)]
+    few, many = (len(graph.region_features) for graph in graphs)
+    assert few == pytest.approx(many, rel=0.15)
+    for graph in graphs:
+        between = graph.r2r_features[graph.r2r[0] != graph.r2r[1]]
+        assert between[:, -1].min() >= 1  # in units of the spacing
+        assert between[:, -1].median() < 2
+        torch.testing.assert_close(between[:, :2].norm(dim=1), between[:, -1])
+
+
+def test_a_spacing_of_regions_is_an_option_of_the_correction() -> None:
+    phi = CORRECTIONS.get("rigno")(1, 1, width=8, steps=1, levels=1, spacing=0.2)
+    pos = torch.rand(200, 2)
+    torch.testing.assert_close(
+        phi.module(torch.ones(200, 2), pos), phi.module(torch.ones(200, 2), pos.clone())
+    )
+    with pytest.raises(ValueError, match="expected spacing > 0"):
+        build_region_graph(pos, spacing=0.0)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from torch_geometric.nn import GraphSAGE
 
-from neuralop_irno import FieldDataset, IterativeRefiner, Recipe, Resolution, Trainer
+from neuralop_irno import FieldDataset, IterativeRefiner, Recipe, Resolution, Trainer, heat_in_wind
+from neuralop_irno.domain.graph import GraphDomain
+from neuralop_irno.domain.spacing import spacings
 
 
 def model() -> IterativeRefiner:
@@ -30,6 +33,20 @@ def test_sizes_are_collected_and_what_data_state_is_taken(tmp_path):
     assert again.resolution == refiner.resolution
     x = data(32).x
     assert torch.equal(again(x), refiner.eval()(x))
+
+
+def test_the_spacings_of_training_meshes_are_collected_and_saved(tmp_path):
+    train = heat_in_wind(samples=[3, 1, 1], spacing=0.2)["train"]
+    base = GraphSAGE(4, 4, 1, 1)
+    words = {"name": "meshgraph", "width": 4, "steps": 1}
+    refiner = IterativeRefiner(base, words, steps=2, in_channels=4, out_channels=1)
+    Trainer(refiner, Recipe(epochs=1, batch_size=2), folder=tmp_path, show=False).fit(train)
+    domains = [GraphDomain.of(graph.x, graph.to_dict()) for graph in train]
+    known = [spacings(domain)[0] for domain in domains]
+    assert refiner.resolution == Resolution(spacing=[min(known), max(known)], extent="fixed")
+    assert f"spacing {min(known):.4g} to {max(known):.4g}" in repr(refiner.resolution)
+    again = IterativeRefiner.from_checkpoint(tmp_path / "model.safetensors", base=base)
+    assert again.resolution == refiner.resolution
 
 
 def test_what_the_user_says_comes_before_what_data_state():
