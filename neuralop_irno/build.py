@@ -14,7 +14,7 @@ from neuralop_irno.base.operator import ModelSpec
 from neuralop_irno.correction.correction import Correction
 from neuralop_irno.correction.from_module import as_correction
 from neuralop_irno.errors import expected, shown
-from neuralop_irno.registry import CORRECTIONS, SOLVERS
+from neuralop_irno.registry import CORRECTIONS, SOLVERS, given_by_name, named, plain
 from neuralop_irno.solver.denoising import Denoising
 from neuralop_irno.solver.gradient import GradientRule
 from neuralop_irno.solver.picard import Damped
@@ -75,8 +75,8 @@ CorrectionLike = str | Mapping[str, Any] | nn.Module
 
 def build_correction(correction: CorrectionLike, sizes: ModelSpec) -> Correction:
     """A correction from its name, its config or itself, sized like the base."""
-    if isinstance(correction, (str, Mapping)):
-        options = {"name": correction} if isinstance(correction, str) else correction
+    if given_by_name(correction):
+        options = named(correction)
         for name in ("in_channels", "out_channels"):
             if getattr(sizes, name) is None and name not in options and CORRECTIONS.needs(options, name):
                 raise ValueError(
@@ -87,7 +87,7 @@ def build_correction(correction: CorrectionLike, sizes: ModelSpec) -> Correction
                     )
                 )
         known = {name: value for name, value in vars(sizes).items() if value is not None}
-        built = as_correction(CORRECTIONS.build(correction, **known))
+        built = as_correction(CORRECTIONS.build(options, **known))
         setattr(built, BUILT_FROM, described(correction))
         return built
     for name in ("in_channels", "out_channels"):
@@ -102,7 +102,7 @@ def build_correction(correction: CorrectionLike, sizes: ModelSpec) -> Correction
 def build_solver(solver: SolverLike, alpha: StepSizeLike | None) -> Solver:
     """A solver from a name, a config or an object, with the step size ``alpha`` if it is given."""
     if alpha is not None:
-        if not isinstance(solver, (str, Mapping)) or has_alpha(solver):
+        if not given_by_name(solver) or has_alpha(solver):
             raise ValueError(
                 expected("one step size", "alpha beside a solver that has its own", "alpha=None")
             )
@@ -114,7 +114,7 @@ def other_solver(solver: SolverLike | None, own: Solver) -> Solver:
     """The solver of one call; if its config does not set alpha, it uses that of the model's own solver."""
     if solver is None:
         return own
-    if isinstance(solver, (str, Mapping)) and not has_alpha(solver):
+    if given_by_name(solver) and not has_alpha(solver):
         # The alpha of `Denoising` is its noise level, not a step size.
         damped = [part for part in own.modules() if isinstance(part, Damped)]
         alphas = [part.alpha for part in damped if not isinstance(part, Denoising)]
@@ -124,21 +124,22 @@ def other_solver(solver: SolverLike | None, own: Solver) -> Solver:
 
 def takes_alpha(words: Any) -> bool:
     """Whether the config of a solver, or of the solver that it wraps, has the option alpha."""
-    words = {"name": words} if isinstance(words, str) else words
+    words = named(words)
     inner = words.get("solver", "picard")
     if SOLVERS.takes(words, "solver"):
-        return isinstance(inner, (str, Mapping)) and takes_alpha(inner)
+        return given_by_name(inner) and takes_alpha(inner)
     return SOLVERS.takes(words, "alpha")
 
 
 def has_alpha(words: Any) -> bool:
     """Whether the config of a solver, or of the solver that it wraps, sets alpha."""
+    words = plain(words)
     return isinstance(words, Mapping) and ("alpha" in words or has_alpha(words.get("solver")))
 
 
 def with_alpha(words: Any, alpha: Any) -> dict[str, Any]:
     """The config of a solver with alpha added, or added to the solver that it wraps."""
-    words = {"name": words} if isinstance(words, str) else dict(words)
+    words = named(words)
     if SOLVERS.takes(words, "solver"):
         return {**words, "solver": with_alpha(words.get("solver", "picard"), alpha)}
     return {**words, "alpha": alpha}

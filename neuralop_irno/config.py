@@ -24,13 +24,7 @@ from neuralop_irno.errors import at_key, expected, shown
 from neuralop_irno.losses.refinement import RefinementLoss
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.refiner import IterativeRefiner
-from neuralop_irno.registry import (
-    CORRECTIONS,
-    DATASETS,
-    Part,
-    call_with_options,
-    plain,
-)
+from neuralop_irno.registry import CORRECTIONS, DATASETS, Part, call_with_options, named, plain
 from neuralop_irno.yaml_files import parsed, read_yaml
 
 SECTIONS = {
@@ -126,8 +120,8 @@ class Experiment:
 
 def _padded(correction: Any, padding: Sequence[str] | None) -> Any:
     """The config of a correction, with the padding of the data if it has that option and does not set it."""
-    options = {"name": correction} if isinstance(correction, str) else correction
-    if padding is None or not isinstance(options, dict) or not CORRECTIONS.takes(options, "padding"):
+    options = named(correction)
+    if padding is None or not CORRECTIONS.takes(options, "padding"):
         return correction
     return {"padding": list(padding), **options}
 

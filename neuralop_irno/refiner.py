@@ -105,9 +105,6 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
         _config_name: str | None = None,
     ) -> None:
         super().__init__()
-        base, correction, solver, alpha, gradient, resolution = map(
-            plain, (base, correction, solver, alpha, gradient, resolution)
-        )
         if train_output not in ("trajectory", "field"):
             raise ValueError(
                 expected(
@@ -126,7 +123,7 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
         self.correction: Correction = build_correction(correction, self.sizes)
         self.sizes = completed(self.sizes, self.correction)
         self.solver: Solver = build_solver(solver, alpha)
-        self.resolution = Resolution.of(resolution)
+        self.resolution = Resolution.of(plain(resolution))
         check_gradient(self.gradient, gradient, freeze_base, self.solver)
 
     @property

@@ -101,14 +101,14 @@ class Registry:
             context: defaults from the caller (for example channels) for options that are not set; those that
                 the constructor does not have are left out.
         """
-        if not (isinstance(spec, str) or is_config(spec)):
+        if not given_by_name(spec):
             return spec
         with at_key(self.key) if self.key else nullcontext():
             return self.part(spec).build(**context)
 
     def part(self, spec: Any) -> Part:
         """The constructor of a name or a mapping with its options, checked but not called."""
-        options = with_functions({"name": spec} if isinstance(spec, str) else plain(spec))
+        options = with_functions(named(spec))
         name = options.pop("name", None)
         if not isinstance(name, str):
             raise ValueError(
@@ -285,6 +285,21 @@ def is_config(part: Any) -> bool:
     Modules, functions and classes are never configs, even if they have ``to_dict``.
     """
     return isinstance(part, Mapping) or (hasattr(part, "to_dict") and not callable(part))
+
+
+def given_by_name(part: Any) -> bool:
+    """Whether a part is given as a name or a config, and not as an object."""
+    return isinstance(part, str) or is_config(part)
+
+
+def named(part: Any) -> Any:
+    """The config of a part that is given as a name or a config.
+
+    Example:
+        >>> named("unet")
+        {'name': 'unet'}
+    """
+    return {"name": part} if isinstance(part, str) else plain(part)
 
 
 def plain(config: Any) -> Any:

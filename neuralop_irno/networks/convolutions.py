@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from neuralop_irno.errors import did_you_mean, expected
 from neuralop_irno.lipschitz.constants import constant_of
 from neuralop_irno.lipschitz.graph import Graph
-from neuralop_irno.registry import call_with_options, parameters_of, plain
+from neuralop_irno.registry import call_with_options, named, parameters_of
 
 SHORT = {"gcn": "GCNConv", "gat": "GATConv", "sage": "SAGEConv", "gin": "GINConv", "pna": "PNAConv"}
 """Short names of common convolutions; all others are found by class name."""
@@ -119,7 +119,7 @@ def convolution(conv: Any, width: int) -> nn.Module:
         >>> convolution({"name": "gat", "heads": 4}, 8)
         GATConv(8, 2, heads=4)
     """
-    options = {"name": conv} if isinstance(conv, str) else plain(conv)
+    options = named(conv)
     if not isinstance(options, Mapping) or not isinstance(options.get("name"), str):
         raise ValueError(expected("a convolution by name", repr(conv), "conv='gcn'"))
     name: str = options["name"]

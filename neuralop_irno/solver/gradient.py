@@ -148,9 +148,10 @@ GradientLike = str | Mapping[str, Any] | GradientRule
 
 def gradient_rule(spec: GradientLike) -> GradientRule:
     """A rule from its name or config (``{"name": "last", "n": 2}``); an object is returned unchanged."""
-    if not isinstance(spec, (str, Mapping, GradientRule)):
+    rule = GRADIENTS.build(spec)
+    if not isinstance(rule, GradientRule):
         raise TypeError(expected("a gradient rule", repr(spec), f"one of {', '.join(GRADIENTS.names())}"))
-    return GRADIENTS.build(spec)
+    return rule
 
 
 def _checkpoint(step: Step, h: Tensor, state: SolverState) -> tuple[Tensor, SolverState]:

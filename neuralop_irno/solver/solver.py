@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.errors import at_key, expected
 from neuralop_irno.printed import PrintedAsCall
-from neuralop_irno.registry import SOLVERS, is_config
+from neuralop_irno.registry import SOLVERS, given_by_name
 
 
 class Phi(Protocol):
@@ -119,7 +119,7 @@ def solver_from(spec: SolverLike, key: str = "solver") -> Solver:
         key: the key of the config that has it, for errors.
     """
     with at_key(key):
-        built = SOLVERS.part(spec).build() if isinstance(spec, str) or is_config(spec) else spec
+        built = SOLVERS.part(spec).build() if given_by_name(spec) else spec
         if not isinstance(built, Solver):
             hint = f"one of {', '.join(SOLVERS.names())}"
             raise TypeError(expected("a solver", type(built).__name__, hint))

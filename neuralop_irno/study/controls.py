@@ -12,7 +12,7 @@ from neuralop_irno.devices import device_of
 from neuralop_irno.errors import check_choice, expected
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.refiner import IterativeRefiner
-from neuralop_irno.registry import CORRECTIONS, parameters_of
+from neuralop_irno.registry import CORRECTIONS, named, parameters_of
 from neuralop_irno.solver.gradient import Detached, FromTruth, GradientRule
 from neuralop_irno.study.cost import megaflops
 from neuralop_irno.training.batches import Sample
@@ -136,8 +136,7 @@ def _once(refiner: IterativeRefiner, config: dict[str, Any]) -> IterativeRefiner
 
 def _config_of_correction(refiner: IterativeRefiner) -> dict[str, Any]:
     """The correction's config, with the default width filled in."""
-    config = refiner.config["correction"]
-    config = {"name": config} if isinstance(config, str) else dict(config)
+    config: dict[str, Any] = named(refiner.config["correction"])
     if "name" not in config:
         raise ValueError(expected("a correction given by name", config, "correction='unet'"))
     defaults = parameters_of(CORRECTIONS.lookup(config["name"]))

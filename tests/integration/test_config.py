@@ -9,6 +9,7 @@ from typing import Any
 import neuralop
 import pytest
 import torch
+from conftest import Contracting, identity
 from neuralop.models import FNO, TFNO
 from neuralop.models.base_model import available_models
 from torch import nn
@@ -98,6 +99,16 @@ class SolverConfig(ConfigBase):
     alpha: StepSizeConfig = StepSizeConfig()
 
 
+class OtherSolverConfig(ConfigBase):
+    name: str = "anderson"
+    memory: int = 3
+
+
+class GradientConfig(ConfigBase):
+    name: str = "last"
+    n: int = 2
+
+
 class RefinerConfig(ConfigBase):
     model_arch: str = "irno"
     data_channels: int = 2
@@ -133,8 +144,13 @@ def test_parts_may_be_zencfg_objects() -> None:
         "name": "picard",
         "alpha": {"name": "learned", "value": 0.25, "steps": 1},
     }
-    alpha = IterativeRefiner(FNO((4, 4), 2, 1, 4, n_layers=1), alpha=StepSizeConfig()).solver.alpha
-    assert alpha.values.item() == 0.25
+    options = {"solver": OtherSolverConfig(), "alpha": StepSizeConfig(), "gradient": GradientConfig()}
+    model = IterativeRefiner(identity, Contracting(), **options).eval()
+    alpha = {"name": "learned", "value": 0.25, "steps": 1}
+    assert {"memory": 3, "alpha": alpha}.items() <= model.config["solver"].items()
+    assert model.config["gradient"] == {"name": "last", "n": 2}
+    x = torch.randn(1, 1, 8, dtype=torch.float64)
+    assert torch.equal(model.solve(x, solver=OtherSolverConfig()).value, model(x))  # with the same alpha
 
 
 def test_a_module_that_can_describe_itself_is_a_module_still() -> None:
