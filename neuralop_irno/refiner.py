@@ -155,9 +155,11 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
             start: an answer to start from; the base is then not called.
             taken: in training, the steps already taken by each sample's ``start``, ``(samples,)``; only the
                 next step is supervised.
-            kwargs: keyword arguments of the base. In training with y, other entries of the sample (tensors,
-                lists and dicts whose names do not resemble an argument) are left out. Any other argument is
-                a TypeError.
+            kwargs: keyword arguments of the base. On a grid also ``lengths``, the sides of its box (by
+                default those of training), and ``measure``, that of its cells; see
+                `neuralop_irno.domain.grid.GridDomain`. In training with y, other entries of the sample
+                (tensors, lists and dicts whose names do not resemble an argument) are left out. Any other
+                argument is a TypeError.
         """
         sample = self.training and y is not None
         if taken is not None and not sample:
@@ -268,7 +270,11 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any], start: Tensor | None = None
     ) -> BaseCall:
         """A call of the base as a `BaseCall`; entries of a sample that the base does not read are ignored."""
-        return self.base.problem(args, kwargs, start, self.correction.periodic)
+        call = self.base.problem(args, kwargs, start, self.correction.periodic)
+        domain = call.domain
+        if isinstance(domain, GridDomain) and domain.lengths is None:
+            call = replace(call, domain=domain.with_lengths(self.resolution.box(domain.shape)))
+        return call
 
     def _problem(
         self,

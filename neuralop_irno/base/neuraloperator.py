@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -75,6 +75,8 @@ class OnPoints(NeuralOperator):
     The batch shares one geometry. If input and output points differ, the input is interpolated to the output
     points from its three nearest points, weighted by inverse squared distance.
     """
+
+    READS: ClassVar[frozenset[str]] = frozenset()
 
     def _laid_out(
         self, x: Tensor, context: tuple[Tensor, Tensor], answer: Tensor, periodic: Sequence[bool] | None

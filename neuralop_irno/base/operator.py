@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -59,7 +59,7 @@ class BaseCall:
         return BaseCall(
             maps.prolong(in_state_dtype(self.x, self.start)),
             start,
-            GridDomain.of(start, getattr(self.domain, "lengths", None)),
+            cast(GridDomain, self.domain).with_shape(start.shape[2:]),
             lambda field: maps.prolong(self.as_field(field)),
             as_answer,
         )
@@ -89,7 +89,7 @@ class BaseOperator(nn.Module):
         channels: ``first`` for ``(B, C, *S)``, ``last`` for ``(B, *S, C)``; both for x and the answer.
     """
 
-    READS: ClassVar[frozenset[str]] = frozenset()
+    READS: ClassVar[frozenset[str]] = GridDomain.ENTRIES
     """Keyword arguments that the adapter reads in addition to those of the module."""
 
     def __init__(
@@ -180,7 +180,8 @@ class BaseOperator(nn.Module):
 
         Args:
             args: positional arguments of the call.
-            kwargs: keyword arguments of the call.
+            kwargs: keyword arguments of the call; ``lengths`` and ``measure`` describe the grid, see
+                `GridDomain.of_sample`.
             start: an answer to start from; by default the base is called.
             periodic: which axes are periodic, used if x has to be interpolated to the grid of the answer.
         """
@@ -189,7 +190,10 @@ class BaseOperator(nn.Module):
         if start is not None:
             check_finite(start, "start")
         answer = self(*args, **kwargs) if start is None else start
-        return self._laid_out(x, context, answer, periodic)
+        call = self._laid_out(x, context, answer, periodic)
+        if isinstance(call.domain, GridDomain):
+            call = replace(call, domain=GridDomain.of_sample(call.start, kwargs))
+        return call
 
     def _inputs(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Tensor, Any]:
         """The input as the caller laid it out, and what else of the call `_laid_out` reads."""

@@ -254,10 +254,10 @@ def domain_of(field: Tensor, known: Mapping[str, Any]) -> Domain:
 
     Args:
         field: the field.
-        known: the other entries of the sample by name; see `GraphDomain.of`. Not read for grids.
+        known: the other entries of the sample by name; see `GraphDomain.of` and `GridDomain.of_sample`.
 
     Example:
         >>> domain_of(torch.zeros(3, 1), {"batch": torch.tensor([0, 0, 1])}).samples
         2
     """
-    return GridDomain.of(field) if field.dim() > 2 else GraphDomain.of(field, known)
+    return GridDomain.of_sample(field, known) if field.dim() > 2 else GraphDomain.of(field, known)

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from neuralop_irno.domain.domain import Domain
+from neuralop_irno.errors import expected, shown
 
 
 class GridDomain(Domain):
-    """A batch of uniform grids of one shape; all cells have the same measure.
+    """A batch of uniform grids of one shape.
 
     Args:
         samples: number of grids in the batch.
         shape: points along each axis, ``S``.
-        lengths: the sides of the box; None if not known.
+        lengths: the sides of the box, in any unit; None if not known.
+        measure: the measure of the cells up to a factor, >= 0: the weights of all means and norms. On a
+            latitude-longitude grid it is the cosine of the latitude, ``(rows, 1)``. By default all cells have
+            the same measure.
 
     Shapes:
         - field: ``(B, C, *S)``
+        - measure: broadcasts with ``S``, or per sample with ``(B, *S)``
 
     Example:
         >>> domain = GridDomain(samples=2, shape=(4, 5))
@@ -27,22 +35,90 @@ class GridDomain(Domain):
         GridDomain(2 samples, 4 x 5 points)
         >>> domain.norm(torch.full((2, 3, 4, 5), -2.0))
         tensor([2., 2.])
+        >>> rows = torch.tensor([[0.0], [1.0]])  # the second of two rows counts
+        >>> GridDomain(1, (2, 3), measure=rows).mean(rows.expand(1, 1, 2, 3))
+        tensor([1.])
     """
 
-    def __init__(self, samples: int, shape: Sequence[int], lengths: Sequence[float] | None = None) -> None:
+    ENTRIES: ClassVar[frozenset[str]] = frozenset({"lengths", "measure"})
+    """The entries of a sample that describe its grid."""
+
+    def __init__(
+        self,
+        samples: int,
+        shape: Sequence[int],
+        lengths: Sequence[float] | None = None,
+        measure: Tensor | None = None,
+    ) -> None:
         self.samples = samples
         self.shape = tuple(shape)
-        self.lengths = None if lengths is None else tuple(lengths)
+        self.lengths = None if lengths is None else _sides(lengths, len(self.shape))
+        self.measure = None if measure is None else self._in_units_of_its_mean(measure)
 
     def __repr__(self) -> str:
-        return f"GridDomain({self.samples} samples, {' x '.join(map(str, self.shape))} points)"
+        box = "" if self.lengths is None else f" in a box of {' x '.join(f'{n:g}' for n in self.lengths)}"
+        return f"GridDomain({self.samples} samples, {' x '.join(map(str, self.shape))} points{box})"
 
     @classmethod
-    def of(cls, field: Tensor, lengths: Sequence[float] | None = None) -> GridDomain:
+    def of(
+        cls, field: Tensor, lengths: Sequence[float] | None = None, measure: Tensor | None = None
+    ) -> GridDomain:
         """The domain of a field of shape ``(B, C, *S)``."""
-        return cls(field.shape[0], field.shape[2:], lengths)
+        return cls(field.shape[0], field.shape[2:], lengths, measure)
+
+    @classmethod
+    def of_sample(cls, field: Tensor, known: Mapping[str, Any]) -> GridDomain:
+        """The domain of a field, from the entries of its (collated) sample.
+
+        Args:
+            field: ``(B, C, *S)``.
+            known: may contain ``lengths``, the sides of the box, ``(d,)`` or the same for each sample,
+                ``(B, d)``; and ``measure``, see `GridDomain`. Other entries are not read.
+
+        Raises:
+            ValueError: the samples of the batch have boxes of different sides.
+        """
+        return cls.of(field, _agreed(known.get("lengths"), field.dim() - 2), known.get("measure"))
+
+    def with_lengths(self, lengths: Sequence[float] | None) -> GridDomain:
+        """The same grids in a box of other sides."""
+        return self._like(lengths=None if lengths is None else _sides(lengths, len(self.shape)))
+
+    def with_shape(self, shape: Sequence[int]) -> GridDomain:
+        """The same box on a grid of another shape; the measure of its cells is interpolated."""
+        measure = self.measure
+        if measure is not None:
+            sizes = [new if old > 1 else 1 for new, old in zip(shape, measure.shape[2:], strict=True)]
+            measure = resample(measure, sizes, [False] * len(sizes))
+        return self._like(shape=tuple(shape), measure=measure)
+
+    def _like(self, **changed: Any) -> GridDomain:
+        """A copy with other attributes, unchecked."""
+        other = copy.copy(self)
+        vars(other).update(changed)
+        return other
+
+    def _in_units_of_its_mean(self, measure: Tensor) -> Tensor:
+        """A checked measure, divided by its mean over the cells, ``(1 or B, 1, *S or 1)``."""
+        if not isinstance(measure, Tensor) or not measure.is_floating_point():
+            got = measure.dtype if isinstance(measure, Tensor) else type(measure).__name__
+            raise TypeError(expected("a measure as a tensor of real numbers", got, "measure.float()"))
+        whole = measure[None] if measure.dim() == len(self.shape) else measure
+        sizes = (self.samples, *self.shape)
+        if whole.dim() != len(sizes) or any(n not in (1, m) for n, m in zip(whole.shape, sizes, strict=True)):
+            wanted = f"a measure that broadcasts with {self.shape} or {sizes}"
+            raise ValueError(expected(wanted, tuple(measure.shape), "torch.ones(rows, 1) for its rows"))
+        mean = whole.flatten(1).mean(1).reshape(-1, *[1] * len(self.shape))
+        unchecked = whole.is_meta or torch.compiler.is_compiling()
+        if not unchecked and not bool((whole >= 0).all() & (mean > 0).all() & mean.isfinite().all()):
+            raise ValueError(
+                expected("a measure >= 0 with a mean above 0", "others", "areas of cells, or measure=None")
+            )
+        return (whole / mean)[:, None]
 
     def mean(self, field: Tensor) -> Tensor:
+        if self.measure is not None:
+            field = field * self.measure.to(field)
         return field.flatten(1).mean(1)
 
     def spread(self, values: Tensor, field: Tensor) -> Tensor:
@@ -62,7 +138,37 @@ class GridDomain(Domain):
         return field.index_copy(0, keep, values)
 
     def select(self, keep: Tensor) -> GridDomain:
-        return GridDomain(len(keep), self.shape, self.lengths)
+        measure = self.measure
+        if measure is not None and len(measure) > 1:
+            measure = measure.index_select(0, keep)
+        return self._like(samples=len(keep), measure=measure)
+
+
+def _sides(lengths: Sequence[float], dim: int) -> tuple[float, ...]:
+    """The sides of a box as numbers; raises ValueError if they are not one > 0 for each axis."""
+    sides = tuple(map(float, lengths))
+    if len(sides) != dim or not all(0 < side < math.inf for side in sides):
+        hint = f"lengths={(1.0,) * dim}"
+        raise ValueError(expected(f"lengths > 0 of the {dim} sides of a box", shown(sides), hint))
+    return sides
+
+
+def _agreed(given: Any, dim: int) -> Sequence[float] | None:
+    """The lengths of a batch: ``(d,)``, ``(B, d)``, or as collated from tuples, d tensors ``(B,)``."""
+    if given is None:
+        return None
+    wanted, hint = f"lengths of the {dim} sides of a box", f"lengths={(1.0,) * dim}"
+    try:
+        if isinstance(given, (list, tuple)) and any(isinstance(side, Tensor) for side in given):
+            given = torch.stack([torch.as_tensor(side, dtype=torch.float64).cpu() for side in given], -1)
+        sides = torch.as_tensor(given, dtype=torch.float64)
+        rows = (sides.reshape(-1, 1) if dim == 1 else torch.atleast_2d(sides)).tolist()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(expected(wanted, shown(given), hint)) from error
+    if any(row != rows[0] for row in rows):
+        boxes = " and ".join(str(tuple(row)) for row in sorted(map(tuple, rows))[:: max(len(rows) - 1, 1)])
+        raise ValueError(expected("one box for all samples of a batch", boxes, "a batch for each box"))
+    return rows[0] if rows else None
 
 
 def axis_points(count: int, periodic: bool, like: Tensor) -> Tensor:

@@ -198,6 +198,23 @@ class Resolution:
         ends = int(layout == "ends")
         return max(1, round((count - ends) * factor) + ends)
 
+    def box(self, shape: Sequence[int]) -> tuple[float, ...] | None:
+        """The sides of the box of a grid of a given size, from those of training; None if not known.
+
+        Example:
+            >>> Resolution([64, 32], lengths=(2.0, 1.0), extent="grows").box((96, 32))
+            (3.0, 1.0)
+        """
+        sizes: list[Any] = list(self.cells)
+        lengths = None if self.lengths is None else tuple(self.lengths)
+        if lengths is None or self.extent == "fixed" or not sizes:
+            return lengths
+        if self.extent is None:
+            return lengths if tuple(shape) in sizes else None
+        if len(sizes) > 1:  # boxes of several sizes, and one of them has these lengths
+            return None
+        return tuple(side * new / old for side, new, old in zip(lengths, shape, sizes[0], strict=True))
+
     def axes(
         self, fine: Sequence[int], coarse: Sequence[int], periodic: Sequence[bool] | None
     ) -> list[AxisMap]:

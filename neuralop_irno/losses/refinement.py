@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -39,6 +39,8 @@ class RefinementLoss(Loss):
         lambda_end: exponent of the spectral weights at the last step.
         compare: ``complex``, ``amplitude`` (the paper's) or ``bands``; see `SpectralLoss`.
         spectrum: options of the spectrum on graphs; see `SpectralLoss`.
+        axes: the transform along the axes of grids: ``fourier``, ``cosine`` or ``windowed``, one for all or a
+            list; see `SpectralLoss`.
         contraction: beta_c; see `ContractionLoss`.
         contraction_target: the factor by which a step should shrink distances.
         contraction_direction: ``power``, ``random`` or ``error``.
@@ -75,6 +77,7 @@ class RefinementLoss(Loss):
         lambda_end: float = 2.0,
         compare: str = "complex",
         spectrum: Mapping[str, Any] | None = None,
+        axes: str | Sequence[str] = "fourier",
         contraction: float = 0.0,
         contraction_target: float = 0.9,
         contraction_direction: str = "power",
@@ -102,13 +105,13 @@ class RefinementLoss(Loss):
             raise ValueError(expected("at least one weight above 0", self.weights, "spatial=1.0"))
         check_least(0, 0, warmup=warmup)
         self.warmup = warmup
-        self._spectral = SpectralLoss(compare, lambda_start, lambda_end, spectrum)
+        self._spectral = SpectralLoss(compare, lambda_start, lambda_end, spectrum, axes)
         self._losses: dict[str, Loss] = {
             "spatial": SpatialLoss(),
             "spectral": self._spectral,
             "fixed_point": FixedPointLoss(),
             "contraction": ContractionLoss(contraction_target, contraction_direction),
-            "sobolev": SobolevLoss(sobolev_order, spectrum=spectrum),
+            "sobolev": SobolevLoss(sobolev_order, spectrum=spectrum, axes=axes),
             "denoising": DenoisingLoss(),
             "cross_entropy": CrossEntropyLoss(),
         }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from neuralop_irno.errors import expected
 from neuralop_irno.losses.loss import Loss
 from neuralop_irno.registry import call_with_options
 from neuralop_irno.solution import Trajectory
+from neuralop_irno.spectrum.axes import checked_axes
 from neuralop_irno.spectrum.choice import SpectrumChoice
 from neuralop_irno.spectrum.of_domain import spectrum_of, waves_at_nyquist
 
@@ -29,15 +30,21 @@ class SobolevLoss(Loss):
     equation of second order, and gives fine scales less weight than order 0, which would spend most of a last
     layer on them. Order 1 includes the gradient of the error.
 
-    A limit: waves are counted on a square of as many points, since the lengths of the box are not available.
-    On 64 x 16 points, which are treated as 32 x 32, three waves along the longer axis count as 1.5 and three
-    along the shorter one as 6.
+    In a box of known ``lengths`` (see `neuralop_irno.domain.grid.GridDomain`) waves of equal length have
+    equal weights, and the side is that of the square or cube of the same volume, so that the unit of length
+    does not matter:
+
+    .. math:: |w|^2 = \Big( \prod_i L_i \Big)^{2/d} \sum_i (w_i / L_i)^2
+
+    with w_i the waves along axis i. In a box of unknown lengths the cells are taken as cubes: on 64 x 16
+    points three waves along the longer axis count as 1.5 and three along the shorter one as 6.
 
     Args:
         order: s.
         relative: divide by the squared norm of the truth.
         spectrum: options of the spectrum on graphs, those of
             `neuralop_irno.spectrum.choice.SpectrumChoice`; its ``nyquist`` has no effect here.
+        axes: the transform along the axes of grids, as in `neuralop_irno.losses.spectral.SpectralLoss`.
         reduction: over the samples, ``sum`` (neuraloperator's convention) or ``mean``.
 
     Example:
@@ -52,6 +59,7 @@ class SobolevLoss(Loss):
         order: float = -1.0,
         relative: bool = False,
         spectrum: Mapping[str, Any] | None = None,
+        axes: str | Sequence[str] = "fourier",
         reduction: str = "sum",
     ) -> None:
         super().__init__(reduction)
@@ -59,10 +67,11 @@ class SobolevLoss(Loss):
             raise ValueError(expected("an order of differentiability", order, "order=-1"))
         self.order, self.relative = order, relative
         choice: SpectrumChoice = call_with_options(SpectrumChoice, spectrum or {}, "the spectrum")
+        self.axes = checked_axes(axes)
         self.choice = replace(choice, nyquist=None)  # a unit of frequency; waves per side have none
 
     def per_sample(self, trajectory: Trajectory, y: Tensor) -> Tensor:
-        spectrum = spectrum_of(trajectory.domain, y.device, self.choice)
+        spectrum = spectrum_of(trajectory.domain, y.device, self.choice, self.axes)
         highest = waves_at_nyquist(trajectory.domain).to(spectrum.frequency.device)
         waves = torch.atleast_2d(spectrum.frequency) * highest[:, None]
         weight = (1 + waves.square()) ** self.order

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from neuralop_irno.errors import expected
 from neuralop_irno.losses.loss import Loss
 from neuralop_irno.registry import call_with_options
 from neuralop_irno.solution import Trajectory
+from neuralop_irno.spectrum.axes import checked_axes
 from neuralop_irno.spectrum.bands import even_bands
 from neuralop_irno.spectrum.choice import SpectrumChoice
 from neuralop_irno.spectrum.of_domain import spectrum_of
@@ -55,6 +56,12 @@ class SpectralLoss(Loss):
     with :math:`\lambda_k` linear in k. The larger lambda, the more modes have a weight near 1, and only those
     near the Nyquist frequency approach 2.
 
+    On grids |w| is physical where the domain has ``lengths``: waves of equal length have equal weights in
+    oblong boxes and on oblong cells, and the unit of length does not matter. w_nyq is then the *highest*
+    Nyquist frequency of all axes, that of the finest one. With it all weights stay between 1 and
+    :math:`1 + d^{\lambda / 2}`, more points on a coarser axis change no weight, and cubic cells, such as
+    those of equal sides and sizes, have the same bits as without lengths, where the cells are taken as cubes.
+
     If the data have a ``period``, points are neighbours across the seam of the torus (``laplacian: knn``).
 
     Args:
@@ -67,10 +74,14 @@ class SpectralLoss(Loss):
         lambda_end: lambda at the last step, and for a plain prediction.
         spectrum: options of the spectrum on graphs, those of
             `neuralop_irno.spectrum.choice.SpectrumChoice`; its ``bands`` are those of ``compare="bands"``.
+        axes: the transform along the axes of grids, one for all or a list: ``fourier`` for periodic axes,
+            ``cosine`` between walls, ``windowed`` (Hann) for axes that continue beyond the field. A Fourier
+            transform spreads the jump between the ends of an axis that is not periodic over all frequencies.
+            Points near the ends of a windowed axis hardly count.
         reduction: over the samples, ``sum`` or ``mean``.
 
     Attributes:
-        took: a description of the spectra that the last call used.
+        spectrum_used: a description of the spectra that the last call used.
 
     Example:
         >>> wave = torch.sin(torch.linspace(0, 6.2832, 9)[:-1])[None, None]
@@ -78,6 +89,10 @@ class SpectralLoss(Loss):
         >>> round(SpectralLoss(compare="amplitude")(shifted, wave).item(), 6)
         0.0
         >>> SpectralLoss(compare="complex")(shifted, wave).item() > 0.5
+        True
+        >>> ramp = torch.linspace(-1, 1, 32)[None, None]  # smooth between walls, a jump across them
+        >>> smooth = SpectralLoss(axes="cosine")(ramp, 0 * ramp)
+        >>> (smooth < SpectralLoss()(ramp, 0 * ramp)).item()
         True
     """
 
@@ -87,6 +102,7 @@ class SpectralLoss(Loss):
         lambda_start: float = 1.0,
         lambda_end: float = 2.0,
         spectrum: Mapping[str, Any] | None = None,
+        axes: str | Sequence[str] = "fourier",
         reduction: str = "sum",
     ) -> None:
         super().__init__(reduction)
@@ -98,10 +114,11 @@ class SpectralLoss(Loss):
             raise ValueError(expected(wanted, f"{lambda_start} to {lambda_end}", hint))
         self.compare, self.lambda_start, self.lambda_end = compare, lambda_start, lambda_end
         self.choice: SpectrumChoice = call_with_options(SpectrumChoice, spectrum or {}, "the spectrum")
+        self.axes = checked_axes(axes)
         self.spectrum_used = ""
 
     def per_sample(self, trajectory: Trajectory, y: Tensor) -> Tensor:
-        spectrum = spectrum_of(trajectory.domain, y.device, self.choice)
+        spectrum = spectrum_of(trajectory.domain, y.device, self.choice, self.axes)
         if self.compare == "bands" or (self.compare == "amplitude" and not spectrum.sharp):
             spectrum = InBands(spectrum, even_bands(self.choice.bands))
         self.spectrum_used = spectrum.description
