@@ -89,7 +89,7 @@ class GridDomain(Domain):
         measure = self.measure
         if measure is not None:
             sizes = [new if old > 1 else 1 for new, old in zip(shape, measure.shape[2:], strict=True)]
-            measure = resample(measure, sizes, [False] * len(sizes))
+            measure = _with_mean_1(resample(measure, sizes, [False] * len(sizes)))
         return self._like(shape=tuple(shape), measure=measure)
 
     def _like(self, **changed: Any) -> GridDomain:
@@ -108,13 +108,13 @@ class GridDomain(Domain):
         if whole.dim() != len(sizes) or any(n not in (1, m) for n, m in zip(whole.shape, sizes, strict=True)):
             wanted = f"a measure that broadcasts with {self.shape} or {sizes}"
             raise ValueError(expected(wanted, tuple(measure.shape), "torch.ones(rows, 1) for its rows"))
-        mean = whole.flatten(1).mean(1).reshape(-1, *[1] * len(self.shape))
         unchecked = whole.is_meta or torch.compiler.is_compiling()
-        if not unchecked and not bool((whole >= 0).all() & (mean > 0).all() & mean.isfinite().all()):
+        total = whole.flatten(1).sum(1)
+        if not unchecked and not bool((whole >= 0).all() & (total > 0).all() & total.isfinite().all()):
             raise ValueError(
                 expected("a measure >= 0 with a mean above 0", "others", "areas of cells, or measure=None")
             )
-        return (whole / mean)[:, None]
+        return _with_mean_1(whole[:, None])
 
     def mean(self, field: Tensor) -> Tensor:
         if self.measure is not None:
@@ -142,6 +142,12 @@ class GridDomain(Domain):
         if measure is not None and len(measure) > 1:
             measure = measure.index_select(0, keep)
         return self._like(samples=len(keep), measure=measure)
+
+
+def _with_mean_1(measure: Tensor) -> Tensor:
+    """The measure of each sample divided by its mean over the cells."""
+    mean = measure.flatten(1).mean(1)
+    return measure / mean.reshape(-1, *[1] * (measure.dim() - 1))
 
 
 def _sides(lengths: Sequence[float], dim: int) -> tuple[float, ...]:

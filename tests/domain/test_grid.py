@@ -127,3 +127,77 @@ def test_a_grid_of_one_cell_becomes_a_constant() -> None:
 def test_gradients_pass_through_the_resampling() -> None:
     field = torch.randn(1, 1, 3, 4, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda f: resample(f, (5, 3), [True, False]), field)
+
+
+def latitudes(rows: int) -> Tensor:
+    edges = torch.linspace(-math.pi / 2, math.pi / 2, rows + 1, dtype=torch.float64)
+    return (edges[1:] + edges[:-1])[:, None].div(2).cos()
+
+
+@pytest.mark.parametrize("measure", [latitudes(6), torch.rand(4, 6, 1).double(), torch.rand(6, 5).double()])
+def test_a_measure_weighs_means_and_norms(measure: Tensor) -> None:
+    field = torch.randn(4, 2, 6, 5, dtype=torch.float64)
+    domain = GridDomain.of(field, measure=measure)
+    weights = torch.broadcast_to(measure, (4, 6, 5))[:, None]
+    expected = (weights * field).sum((1, 2, 3)) / (2 * weights.sum((1, 2, 3)))
+    torch.testing.assert_close(domain.mean(field), expected)
+    constant = torch.full_like(field, -0.7)
+    torch.testing.assert_close(domain.norm(constant), torch.full((4,), 0.7, dtype=torch.float64))
+    keep = torch.tensor([1, 3])
+    torch.testing.assert_close(domain.select(keep).norm(field[keep]), domain.norm(field)[keep])
+    finer = domain.with_shape((12, 5)) if measure.shape[-1] == 1 else domain.with_shape((12, 10))
+    constant = torch.full((4, 2, *finer.shape), -0.7, dtype=torch.float64)
+    torch.testing.assert_close(finer.norm(constant), torch.full((4,), 0.7, dtype=torch.float64))
+
+
+def test_equal_cells_have_todays_numbers() -> None:
+    field = torch.randn(2, 3, 6, 5)
+    for value in (1.0, 4.0):
+        equal = GridDomain.of(field, measure=torch.full((6, 1), value))
+        assert torch.equal(equal.norm(field), GridDomain.of(field).norm(field))
+
+
+def test_the_cosine_of_the_latitude_is_the_area_on_a_sphere() -> None:
+    rows = 64
+    latitude = torch.asin(torch.linspace(-1, 1, 2001, dtype=torch.float64))  # by equal areas
+    middle = (torch.arange(rows, dtype=torch.float64) + 0.5) / rows * math.pi - math.pi / 2
+    field = middle.cos().square()[:, None].expand(1, 1, rows, 8)
+    found = GridDomain.of(field, measure=latitudes(rows)).mean(field).item()
+    assert found == pytest.approx(latitude.cos().square().mean().item(), rel=2e-3)
+    assert GridDomain.of(field).mean(field).item() == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    "lengths",
+    [
+        (2.0, 1.0), [2, 1], torch.tensor([2.0, 1.0]), torch.tensor([[2.0, 1.0]] * 3),
+        [torch.tensor([2.0] * 3), torch.tensor([1.0] * 3)],  # as tuples are collated
+    ],
+)  # fmt: skip
+def test_lengths_of_a_batch(lengths: object) -> None:
+    field = torch.zeros(3, 1, 4, 2)
+    domain = GridDomain.of_sample(field, {"lengths": lengths, "other": 1})
+    assert domain.lengths == (2.0, 1.0)
+    assert domain.select(torch.tensor([0])).lengths == domain.with_shape((8, 4)).lengths == (2.0, 1.0)
+    assert "in a box of 2 x 1" in repr(domain)
+    one = GridDomain.of_sample(torch.zeros(3, 1, 4), {"lengths": torch.tensor([0.5] * 3)})
+    assert one.lengths == (0.5,)
+
+
+@pytest.mark.parametrize(
+    ("known", "message"),
+    [
+        ({"lengths": torch.tensor([[2.0, 1.0], [2.0, 1.0], [3.0, 1.0]])}, "one box for all samples"),
+        ({"lengths": (1.0,)}, "lengths > 0 of the 2 sides"),
+        ({"lengths": (1.0, 0.0)}, "lengths > 0 of the 2 sides"),
+        ({"lengths": "wide"}, "lengths of the 2 sides"),
+        ({"measure": torch.ones(2, 1)}, r"a measure that broadcasts with \(4, 2\) or \(3, 4, 2\)"),
+        ({"measure": torch.tensor([[1.0], [-1.0], [1.0], [1.0]])}, "a measure >= 0"),
+        ({"measure": torch.zeros(4, 1)}, "a measure >= 0"),
+    ],
+)
+def test_what_is_no_box_and_no_measure_is_refused(known: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        GridDomain.of_sample(torch.zeros(3, 1, 4, 2), known)
+    with pytest.raises(TypeError, match="a measure as a tensor of real numbers"):
+        GridDomain(1, (2,), measure=torch.ones(2).long())
