@@ -25,7 +25,7 @@ def test_a_call_tells_its_box_and_its_answer_does_not_depend_on_it() -> None:
     assert lengths_of(model, x, lengths=(2.0, 1.0)) == (2.0, 1.0)
     assert torch.equal(model(x, lengths=(2.0, 1.0)), model(x))
     assert torch.equal(model.solve(x, lengths=(2.0, 1.0), measure=torch.rand(8, 1), steps=2).value, model(x))
-    with pytest.raises(TypeError, match="try lengths"):
+    with pytest.raises(TypeError, match="try 'lengths'"):
         model(x, length=(2.0, 1.0))
 
 
