@@ -80,6 +80,7 @@ def run(options: argparse.Namespace) -> None:
                 step=options.step,
                 threshold=options.threshold,
                 correlation=options.correlation,
+                lengths=model.resolution.box(found.frames.shape[3:]),
             )
     folder = reports["refined"].write(options.folder / "rollout", options.video)
     text = "\n".join(f"{name}\n{'=' * len(name)}\n{report}\n" for name, report in reports.items())

@@ -38,6 +38,7 @@ def evaluate_rollout(
     threshold: float = 0.4,
     correlation: float = 0.8,
     quantities: Mapping[str, Quantity] | None = None,
+    lengths: Sequence[float] | None = None,
 ) -> RolloutReport:
     """Compare a rollout with the truth, frame by frame, field by field and sample by sample.
 
@@ -53,6 +54,7 @@ def evaluate_rollout(
         threshold: of the VRMSE, averaged over the fields, up to which a frame is valid.
         correlation: of the anomalies, averaged over the fields, down to which a frame is correlated.
         quantities: functions of a frame whose drift is measured, besides the mean of each field.
+        lengths: the sides of the box of a grid, for its spectra; without them the cells are taken as cubes.
 
     Shapes:
         - frames, truth: ``(B, T, C, *S)`` or ``(N, T, C)``
@@ -64,7 +66,7 @@ def evaluate_rollout(
         >>> report.valid_time.tolist(), report.drift["mean of u"][0]
         ([1.0, 1.0], tensor([0.0000, 0.1000, 1.0000]))
     """
-    names, domain = _checked(frames, truth, graph, fields)
+    names, domain = _checked(frames, truth, graph, fields, lengths)
     steps = frames.shape[1]
     parts = [_by_sample(series, domain) for series in (frames, truth)]
     scores = {
@@ -100,7 +102,11 @@ def evaluate_rollout(
 
 
 def _checked(
-    frames: Tensor, truth: Tensor, graph: Any, fields: Sequence[str] | None
+    frames: Tensor,
+    truth: Tensor,
+    graph: Any,
+    fields: Sequence[str] | None,
+    lengths: Sequence[float] | None,
 ) -> tuple[tuple[str, ...], Domain]:
     """The names of the fields, and their domain."""
     if frames.shape != truth.shape:
@@ -117,7 +123,7 @@ def _checked(
         wanted = f"names of {frames.shape[2]} fields"
         raise ValueError(expected(wanted, list(names), "one name for each field"))
     if graph is None:
-        return names, GridDomain.of(frames[:, 0])
+        return names, GridDomain.of(frames[:, 0], lengths)
     return names, GraphDomain.of(frames[:, 0], graph.to_dict(), getattr(graph, "num_graphs", None))
 
 

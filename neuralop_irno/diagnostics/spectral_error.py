@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -32,13 +33,16 @@ class BandErrors:
         return torch.stack([self.error[:, third == i].sum(1) for i in range(3)], 1)
 
 
-def band_errors(answers: list[Tensor], y: Tensor, bands: int = 16) -> BandErrors:
+def band_errors(
+    answers: list[Tensor], y: Tensor, bands: int = 16, lengths: Sequence[float] | None = None
+) -> BandErrors:
     """The error of every iterate in radial bands.
 
     Args:
         answers: h_0, h_1, .., each ``(B, C, *S)``.
         y: the truth, ``(B, C, *S)``.
         bands: how many.
+        lengths: the sides of the box; without them the cells are taken as cubes.
 
     Example:
         >>> y = torch.randn(2, 1, 16, 16)
@@ -46,7 +50,7 @@ def band_errors(answers: list[Tensor], y: Tensor, bands: int = 16) -> BandErrors
         >>> torch.allclose(result.error[0], result.truth), result.error[1].sum().item()
         (True, 0.0)
     """
-    spectrum = spectrum_of(GridDomain.of(y), y.device)
+    spectrum = spectrum_of(GridDomain.of(y, lengths), y.device)
 
     def energy(field: Tensor) -> Tensor:
         return band_energy(spectrum, field, bands).mean((0, 1))

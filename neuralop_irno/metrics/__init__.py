@@ -1,7 +1,7 @@
 """Metrics of a prediction. Error metrics are in the registry ``METRICS``; import it from here."""
 
+from neuralop_irno.domain.grid import latitude_weights as latitude_weights
 from neuralop_irno.metrics.correlation import acc as acc
-from neuralop_irno.metrics.correlation import latitude_weights as latitude_weights
 from neuralop_irno.metrics.images import psnr as psnr
 from neuralop_irno.metrics.images import ssim as ssim
 from neuralop_irno.metrics.pointwise import error_rate as error_rate

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from neuralop_irno.errors import expected
@@ -64,27 +63,6 @@ def acc(
         anomalies.append(anomaly * share.sqrt())
     ours, theirs = anomalies
     return (ours * theirs).sum(-1) / (ours.norm(dim=-1) * theirs.norm(dim=-1))
-
-
-def latitude_weights(degrees: Tensor) -> Tensor:
-    """Area weights of the rows of a latitude grid: the cosine of the latitude, with mean 1.
-
-    Args:
-        degrees: the latitude of each row, from -90 to 90.
-
-    Shapes:
-        - degrees: ``(H,)``; returns: ``(H, 1)``
-
-    Example:
-        >>> latitude_weights(torch.tensor([60.0, 0.0])).flatten()
-        tensor([0.6667, 1.3333])
-    """
-    if degrees.dim() != 1 or degrees.abs().max() > 90:
-        got = f"{tuple(degrees.shape)} up to {degrees.abs().max():g}"
-        wanted = "latitudes (H,) from -90 to 90 degrees"
-        raise ValueError(expected(wanted, got, "90 - 0.25 * torch.arange(720)"))
-    weights = torch.deg2rad(degrees).cos().clamp(min=0)
-    return (weights / weights.mean())[:, None]
 
 
 def _climatology(field: Tensor, climatology: Tensor | str | None) -> Tensor:

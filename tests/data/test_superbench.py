@@ -16,6 +16,7 @@ from neuralop_irno.data.patches import Crops, Tiles, Whole
 from neuralop_irno.data.readers.superbench import ERA5, SuperBench, coarse, fine
 from neuralop_irno.data.scaling import Scaling
 from neuralop_irno.data.splits import load_splits
+from neuralop_irno.domain.grid import GridDomain
 
 
 def array(folder: Path, part: str, year: int) -> Any:
@@ -45,6 +46,23 @@ def test_the_real_grid_at_both_factors(tmp_path: Path) -> None:
         assert pair["x"].shape == (3, 720 // factor, 1440 // factor)
     tiles = Tiles(128)
     assert tiles.count((720, 1440)) == 6 * 12
+
+
+def test_rows_have_the_measure_of_their_latitude_in_crops_and_whole_fields(tmp_path: Path) -> None:
+    folder, view = write_superbench(tmp_path), Crops(size=16, each=2, seed=1)
+    assert "measure" not in SuperBench(folder, ("train",), 8)[0]
+    whole = SuperBench(folder, ("train",), 8, by_area=True)[0]["measure"]
+    degrees = 90 - torch.arange(32) * (180 / 32)  # of 33 rows the last is cut off
+    cosine = torch.deg2rad(degrees).cos()[:, None].clamp(min=0)
+    torch.testing.assert_close(whole / whole.max(), cosine, rtol=1e-5, atol=1e-6)
+    crops = load_splits(
+        {"name": "superbench", "folder": str(folder), "crop": 16, "crops": 2, "seed": 1, "by_area": True}
+    )["train"]
+    row, _ = view.corner(crops.grid, 0, 1)
+    assert torch.equal(crops[1]["measure"], whole[row : row + 16])
+    batch = next(iter(DataLoader(crops, batch_size=4)))
+    domain = GridDomain.of_sample(batch["y"], batch)
+    torch.testing.assert_close(domain.norm(torch.ones_like(batch["y"])), torch.ones(4))
 
 
 @pytest.mark.parametrize("low", ["bicubic", "uniform", "noisy_uniform"])

@@ -166,6 +166,20 @@ def test_one_and_three_dimensions(grid: tuple[int, ...], tmp_path: Path) -> None
     assert splits["valid"].padding == ("circular", "zero", "replicate")[:dim]
     assert splits["train"].metric == "vrmse"
     assert len(splits["train"].fields) == channels
+    assert splits["train"].resolution.lengths == pytest.approx((1.0,) * dim)  # n times the spacing
+
+
+@pytest.mark.parametrize(
+    ("places", "box"), [(np.linspace(0, 3, 8), (24 / 7, 1.0)), (np.geomspace(1, 100, 8), None)]
+)
+def test_the_sides_of_the_box_are_those_of_evenly_spaced_axes(
+    places: Any, box: tuple[float, float] | None, tmp_path: Path
+) -> None:
+    path = write_well_file(tmp_path / "data/train/a.hdf5", grid=(8, 6))
+    with h5py.File(path, "a") as file:
+        file["dimensions/x"][...] = places
+    found = Well(tmp_path, scaling="none").resolution.lengths
+    assert found == (None if box is None else pytest.approx(box))
 
 
 def test_nothing_is_read_that_is_not_asked_for(tmp_path: Path) -> None:

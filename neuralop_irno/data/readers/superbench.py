@@ -23,6 +23,7 @@ from neuralop_irno.data.patches import Crops, Tiles, View, Whole
 from neuralop_irno.data.readers.hdf5 import array, files_in, numbers, opened
 from neuralop_irno.data.scaling import Scaling
 from neuralop_irno.data.sizes import real, seed_of, whole
+from neuralop_irno.domain.grid import latitude_weights
 from neuralop_irno.domain.resolution import Resolution
 from neuralop_irno.errors import did_you_mean, expected
 from neuralop_irno.registry import DATASETS
@@ -78,6 +79,8 @@ class SuperBench(GridPairs):
         scaling: normalisation; by default that of ERA5.
         fields: names of the channels; by default those of ERA5.
         seed: seed of the noise.
+        by_area: whether samples have the ``measure`` of their rows, the cosine of the latitude, with which
+            means, norms and losses are weighted by area. Rows go evenly from pole to pole.
 
     Attributes:
         grid: points along the two axes of a whole field.
@@ -97,6 +100,7 @@ class SuperBench(GridPairs):
         scaling: Scaling = ERA5,
         fields: Sequence[str] = ERA5_FIELDS,
         seed: int = 0,
+        by_area: bool = False,
     ) -> None:
         if low not in LOW:
             raise ValueError(expected("a kind of coarse field", repr(low), did_you_mean(str(low), LOW)))
@@ -114,6 +118,7 @@ class SuperBench(GridPairs):
             found = sorted({grid for _, grid in shapes})
             raise ValueError(expected("fields on one grid", found, "one folder per data set"))
         height, width = shapes[0][1]
+        self._rows = latitude_weights(torch.linspace(90, -90, height)) if by_area else None
         self.grid = (height - height % factor, width - width % factor)
         patch = self.view.shape(self.grid)
         if any(n % factor for n in patch):
@@ -134,7 +139,11 @@ class SuperBench(GridPairs):
         if self.noise:
             generator = torch.Generator().manual_seed(self.seed * 1_000_003 + index)
             x = x + self.noise * torch.randn(x.shape, generator=generator)
-        return {"x": fine(x, self.factor) if self.upsample else x.contiguous(), "y": y}
+        sample = {"x": fine(x, self.factor) if self.upsample else x.contiguous(), "y": y}
+        if self._rows is not None:
+            row, _ = self.view.corner(self.grid, field, place)
+            sample["measure"] = self._rows[row : row + y.shape[1]]
+        return sample
 
     def _read(self, field: int, place: int) -> Tensor:
         number = bisect_right(self._first, field) - 1
@@ -167,6 +176,7 @@ def superbench(
     std: Sequence[float] = ERA5.std,
     fields: Sequence[str] = ERA5_FIELDS,
     seed: int = 0,
+    by_area: bool = False,
 ) -> dict[str, SuperBench]:
     """Super-resolution of weather fields: training on crops, test on whole fields.
 
@@ -184,6 +194,7 @@ def superbench(
         std: standard deviation of each field; by default that of ERA5.
         fields: names of the fields.
         seed: seed of crops and noise.
+        by_area: whether means, norms and losses are weighted by the cosine of the latitude.
     """
     whole("crops", crops), seed_of(seed), whole("factor", factor), real("noise", noise, zero=True)
     scaling = Scaling(tuple(mean), tuple(std))
@@ -193,6 +204,6 @@ def superbench(
         "test": ((test,), Tiles(crop) if tiles else Whole()),
     }
     return {
-        split: SuperBench(folder, parts, factor, low, noise, view, upsample, scaling, fields, seed)
+        split: SuperBench(folder, parts, factor, low, noise, view, upsample, scaling, fields, seed, by_area)
         for split, (parts, view) in views.items()
     }

@@ -45,7 +45,6 @@ class Well(Frames):
     """
 
     metric = "vrmse"
-    resolution = Resolution(extent="fixed")
 
     def __init__(
         self,
@@ -66,6 +65,8 @@ class Well(Frames):
                     wanted = f"{file.path.name} with the {what} of {first.path.name}, {ours}"
                     raise ValueError(expected(wanted, theirs, "one folder per data set"))
         self.fields = first.fields
+        same_box = all(file.box == first.box for file in self._parts)
+        self.resolution = Resolution(lengths=first.box if same_box else None, extent="fixed")
         self.padding = tuple(_padding(*ends) for ends in first.boundary)
         self.scaling, self._constant_scaling = (
             _scaling(Path(folder) / "stats.yaml", scaling, variables)

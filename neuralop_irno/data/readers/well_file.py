@@ -63,6 +63,7 @@ class WellFile:
     Attributes:
         name: name of the data set that the file belongs to.
         grid: points along each axis.
+        box: the sides of the box, n times the spacing of n points; None if an axis is not evenly spaced.
         trajectories: number of trajectories.
         frames: number of frames of each.
         varying: the fields that vary in time, in the order of the channels.
@@ -127,6 +128,8 @@ class WellFile:
         self.parameters = tuple(v for v in scalars if not v.in_time)
         self.signals = tuple(v for v in scalars if v.in_time)
         self.boundary = self._boundary(member(file, "boundary_conditions"), axes)
+        sides = [_side(array(file, f"dimensions/{axis}")) for axis in axes]
+        self.box = None if None in sides else tuple(side for side in sides if side is not None)
 
     def _times(self, times: Any) -> int:
         """The number of frames, one for each time; checks that the times ascend."""
@@ -203,6 +206,21 @@ class WellFile:
         sizes = [n if varies else 1 for n, varies in zip(self.grid, variable.along, strict=True)]
         values = values.reshape(times, *sizes, len(variable.components))
         return values.expand(times, *self.grid, -1).movedim(-1, 1)
+
+
+def _side(places: Any) -> float | None:
+    """n times the spacing of n coordinates; None if they are not evenly spaced.
+
+    Only the first two and the last are read, since a damaged file may state any number of them.
+    """
+    count = places.shape[-1]
+    if places.ndim != 1 or count < 2:
+        return None
+    (first, second), (last,) = numbers(places, slice(0, 2)), numbers(places, slice(count - 1, count))
+    spacing = float(last - first) / (count - 1)
+    if not (spacing > 0 and abs(float(second - first) / spacing - 1) < 0.01):
+        return None
+    return count * spacing
 
 
 def _words(holder: Any, attribute: str) -> list[str]:
