@@ -20,9 +20,7 @@ from torch import Tensor
 
 from neuralop_irno import digest
 from neuralop_irno.errors import expected
-
-FORMAT = 2
-"""Increased when older versions of the package cannot read new files. Format 1 had no digest."""
+from neuralop_irno.formats import FORMAT
 
 SUFFIX = ".safetensors"
 
@@ -111,17 +109,17 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any
         ValueError: the file is truncated, damaged, was written by a newer version, is another program's
             safetensors file, or is a pickle.
     """
-    tensors, content = _whole(Path(path))
-    return tensors, content["config"]
+    return read_with_format(path)[:2]
 
 
-def format_of(path: str | os.PathLike[str]) -> int:
-    """The format of a checkpoint; the whole file is read and checked.
+def read_with_format(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, Any], int]:
+    """The tensors, the config and the format of a checkpoint.
 
     Raises:
         FileNotFoundError, ValueError: as `read`.
     """
-    return int(_whole(Path(path))[1]["format"])
+    tensors, content = _whole(Path(path))
+    return tensors, content["config"], content["format"]
 
 
 def is_ours(path: str | os.PathLike[str]) -> bool:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,10 +22,12 @@ from neuralop_irno.correction.from_neuralop import neural_correction
 from neuralop_irno.data.fields import Splits
 from neuralop_irno.data.splits import load_splits
 from neuralop_irno.errors import at_key, expected, shown
+from neuralop_irno.formats import FORMAT, current_experiment
 from neuralop_irno.losses.refinement import RefinementLoss
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.registry import CORRECTIONS, DATASETS, Part, call_with_options, named, plain
+from neuralop_irno.sealed import format_of
 from neuralop_irno.yaml_files import parsed, read_yaml
 
 SECTIONS = {
@@ -250,15 +253,21 @@ def _refuse_band(is_uqno: bool) -> None:
         raise ValueError(expected("a base that answers with one field", "a UQNO, which adds a band", hint))
 
 
-def read_experiment(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Experiment:
+def read_experiment(
+    path: str | os.PathLike[str], overrides: Sequence[str] = (), unstated: int = FORMAT
+) -> Experiment:
     """An experiment from a YAML file.
 
     Args:
         path: the file.
         overrides: ``section.option=value`` that replace those of the file, with values in YAML; see
             `overridden`.
+        unstated: the format of a file without a first line that states it: today's for files of the user, 1
+            for those in the folder of a run.
     """
-    return experiment(overridden(read_yaml(path), overrides))
+    content = read_yaml(path)
+    version = format_of(Path(path).read_bytes(), Path(path).name)
+    return experiment(overridden(current_experiment(content, version or unstated), overrides))
 
 
 def overridden(content: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from neuralop_irno import checkpoint
 from neuralop_irno.conformal import Calibration
 from neuralop_irno.errors import expected, in_grammar
+from neuralop_irno.formats import current_model
 from neuralop_irno.registry import check_options
 
 METADATA = "_metadata"
@@ -185,7 +186,7 @@ class Persistent(nn.Module):
         path = Path(save_folder)
         if save_name is not None:
             path = path / f"{save_name}{checkpoint.SUFFIX}"
-        tensors, content = checkpoint.read(path)
+        tensors, content, version = checkpoint.read_with_format(path)
         if not isinstance(content.get("model"), dict):
             raise ValueError(
                 expected(
@@ -194,8 +195,9 @@ class Persistent(nn.Module):
                     "a file that IterativeRefiner.save wrote",
                 )
             )
-        config = without_caches(content["model"])
-        if config != content["model"]:
+        stored = current_model(content["model"], version)
+        config = without_caches(stored)
+        if config != stored:
             given = expected(f"no {CACHE} folder in {path.name}", "one, which is not used", "base=...")
             warnings.warn(given, stacklevel=2)
         for name in parts:

@@ -12,11 +12,9 @@ from typing import Any
 
 from neuralop_irno import checkpoint, digest
 from neuralop_irno.errors import expected
+from neuralop_irno.formats import FORMAT
 
-FORMAT = 2
-"""Increased when older versions of the package cannot read new files. Format 1 had no digest."""
-
-FIRST_LINE = f"# irno format {FORMAT}\n".encode()
+FIRST_LINE = re.compile(rb"# irno format (\d+)\n")
 LAST_LINE = re.compile(rb"(.*\n)# sha256 ([0-9a-f]{64})\n", re.DOTALL)
 
 
@@ -61,11 +59,11 @@ def seal(text: bytes) -> bytes:
     Example:
         >>> sealed = seal(b"steps: 4")
         >>> sealed.splitlines()[:2]
-        [b'# irno format 2', b'steps: 4']
+        [b'# irno format 3', b'steps: 4']
         >>> is_sealed(sealed)
         True
     """
-    above = FIRST_LINE + text.rstrip(b"\n") + b"\n"
+    above = f"# irno format {FORMAT}\n".encode() + text.rstrip(b"\n") + b"\n"
     return above + b"# sha256 " + hashlib.sha256(above).hexdigest().encode() + b"\n"
 
 
@@ -80,11 +78,29 @@ def is_sealed(text: bytes, name: str = "the file") -> bool:
         ValueError: the text does not have the digest in its last line.
     """
     found = LAST_LINE.fullmatch(text)
-    if found is None and not text.startswith(FIRST_LINE):
+    if found is None and not FIRST_LINE.match(text):
         return False
     if found is None or hashlib.sha256(found[1]).hexdigest().encode() != found[2]:
         raise ValueError(changed(name))
     return True
+
+
+def format_of(text: bytes, name: str = "the file") -> int | None:
+    """The format of YAML text by its first line; None if `seal` did not write it, or wrote format 1.
+
+    Args:
+        text: the content of a file.
+        name: the name of the file, for the error.
+
+    Raises:
+        ValueError: the text was written by a newer version.
+    """
+    found = FIRST_LINE.match(text)
+    version = int(found[1]) if found else None
+    if version is not None and version > FORMAT:
+        got = f"format {version} in {name}"
+        raise ValueError(expected(f"format {FORMAT} or older", got, "a newer neuralop_irno"))
+    return version
 
 
 def changed(name: str) -> str:

@@ -154,7 +154,7 @@ class _ForeignError(Exception):
 
 
 def _checkpoint(path: Path) -> str:
-    return NO_DIGEST if checkpoint.format_of(path) == 1 else ""
+    return NO_DIGEST if checkpoint.read_with_format(path)[2] == 1 else ""
 
 
 def _tensors(path: Path) -> str:

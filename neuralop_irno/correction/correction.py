@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
+from neuralop_irno.correction.receptive_field import ReceptiveField
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.errors import expected
 from neuralop_irno.precision import explain_failure
@@ -31,6 +32,10 @@ class Correction(nn.Module):
         out_channels: channels of h; None if not stated.
         resolution_free: whether Phi is an operator, which may be evaluated on any grid; others are evaluated
             at the resolution of their training.
+        receptive_field: how far the values of x and h lie that one value of the update depends on: cells on
+            each side of a grid, one number for all axes or a tuple with one for each; rounds of messages on a
+            graph. None, the default: it may depend on the whole domain. A correction that states a number
+            may be evaluated in patches with halos of that width.
         stepwise: whether Phi changes from step to step. If so, define ``forward(x, h, taken)``: ``taken`` are
             the steps already taken by each sample, ``(samples,)``, or None outside an iteration.
 
@@ -53,6 +58,11 @@ class Correction(nn.Module):
     stepwise: bool = False
     printed: ClassVar[tuple[str, ...]] = ()
     """Names of the attributes that are printed after the channels."""
+
+    @property
+    def receptive_field(self) -> ReceptiveField:
+        """Cells on each side, or rounds of messages; None if not stated."""
+        return None
 
     def forward(self, x: Any, h: Tensor) -> Tensor:
         """The update at h."""

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from neuralop_irno.correction.correction import Correction
 from neuralop_irno.correction.from_module import build_inner
+from neuralop_irno.correction.receptive_field import ReceptiveField
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.errors import expected
 from neuralop_irno.registry import CORRECTIONS
@@ -44,6 +45,10 @@ class Denoiser(Correction):
         self.correction, self.levels = correction, levels
         self.periodic, self.out_channels = correction.periodic, correction.out_channels
         self.resolution_free = correction.resolution_free
+
+    @property
+    def receptive_field(self) -> ReceptiveField:
+        return self.correction.receptive_field
 
     def prepare(self, x: Tensor, domain: Domain) -> NoisyInput:
         return NoisyInput(x, domain)

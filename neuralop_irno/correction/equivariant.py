@@ -14,9 +14,9 @@ is set by rounding, and Phi commutes only with the shifts of the inner correctio
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Sequence
-from functools import wraps
 from typing import Any, NamedTuple
 
 import torch
@@ -81,14 +81,26 @@ class ShiftEquivariant(Correction):
         return roll_each(self.correction(x.inner, roll_each(h, -x.origin), *when), x.origin)
 
 
-def shift_equivariant(constructor: Callable[..., Correction]) -> Callable[..., Correction]:
-    """A constructor with the same options, whose corrections commute with shifts along periodic axes."""
+FRAME = """frame: compute the origin of the grid from x along periodic axes, see `ShiftEquivariant`: Phi
+            then commutes with every shift, but depends on the whole field, and jumps where the origin moves.
+"""
 
-    @wraps(constructor, updated=())
-    def build(*args: Any, **options: Any) -> Correction:
+
+def with_frame_option(constructor: Callable[..., Correction]) -> Callable[..., Correction]:
+    """A constructor with one more option, ``frame: bool = False``: whether to apply `ShiftEquivariant`.
+
+    Without a periodic axis the option has no effect.
+    """
+
+    def build(*args: Any, frame: bool = False, **options: Any) -> Correction:
         plain = constructor(*args, **options)
-        return ShiftEquivariant(plain) if any(plain.periodic or ()) else plain
+        return ShiftEquivariant(plain) if frame and any(plain.periodic or ()) else plain
 
+    about, example = (constructor.__doc__ or "").split("\n    Example:")
+    build.__doc__ = f"{about.rstrip()}\n        {FRAME}\n    Example:{example}"
+    own = inspect.signature(constructor, eval_str=True)
+    option = inspect.Parameter("frame", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=bool)
+    build.__dict__["__signature__"] = own.replace(parameters=[*own.parameters.values(), option])
     return build
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from neuralop_irno.correction.correction import Correction, shape_or_type, zeroed
+from neuralop_irno.correction.receptive_field import ReceptiveField
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.graph import GraphDomain, reads_edge_attr
 from neuralop_irno.errors import did_you_mean, expected
@@ -116,6 +117,10 @@ class MeshGraph(GraphCorrection):
     @property
     def reads(self) -> set[str]:
         return {"edge_attr"} if self.edge_channels else set()
+
+    @property
+    def receptive_field(self) -> ReceptiveField:
+        return self.steps
 
     def update(self, joined: Tensor, domain: GraphDomain) -> Tensor:
         source, target = domain.edges.index

@@ -12,9 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from neuralop_irno.correction.equivariant import shift_equivariant
+from neuralop_irno.correction.equivariant import with_frame_option
 from neuralop_irno.correction.grid import CONVOLVE, GridCorrection
 from neuralop_irno.correction.padding import pad
+from neuralop_irno.correction.receptive_field import ReceptiveField
 from neuralop_irno.errors import did_you_mean, expected
 from neuralop_irno.registry import CORRECTIONS
 
@@ -30,7 +31,8 @@ class MgNO(GridCorrection):
 
     The last layer starts at zero, so that an untrained correction changes nothing. Each stencil pads by the
     mode of its axis, at every level. Every grid size is accepted. Along a periodic axis it commutes with
-    shifts by 2^levels cells if that divides the size; the registered ``mgno`` commutes with all shifts.
+    shifts by 2^levels cells if that divides the size; ``mgno`` by name with ``frame: true`` commutes with all
+    shifts.
 
     Args:
         in_channels: channels of x.
@@ -73,6 +75,11 @@ class MgNO(GridCorrection):
         self.cycles = nn.ModuleList(MultigridCycle(width, self.padding, levels, cycle) for _ in range(layers))
         self.maps = nn.ModuleList(self.pointwise(width, width) for _ in range(layers))
         self.last = self.last_layer(width)
+
+    @property
+    def receptive_field(self) -> ReceptiveField:
+        (*cycles,) = (cycle for cycle in self.cycles if isinstance(cycle, MultigridCycle))
+        return tuple(len(cycles) * reach for reach in cycles[0].reach)
 
     def forward(self, x: Tensor, h: Tensor) -> Tensor:
         if x.dim() != self.dim + 2 or x.shape[2:] != h.shape[2:]:
@@ -127,6 +134,22 @@ class MultigridCycle(nn.Module):
             self.restrict = Stencil(channels, modes, stride=2)
             self.prolong = Prolongation(channels, modes)
             self.smooth_again = Stencil(channels, modes)
+
+    @property
+    def reach(self) -> tuple[int, ...]:
+        """How many cells away the values of f lie that one value of u depends on, for each axis."""
+        if self.coarse is None:
+            return tuple(1 for _ in self.smooth.modes)
+        return tuple(map(self._reach, self.smooth.modes, self.coarse.reach))
+
+    def _reach(self, mode: str, coarse: int) -> int:
+        error = coarse
+        for _ in range(self.visits - 1):
+            error += 1 + coarse
+        # One cell to the nearest coarse one; at a wall the reflected neighbour of the last one lies at three.
+        prolong = 3 if mode == "reflect" else 1
+        corrected = prolong + 2 * error + 1 + 2  # R reaches one cell, f - A S f two
+        return corrected + 2
 
     def forward(self, f: Tensor) -> Tensor:
         u: Tensor = self.smooth(f)
@@ -186,7 +209,7 @@ class Prolongation(nn.Module):
         return spread
 
 
-CORRECTIONS.register("mgno", shift_equivariant(MgNO))
+CORRECTIONS.register("mgno", with_frame_option(MgNO))
 
 
 def _first_kept(mode: str, size: int) -> int:

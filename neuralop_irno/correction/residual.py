@@ -10,6 +10,7 @@ from torch import Tensor
 
 from neuralop_irno.correction.correction import Correction, step_argument
 from neuralop_irno.correction.equivariant import ShiftEquivariant
+from neuralop_irno.correction.receptive_field import ReceptiveField, summed
 from neuralop_irno.correction.stepwise import from_function
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.errors import expected
@@ -33,8 +34,8 @@ class WithResidual(Correction):
     r"""Phi(x, h, r(x, h)): the residual of the equation as further channels of x, on grids and graphs.
 
     r shows where h is wrong without any training; the correction only learns to map it to an update. ``unet``
-    and ``mgno`` by name are refused on periodic grids: they compute the origin of the grid from x, and here
-    x would change with h. The classes `UNet` and `MgNO` do not.
+    and ``mgno`` with ``frame: true`` are refused on periodic grids: they compute the origin of the grid from
+    x, which here contains r and changes with h.
 
     Args:
         correction: Phi, built for the channels of x and of r together.
@@ -58,12 +59,16 @@ class WithResidual(Correction):
         if any(isinstance(part, ShiftEquivariant) for part in correction.modules()):
             # The origin would depend on r(x, h), and Phi would jump where it moves by a cell.
             wanted = "a correction that is not shift-equivariant, since r changes with h"
-            raise ValueError(expected(wanted, "one in the frame of x", "UNet(...) or MgNO(...) in Python"))
+            raise ValueError(expected(wanted, "one in the frame of x", "frame: false"))
         self.correction = correction
         self.residual = from_function(residual)
         self.periodic, self.out_channels = correction.periodic, correction.out_channels
         self.resolution_free = correction.resolution_free
         self.stepwise = correction.stepwise
+
+    @property
+    def receptive_field(self) -> ReceptiveField:
+        return summed(self.correction.receptive_field, self.residual.receptive_field)
 
     def prepare(self, x: Tensor, domain: Domain) -> KnownResidual:
         return KnownResidual(x, self.residual.prepare(x, domain), domain)

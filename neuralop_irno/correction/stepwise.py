@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from neuralop_irno.correction.correction import Correction, FunctionCorrection, part_of
 from neuralop_irno.correction.from_module import build_inner
+from neuralop_irno.correction.receptive_field import ReceptiveField, widest
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.errors import expected
 from neuralop_irno.registry import CORRECTIONS
@@ -47,6 +48,10 @@ class Stepwise(Correction):
         self.periodic = first.periodic
         self.resolution_free = all(part.resolution_free for part in parts)
         self.in_channels, self.out_channels = first.in_channels, first.out_channels
+
+    @property
+    def receptive_field(self) -> ReceptiveField:
+        return widest(*(self._part(place).receptive_field for place in range(len(self.parts))))
 
     @abstractmethod
     def choice(self, taken: Tensor | None, samples: int) -> Tensor:

@@ -10,9 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from neuralop_irno.correction.equivariant import shift_equivariant
+from neuralop_irno.correction.equivariant import with_frame_option
 from neuralop_irno.correction.grid import CONVOLUTIONS, CONVOLVE, GridCorrection, require_grid
 from neuralop_irno.correction.padding import pad
+from neuralop_irno.correction.receptive_field import ReceptiveField
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.grid import GridDomain
 from neuralop_irno.errors import did_you_mean, expected
@@ -29,6 +30,9 @@ class HoistedInput(NamedTuple):
 
     first: Tensor
 
+
+DOUBLE = 2
+"""How many cells away two convolutions of width 3 reach."""
 
 DEEPEST = 10
 """Largest depth. Each level halves the grid and doubles the width: at ten, by a factor of 1024."""
@@ -92,6 +96,12 @@ class UNet(GridCorrection):
             for part in [part for part in self.modules() if isinstance(part, _Convolution)]:
                 nn.utils.parametrizations.spectral_norm(part, "weight")
 
+    @property
+    def receptive_field(self) -> ReceptiveField:
+        if any(isinstance(part, _GroupNorm) for part in self.modules()):
+            return None
+        return (DOUBLE + (self.coarse.reach if self.coarse is not None else 0),) * self.dim
+
     def prepare(self, x: Tensor, domain: Domain) -> HoistedInput:
         """The x-part of the first convolution, ``(B, width, *S)``."""
         require_grid(domain, self.in_errors)
@@ -123,7 +133,7 @@ class UNet(GridCorrection):
             raise ValueError(expected(wanted, tuple(field.shape), hint))
 
 
-CORRECTIONS.register("unet", shift_equivariant(UNet))
+CORRECTIONS.register("unet", with_frame_option(UNet))
 
 
 class _CoarseGrid(nn.Module):
@@ -135,6 +145,13 @@ class _CoarseGrid(nn.Module):
         self.coarser = _CoarseGrid(2 * channels, depth - 1, modes, norm) if depth > 1 else None
         self.narrow = _Convolution(2 * channels, channels, modes)
         self.up = _DoubleConvolution(2 * channels, channels, modes, norm)
+
+    @property
+    def reach(self) -> int:
+        """How many cells away the values lie that one value depends on."""
+        coarse = DOUBLE + (self.coarser.reach if self.coarser is not None else 0)
+        # A cell and the first cell of its pair are one cell apart at most, as are the cells of the last pair.
+        return DOUBLE + 1 + 2 * coarse + 1
 
     def forward(self, fine: Tensor) -> Tensor:
         coarse = self.down(_coarsen(fine))

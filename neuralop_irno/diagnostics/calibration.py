@@ -187,7 +187,7 @@ def calibrate(
         >>> x = torch.randn(32, 1, 16)
         >>> model = IterativeRefiner(torch.nn.Conv1d(1, 1, 3, padding=1), "unet")
         >>> with torch.no_grad():
-        ...     _ = model.correction.correction.last.weight.normal_(std=0.1)
+        ...     _ = model.correction.last.weight.normal_(std=0.1)
         >>> calibration = calibrate(model, DataLoader(FieldDataset(x, 0.5 * x), batch_size=8))
         >>> model.solve(x).error_estimate.shape
         torch.Size([32])

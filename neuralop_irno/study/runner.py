@@ -17,9 +17,10 @@ from neuralop_irno.claim import InUseError, claim
 from neuralop_irno.data.node_classes import NodeClasses
 from neuralop_irno.diagnostics.base_check import check_base
 from neuralop_irno.errors import expected
+from neuralop_irno.formats import current_study
 from neuralop_irno.metrics import METRICS
 from neuralop_irno.metrics.pointwise import own_metric
-from neuralop_irno.sealed import is_sealed, seal
+from neuralop_irno.sealed import format_of, is_sealed, seal
 from neuralop_irno.study import record as records
 from neuralop_irno.study.contenders import Contender, Setting, contender, digest
 from neuralop_irno.study.cost import answer_mib, machine, megaflops, training_mib
@@ -212,8 +213,9 @@ class StudyRunner:
         file, own = self.folder / STUDY, json.loads(json.dumps(asdict(self.study)))  # plain data for YAML
         with claim(self.folder, wait=True):
             if file.exists():
-                wanted, stored = f"the study that {self.folder} was started with", read_yaml(file)
-                is_sealed(file.read_bytes(), file.name)
+                text, wanted = file.read_bytes(), f"the study that {self.folder} was started with"
+                stored = current_study(read_yaml(file), format_of(text, file.name) or 1)
+                is_sealed(text, file.name)
                 refuse_other(_of_a_run(own), _of_a_run(stored), wanted, "a new --folder")
             write_bytes(file, seal(written(own)))
 

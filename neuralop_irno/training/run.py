@@ -14,11 +14,12 @@ from neuralop_irno.claim import claim
 from neuralop_irno.config import Experiment, read_experiment
 from neuralop_irno.devices import device_of, to_device
 from neuralop_irno.errors import expected, in_grammar
+from neuralop_irno.formats import FORMAT, current_experiment
 from neuralop_irno.losses.refinement import RefinementLoss, loss_for
 from neuralop_irno.metrics import METRICS
 from neuralop_irno.metrics.pointwise import own_metric
 from neuralop_irno.refiner import IterativeRefiner
-from neuralop_irno.sealed import is_sealed, seal
+from neuralop_irno.sealed import format_of, is_sealed, seal
 from neuralop_irno.training.batches import Sample, load_all, refuse_empty
 from neuralop_irno.training.distributed import Peers, local_device
 from neuralop_irno.training.folder import MODEL
@@ -87,7 +88,7 @@ def train_experiment(
 
 def read_run(folder: Path, device: str = "cpu") -> tuple[Experiment, IterativeRefiner]:
     """The experiment and the trained refiner of a run folder."""
-    experiment = read_experiment(folder / CONFIG)
+    experiment = read_experiment(folder / CONFIG, unstated=1)
     refiner = IterativeRefiner.from_checkpoint(folder / MODEL, map_location=device)
     return experiment, refiner.eval()
 
@@ -115,8 +116,10 @@ def _refuse(folder: Path, experiment: Experiment, resume: bool) -> None:
         return
     if not resume:
         raise ValueError(expected("a folder without a run", str(folder), "--resume, or another --folder"))
-    wanted, stored = f"the config that {folder} was started with", read_yaml(config)
-    is_sealed(config.read_bytes(), config.name)
+    text, wanted = config.read_bytes(), f"the config that {folder} was started with"
+    # Without a first line it is of format 1, as is its snapshot, which is refused: no need to rewrite it.
+    stored = current_experiment(read_yaml(config), format_of(text, config.name) or FORMAT)
+    is_sealed(text, config.name)
     refuse_other(experiment.content, stored, wanted, "another --folder")
 
 

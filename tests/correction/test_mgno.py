@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from neuralop_irno import IterativeRefiner
+from neuralop_irno.correction.equivariant import ShiftEquivariant
 from neuralop_irno.correction.mgno import MgNO, MultigridCycle, Prolongation, Stencil
 from neuralop_irno.correction.padding import MODES
 from neuralop_irno.domain.graph import GraphDomain
@@ -166,8 +167,8 @@ def test_every_size_and_padding_keeps_the_shape_and_starts_at_zero(
 
 
 @pytest.mark.parametrize("shape", [(9,), (7, 6), (3, 4, 2)])
-def test_by_name_it_commutes_with_every_shift_to_the_last_bit(shape: tuple[int, ...]) -> None:
-    words = {"name": "mgno", "width": 4, "layers": 1, "levels": 2}
+def test_in_the_frame_of_x_it_commutes_with_every_shift_to_the_last_bit(shape: tuple[int, ...]) -> None:
+    words = {"name": "mgno", "width": 4, "layers": 1, "levels": 2, "frame": True}
     phi = CORRECTIONS.build(words, in_channels=2, out_channels=1, dim=len(shape)).double()
     nn.init.normal_(phi.correction.last.weight)
     x, h = torch.randn(2, 2, *shape).double(), torch.randn(2, 1, *shape).double()
@@ -177,8 +178,9 @@ def test_by_name_it_commutes_with_every_shift_to_the_last_bit(shape: tuple[int, 
 
 
 def test_with_mixed_padding_it_is_framed_along_the_periodic_axis_alone() -> None:
-    words = {"name": "mgno", "width": 4, "layers": 1, "padding": ["circular", "replicate"]}
+    words = {"name": "mgno", "width": 4, "layers": 1, "padding": ["circular", "replicate"], "frame": True}
     phi = CORRECTIONS.build(words, in_channels=1, out_channels=1, dim=2)
+    assert isinstance(phi, ShiftEquivariant)
     assert phi.periodic == (True, False)
     plain = CORRECTIONS.build({**words, "padding": "zero"}, in_channels=1, out_channels=1, dim=2)
     assert isinstance(plain, MgNO)

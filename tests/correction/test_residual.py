@@ -146,7 +146,8 @@ def test_on_graphs_a_residual_knows_the_mesh_of_each_sample() -> None:
 
 @pytest.mark.parametrize("name", ["unet", "mgno"])
 def test_a_correction_in_the_frame_of_its_x_is_refused(name: str) -> None:
-    framed = CORRECTIONS.build(name, in_channels=2, out_channels=1, dim=1)
-    with pytest.raises(ValueError, match=r"got one in the frame of x; try UNet\(\.\.\.\)"):
+    sizes = {"in_channels": 2, "out_channels": 1, "dim": 1}
+    framed = CORRECTIONS.build({"name": name, "frame": True}, **sizes)
+    with pytest.raises(ValueError, match="got one in the frame of x; try frame: false"):
         WithResidual(framed, lambda x, h: x - h)
-    WithResidual(framed.correction, lambda x, h: x - h)
+    WithResidual(CORRECTIONS.build(name, **sizes), lambda x, h: x - h)

@@ -1,4 +1,4 @@
-"""The U-Net: any size, zero at first, its x-part hoisted; by name it commutes with every periodic shift."""
+"""The U-Net: any size, zero at first, its x-part hoisted; in the frame of x it commutes with every shift."""
 
 import itertools
 from typing import Any
@@ -88,9 +88,9 @@ def test_the_hoisted_x_part_is_the_joined_convolution(shape: tuple[int, ...], pa
     torch.testing.assert_close(bound.select(torch.tensor([1]))(h[1:]), phi(x, h)[1:], rtol=0, atol=1e-13)
 
 
-@pytest.mark.parametrize("build", [UNet, CORRECTIONS.lookup("unet")])
-def test_the_update_sees_x_and_h_at_every_level(build: Any) -> None:
-    phi = awake(build(2, 1, width=4, depth=2))
+@pytest.mark.parametrize("frame", [False, True])
+def test_the_update_sees_x_and_h_at_every_level(frame: bool) -> None:
+    phi = named((8, 8), frame=frame)
     x, h = (field.requires_grad_() for field in fields((8, 8), batch=1))
     by_x, by_h = torch.autograd.grad(phi(x, h).square().sum(), (x, h))
     assert by_x.abs().min() > 0
@@ -100,9 +100,9 @@ def test_the_update_sees_x_and_h_at_every_level(build: Any) -> None:
 
 
 @pytest.mark.parametrize("shape", [(1,), (2,), (8,), (7,), (5, 4), (2, 9), (7, 3), (6, 6), (3, 4, 2)])
-def test_by_name_it_commutes_with_every_shift_to_the_last_bit(shape: tuple[int, ...]) -> None:
+def test_in_the_frame_of_x_it_commutes_with_every_shift_to_the_last_bit(shape: tuple[int, ...]) -> None:
     x, h = fields(shape)
-    phi = named(shape)
+    phi = named(shape, frame=True)
     update = phi(x, h)
     axes = tuple(range(2, 2 + len(shape)))
     for shift in itertools.product(*(range(n) for n in shape)):
@@ -112,7 +112,7 @@ def test_by_name_it_commutes_with_every_shift_to_the_last_bit(shape: tuple[int, 
 @pytest.mark.parametrize("norm", NORMS)
 def test_each_sample_may_be_shifted_by_its_own_amount(norm: str) -> None:
     x, h = fields((9, 6), batch=4)
-    phi = named((9, 6), norm=norm)
+    phi = named((9, 6), norm=norm, frame=True)
     amounts = torch.tensor([[0, 0], [1, 0], [3, 5], [-2, 4]])
     shifted = phi(roll_each(x, amounts), roll_each(h, amounts))
     torch.testing.assert_close(shifted, roll_each(phi(x, h), amounts), rtol=0, atol=1e-13)
@@ -123,14 +123,14 @@ def test_each_sample_may_be_shifted_by_its_own_amount(norm: str) -> None:
 def test_the_plain_unet_does_not() -> None:
     """So the frame is what does it."""
     x, h = fields((7, 6))
-    phi = awake(UNet(2, 1, width=4, depth=2))
+    phi = named((7, 6))
     assert not torch.allclose(phi(x.roll(1, 2), h.roll(1, 2)), phi(x, h).roll(1, 2), atol=1e-3)
 
 
 @pytest.mark.parametrize("open_mode", ["reflect", "replicate", "zero"])
 def test_with_mixed_padding_only_periodic_axes_shift(open_mode: str) -> None:
     x, h = fields((7, 6))
-    phi = named((7, 6), padding=["circular", open_mode])
+    phi = named((7, 6), padding=["circular", open_mode], frame=True)
     assert phi.periodic == (True, False)
     for shift in range(7):
         assert torch.equal(phi(x.roll(shift, 2), h.roll(shift, 2)), phi(x, h).roll(shift, 2))
@@ -138,7 +138,7 @@ def test_with_mixed_padding_only_periodic_axes_shift(open_mode: str) -> None:
 
 
 def test_without_a_periodic_axis_there_is_no_frame() -> None:
-    assert isinstance(named((4, 4), padding="reflect"), UNet)
+    assert isinstance(named((4, 4), padding="reflect", frame=True), UNet)
     with pytest.raises(ValueError, match=r"^expected a correction with a periodic axis, got periodic"):
         ShiftEquivariant(UNet(1, 1, padding="zero"))
 
@@ -153,7 +153,7 @@ def test_the_frame_moves_with_x(shape: tuple[int, ...]) -> None:
 
 
 def test_in_its_frame_the_update_stays_smooth_in_h() -> None:
-    phi = named((3, 2), width=2, depth=1)
+    phi = named((3, 2), width=2, depth=1, frame=True)
     x, h = fields((3, 2), batch=1)
     assert torch.autograd.gradcheck(lambda h: phi(x, h), h.requires_grad_())
 
@@ -163,7 +163,7 @@ def test_a_whole_refinement_commutes_when_the_base_does(shape: tuple[int, ...]) 
     def base(x: Tensor) -> Tensor:
         return x[:, :1] * x[:, 1:].roll(1, -1)
 
-    phi = named(shape)
+    phi = named(shape, frame=True)
     model = IterativeRefiner(base, phi, steps=3, alpha=0.3).eval()
     x, _ = fields(shape)
     axes = tuple(range(2, 2 + len(shape)))
@@ -176,7 +176,8 @@ def test_a_whole_refinement_commutes_when_the_base_does(shape: tuple[int, ...]) 
 
 def test_so_does_a_refined_fno_without_coordinates() -> None:
     base = FNO((4, 4), 2, 1, 4, n_layers=1, positional_embedding=None)
-    model = IterativeRefiner(base, {"name": "unet", "width": 4, "depth": 2}, steps=3, alpha=0.3).eval()
+    phi = {"name": "unet", "width": 4, "depth": 2, "frame": True}
+    model = IterativeRefiner(base, phi, steps=3, alpha=0.3).eval()
     nn.init.normal_(model.correction.correction.last.weight)
     x = torch.randn(2, 2, 8, 9)  # neuraloperator's FNO itself shifts with even first axes only
     with torch.no_grad():
@@ -208,8 +209,8 @@ def test_options_and_fields_that_do_not_fit_teach() -> None:
 
 def test_as_a_named_correction_it_takes_its_sizes_from_the_base() -> None:
     model = IterativeRefiner(identity, "unet", in_channels=3, out_channels=3)
-    assert isinstance(model.correction, ShiftEquivariant)
-    assert model.correction.correction.in_channels == 3
+    assert isinstance(model.correction, UNet)
+    assert model.correction.in_channels == 3
 
 
 @pytest.mark.parametrize(("channels", "groups"), [(4, 4), (8, 8), (64, 8), (12, 6), (7, 7), (11, 1)])

@@ -97,7 +97,7 @@ def test_errors_that_are_not_finite_count_as_the_largest() -> None:
 
 def test_it_travels_with_the_checkpoint(tmp_path) -> None:
     model = IterativeRefiner(nn.Conv1d(1, 1, 3, padding=1), {"name": "unet", "width": 4, "depth": 1}, steps=2)
-    nn.init.normal_(model.correction.correction.last.weight, std=0.2)
+    nn.init.normal_(model.correction.last.weight, std=0.2)
     x = torch.randn(40, 1, 16)
     loader = DataLoader(FieldDataset(x, 0.5 * x.roll(1, -1)), batch_size=16)
     assert model.solve(x).error_estimate is None

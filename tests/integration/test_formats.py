@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,12 +13,14 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from irno_cli.main import main
-from neuralop_irno import IterativeRefiner, checkpoint
+from neuralop_irno import IterativeRefiner, checkpoint, formats
 from neuralop_irno.base.files import load_base
+from neuralop_irno.config import read_experiment
 from neuralop_irno.data.solvers.ce_gauss import ce_gauss
 from neuralop_irno.models.rigno import store
 from neuralop_irno.rollouts.files import HDF5, Zarr
 from neuralop_irno.study import record
+from neuralop_irno.training.run import read_run
 from neuralop_irno.verify import OK, UNKNOWN, verify
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -156,3 +159,53 @@ def test_study_records_are_read(version: str) -> None:
     for found in records:
         (values,) = found.measured.values()
         assert shown[found.variant] in [pytest.approx(value) for value in values.values()]
+
+
+FRAMED = {"name": "unet", "frame": True}
+
+
+@pytest.mark.parametrize(
+    ("stored", "current"),
+    [
+        ("unet", FRAMED),
+        ({"name": "unet", "width": 8}, {**FRAMED, "width": 8}),
+        ("mgno", {"name": "mgno", "frame": True}),
+        ({"name": "bounded", "bound": 0.9}, {"name": "bounded", "bound": 0.9, "correction": FRAMED}),
+        (
+            {"name": "untied", "correction": "mgno"},
+            {"name": "untied", "correction": {"name": "mgno", "frame": True}},
+        ),
+        ("meshgraph", "meshgraph"),
+        ({"object": "UNet"}, {"object": "UNet"}),
+    ],
+)
+def test_corrections_of_older_formats_have_what_they_were_trained_with(stored: Any, current: Any) -> None:
+    model = {"base": "fno", "correction": stored}
+    for version in (1, 2):
+        assert formats.current_model(model, version) == {"base": "fno", "correction": current}
+    assert formats.current_model(model, formats.FORMAT) == model
+    inside = {"model": {"base": {"model_arch": "irno", **model}, "correction": "meshgraph"}}
+    found = formats.current_study({"problems": {"a": inside}}, 2)["problems"]["a"]["model"]
+    assert found["base"]["correction"] == current
+
+
+def test_a_config_without_a_correction_had_a_unet() -> None:
+    assert formats.current_experiment({"model": {"base": "fno"}}, 2)["model"]["correction"] == FRAMED
+
+
+@pytest.mark.parametrize("version", FORMATS)
+def test_the_config_of_a_run_builds_the_model_that_was_trained(version: str) -> None:
+    experiment, model = read_run(FIXTURES / version / "runs" / "finished")
+    found = experiment.build_refiner(model.base.module)
+    assert found.state_dict().keys() == model.state_dict().keys()
+    found.load_state_dict(model.state_dict())
+    answer = load_file(FIXTURES / version / "runs" / "answer.safetensors")
+    close(found.eval()(answer["x"]), answer["y"])
+
+
+def test_yaml_of_a_newer_format_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(f"# irno format {formats.FORMAT + 1}\ndata: waves\n")
+    with pytest.raises(
+        ValueError, match=r"or older, got format .* in config\.yaml; try a newer neuralop_irno"
+    ):
+        read_experiment(tmp_path / "config.yaml")

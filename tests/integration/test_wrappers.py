@@ -102,11 +102,11 @@ def test_a_state_goes_where_torch_wants_it() -> None:
 
 def test_a_missing_and_a_strange_tensor_are_reported() -> None:
     model, state = refiner(), refiner().state_dict()
-    state["stranger"] = state.pop("correction.correction.last.bias")
+    state["stranger"] = state.pop("correction.last.bias")
     with pytest.raises(RuntimeError, match=r"Missing key.*last\.bias[\s\S]*Unexpected key.*stranger"):
         model.load_state_dict(state)
     report = model.load_state_dict(state, strict=False)
-    assert report.missing_keys == ["correction.correction.last.bias"]
+    assert report.missing_keys == ["correction.last.bias"]
     assert report.unexpected_keys == ["stranger"]
 
 
@@ -188,7 +188,7 @@ def test_a_compiled_correction_answers_and_learns_as_before() -> None:
 
 def test_a_compiled_refiner_answers_as_before() -> None:
     model, x = IterativeRefiner(nn.Conv2d(2, 1, 3, padding=1), FLAT, steps=1).eval(), field()
-    nn.init.normal_(model.correction.correction.last.weight)
+    nn.init.normal_(model.correction.last.weight)
     compiled = torch.compile(copy.deepcopy(model), backend="eager", dynamic=False)
     with torch.no_grad():
         torch.testing.assert_close(compiled(x), model(x), rtol=1e-5, atol=1e-6)

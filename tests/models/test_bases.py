@@ -75,7 +75,7 @@ def test_each_is_refined_by_name(name: str) -> None:
     model = IterativeRefiner(words, unet, steps=2, alpha=0.5, in_channels=2, out_channels=2).eval()
     x = torch.randn(2, 2, 8, 12)
     assert torch.equal(model(x), model.base(x))
-    nn.init.normal_(model.correction.correction.last.weight)
+    nn.init.normal_(model.correction.last.weight)
     assert not torch.equal(model(x), model.base(x))
 
 

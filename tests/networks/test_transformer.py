@@ -157,7 +157,7 @@ def test_a_base_of_the_refiner_by_name_saved_and_read_again(name: str, tmp_path:
     words = {"model_arch": name, "patch": 2, "width": 8, "heads": 2, "steps": 2, **BOTH[name]}
     unet = {"name": "unet", "width": 4, "depth": 1}
     model = IterativeRefiner(words, unet, steps=2, alpha=0.5, in_channels=3, out_channels=2).eval()
-    nn.init.normal_(model.correction.correction.last.weight)
+    nn.init.normal_(model.correction.last.weight)
     again = IterativeRefiner.from_checkpoint(model.save(tmp_path / "model.safetensors")).eval()
     x = torch.randn(2, 3, 4, 6)
     assert torch.equal(again(x), model(x))

@@ -65,7 +65,7 @@ def test_untrained_it_answers_what_the_base_answers_and_its_gradient_is_whole() 
     trajectory = control.train()(DATA.x, y=DATA.y)
     assert len(trajectory.iterates) == 1
     trajectory.last.sum().backward()
-    assert control.correction.correction.last.weight.grad.abs().max() > 0
+    assert control.correction.last.weight.grad.abs().max() > 0
 
 
 def test_what_cannot_be_matched_teaches() -> None:

@@ -82,7 +82,7 @@ def test_a_resumed_run_keeps_its_precision_on_other_hardware(
 
     def train(resume: bool) -> None:
         model = refiner()
-        model.correction.correction.last.register_forward_hook(lambda *args: inside.append(args[-1].dtype))
+        model.correction.last.register_forward_hook(lambda *args: inside.append(args[-1].dtype))
         recipe = Recipe(epochs=1, batch_size=1, save_every=1)
         Trainer(model, recipe, Interrupted(), tmp_path).fit(problem(4), resume=resume)
 

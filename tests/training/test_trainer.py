@@ -136,7 +136,7 @@ def test_replay_needs_a_frozen_base() -> None:
 def test_replayed_states_are_the_iterates_of_their_samples() -> None:
     """With weights that stand still, a state that has k steps behind it is h_k."""
     model = refiner()
-    nn.init.normal_(model.correction.correction.last.weight, std=0.3)
+    nn.init.normal_(model.correction.last.weight, std=0.3)
     data = problem(6)
     starts = torch.stack([model.base(x[None])[0] for x in data.x])
     replay = Replay(States(starts), life=3.0)

@@ -1,0 +1,63 @@
+"""Configs in files of older formats, rewritten so that today's package builds the same models.
+
+Up to format 2 the corrections ``unet`` and ``mgno`` computed the origin of a periodic grid from x; since
+format 3 they do so with ``frame: true`` only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+FORMAT = 3
+"""Increased when older versions of the package cannot read new files. Format 1 had no digests."""
+
+DEFAULT = "unet"
+"""The correction of a refiner, and that inside `AROUND`, if the config names none."""
+
+AROUND = ("bounded", "denoiser", "untied")
+"""Corrections around another one."""
+
+IMPLIED: Mapping[str, Mapping[str, Any]] = {"unet": {"frame": True}, "mgno": {"frame": True}}
+"""What the corrections of before format 3 did without an option."""
+
+
+def current_model(config: Mapping[str, Any], version: int) -> dict[str, Any]:
+    """The config of a refiner, from a file of format ``version``.
+
+    Example:
+        >>> current_model({"correction": {"name": "unet", "width": 8}, "steps": 4}, version=2)
+        {'correction': {'frame': True, 'name': 'unet', 'width': 8}, 'steps': 4}
+    """
+    if version >= FORMAT:
+        return dict(config)
+    result = {**config, "correction": _correction(config.get("correction", DEFAULT))}
+    base = config.get("base")
+    if isinstance(base, Mapping) and str(base.get("model_arch")).lower() == "irno":
+        result["base"] = current_model(base, version)
+    return result
+
+
+def current_experiment(content: Mapping[str, Any], version: int) -> dict[str, Any]:
+    """The config of a run, with a section ``model``, from a file of format ``version``."""
+    model = content.get("model")
+    if not isinstance(model, Mapping):
+        return dict(content)
+    return {**content, "model": current_model(model, version)}
+
+
+def current_study(content: Mapping[str, Any], version: int) -> dict[str, Any]:
+    """The config of a study, whose problems have sections ``model``, from a file of format ``version``."""
+    problems = content.get("problems")
+    if not isinstance(problems, Mapping):
+        return dict(content)
+    current = {name: current_experiment(problem, version) for name, problem in problems.items()}
+    return {**content, "problems": current}
+
+
+def _correction(config: Any) -> Any:
+    name = config.get("name") if isinstance(config, Mapping) else config
+    options = dict(config) if isinstance(config, Mapping) else {"name": config}
+    if name in AROUND:
+        return {**options, "correction": _correction(options.get("correction", DEFAULT))}
+    return {**IMPLIED[str(name)], **options} if name in IMPLIED else config

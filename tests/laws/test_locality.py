@@ -1,0 +1,175 @@
+"""The receptive field that a correction states: what lies outside it never changes the update."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch_geometric.utils import k_hop_subgraph
+
+from neuralop_irno import UNet
+from neuralop_irno.correction.correction import Correction, FunctionCorrection
+from neuralop_irno.correction.equivariant import ShiftEquivariant
+from neuralop_irno.correction.padding import MODES
+from neuralop_irno.correction.receptive_field import ReceptiveField
+from neuralop_irno.correction.residual import WithResidual
+from neuralop_irno.correction.stepwise import Smoothed
+from neuralop_irno.domain.graph import Edges, GraphDomain
+from neuralop_irno.domain.grid import GridDomain
+from neuralop_irno.registry import CORRECTIONS
+
+UNET = {"name": "unet", "width": 4, "depth": 1}
+MGNO = {"name": "mgno", "width": 4, "layers": 1, "levels": 1}
+ON_GRIDS: dict[str, dict[str, Any]] = {
+    "unet": UNET,
+    "unet without a norm": {**UNET, "norm": "none"},
+    "shallow unet": {**UNET, "depth": 0},
+    "mgno": MGNO,
+    "W cycle": {**MGNO, "cycle": "W"},
+    "bounded": {"name": "bounded", "correction": UNET, "bound": 0.9},
+    "denoiser": {"name": "denoiser", "correction": UNET, "levels": 2},
+    "untied": {"name": "untied", "correction": UNET, "stages": 2},
+}
+DEEP = {
+    "unet": {**UNET, "depth": 3},
+    "mgno": {**MGNO, "layers": 2, "levels": 2},
+    "W cycle": {**MGNO, "levels": 2, "cycle": "W"},
+}
+
+
+class Slope(Correction):
+    """The residual h(i + 1) - h(i - 1) - x(i)."""
+
+    @property
+    def receptive_field(self) -> ReceptiveField:
+        return 1
+
+    def forward(self, x: Tensor, h: Tensor) -> Tensor:
+        return h.roll(-1, 2) - h.roll(1, 2) - x
+
+
+def awake(phi: Any) -> Any:
+    """The same correction with random weights in double precision."""
+    for parameter in phi.parameters():
+        nn.init.normal_(parameter, std=0.5)
+    return phi.double().eval()
+
+
+def on_grid(config: dict[str, Any], dim: int, padding: Any = "circular") -> Any:
+    inner = config.get("correction")
+    if inner is not None:
+        config = {**config, "correction": {**inner, "padding": padding}}
+    else:
+        config = {**config, "padding": padding}
+    return awake(CORRECTIONS.build(config, in_channels=1, out_channels=1, dim=dim))
+
+
+def updates(phi: Correction, x: Tensor, h: Tensor) -> Tensor:
+    taken = (torch.zeros(len(x), dtype=torch.long),) if phi.stepwise else ()
+    with torch.no_grad():
+        result: Tensor = phi(phi.prepare(x, GridDomain.of(x)), h, *taken)
+    return result
+
+
+def reached(phi: Correction, shape: tuple[int, ...], cell: tuple[int, ...], in_x: bool) -> list[int]:
+    """How far from a perturbed cell of x or h the update changes, along each axis."""
+    x, h = torch.randn(2, 1, 1, *shape, dtype=torch.float64)
+    before = updates(phi, x, h)
+    (x if in_x else h)[(0, 0, *cell)] += 1
+    changed = (updates(phi, x, h) != before)[0, 0].nonzero()
+    assert len(changed)
+    far = []
+    for axis, (size, closed) in enumerate(zip(shape, phi.periodic or (), strict=True)):
+        away = (changed[:, axis] - cell[axis]).abs()
+        far.append(int((torch.minimum(away, size - away) if closed else away).max()))
+    return far
+
+
+def larger_than_twice(field: tuple[int, ...], more: int) -> tuple[int, ...]:
+    return tuple(2 * cells + more for cells in field)
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3])
+@pytest.mark.parametrize("padding", [*MODES, "mixed"])
+@pytest.mark.parametrize("name", ON_GRIDS)
+def test_on_grids_no_cell_outside_the_field_changes(name: str, padding: str, dim: int) -> None:
+    modes = ("zero", "circular", "reflect")[:dim] if padding == "mixed" else (padding,) * dim
+    phi = on_grid(ON_GRIDS[name], dim, modes)
+    field = phi.receptive_field
+    shape = larger_than_twice(field, 4)
+    middle, corner = tuple(n // 2 for n in shape), (0,) * dim
+    for cell, in_x in ((middle, True), (corner, False)):
+        far = reached(phi, shape, cell, in_x)
+        assert all(cells <= most for cells, most in zip(far, field, strict=True)), (cell, far, field)
+
+
+@pytest.mark.parametrize("padding", MODES)
+@pytest.mark.parametrize("more", [1, 2])
+@pytest.mark.parametrize("name", DEEP)
+def test_it_holds_at_walls_and_seams_and_is_reached(name: str, more: int, padding: str) -> None:
+    """Next to both ends of a line, where an odd one has its seam; the farthest weights of MgNO are tiny."""
+    phi = on_grid(DEEP[name], 1, padding)
+    ((most,), (size,)) = phi.receptive_field, larger_than_twice(phi.receptive_field, more)
+    far = [reached(phi, (size,), (cell % size,), in_x=True)[0] for cell in range(-8, 8)]
+    assert max(far) <= most
+    if padding == "circular":
+        assert max(far) >= most - (0 if name == "unet" else 4)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        *({**UNET, "norm": norm} for norm in ("group", "instance")),
+        *({**config, "frame": True} for config in (UNET, MGNO)),
+        {"name": "untied", "correction": {**UNET, "norm": "group"}},
+        {"name": "fno", "n_modes": [2, 2], "hidden_channels": 2, "n_layers": 1},
+        FunctionCorrection(lambda x, h: h - h.mean()),
+    ],
+    ids=str,
+)
+def test_what_may_depend_on_the_whole_grid_says_so(config: Any) -> None:
+    phi = CORRECTIONS.build(config, in_channels=1, out_channels=1, dim=2)
+    assert phi.receptive_field is None
+
+
+def test_a_residual_and_a_smoother_widen_the_field() -> None:
+    unet = UNet(2, 1, 2, width=4, depth=0)
+    assert unet.receptive_field == (2, 2)
+    phi = WithResidual(unet, Slope())
+    assert phi.receptive_field == (3, 3)
+    assert max(reached(awake(phi), (9, 9), (4, 4), in_x=False)) == 3
+    assert Smoothed(Slope(), phi).receptive_field == (3, 3)
+    assert WithResidual(unet, lambda x, h: x - h).receptive_field is None
+    assert ShiftEquivariant(unet).receptive_field is None
+
+
+def ring(nodes: int) -> GraphDomain:
+    """A directed ring with a chord."""
+    at = torch.arange(nodes)
+    edges = torch.cat([torch.stack([at, (at + 1) % nodes]), torch.tensor([[0], [nodes // 2]])], 1)
+    pos = torch.rand(nodes, 2).double()
+    return GraphDomain(torch.zeros(nodes, dtype=torch.long), 1, pos, edges=Edges(edges))
+
+
+@pytest.mark.parametrize("steps", [0, 1, 3])
+def test_on_graphs_only_nodes_within_the_rounds_of_messages_change(steps: int) -> None:
+    options = {"name": "meshgraph", "width": 4, "steps": steps}
+    phi = awake(CORRECTIONS.build(options, in_channels=1, out_channels=1, dim=2))
+    assert phi.receptive_field == steps
+    domain = ring(16)
+    for node, in_x in itertools.product((0, 5), (True, False)):
+        x, h = torch.randn(2, 16, 1).double()
+        with torch.no_grad():
+            before = phi(phi.prepare(x, domain), h)
+            (x if in_x else h)[node] += 1
+            changed = (phi(phi.prepare(x, domain), h) != before)[:, 0].nonzero()[:, 0]
+        within = k_hop_subgraph(node, steps, domain.edges.index, flow="target_to_source")[0]
+        assert set(changed.tolist()) == set(within.tolist())
+
+
+@pytest.mark.parametrize("name", ["rigno", "pyg:GCN", "gnn_stack"])
+def test_networks_on_graphs_whose_reach_is_not_known_say_so(name: str) -> None:
+    assert CORRECTIONS.build(name, in_channels=1, out_channels=1).receptive_field is None
