@@ -99,6 +99,7 @@ from .solution import Trajectory as Trajectory
 from .solver.anderson import Anderson as Anderson
 from .solver.picard import Picard as Picard
 from .solver.solver import Solver as Solver
+from .streaming import stream as stream
 from .training.evaluation import score as score
 from .training.evaluation import scores_per_step as scores_per_step
 from .training.run import read_run as read_run

@@ -27,11 +27,12 @@ from neuralop_irno.build import (
 )
 from neuralop_irno.correction.correction import BoundCorrection, Correction, FunctionCorrection
 from neuralop_irno.correction.from_module import as_correction
+from neuralop_irno.correction.in_patches import InPatches
 from neuralop_irno.correction.resampled import bind_at, lift, remembered
 from neuralop_irno.description import Described
 from neuralop_irno.domain.grid import GridDomain
 from neuralop_irno.domain.resolution import Resolution
-from neuralop_irno.errors import expected, shown
+from neuralop_irno.errors import check_choice, expected, shown
 from neuralop_irno.persistence import Persistent
 from neuralop_irno.registry import plain
 from neuralop_irno.solution import Solution, Trajectory
@@ -105,12 +106,7 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
         _config_name: str | None = None,
     ) -> None:
         super().__init__()
-        if train_output not in ("trajectory", "field"):
-            raise ValueError(
-                expected(
-                    "train_output 'trajectory' or 'field'", repr(train_output), "train_output='trajectory'"
-                )
-            )
+        check_choice("train_output", train_output, ("trajectory", "field"))
         gradient = ("detached" if freeze_base else "unrolled") if gradient is None else gradient
         operator = build_model(base, in_channels, out_channels)
         self.train_output = train_output
@@ -320,6 +316,13 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
         other = type(self)(**{**self.config, **parts})
         other.sizes = agreed_sizes(self.sizes, other.base.sizes())
         return other.train(self.training)
+
+    def in_patches(self, size: int | Sequence[int]) -> Self:
+        """This refiner, with the same weights, with its correction evaluated in patches: see `InPatches`."""
+        other = copy.copy(self)
+        other._modules = dict(self._modules)  # the copy shares all parts but the correction
+        other.correction = InPatches(self.correction, size)
+        return other
 
     def _trajectory(self, problem: BaseCall, y: Tensor, taken: Tensor | None) -> Trajectory:
         check_finite(y, "y")
