@@ -7,6 +7,7 @@ from .assimilation import moments as moments
 from .base.files import load_base as load_base
 from .base.fine_tuning import last_spectral_layer as last_spectral_layer
 from .base.fine_tuning import train_only as train_only
+from .base.multigrid import MultigridPatches as MultigridPatches
 from .base.operator import SuperResolution as SuperResolution
 from .conformal import Calibration as Calibration
 from .correction.correction import Correction as Correction

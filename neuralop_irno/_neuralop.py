@@ -149,3 +149,10 @@ def described(part: Any) -> Any:
     if config is None and hasattr(part, BUILT_FROM):
         config = described(getattr(part, BUILT_FROM))
     return config or {"object": type(part).__name__}
+
+
+def multigrid_patching() -> Any:
+    """neuraloperator's class that cuts a plane into patches with coarse surroundings."""
+    from neuralop.training.patching import MultigridPatching2D
+
+    return MultigridPatching2D
