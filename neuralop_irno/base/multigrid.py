@@ -16,8 +16,8 @@ class MultigridPatches(nn.Module):
     """neuraloperator's multigrid patching around a network, as a base with the call of the network.
 
     The periodic plane is cut into ``2**levels`` patches along each axis. The network sees a patch with a
-    margin and, as further channels, its surroundings on ``levels`` coarser grids of the same number of points;
-    its answers are joined. Paper: https://arxiv.org/abs/2310.00120.
+    margin and, as further channels, its surroundings on ``levels`` coarser grids of as many points; its
+    answers are joined. Paper: https://arxiv.org/abs/2310.00120.
 
     Args:
         network: takes ``(levels + 1) * channels`` of x.
