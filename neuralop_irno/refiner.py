@@ -106,7 +106,7 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
         _config_name: str | None = None,
     ) -> None:
         super().__init__()
-        check_choice("train_output", train_output, ("trajectory", "field"))
+        check_choice("train_output 'trajectory' or 'field'", train_output, ("trajectory", "field"))
         gradient = ("detached" if freeze_base else "unrolled") if gradient is None else gradient
         operator = build_model(base, in_channels, out_channels)
         self.train_output = train_output

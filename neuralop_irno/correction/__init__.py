@@ -7,6 +7,7 @@ from neuralop_irno.correction import bounded as bounded
 from neuralop_irno.correction import denoiser as denoiser
 from neuralop_irno.correction import from_neuralop as from_neuralop
 from neuralop_irno.correction import graph as graph
+from neuralop_irno.correction import local as local
 from neuralop_irno.correction import mgno as mgno
 from neuralop_irno.correction import rigno as rigno
 from neuralop_irno.correction import stepwise as stepwise
