@@ -1,8 +1,8 @@
 """Refined answers on other grids of one box: `python examples/benchmarks/finer_grids.py line --seeds 0 1 2`.
 
-Samples are solved on a grid that is four times as fine as that of the training; coarser ones are made from it
-by the restriction of the problem. Printed: the VRMSE of the base and of the refiner with Phi as it is (native),
-at the resolution of its training, and on cosets; then each over that at 1x.
+Samples are solved on a grid that is four times as fine as that of the training; coarser ones are made from
+it by the restriction of the problem. Printed: the VRMSE of the base and of the refiner with Phi as it is
+(native), at the resolution of its training, and on cosets; then each over that at 1x.
 
 ============  =========================================================================================
 line, darcy   of the scoreboard (`frozen_problems.py`), at once and twice the resolution
