@@ -214,13 +214,8 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
             kwargs: keyword arguments of the base; an argument that is not read is a TypeError.
         """
         if (residual_fn is None) is not (residual_tol is None):
-            raise ValueError(
-                expected(
-                    "residual_fn and residual_tol together",
-                    "one of them",
-                    "residual_fn=..., residual_tol=1e-3",
-                )
-            )
+            hint = "residual_fn=..., residual_tol=1e-3"
+            raise ValueError(expected("residual_fn and residual_tol together", "one of them", hint))
         if residual_fn is not None and not callable(residual_fn):
             raise TypeError(
                 expected("residual_fn as a function (x, h)", shown(residual_fn), "lambda x, h: ...")

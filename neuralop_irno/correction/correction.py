@@ -36,6 +36,8 @@ class Correction(nn.Module):
             each side of a grid, one number for all axes or a tuple with one for each; rounds of messages on a
             graph. None, the default: it may depend on the whole domain. A correction that states a number
             may be evaluated in patches with halos of that width.
+        alignment: Phi commutes with shifts of a grid by multiples of this number of cells, at which patches
+            begin.
         stepwise: whether Phi changes from step to step. If so, define ``forward(x, h, taken)``: ``taken`` are
             the steps already taken by each sample, ``(samples,)``, or None outside an iteration.
 
@@ -55,6 +57,7 @@ class Correction(nn.Module):
     in_channels: int | None = None
     out_channels: int | None = None
     resolution_free: bool = False
+    alignment: int = 1
     stepwise: bool = False
     printed: ClassVar[tuple[str, ...]] = ()
     """Names of the attributes that are printed after the channels."""

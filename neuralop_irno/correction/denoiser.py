@@ -44,7 +44,7 @@ class Denoiser(Correction):
             raise ValueError(expected("levels >= 1", levels, "levels=3"))
         self.correction, self.levels = correction, levels
         self.periodic, self.out_channels = correction.periodic, correction.out_channels
-        self.resolution_free = correction.resolution_free
+        self.resolution_free, self.alignment = correction.resolution_free, correction.alignment
 
     @property
     def receptive_field(self) -> ReceptiveField:

@@ -72,10 +72,11 @@ def patches_of(correction: Correction, shape: Sequence[int], size: int | Sequenc
         ValueError: the correction sees the whole domain, or the sizes are no multiples of its alignment.
     """
     reach, unit = correction.receptive_field, correction.alignment
-    if reach is None or isinstance(reach, int):
+    if reach is None:
         wanted = f"a correction that sees a part of the grid, for patches of {tuple(shape)} cells"
         hint = "correction={'name': 'unet'} without frame, group or instance norm"
         raise ValueError(expected(wanted, f"{type(correction).__name__}, which sees all of it", hint))
+    reach = (reach,) * len(shape) if isinstance(reach, int) else reach
     return cover(shape, size, reach, correction.periodic or (False,) * len(shape), unit)
 
 

@@ -70,7 +70,7 @@ class MgNO(GridCorrection):
         for name, value in (("width", width), ("layers", layers)):
             if value < 1:
                 raise ValueError(expected(f"{name} >= 1", value, f"{name}=4"))
-        self.width, self.levels = width, levels
+        self.width, self.levels, self.alignment = width, levels, 2**levels
         self.lift = self.pointwise(in_channels + out_channels, width)
         self.cycles = nn.ModuleList(MultigridCycle(width, self.padding, levels, cycle) for _ in range(layers))
         self.maps = nn.ModuleList(self.pointwise(width, width) for _ in range(layers))

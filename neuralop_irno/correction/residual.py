@@ -63,7 +63,7 @@ class WithResidual(Correction):
         self.correction = correction
         self.residual = from_function(residual)
         self.periodic, self.out_channels = correction.periodic, correction.out_channels
-        self.resolution_free = correction.resolution_free
+        self.resolution_free, self.alignment = correction.resolution_free, correction.alignment
         self.stepwise = correction.stepwise
 
     @property

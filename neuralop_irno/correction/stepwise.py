@@ -46,6 +46,7 @@ class Stepwise(Correction):
         self.parts = nn.ModuleList(parts)
         first = parts[0]
         self.periodic = first.periodic
+        self.alignment = max(part.alignment for part in parts)
         self.resolution_free = all(part.resolution_free for part in parts)
         self.in_channels, self.out_channels = first.in_channels, first.out_channels
 

@@ -88,7 +88,7 @@ class UNet(GridCorrection):
             raise ValueError(expected("width >= 1", width, "width=4"))
         if not 0 <= depth <= DEEPEST:
             raise ValueError(expected(f"depth from 0 to {DEEPEST}", depth, "depth=3"))
-        self.width, self.depth = width, depth
+        self.width, self.depth, self.alignment = width, depth, 2**depth
         self.entry = _DoubleConvolution(in_channels + out_channels, width, self.padding, norm)
         self.coarse = _CoarseGrid(width, depth, self.padding, norm) if depth else None
         self.last = self.last_layer(width)

@@ -13,12 +13,13 @@ from neuralop_irno import IterativeRefiner, stream
 from neuralop_irno.correction.in_patches import cover
 
 CORRECTIONS: dict[str, dict[str, Any]] = {
+    "flat unet": {"name": "unet", "width": 2, "depth": 0},
     "unet": {"name": "unet", "width": 4, "depth": 1},
     "deeper unet": {"name": "unet", "width": 2, "depth": 2},
     "mgno": {"name": "mgno", "width": 2, "levels": 2, "layers": 1},
 }
-SHAPES = {1: [96], 2: [48, 44], 3: [40, 20, 16]}
-SIZES = {1: 16, 2: [16, 12], 3: 8}
+SHAPES = {1: [96], 2: [48, 44], 3: [11, 10, 9]}
+SIZES = {1: 16, 2: [16, 12], 3: 4}
 
 
 def twice(x: Tensor) -> Tensor:
@@ -39,7 +40,7 @@ def refiner(options: dict[str, Any], dim: int, padding: str, **more: Any) -> Ite
 @pytest.mark.parametrize("dim", SHAPES)
 @pytest.mark.parametrize("name", CORRECTIONS)
 def test_patches_give_the_answer_of_the_whole(name: str, dim: int, padding: str) -> None:
-    if dim == 3 and name != "unet":
+    if dim == 3 and name != "flat unet":
         pytest.skip("a field larger than its halo would take long")
     model = refiner(CORRECTIONS[name], dim, padding)
     x = torch.randn(2, 2, *SHAPES[dim], dtype=torch.float64)
@@ -47,9 +48,9 @@ def test_patches_give_the_answer_of_the_whole(name: str, dim: int, padding: str)
     with torch.no_grad():
         whole = model(x)
         assert torch.allclose(patched(x), whole, rtol=0, atol=1e-12 * float(whole.abs().max()))
-    both = [each.solve(x, rtol=1e-3, max_steps=5, solver="anderson") for each in (model, patched)]
-    assert both[0].outcomes == both[1].outcomes
-    assert torch.allclose(both[0].value, both[1].value, atol=1e-8 * float(both[0].value.abs().max()))
+    ours, theirs = (each.solve(x, max_steps=torch.tensor([1, 3]), rtol=1e-9) for each in (model, patched))
+    assert ours.steps.tolist() == theirs.steps.tolist()
+    assert torch.allclose(ours.value, theirs.value, rtol=0, atol=1e-11 * float(ours.value.abs().max()))
 
 
 @pytest.mark.parametrize("shape", [(37,), (20, 13)], ids=str)
