@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from neuralop_irno.data.point_clouds import PointCloud
+from neuralop_irno.domain.resolution import Resolution
 from neuralop_irno.errors import expected
 
 
@@ -134,6 +135,7 @@ class FramePairs(Dataset[Any]):
     """
 
     metric = "vrmse"
+    resolution = Resolution(extent="fixed")  # the points of one file lie in one box
 
     def __init__(self, trajectories: Trajectories, leads: Sequence[int] = (1,)) -> None:
         last = len(trajectories.times) - 1
@@ -169,6 +171,7 @@ class Solutions(Dataset[Any]):
     """
 
     metric = "vrmse"
+    resolution = Resolution(extent="fixed")  # the points of one file lie in one box
 
     def __init__(self, trajectories: Trajectories) -> None:
         self.trajectories, self.files = trajectories, trajectories.files

@@ -23,6 +23,7 @@ from neuralop_irno.data.finite import finite
 from neuralop_irno.data.graphs import GraphDataset
 from neuralop_irno.data.readers.arrays import read_numbers
 from neuralop_irno.data.readers.mesh_files import read_mesh
+from neuralop_irno.domain.resolution import Resolution
 from neuralop_irno.errors import expected
 from neuralop_irno.registry import DATASETS
 
@@ -107,10 +108,11 @@ def car_cfd(folder: str, valid: int = 1) -> dict[str, GraphDataset]:
     for car in (car for part in cars.values() for car in part):
         car.x = torch.cat([(car.pos - low) / (high - low), car.x], 1)
         car.y = (car.y - mean) / std
-    return {
-        split: GraphDataset(part, tuple(path for name in names[split] for path in _files(folder, name)))
-        for split, part in cars.items()
+    files = {
+        split: tuple(path for name in part for path in _files(folder, name)) for split, part in names.items()
     }
+    known = Resolution(extent="fixed")
+    return {split: GraphDataset(part, files[split], known) for split, part in cars.items()}
 
 
 def _names(folder: str | os.PathLike[str], split: str) -> list[str]:
