@@ -24,6 +24,7 @@ from neuralop_irno.domain.grid import GridDomain
 from neuralop_irno.errors import expected
 from neuralop_irno.modes import evaluating
 from neuralop_irno.refiner import IterativeRefiner
+from neuralop_irno.solver.drive import run_steps
 from neuralop_irno.solver.picard import Picard
 
 
@@ -109,7 +110,7 @@ def _step(
         part, state = (_read(array, patch, device) for array in (x, h))
         phi = model.correction.bind(part, GridDomain.of(part))
         steps = torch.full((1,), taken, device=device)
-        refined, _ = model.solver.step(phi, state, model.solver.init(state, steps))
+        refined = run_steps(phi, model.solver, state, 1, taken=steps).value
         to[patch.place] = patch.kept(refined)[0].cpu().numpy()
 
 

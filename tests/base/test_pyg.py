@@ -155,9 +155,7 @@ def test_odd_graphs_work_or_teach() -> None:
         model(Data(x=isolated.x, pos=isolated.pos))
     with pytest.raises(ValueError, match=r"expected pos with 2 coordinates, got none; try pos="):
         model(Data(x=isolated.x, edge_index=loops))
-    with pytest.raises(
-        ValueError, match=r"expected a field on a grid for this correction, got one on points"
-    ):
+    with pytest.raises(ValueError, match=r"expected a field on a grid for a U-Net, got one on points"):
         refiner("unet")(BATCH)
     flat = IterativeRefiner(Pooled().double(), "meshgraph", in_channels=3, out_channels=2)
     with pytest.raises(ValueError, match=r"an answer of shape \(25, C\), a row for each node, got \(1, 2\)"):
