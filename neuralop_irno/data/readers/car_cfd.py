@@ -111,8 +111,8 @@ def car_cfd(folder: str, valid: int = 1) -> dict[str, GraphDataset]:
     files = {
         split: tuple(path for name in part for path in _files(folder, name)) for split, part in names.items()
     }
-    known = Resolution(extent="fixed")
-    return {split: GraphDataset(part, files[split], known) for split, part in cars.items()}
+    box = Resolution(extent="fixed")
+    return {split: GraphDataset(part, files[split], box) for split, part in cars.items()}
 
 
 def _names(folder: str | os.PathLike[str], split: str) -> list[str]:
