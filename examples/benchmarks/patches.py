@@ -9,11 +9,11 @@ refined whole, relative to its largest value.
 from __future__ import annotations
 
 import argparse
-import resource
 import tempfile
 from collections.abc import Callable
 from multiprocessing import get_context
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import numpy as np
@@ -49,9 +49,29 @@ def arrays(folder: Path, side: int) -> tuple[np.memmap[Any, Any], np.memmap[Any,
     return x, np.memmap(folder / "y", np.float32, "w+", shape=shape)
 
 
-def peak() -> float:
-    """Peak anonymous memory of this process so far, in MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+class Peak:
+    """The growth of this process's own memory, without pages of files, in MiB; on Linux."""
+
+    mebibytes = 0.0
+
+    def __enter__(self) -> Peak:
+        self._done, self._thread = Event(), Thread(target=self._watch, args=(self._own(),), daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _watch(self, before: float) -> None:
+        while not self._done.wait(0.002):
+            self.mebibytes = max(self.mebibytes, self._own() - before)
+
+    @staticmethod
+    def _own() -> float:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        (line,) = [line for line in lines if line.startswith("RssAnon")]
+        return int(line.split()[1]) / 1024
 
 
 def one_patch(side: int, size: int) -> float:
@@ -60,20 +80,19 @@ def one_patch(side: int, size: int) -> float:
     (reach, _), unit = model.correction.receptive_field, model.correction.alignment
     whole = size + 2 * (-(-reach // unit) * unit)
     x = torch.randn(1, CHANNELS, whole, whole)
-    before = peak()
-    with torch.no_grad():
+    with Peak() as peak:
         model.solve(x, steps=1)
-    return peak() - before
+    return peak.mebibytes
 
 
 def streamed(side: int, size: int) -> float:
-    """The growth for the whole field, in patches; pages of the files that are in memory count too."""
+    """The growth for the whole field, in patches."""
     model = refiner()
     with tempfile.TemporaryDirectory() as folder:
         x, y = arrays(Path(folder), side)
-        before = peak()
-        stream(model, x, y, size=size, base_halo=0)
-        return peak() - before
+        with Peak() as peak:
+            stream(model, x, y, size=size, base_halo=0)
+        return peak.mebibytes
 
 
 def difference(side: int, size: int) -> float:
