@@ -30,7 +30,7 @@ model:
   base: {{model_arch: fno, n_modes: [4], hidden_channels: 4, n_layers: 1}}
   correction: {{name: unet, width: 4, depth: 1}}
   steps: 2
-training: {{epochs: 20, batch_size: 4, save_every: 1, replay: 4, precision: float32}}
+training: {{epochs: 12, batch_size: 4, save_every: 1, replay: 4, precision: float32}}
 """
 KEPT = ("model.safetensors", "history.json", "base/model.safetensors")
 

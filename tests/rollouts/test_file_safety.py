@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 import torch
 import zarr
 from cases import KINDS, MODEL, ONE_SENTENCE, START, Breaking, Interrupted, half_done, point_model
+from processes import children
 
 from neuralop_irno import IterativeRefiner, rollout
 from neuralop_irno.rollouts import HDF5, Adaptive, Clock, Known, Refine, Stepper, Window, Zarr
@@ -22,7 +22,7 @@ from neuralop_irno.rollouts.files import check_file
 RELIABILITY = Path(__file__).parents[1] / "reliability"
 sys.path.insert(0, str(RELIABILITY))
 from flip_rollout import flip_often  # noqa: E402
-from kill_rollout import Halving  # noqa: E402
+from kill_rollout import Halving, kill_often  # noqa: E402
 
 both = pytest.mark.parametrize("kind", KINDS)
 
@@ -293,11 +293,11 @@ def test_flipped_bits_are_found(kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes")
-def test_killed_at_random_moments_it_ends_with_the_same_bits() -> None:
-    ended = subprocess.run(
-        [sys.executable, "-W", "ignore", RELIABILITY / "kill_rollout.py", "2"], timeout=600
-    )
-    assert ended.returncode == 0
+def test_killed_at_random_moments_it_ends_with_the_same_bits(tmp_path: Path) -> None:
+    with children() as start:
+        for kind in KINDS:
+            (tmp_path / kind).mkdir()
+            assert start(kill_often, kind, 2, tmp_path / kind).result() > 0
 
 
 def test_what_a_file_belongs_to_is_plain_text(tmp_path: Path) -> None:

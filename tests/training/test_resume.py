@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -63,9 +61,14 @@ def test_killed_and_resumed_is_never_interrupted(tmp_path: Path, words: tuple[st
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes")
-def test_the_command_killed_at_random_moments_ends_with_the_same_bits() -> None:
-    script = Path(__file__).parents[1] / "reliability/kill_train.py"
-    assert subprocess.run([sys.executable, "-W", "ignore", script, "2"], timeout=PATIENCE).returncode == 0
+def test_the_command_killed_at_random_moments_ends_with_the_same_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "reliability")
+    from kill_train import kill_often
+
+    with children() as start:
+        assert start(kill_often, tmp_path, 2).result() > 0
 
 
 def test_a_used_folder_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
