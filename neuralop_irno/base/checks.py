@@ -107,10 +107,10 @@ def refuse_unread(
     solve: Callable[..., Any],
     sample: bool,
 ) -> None:
-    """Raise TypeError for a keyword argument of a call that nobody reads.
+    """Raise TypeError for a keyword argument of a call that is not read.
 
     Args:
-        keys: the names that nobody reads.
+        keys: the names that are not read.
         given: all keyword arguments by name.
         method: what was called.
         read: the names that the base reads.

@@ -1,4 +1,4 @@
-"""The box of a call: told, as an entry of a sample, or that of training."""
+"""The box of a call: given, from an entry of a sample, or that of training."""
 
 import pytest
 import torch
