@@ -10,7 +10,7 @@ refined answer becomes worse than the base's. So Phi is evaluated on the grid th
 Since R P = 1, restricting the iterates on the fine grid gives the iterates of the coarse one: the gain is
 that of the trained resolution. What the coarse grid cannot show stays as the base gave it.
 
-More points in the same box (``extent: fixed``) is distinguished from the same points in a larger one
+More points in the same box (``extent: fixed``) are distinguished from the same spacing in a larger one
 (``extent: grows``), on which Phi is evaluated as it is.
 """
 
