@@ -35,6 +35,10 @@ class Array(Protocol):
     def shape(self) -> tuple[int, ...]:
         """``(C, *S)``."""
 
+    @property
+    def dtype(self) -> Any:
+        """Of numpy, or its name."""
+
     def __getitem__(self, place: Any) -> Any: ...
 
     def __setitem__(self, place: Any, value: Any) -> None: ...
@@ -79,6 +83,9 @@ def stream(
     if tuple(to.shape[1:]) != shape or (start is not None and start.shape != to.shape):
         got = f"x {tuple(x.shape)}, to {tuple(to.shape)}"
         raise ValueError(expected("x, start and to on one grid", got, "arrays (C, *S) of one size S"))
+    if np.dtype(to.dtype) not in (np.float32, np.float64):
+        hint = "an array of float32, converted afterwards"
+        raise ValueError(expected("to in float32 or float64, since it holds iterates", to.dtype, hint))
     if (start is None) is (base_halo is None):
         wanted = "start, the base's answer, or base_halo, the cells that it needs around a patch"
         raise ValueError(expected(wanted, "neither" if start is None else "both", "base_halo=0"))

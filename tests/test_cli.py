@@ -96,6 +96,7 @@ def test_evaluate_on_another_grid(run_folder: Path, capsys: pytest.CaptureFixtur
         assert main(["evaluate", str(run_folder), "--resolution", factor, "--json"]) == 0
         scores[factor] = json.loads(capsys.readouterr().out)["per_step"]
     assert len(scores["1"]) == len(scores["2"])
+    assert scores["1"] != scores["2"]
     with pytest.raises(SystemExit, match="2"):
         main(["evaluate", str(run_folder), "--resolution", "0"])
     assert "expected a number above 0, got '0'; try 2" in capsys.readouterr().err

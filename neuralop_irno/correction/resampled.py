@@ -76,7 +76,6 @@ def bind_at(
     else:
         how = resolution.axes(domain.shape, coarse, correction.periodic)
         maps = GridMaps.between(domain.shape, coarse, how)
-    x = x if x.is_floating_point() else x.to(torch.get_default_dtype())
     there = GridDomain(domain.samples * maps.copies, coarse, domain.lengths)
     return Resampled(correction.bind(maps.restrict(x), there), maps, domain, physics)
 

@@ -61,8 +61,7 @@ class ResampledPairs(Dataset[dict[str, Any]]):
         new = [self.resolution.scaled(n, self.factor, axis) for axis, n in enumerate(old)]
         fine, coarse = (new, old) if self.factor > 1 else (old, new)
         maps = GridMaps.between(fine, coarse, self.resolution.axes(fine, coarse, self.periodic))
-        batch = field[None] if field.is_floating_point() else field[None].float()
-        return (maps.prolong(batch) if self.factor > 1 else maps.restrict(batch))[0]
+        return (maps.prolong if self.factor > 1 else maps.restrict)(field[None])[0]
 
 
 def on_grids(data: Dataset[dict[str, Any]]) -> bool:

@@ -196,6 +196,8 @@ class GridMaps:
 
 
 def _by_axis(field: Tensor, along: Sequence[Tensor]) -> Tensor:
+    if not field.is_floating_point() and not field.is_complex():
+        field = field.to(torch.get_default_dtype())  # weights of whole numbers would be 0 and 1
     for axis, matrix in enumerate(along, start=2):
         if matrix.shape[0] != matrix.shape[1]:
             field = torch.movedim(field.movedim(axis, -1) @ matrix.to(field).T, -1, axis)

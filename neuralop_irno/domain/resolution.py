@@ -26,7 +26,7 @@ class Resolution:
         cells: the sizes met in training, one (``[64, 64]``) or several (``[[64, 64], [32, 32]]``); collected
             in training if they are not given.
         lengths: the sides of the box in training; the spacing is then known, and calls in boxes of other
-            sides are told apart from calls at another spacing.
+            sides are distinguished from calls at another spacing.
         extent: ``fixed``: another size means more or fewer points in the same box; ``grows``: another size
             means another box with the same spacing.
         pair: how coarse data are made from fine ones: ``waves``, ``cosines``, ``points`` or ``means``, one

@@ -89,6 +89,8 @@ def test_what_cannot_be_done_in_patches_is_refused_by_name() -> None:
     to = np.zeros((1, 16, 16), dtype=np.float32)
     with pytest.raises(ValueError, match="expected start, the base's answer, or base_halo"):
         stream(model, x[0].numpy(), to)
+    with pytest.raises(ValueError, match=r"expected to in float32 or float64, .*, got float16"):
+        stream(model, x[0].numpy(), to.astype(np.float16), base_halo=0)
     other = IterativeRefiner(twice, model.correction, solver="anderson", steps=1)
     with pytest.raises(ValueError, match="expected the solver picard"):
         stream(other, x[0].numpy(), to, base_halo=0)

@@ -8,8 +8,10 @@ from torch import nn
 from torch_geometric.nn import GraphSAGE
 
 from neuralop_irno import FieldDataset, IterativeRefiner, Recipe, Resolution, Trainer, heat_in_wind
+from neuralop_irno.checkpoint import read
 from neuralop_irno.domain.graph import GraphDomain
 from neuralop_irno.domain.spacing import spacings
+from neuralop_irno.training import snapshot
 
 
 def model() -> IterativeRefiner:
@@ -107,21 +109,38 @@ def test_a_misspelt_option_is_refused():
         IterativeRefiner(nn.Conv1d(1, 1, 3), resolution={"cell": [4]})
 
 
+class Interrupted(FieldDataset):
+    """Stops with Ctrl-C when a sample is read for the n-th time."""
+
+    left = 14
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        self.left -= 1
+        if not self.left:
+            raise KeyboardInterrupt
+        return super().__getitem__(index)
+
+
 def test_training_at_two_resolutions_meets_both_and_resumes_to_the_same_bits(tmp_path):
-    def run(folder, epochs: int, resume: bool = False) -> IterativeRefiner:
+    known = Resolution(extent="fixed", pair="points")
+    recipe = Recipe(epochs=3, batch_size=1, replay=3.0, resolutions=[1, 2], save_every=1)
+
+    def fit(folder: str, train: FieldDataset, resume: bool = False) -> IterativeRefiner:
         refiner = model()
-        train = data(extent="fixed", pair="points")
-        recipe = Recipe(
-            epochs=epochs, batch_size=1, replay=3.0, resolutions=[1, 2], schedule="constant", warmup=0
-        )
         Trainer(refiner, recipe, folder=tmp_path / folder, show=False).fit(train, resume=resume)
         return refiner
 
-    whole = run("whole", 3)
+    whole = fit("whole", data(extent="fixed", pair="points"))
     assert whole.resolution.cells == ((8,), (16,))
     assert whole.resolution.native((64,)) == (16,)
-    one, other = (run("again", 3), whole)
-    for ours, theirs in zip(one.parameters(), other.parameters(), strict=True):
+    pairs = data()
+    with pytest.raises(KeyboardInterrupt):
+        fit("stopped", Interrupted(pairs.x, pairs.y, resolution=known))
+    _, content = read(snapshot.main_file(tmp_path / "stopped"))
+    assert 0 < content["progress"]["update"] < 12
+    resumed = fit("stopped", data(extent="fixed", pair="points"), resume=True)
+    assert resumed.resolution == whole.resolution
+    for ours, theirs in zip(resumed.parameters(), whole.parameters(), strict=True):
         assert torch.equal(ours, theirs)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from neuralop_irno import FieldDataset, IterativeRefiner, Resolution, relative_l2
 from neuralop_irno.data.resampled import ResampledPairs
@@ -22,8 +22,7 @@ def test_finer_pairs_come_back_as_they_were(factor: float) -> None:
     finer = ResampledPairs(data, factor, known, [True, False])
     back = ResampledPairs(finer, 1 / factor, known, [True, False])
     assert finer[1]["x"].shape == (1, round(8 * factor), round(5 * factor))
-    if back[1]["x"].shape == data.x[1].shape:
-        torch.testing.assert_close(back[1]["x"], data.x[1], atol=1e-12, rtol=0)
+    torch.testing.assert_close(back[1]["x"], data.x[1], atol=1e-12, rtol=0)
 
 
 def test_an_axis_with_both_its_ends_keeps_them() -> None:
@@ -43,10 +42,12 @@ def test_the_error_stays_on_finer_grids_and_the_model_as_it_was() -> None:
         resolution=known,
     )  # fmt: skip
     for weight in model.correction.parameters():
-        torch.nn.init.normal_(weight, std=0.1)
+        nn.init.normal_(weight, std=0.1)
     found = at_resolutions(model.double(), field(9), (1, 2, 4), relative_l2)
-    assert found.base == pytest.approx([found.base[0]] * 3)
-    assert found.refined == pytest.approx([found.refined[0]] * 3)
+    first = found.rows[0]
+    assert found.samples == 3
+    assert [row.base for row in found.rows] == pytest.approx([first.base] * 3)
+    assert [row.refined for row in found.rows] == pytest.approx([first.refined] * 3)
     assert model.resolution == known
     assert "2 x" in str(found)
 
@@ -55,3 +56,19 @@ def test_points_are_refused_by_name() -> None:
     data = [{"x": torch.zeros(4), "y": torch.zeros(4)}]
     with pytest.raises(ValueError, match="expected fields on a grid, got fields on points"):
         ResampledPairs(data, 2, Resolution())
+
+
+def test_a_base_of_a_fixed_size_gets_a_row_that_says_so() -> None:
+    base = nn.Sequential(nn.Flatten(1), nn.Linear(9, 9), nn.Unflatten(1, (1, 9))).double()
+    phi = {"name": "unet", "dim": 1, "width": 2, "depth": 1}
+    model = IterativeRefiner(base, phi, in_channels=1, out_channels=1).double()
+    found = at_resolutions(model, field(9), (1, 2))
+    assert found.rows[0].base is not None
+    assert found.rows[1].base is None
+    assert "2 x  not taken by this model: mat1 and mat2 shapes" in str(found)
+
+
+def test_whole_numbers_are_interpolated_as_numbers() -> None:
+    data = [{"x": torch.tensor([[0, 4]]), "y": torch.tensor([[0.0, 4.0]])}]
+    finer = ResampledPairs(data, 2, Resolution(pair="points"), [True])[0]
+    assert finer["x"].tolist() == finer["y"].tolist() == [[0.0, 2.0, 4.0, 2.0]]
