@@ -1,7 +1,7 @@
 """Configs in files of older formats, rewritten so that today's package builds the same models.
 
-Up to format 2 the corrections ``unet`` and ``mgno`` computed the origin of a periodic grid from x; since
-format 3 they do so with ``frame: true`` only.
+Up to format 2 the corrections ``unet`` and ``mgno`` computed the origin of a periodic grid from x, and
+``unet`` averaged cells in pairs; since format 3 they do so with ``frame: true`` and ``blur: false`` only.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ DEFAULT = "unet"
 AROUND = ("bounded", "denoiser", "untied")
 """Corrections around another one."""
 
-IMPLIED: Mapping[str, Mapping[str, Any]] = {"unet": {"frame": True}, "mgno": {"frame": True}}
+IMPLIED: Mapping[str, Mapping[str, Any]] = {
+    "unet": {"frame": True, "blur": False},
+    "mgno": {"frame": True},
+}
 """What the corrections of before format 3 did without an option."""
 
 
@@ -27,7 +30,7 @@ def current_model(config: Mapping[str, Any], version: int) -> dict[str, Any]:
 
     Example:
         >>> current_model({"correction": {"name": "unet", "width": 8}, "steps": 4}, version=2)
-        {'correction': {'frame': True, 'name': 'unet', 'width': 8}, 'steps': 4}
+        {'correction': {'frame': True, 'blur': False, 'name': 'unet', 'width': 8}, 'steps': 4}
     """
     if version >= FORMAT:
         return dict(config)

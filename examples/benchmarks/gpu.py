@@ -60,7 +60,7 @@ class Case:
         torch.manual_seed(0)
         self.device, self.half = device, half
         self.x, self.start, self.y = torch.randn(3, batch, CHANNELS, size, size, device=device)
-        phi = UNet(CHANNELS, CHANNELS, width=16, depth=4)
+        phi = UNet(CHANNELS, CHANNELS, width=16, depth=4, blur=False)
         nn.init.normal_(phi.last.weight, std=0.1)
         self.textbook = TextbookUNet(CHANNELS, CHANNELS, 16, 4)
         self.textbook.copy_weights(phi)

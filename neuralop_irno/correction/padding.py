@@ -39,8 +39,17 @@ def padding_modes(padding: str | Sequence[str], dim: int) -> tuple[str, ...]:
     return modes
 
 
-def pad(field: Tensor, modes: Sequence[str]) -> Tensor:
-    """Add one cell at both ends of every axis, filled by the mode of that axis.
+Widths = Sequence[tuple[int, int]]
+"""For each axis, how many cells are added before and after it."""
+
+
+def pad(field: Tensor, modes: Sequence[str], widths: Widths | None = None) -> Tensor:
+    """Add cells at both ends of every axis, filled by the mode of that axis.
+
+    Args:
+        field: on a grid.
+        modes: the mode of each axis.
+        widths: cells added before and after each axis; by default one each.
 
     Shapes:
         - field: ``(B, C, n_1, .., n_d)``
@@ -49,32 +58,41 @@ def pad(field: Tensor, modes: Sequence[str]) -> Tensor:
     Example:
         >>> pad(torch.tensor([[[1.0, 2.0, 3.0]]]), ["circular"])
         tensor([[[3., 1., 2., 3., 1.]]])
+        >>> pad(torch.tensor([[[1.0, 2.0, 3.0]]]), ["replicate"], [(2, 0)])
+        tensor([[[1., 1., 1., 2., 3.]]])
     """
+    each = tuple(widths) if widths is not None else ((1, 1),) * len(modes)
     if torch.compiler.is_compiling():
-        return _pad_by_joining(field, modes)  # torch.compile fuses this, and cannot trace _Pad
-    padded: Tensor = _Pad.apply(field, tuple(modes), _memory_format(field), False)
+        return _pad_by_joining(field, modes, each)  # torch.compile fuses this, and cannot trace _Pad
+    padded: Tensor = _Pad.apply(field, tuple(modes), each, _memory_format(field), False)
     return padded
 
 
-def _pad_by_joining(field: Tensor, modes: Sequence[str]) -> Tensor:
-    for axis, mode in enumerate(modes, start=2):
-        source = _sources(mode, field.shape[axis])
-        if source is None:
-            zeros = torch.zeros_like(field.narrow(axis, 0, 1))
-            field = torch.cat([zeros, field, zeros], axis)
-        else:
-            before, after = (field.narrow(axis, cell - 1, 1) for cell in source)
-            field = torch.cat([before, field, after], axis)
+def _pad_by_joining(field: Tensor, modes: Sequence[str], widths: Widths) -> Tensor:
+    for axis, (mode, width) in enumerate(zip(modes, widths, strict=True), start=2):
+        n = field.shape[axis]
+        cells = []
+        for border in _borders(n, width):
+            source = _source(mode, border, n)
+            cell = field.narrow(axis, source or 0, 1)
+            cells.append(torch.zeros_like(cell) if source is None else cell)
+        field = torch.cat([*cells[: width[0]], field, *cells[width[0] :]], axis)
     return field
 
 
-def _sources(mode: str, n: int) -> tuple[int, int] | None:
-    """The cells (counted in the padded array) that the two border cells of an axis of n copy."""
+def _borders(n: int, width: tuple[int, int]) -> list[int]:
+    """The places of the added cells, counted from the first cell of the axis."""
+    return [*range(-width[0], 0), *range(n, n + width[1])]
+
+
+def _source(mode: str, border: int, n: int) -> int | None:
+    """The cell of an axis of n that the cell at ``border``, beyond its ends, copies; None for zero."""
     if mode == "circular":
-        return n, 1
+        return border % n
     if mode == "reflect":
-        return min(2, n), max(n - 1, 1)
-    return None if mode == "zero" else (1, n)
+        around = border % max(2 * n - 2, 1)
+        return min(around, 2 * n - 2 - around)
+    return None if mode == "zero" else min(max(border, 0), n - 1)
 
 
 class _Pad(torch.autograd.Function):
@@ -82,21 +100,21 @@ class _Pad(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        field: Tensor, modes: tuple[str, ...], layout: torch.memory_format, transposed: bool
+        field: Tensor, modes: tuple[str, ...], widths: Widths, layout: torch.memory_format, transposed: bool
     ) -> Tensor:
-        return _folded(field, modes, layout) if transposed else _padded(field, modes, layout)
+        return (_folded if transposed else _padded)(field, modes, widths, layout)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        ctx.modes, ctx.layout, ctx.transposed = inputs[1:]
+        *ctx.how, ctx.transposed = inputs[1:]
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
-        return _Pad.apply(grads[0], ctx.modes, ctx.layout, not ctx.transposed), None, None, None
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None, None]:
+        return _Pad.apply(grads[0], *ctx.how, not ctx.transposed), None, None, None, None
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> Any:
-        return _Pad.apply(tangents[0], ctx.modes, ctx.layout, ctx.transposed)
+        return _Pad.apply(tangents[0], *ctx.how, ctx.transposed)
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[Any, ...], field: Tensor, *how: Any) -> tuple[Tensor, int]:
@@ -106,40 +124,42 @@ class _Pad(torch.autograd.Function):
         return result.unflatten(0, mapped.shape[:2]), 0
 
 
-def _padded(field: Tensor, modes: tuple[str, ...], layout: torch.memory_format) -> Tensor:
-    shape = [*field.shape[:2], *(n + 2 for n in field.shape[2:])]
+def _padded(field: Tensor, modes: tuple[str, ...], widths: Widths, layout: torch.memory_format) -> Tensor:
+    sizes = field.shape[2:]
+    shape = [*field.shape[:2], *(n + sum(width) for n, width in zip(sizes, widths, strict=True))]
     padded = torch.empty(shape, dtype=field.dtype, device=field.device, memory_format=layout)
-    inside = padded
-    for axis in range(2, field.dim()):
-        inside = inside.narrow(axis, 1, field.shape[axis])
-    inside.copy_(field)
-    for axis, mode in enumerate(modes, start=2):
+    band = padded
+    for axis, (n, width) in enumerate(zip(sizes, widths, strict=True), start=2):
+        band = band.narrow(axis, width[0], n)
+    band.copy_(field)
+    for axis, (mode, n, width) in enumerate(zip(modes, sizes, widths, strict=True), start=2):
         # Later axes are filled from an array that is already padded along the earlier ones.
         band = padded
         for later in range(axis + 1, field.dim()):
-            band = band.narrow(later, 1, field.shape[later])
-        n = field.shape[axis]
-        source = _sources(mode, n)
-        for border, cell in zip((0, n + 1), source or (0, 0), strict=True):
+            band = band.narrow(later, widths[later - 2][0], sizes[later - 2])
+        for border in _borders(n, width):
+            source = _source(mode, border, n)
+            cell = band.select(axis, border + width[0])
             if source is None:
-                band.select(axis, border).zero_()
+                cell.zero_()
             else:
-                band.select(axis, border).copy_(band.select(axis, cell))
+                cell.copy_(band.select(axis, source + width[0]))
     return padded
 
 
-def _folded(grad: Tensor, modes: tuple[str, ...], layout: torch.memory_format) -> Tensor:
+def _folded(grad: Tensor, modes: tuple[str, ...], widths: Widths, layout: torch.memory_format) -> Tensor:
     folded = grad
     for axis in reversed(range(2, grad.dim())):
-        n = grad.shape[axis] - 2
+        width = widths[axis - 2]
+        n = grad.shape[axis] - sum(width)
         # The first fold copies, since autograd owns ``grad``; later ones add in place to the copy.
-        inside = folded.narrow(axis, 1, n)
+        inside = folded.narrow(axis, width[0], n)
         if folded is grad:
             inside = inside.clone(memory_format=layout)
-        source = _sources(modes[axis - 2], n)
-        if source is not None:
-            for border, cell in zip((0, n + 1), source, strict=True):
-                inside.select(axis, cell - 1).add_(folded.select(axis, border))
+        for border in _borders(n, width):
+            source = _source(modes[axis - 2], border, n)
+            if source is not None:
+                inside.select(axis, source).add_(folded.select(axis, border + width[0]))
         folded = inside
     return folded
 

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from neuralop_irno.correction.antialias import REACH, doubled, halved
 from neuralop_irno.correction.equivariant import with_frame_option
 from neuralop_irno.correction.grid import CONVOLUTIONS, CONVOLVE, GridCorrection, require_grid
 from neuralop_irno.correction.padding import pad
@@ -41,10 +42,11 @@ DEEPEST = 10
 class UNet(GridCorrection):
     r"""Phi(x, h): double convolutions at ``depth + 1`` resolutions, with skip connections.
 
-    After the U-Net of https://arxiv.org/abs/1505.04597. Coarsening averages cells in pairs, and refining
-    copies each cell to those that it was averaged from, so every size is accepted: an axis of n cells has
-    (n+1)//2 cells one level down. The last layer starts at zero, so that an untrained correction changes
-    nothing. The first convolution is linear,
+    After the U-Net of https://arxiv.org/abs/1505.04597, with averages of six cells where grids are halved
+    and doubled; see `neuralop_irno.correction.antialias`. Every size is accepted: an axis of n cells has
+    (n+1)//2 cells one level down. Along a periodic axis it commutes with shifts by 2^depth cells if that
+    divides the size, and with other shifts but for the aliasing that is left. The last layer starts at zero,
+    so that an untrained correction changes nothing. The first convolution is linear,
 
     .. math:: W * [x, h] = W_x * x + W_h * h ,
 
@@ -62,6 +64,8 @@ class UNet(GridCorrection):
         spectral_norm: normalise the kernel of every convolution, as a matrix, to norm 1
             (https://arxiv.org/abs/1802.05957). This keeps weights from growing, but is no bound on the
             convolution as an operator on fields; the correction ``bounded`` has that bound.
+        blur: halve and double grids without aliasing. False averages and copies cells in pairs, as in the
+            paper: Phi then changes with odd shifts.
 
     Example:
         >>> phi = UNet(in_channels=2, out_channels=1, width=4, depth=2)
@@ -82,6 +86,7 @@ class UNet(GridCorrection):
         padding: str | Sequence[str] = "circular",
         norm: str = "layer",
         spectral_norm: bool = False,
+        blur: bool = True,
     ) -> None:
         super().__init__(in_channels, out_channels, dim, padding)
         if width < 1:
@@ -90,7 +95,8 @@ class UNet(GridCorrection):
             raise ValueError(expected(f"depth from 0 to {DEEPEST}", depth, "depth=3"))
         self.width, self.depth, self.alignment = width, depth, 2**depth
         self.entry = _DoubleConvolution(in_channels + out_channels, width, self.padding, norm)
-        self.coarse = _CoarseGrid(width, depth, self.padding, norm) if depth else None
+        below = _SmoothGrid if blur else _CoarseGrid
+        self.coarse = below(width, depth, self.padding, norm) if depth else None
         self.last = self.last_layer(width)
         if spectral_norm:
             for part in [part for part in self.modules() if isinstance(part, _Convolution)]:
@@ -137,29 +143,67 @@ CORRECTIONS.register("unet", with_frame_option(UNet))
 
 
 class _CoarseGrid(nn.Module):
-    """The part of the U-Net on the coarser grids, with the refinement back to the finer one."""
+    """The part of the U-Net on the coarser grids, with the refinement back to the finer one.
+
+    Cells are averaged in pairs and copied back; see `_SmoothGrid` for the way without aliasing.
+    """
+
+    merging = "narrow"
+    """The name of the convolution that halves the channels of the coarse field; `_SmoothGrid` has another."""
 
     def __init__(self, channels: int, depth: int, modes: tuple[str, ...], norm: str) -> None:
         super().__init__()
         self.down = _DoubleConvolution(channels, 2 * channels, modes, norm)
-        self.coarser = _CoarseGrid(2 * channels, depth - 1, modes, norm) if depth > 1 else None
-        self.narrow = _Convolution(2 * channels, channels, modes)
+        self.coarser = type(self)(2 * channels, depth - 1, modes, norm) if depth > 1 else None
+        self.add_module(self.merging, _Convolution(2 * channels, channels, modes))
         self.up = _DoubleConvolution(2 * channels, channels, modes, norm)
 
     @property
     def reach(self) -> int:
         """How many cells away the values lie that one value depends on."""
-        coarse = DOUBLE + (self.coarser.reach if self.coarser is not None else 0)
-        # A cell and the first cell of its pair are one cell apart at most, as are the cells of the last pair.
-        return DOUBLE + 1 + 2 * coarse + 1
+        return DOUBLE + self._reach(DOUBLE + (self.coarser.reach if self.coarser is not None else 0))
+
+    def _reach(self, coarse: int) -> int:
+        # One for the convolution on the finer grid, and one from a cell of a pair to the other.
+        return 1 + 2 * coarse + 1
 
     def forward(self, fine: Tensor) -> Tensor:
-        coarse = self.down(_coarsen(fine))
+        coarse = self.down(self.coarsen(fine))
         if self.coarser is not None:
             coarse = self.coarser(coarse)
-        back = self.narrow(_refine(coarse, fine.shape[2:]))
-        result: Tensor = self.up(torch.cat([back, fine], 1))
+        result: Tensor = self.up(torch.cat([self.refine(coarse, fine.shape[2:]), fine], 1))
         return result
+
+    def coarsen(self, fine: Tensor) -> Tensor:
+        """The field on half as many cells along each axis."""
+        return _averaged(fine)
+
+    def refine(self, coarse: Tensor, shape: Sequence[int]) -> Tensor:
+        """The coarse field with half of its channels, on the finer grid of that shape."""
+        return self._merged(_copied(coarse, shape))
+
+    def _merged(self, field: Tensor) -> Tensor:
+        result: Tensor = self.get_submodule(self.merging)(field)
+        return result
+
+
+class _SmoothGrid(_CoarseGrid):
+    """The same without aliasing: averages of six cells, see `neuralop_irno.correction.antialias`.
+
+    The channels are halved before the refinement, by a quarter of the arithmetic in the plane.
+    """
+
+    merging = "merge"
+
+    def _reach(self, coarse: int) -> int:
+        # `doubled` and `halved` each reach `REACH` cells beyond a pair, the convolution one coarse cell.
+        return 2 * (REACH + 1 + coarse) + 1
+
+    def coarsen(self, fine: Tensor) -> Tensor:
+        return halved(fine, self.down.first.modes)
+
+    def refine(self, coarse: Tensor, shape: Sequence[int]) -> Tensor:
+        return doubled(self._merged(coarse), shape, self.down.first.modes)
 
 
 class _DoubleConvolution(nn.Module):
@@ -237,14 +281,14 @@ def _norm(norm: str, channels: int) -> nn.Module:
     raise ValueError(expected("a norm", repr(norm), did_you_mean(str(norm), NORMS)))
 
 
-def _coarsen(field: Tensor) -> Tensor:
+def _averaged(field: Tensor) -> Tensor:
     """Average cells in pairs; the last cell of an odd axis is copied."""
     sizes = [min(2, n) for n in field.shape[2:]]
     pooling = POOLINGS[len(sizes)]
     return pooling(field, sizes, stride=2, ceil_mode=True, count_include_pad=False)
 
 
-def _refine(field: Tensor, shape: Sequence[int]) -> Tensor:
+def _copied(field: Tensor, shape: Sequence[int]) -> Tensor:
     """Copy each cell to the cells that it was averaged from."""
     field = F.interpolate(field, scale_factor=2, mode="nearest")
     for axis, size in enumerate(shape, start=2):

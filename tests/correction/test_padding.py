@@ -111,7 +111,8 @@ def test_channels_last_memory_keeps_values_and_stays_channels_last(dim: int) -> 
 def test_a_compiler_sees_the_same_padding() -> None:
     field = torch.randn(1, 2, 2, 5)
     for modes in itertools.product(MODES, repeat=2):
-        assert torch.equal(_pad_by_joining(field, modes), pad(field, modes))
+        for widths in (((1, 1), (1, 1)), ((2, 3), (0, 2))):
+            assert torch.equal(_pad_by_joining(field, modes, widths), pad(field, modes, widths))
 
 
 def test_padding_words_that_do_not_fit_teach() -> None:

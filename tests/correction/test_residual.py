@@ -87,7 +87,7 @@ def test_being_told_the_residual_is_worth_something() -> None:
 
     def error(informed: bool) -> float:
         torch.manual_seed(0)
-        inner = UNet(2 if informed else 1, 1, dim=1, width=8, depth=1)
+        inner = UNet(2 if informed else 1, 1, dim=1, width=8, depth=0)
         r = FunctionCorrection(lambda x, h: x - (2.1 * h - h.roll(1, -1) - h.roll(-1, -1)))
         phi: Correction = WithResidual(inner, r) if informed else inner
         model = IterativeRefiner(zero, phi, steps=8, alpha=1.0)

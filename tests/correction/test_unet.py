@@ -13,7 +13,7 @@ from neuralop_irno import IterativeRefiner, UNet
 from neuralop_irno.correction.correction import Correction
 from neuralop_irno.correction.equivariant import ShiftEquivariant, origin_of, roll_each
 from neuralop_irno.correction.padding import MODES
-from neuralop_irno.correction.unet import NORMS, _coarsen, _norm, _refine
+from neuralop_irno.correction.unet import NORMS, _averaged, _copied, _norm
 from neuralop_irno.domain.graph import GraphDomain
 from neuralop_irno.domain.grid import GridDomain
 from neuralop_irno.registry import CORRECTIONS
@@ -55,10 +55,10 @@ def test_every_size_padding_and_norm_keeps_the_shape_and_starts_at_zero(shape: t
 
 def test_cells_are_averaged_in_pairs_and_copied_back_and_the_last_of_an_odd_axis_stays_alone() -> None:
     row = torch.arange(5.0)
-    coarse = _coarsen(row[None, None])
+    coarse = _averaged(row[None, None])
     assert coarse.flatten().tolist() == [0.5, 2.5, 4.0]
-    assert _refine(coarse, [5]).flatten().tolist() == [0.5, 0.5, 2.5, 2.5, 4.0]
-    plane = _coarsen((row[:3, None] + 10 * row[None, :])[None, None])
+    assert _copied(coarse, [5]).flatten().tolist() == [0.5, 0.5, 2.5, 2.5, 4.0]
+    plane = _averaged((row[:3, None] + 10 * row[None, :])[None, None])
     assert plane[0, 0].tolist() == [[5.5, 25.5, 40.5], [7.0, 27.0, 42.0]]
 
 
@@ -218,3 +218,9 @@ def test_the_norm_by_groups_has_up_to_eight_of_them(channels: int, groups: int) 
     norm = _norm("group", channels)
     assert isinstance(norm, nn.GroupNorm)
     assert norm.num_groups == groups
+
+
+def test_weights_of_a_unet_of_pairs_do_not_fit_another_one() -> None:
+    pairs, smooth = (UNet(2, 1, width=4, depth=2, blur=blur) for blur in (False, True))
+    with pytest.raises(RuntimeError, match=r"coarse\.merge\.weight"):
+        smooth.load_state_dict(pairs.state_dict())
