@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from neuralop_irno._neuralop import BUILT_FROM, described
-from neuralop_irno.base.operator import ModelSpec
+from neuralop_irno.base.sizes import ModelSpec
 from neuralop_irno.correction.correction import Correction
 from neuralop_irno.correction.from_module import as_correction
 from neuralop_irno.errors import expected, shown

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from neuralop_irno._neuralop import BUILT_FROM, described
 from neuralop_irno.base.neuraloperator import adapter_for
-from neuralop_irno.base.operator import BaseOperator, ModelSpec
+from neuralop_irno.base.operator import BaseOperator
 from neuralop_irno.base.signatures import FunctionModule
+from neuralop_irno.base.sizes import ModelSpec
 from neuralop_irno.correction.from_module import Joined
 from neuralop_irno.correction.graph import JoinedOnGraph
 from neuralop_irno.domain.resolution import Resolution

@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 
 from neuralop_irno._neuralop import BaseModel, build_model
+from neuralop_irno.base.call import BaseCall
 from neuralop_irno.base.checks import check_finite, refuse_unread
 from neuralop_irno.base.neuraloperator import wrap_operator
-from neuralop_irno.base.operator import BaseCall, BaseOperator, ModelSpec
+from neuralop_irno.base.operator import BaseOperator
+from neuralop_irno.base.sizes import ModelSpec
 from neuralop_irno.build import (
     BaseLike,
     CorrectionLike,

@@ -8,7 +8,7 @@ from io import StringIO
 from torch import Tensor, nn
 
 from neuralop_irno._neuralop import multigrid_patching
-from neuralop_irno.base.operator import stated_sizes
+from neuralop_irno.base.sizes import stated_sizes
 from neuralop_irno.errors import expected
 
 

@@ -10,16 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from neuralop_irno._neuralop import FNOGNO, GINO, UQNO, BaseModel, refuse_other_calls
-from neuralop_irno.base.operator import (
-    BaseCall,
-    BaseOperator,
-    ModelSpec,
-    SuperResolution,
-    in_state_dtype,
-    stated_sizes,
-)
+from neuralop_irno.base.call import BaseCall, in_state_dtype
+from neuralop_irno.base.operator import BaseOperator, SuperResolution
 from neuralop_irno.base.pyg import OnGraphs, is_graph_network
 from neuralop_irno.base.signatures import bound_to, signature_of, unwrapped
+from neuralop_irno.base.sizes import ModelSpec, stated_sizes
 from neuralop_irno.domain.graph import GraphDomain, interpolate
 from neuralop_irno.errors import expected
 from neuralop_irno.models import WDSR, HiNOTE, SuperResolutionFNO

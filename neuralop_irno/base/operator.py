@@ -7,77 +7,24 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar, cast
+from dataclasses import replace
+from typing import Any, ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from neuralop_irno.base.checks import CONVOLUTIONS, check_finite, refuse_graphs, refuse_points
+from neuralop_irno.base.call import BaseCall, in_state_dtype
+from neuralop_irno.base.checks import check_finite, refuse_graphs, refuse_points
 from neuralop_irno.base.signatures import (
     FunctionModule,
     bound_to,
     floating_point_among,
     signature_of,
-    unwrapped,
 )
-from neuralop_irno.domain.domain import Domain
+from neuralop_irno.base.sizes import ModelSpec, stated_sizes
 from neuralop_irno.domain.grid import GridDomain, resample
-from neuralop_irno.domain.resampling import GridMaps
 from neuralop_irno.errors import expected
 from neuralop_irno.precision import at_least_float32, explain_failure
-
-
-@dataclass(frozen=True)
-class BaseCall:
-    """One call of the base, laid out for the iteration.
-
-    Attributes:
-        x: the input, on the domain of h.
-        start: the base's answer h_0, in float32 or better.
-        domain: the domain of both.
-        as_field: converts a tensor in the layout of the base's answer (for example a target) to that of h.
-        as_answer: the inverse: from a state to what the base would have returned.
-    """
-
-    x: Tensor
-    start: Tensor
-    domain: Domain
-    as_field: Callable[[Tensor], Tensor]
-    as_answer: Callable[[Tensor], Any]
-
-    def brought_up(self, maps: GridMaps) -> BaseCall:
-        """The call on the fine grid of a pair of maps; its answers are brought down again.
-
-        Only the change of h is brought down, so that without one the answer is the base's to the bit.
-        """
-        start = maps.prolong(self.start)
-
-        def as_answer(refined: Tensor) -> Any:
-            return self.as_answer(self.start + maps.restrict(refined - start))
-
-        return BaseCall(
-            maps.prolong(in_state_dtype(self.x, self.start)),
-            start,
-            cast(GridDomain, self.domain).with_shape(start.shape[2:]),
-            lambda field: maps.prolong(self.as_field(field)),
-            as_answer,
-        )
-
-
-@dataclass(frozen=True)
-class ModelSpec:
-    """Channels and dimensions stated by a model; None if not stated.
-
-    Attributes:
-        in_channels: channels of x.
-        out_channels: channels of h.
-        dim: spatial dimensions.
-    """
-
-    in_channels: int | None = None
-    out_channels: int | None = None
-    dim: int | None = None
 
 
 class BaseOperator(nn.Module):
@@ -289,30 +236,3 @@ class SuperResolution(BaseOperator):
 
     def interpolated(self, x: Tensor, shape: Sequence[int], periodic: Sequence[bool] | None) -> Tensor:
         return F.interpolate(x, list(shape), mode="bicubic", align_corners=False)
-
-
-def stated_sizes(module: nn.Module) -> ModelSpec:
-    """Channels and dimensions from the attributes of a module."""
-    module = unwrapped(module)
-    own = getattr(module, "sizes", None)
-    if isinstance(own, ModelSpec):  # a refiner, which has them from its base and its arguments
-        return own
-
-    def number(name: str) -> int | None:
-        value = getattr(module, name, None)
-        return value if isinstance(value, int) else None
-
-    return ModelSpec(number("in_channels"), number("out_channels"), number("dim") or _dimension(module))
-
-
-def _dimension(module: nn.Module) -> int | None:
-    parts = list(module.modules())
-    stated = [n for n in (getattr(part, "n_dim", None) for part in parts) if isinstance(n, int)]
-    # Kernels of one point are skipped: often they act on a flattened field.
-    kernels = [len(p.kernel_size) for p in parts if isinstance(p, CONVOLUTIONS) and max(p.kernel_size) > 1]
-    return next(iter([*stated, *kernels]), None)
-
-
-def in_state_dtype(x: Tensor, h: Tensor) -> Tensor:
-    """x in the precision of h if it is floating point, else unchanged."""
-    return x.to(h.dtype) if x.is_floating_point() else x

@@ -12,8 +12,9 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from neuralop_irno.base.call import BaseCall, in_state_dtype
 from neuralop_irno.base.checks import graph_among as graph_among
-from neuralop_irno.base.operator import BaseCall, BaseOperator, in_state_dtype
+from neuralop_irno.base.operator import BaseOperator
 from neuralop_irno.base.signatures import bound_to, floating_point_among, signature_of, unwrapped
 from neuralop_irno.domain.check import PARTS
 from neuralop_irno.domain.graph import GraphDomain, reads_edge_attr

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from neuralop_irno.base.call import BaseCall
 from neuralop_irno.base.neuraloperator import wrap_operator
-from neuralop_irno.base.operator import BaseCall, BaseOperator
+from neuralop_irno.base.operator import BaseOperator
 from neuralop_irno.devices import device_of, to_device
 from neuralop_irno.diagnostics.sight import Sight, sight_of
 from neuralop_irno.domain.domain import Domain

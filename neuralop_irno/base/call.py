@@ -1,0 +1,55 @@
+"""One call of a base, as fields on one domain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+from torch import Tensor
+
+from neuralop_irno.domain.domain import Domain
+from neuralop_irno.domain.grid import GridDomain
+from neuralop_irno.domain.resampling import GridMaps
+
+
+@dataclass(frozen=True)
+class BaseCall:
+    """One call of the base, laid out for the iteration.
+
+    Attributes:
+        x: the input, on the domain of h.
+        start: the base's answer h_0, in float32 or better.
+        domain: the domain of both.
+        as_field: converts a tensor in the layout of the base's answer (for example a target) to that of h.
+        as_answer: the inverse: from a state to what the base would have returned.
+    """
+
+    x: Tensor
+    start: Tensor
+    domain: Domain
+    as_field: Callable[[Tensor], Tensor]
+    as_answer: Callable[[Tensor], Any]
+
+    def brought_up(self, maps: GridMaps) -> BaseCall:
+        """The call on the fine grid of a pair of maps; its answers are brought down again.
+
+        Only the change of h is brought down, so that without one the answer is the base's to the bit.
+        """
+        start = maps.prolong(self.start)
+
+        def as_answer(refined: Tensor) -> Any:
+            return self.as_answer(self.start + maps.restrict(refined - start))
+
+        return BaseCall(
+            maps.prolong(in_state_dtype(self.x, self.start)),
+            start,
+            cast(GridDomain, self.domain).with_shape(start.shape[2:]),
+            lambda field: maps.prolong(self.as_field(field)),
+            as_answer,
+        )
+
+
+def in_state_dtype(x: Tensor, h: Tensor) -> Tensor:
+    """x in the precision of h if it is floating point, else unchanged."""
+    return x.to(h.dtype) if x.is_floating_point() else x

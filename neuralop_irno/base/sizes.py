@@ -1,0 +1,47 @@
+"""The channels and dimensions that a model states."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from neuralop_irno.base.checks import CONVOLUTIONS
+from neuralop_irno.base.signatures import unwrapped
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """Channels and dimensions stated by a model; None if not stated.
+
+    Attributes:
+        in_channels: channels of x.
+        out_channels: channels of h.
+        dim: spatial dimensions.
+    """
+
+    in_channels: int | None = None
+    out_channels: int | None = None
+    dim: int | None = None
+
+
+def stated_sizes(module: nn.Module) -> ModelSpec:
+    """Channels and dimensions from the attributes of a module."""
+    module = unwrapped(module)
+    own = getattr(module, "sizes", None)
+    if isinstance(own, ModelSpec):  # a refiner, which has them from its base and its arguments
+        return own
+
+    def number(name: str) -> int | None:
+        value = getattr(module, name, None)
+        return value if isinstance(value, int) else None
+
+    return ModelSpec(number("in_channels"), number("out_channels"), number("dim") or _dimension(module))
+
+
+def _dimension(module: nn.Module) -> int | None:
+    parts = list(module.modules())
+    stated = [n for n in (getattr(part, "n_dim", None) for part in parts) if isinstance(n, int)]
+    # Kernels of one point are skipped: often they act on a flattened field.
+    kernels = [len(p.kernel_size) for p in parts if isinstance(p, CONVOLUTIONS) and max(p.kernel_size) > 1]
+    return next(iter([*stated, *kernels]), None)
