@@ -97,6 +97,8 @@ class Described(nn.Module):
             "steps": most if fewest == most else [fewest, most],
             "freeze_base": self.base.frozen,
             "channels": self.base.channels,
+            "output": described(self.base.output),
+            "layout": self.base.stated_layout,
             # The actual channels, since a base that is built again from this config gets no data.
             "in_channels": self.sizes.in_channels,
             "out_channels": self.sizes.out_channels,

@@ -1,10 +1,11 @@
-"""The device of a model, and samples on it."""
+"""The device of a model, and arrays and samples on it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -22,3 +23,20 @@ def to_device(sample: Mapping[str, Any], device: torch.device) -> dict[str, Any]
         {'x': tensor(..., device='meta', size=(1,)), 'name': 'first'}
     """
     return {name: part.to(device) if isinstance(part, Tensor) else part for name, part in sample.items()}
+
+
+def as_tensor(value: Any, model: nn.Module) -> Any:
+    """A numpy array as a tensor on the device of a model; other values as they are.
+
+    Real numbers are converted to the precision of the model's weights.
+
+    Example:
+        >>> as_tensor(np.array([0.5]), nn.Linear(1, 1)), as_tensor(3, nn.Linear(1, 1))
+        (tensor([0.5000]), 3)
+    """
+    if not isinstance(value, np.ndarray):
+        return value
+    # A copy, since torch takes neither negative strides nor the byte order of other machines.
+    tensor = torch.from_numpy(np.array(value, value.dtype.newbyteorder("="), order="C")).to(device_of(model))
+    weights = next((p.dtype for p in model.parameters() if p.is_floating_point()), tensor.dtype)
+    return tensor.to(weights) if tensor.is_floating_point() else tensor

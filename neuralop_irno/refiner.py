@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from neuralop_irno._neuralop import BaseModel, build_model
+from neuralop_irno.base.answers import Output
 from neuralop_irno.base.call import BaseCall
 from neuralop_irno.base.checks import check_finite, refuse_unread
 from neuralop_irno.base.neuraloperator import wrap_operator
@@ -32,6 +33,7 @@ from neuralop_irno.correction.from_module import as_correction
 from neuralop_irno.correction.in_patches import InPatches
 from neuralop_irno.correction.resampled import bind_at, lift, remembered
 from neuralop_irno.description import Described
+from neuralop_irno.devices import as_tensor
 from neuralop_irno.domain.grid import GridDomain
 from neuralop_irno.domain.resolution import Resolution
 from neuralop_irno.errors import check_choice, expected, shown
@@ -67,6 +69,11 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
             ``unrolled`` if the base trains too, since the gradient has to reach it.
         freeze_base: do not change the base's weights and buffers; False trains it too.
         channels: channel axis of the base on grids, ``first`` or ``last``.
+        output: where the field is in an answer of the base that is no tensor: a key or attribute, an index,
+            or a function (which no file can hold). By default its first part that is a field. The other parts
+            are returned with the refined field.
+        layout: the axes of x and of the answer, ``"B T C H W -> B C H W"``, with times before channels in x
+            and h of Phi; see `neuralop_irno.base.layout.Layout.of`.
         in_channels: channels of x, if the base does not state them.
         out_channels: channels of h, if the base does not state them.
         resolution: what is known of the grids of training, a `Resolution` or its options. On other grids Phi
@@ -100,6 +107,8 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
         gradient: GradientLike | None = None,
         freeze_base: bool = True,
         channels: str = "first",
+        output: Output | None = None,
+        layout: str | None = None,
         in_channels: int | None = None,
         out_channels: int | None = None,
         resolution: Resolution | Mapping[str, Any] | None = None,
@@ -115,7 +124,7 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
         self.ignore = tuple(ignore)
         self.steps = steps
         self.gradient = gradient_rule(gradient)
-        self.base: BaseOperator = wrap_operator(operator, freeze_base, channels)
+        self.base: BaseOperator = wrap_operator(operator, freeze_base, channels, output, layout)
         self.base.freeze(freeze_base)  # an adapter that was given may have another setting
         self.sizes = agreed_sizes(ModelSpec(in_channels, out_channels), self.base.sizes())
         self.correction: Correction = build_correction(correction, self.sizes)
@@ -307,6 +316,7 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
             "correction": copy.deepcopy(self.correction),
             "solver": copy.deepcopy(self.solver),
             "gradient": self.gradient,
+            "output": self.base.output,
             "in_channels": None,  # taken from the correction; a base with others is refused
             "out_channels": None,
         }
@@ -322,21 +332,10 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
         return other
 
     def _trajectory(self, problem: BaseCall, y: Tensor, taken: Tensor | None) -> Trajectory:
+        y, taken = as_tensor(y, self), as_tensor(taken, self)
         check_finite(y, "y")
         self.resolution = remembered(self.resolution, problem.domain)
-        samples = problem.domain.samples
-        if taken is not None and not (isinstance(taken, Tensor) and taken.shape == (samples,)):
-            got = tuple(taken.shape) if isinstance(taken, Tensor) else shown(taken)
-            raise ValueError(expected(f"taken of shape ({samples},)", got, "a number for each sample"))
-        truth = problem.as_field(y)
-        if truth.shape != problem.start.shape:
-            raise ValueError(
-                expected(
-                    f"y like the base's answer {tuple(problem.start.shape)}",
-                    tuple(truth.shape),
-                    "a base and targets on one grid, with the same channels",
-                )
-            )
+        truth = problem.target(y)
         steps, start = self._draw_steps(), problem.start
         if steps and taken is None and self.gradient.starts_at_truth:
             start = truth.to(start.dtype)

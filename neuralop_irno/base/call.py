@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from torch import Tensor
@@ -11,6 +11,7 @@ from torch import Tensor
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.grid import GridDomain
 from neuralop_irno.domain.resampling import GridMaps
+from neuralop_irno.errors import expected
 
 
 @dataclass(frozen=True)
@@ -21,15 +22,33 @@ class BaseCall:
         x: the input, on the domain of h.
         start: the base's answer h_0, in float32 or better.
         domain: the domain of both.
-        as_field: converts a tensor in the layout of the base's answer (for example a target) to that of h.
+        as_field: converts an answer, or a tensor laid out like its field (for example a target), to the
+            layout of h.
         as_answer: the inverse: from a state to what the base would have returned.
     """
 
     x: Tensor
     start: Tensor
     domain: Domain
-    as_field: Callable[[Tensor], Tensor]
+    as_field: Callable[[Any], Tensor]
     as_answer: Callable[[Tensor], Any]
+
+    def inside(self, whole: Callable[[Tensor], Any]) -> BaseCall:
+        """The call of a base that returns more than its field.
+
+        Args:
+            whole: from the field to the whole answer.
+        """
+        return replace(self, as_answer=lambda h: whole(self.as_answer(h)))
+
+    def target(self, y: Tensor) -> Tensor:
+        """The truth in the layout of h; raises ValueError if it has another shape."""
+        truth = self.as_field(y)
+        if truth.shape != self.start.shape:
+            wanted = f"y like the base's answer {tuple(self.start.shape)}"
+            hint = "a base and targets on one grid, with the same channels"
+            raise ValueError(expected(wanted, tuple(truth.shape), hint))
+        return truth
 
     def brought_up(self, maps: GridMaps) -> BaseCall:
         """The call on the fine grid of a pair of maps; its answers are brought down again.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from neuralop_irno._neuralop import FNOGNO, GINO, UQNO, BaseModel, refuse_other_calls
+from neuralop_irno.base.answers import Output
 from neuralop_irno.base.call import BaseCall, in_state_dtype
 from neuralop_irno.base.operator import BaseOperator, SuperResolution
 from neuralop_irno.base.pyg import OnGraphs, is_graph_network
@@ -38,30 +38,8 @@ class NeuralOperator(BaseOperator):
         named = signature_of(self.module).parameters
         return {key: value for key, value in kwargs.items() if key in named}
 
-    def sizes(self) -> ModelSpec:
+    def stated_sizes(self) -> ModelSpec:
         return sizes_of(self.module)
-
-
-class WithBand(NeuralOperator):
-    """UQNO: the solution is refined; its uncertainty band is returned unchanged."""
-
-    def _split(self, answer: Any) -> tuple[Tensor, tuple[Any, ...] | None]:
-        if isinstance(answer, Tensor):
-            return answer, None
-        solution, *rest = answer
-        return solution, tuple(rest)
-
-    def accepted(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        named = self._inner().parameters
-        return {key: value for key, value in kwargs.items() if key in named}
-
-    def input_of(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor:
-        value = bound_to(self._inner(), args, self.accepted(kwargs)).get("x")
-        return value if isinstance(value, Tensor) else super().input_of(args, kwargs)
-
-    def _inner(self) -> inspect.Signature:
-        base_model: Any = unwrapped(self.module).base_model
-        return signature_of(base_model)
 
 
 class OnPoints(NeuralOperator):
@@ -72,6 +50,7 @@ class OnPoints(NeuralOperator):
     """
 
     READS: ClassVar[frozenset[str]] = frozenset()
+    ON_GRID: ClassVar[bool] = False
 
     def _laid_out(
         self, x: Tensor, context: tuple[Tensor, Tensor], answer: Tensor, periodic: Sequence[bool] | None
@@ -89,8 +68,9 @@ class OnPoints(NeuralOperator):
         batch = torch.arange(samples, device=field.device).repeat_interleave(points)
         domain = GraphDomain(batch, samples, pos=target.repeat(samples, 1))
 
-        def as_field(tensor: Tensor) -> Tensor:
-            return tensor.reshape(-1, tensor.shape[-1])
+        def as_field(answer: Any) -> Tensor:
+            values = self.field_of(answer)
+            return values.reshape(-1, values.shape[-1])
 
         def as_answer(refined: Tensor) -> Tensor:
             restored = refined.reshape(samples, points, -1)
@@ -98,6 +78,12 @@ class OnPoints(NeuralOperator):
 
         x = in_state_dtype(as_field(x), field)
         return BaseCall(x, as_field(field), domain, as_field, as_answer)
+
+    def as_field(self, answer: Any) -> Tensor:
+        return self.field_of(answer)
+
+    def _is_field(self, tensor: Tensor) -> bool:
+        return tensor.dim() in (2, 3)
 
     def _inputs(
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -151,7 +137,11 @@ def sizes_of(module: nn.Module) -> ModelSpec:
 
 
 def wrap_operator(
-    model: nn.Module | Callable[..., Any], frozen: bool = True, channels: str = "first"
+    model: nn.Module | Callable[..., Any],
+    frozen: bool = True,
+    channels: str = "first",
+    output: Output | None = None,
+    layout: str | None = None,
 ) -> BaseOperator:
     """The adapter around a model; an adapter is returned unchanged.
 
@@ -159,8 +149,23 @@ def wrap_operator(
         model: a neuraloperator model, any other module, or a callable.
         frozen: without gradients and always in evaluation mode.
         channels: channel axis of a model on grids, ``first`` or ``last``.
+        output: where the field is in the answer; see `BaseOperator`.
+        layout: the axes of x and of the answer; see `BaseOperator`.
+
+    Raises:
+        ValueError: one of the options differs from that of the adapter that was given.
     """
-    return model if isinstance(model, BaseOperator) else adapter_for(model)(model, frozen, channels)
+    if not isinstance(model, BaseOperator):
+        return adapter_for(model)(model, frozen, channels, output, layout)
+    own = {"channels": model.channels, "output": model.output, "layout": model.stated_layout}
+    given = {"channels": channels, "output": output, "layout": layout}
+    for name, value in given.items():
+        default = "first" if name == "channels" else None
+        if value not in (default, own[name]):
+            kind = type(model).__name__
+            wanted = f"the {name} of the adapter {kind}, {own[name]!r}"
+            raise ValueError(expected(wanted, repr(value), f"{kind}(..., {name}=...)"))
+    return model
 
 
 def adapter_for(model: nn.Module | Callable[..., Any]) -> type[BaseOperator]:
@@ -168,8 +173,6 @@ def adapter_for(model: nn.Module | Callable[..., Any]) -> type[BaseOperator]:
     inner = unwrapped(model) if isinstance(model, nn.Module) else model
     if isinstance(inner, (GINO, FNOGNO)):
         return OnPoints
-    if isinstance(inner, UQNO):
-        return WithBand
     if isinstance(inner, (WDSR, SuperResolutionFNO, HiNOTE)):
         return SuperResolution
     ancestors = [c for c in type(inner).__mro__ if c is not BaseModel]

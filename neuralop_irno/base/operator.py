@@ -8,13 +8,16 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from neuralop_irno.base.answers import Output, field_in, with_field
 from neuralop_irno.base.call import BaseCall, in_state_dtype
 from neuralop_irno.base.checks import check_finite, refuse_graphs, refuse_points
+from neuralop_irno.base.layout import CHANNELS, Layout
 from neuralop_irno.base.signatures import (
     FunctionModule,
     bound_to,
@@ -22,6 +25,7 @@ from neuralop_irno.base.signatures import (
     signature_of,
 )
 from neuralop_irno.base.sizes import ModelSpec, stated_sizes
+from neuralop_irno.devices import as_tensor
 from neuralop_irno.domain.grid import GridDomain, resample
 from neuralop_irno.errors import expected
 from neuralop_irno.precision import at_least_float32, explain_failure
@@ -34,22 +38,36 @@ class BaseOperator(nn.Module):
         module: the model.
         frozen: without gradients, and in evaluation mode also after ``train()``.
         channels: ``first`` for ``(B, C, *S)``, ``last`` for ``(B, *S, C)``; both for x and the answer.
+        output: where the field is in an answer that is no tensor: a key or attribute, an index, or a function
+            of the answer. By default it is the first part that is a field. The other parts are returned with
+            the refined field.
+        layout: the axes of x and of the answer, ``"B T C H W -> B C H W"``; see `Layout.of`.
     """
 
     READS: ClassVar[frozenset[str]] = GridDomain.ENTRIES
     """Keyword arguments that the adapter reads in addition to those of the module."""
+
+    ON_GRID: ClassVar[bool] = True
+    """Whether its fields are on grids, with axes that a layout can name."""
 
     def __init__(
         self,
         module: nn.Module | Callable[..., Any],
         frozen: bool = True,
         channels: str = "first",
+        output: Output | None = None,
+        layout: str | None = None,
     ) -> None:
         super().__init__()
         if not callable(module):
             raise TypeError(expected("a base that can be called", repr(module), "an nn.Module"))
-        if channels not in ("first", "last"):
+        if channels not in CHANNELS:
             raise ValueError(expected("channels 'first' or 'last'", repr(channels), "channels='first'"))
+        if layout is not None and (channels != "first" or not self.ON_GRID):
+            got = f"a layout beside channels={channels!r}" if self.ON_GRID else "one for points or graphs"
+            raise ValueError(expected("a layout alone, for fields on a grid", got, "layout=None"))
+        self.output, self.stated_layout = output, layout
+        self.layout = Layout.of(CHANNELS[channels] if layout is None else layout)
         self.module = module if isinstance(module, nn.Module) else FunctionModule(module)
         self.frozen = False
         self.channels = channels
@@ -70,6 +88,15 @@ class BaseOperator(nn.Module):
         return super().train(mode and not self.frozen)
 
     def sizes(self) -> ModelSpec:
+        """The channels and dimensions that the module states, as far as they hold in the layout."""
+        stated, layout = self.stated_sizes(), self.layout
+        return ModelSpec(
+            layout.x.channels(stated.in_channels),
+            layout.answer.channels(stated.out_channels),
+            layout.dim or stated.dim,
+        )
+
+    def stated_sizes(self) -> ModelSpec:
         """The channels and dimensions that the module states."""
         return stated_sizes(self.module)
 
@@ -88,9 +115,10 @@ class BaseOperator(nn.Module):
     def _explain(self, x: Tensor, error: Exception) -> None:
         """Raise ValueError if x does not have the channels or axes of the base; called after it failed."""
         sizes = self.sizes()
-        axes = x.dim() - 2 if sizes.dim is None else sizes.dim
-        channels = x.shape[1 if self.channels == "first" else -1] if x.dim() > 1 else None
-        if x.dim() == axes + 2 and sizes.in_channels in (None, channels):
+        fits = self.layout.x.fits(x)
+        shape = self.layout.x.fold(x).shape if fits else x.shape
+        axes = len(shape) - 2 if sizes.dim is None else sizes.dim
+        if fits and len(shape) == axes + 2 and sizes.in_channels in (None, shape[1]):
             return
         wanted = f"x with {sizes.in_channels or 'C'} channels on {axes} axes, as the base takes it"
         hint = "x with the channels and axes of the base's training data"
@@ -132,61 +160,72 @@ class BaseOperator(nn.Module):
             start: an answer to start from; by default the base is called.
             periodic: which axes are periodic, used if x has to be interpolated to the grid of the answer.
         """
+        args = tuple(as_tensor(value, self) for value in args)
+        kwargs = {name: as_tensor(value, self) for name, value in kwargs.items()}
         x, context = self._inputs(args, kwargs)
         check_finite(x, "x")
-        if start is not None:
-            check_finite(start, "start")
-        answer = self(*args, **kwargs) if start is None else start
-        call = self._laid_out(x, context, answer, periodic)
+        if start is None:
+            field, whole = self.split(self(*args, **kwargs))
+        else:
+            field, whole = self.field_of(as_tensor(start, self)), None
+            check_finite(field, "start")
+        call = self._laid_out(x, context, field, periodic)
         if isinstance(call.domain, GridDomain):
             call = replace(call, domain=GridDomain.of_sample(call.start, kwargs))
-        return call
+        return call if whole is None else call.inside(whole)
+
+    def split(self, answer: Any) -> tuple[Tensor, Callable[[Tensor], Any] | None]:
+        """The field of the module's answer; and a function that puts another one in its place.
+
+        The function is None if the field is the answer itself.
+        """
+        field = field_in(answer, self.output, self._is_field)
+        return field, None if field is answer else partial(with_field, answer, field)
+
+    def field_of(self, answer: Any) -> Tensor:
+        """The field of an answer that may be a field already, as a target is."""
+        return answer if isinstance(answer, Tensor) else field_in(answer, self.output, self._is_field)
+
+    def _is_field(self, tensor: Tensor) -> bool:
+        return self.layout.answer.fits(tensor)
 
     def _inputs(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Tensor, Any]:
-        """The input as the caller laid it out, and what else of the call `_laid_out` reads."""
+        """The input as a field, and what else of the call `_laid_out` reads."""
         refuse_graphs(self.module, args, kwargs)
-        x = self.input_of(args, kwargs)
+        x = self.layout.x.fold(self.input_of(args, kwargs))
         if 0 in x.shape[1:]:
             wanted = "x with a channel and a point on each axis"
             raise ValueError(expected(wanted, tuple(x.shape), "data with no empty axis"))
         return x, [*args, *kwargs.values()]
 
-    def _laid_out(self, x: Tensor, context: Any, answer: Any, periodic: Sequence[bool] | None) -> BaseCall:
+    def _laid_out(self, x: Tensor, context: Any, answer: Tensor, periodic: Sequence[bool] | None) -> BaseCall:
         """The input and the answer of a call as fields on one domain.
 
         Args:
             x: the input, from `_inputs`.
             context: the rest of what `_inputs` returned; here the arguments of the call.
-            answer: what the base returned, or the given start.
+            answer: the field that the base returned, or the given start.
             periodic: as for `problem`.
         """
-        field, rest = self._split(answer)
-        h = at_least_float32(self.as_field(field))
-        x = self.as_field(x)
-        refuse_points(self.module, x, h, self.channels, context)
+        axes = self.layout.answer
+        h, frames = at_least_float32(self.as_field(answer)), axes.frames(answer)
+        refuse_points(self.module, x, h, "last" if axes.channels_last else "first", context)
         if x.shape[0] != h.shape[0] or x.dim() != h.dim():
             got = f"x {tuple(x.shape)} and answer {tuple(h.shape)}"
-            hint = "a base of your own that lays them out alike"
+            hint = "layout=, the axes of both, or a base of your own that lays them out alike"
             raise ValueError(expected("an answer with the batch and the dimensions of x", got, hint))
         if x.shape[2:] != h.shape[2:]:
             x = self.interpolated(x, h.shape[2:], periodic)
-
-        def as_answer(refined: Tensor) -> Any:
-            restored = refined if self.channels == "first" else refined.movedim(1, -1)
-            return restored if rest is None else (restored, *rest)
-
-        return BaseCall(in_state_dtype(x, h), h, GridDomain.of(h), self.as_field, as_answer)
+        domain = GridDomain.of(h)
+        return BaseCall(in_state_dtype(x, h), h, domain, self.as_field, lambda h: axes.unfold(h, frames))
 
     def interpolated(self, x: Tensor, shape: Sequence[int], periodic: Sequence[bool] | None) -> Tensor:
         """x interpolated to the grid of the answer, if its own differs."""
         return resample(x, shape, periodic or [False] * len(shape))
 
-    def as_field(self, tensor: Tensor) -> Tensor:
-        """The tensor with channels first."""
-        if tensor.dim() < 3:
-            wanted = "a field (B, C, n, ...) or (B, n, ..., C)"
-            raise ValueError(expected(wanted, tuple(tensor.shape), "x[None]"))
-        return tensor if self.channels == "first" else tensor.movedim(-1, 1)
+    def as_field(self, answer: Any) -> Tensor:
+        """The field of an answer, or a tensor laid out like it, as ``(B, C, *S)``."""
+        return self.layout.answer.fold(self.field_of(answer))
 
     def input_of(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor:
         """The input field: the argument ``x``, else the first tensor that the module takes."""
@@ -207,12 +246,6 @@ class BaseOperator(nn.Module):
         if not args and "x" in kwargs and "x" not in accepted:
             args = (kwargs["x"],)  # the first parameter has another name, as in torch.nn
         return args, accepted
-
-    def _split(self, answer: Any) -> tuple[Tensor, tuple[Any, ...] | None]:
-        if isinstance(answer, Tensor):
-            return answer, None
-        hint = "a callable around it that returns the field to refine"
-        raise TypeError(expected("a base that returns a tensor", type(answer).__name__, hint))
 
 
 class SuperResolution(BaseOperator):

@@ -34,6 +34,7 @@ class OnGraphs(BaseOperator):
     """
 
     READS: ClassVar[frozenset[str]] = frozenset({"x", *PARTS})
+    ON_GRID: ClassVar[bool] = False
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         try:
@@ -71,14 +72,19 @@ class OnGraphs(BaseOperator):
         return taken
 
     def _laid_out(
-        self, x: Tensor, context: GraphDomain, answer: Any, periodic: Sequence[bool] | None
+        self, x: Tensor, context: GraphDomain, answer: Tensor, periodic: Sequence[bool] | None
     ) -> BaseCall:
-        field, _ = self._split(answer)
-        if field.dim() != 2 or len(field) != len(x):
+        if answer.dim() != 2 or len(answer) != len(x):
             wanted = f"an answer of shape ({len(x)}, C), a row for each node"
-            raise ValueError(expected(wanted, tuple(field.shape), "a base that returns one row per node"))
-        h = at_least_float32(field)
-        return BaseCall(in_state_dtype(x, h), h, context, unchanged, unchanged)
+            raise ValueError(expected(wanted, tuple(answer.shape), "a base that returns one row per node"))
+        h = at_least_float32(answer)
+        return BaseCall(in_state_dtype(x, h), h, context, self.as_field, unchanged)
+
+    def as_field(self, answer: Any) -> Tensor:
+        return self.field_of(answer)
+
+    def _is_field(self, tensor: Tensor) -> bool:
+        return tensor.dim() == 2
 
     def _found(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
         """The parts of the graph of a call, by name."""

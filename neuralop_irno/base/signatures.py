@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from neuralop_irno._neuralop import UQNO
 from neuralop_irno.errors import expected
 
 
@@ -35,6 +36,8 @@ def unwrapped(module: nn.Module) -> nn.Module:
 def signature_of(module: nn.Module) -> inspect.Signature:
     """The signature of the model itself."""
     module = unwrapped(module)
+    if isinstance(module, UQNO):  # its own signature is (*args, **kwargs)
+        return signature_of(module.base_model)
     call = module.function if isinstance(module, FunctionModule) else module.forward
     try:
         if isinstance(call, MethodType) and call.__self__ is module:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from neuralop_irno.errors import expected, shown
 from neuralop_irno.solution import Solution, Trajectory
 from neuralop_irno.solver.accuracy import Accuracy
 from neuralop_irno.solver.iterate import StepWrapper, Watch, iterate
@@ -158,7 +159,14 @@ def run_training(
         as_answer: the inverse of ``as_field``.
         taken: steps already taken by each sample's start, ``(samples,)``. If given, only the next step is
             supervised, and the rule is not used.
+
+    Raises:
+        ValueError: ``taken`` is not a number for each sample.
     """
+    samples = phi.domain.samples
+    if taken is not None and not (isinstance(taken, Tensor) and taken.shape == (samples,)):
+        got = tuple(taken.shape) if isinstance(taken, Tensor) else shown(taken)
+        raise ValueError(expected(f"taken of shape ({samples},)", got, "a number for each sample"))
     if taken is not None:
         found = run_steps(phi, solver, start, 1, taken=taken)
     elif steps:

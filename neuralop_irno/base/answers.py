@@ -1,0 +1,140 @@
+"""The field in a base's answer, and the answer with another field in its place.
+
+An answer is a tensor, or a container with the field and other parts: a tuple, a named tuple, a list, a dict,
+a dataclass, or a mapping with attributes, such as ``ModelOutput`` of transformers.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, MutableMapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from torch import Tensor
+
+from neuralop_irno.errors import did_you_mean, expected, shown
+
+Output = str | int | Callable[[Any], Tensor]
+"""How to take the field out of an answer: a key or attribute, an index, or a function."""
+
+HINT = "output=<a key, an index, or a function of the answer>"
+
+
+def field_in(answer: Any, output: Output | None, is_field: Callable[[Tensor], bool]) -> Tensor:
+    """The field of an answer.
+
+    Args:
+        answer: what the base returned.
+        output: where the field is. By default the answer itself, or the first of its parts that is a field.
+        is_field: whether a tensor in floating point has the axes of a field.
+
+    Example:
+        >>> import torch
+        >>> answer = {"loss": torch.zeros(()), "sample": torch.ones(2, 1, 4)}
+        >>> field_in(answer, None, lambda part: part.dim() > 2).shape
+        torch.Size([2, 1, 4])
+        >>> field_in(answer, "sampel", lambda part: True)
+        Traceback (most recent call last):
+        ValueError: expected the part 'sampel' of the base's answer, got ...; try 'sample' ...
+    """
+    if isinstance(output, (str, int)):
+        found = _part(answer, output)
+    elif output is not None:
+        found = output(answer)
+    elif isinstance(answer, Tensor):
+        return answer
+    else:
+        tensors = [part for part in parts_of(answer).values() if isinstance(part, Tensor)]
+        found = next((part for part in tensors if part.is_floating_point() and is_field(part)), None)
+    if isinstance(found, Tensor):
+        return found
+    got = _described(answer) if output is None else f"a {type(found).__name__} by output={shown(output)}"
+    raise TypeError(expected("a field in the base's answer", got, HINT))
+
+
+def with_field(answer: Any, field: Tensor, refined: Any) -> Any:
+    """A copy of an answer with another field, wherever its own field is; the answer is not modified.
+
+    If the field is not a part of the answer, since a function computed it, this is the other field alone.
+
+    Example:
+        >>> import torch
+        >>> field = torch.zeros(1, 1, 2)
+        >>> with_field((field, {"steps": 3}), field, torch.ones(1, 1, 2))
+        (tensor([[[1., 1.]]]), {'steps': 3})
+    """
+    replaced = _replaced(answer, field, refined)
+    if replaced is not answer:
+        return replaced
+    names = [name for name, part in getattr(answer, "__dict__", {}).items() if part is field]
+    if isinstance(answer, Tensor) or not names:
+        return refined
+    return _with_attributes(answer, dict.fromkeys(names, refined))
+
+
+def parts_of(answer: Any) -> dict[Any, Any]:
+    """The parts of a container by key, attribute or index; empty for other objects."""
+    if isinstance(answer, MutableMapping):
+        return dict(answer)
+    if isinstance(answer, tuple) and hasattr(answer, "_asdict"):
+        return dict(answer._asdict())
+    if isinstance(answer, (tuple, list)):
+        return dict(enumerate(answer))
+    if is_dataclass(answer) and not isinstance(answer, type):
+        return {each.name: getattr(answer, each.name) for each in fields(answer)}
+    return {}
+
+
+def _part(answer: Any, output: str | int) -> Any:
+    """The part of an answer at a key, an attribute or a position."""
+    parts = parts_of(answer)
+    if isinstance(output, int) and output not in parts and -len(parts) <= output < len(parts):
+        return list(parts.values())[output]
+    if output in parts:
+        return parts[output]
+    if isinstance(output, str) and not isinstance(answer, Tensor) and hasattr(answer, output):
+        return getattr(answer, output)
+    wanted = f"the part {output!r} of the base's answer"
+    hint = did_you_mean(str(output), map(str, parts)) if parts else "output=None"
+    raise ValueError(expected(wanted, _described(answer), hint))
+
+
+def _replaced(answer: Any, field: Tensor, refined: Any) -> Any:
+    """The answer itself if the field is not in it."""
+    if answer is field:
+        return refined
+    parts = parts_of(answer)
+    changed = {key: _replaced(part, field, refined) for key, part in parts.items()}
+    changed = {key: part for key, part in changed.items() if part is not parts[key]}
+    if not changed:
+        return answer
+    if isinstance(answer, tuple):
+        if hasattr(answer, "_replace"):
+            return answer._replace(**changed)
+        return type(answer)({**parts, **changed}.values())
+    if not isinstance(answer, (MutableMapping, list)):
+        return _with_attributes(answer, changed)
+    other: Any = copy.copy(answer)
+    for key, part in changed.items():
+        other[key] = part
+    return other
+
+
+def _with_attributes(answer: Any, changed: Mapping[str, Any]) -> Any:
+    other = copy.copy(answer)
+    for name, part in changed.items():
+        object.__setattr__(other, name, part)  # also where a dataclass is frozen
+    return other
+
+
+def _described(answer: Any) -> str:
+    """The type of an answer and the shapes or types of its parts."""
+    if isinstance(answer, Tensor):
+        return f"a tensor {tuple(answer.shape)}"
+    parts = {
+        key: tuple(part.shape) if isinstance(part, Tensor) else type(part).__name__
+        for key, part in parts_of(answer).items()
+    }
+    listing = ", ".join(f"{key}: {part}" for key, part in parts.items())
+    return f"{type(answer).__name__} with {listing}" if parts else type(answer).__name__
