@@ -253,7 +253,7 @@ def test_a_frozen_base_answers_as_in_evaluation() -> None:
 REFUSED = {
     "another spatial rank": (lambda x: x.mean(-1), ValueError, "the batch and the dimensions of x"),
     "another batch": (lambda x: x[:1], ValueError, "the batch and the dimensions of x"),
-    "no tensor": (lambda x: {"field": x}, TypeError, "a base that returns a tensor, got dict"),
+    "no field": (lambda x: {"mean": x.mean()}, TypeError, "a field in the base's answer, got dict with mean"),
 }
 
 
