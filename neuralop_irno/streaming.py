@@ -127,8 +127,12 @@ def _ask_base(
     """The base's answer, patch by patch."""
     periodic = model.correction.periodic or (False,) * len(shape)
     for patch in cover(shape, size, (halo,) * len(shape), periodic):
-        problem = model.problem((_read(x, patch, device_of(model)),), {})
-        to[patch.place] = patch.kept(problem.start)[0].cpu().numpy()
+        part = _read(x, patch, device_of(model))
+        answer = model.problem((part if model.base.channels == "first" else part.movedim(1, -1),), {}).start
+        if answer.shape[2:] != part.shape[2:]:
+            wanted, got = "a base that answers on the grid of x", tuple(answer.shape[2:])
+            raise ValueError(expected(f"{wanted}, {tuple(part.shape[2:])}", got, "start=, its answer"))
+        to[patch.place] = patch.kept(answer)[0].cpu().numpy()
 
 
 def _read(array: Array, patch: Patch, device: torch.device) -> Tensor:

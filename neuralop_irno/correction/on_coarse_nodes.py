@@ -8,7 +8,7 @@ from torch import Tensor
 from neuralop_irno.correction.correction import BoundCorrection, Correction
 from neuralop_irno.correction.graph import GraphCorrection
 from neuralop_irno.domain.graph import GraphDomain
-from neuralop_irno.domain.node_maps import NodeMaps, coarsenings_of
+from neuralop_irno.domain.node_maps import NodeMaps, coarse_sets
 from neuralop_irno.domain.resolution import Resolution
 from neuralop_irno.domain.spacing import spacings
 
@@ -26,7 +26,8 @@ def bind_on_nodes(
     wanted = [resolution.coarser(spacing) for spacing in spacings(domain)]
     if all(spacing is None for spacing in wanted):
         return correction.bind(x, domain, physics)
-    maps = NodeMaps.of(coarsenings_of(domain, wanted), domain, resolution.node_pair)
+    pair = resolution.node_pair
+    maps = NodeMaps.of(coarse_sets(domain, wanted, pair), domain, pair)
     coarse = maps.coarse_domain(domain, reads(correction))
     x = x if x.is_floating_point() else x.to(torch.get_default_dtype())
     return OnCoarseNodes(correction.bind(maps.restrict(x), coarse), maps, domain, physics)
@@ -42,12 +43,15 @@ class OnCoarseNodes(BoundCorrection):
         self.domain = domain
 
     def __call__(self, h: Tensor, taken: Tensor | None = None) -> Tensor:
+        if taken is not None:
+            taken = taken[self._maps.sample]
         return self._maps.prolong(self._inner(self._maps.restrict(h), taken))
 
     def select(self, keep: Tensor) -> OnCoarseNodes:
         domain = self._nodes.select(keep)
         physics = self.physics.select(keep) if self.physics else None
-        return OnCoarseNodes(self._inner.select(keep), self._maps.select(keep, domain), domain, physics)
+        inner = self._inner.select((self._maps.sample == keep[:, None]).nonzero()[:, 1])
+        return OnCoarseNodes(inner, self._maps.select(keep, domain), domain, physics)
 
 
 def reads(correction: Correction) -> set[str]:

@@ -76,7 +76,7 @@ def bind_at(
     else:
         how = resolution.axes(domain.shape, coarse, correction.periodic)
         maps = GridMaps.between(domain.shape, coarse, how)
-    there = GridDomain(domain.samples * maps.copies, coarse, domain.lengths)
+    there = domain.with_shape(coarse).repeated(maps.copies)
     return Resampled(correction.bind(maps.restrict(x), there), maps, domain, physics)
 
 

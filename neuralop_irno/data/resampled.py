@@ -8,6 +8,7 @@ from typing import Any, cast
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from neuralop_irno.domain.grid import measure_on
 from neuralop_irno.domain.resampling import GridMaps
 from neuralop_irno.domain.resolution import Resolution
 from neuralop_irno.errors import expected
@@ -20,7 +21,8 @@ class ResampledPairs(Dataset[dict[str, Any]]):
     """The pairs of a data set with ``factor`` times as many cells along every axis.
 
     Finer fields are prolonged, which adds no finer structure; coarser ones are restricted, as coarse data are
-    made. Since R P = 1, the pairs on a finer grid hold exactly what the original ones hold.
+    made. Since R P = 1, the pairs on a finer grid hold exactly what the original ones hold. The measure of
+    cells, if there is one, is interpolated.
 
     Args:
         data: pairs x and y on grids.
@@ -54,7 +56,10 @@ class ResampledPairs(Dataset[dict[str, Any]]):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         sample = self.data[index]
-        return {**sample, **{name: self._moved(sample[name]) for name in ("x", "y")}}
+        moved = {name: self._moved(sample[name]) for name in ("x", "y")}
+        if sample.get("measure") is not None:
+            moved["measure"] = measure_on(sample["measure"], moved["y"].shape[1:])
+        return {**sample, **moved}
 
     def _moved(self, field: Tensor) -> Tensor:
         old = field.shape[1:]

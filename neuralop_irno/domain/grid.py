@@ -86,11 +86,15 @@ class GridDomain(Domain):
 
     def with_shape(self, shape: Sequence[int]) -> GridDomain:
         """The same box on a grid of another shape; the measure of its cells is interpolated."""
-        measure = self.measure
-        if measure is not None:
-            sizes = [new if old > 1 else 1 for new, old in zip(shape, measure.shape[2:], strict=True)]
-            measure = _with_mean_1(resample(measure, sizes, [False] * len(sizes)))
+        measure = None if self.measure is None else _with_mean_1(measure_on(self.measure, shape))
         return self._like(shape=tuple(shape), measure=measure)
+
+    def repeated(self, copies: int) -> GridDomain:
+        """The grids ``copies`` times, one batch after the other."""
+        measure = self.measure
+        if measure is not None and len(measure) > 1:
+            measure = measure.repeat(copies, *[1] * (measure.dim() - 1))
+        return self._like(samples=self.samples * copies, measure=measure)
 
     def _like(self, **changed: Any) -> GridDomain:
         """A copy with other attributes, unchecked."""
@@ -142,6 +146,22 @@ class GridDomain(Domain):
         if measure is not None and len(measure) > 1:
             measure = measure.index_select(0, keep)
         return self._like(samples=len(keep), measure=measure)
+
+
+def measure_on(measure: Tensor, shape: Sequence[int]) -> Tensor:
+    """The measure of cells, interpolated to a grid of another shape.
+
+    Shapes:
+        - measure: ``(..., *S)``, with 1 along axes on which it is constant; returns: ``(..., *shape)``, too
+
+    Example:
+        >>> measure_on(torch.tensor([[1.0], [3.0]]), (3, 8)).flatten()
+        tensor([1., 2., 3.])
+    """
+    dim = len(shape)
+    sizes = [new if old > 1 else 1 for new, old in zip(shape, measure.shape[-dim:], strict=True)]
+    each = measure.reshape(-1, 1, *measure.shape[-dim:])
+    return resample(each, sizes, [False] * dim).reshape(*measure.shape[:-dim], *sizes)
 
 
 def _with_mean_1(measure: Tensor) -> Tensor:

@@ -36,7 +36,8 @@ class Resolution:
             coarse points a part of the fine ones.
         spacing: the smallest and the largest mean spacing of the training meshes; see `mean_spacing`.
         detail: what is finer than the trained grid: as the base gave it (``base``), or refined on each of
-            the shifted coarse grids of which the fine one consists (``cosets``; whole ratios).
+            the shifted coarse grids of which the fine one consists (``cosets``; whole ratios), or on
+            several coarse sets of nodes that together hold all.
 
     Example:
         >>> Resolution(cells=[32, 32], extent="fixed")
@@ -156,6 +157,8 @@ class Resolution:
     @property
     def node_pair(self) -> str:
         """The pair of maps between node sets."""
+        if self.detail == "cosets":
+            return self.detail
         pair = NODE_PAIRS[0] if self.pair is None else self.pair
         if pair not in NODE_PAIRS:
             raise ValueError(

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset, default_collate
 
 from neuralop_irno.base.pyg import collate_graphs, graph_among
 from neuralop_irno.errors import expected
@@ -28,15 +28,61 @@ class Numbered(Dataset[tuple[int, Sample]]):
         return index, self.dataset[index]
 
 
-def epoch_order(samples: int, batch_size: int, seed: int, epoch: int) -> tuple[Tensor, ...]:
+def grids_of(dataset: Dataset[Sample]) -> Tensor | None:
+    """A number for the grid of each sample, ``(n,)``; None if all samples have one grid, or are graphs.
+
+    The samples of one part of a `ConcatDataset` have one size, that of its first.
+
+    Example:
+        >>> coarse, fine = ([{"x": torch.zeros(1, n)}] * 2 for n in (8, 16))
+        >>> grids_of(ConcatDataset([coarse, fine]))
+        tensor([0, 0, 1, 1])
+    """
+    shapes = _shapes(dataset)
+    known = list(dict.fromkeys(shapes))
+    return torch.tensor([known.index(shape) for shape in shapes]) if len(known) > 1 else None
+
+
+def _shapes(dataset: Any) -> list[Any]:
+    """The shape of x in each sample; of data sets without parts nothing."""
+    if isinstance(dataset, Subset):
+        whole = _shapes(dataset.dataset)
+        return [whole[index] for index in dataset.indices] if whole else []
+    if not isinstance(dataset, ConcatDataset):
+        return []
+    found: list[Any] = []
+    for part in cast(Sequence[Any], dataset.datasets):
+        first = part[0]
+        own = [first["x"].shape if isinstance(first, dict) else None] * len(part)
+        found += _shapes(part) or own
+    return found
+
+
+def epoch_order(
+    samples: int, batch_size: int, seed: int, epoch: int, grids: Tensor | None = None
+) -> tuple[Tensor, ...]:
     """The sample numbers of every batch of an epoch; a last, smaller batch is kept.
+
+    Args:
+        samples: in the data set.
+        batch_size: samples in a batch.
+        seed: of the training.
+        epoch: its number.
+        grids: of the samples, from `grids_of`; a batch has samples on one grid only.
 
     Example:
         >>> [len(batch) for batch in epoch_order(10, 4, seed=0, epoch=3)]
         [4, 4, 2]
+        >>> epoch_order(4, 4, seed=0, epoch=0, grids=torch.tensor([0, 0, 0, 1]))
+        (tensor([2, 0, 1]), tensor([3]))
     """
     generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
-    return torch.randperm(samples, generator=generator).split(batch_size)
+    order = torch.randperm(samples, generator=generator)
+    if grids is None:
+        return order.split(batch_size)
+    on_one_grid = (order[grids[order] == grid].split(batch_size) for grid in grids.unique())
+    batches = [batch for split in on_one_grid for batch in split]
+    return tuple(batches[place] for place in torch.randperm(len(batches), generator=generator))
 
 
 def load(dataset: Dataset[Sample], order: Sequence[Tensor]) -> Iterator[tuple[Tensor, Sample]]:
@@ -51,8 +97,13 @@ def load(dataset: Dataset[Sample], order: Sequence[Tensor]) -> Iterator[tuple[Te
 
 def load_all(dataset: Dataset[Sample], batch_size: int | None = None) -> Iterator[tuple[Tensor, Sample]]:
     """Every sample once, in order; the batch size is that of `at_a_time` by default."""
-    size = at_a_time(dataset) if batch_size is None else batch_size
-    return load(dataset, torch.arange(len(cast(Sized, dataset))).split(size))
+    order, grids = torch.arange(len(cast(Sized, dataset))), grids_of(dataset)
+    runs = [len(order)] if grids is None else grids.unique_consecutive(return_counts=True)[1].tolist()
+    each = [
+        (run, at_a_time(Subset(dataset, run.tolist())) if batch_size is None else batch_size)
+        for run in order.split(runs)
+    ]
+    return load(dataset, [batch for run, size in each for batch in run.split(size)])
 
 
 def at_a_time(dataset: Dataset[Sample], most: int = 64) -> int:
@@ -73,9 +124,13 @@ def at_a_time(dataset: Dataset[Sample], most: int = 64) -> int:
 
 def _collate(pairs: list[tuple[int, Sample]]) -> tuple[Tensor, Sample]:
     numbers, samples = zip(*pairs, strict=True)
-    if graph_among(samples, {}) is None:
-        return torch.tensor(numbers), default_collate(list(samples))
-    return torch.tensor(numbers), collate_graphs(samples)
+    if graph_among(samples, {}) is not None:
+        return torch.tensor(numbers), collate_graphs(samples)
+    shapes = {tuple(sample["x"].shape) for sample in samples}
+    if len(shapes) > 1:
+        wanted, hint = "samples of one size in a data set", "a ConcatDataset of one data set for each size"
+        raise ValueError(expected(wanted, " and ".join(map(str, sorted(shapes))), hint))
+    return torch.tensor(numbers), default_collate(list(samples))
 
 
 def of_graphs(dataset: Dataset[Sample]) -> bool:

@@ -13,6 +13,7 @@ from neuralop_irno.data.resampled import ResampledPairs
 from neuralop_irno.errors import expected, one_line
 from neuralop_irno.metrics import summarise, vrmse
 from neuralop_irno.refiner import IterativeRefiner
+from neuralop_irno.training.batches import grids_of
 from neuralop_irno.training.evaluation import scores_per_step
 
 FACTORS = (0.5, 1.0, 2.0, 4.0)
@@ -82,7 +83,7 @@ def at_resolutions(
 
     Args:
         model: on grids.
-        data: held-out pairs at the resolution of training.
+        data: held-out pairs at the resolution of training; of pairs on several grids those on the first.
         factors: of the cells along each axis.
         metric: prediction and target to ``(B, ...)``.
         device: where the model is.
@@ -102,8 +103,9 @@ def at_resolutions(
     if not factors:
         raise ValueError(expected("at least one factor", "none", "factors=(2.0,)"))
     known = model.resolution
-    count = min(samples, len(cast(Sized, data)))
-    first = Subset(data, range(count))
+    grids = grids_of(data)
+    numbers = range(len(cast(Sized, data))) if grids is None else (grids == grids[0]).nonzero()[:, 0].tolist()
+    first = Subset(data, numbers[:samples])
     rows = []
     try:
         model.resolution = stated = replace(known, extent="fixed")
@@ -119,4 +121,4 @@ def at_resolutions(
                 rows.append(AtResolution(factor, summarise(steps[0]).mean, summarise(steps[-1]).mean))
     finally:
         model.resolution = known
-    return AtResolutions(tuple(rows), count)
+    return AtResolutions(tuple(rows), len(first))

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset
+from torch.utils.data import ConcatDataset, Dataset
 
 from neuralop_irno.base.neuraloperator import wrap_operator
 from neuralop_irno.devices import to_device
@@ -53,8 +53,10 @@ class Trainable(nn.Module):
     def take_resolution(self, dataset: Dataset[Sample]) -> None:
         """Complete what a refiner knows of its grid by what the data set states."""
         if isinstance(self.model, IterativeRefiner):
-            stated = Resolution.of(getattr(dataset, "resolution", None))
-            self.model.resolution = self.model.resolution.completed(stated)
+            parts = dataset.datasets if isinstance(dataset, ConcatDataset) else [dataset]
+            for part in parts:
+                stated = Resolution.of(getattr(part, "resolution", None))
+                self.model.resolution = self.model.resolution.completed(stated)
 
     @torch.no_grad()
     def starts(self, dataset: Dataset[Sample], device: torch.device, batch_size: int | None = None) -> States:
@@ -69,4 +71,4 @@ class Trainable(nn.Module):
             owner = sample.get("batch")
             ones = torch.ones(len(index), dtype=torch.long)
             sizes.append(ones if owner is None else owner.bincount(minlength=len(index)).cpu())
-        return States(torch.cat(answers), torch.cat(sizes))
+        return States.of(answers, torch.cat(sizes))

@@ -20,7 +20,7 @@ from neuralop_irno.metrics import summarise, vrmse
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.training.average import Average
-from neuralop_irno.training.batches import Sample, epoch_order, load, of_graphs, refuse_empty
+from neuralop_irno.training.batches import Sample, epoch_order, grids_of, load, of_graphs, refuse_empty
 from neuralop_irno.training.distributed import Peers, local_device
 from neuralop_irno.training.divergence import DivergenceError
 from neuralop_irno.training.evaluation import scores_per_step
@@ -131,12 +131,13 @@ class Trainer:
         begun = run.progress.update
         valid_starts = None if valid is None else self._starts(valid)
         update = Updater(run, self._trainable, recipe, self.peers, self.device, starts)
-        updates = -(-samples // recipe.batch_size) * recipe.epochs
+        grids = grids_of(train)
+        updates = recipe.epochs * len(epoch_order(samples, recipe.batch_size, recipe.seed, 0, grids))
         with closing(display(updates, begun, self.show and self.peers.first)) as bar:
             for line in lines:
                 bar.say(line)
             while run.progress.epoch < recipe.epochs and not self._patience_is_over(run.progress):
-                order = epoch_order(samples, recipe.batch_size, recipe.seed, run.progress.epoch)
+                order = epoch_order(samples, recipe.batch_size, recipe.seed, run.progress.epoch, grids)
                 self._train_epoch(run, update, train, order, updates, bar, stop)
                 with run.averaged():
                     record = self._score(run.progress, valid, valid_starts, updates, bar)

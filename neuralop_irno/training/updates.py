@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from neuralop_irno.devices import to_device
+from neuralop_irno.domain.grid import measure_on
 from neuralop_irno.errors import expected
 from neuralop_irno.losses.loss import matching
 from neuralop_irno.recipe import PRECISIONS, Recipe
@@ -105,11 +106,13 @@ class Updater:
         fields, taken, moved = self._fields(index, sample)
         maps = self.coarsening.maps(self.run.progress.update, fields["y"].shape[2:])
         before = fields
+        rest = {name: value for name, value in sample.items() if name not in ("x", "y")}
         if maps is not None:
             fields = {name: maps.restrict(field) for name, field in fields.items()}
+            if rest.get("measure") is not None:
+                rest["measure"] = measure_on(rest["measure"], fields["y"].shape[2:])
         precision = PRECISIONS[self.run.precision]
         with torch.autocast(self.device.type, dtype=precision, enabled=precision is not None):
-            rest = {name: value for name, value in sample.items() if name not in ("x", "y")}
             trajectory = self.trainable({"x": fields["x"], **rest}, fields["y"], fields.get("start"), taken)
         losses = weight * self.run.loss.per_sample(trajectory, matching(trajectory, fields["y"])).sum()
         (losses / batch).backward()

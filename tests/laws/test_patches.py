@@ -94,3 +94,22 @@ def test_what_cannot_be_done_in_patches_is_refused_by_name() -> None:
     other = IterativeRefiner(twice, model.correction, solver="anderson", steps=1)
     with pytest.raises(ValueError, match="expected the solver picard"):
         stream(other, x[0].numpy(), to, base_halo=0)
+
+
+def test_streamed_from_a_base_with_channels_last() -> None:
+    model = refiner(CORRECTIONS["unet"], 2, "zero").float()
+    last = IterativeRefiner(
+        lambda x: 2 * x[..., :1], model.correction, steps=2, channels="last", in_channels=2, out_channels=1,
+        alpha=[0.5, 0.3],
+    )  # fmt: skip
+    x, to = torch.randn(2, 48, 44), np.zeros((1, 48, 44), dtype=np.float32)
+    stream(last.eval(), x.numpy(), to, size=[16, 12], base_halo=0)
+    assert torch.allclose(torch.from_numpy(to)[None], model(x[None]), atol=1e-5)
+
+
+def test_a_base_that_answers_on_another_grid_is_not_streamed() -> None:
+    unet = {"name": "unet", "width": 2, "depth": 1}
+    model = IterativeRefiner(nn.Upsample(scale_factor=2), unet, in_channels=1, out_channels=1)
+    x, to = np.zeros((1, 64, 64), dtype=np.float32), np.zeros((1, 64, 64), dtype=np.float32)
+    with pytest.raises(ValueError, match=r"on the grid of x, \(64, 64\), got \(128, 128\); try start="):
+        stream(model, x, to, size=64, base_halo=0)

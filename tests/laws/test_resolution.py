@@ -167,3 +167,16 @@ def test_training_on_several_sizes_uses_the_nearest_one():
     assert model.resolution.native((32, 32)) == (16, 16)
     assert model.resolution.native((9, 9)) == (8, 8)
     assert model.resolution.native((16, 16)) == (16, 16)
+
+
+@pytest.mark.parametrize("detail", ["base", "cosets"])
+@pytest.mark.parametrize("of", ["the grid", "each sample"])
+def test_norms_on_finer_grids_are_weighted_by_the_measure_of_their_cells(detail, of):
+    model = refiner(CORRECTIONS[0], 2, [8, 5], detail=detail)
+    x = torch.randn(3, 2, 16, 10, dtype=torch.float64)
+    measure = torch.rand(3, 16, 1, dtype=torch.float64) if of == "each sample" else torch.rand(16, 1).double()
+    residuals = [own[0] for own in model.solve(x, measure=measure, max_steps=3, rtol=1e-9).residuals]
+    phi = model.solve(x, steps=1).value - same(x)
+    weights = measure / measure.mean((-2, -1), keepdim=True)
+    first = (phi.square().sum(1) * weights).mean((1, 2)).sqrt()
+    assert residuals == pytest.approx(first.tolist(), rel=1e-5)

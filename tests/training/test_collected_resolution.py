@@ -153,3 +153,11 @@ def test_only_refiners_train_at_several_resolutions():
 def test_what_are_no_ratios_is_refused(ratios):
     with pytest.raises(ValueError, match="expected resolutions as ratios of cells from 1 to 64"):
         Recipe(resolutions=ratios)
+
+
+def test_the_measure_of_cells_goes_along_to_coarser_grids():
+    refiner = model()
+    samples = [{**sample, "measure": torch.rand(16) + 0.1} for sample in data(extent="fixed")]
+    recipe = Recipe(epochs=4, batch_size=2, resolutions=[1, 2])
+    Trainer(refiner, recipe, show=False).fit(samples)
+    assert refiner.resolution.cells == ((8,), (16,))

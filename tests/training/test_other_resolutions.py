@@ -72,3 +72,10 @@ def test_whole_numbers_are_interpolated_as_numbers() -> None:
     data = [{"x": torch.tensor([[0, 4]]), "y": torch.tensor([[0.0, 4.0]])}]
     finer = ResampledPairs(data, 2, Resolution(pair="points"), [True])[0]
     assert finer["x"].tolist() == finer["y"].tolist() == [[0.0, 2.0, 4.0, 2.0]]
+
+
+def test_the_measure_of_cells_goes_along() -> None:
+    data = [{"x": torch.ones(1, 4, 6), "y": torch.ones(1, 4, 6), "measure": torch.arange(4.0)[:, None]}]
+    finer = ResampledPairs(data, 2, Resolution(), [False, True])[0]
+    assert finer["measure"].shape == (8, 1)
+    assert finer["measure"][[0, -1]].flatten().tolist() == [0.0, 3.0]
