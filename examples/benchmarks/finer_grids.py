@@ -2,7 +2,8 @@
 
 Samples are solved on a grid that is four times as fine as that of the training; coarser ones are made from
 it by the restriction of the problem. Printed: the VRMSE of the base and of the refiner with Phi as it is
-(native), at the resolution of its training, and on cosets; then each over that at 1x.
+(native), at the resolution of its training, and on cosets; then each over that at 1x. For burgers also in a
+box of twice the length at the spacing of training, where Phi is native.
 
 ============  =========================================================================================
 line, darcy   of the scoreboard (`frozen_problems.py`), at once and twice the resolution
@@ -72,6 +73,23 @@ def frames(flow: Any, wait: float, warmup: float, scale: float) -> Callable[[int
         return x, y
 
     return fields
+
+
+class WideBurgers(Burgers):
+    """Burgers on a ring of twice the length, as u / 2 on one of length 2 pi."""
+
+    peak, amplitude = 2 * Burgers.peak, Burgers.amplitude / 2
+
+    def __init__(self, resolution: int, viscosity: float) -> None:
+        super().__init__(resolution, viscosity=viscosity / 4)
+
+
+def wide_burgers() -> FieldDataset:
+    """Test samples in a box of twice the length, at the spacing of training."""
+    x, y = frames(WideBurgers(512, 0.01), 0.2, 0.2, 0.5)(COUNTS[2], 2)
+    coarse = ResampledPairs(FieldDataset(x, y), 0.25, WAVES, [True])
+    pairs = [coarse[n] for n in range(len(coarse))]
+    return FieldDataset(*(torch.stack([pair[name] for pair in pairs]) for name in "xy"))
 
 
 def torus(count: int, seed: int, size: int = 128) -> Fields:
@@ -188,6 +206,8 @@ def main() -> None:
     torch.set_num_threads(1)
     name = options.problem
     sets = frozen(name, FROZEN[name]) if name in FROZEN else sets_of(PROBLEMS[name])
+    if name == "burgers":
+        sets["box 2"] = wide_burgers()
     for seed in options.seeds:
         model = trained(name, sets, options.epochs, seed)
         known = model.resolution
@@ -196,6 +216,7 @@ def main() -> None:
         first: list[float] = []
         for factor in [key for key in sets if key not in ("train", "valid")]:
             ways = [{"extent": "grows"}, {}, *([{"detail": "cosets"}] if factor in ("1", "2", "4") else [])]
+            ways = [{"extent": "grows"}] * 2 if factor.startswith("box") else ways
             errors: list[float] = []
             for changes in ways:
                 model.resolution = replace(known, **changes)
