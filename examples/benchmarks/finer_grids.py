@@ -89,7 +89,8 @@ def wide_burgers() -> FieldDataset:
     x, y = frames(WideBurgers(512, 0.01), 0.2, 0.2, 0.5)(COUNTS[2], 2)
     coarse = ResampledPairs(FieldDataset(x, y), 0.25, WAVES, [True])
     pairs = [coarse[n] for n in range(len(coarse))]
-    return FieldDataset(*(torch.stack([pair[name] for pair in pairs]) for name in "xy"))
+    x, y = (torch.stack([pair[name] for pair in pairs]) for name in "xy")
+    return FieldDataset(x, y)
 
 
 def torus(count: int, seed: int, size: int = 128) -> Fields:
