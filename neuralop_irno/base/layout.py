@@ -51,7 +51,7 @@ class Axes:
     @cached_property
     def plain(self) -> bool:
         """Whether a tensor in this layout is a field as it stands."""
-        return self.names == ("B", "C", *self.spatial)
+        return self.names in (("B", "C", *self.spatial), self.spatial)
 
     @cached_property
     def patterns(self) -> tuple[str, str]:
@@ -70,7 +70,7 @@ class Axes:
         """The channels of a field, where each frame has ``stated`` ones; None if that is not known."""
         if "T" in self.names:
             return None
-        return stated if "C" in self.names else 1
+        return stated if self.plain or "C" in self.names else 1
 
     def axis(self, name: str) -> int | None:
         """The position of an axis, counted from the end if it is behind a number of spatial ones."""
@@ -107,9 +107,8 @@ class Axes:
         if self.plain:
             return field
         timed = "T" in self.names
-        if "B" not in self.names and len(field) != 1:
-            wanted = f"one sample at a time for the layout '{self}', which has no B"
-            raise ValueError(expected(wanted, f"{len(field)} samples", "a batch size of 1"))
+        if "B" not in self.names:
+            self._alone(field)
         if timed and field.shape[1] % frames:
             got = f"{field.shape[1]} channels for T = {frames}"
             raise ValueError(expected(f"T times as many channels in the layout '{self}'", got, "another T"))
@@ -118,12 +117,17 @@ class Axes:
 
     def from_batch(self, batch: Tensor) -> Tensor:
         """A tensor in this layout from a collated batch, which has the axis of samples first."""
-        if "B" not in self.names:
-            if len(batch) != 1:
-                self.unfold(batch)  # raises the error
-            return batch[0]
+        if self.plain or self.names[0] == "B":
+            return batch
         axis = self.axis("B")
-        return batch if not axis else batch.movedim(0, axis)
+        return self._alone(batch)[0] if axis is None else batch.movedim(0, axis)
+
+    def _alone(self, batch: Tensor) -> Tensor:
+        """A batch for a base without an axis of samples; raises ValueError if it has several samples."""
+        if len(batch) != 1:
+            wanted = f"one sample at a time for the layout '{self}', which has no B"
+            raise ValueError(expected(wanted, f"{len(batch)} samples", "a batch size of 1"))
+        return batch
 
 
 @dataclass(frozen=True)
@@ -171,9 +175,18 @@ class Layout:
         return cls(Axes(x, order), Axes(answer, order))
 
     @property
+    def plain(self) -> bool:
+        """Whether x and the answer are fields as they stand."""
+        return self.x.plain and self.answer.plain
+
+    @property
     def dim(self) -> int | None:
         """The number of spatial axes; None if the pattern does not state it."""
         return None if ANY in self.answer.spatial else len(self.answer.spatial)
+
+
+AS_IT_STANDS = Layout(Axes((ANY,), (ANY,)), Axes((ANY,), (ANY,)))
+"""The layout of values on points and graphs, and of models whose fields have channels first."""
 
 
 def _check(names: tuple[str, ...], pattern: str) -> None:

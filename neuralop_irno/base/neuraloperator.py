@@ -79,9 +79,6 @@ class OnPoints(NeuralOperator):
         x = in_state_dtype(as_field(x), field)
         return BaseCall(x, as_field(field), domain, as_field, as_answer)
 
-    def as_field(self, answer: Any) -> Tensor:
-        return self.field_of(answer)
-
     def _is_field(self, tensor: Tensor) -> bool:
         return tensor.dim() in (2, 3)
 

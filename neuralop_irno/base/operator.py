@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from neuralop_irno.base.answers import Output, field_in, with_field
 from neuralop_irno.base.call import BaseCall, in_state_dtype
 from neuralop_irno.base.checks import check_finite, refuse_graphs, refuse_points
-from neuralop_irno.base.layout import CHANNELS, Layout
+from neuralop_irno.base.layout import AS_IT_STANDS, CHANNELS, Layout
 from neuralop_irno.base.signatures import (
     FunctionModule,
     bound_to,
@@ -67,7 +67,8 @@ class BaseOperator(nn.Module):
             got = f"a layout beside channels={channels!r}" if self.ON_GRID else "one for points or graphs"
             raise ValueError(expected("a layout alone, for fields on a grid", got, "layout=None"))
         self.output, self.stated_layout = output, layout
-        self.layout = Layout.of(CHANNELS[channels] if layout is None else layout)
+        pattern = CHANNELS[channels] if layout is None else layout
+        self.layout = Layout.of(pattern) if self.ON_GRID else AS_IT_STANDS
         self.module = module if isinstance(module, nn.Module) else FunctionModule(module)
         self.frozen = False
         self.channels = channels
@@ -222,6 +223,15 @@ class BaseOperator(nn.Module):
     def interpolated(self, x: Tensor, shape: Sequence[int], periodic: Sequence[bool] | None) -> Tensor:
         """x interpolated to the grid of the answer, if its own differs."""
         return resample(x, shape, periodic or [False] * len(shape))
+
+    def from_batch(self, sample: Mapping[str, Any]) -> dict[str, Any]:
+        """A collated sample, with x and y laid out as in a call.
+
+        Loaders put the axis of samples first, whatever the layout.
+        """
+        axes = {"x": self.layout.x, "y": self.layout.answer}
+        moved = {name: side.from_batch(sample[name]) for name, side in axes.items() if name in sample}
+        return {**sample, **moved}
 
     def as_field(self, answer: Any) -> Tensor:
         """The field of an answer, or a tensor laid out like it, as ``(B, C, *S)``."""

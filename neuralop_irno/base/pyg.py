@@ -80,9 +80,6 @@ class OnGraphs(BaseOperator):
         h = at_least_float32(answer)
         return BaseCall(in_state_dtype(x, h), h, context, self.as_field, unchanged)
 
-    def as_field(self, answer: Any) -> Tensor:
-        return self.field_of(answer)
-
     def _is_field(self, tensor: Tensor) -> bool:
         return tensor.dim() == 2
 

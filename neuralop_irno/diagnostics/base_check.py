@@ -114,12 +114,12 @@ def check_base(model: nn.Module, batches: Iterable[Mapping[str, Any]]) -> BaseCh
         >>> found.problems[1:]
         ['It ignores input channel 1.', 'A point of the output depends on the input at that point only.']
     """
-    rest = iter(batches)
-    first = dict(next(rest, {}))
+    base = wrap_operator(model, frozen=False)
+    rest = map(base.from_batch, batches)
+    first = next(rest, {})
     if not isinstance(first.get("x"), Tensor) or "y" not in first:
         got = sorted(map(str, first)) or "no batch"
         raise ValueError(expected("batches with the fields x and y", got, "a loader with samples"))
-    base = wrap_operator(model, frozen=False)
     device = device_of(model)
     first = to_device(first, device)
     with evaluating(model):
@@ -192,15 +192,16 @@ class _Answer(nn.Module):
 @torch.no_grad()
 def _channels(base: BaseOperator, sample: dict[str, Any], generator: torch.Generator) -> tuple[float, ...]:
     """The relative change of the output as noise of the channel's size is added to each channel of x."""
-    problem, x = base.problem((), sample), sample["x"]
-    on_grid = isinstance(problem.domain, GridDomain)
-    axis = 1 if on_grid and base.channels == "first" else x.dim() - 1
+    problem, axes = base.problem((), sample), base.layout.x
+    x, frames = axes.fold(sample["x"]), axes.frames(sample["x"])
+    axis = 1 if isinstance(problem.domain, GridDomain) else x.dim() - 1
     effects = []
     for place in range(x.shape[axis]):
         disturbed = x.clone()
         channel = disturbed.select(axis, place)
         channel += _noise_like(channel, generator)
-        effects.append(_change(problem.start, base.problem((), {**sample, "x": disturbed}).start))
+        changed = base.problem((), {**sample, "x": axes.unfold(disturbed, frames)})
+        effects.append(_change(problem.start, changed.start))
     return tuple(effects)
 
 

@@ -142,7 +142,7 @@ def gather(
     device = device_of(model)
     with evaluating(model):
         for batch in batches:
-            sample = to_device(batch, device)
+            sample = model.base.from_batch(to_device(batch, device))
             y = truth_of(sample)
             solution = model.solve(**model.arguments(sample), **options)
             problem = model.problem((), sample, start=solution.value)

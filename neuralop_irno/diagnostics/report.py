@@ -191,7 +191,7 @@ def diagnose(
     frequency = torch.zeros(0)
     with evaluating(model):
         for batch in tqdm(loaded, desc="diagnosing", unit="batch", disable=None if show else True):
-            sample = to_device(batch, device)
+            sample = model.base.from_batch(to_device(batch, device))
             y = truth_of(sample)
             problem = model.at_resolution(model.problem((), sample))
             truth, domain = problem.as_field(y).to(problem.start.dtype), problem.domain

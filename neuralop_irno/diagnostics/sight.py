@@ -69,7 +69,7 @@ def sight_of(base: BaseOperator, sample: dict[str, Any], generator: torch.Genera
     if not watched.requires_grad:
         return None
     (slope,) = torch.autograd.grad(watched, x, materialize_grads=True)
-    slope = problem.as_field(slope)
+    slope = problem.as_field(slope) if isinstance(domain, GraphDomain) else base.layout.x.fold(slope)
     if isinstance(domain, GraphDomain) and len(slope) != len(answer):
         return None
     found = []

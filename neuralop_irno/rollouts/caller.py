@@ -5,12 +5,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Collection, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from neuralop_irno.base.layout import AS_IT_STANDS
 from neuralop_irno.base.neuraloperator import wrap_operator
 from neuralop_irno.base.operator import BaseOperator
 from neuralop_irno.base.signatures import unwrapped
@@ -35,6 +36,8 @@ class Caller:
         autocast: the precision to compute in; by default nothing is changed.
         axes: of a frame.
         per_sample: names of arguments with a row for each sample; see `some_rows`.
+        frames: the numbers of frames in x and in the answer of a call. Fields here have them joined on
+            channels, ``(B, T * C, *S)`` on grids; they are laid out as the base has them for each call.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class Caller:
         autocast: torch.dtype | None = None,
         axes: int = 2,
         per_sample: Collection[str] = (),
+        frames: tuple[int, int] = (1, 1),
     ) -> None:
         if not callable(model):
             raise TypeError(expected("a model that can be called", type(model).__name__, "an nn.Module"))
@@ -56,6 +60,8 @@ class Caller:
         # Not frozen: weights and mode of the model are not changed.
         self._call = model if self.refiner else wrap_operator(model, frozen=False)
         self._base: BaseOperator = self.refiner.base if self.refiner else self._call
+        self.layout = AS_IT_STANDS if self._base.layout.plain else self._base.layout
+        self._frames = frames
         if self.refiner is None:
             self._refuse_unread()
 
@@ -75,20 +81,33 @@ class Caller:
         """The output of the refiner's base."""
         return self._field(self._refiner().base, x, times)
 
-    def solve(self, x: Tensor, times: Times, **options: Any) -> Solution:
-        """The refiner's solution; see `IterativeRefiner.solve`."""
+    def solve(self, x: Tensor, times: Times, start: Tensor | None = None, **options: Any) -> Solution:
+        """The refiner's solution; see `IterativeRefiner.solve`. Its value is a field."""
+        if start is not None:
+            options["start"] = self._laid_out(start)
         solution: Solution = self._called(self._refiner().solve, x, times, **options)
-        return solution
+        return replace(solution, value=self.field_of(solution.value), best=self.field_of(solution.best))
 
-    def supervised(self, x: Tensor, times: Times, y: Tensor, **options: Any) -> Trajectory:
+    def supervised(
+        self, x: Tensor, times: Times, y: Tensor, start: Tensor | None = None, **options: Any
+    ) -> Trajectory:
         """The refiner's trajectory in training: the iterates that y supervises."""
-        trajectory: Trajectory = self._called(self._call, x, times, y=y, **options)
+        if start is not None:
+            options["start"] = self._laid_out(start)
+        trajectory: Trajectory = self._called(self._call, x, times, y=self._laid_out(y), **options)
         return trajectory
 
     def iterates(self, x: Tensor, times: Times) -> list[Tensor]:
         """The iterates h_0, h_1, .. h_K."""
-        iterates: list[Tensor] = self._called(self._refiner().iterates, x, times)
-        return iterates
+        return [self.field_of(answer) for answer in self._called(self._refiner().iterates, x, times)]
+
+    def field_of(self, answer: Any) -> Tensor:
+        """The field of an answer."""
+        return self.layout.answer.fold(self._base.field_of(answer))
+
+    def _laid_out(self, field: Tensor) -> Tensor:
+        """A field in the layout of the base's answer."""
+        return self.layout.answer.unfold(field, self._frames[1])
 
     def among(self, keep: Tensor) -> Caller:
         """The same for the samples ``keep`` alone."""
@@ -101,15 +120,15 @@ class Caller:
 
     def _field(self, call: BaseOperator | IterativeRefiner, x: Tensor, times: Times) -> Tensor:
         answer = self._called(call, x, times)
-        if not isinstance(answer, Tensor):
-            hint = "model.eval(), or a callable around it that returns the field"
-            raise TypeError(expected("a model that returns a tensor", type(answer).__name__, hint))
-        return answer.to(x.dtype)
+        # A function of the base's answer has been applied to the answer of a refiner.
+        field = self._base.split(answer)[0] if call is self._base else self._base.field_of(answer)
+        return self.layout.answer.fold(field).to(x.dtype)
 
     def _called(self, call: Callable[..., Any], x: Tensor, times: Times, **options: Any) -> Any:
         # A clock provides t and tau; a model may take only one of them.
         timing = {name: time for name, time in times.items() if not self._base.unknown((), {name: time})}
         args: tuple[Any, ...] = ()
+        x = self.layout.x.unfold(x, self._frames[0])
         named = {"x": x, **self.given, **timing}
         if self.graph is not None:
             graph = copy.copy(self.graph)

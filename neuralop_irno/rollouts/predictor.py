@@ -201,6 +201,14 @@ class FramePredictor:
         return torch.where(self.domain.spread(mask, other) > 0, other.to(found.frames.dtype), found.frames)
 
     def _check(self) -> None:
+        if "T" in self.caller.layout.x.names + self.caller.layout.answer.names:
+            if self.window.order != "time":
+                wanted = "a window with order='time' for a base with an axis of times"
+                raise ValueError(expected(wanted, repr(self.window.order), "Window(order='time')"))
+            if self.static is not None or self.forcing is not None:
+                wanted = "frames alone for a base with an axis of times"
+                hint = "a function around the base that adds the other fields"
+                raise ValueError(expected(wanted, "static or forcing", hint))
         if self.stepper.rule == "der" and self.clock is None:
             raise ValueError(expected("a clock for rule 'der'", None, "clock=Clock(step=0.1)"))
         if self.clock is not None and self.clock.restart != 1:

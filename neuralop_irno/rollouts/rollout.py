@@ -125,7 +125,7 @@ def rollout(
         return -(-count // bundle) * bundle
 
     predictor = FramePredictor(
-        Caller(model, domain, graph, given, autocast, last.dim(), cut),
+        Caller(model, domain, graph, given, autocast, last.dim(), cut, (window.inputs, window.outputs)),
         window,
         stepper,
         clock,

@@ -133,7 +133,8 @@ class RolloutModel(nn.Module):
         calls = self.plan.calls_at(int(self.updates))
         self.updates += 1
         last = history[:, -1]
-        caller = Caller(self.model, domain, given=given, axes=last.dim(), per_sample=cut)
+        a_call = (self.window.inputs, self.window.outputs)
+        caller = Caller(self.model, domain, given=given, axes=last.dim(), per_sample=cut, frames=a_call)
         drive = None
         if forcing is not None:
             drive = Series("forcing", forcing, last, calls * self.window.outputs)
@@ -232,7 +233,7 @@ class Supervision:
             return Trajectory((answer,), (whole,), predictor.domain), answer
         if refiner.gradient.for_answers() is refiner.gradient:  # its last iterate is the output
             trajectory = caller.supervised(x, times, target)
-            return trajectory, trajectory.as_answer(trajectory.last)
+            return trajectory, caller.field_of(trajectory.as_answer(trajectory.last))
         iterates = caller.iterates(x, times)
         drawn = self._drawn.to(x.device)
         start = iterates[0]

@@ -110,7 +110,7 @@ def dynamics(trained: Trained, times: int = 3) -> Measured:
     energies = torch.zeros(steps + 1, len(BANDS))
     with evaluating(model):
         for _, batch in load_all(trained.test):
-            sample = to_device(batch, torch.device(trained.device))
+            sample = model.base.from_batch(to_device(batch, torch.device(trained.device)))
             y = sample.pop("y")
             problem = model.problem((), sample)
             spectrum, truth = spectrum_of(problem.domain, y.device), problem.as_field(y)

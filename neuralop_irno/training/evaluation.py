@@ -73,12 +73,25 @@ def scores_per_step(
             y = sample.pop("y")
             if isinstance(model, IterativeRefiner):
                 known = None if starts is None else starts[index]
-                answers = model.iterates(**model.arguments(sample), steps=steps, start=known)
+                answers, y = _iterates(model, sample, y, steps, known)
             else:
-                answers = [wrap_operator(model, frozen=False)(**sample)]
+                base = wrap_operator(model, frozen=False)
+                answers = [base.split(base(**sample))[0]]
             owner = sample.get("batch")
             columns.append(torch.stack([score(metric, answer, y, owner) for answer in answers]).cpu())
     return torch.cat(columns, 1)
+
+
+def _iterates(
+    model: IterativeRefiner, sample: Sample, y: Tensor, steps: int | None, start: Tensor | None
+) -> tuple[list[Tensor], Tensor]:
+    """The iterates and the truth as fields, ``(B, C, *S)`` on grids; ``start`` is one as well."""
+    base = model.base
+    sample = base.from_batch({**model.arguments(sample), "y": y})
+    y, axes = sample.pop("y"), base.layout.answer
+    start = None if start is None else axes.unfold(start, axes.frames(y))
+    answers = model.iterates(**sample, steps=steps, start=start)
+    return [base.as_field(answer) for answer in answers], base.as_field(y)
 
 
 @dataclass(frozen=True)
@@ -118,10 +131,11 @@ def scores_of_solutions(
     scores, steps, outcomes = [], [], Counter[Outcome]()
     with evaluating(model):
         for _, batch in load_all(dataset, batch_size):
-            sample = to_device(batch, torch.device(device))
-            y = sample.pop("y")
+            sample = model.base.from_batch(to_device(batch, torch.device(device)))
+            y = model.base.as_field(sample.pop("y"))
             solution = model.solve(**model.arguments(sample), **options)
-            scores.append(score(metric, solution.value, y, sample.get("batch")).cpu())
+            found = model.base.as_field(solution.value)
+            scores.append(score(metric, found, y, sample.get("batch")).cpu())
             steps.append(solution.steps.cpu())
             outcomes.update(solution.outcomes)
     return Solved(torch.cat(scores), torch.cat(steps), outcomes)

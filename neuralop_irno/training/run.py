@@ -102,6 +102,7 @@ def _rehearse(refiner: IterativeRefiner, loss: RefinementLoss, data: Dataset[Sam
     _, batch = next(load_all(data, batch_size=2))
     sample = to_device(batch, device_of(refiner))
     with torch.no_grad(), in_grammar("data, base, correction and loss that fit each other", "other options"):
+        sample = refiner.base.from_batch(sample)
         value = loss(refiner.train()(**sample), sample["y"])
     if not value.isfinite():
         raise ValueError(

@@ -102,7 +102,7 @@ class Updater:
     def _backward(self, part: Tensor, sample: Sample, batch: int) -> Tensor:
         """Accumulate the gradients of a part of a batch; returns its summed loss."""
         index, weight = self.peers.share(part)
-        sample = to_device(sample, self.device)
+        sample = self.trainable.from_batch(to_device(sample, self.device))
         fields, taken, moved = self._fields(index, sample)
         maps = self.coarsening.maps(self.run.progress.update, fields["y"].shape[2:])
         before = fields
@@ -113,11 +113,12 @@ class Updater:
                 rest["measure"] = measure_on(rest["measure"], fields["y"].shape[2:])
         precision = PRECISIONS[self.run.precision]
         with torch.autocast(self.device.type, dtype=precision, enabled=precision is not None):
-            trajectory = self.trainable({"x": fields["x"], **rest}, fields["y"], fields.get("start"), taken)
-        losses = weight * self.run.loss.per_sample(trajectory, matching(trajectory, fields["y"])).sum()
+            call = self.trainable.laid_out(fields, sample)
+            trajectory = self.trainable({"x": call["x"], **rest}, call["y"], call.get("start"), taken)
+        losses = weight * self.run.loss.per_sample(trajectory, matching(trajectory, call["y"])).sum()
         (losses / batch).backward()
         if self.run.replay is not None and weight:
-            reached = trajectory.as_answer(trajectory.last.detach())
+            reached = trajectory.as_field(trajectory.as_answer(trajectory.last.detach()))
             if maps is not None:  # one step of P Phi(R x, R h)
                 reached = before["start"] + maps.prolong(reached - fields["start"])
             self.run.replay.put(index, roll(reached, [-amount for amount in moved]))
@@ -127,7 +128,7 @@ class Updater:
         self, index: Tensor, sample: Mapping[str, Any]
     ) -> tuple[dict[str, Tensor], Tensor | None, list[int]]:
         """x, y and the start, shifted together; the steps taken to the start; and the shifts."""
-        fields, taken = {"x": sample["x"], "y": sample["y"]}, None
+        fields, taken = self.trainable.fields(sample), None
         if self.run.replay is not None:
             fields["start"], taken = self.run.replay.take(index)
         elif self.starts is not None:

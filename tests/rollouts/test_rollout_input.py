@@ -110,7 +110,7 @@ WRONG_TYPES: dict[str, Callable[[], Any]] = {
     "forcing as a tensor or a function of the frame, got list": lambda: go(forcing=[1]),
     "a path, a function or a sink, got int": lambda: go(to=3),
     "an IterativeRefiner to refine with, got FNO": lambda: go(model=fno(), refinement=Refine()),
-    "a model that returns a tensor, got tuple": lambda: go(model=lambda u: (u, u)),
+    "a field in the base's answer, got NoneType": lambda: go(model=lambda u: None),
 }
 
 
