@@ -125,10 +125,12 @@ def _ask_base(
     model: IterativeRefiner, x: Array, to: Array, shape: Sequence[int], size: int | Sequence[int], halo: int
 ) -> None:
     """The base's answer, patch by patch."""
-    periodic = model.correction.periodic or (False,) * len(shape)
+    periodic, axes = model.correction.periodic or (False,) * len(shape), model.base.layout.x
+    if "T" in axes.names:
+        raise ValueError(expected("start= for a base with an axis of times", "none", "start=, its answer"))
     for patch in cover(shape, size, (halo,) * len(shape), periodic):
         part = _read(x, patch, device_of(model))
-        answer = model.problem((part if model.base.channels == "first" else part.movedim(1, -1),), {}).start
+        answer = model.problem((axes.unfold(part),), {}).start
         if answer.shape[2:] != part.shape[2:]:
             wanted, got = "a base that answers on the grid of x", tuple(answer.shape[2:])
             raise ValueError(expected(f"{wanted}, {tuple(part.shape[2:])}", got, "start=, its answer"))

@@ -70,7 +70,7 @@ def test_channels_that_do_not_match_between_base_correction_and_data() -> None:
 def test_fields_of_the_wrong_rank() -> None:
     anything = refiner(identity, correction=UNet(2, 2))
     check({
-        "a field (B, C, n, ...) or (B, n, ..., C), got (8, 6)": lambda: anything(X[0, 0]),
+        "a tensor with the axes 'B C *S', got (8, 6)": lambda: anything(X[0, 0]),
         "x of shape (B, 2, n, n), got (2, 8, 6)": lambda: anything(X[0]),
         "x of shape (B, 2, n, n), got (1, 2, 2, 8, 6)": lambda: anything(X[None]),
         "x of shape (B, 2, n), got (2, 2, 8, 6)": lambda: refiner(correction=UNet(2, 1, dim=1))(X),
@@ -239,8 +239,8 @@ def test_parts_that_are_of_no_use() -> None:
         "a solver, got int; try one of aitken, anderson": lambda: refiner(solver=3),
         "a gradient rule, got 3; try one of checkpointed, detached, ": lambda: refiner(gradient=3),
         "a base that can be called, got 3; try an nn.Module": lambda: refiner(3),
-        "a base that returns a tensor, got tuple": lambda: refiner(
-            lambda x: (x, x), correction=UNet(2, 2)
+        "a field in the base's answer, got tuple with 0: ()": lambda: refiner(
+            lambda x: (x.mean(),), correction=UNet(2, 2)
         )(X),
         "a config as a mapping, got int; try data: ": lambda: experiment(3),
         "data as a mapping, got 'burgers'; try data: {name": lambda: experiment(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cached_property
 
 from einops import rearrange
 from torch import Tensor
@@ -48,12 +47,12 @@ class Axes:
     def __str__(self) -> str:
         return " ".join(self.names)
 
-    @cached_property
+    @property
     def plain(self) -> bool:
         """Whether a tensor in this layout is a field as it stands."""
         return self.names in (("B", "C", *self.spatial), self.spatial)
 
-    @cached_property
+    @property
     def patterns(self) -> tuple[str, str]:
         """The layout of a tensor, and that of its field, for einops."""
         batch = "B" if "B" in self.names else "1"
