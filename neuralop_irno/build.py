@@ -7,11 +7,13 @@ from dataclasses import replace
 from numbers import Integral
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from neuralop_irno._neuralop import BUILT_FROM, described
+from neuralop_irno.base.call import BaseCall
+from neuralop_irno.base.conditions import Conditions
 from neuralop_irno.base.sizes import ModelSpec
-from neuralop_irno.correction.correction import Correction
+from neuralop_irno.correction.correction import BoundCorrection, Correction, FunctionCorrection, masked
 from neuralop_irno.correction.from_module import as_correction
 from neuralop_irno.errors import expected, shown
 from neuralop_irno.registry import CORRECTIONS, SOLVERS, given_by_name, named, plain
@@ -57,11 +59,14 @@ def agreed_sizes(given: ModelSpec, stated: ModelSpec) -> ModelSpec:
     )
 
 
-def completed(sizes: ModelSpec, correction: Correction) -> ModelSpec:
+def completed(sizes: ModelSpec, correction: Correction, conditions: Conditions) -> ModelSpec:
     """The sizes, with channels from the correction if the base does not state them."""
+    of_x = correction.in_channels
+    if of_x is not None:
+        of_x -= conditions.channels(scalars=not correction.scalars)
     return replace(
         sizes,
-        in_channels=sizes.in_channels or correction.in_channels,
+        in_channels=sizes.in_channels or of_x,
         out_channels=sizes.out_channels or correction.out_channels,
     )
 
@@ -73,10 +78,18 @@ CorrectionLike = str | Mapping[str, Any] | nn.Module
 """A correction: its name, its config, a `Correction`, or any module of [x, h]."""
 
 
-def build_correction(correction: CorrectionLike, sizes: ModelSpec) -> Correction:
-    """A correction from its name, its config or itself, sized like the base."""
+def build_correction(correction: CorrectionLike, sizes: ModelSpec, conditions: Conditions) -> Correction:
+    """A correction from its name, its config or itself, sized like the base.
+
+    Args:
+        correction: Phi.
+        sizes: of the base.
+        conditions: what Phi is given besides x and h. Their channels are added to those of x.
+    """
+    scalars = len(conditions.scalars)
     if given_by_name(correction):
         options = named(correction)
+        conditioned = CORRECTIONS.takes(options, "scalars")
         for name in ("in_channels", "out_channels"):
             if getattr(sizes, name) is None and name not in options and CORRECTIONS.needs(options, name):
                 raise ValueError(
@@ -87,16 +100,41 @@ def build_correction(correction: CorrectionLike, sizes: ModelSpec) -> Correction
                     )
                 )
         known = {name: value for name, value in vars(sizes).items() if value is not None}
+        if "in_channels" in known:
+            known["in_channels"] += conditions.channels(scalars=not conditioned)
+        if conditioned and scalars:
+            known["scalars"] = scalars
         built = as_correction(CORRECTIONS.build(options, **known))
         setattr(built, BUILT_FROM, described(correction))
         return built
+    taken = getattr(correction, "scalars", 0) if isinstance(correction, Correction) else 0
+    if taken not in (0, scalars):
+        fitting = f"a correction with scalars={scalars}, as condition names them"
+        raise ValueError(expected(fitting, f"scalars={taken}", f"scalars={scalars}"))
+    more = {"in_channels": conditions.channels(scalars=not taken)}
     for name in ("in_channels", "out_channels"):
         own, wanted = getattr(correction, name, None), getattr(sizes, name)
+        wanted = None if wanted is None else wanted + more.get(name, 0)
         if isinstance(correction, Correction) and None not in (own, wanted) and own != wanted:
             raise ValueError(
                 expected(f"a correction with {name}={wanted}, like the base", own, f"{name}={wanted}")
             )
     return as_correction(correction)
+
+
+def physics_of(
+    residual_fn: Callable[[Tensor, Tensor], Tensor] | None, residual_tol: float | None, call: BaseCall
+) -> BoundCorrection | None:
+    """h -> the residual of the equation for one call, 0 outside of its mask; None without ``residual_fn``."""
+    if (residual_fn is None) is not (residual_tol is None):
+        hint = "residual_fn=..., residual_tol=1e-3"
+        raise ValueError(expected("residual_fn and residual_tol together", "one of them", hint))
+    if residual_fn is None:
+        return None
+    if not callable(residual_fn):
+        hint = "lambda x, h: ..."
+        raise TypeError(expected("residual_fn as a function (x, h)", shown(residual_fn), hint))
+    return masked(FunctionCorrection(residual_fn).bind(call.x, call.domain), call.condition.mask)
 
 
 def build_solver(solver: SolverLike, alpha: StepSizeLike | None) -> Solver:

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from neuralop_irno._neuralop import BUILT_FROM, described
+from neuralop_irno.base.conditions import Conditions
 from neuralop_irno.base.neuraloperator import adapter_for
 from neuralop_irno.base.operator import BaseOperator
 from neuralop_irno.base.signatures import FunctionModule
@@ -76,6 +77,7 @@ class Described(nn.Module):
     """
 
     base: BaseOperator
+    conditions: Conditions
     sizes: ModelSpec
     correction: nn.Module
     solver: nn.Module
@@ -89,6 +91,7 @@ class Described(nn.Module):
     def config(self) -> dict[str, Any]:
         """The config that builds the same model again; see `Persistent`."""
         fewest, most = self._steps
+        conditions = {"condition": self.conditions.plain()} if self.conditions.kinds else {}
         return {
             "base": _of_base(self.base),
             "correction": _of_correction(self.correction),
@@ -105,6 +108,7 @@ class Described(nn.Module):
             "resolution": self.resolution.plain() or None,
             "train_output": self.train_output,
             "ignore": list(self.ignore),
+            **conditions,  # left out where there are none: older versions do not have the option
         }
 
     @property

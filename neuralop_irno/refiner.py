@@ -13,7 +13,8 @@ from torch import Tensor
 from neuralop_irno._neuralop import BaseModel, build_model
 from neuralop_irno.base.answers import Output
 from neuralop_irno.base.call import BaseCall
-from neuralop_irno.base.checks import check_finite, refuse_unread
+from neuralop_irno.base.checks import refuse_unread
+from neuralop_irno.base.conditions import Conditions, brought_up
 from neuralop_irno.base.neuraloperator import wrap_operator
 from neuralop_irno.base.operator import BaseOperator
 from neuralop_irno.base.sizes import ModelSpec
@@ -26,9 +27,10 @@ from neuralop_irno.build import (
     check_gradient,
     completed,
     other_solver,
+    physics_of,
     step_range,
 )
-from neuralop_irno.correction.correction import BoundCorrection, Correction, FunctionCorrection
+from neuralop_irno.correction.correction import BoundCorrection, Correction
 from neuralop_irno.correction.from_module import as_correction
 from neuralop_irno.correction.in_patches import InPatches
 from neuralop_irno.correction.resampled import bind_at, lift, remembered
@@ -36,7 +38,7 @@ from neuralop_irno.description import Described
 from neuralop_irno.devices import as_tensor
 from neuralop_irno.domain.grid import GridDomain
 from neuralop_irno.domain.resolution import Resolution
-from neuralop_irno.errors import check_choice, expected, shown
+from neuralop_irno.errors import check_choice, expected
 from neuralop_irno.persistence import Persistent
 from neuralop_irno.registry import plain
 from neuralop_irno.solution import Solution, Trajectory
@@ -80,6 +82,9 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
             is evaluated at the resolution of training. The sizes are collected from calls with y in training
             mode; where they are not made, give ``{"cells": [64, 64]}``.
         train_output: ``trajectory``, or ``field`` for wrappers that need a tensor in training too.
+        condition: names of arguments of the call that Phi is given too, ``("tau", "viscosity", "mask")``:
+            scalars per sample, and ``mask``, the points where h is refined. A mapping gives the kind of each,
+            ``scalar``, ``mask``, or the number of channels of a field. See `Conditions`.
         ignore: names of keyword arguments to ignore, such as other keys of a data set's samples, which
             neuraloperator's ``Trainer`` passes on. Any other argument that neither the base nor the refiner
             reads is a TypeError.
@@ -114,6 +119,7 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
         resolution: Resolution | Mapping[str, Any] | None = None,
         train_output: str = "trajectory",
         ignore: Sequence[str] = (),
+        condition: Sequence[str] | Mapping[str, str | int] | None = None,
         _config_name: str | None = None,
     ) -> None:
         super().__init__()
@@ -122,13 +128,14 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
         operator = build_model(base, in_channels, out_channels)
         self.train_output = train_output
         self.ignore = tuple(ignore)
+        self.conditions = Conditions.of(plain(condition))
         self.steps = steps
         self.gradient = gradient_rule(gradient)
         self.base: BaseOperator = wrap_operator(operator, freeze_base, channels, output, layout)
         self.base.freeze(freeze_base)  # an adapter that was given may have another setting
         self.sizes = agreed_sizes(ModelSpec(in_channels, out_channels), self.base.sizes())
-        self.correction: Correction = build_correction(correction, self.sizes)
-        self.sizes = completed(self.sizes, self.correction)
+        self.correction: Correction = build_correction(correction, self.sizes, self.conditions)
+        self.sizes = completed(self.sizes, self.correction, self.conditions)
         self.solver: Solver = build_solver(solver, alpha)
         self.resolution = Resolution.of(plain(resolution))
         check_gradient(self.gradient, gradient, freeze_base, self.solver)
@@ -224,23 +231,13 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
             throw: raise RuntimeError if a sample failed, instead of only recording its outcome.
             kwargs: keyword arguments of the base; an argument that is not read is a TypeError.
         """
-        if (residual_fn is None) is not (residual_tol is None):
-            hint = "residual_fn=..., residual_tol=1e-3"
-            raise ValueError(expected("residual_fn and residual_tol together", "one of them", hint))
-        if residual_fn is not None and not callable(residual_fn):
-            raise TypeError(
-                expected("residual_fn as a function (x, h)", shown(residual_fn), "lambda x, h: ...")
-            )
         limits = Limits(steps, max_steps, max_evaluations, atol, rtol, residual_tol)
         problem = self.at_resolution(self._problem(IterativeRefiner.solve, args, kwargs, start))
         if problem.start.is_meta:
             raise ValueError(
                 expected("fields with values in solve", "meta tensors", "model(x) for shapes only")
             )
-        physics = None
-        if residual_fn is not None:
-            physics = FunctionCorrection(residual_fn).bind(problem.x, problem.domain)
-        phi = self.phi(problem, physics)
+        phi = self.phi(problem, physics_of(residual_fn, residual_tol, problem))
         chosen = other_solver(solver, self.solver)
         solution = run_to_tolerance(phi, chosen, problem.start, self.steps, limits, problem.as_answer)
         if self.calibration:
@@ -263,16 +260,21 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
         run_steps(self.phi(problem), self.solver, problem.start, count, watch=keep)
         return [problem.as_answer(h) for h in found]
 
+    def unknown(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[str]:
+        """The names of the given keyword arguments that neither the base nor a condition reads."""
+        return [name for name in self.base.unknown(args, kwargs) if name not in self.conditions.kinds]
+
     def arguments(self, sample: Mapping[str, Any]) -> dict[str, Any]:
         """The entries of a data set's sample that a call reads, without y."""
-        unknown = {"y", *self.base.unknown((), sample)}
+        unknown = {"y", *self.unknown((), sample)}
         return {name: value for name, value in sample.items() if name not in unknown}
 
     def problem(
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any], start: Tensor | None = None
     ) -> BaseCall:
         """A call of the base as a `BaseCall`; entries of a sample that the base does not read are ignored."""
-        call = self.base.problem(args, kwargs, start, self.correction.periodic)
+        periodic, channels = self.correction.periodic, self.sizes.in_channels
+        call = self.conditions.call(self.base, args, kwargs, start, periodic, channels)
         domain = call.domain
         if isinstance(domain, GridDomain) and domain.lengths is None:
             call = replace(call, domain=domain.with_lengths(self.resolution.box(domain.shape)))
@@ -287,13 +289,15 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
         sample: bool = False,
     ) -> BaseCall:
         """The `BaseCall` of a call of ``method``; raises TypeError for arguments that are not read."""
-        unread = [key for key in self.base.unknown(args, kwargs) if key not in self.ignore]
-        refuse_unread(unread, kwargs, method, self.base.names(), IterativeRefiner.solve, sample)
+        unread = [key for key in self.unknown(args, kwargs) if key not in self.ignore]
+        names = self.base.names() | self.conditions.kinds.keys()
+        refuse_unread(unread, kwargs, method, names, IterativeRefiner.solve, sample)
         return self.problem(args, kwargs, start)
 
     def phi(self, problem: BaseCall, physics: BoundCorrection | None = None) -> BoundCorrection:
         """The correction for one call, h -> Phi(x, h), evaluated at the resolution of training."""
-        return bind_at(self.resolution, self.correction, problem.x, problem.domain, physics)
+        x, domain, condition = problem.x, problem.domain, problem.condition
+        return bind_at(self.resolution, self.correction, x, domain, physics, condition)
 
     def at_resolution(self, problem: BaseCall) -> BaseCall:
         """The call on a grid that is nowhere coarser than that of training."""
@@ -301,7 +305,7 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
         if not isinstance(domain, GridDomain):
             return problem
         maps = lift(self.resolution, self.correction, domain)
-        return problem if maps is None else problem.brought_up(maps)
+        return problem if maps is None else brought_up(problem, maps)
 
     def with_base(self, base: BaseLike) -> Self:
         """A copy of this refiner, with its trained correction, around another base.
@@ -333,7 +337,6 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
 
     def _trajectory(self, problem: BaseCall, y: Tensor, taken: Tensor | None) -> Trajectory:
         y, taken = as_tensor(y, self), as_tensor(taken, self)
-        check_finite(y, "y")
         self.resolution = remembered(self.resolution, problem.domain)
         truth = problem.target(y)
         steps, start = self._draw_steps(), problem.start

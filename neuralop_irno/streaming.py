@@ -80,6 +80,9 @@ def stream(
     if not isinstance(solver, Picard):
         hint = "solver='picard', or model.in_patches(size).solve(x) in memory"
         raise ValueError(expected("the solver picard, which keeps no other state", repr(solver), hint))
+    if model.conditions.kinds:
+        got = f"condition={model.conditions.plain()}"
+        raise ValueError(expected("a model without conditions", got, "model.in_patches(size).solve(x, ..)"))
     if tuple(to.shape[1:]) != shape or (start is not None and start.shape != to.shape):
         got = f"x {tuple(x.shape)}, to {tuple(to.shape)}"
         raise ValueError(expected("x, start and to on one grid", got, "arrays (C, *S) of one size S"))

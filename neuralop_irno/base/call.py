@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from torch import Tensor
 
+from neuralop_irno.base.checks import check_finite
+from neuralop_irno.domain.condition import Condition
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.grid import GridDomain
 from neuralop_irno.domain.resampling import GridMaps
@@ -25,6 +27,7 @@ class BaseCall:
         as_field: converts an answer, or a tensor laid out like its field (for example a target), to the
             layout of h.
         as_answer: the inverse: from a state to what the base would have returned.
+        condition: what Phi is given besides x and h.
     """
 
     x: Tensor
@@ -32,6 +35,7 @@ class BaseCall:
     domain: Domain
     as_field: Callable[[Any], Tensor]
     as_answer: Callable[[Tensor], Any]
+    condition: Condition = field(default_factory=Condition)
 
     def inside(self, whole: Callable[[Tensor], Any]) -> BaseCall:
         """The call of a base that returns more than its field.
@@ -42,12 +46,13 @@ class BaseCall:
         return replace(self, as_answer=lambda h: whole(self.as_answer(h)))
 
     def target(self, y: Tensor) -> Tensor:
-        """The truth in the layout of h; raises ValueError if it has another shape."""
+        """The truth in the layout of h; raises an error if it has another shape, or is not finite."""
         truth = self.as_field(y)
         if truth.shape != self.start.shape:
             wanted = f"y like the base's answer {tuple(self.start.shape)}"
             hint = "a base and targets on one grid, with the same channels"
             raise ValueError(expected(wanted, tuple(truth.shape), hint))
+        check_finite(truth, "y")
         return truth
 
     def brought_up(self, maps: GridMaps) -> BaseCall:

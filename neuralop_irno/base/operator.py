@@ -151,6 +151,7 @@ class BaseOperator(nn.Module):
         kwargs: Mapping[str, Any],
         start: Tensor | None = None,
         periodic: Sequence[bool] | None = None,
+        checked: bool = True,
     ) -> BaseCall:
         """Convert a call to a `BaseCall`.
 
@@ -160,16 +161,19 @@ class BaseOperator(nn.Module):
                 `GridDomain.of_sample`.
             start: an answer to start from; by default the base is called.
             periodic: which axes are periodic, used if x has to be interpolated to the grid of the answer.
+            checked: whether to refuse values of x and of start that are not finite.
         """
         args = tuple(as_tensor(value, self) for value in args)
         kwargs = {name: as_tensor(value, self) for name, value in kwargs.items()}
         x, context = self._inputs(args, kwargs)
-        check_finite(x, "x")
+        if checked:
+            check_finite(x, "x")
         if start is None:
             field, whole = self.split(self(*args, **kwargs))
         else:
             field, whole = self.field_of(as_tensor(start, self)), None
-            check_finite(field, "start")
+            if checked:
+                check_finite(field, "start")
         call = self._laid_out(x, context, field, periodic)
         if isinstance(call.domain, GridDomain):
             call = replace(call, domain=GridDomain.of_sample(call.start, kwargs))

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from neuralop_irno.correction.receptive_field import ReceptiveField
+from neuralop_irno.domain.condition import Condition, where_inside
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.errors import expected
 from neuralop_irno.precision import explain_failure
@@ -21,7 +22,8 @@ Layer = TypeVar("Layer", bound=nn.Module)
 class Correction(nn.Module):
     """Phi: from an input x and a state h to an update laid out like h.
 
-    Of a call of the base it gets only x and the domain: no times, parameters, masks or further fields.
+    Of a call of the base it gets x, the domain, and what the refiner's ``condition`` names: fields, masks and
+    scalars per sample as further channels of x; scalars by `conditioned` where it states `scalars`.
 
     Subclasses define ``forward(x, h)``. To do part of the work once per solve, override `prepare`: its result
     is passed to ``forward`` in place of x.
@@ -40,6 +42,8 @@ class Correction(nn.Module):
             begin.
         stepwise: whether Phi changes from step to step. If so, define ``forward(x, h, taken)``: ``taken`` are
             the steps already taken by each sample, ``(samples,)``, or None outside an iteration.
+        scalars: the number of scalars per sample that `conditioned` takes. With 0, the default, they are
+            channels of x that are constant over each sample.
 
     Shapes, on grids and on points:
         - x: ``(B, in_channels, *S)`` or ``(N, in_channels)``, on the domain of h
@@ -59,6 +63,7 @@ class Correction(nn.Module):
     resolution_free: bool = False
     alignment: int = 1
     stepwise: bool = False
+    scalars: int = 0
     printed: ClassVar[tuple[str, ...]] = ()
     """Names of the attributes that are printed after the channels."""
 
@@ -75,6 +80,10 @@ class Correction(nn.Module):
         """The work that does not depend on h, done once per solve. By default it returns x."""
         return x
 
+    def conditioned(self, prepared: Any, scalars: Tensor) -> Any:
+        """The result of `prepare` with the scalars of each sample, ``(samples, scalars)``."""
+        raise NotImplementedError(f"{type(self).__name__} does not define conditioned(prepared, scalars)")
+
     def extra_repr(self) -> str:
         """The channels and sizes, in the first line of the printed module."""
         ends = self.in_channels, self.out_channels
@@ -83,10 +92,38 @@ class Correction(nn.Module):
             sizes.insert(0, " -> ".join("?" if end is None else str(end) for end in ends) + " channels")
         return ", ".join(sizes)
 
-    def bind(self, x: Tensor, domain: Domain, physics: BoundCorrection | None = None) -> BoundCorrection:
-        """The function h -> Phi(x, h) for one x."""
+    def bind(
+        self,
+        x: Tensor,
+        domain: Domain,
+        physics: BoundCorrection | None = None,
+        condition: Condition | None = None,
+    ) -> BoundCorrection:
+        """The function h -> Phi(x, h) for one x.
+
+        Args:
+            x: the input, on the domain of h.
+            domain: of x and h.
+            physics: h -> the residual of the equation that h should solve; None if there is none.
+            condition: what Phi is given besides.
+        """
+        condition = condition or Condition()
+        joined = condition.joined(x, domain, constants=not self.scalars)
+        scalars = condition.scalars if self.scalars else None
+        if self.scalars and (scalars is None or scalars.shape[1] != self.scalars):
+            got = "none" if scalars is None else scalars.shape[1]
+            wanted = f"{self.scalars} scalars per sample for this correction"
+            raise ValueError(expected(wanted, got, "condition=(...) of the refiner, with one name for each"))
+        return masked(self.bound(joined, domain, physics, scalars), condition.mask)
+
+    def bound(
+        self, x: Tensor, domain: Domain, physics: BoundCorrection | None, scalars: Tensor | None
+    ) -> BoundCorrection:
+        """`bind`, with all conditions but the scalars joined to x; called by it."""
         try:
             prepared = self.prepare(x, domain)
+            if scalars is not None:
+                prepared = self.conditioned(prepared, scalars)
         except RuntimeError:
             explain_failure(self, {"x or start": x}, "correction")
             raise
@@ -137,6 +174,30 @@ class BoundCorrection:
         return BoundCorrection(self._correction, prepared, self.domain.select(keep), physics)
 
 
+class Masked(BoundCorrection):
+    """Phi inside of a mask and 0 outside; the values of h outside are not read.
+
+    Args:
+        inner: Phi.
+        mask: True inside, laid out like a field with one channel.
+    """
+
+    def __init__(self, inner: BoundCorrection, mask: Tensor) -> None:
+        self._inner, self._mask = inner, mask
+        self.domain, self.physics = inner.domain, inner.physics
+
+    def __call__(self, h: Tensor, taken: Tensor | None = None) -> Tensor:
+        return where_inside(self._mask, self._inner(where_inside(self._mask, h), taken))
+
+    def select(self, keep: Tensor) -> Masked:
+        return Masked(self._inner.select(keep), self.domain.take(self._mask, keep))
+
+
+def masked(bound: BoundCorrection, mask: Tensor | None) -> BoundCorrection:
+    """A bound correction inside of a mask, if there is one."""
+    return bound if mask is None else Masked(bound, mask)
+
+
 def step_argument(correction: Correction, taken: Tensor | None) -> tuple[Tensor | None, ...]:
     """``(taken,)`` for stepwise corrections, else ``()``: the last arguments of the correction's forward.
 
@@ -182,6 +243,13 @@ class FunctionCorrection(Correction):
 
 
 @dataclass(frozen=True)
+class PerSample:
+    """Marks a part of what `prepare` returns as one row per sample, ``(samples, ...)``, on graphs too."""
+
+    value: Tensor
+
+
+@dataclass(frozen=True)
 class Shared:
     """Marks a part of what `prepare` returns as common to all samples; it can be of any type."""
 
@@ -191,9 +259,9 @@ class Shared:
 def part_of(prepared: Any, domain: Domain, keep: Tensor) -> Any:
     """The part of a correction's ``prepare`` result that belongs to the samples ``keep``.
 
-    Fields and domains are divided, also inside the containers of ``torch.utils._pytree`` (tuples, named
-    tuples, lists, dicts). Numbers, strings, None and `Shared` objects are common to all samples. Raises
-    TypeError for any other type.
+    Fields, domains and `PerSample` values are divided, also inside the containers of ``torch.utils._pytree``
+    (tuples, named tuples, lists, dicts). Numbers, strings, None and `Shared` objects are common to all
+    samples. Raises TypeError for any other type.
     """
 
     def part(leaf: Any) -> Any:
@@ -201,6 +269,8 @@ def part_of(prepared: Any, domain: Domain, keep: Tensor) -> Any:
             return domain.take(leaf, keep)
         if isinstance(leaf, Domain):
             return leaf.select(keep)
+        if isinstance(leaf, PerSample):
+            return PerSample(leaf.value.index_select(0, keep))
         if leaf is None or isinstance(leaf, (bool, int, float, str, Shared)):
             return leaf
         wanted = "what `prepare` returns as fields, a domain, or tuples, lists and dicts of them"

@@ -67,11 +67,15 @@ class ShiftEquivariant(Correction):
         self.periodic: tuple[bool, ...] = periodic
         self.in_channels, self.out_channels = correction.in_channels, correction.out_channels
         self.stepwise, self.resolution_free = correction.stepwise, correction.resolution_free
+        self.scalars = correction.scalars
 
     def prepare(self, x: Tensor, domain: Domain) -> RolledInput:
         require_grid(domain, "this correction")
         origin = origin_of(x, self.periodic)
         return RolledInput(self.correction.prepare(roll_each(x, -origin), domain), origin)
+
+    def conditioned(self, prepared: RolledInput, scalars: Tensor) -> RolledInput:
+        return prepared._replace(inner=self.correction.conditioned(prepared.inner, scalars))
 
     def forward(self, x: Tensor | RolledInput, h: Tensor, taken: Tensor | None = None) -> Tensor:
         if not isinstance(x, RolledInput):

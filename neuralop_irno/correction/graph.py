@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from neuralop_irno.correction.correction import Correction, shape_or_type, zeroed
+from neuralop_irno.correction.correction import Correction, PerSample, shape_or_type, zeroed
+from neuralop_irno.correction.film import film_of, modulated, refuse_missing
 from neuralop_irno.correction.receptive_field import ReceptiveField
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.graph import GraphDomain, reads_edge_attr
@@ -26,10 +27,12 @@ class GraphInput(NamedTuple):
     Attributes:
         x: ``(N, in_channels)``.
         domain: the domain of x.
+        scalars: of each sample, or what a correction computes of them once per solve; None if it takes none.
     """
 
     x: Tensor
     domain: GraphDomain
+    scalars: PerSample | None = None
 
 
 class GraphCorrection(Correction):
@@ -57,6 +60,21 @@ class GraphCorrection(Correction):
         return self.update(torch.cat([x.x, h], 1), x.domain)
 
 
+class ConditionedGraphCorrection(GraphCorrection):
+    """A correction on graphs that takes scalars per sample as a third argument of `update`."""
+
+    def update(self, joined: Tensor, domain: GraphDomain, scalars: Tensor | None = None) -> Tensor:
+        """The update; ``scalars`` are ``(samples, n)``, None for a correction that takes none."""
+        return super().update(joined, domain)
+
+    def conditioned(self, prepared: GraphInput, scalars: Tensor) -> GraphInput:
+        return prepared._replace(scalars=PerSample(scalars))
+
+    def forward(self, x: GraphInput, h: Tensor) -> Tensor:
+        scalars = None if x.scalars is None else x.scalars.value
+        return self.update(torch.cat([x.x, h], 1), x.domain, scalars)
+
+
 def coordinates(domain: GraphDomain, dim: int) -> Tensor:
     """The coordinates of the nodes, ``(N, dim)``; raises ValueError if there are none or not ``dim``."""
     found = 0 if domain.pos is None else domain.pos.shape[1]
@@ -66,7 +84,7 @@ def coordinates(domain: GraphDomain, dim: int) -> Tensor:
     return domain.pos
 
 
-class MeshGraph(GraphCorrection):
+class MeshGraph(ConditionedGraphCorrection):
     r"""Message passing along edges, as in MeshGraphNets (https://arxiv.org/abs/2010.03409).
 
     .. math:: e_{ij} \mathrel{+}= f_e(e_{ij}, v_i, v_j) \qquad v_j \mathrel{+}= f_v(v_j, \sum_i e_{ij})
@@ -84,6 +102,8 @@ class MeshGraph(GraphCorrection):
         dim: coordinates per node; 0 leaves them out.
         spacing: the unit of length, about that of the edges in training; by default the longest edge of each
             graph, which one long edge can change.
+        scalars: scalars per sample, which scale and shift the updates of the nodes; see
+            `neuralop_irno.correction.film`. A refiner with ``condition`` fills it in.
     """
 
     printed = ("width", "steps")
@@ -97,6 +117,7 @@ class MeshGraph(GraphCorrection):
         edge_channels: int = 0,
         dim: int = 2,
         spacing: float | None = None,
+        scalars: int = 0,
     ) -> None:
         super().__init__()
         if spacing is not None and not 0 < spacing < math.inf:
@@ -113,6 +134,8 @@ class MeshGraph(GraphCorrection):
         self.messages = nn.ModuleList(_perceptron(3 * width, width) for _ in range(steps))
         self.updates = nn.ModuleList(_perceptron(2 * width, width) for _ in range(steps))
         self.last = zeroed(nn.Linear(width, out_channels))
+        self.scalars = scalars
+        self.film = film_of(scalars, [width] * steps)
 
     @property
     def reads(self) -> set[str]:
@@ -122,14 +145,20 @@ class MeshGraph(GraphCorrection):
     def receptive_field(self) -> ReceptiveField:
         return self.steps
 
-    def update(self, joined: Tensor, domain: GraphDomain) -> Tensor:
+    def conditioned(self, prepared: GraphInput, scalars: Tensor) -> GraphInput:
+        values = () if self.film is None else self.film(scalars)
+        return super().conditioned(prepared, torch.cat(values, 1))
+
+    def update(self, joined: Tensor, domain: GraphDomain, scalars: Tensor | None = None) -> Tensor:
+        refuse_missing(self.film, scalars)
         source, target = domain.edges.index
         node: Tensor = self.nodes(joined)
         edge = self.edges(self._known(domain).to(node.dtype))
-        for message, update in zip(self.messages, self.updates, strict=True):
+        film = [None] * self.steps if scalars is None else scalars[domain.batch].chunk(self.steps, 1)
+        for message, update, values in zip(self.messages, self.updates, film, strict=True):
             edge = edge + message(torch.cat([edge, node[source], node[target]], 1))
             gathered = torch.zeros_like(node).index_add(0, target, edge.to(node.dtype))
-            node = node + update(torch.cat([node, gathered], 1))
+            node = node + modulated(update(torch.cat([node, gathered], 1)), values)
         result: Tensor = self.last(node)
         return result
 

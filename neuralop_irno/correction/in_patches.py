@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from neuralop_irno.correction.correction import BoundCorrection, Correction
+from neuralop_irno.domain.condition import Condition
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.grid import GridDomain
 from neuralop_irno.errors import expected
@@ -137,14 +138,15 @@ class InPatches(Correction):
         self.correction, self.size = correction, size
         self.periodic, self.stepwise = correction.periodic, correction.stepwise
         self.in_channels, self.out_channels = correction.in_channels, correction.out_channels
-        self.resolution_free = correction.resolution_free
+        self.resolution_free, self.scalars = correction.resolution_free, correction.scalars
 
-    def bind(self, x: Tensor, domain: Domain, physics: BoundCorrection | None = None) -> BoundCorrection:
+    def bound(
+        self, x: Tensor, domain: Domain, physics: BoundCorrection | None, scalars: Tensor | None
+    ) -> BoundCorrection:
         if not isinstance(domain, GridDomain):
             raise ValueError(expected("a field on a grid for patches", "one on points", "solve(...)"))
-        return _BoundInPatches(
-            self.correction, x, domain, patches_of(self.correction, domain.shape, self.size), physics
-        )
+        patches = patches_of(self.correction, domain.shape, self.size)
+        return _BoundInPatches(self.correction, x, domain, patches, physics, scalars)
 
 
 class _BoundInPatches(BoundCorrection):
@@ -157,19 +159,22 @@ class _BoundInPatches(BoundCorrection):
         domain: Domain,
         patches: Sequence[Patch],
         physics: BoundCorrection | None,
+        scalars: Tensor | None,
     ) -> None:
         self._correction, self._x, self._patches = correction, x, patches
-        self.domain, self.physics = domain, physics
+        self.domain, self.physics, self._scalars = domain, physics, scalars
 
     def __call__(self, h: Tensor, taken: Tensor | None = None) -> Tensor:
         update = torch.empty_like(h)
+        condition = Condition(self._scalars)
         for patch in self._patches:
             x = patch.read(self._x)
-            phi = self._correction.bind(x, GridDomain.of(x))
+            phi = self._correction.bind(x, GridDomain.of(x), condition=condition)
             update[patch.place] = patch.kept(phi(patch.read(h), taken))
         return update
 
     def select(self, keep: Tensor) -> _BoundInPatches:
         physics = self.physics.select(keep) if self.physics else None
         x, domain = self.domain.take(self._x, keep), self.domain.select(keep)
-        return _BoundInPatches(self._correction, x, domain, self._patches, physics)
+        scalars = None if self._scalars is None else self._scalars[keep]
+        return _BoundInPatches(self._correction, x, domain, self._patches, physics, scalars)

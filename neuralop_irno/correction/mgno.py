@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neuralop_irno.correction.equivariant import with_frame_option
+from neuralop_irno.correction.film import Filmed, film_of, modulated, refuse_missing
 from neuralop_irno.correction.grid import CONVOLVE, GridCorrection
 from neuralop_irno.correction.padding import pad
 from neuralop_irno.correction.receptive_field import ReceptiveField
@@ -43,6 +44,8 @@ class MgNO(GridCorrection):
         levels: number of coarser grids.
         cycle: ``V``, or ``W``, which visits each coarser grid twice.
         padding: ``circular``, ``zero``, ``replicate`` or ``reflect``; one for all axes, or a list.
+        scalars: scalars per sample, which scale and shift the layers before their gelu; see
+            `neuralop_irno.correction.film`. A refiner with ``condition`` fills it in.
 
     Example:
         >>> phi = MgNO(in_channels=2, out_channels=1, width=4, layers=1)
@@ -65,6 +68,7 @@ class MgNO(GridCorrection):
         levels: int = 3,
         cycle: str = "V",
         padding: str | Sequence[str] = "circular",
+        scalars: int = 0,
     ) -> None:
         super().__init__(in_channels, out_channels, dim, padding)
         for name, value in (("width", width), ("layers", layers)):
@@ -75,19 +79,28 @@ class MgNO(GridCorrection):
         self.cycles = nn.ModuleList(MultigridCycle(width, self.padding, levels, cycle) for _ in range(layers))
         self.maps = nn.ModuleList(self.pointwise(width, width) for _ in range(layers))
         self.last = self.last_layer(width)
+        self.scalars = scalars
+        self.film = film_of(scalars, [width] * layers)
 
     @property
     def receptive_field(self) -> ReceptiveField:
         (*cycles,) = (cycle for cycle in self.cycles if isinstance(cycle, MultigridCycle))
         return tuple(len(cycles) * reach for reach in cycles[0].reach)
 
-    def forward(self, x: Tensor, h: Tensor) -> Tensor:
+    def conditioned(self, prepared: Tensor, scalars: Tensor) -> Filmed:
+        """x with the scales and shifts of each layer."""
+        return Filmed(prepared, () if self.film is None else self.film(scalars))
+
+    def forward(self, x: Tensor | Filmed, h: Tensor) -> Tensor:
+        x, film = x if isinstance(x, Filmed) else Filmed(x, ())
+        refuse_missing(self.film, film)
         if x.dim() != self.dim + 2 or x.shape[2:] != h.shape[2:]:
             shape = f"(B, {self.in_channels}, {', '.join('n' * self.dim)}), on the grid of h"
             raise ValueError(expected(f"x of shape {shape}", tuple(x.shape), "dim=<number of axes of x>"))
         field = self.lift(torch.cat([x, h], 1))
-        for cycle, linear in zip(self.cycles, self.maps, strict=True):
-            field = F.gelu(cycle(field) + linear(field))
+        layers = zip(self.cycles, self.maps, film or [None] * len(self.maps), strict=True)
+        for cycle, linear, values in layers:
+            field = F.gelu(modulated(cycle(field) + linear(field), values))
         update: Tensor = self.last(field)
         return update
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from neuralop_irno.correction.correction import BoundCorrection, Correction
+from neuralop_irno.correction.correction import BoundCorrection, Correction, masked
 from neuralop_irno.correction.graph import GraphCorrection
+from neuralop_irno.domain.condition import Condition
 from neuralop_irno.domain.graph import GraphDomain
 from neuralop_irno.domain.node_maps import NodeMaps, coarse_sets
 from neuralop_irno.domain.resolution import Resolution
@@ -19,18 +20,20 @@ def bind_on_nodes(
     x: Tensor,
     domain: GraphDomain,
     physics: BoundCorrection | None,
+    condition: Condition,
 ) -> BoundCorrection:
     """h -> Phi(x, h) on graphs, evaluated on coarse nodes where a mesh is finer than in training."""
     if resolution.spacing is None or resolution.extent == "grows":
-        return correction.bind(x, domain, physics)
+        return correction.bind(x, domain, physics, condition)
     wanted = [resolution.coarser(spacing) for spacing in spacings(domain)]
     if all(spacing is None for spacing in wanted):
-        return correction.bind(x, domain, physics)
+        return correction.bind(x, domain, physics, condition)
     pair = resolution.node_pair
     maps = NodeMaps.of(coarse_sets(domain, wanted, pair), domain, pair)
     coarse = maps.coarse_domain(domain, reads(correction))
     x = x if x.is_floating_point() else x.to(torch.get_default_dtype())
-    return OnCoarseNodes(correction.bind(maps.restrict(x), coarse), maps, domain, physics)
+    inner = correction.bind(maps.restrict(x), coarse, None, condition.carried(maps.restrict))
+    return masked(OnCoarseNodes(inner, maps, domain, physics), condition.mask)
 
 
 class OnCoarseNodes(BoundCorrection):

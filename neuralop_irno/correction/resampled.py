@@ -19,8 +19,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from neuralop_irno.correction.correction import BoundCorrection, Correction
+from neuralop_irno.correction.correction import BoundCorrection, Correction, masked
 from neuralop_irno.correction.on_coarse_nodes import bind_on_nodes
+from neuralop_irno.domain.condition import Condition
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.graph import GraphDomain
 from neuralop_irno.domain.grid import GridDomain
@@ -53,6 +54,7 @@ def bind_at(
     x: Tensor,
     domain: Domain,
     physics: BoundCorrection | None = None,
+    condition: Condition | None = None,
 ) -> BoundCorrection:
     """h -> Phi(x, h), evaluated at the resolution of training.
 
@@ -62,14 +64,16 @@ def bind_at(
         x: the input, on a grid that is nowhere coarser than in training; see `lift`.
         domain: the domain of x and h.
         physics: the residual of the equation, evaluated on the grid of h.
+        condition: what Phi is given besides, on the grid of h.
     """
+    condition = condition or Condition()
     if isinstance(domain, GraphDomain) and not correction.resolution_free:
-        return bind_on_nodes(resolution, correction, x, domain, physics)
+        return bind_on_nodes(resolution, correction, x, domain, physics, condition)
     if correction.resolution_free or not isinstance(domain, GridDomain):
-        return correction.bind(x, domain, physics)
+        return correction.bind(x, domain, physics, condition)
     coarse = resolution.native(domain.shape, domain.lengths)
     if coarse == domain.shape:
-        return correction.bind(x, domain, physics)
+        return correction.bind(x, domain, physics, condition)
     maps: GridMaps | Cosets
     if resolution.detail == "cosets":
         maps = Cosets.between(domain.shape, coarse)
@@ -77,7 +81,8 @@ def bind_at(
         how = resolution.axes(domain.shape, coarse, correction.periodic)
         maps = GridMaps.between(domain.shape, coarse, how)
     there = domain.with_shape(coarse).repeated(maps.copies)
-    return Resampled(correction.bind(maps.restrict(x), there), maps, domain, physics)
+    inner = correction.bind(maps.restrict(x), there, None, condition.carried(maps.restrict, maps.copies))
+    return masked(Resampled(inner, maps, domain, physics), condition.mask)
 
 
 class Resampled(BoundCorrection):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from neuralop_irno.correction.correction import zeroed
-from neuralop_irno.correction.graph import GraphCorrection, coordinates
+from neuralop_irno.correction.graph import ConditionedGraphCorrection, coordinates
 from neuralop_irno.domain.graph import GraphDomain
 from neuralop_irno.errors import expected
 from neuralop_irno.models import RIGNO
@@ -14,7 +14,7 @@ from neuralop_irno.registry import CORRECTIONS
 
 
 @CORRECTIONS.register("rigno")
-class RegionCorrection(GraphCorrection):
+class RegionCorrection(ConditionedGraphCorrection):
     """`RIGNO` (https://arxiv.org/abs/2501.19205), followed by a linear layer that starts at zero.
 
     It needs coordinates but no edges: it builds its own graphs, once per mesh.
@@ -37,6 +37,8 @@ class RegionCorrection(GraphCorrection):
             regions of the next level only. Regions are thus of one size on all meshes.
         is_periodic: the old name of ``periodic``, for configs of older versions.
         box: the old name of ``domain``.
+        scalars: scalars per sample, which scale and shift its layers after their norms. A refiner with
+            ``condition`` fills it in.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class RegionCorrection(GraphCorrection):
         is_periodic: bool | None = None,
         box: Bounds | None = None,
         spacing: float | None = None,
+        scalars: int = 0,
     ) -> None:
         super().__init__()
         if (periodic and is_periodic is not None) or (domain is not None and box is not None):
@@ -77,9 +80,12 @@ class RegionCorrection(GraphCorrection):
             subsample=subsample,
             levels=levels,
             spacing=spacing,
+            scalars=scalars,
         )
+        self.scalars = scalars
         self.head = zeroed(nn.Linear(width, out_channels))
 
-    def update(self, joined: Tensor, domain: GraphDomain) -> Tensor:
-        result: Tensor = self.head(self.module(joined, coordinates(domain, self.module.dim), domain.batch))
+    def update(self, joined: Tensor, domain: GraphDomain, scalars: Tensor | None = None) -> Tensor:
+        pos = coordinates(domain, self.module.dim)
+        result: Tensor = self.head(self.module(joined, pos, domain.batch, scalars=scalars))
         return result

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from neuralop_irno.correction.antialias import REACH, doubled, halved
 from neuralop_irno.correction.equivariant import with_frame_option
+from neuralop_irno.correction.film import film_of, modulated, refuse_missing
 from neuralop_irno.correction.grid import CONVOLUTIONS, CONVOLVE, GridCorrection, require_grid
 from neuralop_irno.correction.padding import pad
 from neuralop_irno.correction.receptive_field import ReceptiveField
@@ -27,9 +28,10 @@ NORMS = ("layer", "group", "instance", "none")
 
 
 class HoistedInput(NamedTuple):
-    """The x-part of the first convolution."""
+    """The x-part of the first convolution, and the scales and shifts of the double convolutions."""
 
     first: Tensor
+    film: tuple[Tensor, ...] = ()
 
 
 DOUBLE = 2
@@ -66,6 +68,8 @@ class UNet(GridCorrection):
             convolution as an operator on fields; the correction ``bounded`` has that bound.
         blur: halve and double grids without aliasing. False averages and copies cells in pairs, as in the
             paper: Phi then changes with odd shifts.
+        scalars: scalars per sample, which scale and shift the double convolutions after their first norm; see
+            `neuralop_irno.correction.film`. A refiner with ``condition`` fills it in.
 
     Example:
         >>> phi = UNet(in_channels=2, out_channels=1, width=4, depth=2)
@@ -87,6 +91,7 @@ class UNet(GridCorrection):
         norm: str = "layer",
         spectral_norm: bool = False,
         blur: bool = True,
+        scalars: int = 0,
     ) -> None:
         super().__init__(in_channels, out_channels, dim, padding)
         if width < 1:
@@ -98,6 +103,8 @@ class UNet(GridCorrection):
         below = _SmoothGrid if blur else _CoarseGrid
         self.coarse = below(width, depth, self.padding, norm) if depth else None
         self.last = self.last_layer(width)
+        self.scalars = scalars
+        self.film = film_of(scalars, [width, *_widths(width, depth)])
         if spectral_norm:
             for part in [part for part in self.modules() if isinstance(part, _Convolution)]:
                 nn.utils.parametrizations.spectral_norm(part, "weight")
@@ -114,6 +121,10 @@ class UNet(GridCorrection):
         self._check(x, self.in_channels, "x")
         return HoistedInput(self.entry.first.part(self._laid_out(x), slice(0, self.in_channels)))
 
+    def conditioned(self, prepared: HoistedInput, scalars: Tensor) -> HoistedInput:
+        """The same with the scales and shifts, each ``(B, 2 channels)``."""
+        return prepared if self.film is None else prepared._replace(film=self.film(scalars))
+
     def forward(self, x: Tensor | HoistedInput, h: Tensor) -> Tensor:
         """The update at h; x is the input itself or the result of `prepare`."""
         self._check(h, self.out_channels, "h")
@@ -122,10 +133,12 @@ class UNet(GridCorrection):
                 wanted = f"x on the grid of h {tuple(h.shape[2:])}"
                 raise ValueError(expected(wanted, tuple(x.shape[2:]), "resample(x, h.shape[2:], periodic)"))
             x = self.prepare(x, GridDomain.of(x))
+        refuse_missing(self.film, x.film)
+        first, *below = x.film or (None,)
         h_part = self.entry.first.part(self._laid_out(h), slice(self.in_channels, None), bias=False)
-        field = self.entry.after_first(x.first + h_part)
+        field = self.entry.after_first(x.first + h_part, first)
         if self.coarse is not None:
-            field = self.coarse(field)
+            field = self.coarse(field, below)
         update: Tensor = self.last(field)
         return update
 
@@ -167,11 +180,12 @@ class _CoarseGrid(nn.Module):
         # One for the convolution on the finer grid, and one from a cell of a pair to the other.
         return 1 + 2 * coarse + 1
 
-    def forward(self, fine: Tensor) -> Tensor:
-        coarse = self.down(self.coarsen(fine))
+    def forward(self, fine: Tensor, film: Sequence[Tensor] = ()) -> Tensor:
+        down, up, *below = film or (None, None)
+        coarse = self.down(self.coarsen(fine), down)
         if self.coarser is not None:
-            coarse = self.coarser(coarse)
-        result: Tensor = self.up(torch.cat([self.refine(coarse, fine.shape[2:]), fine], 1))
+            coarse = self.coarser(coarse, below)
+        result: Tensor = self.up(torch.cat([self.refine(coarse, fine.shape[2:]), fine], 1), up)
         return result
 
     def coarsen(self, fine: Tensor) -> Tensor:
@@ -185,6 +199,11 @@ class _CoarseGrid(nn.Module):
     def _merged(self, field: Tensor) -> Tensor:
         result: Tensor = self.get_submodule(self.merging)(field)
         return result
+
+
+def _widths(width: int, depth: int) -> list[int]:
+    """The channels of the double convolutions of `_CoarseGrid`, in the order of its scales and shifts."""
+    return [2 * width, width, *_widths(2 * width, depth - 1)] if depth else []
 
 
 class _SmoothGrid(_CoarseGrid):
@@ -216,12 +235,12 @@ class _DoubleConvolution(nn.Module):
         self.second = _Convolution(outputs, outputs, modes)
         self.second_norm = _norm(norm, outputs)
 
-    def forward(self, field: Tensor) -> Tensor:
-        return self.after_first(self.first(field))
+    def forward(self, field: Tensor, film: Tensor | None = None) -> Tensor:
+        return self.after_first(self.first(field), film)
 
-    def after_first(self, field: Tensor) -> Tensor:
+    def after_first(self, field: Tensor, film: Tensor | None) -> Tensor:
         """The layers after the first convolution."""
-        field = self.second(F.gelu(self.first_norm(field)))
+        field = self.second(F.gelu(modulated(self.first_norm(field), film)))
         return F.gelu(self.second_norm(field))
 
 

@@ -56,6 +56,10 @@ class Domain(ABC):
     def select(self, keep: Tensor) -> Domain:
         """The domain of the samples ``keep`` only."""
 
+    @abstractmethod
+    def masked(self, mask: Tensor) -> Domain:
+        """The domain with measure 0 outside of a mask, laid out like a field with one channel."""
+
     def inner(self, a: Tensor, b: Tensor) -> Tensor:
         """The measure-weighted mean of a times b, ``(samples,)``."""
         return self.mean(a * b)

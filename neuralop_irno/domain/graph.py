@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -177,6 +178,12 @@ class GraphDomain(Domain):
 
     def put(self, field: Tensor, keep: Tensor, values: Tensor) -> Tensor:
         return field.index_copy(0, self._rows(keep), values)
+
+    def masked(self, mask: Tensor) -> GraphDomain:
+        measure = torch.ones(len(mask), device=mask.device) if self.measure is None else self.measure
+        other = copy.copy(self)
+        other.measure = other._given_measure = torch.where(mask[:, 0], measure, 0)
+        return other
 
     def select(self, keep: Tensor) -> GraphDomain:
         kept = self._kept(keep)

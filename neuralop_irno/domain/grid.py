@@ -141,6 +141,10 @@ class GridDomain(Domain):
     def put(self, field: Tensor, keep: Tensor, values: Tensor) -> Tensor:
         return field.index_copy(0, keep, values)
 
+    def masked(self, mask: Tensor) -> GridDomain:
+        measure = mask.to(torch.get_default_dtype()) if self.measure is None else self.measure * mask
+        return self._like(measure=_with_mean_1(measure))
+
     def select(self, keep: Tensor) -> GridDomain:
         measure = self.measure
         if measure is not None and len(measure) > 1:

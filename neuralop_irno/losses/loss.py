@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from neuralop_irno.domain.condition import inside_of, mask_in
 from neuralop_irno.domain.graph import domain_of
 from neuralop_irno.errors import expected
 from neuralop_irno.precision import at_least_float32
@@ -63,7 +64,8 @@ def as_trajectory(prediction: Trajectory | Tensor, sample: Mapping[str, Any]) ->
 
     Args:
         prediction: the output of a model.
-        sample: entries from which the domain of a plain field is built.
+        sample: entries from which the domain of a plain field is built; with a ``mask`` laid out like the
+            field, only what is inside counts.
     """
     if isinstance(prediction, Trajectory):
         return prediction
@@ -71,8 +73,11 @@ def as_trajectory(prediction: Trajectory | Tensor, sample: Mapping[str, Any]) ->
         hint = "the refiner's output without a postprocessor that changes it"
         raise TypeError(expected("a trajectory or a field", type(prediction).__name__, hint))
     domain = domain_of(prediction, sample)
-    progress = torch.ones(domain.samples, device=prediction.device)
-    return Trajectory((prediction,), (progress,), domain)
+    progress, mask = torch.ones(domain.samples, device=prediction.device), mask_in(prediction, sample)
+    if mask is None:
+        return Trajectory((prediction,), (progress,), domain)
+    inside = inside_of(mask)
+    return Trajectory((inside(prediction),), (progress,), domain.masked(mask), as_field=inside)
 
 
 def truth_of(sample: dict[str, Any]) -> Tensor:

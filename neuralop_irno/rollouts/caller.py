@@ -126,7 +126,8 @@ class Caller:
 
     def _called(self, call: Callable[..., Any], x: Tensor, times: Times, **options: Any) -> Any:
         # A clock provides t and tau; a model may take only one of them.
-        timing = {name: time for name, time in times.items() if not self._base.unknown((), {name: time})}
+        reads = self.refiner or self._base
+        timing = {name: time for name, time in times.items() if not reads.unknown((), {name: time})}
         args: tuple[Any, ...] = ()
         x = self.layout.x.unfold(x, self._frames[0])
         named = {"x": x, **self.given, **timing}

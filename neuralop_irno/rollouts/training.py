@@ -175,7 +175,9 @@ class RolloutModel(nn.Module):
             """The targets of the supervised calls."""
             frames = self._following(y, history[:, -1], calls)[:, plan.free * bundle :]
             targets = zip(made, frames.split(bundle, 1), strict=True)
-            return torch.cat([supervise.target(one.last, truth) for one, truth in targets], 1)
+            return torch.cat(
+                [one.trajectory.as_field(supervise.target(one.last, truth)) for one, truth in targets], 1
+            )
 
         return joined([one.trajectory for one in made], as_answers)
 

@@ -163,7 +163,7 @@ def draw_roll(field: Tensor, periodic: Sequence[bool]) -> list[int]:
 
 
 def roll(field: Tensor, amounts: Sequence[int]) -> Tensor:
-    """A field ``(B, C, *S)`` moved along its spatial axes."""
+    """A field moved along its spatial axes, which are the last ones."""
     if not any(amounts):
         return field
-    return field.roll(list(amounts), dims=list(range(2, 2 + len(amounts))))
+    return field.roll(list(amounts), dims=list(range(-len(amounts), 0)))

@@ -11,8 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from neuralop_irno.base.conditions import MASK
 from neuralop_irno.base.neuraloperator import wrap_operator
 from neuralop_irno.devices import to_device
+from neuralop_irno.domain.condition import mask_in
 from neuralop_irno.metrics import vrmse
 from neuralop_irno.modes import evaluating
 from neuralop_irno.refiner import IterativeRefiner
@@ -22,7 +24,11 @@ from neuralop_irno.training.states import States
 
 
 def score(
-    metric: Callable[[Tensor, Tensor], Tensor], prediction: Tensor, y: Tensor, owner: Tensor | None = None
+    metric: Callable[[Tensor, Tensor], Tensor],
+    prediction: Tensor,
+    y: Tensor,
+    owner: Tensor | None = None,
+    inside: Tensor | None = None,
 ) -> Tensor:
     """A metric of each sample, averaged over the axes after the batch.
 
@@ -31,15 +37,29 @@ def score(
         prediction: ``(B, C, *S)``, or ``(N, C)`` for graphs.
         y: the same.
         owner: for graphs the sample of each node, ``(N,)``.
+        inside: the points that count, ``(B, 1, *S)`` or ``(N, 1)``; None for all.
 
     Shapes:
         - returns: ``(samples,)``
     """
-    if owner is None:
+    if owner is None and inside is None:
         return metric(prediction, y).flatten(1).mean(1)
-    graphs = [owner == place for place in range(int(owner.max()) + 1)]
-    # One graph is one sample; its nodes take the place of the spatial axes.
-    return torch.cat([metric(prediction[g].T[None], y[g].T[None]).mean(1) for g in graphs])
+    if owner is None:
+        assert inside is not None
+        keep = inside[:, 0].unbind()
+        pairs = [(h[:, part], t[:, part]) for h, t, part in zip(prediction, y, keep, strict=True)]
+    else:
+        within = torch.ones_like(owner, dtype=torch.bool) if inside is None else inside[:, 0]
+        graphs = [(owner == place) & within for place in range(int(owner.max()) + 1)]
+        pairs = [(prediction[graph].T, y[graph].T) for graph in graphs]
+    # The nodes of a graph, or the points inside of a mask, take the place of the spatial axes.
+    return torch.cat([metric(h[None], t[None]).flatten(1).mean(1) for h, t in pairs])
+
+
+def inside_in(model: nn.Module, sample: Sample, y: Tensor) -> Tensor | None:
+    """The points of a batch that count: inside of the model's mask, or of the entry ``mask``."""
+    named = model.conditions.mask if isinstance(model, IterativeRefiner) else None
+    return mask_in(y, sample, named or MASK)
 
 
 @torch.no_grad()
@@ -77,8 +97,8 @@ def scores_per_step(
             else:
                 base = wrap_operator(model, frozen=False)
                 answers = [base.split(base(**sample))[0]]
-            owner = sample.get("batch")
-            columns.append(torch.stack([score(metric, answer, y, owner) for answer in answers]).cpu())
+            owner, inside = sample.get("batch"), inside_in(model, sample, y)
+            columns.append(torch.stack([score(metric, each, y, owner, inside) for each in answers]).cpu())
     return torch.cat(columns, 1)
 
 
@@ -134,8 +154,8 @@ def scores_of_solutions(
             sample = model.base.from_batch(to_device(batch, torch.device(device)))
             y = model.base.as_field(sample.pop("y"))
             solution = model.solve(**model.arguments(sample), **options)
-            found = model.base.as_field(solution.value)
-            scores.append(score(metric, found, y, sample.get("batch")).cpu())
+            found, inside = model.base.as_field(solution.value), inside_in(model, sample, y)
+            scores.append(score(metric, found, y, sample.get("batch"), inside).cpu())
             steps.append(solution.steps.cpu())
             outcomes.update(solution.outcomes)
     return Solved(torch.cat(scores), torch.cat(steps), outcomes)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import ConcatDataset, Dataset
 
-from neuralop_irno.base.layout import AS_IT_STANDS
+from neuralop_irno.base.layout import AS_IT_STANDS, Axes
 from neuralop_irno.base.neuraloperator import wrap_operator
 from neuralop_irno.devices import to_device
 from neuralop_irno.domain.resolution import Resolution
@@ -52,19 +52,31 @@ class Trainable(nn.Module):
         return self.model.base.from_batch(batch) if isinstance(self.model, IterativeRefiner) else batch
 
     def fields(self, sample: Mapping[str, Any]) -> dict[str, Tensor]:
-        """x and y of a sample with channels first, ``(B, C, *S)`` on grids."""
-        return {"x": self.layout.x.fold(sample["x"]), "y": self.layout.answer.fold(sample["y"])}
+        """x, y and the fields of the conditions, with channels first, ``(B, C, *S)`` on grids.
+
+        Conditions with fewer axes than x, such as a mask ``(B, *S)``, are left as they are.
+        """
+        like_x = [name for name in ("x", *self.on_grid) if name in sample]
+        fields = {name: self._like_x(name, sample).fold(sample[name]) for name in like_x}
+        return {**fields, "y": self.layout.answer.fold(sample["y"])}
 
     def laid_out(self, fields: Mapping[str, Tensor], sample: Sample) -> dict[str, Tensor]:
         """Fields in the layouts of a call.
 
         Args:
-            fields: x, y and perhaps a start.
-            sample: the call from which x and y come.
+            fields: those of `fields`, and perhaps a start.
+            sample: the call from which they come.
         """
         answer = (self.layout.answer, self.layout.answer.frames(sample["y"]))
-        sides = {"x": (self.layout.x, self.layout.x.frames(sample["x"])), "y": answer, "start": answer}
+        sides = {"y": answer, "start": answer}
+        for name in fields.keys() - sides.keys():
+            axes = self._like_x(name, sample)
+            sides[name] = axes, axes.frames(sample[name])
         return {name: sides[name][0].unfold(field, sides[name][1]) for name, field in fields.items()}
+
+    def _like_x(self, name: str, sample: Mapping[str, Any]) -> Axes:
+        """The axes of x, for x and what has as many axes; else those of a field as it stands."""
+        return self.layout.x if sample[name].dim() == sample["x"].dim() else AS_IT_STANDS.x
 
     @property
     def has_frozen_base(self) -> bool:
@@ -75,6 +87,14 @@ class Trainable(nn.Module):
     def periodic(self) -> tuple[bool, ...] | None:
         """Which axes are periodic; None if the model does not state it."""
         return self.model.correction.periodic if isinstance(self.model, IterativeRefiner) else None
+
+    @property
+    def on_grid(self) -> tuple[str, ...]:
+        """The entries of a sample besides x and y that are laid out over its grid or mesh."""
+        if not isinstance(self.model, IterativeRefiner):
+            return ()
+        known = self.model.conditions
+        return (*known.fields, *([known.mask] if known.mask else []))
 
     def take_resolution(self, dataset: Dataset[Sample]) -> None:
         """Complete what a refiner knows of its grid by what the data set states."""

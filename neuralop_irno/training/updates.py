@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from neuralop_irno.devices import to_device
+from neuralop_irno.domain.condition import where_inside
 from neuralop_irno.domain.grid import measure_on
+from neuralop_irno.domain.resampling import GridMaps
 from neuralop_irno.errors import expected
 from neuralop_irno.losses.loss import matching
 from neuralop_irno.recipe import PRECISIONS, Recipe
@@ -18,6 +20,7 @@ from neuralop_irno.training.batches import Sample, draw_roll, roll
 from neuralop_irno.training.coarsening import Coarsening
 from neuralop_irno.training.distributed import Peers
 from neuralop_irno.training.divergence import DivergenceError
+from neuralop_irno.training.evaluation import inside_in
 from neuralop_irno.training.snapshot import TrainingRun
 from neuralop_irno.training.states import States
 from neuralop_irno.training.trainable import Trainable
@@ -106,16 +109,18 @@ class Updater:
         fields, taken, moved = self._fields(index, sample)
         maps = self.coarsening.maps(self.run.progress.update, fields["y"].shape[2:])
         before = fields
-        rest = {name: value for name, value in sample.items() if name not in ("x", "y")}
+        rest = {name: value for name, value in sample.items() if name not in fields}
         if maps is not None:
-            fields = {name: maps.restrict(field) for name, field in fields.items()}
+            inside = inside_in(self.trainable.model, fields, fields["y"])
+            fields = {name: _restricted(field, maps, inside) for name, field in fields.items()}
             if rest.get("measure") is not None:
                 rest["measure"] = measure_on(rest["measure"], fields["y"].shape[2:])
         precision = PRECISIONS[self.run.precision]
         with torch.autocast(self.device.type, dtype=precision, enabled=precision is not None):
-            call = self.trainable.laid_out(fields, sample)
-            trajectory = self.trainable({"x": call["x"], **rest}, call["y"], call.get("start"), taken)
-        losses = weight * self.run.loss.per_sample(trajectory, matching(trajectory, call["y"])).sum()
+            call = {**rest, **self.trainable.laid_out(fields, sample)}
+            y, start = call.pop("y"), call.pop("start", None)
+            trajectory = self.trainable(call, y, start, taken)
+        losses = weight * self.run.loss.per_sample(trajectory, matching(trajectory, y)).sum()
         (losses / batch).backward()
         if self.run.replay is not None and weight:
             reached = trajectory.as_field(trajectory.as_answer(trajectory.last.detach()))
@@ -127,7 +132,7 @@ class Updater:
     def _fields(
         self, index: Tensor, sample: Mapping[str, Any]
     ) -> tuple[dict[str, Tensor], Tensor | None, list[int]]:
-        """x, y and the start, shifted together; the steps taken to the start; and the shifts."""
+        """All fields of a sample, shifted together; the steps taken to the start; and the shifts."""
         fields, taken = self.trainable.fields(sample), None
         if self.run.replay is not None:
             fields["start"], taken = self.run.replay.take(index)
@@ -167,3 +172,10 @@ class Updater:
         model: Any = self.trainable.model
         parts = (model.correction, model.solver) if self.trainable.has_frozen_base else (model,)
         return [buffer for part in (*parts, self.run.loss) for buffer in part.buffers()]
+
+
+def _restricted(field: Tensor, maps: GridMaps, inside: Tensor | None) -> Tensor:
+    """A field on a coarser grid, ``(B, C, *S)`` or ``(B, *S)``, without what is outside of a mask."""
+    if field.dim() < len(maps.pairs) + 2:
+        return _restricted(field[:, None], maps, inside)[:, 0]
+    return maps.restrict(where_inside(inside, field))

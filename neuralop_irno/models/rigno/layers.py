@@ -8,7 +8,7 @@ equal for all of them are ``(rows, 1, H)``. Samples on different meshes are conc
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -24,7 +24,7 @@ class Condition(NamedTuple):
     """The condition of the norm layers.
 
     Attributes:
-        lead: one number per sample, ``(B, 1)``.
+        lead: one number per sample, ``(B, 1)``, or the scalars of `AdaptiveNorm`, ``(B, n)``.
         sample: the sample index of each row; None if the samples are stacked along the second axis.
     """
 
@@ -92,6 +92,40 @@ class ConditionedNorm(nn.Module):
         return torch.addcmul(shift, x, scale)
 
 
+class AdaptiveNorm(nn.Module):
+    r"""Scale and shift features by a network s, b of several numbers c.
+
+    .. math:: x \leftarrow x (1 + s(c)) + b(c)
+
+    It starts as the identity.
+
+    Args:
+        channels: H.
+        scalars: how many numbers per sample.
+        hidden: the width of the network.
+
+    Shapes:
+        - x: ``(rows, B, H)`` or ``(rows, H)``
+    """
+
+    def __init__(self, channels: int, scalars: int, hidden: int = 16) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(scalars, hidden), nn.Linear(hidden, 2 * channels)
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)
+
+    def forward(self, x: Tensor, condition: Condition) -> Tensor:
+        values = self.last(F.silu(self.first(condition.lead)))
+        if condition.sample is not None:
+            values = values[condition.sample]
+        scale, shift = values.chunk(2, -1)
+        return torch.addcmul(shift, x, 1 + scale)
+
+
+Norm = Callable[[int], nn.Module]
+"""Builds a conditioned norm for a number of channels."""
+
+
 class MLP(nn.Module):
     r"""Two linear layers with SiLU between them, layer norm, and conditioned norm.
 
@@ -101,7 +135,7 @@ class MLP(nn.Module):
     Args:
         inputs: channels of all inputs together.
         outputs: H.
-        conditioned: whether the norm is conditioned.
+        conditioned: builds the conditioned norm; None leaves it out.
 
     Shapes:
         - each input: ``(rows, B or 1, channels)`` or ``(rows, channels)``
@@ -113,12 +147,12 @@ class MLP(nn.Module):
         torch.Size([10, 8])
     """
 
-    def __init__(self, inputs: int, outputs: int, conditioned: bool = False) -> None:
+    def __init__(self, inputs: int, outputs: int, conditioned: Norm | None = None) -> None:
         super().__init__()
         self.first = dense(inputs, outputs)
         self.second = dense(outputs, outputs)
         self.norm = nn.LayerNorm(outputs, eps=LAYER_NORM_EPS)
-        self.conditioned = ConditionedNorm(outputs) if conditioned else None
+        self.conditioned = None if conditioned is None else conditioned(outputs)
 
     def forward(self, *inputs: Tensor | Gathered, condition: Condition | None = None) -> Tensor:
         x: Tensor = self.norm(self.second(F.silu(self._first(inputs))))
@@ -159,21 +193,21 @@ class MessagePassing(nn.Module):
 
     Args:
         width: H.
-        conditioned: whether the norms are conditioned.
+        conditioned: builds the conditioned norms; None leaves them out.
 
     Shapes:
         - edges, senders, receivers: ``(rows, B or 1, H)`` or ``(rows, H)``
         - index: ``(2, E)``, senders first
 
     Example:
-        >>> step = MessagePassing(8, conditioned=False)
+        >>> step = MessagePassing(8)
         >>> index = torch.tensor([[0, 1, 1], [0, 0, 1]])
         >>> messages, nodes = step(torch.randn(3, 8), torch.randn(2, 8), torch.randn(4, 8), index)
         >>> messages.shape, nodes.shape
         (torch.Size([3, 8]), torch.Size([4, 8]))
     """
 
-    def __init__(self, width: int, conditioned: bool) -> None:
+    def __init__(self, width: int, conditioned: Norm | None = None) -> None:
         super().__init__()
         self.edges = MLP(3 * width, width, conditioned)
         self.receivers = MLP(2 * width, width, conditioned)

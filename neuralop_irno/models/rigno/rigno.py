@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from os import PathLike
 from typing import Any, NamedTuple, Protocol, Self
 
@@ -12,7 +13,15 @@ from torch import Tensor, nn
 from neuralop_irno.errors import check_least, expected
 from neuralop_irno.models.rigno import flax
 from neuralop_irno.models.rigno.geometry import Bounds
-from neuralop_irno.models.rigno.layers import MLP, Condition, MessagePassing, dense
+from neuralop_irno.models.rigno.layers import (
+    MLP,
+    AdaptiveNorm,
+    Condition,
+    ConditionedNorm,
+    MessagePassing,
+    Norm,
+    dense,
+)
 from neuralop_irno.models.rigno.region_graph import JoinedGraph, RegionGraph, join
 from neuralop_irno.models.rigno.store import GraphStore
 
@@ -64,10 +73,12 @@ class RIGNO(nn.Module):
         seed: seed of the draw of regions.
         cache: a folder in which graphs are kept between processes.
         spacing: see `build_region_graph`.
+        scalars: numbers per sample, besides x, that scale and shift the layers of a RIGNO without time.
 
     Shapes:
         - x: ``(N, in_channels)``; pos: ``(N, dim)``; batch: ``(N,)``
         - t, tau: a number, or one per sample, both as fractions of the time span
+        - scalars: ``(samples, scalars)``
         - returns: ``(N, out_channels)``
 
     Example:
@@ -96,6 +107,7 @@ class RIGNO(nn.Module):
         seed: int = 0,
         cache: str | PathLike[str] | None = None,
         spacing: float | None = None,
+        scalars: int = 0,
     ) -> None:
         super().__init__()
         check_least(1, 12, in_channels=in_channels, out_channels=out_channels, width=width, steps=steps)
@@ -103,7 +115,14 @@ class RIGNO(nn.Module):
             raise ValueError(expected("dim >= 2", dim, "a grid model in one dimension"))
         if not 0 <= edge_masking < 1:
             raise ValueError(expected("0 <= edge_masking < 1", edge_masking, "edge_masking=0.5"))
+        if time and scalars:
+            hint = "t and tau among the scalars"
+            raise ValueError(expected("time=False beside scalars", "time=True", hint))
         self.in_channels, self.out_channels, self.dim, self.width = in_channels, out_channels, dim, width
+        self.scalars = scalars
+        norm: Norm | None = ConditionedNorm if time else None
+        if scalars:
+            norm = partial(AdaptiveNorm, scalars=scalars)
         self.time, self.edge_masking = time, edge_masking
         options = {
             "periodic": periodic,
@@ -124,14 +143,14 @@ class RIGNO(nn.Module):
         self.embed_points = MLP(self.point_inputs + place, width)
         self.embed_regions = MLP(self.point_inputs + place + 1, width)
         self.embed_p2r = MLP(dim + 1, width)
-        self.encode = MessagePassing(width, time)
-        self.encode_points = MLP(width, width, time)
+        self.encode = MessagePassing(width, norm)
+        self.encode_points = MLP(width, width, norm)
         self.embed_r2r = MLP(dim + 1, width)
-        self.process = nn.ModuleList(MessagePassing(width, time) for _ in range(steps))
+        self.process = nn.ModuleList(MessagePassing(width, norm) for _ in range(steps))
         self.embed_r2p = MLP(dim + 1, width)
-        self.decode = MessagePassing(width, time)
+        self.decode = MessagePassing(width, norm)
         # Unused. Published models hold these weights, so they are needed for loading and parameter counts.
-        self.decode_regions = MLP(width, width, time).requires_grad_(False)
+        self.decode_regions = MLP(width, width, norm).requires_grad_(False)
         self.head = nn.Sequential(dense(width, out_channels), nn.SiLU(), dense(out_channels, out_channels))
 
     def forward(
@@ -142,6 +161,7 @@ class RIGNO(nn.Module):
         t: Tensor | float | None = None,
         tau: Tensor | float | None = None,
         graph: RegionGraph | Sequence[RegionGraph] | None = None,
+        scalars: Tensor | None = None,
     ) -> Tensor:
         """The output at every point.
 
@@ -152,9 +172,10 @@ class RIGNO(nn.Module):
             t: time.
             tau: lead time.
             graph: one graph per sample, or one that all samples share; by default built from ``pos``.
+            scalars: the numbers of each sample.
         """
         if not isinstance(x, Tensor):
-            held = {name: getattr(x, name, None) for name in ("pos", "batch", "t", "tau", "graph")}
+            held = {name: getattr(x, name, None) for name in ("pos", "batch", "t", "tau", "graph", "scalars")}
             return self.forward(x.x, **held)
         if x.dim() != 2 or x.shape[1] != self.in_channels:
             wanted = f"x of shape (N, {self.in_channels})"
@@ -162,11 +183,16 @@ class RIGNO(nn.Module):
         if batch is not None and bool((batch[1:] < batch[:-1]).any()):
             order = batch.argsort(stable=True)
             place = None if pos is None else pos[order]
-            return self.forward(x[order], place, batch[order], t, tau, graph)[order.argsort()]
+            return self.forward(x[order], place, batch[order], t, tau, graph, scalars)[order.argsort()]
         if not len(x):  # no points, so no graph to build
             return self.head(x.new_zeros(0, self.width))
         sizes = [len(x)] if batch is None else batch.bincount().tolist()
-        case, times = self._case(x, join(self._graphs(x, pos, sizes, graph)), t, tau)
+        mesh = join(self._graphs(x, pos, sizes, graph))
+        times: Tensor | None = None
+        if self.time:
+            case, times = self._case(x, mesh, t, tau)
+        else:
+            case = self._conditioned(x, mesh, scalars)
         if case.mesh.points is None:  # side by side
             x = x.reshape(case.mesh.samples, -1, self.in_channels).transpose(0, 1)
         regions, points = self.encoded(x, times, case)
@@ -224,11 +250,19 @@ class RIGNO(nn.Module):
         moved = {id(each): each.to(x.device) for each in graphs}  # move a shared graph only once
         return [moved[id(each)] for each in graphs]
 
+    def _conditioned(self, x: Tensor, mesh: JoinedGraph, scalars: Tensor | None) -> Batched:
+        if not self.scalars:
+            return Batched(mesh, None, None)
+        if scalars is None or scalars.shape != (mesh.samples, self.scalars):
+            got = None if scalars is None else tuple(scalars.shape)
+            wanted = f"scalars of shape ({mesh.samples}, {self.scalars})"
+            raise ValueError(expected(wanted, got, "a row for each sample"))
+        values = scalars.to(next(self.head.parameters()).dtype)
+        return Batched(mesh, Condition(values, mesh.points), Condition(values, mesh.regions))
+
     def _case(
         self, x: Tensor, mesh: JoinedGraph, t: Tensor | float | None, tau: Tensor | float | None
-    ) -> tuple[Batched, Tensor | None]:
-        if not self.time:
-            return Batched(mesh, None, None), None
+    ) -> tuple[Batched, Tensor]:
         if t is None or tau is None:
             raise ValueError(expected("t and tau", (t, tau), "t=0.0, tau=0.1, or RIGNO(time=False)"))
         lead, now = (

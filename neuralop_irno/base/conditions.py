@@ -1,0 +1,250 @@
+"""The option ``condition`` of a refiner: the arguments of a call that Phi is given, and how they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from neuralop_irno.base.call import BaseCall
+from neuralop_irno.base.checks import check_finite, graph_among
+from neuralop_irno.base.operator import BaseOperator
+from neuralop_irno.base.signatures import bound_to, signature_of
+from neuralop_irno.devices import as_tensor
+from neuralop_irno.domain.condition import HALF, Condition, inside_of, where_inside
+from neuralop_irno.domain.graph import GraphDomain
+from neuralop_irno.domain.grid import GridDomain
+from neuralop_irno.domain.resampling import GridMaps
+from neuralop_irno.errors import did_you_mean, expected, shown
+
+SCALAR, MASK = "scalar", "mask"
+
+Kind = str | int
+"""``scalar``, ``mask``, or the number of channels of a field."""
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """Which arguments of a call Phi is given.
+
+    Attributes:
+        kinds: the kind of each argument by its name.
+
+    Example:
+        >>> conditions = Conditions.of(["tau", "mask"])
+        >>> conditions.kinds, conditions.channels(scalars=True), conditions.channels(scalars=False)
+        ({'tau': 'scalar', 'mask': 'mask'}, 2, 1)
+    """
+
+    kinds: Mapping[str, Kind]
+
+    @classmethod
+    def of(cls, given: Sequence[str] | Mapping[str, Kind] | None) -> Conditions:
+        """From the option: names, which are scalars except ``mask``; or a kind for each name."""
+        wanted, hint = "condition as names, or a kind for each name", "condition=('tau', 'mask')"
+        if isinstance(given, Mapping):
+            kinds = dict(given)
+        elif given is None or (isinstance(given, Sequence) and not isinstance(given, str)):
+            kinds = {name: MASK if name == MASK else SCALAR for name in given or ()}
+        else:
+            raise TypeError(expected(wanted, shown(given), hint))
+        for name, kind in kinds.items():
+            if not isinstance(name, str):
+                raise TypeError(expected(wanted, shown(given), hint))
+            number = isinstance(kind, int) and not isinstance(kind, bool) and kind > 0
+            if not number and kind not in (SCALAR, MASK):
+                wanted = f"{name!r} in condition as 'scalar', 'mask' or a number of channels"
+                raise ValueError(expected(wanted, shown(kind), f"condition={{{name!r}: 'scalar'}}"))
+        if list(kinds.values()).count(MASK) > 1:
+            raise ValueError(expected("one mask in condition", shown(kinds), "their product"))
+        return cls(kinds)
+
+    @property
+    def scalars(self) -> tuple[str, ...]:
+        """The names of the scalars."""
+        return tuple(name for name, kind in self.kinds.items() if kind == SCALAR)
+
+    @property
+    def fields(self) -> dict[str, int]:
+        """The channels of the fields by name."""
+        return {name: kind for name, kind in self.kinds.items() if isinstance(kind, int)}
+
+    @property
+    def mask(self) -> str | None:
+        """The name of the mask."""
+        return next((name for name, kind in self.kinds.items() if kind == MASK), None)
+
+    def channels(self, scalars: bool) -> int:
+        """The channels that are joined to x, with the scalars as channels or without."""
+        return sum(self.fields.values()) + (self.mask is not None) + scalars * len(self.scalars)
+
+    def plain(self) -> list[str] | dict[str, Kind]:
+        """The option as plain data for configs."""
+        same = Conditions.of(list(self.kinds)).kinds == self.kinds
+        return list(self.kinds) if same else dict(self.kinds)
+
+    def call(
+        self,
+        base: BaseOperator,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        start: Tensor | None = None,
+        periodic: Sequence[bool] | None = None,
+        channels: int | None = None,
+    ) -> BaseCall:
+        """A call of the base, with all of its input fields on the channels of x, and with its conditions.
+
+        Args:
+            base: its adapter.
+            args: positional arguments of the call.
+            kwargs: keyword arguments of the call.
+            start: an answer to start from; by default the base is called.
+            periodic: which axes are periodic, used where fields have to be interpolated.
+            channels: of x as the refiner was built; if the first input field has as many, it is x alone.
+
+        Raises:
+            ValueError: the call does not give an argument that is named, or with another shape.
+        """
+        args = tuple(as_tensor(value, base) for value in args)
+        kwargs = {name: as_tensor(value, base) for name, value in kwargs.items()}
+        call = base.problem(args, kwargs, start, periodic, checked=self.mask is None)
+        reader = _Reader(call, base, arguments_of(base, args, kwargs), periodic)
+        if isinstance(call.domain, GridDomain) and call.x.shape[1] != channels:
+            call = replace(call, x=reader.inputs(base.input_of(args, kwargs), self.kinds))
+        if not self.kinds:
+            return call
+        scalars = [reader.scalar(name) for name in self.scalars]
+        mask = None if self.mask is None else reader.mask(self.mask)
+        fields = [reader.field(name, count) for name, count in self.fields.items()]
+        for name, field in zip(self.fields, fields, strict=True):
+            check_finite(where_inside(mask, field), name)
+        condition = Condition(
+            torch.stack(scalars, 1) if scalars else None, torch.cat(fields, 1) if fields else None, mask
+        )
+        call = conditioned(call, condition)
+        if mask is not None:
+            check_finite(call.x, "x inside of the mask")
+        if mask is not None and start is not None:
+            check_finite(call.start, "start inside of the mask")
+        return call
+
+
+def conditioned(call: BaseCall, condition: Condition) -> BaseCall:
+    """A call with conditions.
+
+    Outside of the mask x, h and the measure are 0, and the answer is that of the base.
+    """
+    mask, start = condition.mask, call.start
+    if mask is None:
+        return replace(call, condition=condition)
+
+    inside = inside_of(mask)
+    return BaseCall(
+        where_inside(mask, call.x),
+        where_inside(mask, start),
+        call.domain.masked(mask),
+        lambda tensor: inside(call.as_field(tensor)),
+        lambda refined: call.as_answer(torch.where(mask, refined, start)),
+        condition,
+    )
+
+
+def brought_up(call: BaseCall, maps: GridMaps) -> BaseCall:
+    """A call on the fine grid of a pair of maps, with its conditions; see `BaseCall.brought_up`."""
+    return conditioned(call.brought_up(maps), call.condition.carried(maps.prolong))
+
+
+def arguments_of(base: BaseOperator, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """All arguments of a call by name, and those of a graph in it by the names of its attributes."""
+    graph = graph_among(args, kwargs)
+    if graph is not None:
+        return {**graph.to_dict(), **kwargs}
+    return {**kwargs, **bound_to(signature_of(base.module), args, base.accepted(kwargs))}
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Reads the arguments of a call as fields and scalars on its domain."""
+
+    call: BaseCall
+    base: BaseOperator
+    values: Mapping[str, Any]
+    periodic: Sequence[bool] | None
+
+    def inputs(self, first: Tensor, named: Collection[str]) -> Tensor:
+        """x and the other required fields of the base that are laid out like the first."""
+        parts, layout = [self.call.x], self.base.layout.x
+        for name, parameter in signature_of(self.base.module).parameters.items():
+            value = self.values.get(name)
+            optional = parameter.default is not parameter.empty
+            if optional or name in named or value is first or not isinstance(value, Tensor):
+                continue
+            if value.dim() == first.dim():
+                field, other = layout.fold(value), layout.fold(first)
+                if (len(field), *field.shape[2:]) == (len(other), *other.shape[2:]):
+                    check_finite(value, name)
+                    parts.append(self._on_grid(field).to(self.call.start.dtype))
+        return torch.cat(parts, 1) if len(parts) > 1 else parts[0]
+
+    def scalar(self, name: str) -> Tensor:
+        """A scalar of each sample, ``(samples,)``."""
+        samples, numbers = self.call.domain.samples, self._numbers(name)
+        shaped = numbers.dim() < 2 or (numbers.dim() == 2 and numbers.shape[1] == 1)
+        if not shaped or numbers.numel() not in (1, samples):
+            wanted = f"{name!r} as a number, or one for each of {samples} samples"
+            hint = f"condition={{{name!r}: <number of channels>}} for a field"
+            raise ValueError(expected(wanted, tuple(numbers.shape), hint))
+        check_finite(numbers, name)
+        return numbers.reshape(-1).expand(samples)
+
+    def mask(self, name: str) -> Tensor:
+        """The mask, True inside, ``(B, 1, *S)`` or ``(N, 1)``."""
+        inside = self.field(name, 1) >= HALF
+        if inside.device.type == "cpu" and not torch.compiler.is_compiling():
+            empty = (self.call.domain.largest(inside.float()) == 0).nonzero()[:, 0].tolist()
+            if empty:
+                wanted = f"{name!r} with a point inside for every sample"
+                raise ValueError(expected(wanted, f"none for samples {empty}", "leaving those samples out"))
+        return inside
+
+    def field(self, name: str, channels: int) -> Tensor:
+        """A field on the domain of h, ``(B, channels, *S)`` or ``(N, channels)``."""
+        field, domain = self._numbers(name), self.call.domain
+        hint = f"condition={{{name!r}: <its channels>}}, or {SCALAR!r}"
+        if isinstance(domain, GraphDomain):
+            nodes = len(domain.batch)
+            if not field.dim() or field.numel() != nodes * channels:
+                wanted = f"{name!r} of shape ({nodes}, {channels}), a row for each node"
+                raise ValueError(expected(wanted, tuple(field.shape), hint))
+            return field.reshape(nodes, channels)
+        axes, samples = self.call.x.dim() - 2, domain.samples
+        whole, layout = field, self.base.layout.x
+        if field.dim() == axes + len(layout.names) - len(layout.spatial):
+            whole = layout.fold(field)
+        elif channels == 1 and field.dim() < axes + 2 and axes <= field.dim():
+            whole = field.reshape(-1, 1, *field.shape[-axes:])
+        if whole.dim() != axes + 2 or whole.shape[1] != channels or len(whole) not in (1, samples):
+            wanted = f"{name!r} of shape ({samples}, {channels}, {', '.join('n' * axes)})"
+            raise ValueError(expected(wanted, tuple(field.shape), hint))
+        return self._on_grid(whole.expand(samples, *whole.shape[1:]))
+
+    def _on_grid(self, field: Tensor) -> Tensor:
+        """The field interpolated to the grid of h, if its own differs."""
+        shape = self.call.start.shape[2:]
+        return field if field.shape[2:] == shape else self.base.interpolated(field, shape, self.periodic)
+
+    def _numbers(self, name: str) -> Tensor:
+        """An argument as a tensor in the precision and on the device of the state."""
+        value = self.values.get(name)
+        if value is None:
+            got = f"a call with {', '.join(sorted(self.values))}"
+            raise ValueError(
+                expected(f"{name!r}, which condition names", got, did_you_mean(name, self.values))
+            )
+        try:
+            return torch.as_tensor(value, device=self.call.start.device).to(self.call.start.dtype)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise TypeError(expected(f"{name!r} as numbers", type(value).__name__, "a tensor")) from error
