@@ -301,10 +301,7 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
 
     def at_resolution(self, problem: BaseCall) -> BaseCall:
         """The call on a grid that is nowhere coarser than that of training."""
-        domain = problem.domain
-        if not isinstance(domain, GridDomain):
-            return problem
-        maps = lift(self.resolution, self.correction, domain)
+        maps = lift(self.resolution, self.correction, problem.domain)
         return problem if maps is None else brought_up(problem, maps)
 
     def with_base(self, base: BaseLike) -> Self:

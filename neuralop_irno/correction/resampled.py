@@ -37,11 +37,11 @@ def remembered(resolution: Resolution, domain: Domain) -> Resolution:
     return resolution.seen(domain.shape) if isinstance(domain, GridDomain) else resolution
 
 
-def lift(resolution: Resolution, correction: Correction, domain: GridDomain) -> GridMaps | None:
+def lift(resolution: Resolution, correction: Correction, domain: Domain) -> GridMaps | None:
     """The maps from a grid to one that is nowhere coarser than that of training; None if it is so already."""
-    shape = domain.shape
-    if correction.resolution_free:
+    if correction.resolution_free or not isinstance(domain, GridDomain):
         return None
+    shape = domain.shape
     common = tuple(map(max, shape, resolution.native(shape, domain.lengths)))
     if common == shape:
         return None
