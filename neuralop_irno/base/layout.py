@@ -30,7 +30,8 @@ class Axes:
     is unfolded again.
 
     Attributes:
-        names: of the axes, in order: B, T, C or none of these, and the spatial ones.
+        names: of the axes, in order: B, T, C or none of these, and the spatial ones. Without any name it is
+            every tensor as it stands.
         spatial: the names of the spatial axes in the order of the field.
 
     Example:
@@ -50,7 +51,7 @@ class Axes:
     @property
     def plain(self) -> bool:
         """Whether a tensor in this layout is a field as it stands."""
-        return self.names in (("B", "C", *self.spatial), self.spatial)
+        return self.names in ((), ("B", "C", *self.spatial))
 
     @property
     def patterns(self) -> tuple[str, str]:
@@ -81,7 +82,7 @@ class Axes:
     def fits(self, tensor: Tensor) -> bool:
         """Whether a tensor has as many axes as the layout."""
         named = len(self.names)
-        return tensor.dim() >= named if ANY in self.names else tensor.dim() == named
+        return tensor.dim() >= named if ANY in self.names or not named else tensor.dim() == named
 
     def fold(self, tensor: Tensor) -> Tensor:
         """The field of a tensor; raises ValueError if it does not have as many axes as the layout."""
@@ -184,7 +185,7 @@ class Layout:
         return None if ANY in self.answer.spatial else len(self.answer.spatial)
 
 
-AS_IT_STANDS = Layout(Axes((ANY,), (ANY,)), Axes((ANY,), (ANY,)))
+AS_IT_STANDS = Layout(Axes((), ()), Axes((), ()))
 """The layout of values on points and graphs, and of models whose fields have channels first."""
 
 
