@@ -9,6 +9,8 @@ from .base.fine_tuning import last_spectral_layer as last_spectral_layer
 from .base.fine_tuning import train_only as train_only
 from .base.multigrid import MultigridPatches as MultigridPatches
 from .base.operator import SuperResolution as SuperResolution
+from .base.points import PointOperator as PointOperator
+from .base.pyg import GraphOperator as GraphOperator
 from .conformal import Calibration as Calibration
 from .correction.correction import Correction as Correction
 from .correction.correction import FunctionCorrection as FunctionCorrection

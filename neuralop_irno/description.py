@@ -11,6 +11,7 @@ from neuralop_irno._neuralop import BUILT_FROM, described
 from neuralop_irno.base.conditions import Conditions
 from neuralop_irno.base.neuraloperator import adapter_for
 from neuralop_irno.base.operator import BaseOperator
+from neuralop_irno.base.pyg import GraphOperator
 from neuralop_irno.base.signatures import FunctionModule
 from neuralop_irno.base.sizes import ModelSpec
 from neuralop_irno.correction.from_module import Joined
@@ -123,6 +124,8 @@ class Described(nn.Module):
 
 def _of_base(base: BaseOperator) -> Any:
     """The config of a base; an adapter of the user's own has none."""
+    if isinstance(base, GraphOperator) and base.config is not None:
+        return base.config
     if type(base) is not adapter_for(base.module):
         return {"object": type(base).__name__}
     return described(base.module.function if isinstance(base.module, FunctionModule) else base.module)

@@ -91,12 +91,11 @@ def graph_among(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
 
 
 def refuse_graphs(module: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-    """Refuse a graph for a base on grids, which was not recognised as a graph network."""
+    """Refuse a graph for a base on grids."""
     if graph_among(args, kwargs) is not None or kwargs.get("edge_index") is not None:
         kind = type(module).__name__.strip("_")
-        got = f"a graph for a base ({kind}) that does not name edge_index, pos or batch"
-        hint = "OnGraphs(base) of neuralop_irno.base.pyg as the base"
-        raise TypeError(expected("a field on a grid", got, hint))
+        hint = "a base on graphs (model_arch: rigno), or irno.GraphOperator(base)"
+        raise TypeError(expected("a field on a grid", f"a graph for {kind}, a base on grids", hint))
 
 
 def refuse_unread(

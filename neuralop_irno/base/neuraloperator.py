@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping
+from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from neuralop_irno._neuralop import FNOGNO, GINO, UQNO, BaseModel, refuse_other_calls
 from neuralop_irno.base.answers import Output
-from neuralop_irno.base.call import BaseCall, in_state_dtype
 from neuralop_irno.base.operator import BaseOperator, SuperResolution
-from neuralop_irno.base.pyg import OnGraphs, is_graph_network
-from neuralop_irno.base.signatures import bound_to, signature_of, unwrapped
+from neuralop_irno.base.points import PointOperator
+from neuralop_irno.base.pyg import GraphOperator, OnGridOrGraph, is_graph_network
+from neuralop_irno.base.signatures import FunctionModule, signature_of, unwrapped
 from neuralop_irno.base.sizes import ModelSpec, stated_sizes
-from neuralop_irno.domain.graph import GraphDomain, interpolate
 from neuralop_irno.errors import expected
 from neuralop_irno.models import WDSR, HiNOTE, SuperResolutionFNO
-from neuralop_irno.precision import at_least_float32, require_dtype
+from neuralop_irno.precision import require_dtype
 
 
 class NeuralOperator(BaseOperator):
@@ -42,79 +40,63 @@ class NeuralOperator(BaseOperator):
         return sizes_of(self.module)
 
 
-class OnPoints(NeuralOperator):
+class OnPoints(PointOperator):
     """GINO and FNOGNO: from values on points or a grid to values on points, channels last.
 
-    The batch shares one geometry. If input and output points differ, the input is interpolated to the output
-    points from its three nearest points, weighted by inverse squared distance.
+    The batch shares one geometry.
     """
 
-    READS: ClassVar[frozenset[str]] = frozenset()
-    ON_GRID: ClassVar[bool] = False
+    def __init__(
+        self,
+        module: nn.Module,
+        frozen: bool = True,
+        channels: str = "first",
+        output: Output | None = None,
+        layout: str | None = None,
+    ) -> None:
+        gino = isinstance(unwrapped(module), GINO)
+        names = ("x", "input_geom", "output_queries") if gino else ("f", "in_p", "out_p")
+        GraphOperator.__init__(self, module, frozen, channels, output, layout)
+        self._take_names(*names)
 
-    def _laid_out(
-        self, x: Tensor, context: tuple[Tensor, Tensor], answer: Tensor, periodic: Sequence[bool] | None
-    ) -> BaseCall:
-        source, target = context
-        if answer.dim() not in (2, 3) or answer.shape[-2] != len(target):
-            wanted = f"an answer of shape (B, {len(target)}, C), a row for each output point"
-            raise ValueError(expected(wanted, tuple(answer.shape), "a start laid out like the answer"))
-        batched = answer.dim() == 3
-        field = at_least_float32(answer if batched else answer[None])
-        samples, points, _ = field.shape
-        x = x.reshape(samples, -1, x.shape[-1])
-        if source.shape != target.shape or not torch.equal(source, target):
-            x = interpolate(x, source, target)
-        batch = torch.arange(samples, device=field.device).repeat_interleave(points)
-        domain = GraphDomain(batch, samples, pos=target.repeat(samples, 1))
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        require_dtype(self.module, {"x": self.input_of(args, kwargs)}, "base")
+        return super().forward(*args, **kwargs)
 
-        def as_field(answer: Any) -> Tensor:
-            values = self.field_of(answer)
-            return values.reshape(-1, values.shape[-1])
+    def accepted(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        named = signature_of(self.module).parameters
+        return {key: value for key, value in kwargs.items() if key in named}
 
-        def as_answer(refined: Tensor) -> Tensor:
-            restored = refined.reshape(samples, points, -1)
-            return restored if batched else restored[0]
+    def sizes(self) -> ModelSpec:
+        return sizes_of(self.module)
 
-        x = in_state_dtype(as_field(x), field)
-        return BaseCall(x, as_field(field), domain, as_field, as_answer)
+    def _graph(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        """None: these networks need the points of a latent grid too."""
 
-    def _is_field(self, tensor: Tensor) -> bool:
-        return tensor.dim() in (2, 3)
+    def _coordinates(self, found: Mapping[str, Any], name: str) -> Tensor:
+        if isinstance(found.get(name), Mapping):
+            raise TypeError(expected("one set of output points", "dict", "a call for each of them"))
+        pos = self._tensor(found, name)
+        return pos.reshape(1, -1, pos.shape[-1])
 
-    def _inputs(
-        self, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Input values ``(.., C)``; and their points ``(n, d)`` with the output points ``(q, d)``."""
-        call = self._bound(args, kwargs)
-        if isinstance(unwrapped(self.module), GINO):
-            values, source, target = call.get("x"), call["input_geom"], call["output_queries"]
-        else:
-            values, source, target = call["f"], call["in_p"], call["out_p"]
-        if not isinstance(target, Tensor):
-            wanted = "one set of output points"
-            raise TypeError(expected(wanted, type(target).__name__, "a call for each of them"))
-        if values is None:
-            wanted = "input values x for the correction"
-            raise ValueError(expected(wanted, "None", "x=input_geom, the coordinates"))
-        dim = target.shape[-1]
-        return values, (source.reshape(-1, dim), target.reshape(-1, dim))
+    def _values(self, found: Mapping[str, Any], name: str, count: int) -> Tensor:
+        values = self._tensor(found, name)
+        return values.reshape(-1, count, values.shape[-1])
 
-    def _bound(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _found(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments by name; raises TypeError if required ones (the geometry) are missing."""
-        signature = signature_of(self.module)
-        call = bound_to(signature, args, self.accepted(kwargs))
+        found = super()._found(args, kwargs)
         needed = [
             p.name
-            for p in signature.parameters.values()
+            for p in signature_of(self.module).parameters.values()
             if p.default is p.empty and p.kind is not p.VAR_KEYWORD
         ]
-        missing = [name for name in needed if name not in call]
+        missing = [name for name in needed if name not in found]
         if missing:
             wanted = f"a call with {', '.join(needed)}, as {type(unwrapped(self.module)).__name__} takes them"
             hint = "model_arch: rigno for data on points"
             raise TypeError(expected(wanted, f"one without {', '.join(missing)}", hint))
-        return call
+        return found
 
 
 def sizes_of(module: nn.Module) -> ModelSpec:
@@ -176,4 +158,5 @@ def adapter_for(model: nn.Module | Callable[..., Any]) -> type[BaseOperator]:
     if any(c.__module__.startswith("neuralop.models.") for c in ancestors):
         refuse_other_calls(type(inner).__name__)
         return NeuralOperator
-    return OnGraphs if is_graph_network(model) else BaseOperator
+    module = model if isinstance(model, nn.Module) else FunctionModule(model)
+    return GraphOperator if is_graph_network(module) else OnGridOrGraph

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import torch
-from scipy.spatial import cKDTree
 from torch import Tensor, nn
 
 from neuralop_irno.domain.check import check_graphs
@@ -223,37 +222,6 @@ def _between(nodes: Tensor, kept: Tensor) -> Tensor:
     """The columns whose nodes are all in a mask ``(N,)``, with those nodes renumbered from 0."""
     renamed = kept.cumsum(0) - 1
     return renamed[nodes[:, kept[nodes].all(0)]]
-
-
-def interpolate(values: Tensor, source: Tensor, target: Tensor, neighbours: int = 3) -> Tensor:
-    """Interpolate values from one point set to another, weighted by inverse squared distance.
-
-    Args:
-        values: ``(B, n, C)`` at the source points.
-        source: ``(n, d)``.
-        target: ``(q, d)``.
-        neighbours: number of source points used for each target point.
-
-    Shapes:
-        - returns: ``(B, q, C)``
-
-    Example:
-        >>> line = torch.tensor([[0.0], [1.0]])
-        >>> interpolate(torch.tensor([[[0.0], [2.0]]]), line, torch.tensor([[0.5], [1.0]])).squeeze()
-        tensor([1., 2.])
-    """
-    if source.shape[-1] != target.shape[-1]:
-        wanted = f"points in {source.shape[-1]} dimensions"
-        raise ValueError(expected(wanted, f"{target.shape[-1]}", "source and target in the same coordinates"))
-    count = min(neighbours, len(source))
-    tree = cKDTree(source.detach().cpu().double().numpy())
-    distance, nearest = tree.query(target.detach().cpu().double().numpy(), k=list(range(1, count + 1)))
-    squared = torch.as_tensor(distance, device=values.device).square()
-    # A target that coincides with a source point gets its value exactly.
-    weight = 1 / squared.clamp(min=1e-300)
-    weight = (weight / weight.sum(1, keepdim=True)).to(values.dtype)
-    index = torch.as_tensor(nearest, device=values.device)
-    return (values[:, index] * weight[..., None]).sum(2)
 
 
 def domain_of(field: Tensor, known: Mapping[str, Any]) -> Domain:

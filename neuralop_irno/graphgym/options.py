@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from neuralop_irno.base.pyg import OnGraphs, graph_among
+from neuralop_irno.base.pyg import GraphOperator, graph_among
 from neuralop_irno.errors import did_you_mean, expected
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.registry import MODELS, call_with_options, plain
@@ -25,7 +25,7 @@ OURS = "model."
 """Prefix of the network's weights in GraphGym's Lightning module."""
 
 
-class GraphGymBase(OnGraphs):
+class GraphGymBase(GraphOperator):
     """A GraphGym network as a base: called with a batch or its parts, it returns a field on all nodes."""
 
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:

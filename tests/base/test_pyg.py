@@ -7,7 +7,6 @@ from torch_geometric.data import Batch, Data
 from torch_geometric.nn import GAT, GCN, GIN, PNA, GCNConv, GraphSAGE, GraphUNet
 
 from neuralop_irno import IterativeRefiner, RefinementLoss
-from neuralop_irno.base.pyg import OnGraphs
 from neuralop_irno.correction.graph import networks
 
 # GraphUNet multiplies sparse matrices, of which torch warns.
@@ -248,13 +247,10 @@ def test_networks_that_were_not_built_for_attributes_of_edges_are_not_handed_any
     assert torch.equal(model(batch), aware(batch.x, batch.edge_index, edge_attr=batch.edge_attr))
 
 
-@pytest.mark.parametrize("kind", ["Function", "Linear"])
-def test_a_base_that_shows_no_graph_layers_is_refused_on_graphs_with_a_hint_that_works(kind: str) -> None:
-    bases = {"Function": lambda data: data.x[:, :2], "Linear": nn.Linear(3, 2).double()}
+def test_a_function_of_data_is_a_base_and_a_base_on_grids_is_refused_on_graphs() -> None:
     options = {"in_channels": 3, "out_channels": 2, "steps": 1}
-    model = IterativeRefiner(bases[kind], "pyg:GCN", **options).double()
-    with pytest.raises(TypeError, match=rf"a field on a grid, got a graph .*{kind}.*; try OnGraphs\(base\)"):
-        model(BATCH)
-    function = bases["Function"]
-    wrapped = IterativeRefiner(OnGraphs(function), "pyg:GCN", **options).double()
-    assert torch.equal(wrapped(BATCH), BATCH.x[:, :2])
+    of_data = IterativeRefiner(lambda data: data.x[:, :2], "pyg:GCN", **options).double()
+    assert torch.equal(of_data(BATCH), BATCH.x[:, :2])
+    on_grids = IterativeRefiner(nn.Linear(3, 2).double(), "pyg:GCN", **options).double()
+    with pytest.raises(TypeError, match=r"takes a graph, got Linear, .*; try a function around it, lambda"):
+        on_grids(BATCH)
