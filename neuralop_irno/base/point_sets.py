@@ -11,6 +11,7 @@ from torch import Tensor
 
 from neuralop_irno.domain.points import PointDomain, interpolate
 from neuralop_irno.domain.spacing import PointSet
+from neuralop_irno.errors import expected
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,8 @@ class PointSets:
         return torch.cat(found)
 
     def _point_set(self, pos: Tensor, sample: int) -> PointSet:
+        if not bool(pos.isfinite().all()):
+            raise ValueError(expected("finite coordinates", "NaN or infinity", "a mask for those points"))
         box = None
         if self.period is not None:
             sides = self.period.detach().cpu().double().expand(len(self.pos), pos.shape[1])

@@ -190,7 +190,7 @@ class GraphOperator(BaseOperator):
             found["x"] = next((p for p in given.values() if len(p) == nodes and p.is_floating_point()), None)
         index = found.get("edge_index")
         adjacency = found.get("adj_t") if index is None else index
-        if is_sparse(adjacency):
+        if isinstance(adjacency, Tensor) and is_sparse(adjacency):
             found["edge_index"], weight = edges_of(adjacency)
             found |= {} if weight is None else {"edge_weight": weight}
         return found

@@ -94,6 +94,6 @@ def edges_of(adjacency: Tensor) -> tuple[Tensor, Tensor | None]:
     return entries.indices().flip(0), None if bool((weight == 1).all()) else weight
 
 
-def is_sparse(part: Any) -> bool:
+def is_sparse(part: Tensor) -> bool:
     """Whether a part of a graph is a sparse matrix."""
-    return isinstance(part, Tensor) and part.layout is not torch.strided
+    return part.layout is not torch.strided
