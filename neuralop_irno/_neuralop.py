@@ -13,7 +13,7 @@ from typing import Any
 
 from neuralop_irno.errors import expected
 from neuralop_irno.functions import described_function, with_functions
-from neuralop_irno.registry import MODELS, Part, is_config, parameters_of, plain
+from neuralop_irno.registry import MODELS, Part, given_by_name, is_config, parameters_of, plain
 
 with warnings.catch_warnings():
     from neuralop import Trainer
@@ -72,8 +72,9 @@ def build_model(spec: Any, in_channels: int | None = None, out_channels: int | N
     words = plain(spec)
     stated = words.get("data_channels")
     sizes = {"in_channels": in_channels if stated is None else stated, "out_channels": out_channels}
-    if is_config(words.get("base_model")):  # UQNO contains a base model
-        words["base_model"] = build_model(words["base_model"], **sizes)
+    for name in ("base_model", "net"):  # UQNO, and adapters of networks on points and graphs
+        if given_by_name(words.get(name)):
+            words[name] = build_model(words[name], **sizes)
     part = model_part(words)
     known = {name: size for name, size in sizes.items() if size is not None and part.takes(name)}
     options = {**part.options, **{name: size for name, size in known.items() if name not in part.options}}

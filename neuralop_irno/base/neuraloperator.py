@@ -158,5 +158,7 @@ def adapter_for(model: nn.Module | Callable[..., Any]) -> type[BaseOperator]:
     if any(c.__module__.startswith("neuralop.models.") for c in ancestors):
         refuse_other_calls(type(inner).__name__)
         return NeuralOperator
+    if not callable(model):
+        return BaseOperator  # which refuses it
     module = model if isinstance(model, nn.Module) else FunctionModule(model)
     return GraphOperator if is_graph_network(module) else OnGridOrGraph

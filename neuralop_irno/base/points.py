@@ -238,8 +238,8 @@ class PointOperator(GraphOperator):
         source, target, *values = self._expanded([source, target, *values], samples)
         known = found.get("measure"), found.get("period", self._sides())
         points = PointSets(source, inside, *known)
-        x = torch.cat(values, -1)
-        if target.shape == source.shape and (asked is None or torch.equal(*map(points.rows, (target, source)))):
+        x, alike = torch.cat(values, -1), target.shape == source.shape
+        if asked is None or (alike and torch.equal(points.rows(target), points.rows(source))):
             return points.rows(x), points
         return points.carried(x, target), PointSets(target, None, *known)
 

@@ -49,7 +49,7 @@ class GraphOperator(BaseOperator):
     one is refined, and what the network answers for the others is returned with it.
 
     Args:
-        module: the network, or its config; it may contain no layers of PyTorch Geometric, or be a function.
+        net: the network, or its config; it may contain no layers of PyTorch Geometric, or be a function.
         frozen: without gradients, and in evaluation mode also after ``train()``.
         channels: not read; channels are last.
         output: where the field is in the answer; see `BaseOperator`.
@@ -72,14 +72,14 @@ class GraphOperator(BaseOperator):
 
     def __init__(
         self,
-        module: nn.Module | Callable[..., Any] | Mapping[str, Any] | str,
+        net: nn.Module | Callable[..., Any] | Mapping[str, Any] | str,
         frozen: bool = True,
         channels: str = "first",
         output: Output | None = None,
         layout: str | None = None,
         nodes: str | None = None,
     ) -> None:
-        super().__init__(build_model(module), frozen, channels, output, layout)
+        super().__init__(build_model(net), frozen, channels, output, layout)
         self.nodes = nodes
 
     @property
@@ -89,7 +89,7 @@ class GraphOperator(BaseOperator):
             return None
         net = self.module.function if isinstance(self.module, FunctionModule) else self.module
         words = {"output": described(self.output), "nodes": self.nodes}
-        return {"model_arch": "graphs", "module": described(net), **words}
+        return {"model_arch": "graphs", "net": described(net), **words}
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         try:

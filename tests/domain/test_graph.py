@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from neuralop_irno.domain.graph import GraphDomain, interpolate
+from neuralop_irno.domain.graph import GraphDomain
 from neuralop_irno.domain.grid import GridDomain
 
 
@@ -95,44 +95,3 @@ def test_taking_graphs_and_putting_them_back() -> None:
 def test_a_graph_without_nodes_has_a_mean_of_zero() -> None:
     domain = GraphDomain(torch.tensor([0, 0]), 2)
     assert domain.mean(torch.ones(2, 1)).tolist() == [1.0, 0.0]
-
-
-@pytest.mark.parametrize("dim", [1, 2, 3])
-def test_interpolation_reproduces_nodes_and_constants(dim: int) -> None:
-    source = torch.rand(20, dim, dtype=torch.float64)
-    values = torch.randn(2, 20, 3, dtype=torch.float64)
-    order = torch.randperm(20)[:7]
-    torch.testing.assert_close(interpolate(values, source, source[order]), values[:, order])
-    elsewhere = torch.rand(9, dim, dtype=torch.float64)
-    ones = interpolate(torch.ones_like(values), source, elsewhere)
-    torch.testing.assert_close(ones, torch.ones(2, 9, 3, dtype=torch.float64))
-
-
-def test_interpolation_stays_between_its_neighbours_and_is_linear_in_the_values() -> None:
-    source, target = torch.rand(30, 2), torch.rand(11, 2)
-    a, b = torch.randn(2, 1, 30, 2)
-    there = interpolate(a, source, target)
-    assert there.min() >= a.min()
-    assert there.max() <= a.max()
-    both = interpolate(2 * a - b, source, target)
-    torch.testing.assert_close(both, 2 * there - interpolate(b, source, target), rtol=1e-4, atol=1e-5)
-
-
-def test_interpolation_works_with_fewer_points_than_neighbours_and_in_float32() -> None:
-    one = interpolate(torch.tensor([[[3.0]]]), torch.zeros(1, 2), torch.rand(4, 2))
-    assert one.dtype == torch.float32
-    assert torch.equal(one, torch.full((1, 4, 1), 3.0))
-
-
-def test_a_coinciding_target_takes_that_value_alone_with_a_gradient_to_it_alone() -> None:
-    source = torch.tensor([[0.0], [1.0], [2.0], [3.0]])
-    values = torch.tensor([[[1.0], [5.0], [9.0], [2.0]]], requires_grad=True)
-    at_one = interpolate(values, source, torch.tensor([[1.0]]))
-    assert at_one.item() == 5.0
-    (gradient,) = torch.autograd.grad(at_one.sum(), values)
-    assert gradient.flatten().tolist() == [0.0, 1.0, 0.0, 0.0]
-
-
-def test_points_of_another_geometry_teach() -> None:
-    with pytest.raises(ValueError, match=r"^expected points in 2 dimensions, got 3; try source and target"):
-        interpolate(torch.ones(1, 4, 1), torch.rand(4, 2), torch.rand(5, 3))

@@ -61,6 +61,20 @@ def grid(finer: int = 1, inputs: int = 2) -> Splits:
     return {split: fields(n) for split, n in (("train", 4), ("valid", 2), ("test", 2))}
 
 
+class PointNet(torch.nn.Module):
+    """A network on points by name: x are coordinates and u is a field."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.in_channels, self.out_channels = in_channels, out_channels
+        self.layer = torch.nn.Linear(in_channels + 2, out_channels)
+
+    def forward(self, x: torch.Tensor, u: torch.Tensor) -> torch.Tensor:
+        return self.layer(torch.cat([x, u], -1))
+
+
+POINT_NET = "every_name_point_net"
+MODELS.register(POINT_NET, PointNet)
 GRID, FINER = {"name": "every_name_on_a_grid"}, {"name": "every_name_on_a_grid", "finer": 2}
 MESHES = {"name": "waves", "samples": [2, 1, 1], "spacing": 0.2, "holes": 1}
 
@@ -106,6 +120,8 @@ BASES: dict[str, Case] = {
     "rigno": Case({**RIGNO, "time": False}, MESHES),
     "codano": Case(CODANO, GRID, model={"in_channels": 2, "out_channels": 2}),
     "irno": Case({"base": {"model_arch": "uno", **UNO}, "correction": UNET, "steps": 1}, GRID),
+    "graphs": Case({"net": {"model_arch": "gnn_stack", "width": 4}}, MESHES),
+    "points": Case({"net": {"model_arch": POINT_NET}, "fields": "u", "pos": "x"}, MESHES),
     "gino": Case(GINO, MESHES, refused="a call with input_geom, latent_queries, output_queries"),
     "fnogno": Case(FNOGNO, MESHES, refused="a call with in_p, out_p, f"),
     "uqno": Case({"base_model": {"model_arch": "fno", **FNO}}, GRID, refused="a base that answers"),
@@ -197,5 +213,5 @@ def test_a_printed_correction_begins_with_its_channels(name: str) -> None:
 
 def test_every_registered_name_has_a_case() -> None:
     assert set(BASES) == own_names(MODELS)
-    assert set(CORRECTED) == {*own_names(CORRECTIONS), *(f"pyg:{name}" for name in PYG)}
+    assert set(CORRECTED) == {*own_names(CORRECTIONS), *(f"pyg:{name}" for name in PYG)} - {POINT_NET}
     assert set(networks()) <= set(PYG)

@@ -335,7 +335,7 @@ def test_a_start_of_points_is_checked() -> None:
         "x": torch.rand(1, 5, 1),
     }
     model = IterativeRefiner({**gino, **small, **options}, "gino", steps=0).eval()
-    with pytest.raises(ValueError, match=r"expected an answer of shape \(B, 5, C\).*, got \(1, 4, 1\)"):
+    with pytest.raises(ValueError, match=r"expected an answer of shape \(1, 5, C\).*, got \(1, 4, 1\)"):
         model(**call, start=torch.zeros(1, 4, 1))
     with pytest.raises(ValueError, match=r"expected start to be finite"):
         model(**call, start=torch.full((1, 5, 1), torch.nan))

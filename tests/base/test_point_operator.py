@@ -185,7 +185,7 @@ def test_padding_changes_nothing_to_the_bit_and_is_answered_by_the_base(correcti
         alone = model(**{name: part[row : row + 1, mask[row]] for name, part in sample.items()})
         torch.testing.assert_close(alone[0], once[row, mask[row]])
     nothing = {name: torch.where(outside, torch.nan, part) for name, part in sample.items()}
-    y = torch.where(outside, torch.nan, torch.zeros(B, N, 2, dtype=torch.float64))
+    y = torch.zeros(B, N, 2, dtype=torch.float64)
     trajectory = model.train()(**nothing, mask=mask, y=y)
     assert trajectory.last.shape == (sum(counts), 2)
 
