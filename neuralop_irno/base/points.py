@@ -162,11 +162,6 @@ class PointOperator(GraphOperator):
             explain_failure(self.module, floating_point_among(known), "base")
             raise
 
-    def as_field(self, answer: Any) -> Tensor:
-        """The field of an answer as rows ``(N, C)`` of nodes, or as ``(B, C, n)``, with padding."""
-        field = self.field_of(answer)
-        return field if field.dim() == 2 else field.movedim(-1, 1)
-
     def _graph(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any] | None:
         """The parts of the graph of a call; None if it is called like the network."""
         graph = graph_among(collated(args), kwargs)

@@ -153,13 +153,12 @@ class GraphOperator(BaseOperator):
         if answer.dim() not in (2, 3) or len(answer) != len(x):
             wanted = f"an answer of shape ({len(x)}, C), a row for each node"
             raise ValueError(expected(wanted, tuple(answer.shape), "a base that returns one row per node"))
-        h, shape = at_least_float32(self.as_field(answer)), answer.shape
-        return BaseCall(
-            in_state_dtype(x.flatten(1), h), h, context, self.as_field, lambda h: h.reshape(shape)
-        )
 
-    def as_field(self, answer: Any) -> Tensor:
-        return self.field_of(answer).flatten(1)  # an axis of time becomes channels
+        def as_field(other: Any) -> Tensor:
+            return self.field_of(other).flatten(1)  # an axis of time becomes channels
+
+        h, x = at_least_float32(as_field(answer)), x.flatten(1)
+        return BaseCall(in_state_dtype(x, h), h, context, as_field, lambda h: h.reshape(answer.shape))
 
     def split(self, answer: Any) -> tuple[Tensor, Callable[[Tensor], Any] | None]:
         field = self._of_type(answer)
@@ -184,10 +183,11 @@ class GraphOperator(BaseOperator):
         bound = bound_to(signature_of(self.module), args, self.accepted(kwargs))
         given = {name: part for name, part in bound.items() if isinstance(part, Tensor)}
         found = {**parts, **kwargs, **{PARTS_BY_ROLE.get(name, name): part for name, part in given.items()}}
-        if graph is not None and given and "x" not in map(PARTS_BY_ROLE.get, given, given):
-            # The network reads its own argument, not the x of the graph.
-            nodes = graph.num_nodes
-            found["x"] = next((p for p in given.values() if len(p) == nodes and p.is_floating_point()), None)
+        if graph is not None and not any(PARTS_BY_ROLE.get(name, name) == "x" for name in given):
+            # A tensor beside a graph is what the network reads, and not the x of the graph.
+            beside = [part for part in args if isinstance(part, Tensor) and part.is_floating_point()]
+            nodes = [part for part in beside if part.dim() > 1 and len(part) == graph.num_nodes]
+            found["x"] = next(iter(nodes), found.get("x"))
         index = found.get("edge_index")
         adjacency = found.get("adj_t") if index is None else index
         if isinstance(adjacency, Tensor) and is_sparse(adjacency):
