@@ -26,7 +26,7 @@ from neuralop_irno.formats import FORMAT, current_experiment
 from neuralop_irno.losses.refinement import RefinementLoss
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.refiner import IterativeRefiner
-from neuralop_irno.registry import CORRECTIONS, DATASETS, Part, call_with_options, given_by_name, named, plain
+from neuralop_irno.registry import CORRECTIONS, DATASETS, Part, call_with_options, named, plain
 from neuralop_irno.sealed import format_of
 from neuralop_irno.yaml_files import parsed, read_yaml
 
@@ -195,7 +195,7 @@ def _base_part(config: Any) -> Part:
         part = model_part(config)
         part.refuse_missing(FROM_DATA)
         net = config.get("net")  # of an adapter for points or graphs
-        if given_by_name(net):
+        if isinstance(net, (str, dict)):
             with at_key("net"):
                 model_part({"model_arch": net} if isinstance(net, str) else net).refuse_missing(FROM_DATA)
         if part.constructor is IterativeRefiner:  # a refiner as the base of another
