@@ -250,10 +250,11 @@ class OnGridOrGraph(BaseOperator):
         kwargs: Mapping[str, Any],
         start: Tensor | None = None,
         periodic: Sequence[bool] | None = None,
+        checked: bool = True,
     ) -> BaseCall:
         if not self._on_graph(args, kwargs):
-            return super().problem(args, kwargs, start, periodic)
-        return self._as_graph_operator().problem(args, kwargs, start, periodic)
+            return super().problem(args, kwargs, start, periodic, checked)
+        return self._as_graph_operator().problem(args, kwargs, start, periodic, checked)
 
     def as_field(self, answer: Any) -> Tensor:
         field = self.field_of(answer)
