@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import operator
 import os
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -82,6 +83,23 @@ def fits(value: Any, hint: Any) -> bool:
     if isinstance(kind, type) and issubclass(kind, os.PathLike):
         return isinstance(value, str)
     return _is_instance(value, kind)
+
+
+def as_whole(value: Any) -> int | None:
+    """A whole number as an int: one of Python or numpy, or an integer tensor with one element; else None.
+
+    Example:
+        >>> import numpy as np
+        >>> import torch
+        >>> [as_whole(value) for value in (3, np.int64(3), torch.tensor(3), True, 3.0, "3")]
+        [3, 3, 3, None, None, None]
+    """
+    if isinstance(value, bool) or str(getattr(value, "dtype", "")).endswith("bool"):
+        return None
+    try:
+        return operator.index(value)
+    except TypeError:
+        return None
 
 
 def described(hint: Any) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from numbers import Integral
 from typing import Any
 
 from torch import Tensor, nn
 
 from neuralop_irno._neuralop import BUILT_FROM, described
+from neuralop_irno.annotations import as_whole
 from neuralop_irno.base.call import BaseCall
 from neuralop_irno.base.conditions import Conditions
 from neuralop_irno.base.sizes import ModelSpec
@@ -36,14 +36,14 @@ def step_range(steps: int | Sequence[int]) -> tuple[int, int]:
     """
     several = isinstance(steps, Sequence) and not isinstance(steps, str)
     pair: tuple[Any, ...] = tuple(steps) if several else (steps, steps)  # type: ignore[arg-type]
-    whole = all(isinstance(count, Integral) and not isinstance(count, bool) for count in pair)
-    if len(pair) != 2 or not whole or not 0 <= pair[0] <= pair[1] <= MOST_STEPS:
+    low, high = (as_whole(count) for count in pair) if len(pair) == 2 else (None, None)
+    if low is None or high is None or not 0 <= low <= high <= MOST_STEPS:
         raise ValueError(
             expected("steps >= 0, or a pair [low, high]", shown(steps), "steps=6 or steps=[2, 8]")
         )
-    if not pair[0] and pair[1]:  # with 0 steps there is nothing to train
-        raise ValueError(expected("low >= 1 in steps=[low, high]", steps, f"steps=[1, {pair[1]}]"))
-    return int(pair[0]), int(pair[1])
+    if not low and high:  # with 0 steps there is nothing to train
+        raise ValueError(expected("low >= 1 in steps=[low, high]", steps, f"steps=[1, {high}]"))
+    return low, high
 
 
 def agreed_sizes(given: ModelSpec, stated: ModelSpec) -> ModelSpec:

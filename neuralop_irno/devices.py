@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ def to_device(sample: Mapping[str, Any], device: torch.device) -> dict[str, Any]
     return {name: part.to(device) if isinstance(part, Tensor) else part for name, part in sample.items()}
 
 
-def as_tensor(value: Any, model: nn.Module) -> Any:
+def as_tensor(value: Any, model: Any) -> Any:
     """A numpy array as a tensor on the device of a model; other values as they are.
 
     Real numbers are converted to the precision of the model's weights.
@@ -36,7 +36,17 @@ def as_tensor(value: Any, model: nn.Module) -> Any:
     """
     if not isinstance(value, np.ndarray):
         return value
+    weights = list(model.parameters()) if isinstance(model, nn.Module) else []
     # A copy, since torch takes neither negative strides nor the byte order of other machines.
-    tensor = torch.from_numpy(np.array(value, value.dtype.newbyteorder("="), order="C")).to(device_of(model))
-    weights = next((p.dtype for p in model.parameters() if p.is_floating_point()), tensor.dtype)
-    return tensor.to(weights) if tensor.is_floating_point() else tensor
+    tensor = torch.from_numpy(np.array(value, value.dtype.newbyteorder("="), order="C"))
+    real = [weight.dtype for weight in weights if weight.is_floating_point()]
+    dtype = real[0] if real and tensor.is_floating_point() else tensor.dtype
+    return tensor.to(weights[0].device if weights else tensor.device, dtype)
+
+
+def call_in_tensors(
+    args: Sequence[Any], kwargs: Mapping[str, Any], model: Any
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of a call with tensors in place of numpy arrays; see `as_tensor`."""
+    named = {name: as_tensor(value, model) for name, value in kwargs.items()}
+    return tuple(as_tensor(value, model) for value in args), named

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Integral, Real
+from numbers import Real
 
 import torch
 
+from neuralop_irno.annotations import as_whole
 from neuralop_irno.errors import did_you_mean, expected
 
 PRECISIONS = {"auto": None, "float32": None, "bfloat16": torch.bfloat16}
@@ -191,11 +192,11 @@ def _ratios(value: object) -> tuple[float, ...]:
 
 
 def _whole(name: str, value: object, least: int, most: int) -> int:
-    """A checked integer option; integers of numpy are accepted, bool is not."""
+    """A checked integer option; those of numpy and torch are accepted, bool is not."""
     example = f"{name}={getattr(Recipe, name) or least}"
-    if isinstance(value, bool) or not isinstance(value, Integral):
+    number = as_whole(value)
+    if number is None:
         raise TypeError(expected(f"{name} as a whole number", repr(value), example))
-    number = int(value)
     if not least <= number <= most:
         wanted = f"{name} >= {least}" if number < least else f"{name} <= {most}"
         raise ValueError(expected(wanted, number, example))

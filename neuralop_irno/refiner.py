@@ -35,7 +35,7 @@ from neuralop_irno.correction.from_module import as_correction
 from neuralop_irno.correction.in_patches import InPatches
 from neuralop_irno.correction.resampled import bind_at, lift, remembered
 from neuralop_irno.description import Described
-from neuralop_irno.devices import as_tensor
+from neuralop_irno.devices import as_tensor, call_in_tensors
 from neuralop_irno.domain.grid import GridDomain
 from neuralop_irno.domain.resolution import Resolution
 from neuralop_irno.errors import check_choice, expected
@@ -273,6 +273,7 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any], start: Tensor | None = None
     ) -> BaseCall:
         """A call of the base as a `BaseCall`; entries of a sample that the base does not read are ignored."""
+        args, kwargs, start = *call_in_tensors(args, kwargs, self), as_tensor(start, self)
         periodic, channels = self.correction.periodic, self.sizes.in_channels
         call = self.conditions.call(self.base, args, kwargs, start, periodic, channels)
         domain = call.domain

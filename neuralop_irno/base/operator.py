@@ -25,7 +25,6 @@ from neuralop_irno.base.signatures import (
     signature_of,
 )
 from neuralop_irno.base.sizes import ModelSpec, stated_sizes
-from neuralop_irno.devices import as_tensor
 from neuralop_irno.domain.grid import GridDomain, resample
 from neuralop_irno.errors import expected
 from neuralop_irno.precision import at_least_float32, explain_failure
@@ -163,15 +162,13 @@ class BaseOperator(nn.Module):
             periodic: which axes are periodic, used if x has to be interpolated to the grid of the answer.
             checked: whether to refuse values of x and of start that are not finite.
         """
-        args = tuple(as_tensor(value, self) for value in args)
-        kwargs = {name: as_tensor(value, self) for name, value in kwargs.items()}
         x, context = self._inputs(args, kwargs)
         if checked:
             check_finite(x, "x")
         if start is None:
             field, whole = self.split(self(*args, **kwargs))
         else:
-            field, whole = self.field_of(as_tensor(start, self)), None
+            field, whole = self.field_of(start), None
             if checked:
                 check_finite(field, "start")
         call = self._laid_out(x, context, field, periodic)

@@ -17,8 +17,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from neuralop_irno.annotations import as_whole
 from neuralop_irno.base.checks import check_finite
 from neuralop_irno.base.pyg import graph_among
+from neuralop_irno.devices import as_tensor
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.graph import GraphDomain, domain_of
 from neuralop_irno.errors import expected
@@ -105,8 +107,11 @@ def rollout(
         >>> print(run)
         3 of 3 samples, 5 frames: took all of its steps
     """
-    if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
+    count = as_whole(steps)
+    if count is None or count < 1:
         raise ValueError(expected("steps >= 1", repr(steps), "steps=10"))
+    steps = count
+    start, static, forcing = (as_tensor(value, model) for value in (start, static, forcing))
     graph = graph_among((start,), {})
     history = _history(start if graph is None else graph.x, window)
     last = history[:, -1]

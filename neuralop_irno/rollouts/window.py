@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from neuralop_irno.annotations import as_whole
 from neuralop_irno.errors import check_choice, expected
 
 ORDERS = ("time", "channel")
@@ -39,9 +40,10 @@ class Window:
 
     def __post_init__(self) -> None:
         for name in ("inputs", "outputs"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ValueError(expected(f"{name} >= 1", repr(value), f"{name}=1"))
+            value = as_whole(getattr(self, name))
+            if value is None or value < 1:
+                raise ValueError(expected(f"{name} >= 1", repr(getattr(self, name)), f"{name}=1"))
+            object.__setattr__(self, name, value)
         check_choice("an order of channels", self.order, ORDERS)
 
     def pack(self, frames: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
+from neuralop_irno.annotations import as_whole
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.errors import expected
 from neuralop_irno.solver.solver import SolverState
@@ -59,6 +60,7 @@ class MemoryState(SolverState):
 
 def memory_of(steps: int) -> int:
     """The number of steps that a solver stores, checked to be at least one."""
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
+    number = as_whole(steps)
+    if number is None or number < 1:
         raise ValueError(expected("a memory of at least one step", steps, "memory=5"))
-    return steps
+    return number

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from neuralop_irno.annotations import as_whole
 from neuralop_irno.errors import expected
 from neuralop_irno.solution import Outcome
 from neuralop_irno.solver.accuracy import Accuracy
@@ -50,11 +52,16 @@ class Limits:
     residual_tol: float | None = None
 
     def __post_init__(self) -> None:
+        for name in ("max_steps", "rtol"):
+            if isinstance(getattr(self, name), np.ndarray):
+                object.__setattr__(self, name, torch.as_tensor(getattr(self, name)))
         for name in ("steps", "max_steps", "max_evaluations"):
             value = getattr(self, name)
-            counts = [] if value is None else numbers(value)
-            if not all(isinstance(n, Integral) and not isinstance(n, bool) and int(n) >= 0 for n in counts):
+            counts = [] if value is None else [as_whole(n) for n in numbers(value)]
+            if any(count is None or count < 0 for count in counts):
                 raise ValueError(expected(f"{name} >= 0", repr(value), f"{name}=6"))
+            if counts and not (name == "max_steps" and isinstance(value, Tensor)):
+                object.__setattr__(self, name, counts[0])
         for name in ("atol", "rtol", "residual_tol"):
             value = getattr(self, name)
             found = [] if value is None else numbers(value)
