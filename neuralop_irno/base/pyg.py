@@ -311,6 +311,9 @@ def is_graph_network(model: Any) -> bool:
 
 def collate_graphs(graphs: Sequence[Any]) -> dict[str, Any]:
     """Join graphs into one dict as PyG's loader does; ``batch`` is the graph of each node."""
+    if hasattr(graphs[0], "node_types"):
+        hint = "updates of your own, RefinementLoss()(model(data, y=y), y).backward()"
+        raise TypeError(expected("samples with one type of nodes", type(graphs[0]).__name__, hint))
     joined: dict[str, Any] = batch_of(graphs).to_dict()
     joined.pop("ptr")
     return joined

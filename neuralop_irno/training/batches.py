@@ -53,7 +53,7 @@ def _shapes(dataset: Any) -> list[Any]:
     found: list[Any] = []
     for part in cast(Sequence[Any], dataset.datasets):
         first = part[0]
-        own = [first["x"].shape if isinstance(first, dict) else None] * len(part)
+        own = [_input_of(first).shape if isinstance(first, dict) else None] * len(part)
         found += _shapes(part) or own
     return found
 
@@ -73,8 +73,9 @@ def epoch_order(
     Example:
         >>> [len(batch) for batch in epoch_order(10, 4, seed=0, epoch=3)]
         [4, 4, 2]
-        >>> epoch_order(4, 4, seed=0, epoch=0, grids=torch.tensor([0, 0, 0, 1]))
-        (tensor([2, 0, 1]), tensor([3]))
+        >>> batches = epoch_order(4, 4, seed=0, epoch=0, grids=torch.tensor([0, 0, 0, 1]))
+        >>> sorted(batch.sort().values.tolist() for batch in batches)
+        [[0, 1, 2], [3]]
     """
     generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
     order = torch.randperm(samples, generator=generator)
@@ -126,11 +127,17 @@ def _collate(pairs: list[tuple[int, Sample]]) -> tuple[Tensor, Sample]:
     numbers, samples = zip(*pairs, strict=True)
     if graph_among(samples, {}) is not None:
         return torch.tensor(numbers), collate_graphs(samples)
-    shapes = {tuple(sample["x"].shape) for sample in samples}
+    shapes = {tuple(_input_of(sample).shape) for sample in samples}
     if len(shapes) > 1:
         wanted, hint = "samples of one size in a data set", "a ConcatDataset of one data set for each size"
         raise ValueError(expected(wanted, " and ".join(map(str, sorted(shapes))), hint))
     return torch.tensor(numbers), default_collate(list(samples))
+
+
+def _input_of(sample: Sample) -> Tensor:
+    """The input field of a sample, or its first tensor if none is called x."""
+    tensors = (part for part in (sample.get("x"), *sample.values()) if isinstance(part, Tensor))
+    return next(tensors, torch.zeros(()))
 
 
 def of_graphs(dataset: Dataset[Sample]) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 
 from neuralop_irno.base.conditions import MASK
 from neuralop_irno.base.neuraloperator import wrap_operator
+from neuralop_irno.base.points import PointOperator
 from neuralop_irno.devices import to_device
 from neuralop_irno.domain.condition import mask_in
 from neuralop_irno.metrics import vrmse
@@ -97,9 +98,26 @@ def scores_per_step(
             else:
                 base = wrap_operator(model, frozen=False)
                 answers = [base.split(base(**sample))[0]]
-            owner, inside = sample.get("batch"), inside_in(model, sample, y)
-            columns.append(torch.stack([score(metric, each, y, owner, inside) for each in answers]).cpu())
+            columns.append(torch.stack(_scores(model, sample, metric, answers, y)).cpu())
     return torch.cat(columns, 1)
+
+
+def _scores(
+    model: nn.Module,
+    sample: Sample,
+    metric: Callable[[Tensor, Tensor], Tensor],
+    answers: Sequence[Tensor],
+    y: Tensor,
+) -> list[Tensor]:
+    """The scores of several answers to one batch."""
+    base = model.base if isinstance(model, IterativeRefiner) else wrap_operator(model, frozen=False)
+    owner, inside = sample.get("batch"), inside_in(model, sample, y)
+    if isinstance(base, PointOperator):  # points that are padding do not count
+        caller: Any = model if isinstance(model, IterativeRefiner) else base
+        call = caller.problem((), sample, start=answers[0])
+        answers, y = [call.as_field(answer) for answer in answers], call.as_field(y)
+        owner, inside = call.domain.batch, call.condition.mask
+    return [score(metric, each, y, owner, inside) for each in answers]
 
 
 def _iterates(
@@ -154,8 +172,8 @@ def scores_of_solutions(
             sample = model.base.from_batch(to_device(batch, torch.device(device)))
             y = model.base.as_field(sample.pop("y"))
             solution = model.solve(**model.arguments(sample), **options)
-            found, inside = model.base.as_field(solution.value), inside_in(model, sample, y)
-            scores.append(score(metric, found, y, sample.get("batch"), inside).cpu())
+            found = model.base.as_field(solution.value)
+            scores.append(_scores(model, sample, metric, [found], y)[0].cpu())
             steps.append(solution.steps.cpu())
             outcomes.update(solution.outcomes)
     return Solved(torch.cat(scores), torch.cat(steps), outcomes)

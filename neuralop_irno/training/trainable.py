@@ -11,6 +11,7 @@ from torch.utils.data import ConcatDataset, Dataset
 
 from neuralop_irno.base.layout import AS_IT_STANDS, Axes
 from neuralop_irno.base.neuraloperator import wrap_operator
+from neuralop_irno.base.points import PointOperator
 from neuralop_irno.devices import to_device
 from neuralop_irno.domain.resolution import Resolution
 from neuralop_irno.losses.loss import as_trajectory
@@ -45,6 +46,10 @@ class Trainable(nn.Module):
         if isinstance(self.model, RolloutModel):
             return as_trajectory(self.model(**sample, y=y), sample)
         model: Any = self.model
+        if isinstance(model, PointOperator):
+            call = model.problem((), sample)
+            whole = torch.ones(call.domain.samples, device=call.start.device)
+            return Trajectory((call.start,), (whole,), call.domain, as_field=call.as_field)
         return as_trajectory(model.split(model(**sample))[0], sample)
 
     def from_batch(self, batch: Sample) -> Sample:
@@ -87,6 +92,12 @@ class Trainable(nn.Module):
     def periodic(self) -> tuple[bool, ...] | None:
         """Which axes are periodic; None if the model does not state it."""
         return self.model.correction.periodic if isinstance(self.model, IterativeRefiner) else None
+
+    @property
+    def on_points(self) -> bool:
+        """Whether fields are on sets of points, also where samples are no graphs."""
+        base = self.model.base if isinstance(self.model, IterativeRefiner) else self.model
+        return isinstance(base, PointOperator)
 
     @property
     def on_grid(self) -> tuple[str, ...]:

@@ -254,10 +254,11 @@ class Trainer:
         bar.say(f"training: {count} of epoch {progress.epoch + 1} skipped: gradients that are not finite")
 
     def _starts(self, dataset: Dataset[Sample]) -> States | None:
+        got = "graphs" if of_graphs(dataset) else "sets of points" if self._trainable.on_points else None
         for option, off in (("shifts", False), ("resolutions", (1,))):
-            if getattr(self.recipe, option) != off and of_graphs(dataset):
+            if got is not None and getattr(self.recipe, option) != off:
                 hint = f"{option}={[1] if off else off}"
-                raise ValueError(expected(f"fields on one grid for {option}", "graphs", hint))
+                raise ValueError(expected(f"fields on one grid for {option}", got, hint))
         if self._trainable.has_frozen_base and (self.recipe.cache_base or self.recipe.replay):
             return self._trainable.starts(dataset, self.device)
         return None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import Batch, Data
 
-from neuralop_irno import IterativeRefiner, PointOperator
+from neuralop_irno import IterativeRefiner, PointOperator, Recipe, Trainer
+from neuralop_irno.metrics import vrmse
+from neuralop_irno.training.evaluation import scores_of_solutions, scores_per_step
 
 B, N, D = 3, 20, 2
 
@@ -185,7 +189,7 @@ def test_padding_changes_nothing_to_the_bit_and_is_answered_by_the_base(correcti
         alone = model(**{name: part[row : row + 1, mask[row]] for name, part in sample.items()})
         torch.testing.assert_close(alone[0], once[row, mask[row]])
     nothing = {name: torch.where(outside, torch.nan, part) for name, part in sample.items()}
-    y = torch.zeros(B, N, 2, dtype=torch.float64)
+    y = torch.where(outside, torch.nan, torch.zeros(B, N, 2, dtype=torch.float64))
     trajectory = model.train()(**nothing, mask=mask, y=y)
     assert trajectory.last.shape == (sum(counts), 2)
 
@@ -287,3 +291,79 @@ def wrong(net: Any = None) -> IterativeRefiner:
 def test_what_cannot_be_read_is_refused_by_name(attempt: Callable[[], Any], reason: str) -> None:
     with pytest.raises((ValueError, TypeError), match=rf"^expected .*{reason}.*; try "):
         attempt()
+
+
+def data(family: str, samples: int = 4) -> list[dict[str, Tensor]]:
+    """Samples with the names of a family, of which one is padded where it takes a mask."""
+    sample, own = call(family, samples), FAMILIES[family][1]
+    y, mask = torch.randn(samples, N, 2), torch.ones(samples, N, dtype=torch.bool)
+    mask[1, 12:], y[1, 12:] = False, torch.nan
+    if "mask" not in own:
+        y = y.nan_to_num()
+    return [
+        {
+            **{name: (part[row] if name in own.values() else part).float() for name, part in sample.items()},
+            **({"mask": mask[row]} if "mask" in own else {}),
+            "y": y[row],
+        }
+        for row in range(samples)
+    ]
+
+
+@pytest.mark.parametrize("correction", [MESHGRAPH, RIGNO], ids=str)
+def test_each_family_is_trained_scored_saved_and_read_back(
+    family: str, correction: Any, tmp_path: Path
+) -> None:
+    kind, names, others = FAMILIES[family]
+    net, samples = kind(3 + D), data(family)
+    if others:  # points that all samples share belong to the base
+        shared = {name: part.float() for name, part in others.items()}
+        samples = [{k: v for k, v in sample.items() if k not in shared} for sample in samples]
+        net = WithShared(net, shared)
+    model = IterativeRefiner(PointOperator(net, **names), correction, steps=2, **SIZES)
+    frozen = {name: weight.clone() for name, weight in net.state_dict().items()}
+    recipe = Recipe(epochs=1, batch_size=2, precision="float32")
+    history = Trainer(model, recipe, show=False).fit(samples, samples)
+    assert history[-1]["update"] == 2
+    assert all(torch.equal(weight, frozen[name]) for name, weight in net.state_dict().items())
+    assert model.correction.state_dict()
+    path = model.save(tmp_path / "model.safetensors")
+    json.dumps(model.config)
+    with pytest.raises(ValueError, match=rf"with a {type(net).__name__} that was given as an object"):
+        IterativeRefiner.from_checkpoint(path)
+    again = IterativeRefiner.from_checkpoint(path, base=PointOperator(net, **names))
+    assert torch.equal(scores_per_step(again, samples), scores_per_step(model, samples))
+    assert scores_per_step(model, samples).mean(1).tolist() == pytest.approx(history[-1]["valid"])
+
+
+class WithShared(nn.Module):
+    """A network with arguments that are the same in every call."""
+
+    def __init__(self, net: nn.Module, shared: dict[str, Tensor]) -> None:
+        super().__init__()
+        self.net, self.shared = net, shared
+
+    def forward(self, xcoord, pndata, query_coord=None):
+        return self.net(**self.shared, xcoord=xcoord, pndata=pndata, query_coord=query_coord)
+
+
+def test_scores_are_those_of_the_points_that_are_not_padding() -> None:
+    model, samples = refiner("with a mask").float(), data("with a mask")
+    sample = {name: part[None] for name, part in samples[1].items()}
+    y, inside = sample.pop("y"), sample["mask"][0]
+    short = {name: part[:, inside] for name, part in sample.items() if name != "mask"}
+    by_hand = vrmse(model(**short)[0].T[None], y[0, inside].T[None]).mean()
+    torch.testing.assert_close(scores_per_step(model, samples)[-1, 1], by_hand.detach())
+    solved = scores_of_solutions(model, samples)
+    torch.testing.assert_close(solved.scores[1], by_hand.detach())
+
+
+def test_a_base_alone_is_trained_and_scored_by_points_too() -> None:
+    net, samples = Masked(3 + D), data("with a mask")
+    base = PointOperator(net, **FAMILIES["with a mask"][1], frozen=False)
+    before = net.own.weight.clone()
+    Trainer(base, Recipe(epochs=1, batch_size=2, precision="float32"), show=False).fit(samples, samples)
+    assert not torch.equal(net.own.weight, before)
+    trainer = Trainer(IterativeRefiner(base, MESHGRAPH, **SIZES), Recipe(resolutions=[1, 2]), show=False)
+    with pytest.raises(ValueError, match=r"one grid for resolutions, got sets of points; try resolutions="):
+        trainer.fit(samples)
