@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import runpy
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -57,6 +60,17 @@ class Child:
         self.process.kill()
         self.process.join(PATIENCE)
         self._answer.close()
+
+
+def script(path: str, *words: str) -> tuple[int, str]:
+    """The exit code and the output of a Python file as a main program, in this process."""
+    sys.argv = [path, *words]
+    with redirect_stdout(StringIO()) as output:
+        try:
+            runpy.run_path(path, run_name="__main__")
+        except SystemExit as ended:
+            return int(ended.code or 0), output.getvalue()
+    return 0, output.getvalue()
 
 
 @contextmanager

@@ -2,8 +2,6 @@
 
 import json
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from interpreters import fresh
 
 from irno_cli.main import main
 from neuralop_irno import checkpoint
@@ -319,8 +318,9 @@ def written_at(file: Path) -> int:
 
 
 def test_as_a_process_of_its_own() -> None:
-    command = [sys.executable, "-m", "neuralop_irno", "train", "no file.yaml"]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    words = ["-m", "train", "no file.yaml"]
+    main_program = "runpy.run_module('neuralop_irno', run_name='__main__', alter_sys=True)"
+    ended = fresh(f"import runpy, sys; sys.argv = {words}; {main_program}", quiet=False)
     assert ended.returncode == 2
     assert ended.stdout == ""
     assert ended.stderr.count("\n") == 1

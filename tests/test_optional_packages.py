@@ -1,9 +1,9 @@
 """What the package does not import, even where it is installed, as seen in a process."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
+
+from interpreters import fresh
 
 import neuralop_irno
 
@@ -36,8 +36,7 @@ print(json.dumps({"modules": modules, "loaded": loaded, "askers": {k: sorted(v) 
 
 
 def test_importing_every_module_asks_for_none_of_them() -> None:
-    command = [sys.executable, "-W", "ignore", "-c", f"NEVER = {NEVER}\n{CODE}"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    done = fresh(f"NEVER = {NEVER}\n{CODE}")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     files = {path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py"}
@@ -67,6 +66,5 @@ assert type(model) is neuralop_irno.IterativeRefiner is neuralop_irno.MODELS.loo
 
 
 def test_neuraloperator_has_the_name_before_the_refiner_is_imported() -> None:
-    command = [sys.executable, "-W", "ignore", "-c", LIGHT]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = fresh(LIGHT)
     assert done.returncode == 0, done.stderr

@@ -1,8 +1,6 @@
 """Names: plugins from other packages, duplicates refused, and configs that are never changed."""
 
 import copy
-import subprocess
-import sys
 import textwrap
 from collections.abc import Callable, Mapping, MutableMapping, MutableSequence, Sequence
 from pathlib import Path
@@ -10,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pytest
+from interpreters import fresh
 
 from neuralop_irno.annotations import fits
 from neuralop_irno.registry import Registry, call_with_options, plain
@@ -37,8 +36,8 @@ def test_another_package_adds_a_correction_by_being_installed(tmp_path: Path) ->
         model = irno.IterativeRefiner(torch.zeros_like, "halve", steps=1, alpha=1.0).eval()
         assert model(torch.ones(1, 1, 4)).tolist() == [[[0.5] * 4]]
     """)
-    command = [sys.executable, "-W", "ignore", "-c", code]
-    subprocess.run(command, check=True, env={"PYTHONPATH": str(tmp_path), "OMP_NUM_THREADS": "1"})
+    ended = fresh(code, path=[str(tmp_path)])
+    assert ended.returncode == 0, ended.stderr
 
 
 def test_a_name_that_is_taken_is_refused_and_the_first_entry_stays() -> None:

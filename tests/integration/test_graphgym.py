@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import re
-import subprocess
-import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from graphgym_rings import checkpoint, configure, last_stats, ring, train
+from interpreters import fresh
 from torch import Tensor, nn
 
 with warnings.catch_warnings():  # what torch says of Lightning as it is imported
@@ -116,7 +115,7 @@ def test_the_name_is_registered_whoever_is_imported_first(order: str) -> None:
     blocked = ("pytorch_lightning", "lightning", *(["yacs"] if "NO_YACS" in order else []))
     block = f"import sys; blocked = {blocked}; sys.modules.update(dict.fromkeys(blocked))"
     code = "\n".join([block, order.removeprefix("{NO_YACS}; "), CHECKS])
-    result = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True)
+    result = fresh(code)
     assert result.returncode == 0, result.stderr
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import copy
 import io
 import pickle
-import subprocess
-import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from interpreters import fresh
 from neuralop.models import FNO, TFNO, UQNO
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -272,7 +271,7 @@ assert warnings.filters == before, warnings.filters
 
 
 def test_importing_leaves_the_warning_filters_alone() -> None:
-    done = subprocess.run([sys.executable, "-c", FILTERS], capture_output=True, text=True, check=False)
+    done = fresh(FILTERS, quiet=False)
     assert done.returncode == 0, done.stderr
     assert not done.stdout + done.stderr
 

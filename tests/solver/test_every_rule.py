@@ -56,7 +56,7 @@ def graph() -> tuple[nn.Module, dict[str, Any], dict[str, Any]]:
 
 
 DOMAINS = {"line": lambda: grid(1), "plane": lambda: grid(2), "graph": graph}
-OPTIONS = {"last": {"n": 2}, "confidence": {"channels": 1}}
+OPTIONS = {"last": {"n": 2}, "confidence": {"channels": 1}, "implicit": {"backward_steps": 8}}
 EVERY_SOLVER = [*SOLVERS.names(), "own"]
 GRAPHS_ONLY = {"confidence"}
 PAIRS = [

@@ -2,19 +2,15 @@
 
 import json
 import math
-import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from subprocess import DEVNULL
 from typing import Any
 
 import pytest
 import torch
+from processes import PATIENCE, children
 from tiny import one_base, timeless, words, written
 
 from irno_cli.main import main
@@ -249,40 +245,21 @@ def test_the_list(capsys: Capsys) -> None:
     assert "expected the name of a study, got none; try irno study --list" in capsys.readouterr().err
 
 
-@pytest.fixture
-def started() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
-    """Starts ``irno`` in a process of its own, which the end of the test ends too."""
-    processes: list[subprocess.Popen[bytes]] = []
-
-    def start(*arguments: object) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "neuralop_irno", *map(str, arguments)]
-        environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
-        process = subprocess.Popen(command, stdout=DEVNULL, stderr=DEVNULL, env=environment)
-        processes.append(process)
-        return process
-
-    yield start
-    for process in processes:
-        process.kill()
-        process.wait()
-
-
-def test_killed_and_started_again_it_ends_with_the_same_table(
-    tmp_path: Path, started: Callable[..., subprocess.Popen[bytes]]
-) -> None:
+def test_killed_and_started_again_it_ends_with_the_same_table(tmp_path: Path) -> None:
     changes: dict[str, Any] = {
         "seeds": (0,), "problems": one_base(), "variants": {"refined": {"training": {"epochs": 16}}},
     }  # fmt: skip
     file, folder = written(tmp_path, words(**changes)), tmp_path / "killed"
-    victim = started("study", file, "--folder", folder)
     snapshot = "trained/burgers.fno.refined.seed0.*/snapshot.safetensors"
-    deadline = time.monotonic() + 600
-    while not list(folder.glob(snapshot)):
-        assert victim.poll() is None, "it ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    victim.kill()
-    assert victim.wait(600) == -signal.SIGKILL
+    deadline = time.monotonic() + PATIENCE
+    with children() as start:
+        victim = start(main, ["study", str(file), "--folder", str(folder)])
+        while not list(folder.glob(snapshot)):
+            assert victim.process.is_alive(), "it ended before it could be killed"
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        victim.process.kill()
+        assert victim.code() == -signal.SIGKILL
     finished = sorted(path.name for path in (folder / "runs").glob("*.json"))
     assert finished == ["burgers.fno.base.seed0.json"]
     before = [(folder / "runs" / name).read_bytes() for name in finished]
