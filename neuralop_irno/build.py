@@ -50,7 +50,9 @@ def agreed_sizes(given: ModelSpec, stated: ModelSpec) -> ModelSpec:
     """The channels given by the user or stated by the base; raises ValueError if they differ."""
     for name in ("in_channels", "out_channels"):
         ours, theirs = getattr(given, name), getattr(stated, name)
-        if ours is not None and theirs is not None and ours != theirs:
+        if ours is None or theirs is None or (stated.per_time and not ours % theirs):
+            continue
+        if ours != theirs:
             raise ValueError(
                 expected(f"{name}={theirs}, as the base has it", f"{name}={ours}", f"leaving {name} out")
             )

@@ -14,6 +14,9 @@ from neuralop_irno.errors import did_you_mean, expected
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
+BY_CHANNEL = (nn.Linear, nn.LayerNorm, nn.MultiheadAttention)
+"""Layers whose weights have sizes of channels only."""
+
 COLLATED = (Tensor, list, tuple, Mapping)
 """Types of the other entries of a sample after collation; single numbers become tensors."""
 
@@ -67,18 +70,23 @@ def refuse_points(module: nn.Module, x: Tensor, h: Tensor, channels: str, given:
     else:
         a_set = located or (x.shape[1] == number > max(x.shape[2], h.shape[2]) and x.shape[2] != h.shape[2])
     if a_set:
-        hint = "a base called with x (N, C), pos and batch; or a function around it, for a line"
+        ways = "irno.PointOperator(base, fields=.., pos=..)", "a graph"
+        hint = f"{', '.join(ways)}, or layout='B L C' or a function around the base for a line"
         raise ValueError(expected("a field on a grid", f"one on a set of {number} points, (B, N, C)", hint))
 
 
 def unordered(module: nn.Module, number: int) -> bool:
-    """Whether a module has linear layers but no layer for an ordered axis of ``number`` points."""
+    """Whether a module has linear layers but no layer for an ordered axis of ``number`` points.
+
+    Layers with as many channels as there are points say nothing of an order.
+    """
     parts = list(module.modules())
-    tensors = [*module.parameters(), *module.buffers()]
     along = any(isinstance(p, CONVOLUTIONS) and max(p.kernel_size) > 1 for p in parts)
     ordered = along or any(isinstance(p, nn.RNNBase) for p in parts)
-    # A spectral layer has complex weights; a position embedding or a map of the whole line has its length.
-    ordered = ordered or any(t.is_complex() or number in t.shape for t in tensors)
+    by_channel = {id(t) for p in parts if isinstance(p, BY_CHANNEL) for t in p.parameters(recurse=False)}
+    others = [t for t in (*module.parameters(), *module.buffers()) if id(t) not in by_channel]
+    # A spectral layer has complex weights; an embedding of places has the length of the line.
+    ordered = ordered or any(t.is_complex() or number in t.shape for t in others)
     return not ordered and any(isinstance(p, nn.Linear) for p in parts)
 
 

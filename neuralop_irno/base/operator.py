@@ -211,7 +211,8 @@ class BaseOperator(nn.Module):
         """
         axes = self.layout.answer
         h, frames = at_least_float32(self.as_field(answer)), axes.frames(answer)
-        refuse_points(self.module, x, h, "last" if axes.channels_last else "first", context)
+        if self.stated_layout is None:
+            refuse_points(self.module, x, h, "last" if axes.channels_last else "first", context)
         if x.shape[0] != h.shape[0] or x.dim() != h.dim():
             got = f"x {tuple(x.shape)} and answer {tuple(h.shape)}"
             hint = "layout=, the axes of both, or a base of your own that lays them out alike"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
 
@@ -25,12 +26,14 @@ from neuralop_irno.base.signatures import (
     signature_of,
     unwrapped,
 )
+from neuralop_irno.base.sizes import ModelSpec
 from neuralop_irno.domain.check import PARTS
 from neuralop_irno.domain.graph import GraphDomain, reads_edge_attr
 from neuralop_irno.domain.graph_calls import (
     PARTS_BY_ROLE,
     edges_of,
     graph_arguments,
+    has_graph_layers,
     is_sparse,
     takes_graph,
     takes_parts,
@@ -91,6 +94,9 @@ class GraphOperator(BaseOperator):
         words = {"output": described(self.output), "nodes": self.nodes}
         return {"model_arch": "graphs", "net": described(net), **words}
 
+    def sizes(self) -> ModelSpec:
+        return replace(super().sizes(), per_time=True)
+
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         try:
             return self._answer(args, kwargs)
@@ -115,17 +121,14 @@ class GraphOperator(BaseOperator):
 
     def _answer(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         args = collated(args)
-        graph, names = graph_among(args, kwargs), self._argument_names()
-        if graph is not None and (len(args) > 1 or graph is not next(iter(args), None)):
-            if takes_parts(names):
-                got = f"{len(args) + len(kwargs)}, a graph among them"
-                hint = "model(data, name=...)"
-                raise TypeError(expected("a graph, and other arguments by name", got, hint))
+        graph, names = self._graph_among(args, kwargs), self._argument_names()
+        if graph is None and (takes_parts(names) or args):
+            parts = graph_arguments(names, kwargs) if takes_parts(names) and not args else {}
+            given, accepted = self._call(args, {**parts, **kwargs})
+            return self.module(*given, **accepted)
+        if graph is not None and not (len(args) == 1 and args[0] is graph):  # it is one argument among others
             others = [copy.copy(part) if part is graph else part for part in args]
             return self.module(*others, **self.accepted(kwargs))
-        if graph is None and (takes_parts(names) or args):
-            given, accepted = self._call(args, kwargs)
-            return self.module(*given, **accepted)
         if graph is not None and not takes_graph(names):
             # Of HeteroData: x_dict, edge_index_dict, ..
             own = {name: getattr(graph, name) for name in names if name.endswith("_dict")}
@@ -133,6 +136,14 @@ class GraphOperator(BaseOperator):
             return self.module(*whole, **own, **self.accepted(kwargs))
         parts = {} if graph is None else graph.to_dict()
         return self.module(**self.accepted({**graph_arguments(names, {**parts, **kwargs}), **kwargs}))
+
+    def _graph_among(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """The graph of a call; raises TypeError if its parts would take the places of other arguments."""
+        graph = graph_among(args, kwargs)
+        if graph is not None and len(args) > 1 and takes_parts(self._argument_names()):
+            got = f"{len(args)} by position"
+            raise TypeError(expected("a graph, and other arguments by name", got, "model(data, name=...)"))
+        return graph
 
     def accepted(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments that the network reads; ``edge_attr`` only if it was built with ``edge_dim``."""
@@ -178,7 +189,7 @@ class GraphOperator(BaseOperator):
     def _found(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """The parts of the graph of a call under PyTorch Geometric's names, and its other arguments."""
         args = collated(args)
-        graph = graph_among(args, kwargs)
+        graph = self._graph_among(args, kwargs)
         parts: dict[str, Any] = {} if graph is None else self._parts_of(graph)
         bound = bound_to(signature_of(self.module), args, self.accepted(kwargs))
         given = {name: part for name, part in bound.items() if isinstance(part, Tensor)}
@@ -212,7 +223,7 @@ class GraphOperator(BaseOperator):
     def _inputs(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Tensor, GraphDomain]:
         """The input of each node (its coordinates if there is no x), and the domain."""
         args = collated(args)
-        graph, found = graph_among(args, kwargs), self._found(args, kwargs)
+        graph, found = self._graph_among(args, kwargs), self._found(args, kwargs)
         x = found.get("x")
         x = found.get("pos") if x is None else x
         edge_index = found.get("edge_index")
@@ -298,15 +309,9 @@ def batch_of(graphs: Sequence[Any]) -> Any:
     return Batch.from_data_list(list(graphs))
 
 
-def is_graph_network(model: Any) -> bool:
+def is_graph_network(model: nn.Module) -> bool:
     """Whether a model contains modules of PyTorch Geometric, or its signature names the parts of a graph."""
-    if takes_graph(signature_of(model).parameters):
-        return True
-    return any(
-        c.__module__.startswith("torch_geometric.")
-        for part in unwrapped(model).modules()
-        for c in type(part).__mro__
-    )
+    return takes_graph(signature_of(model).parameters) or has_graph_layers(unwrapped(model))
 
 
 def collate_graphs(graphs: Sequence[Any]) -> dict[str, Any]:

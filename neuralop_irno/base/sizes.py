@@ -18,11 +18,14 @@ class ModelSpec:
         in_channels: channels of x.
         out_channels: channels of h.
         dim: spatial dimensions.
+        per_time: whether fields may have an axis of time, which is folded into channels: the refiner's are
+            then a multiple of those that the model states.
     """
 
     in_channels: int | None = None
     out_channels: int | None = None
     dim: int | None = None
+    per_time: bool = False
 
 
 def stated_sizes(module: nn.Module) -> ModelSpec:

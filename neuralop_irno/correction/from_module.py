@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from neuralop_irno.correction.correction import Correction, shape_or_type, zeroed
-from neuralop_irno.correction.graph import JoinedOnGraph, takes_edges
+from neuralop_irno.correction.graph import JoinedOnGraph, on_graphs
 from neuralop_irno.errors import expected
 from neuralop_irno.registry import CORRECTIONS
 
@@ -98,13 +98,13 @@ def build_inner(
 
 
 def as_correction(part: Any) -> Correction:
-    """A `Correction` unchanged; any other module as `Joined`, or as `JoinedOnGraph` if it takes edges."""
+    """A `Correction` unchanged; any other module as `Joined`, or as `JoinedOnGraph` if it takes a graph."""
     if hasattr(part, "_orig_mod"):
         hint = "correction.compile(), which compiles in place"
         raise TypeError(expected("a correction that is compiled in place", "one from torch.compile", hint))
     if isinstance(part, Correction):
         return part
     if isinstance(part, nn.Module):
-        return JoinedOnGraph(part) if takes_edges(part) else Joined(part)
+        return JoinedOnGraph(part) if on_graphs(part) else Joined(part)
     wanted = "a correction"
     raise TypeError(expected(wanted, type(part).__name__, "a name, a config, or an nn.Module of [x, h]"))

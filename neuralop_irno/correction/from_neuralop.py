@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,10 +12,10 @@ from torch import Tensor
 from neuralop_irno._neuralop import OTHER_CALLS, build_model
 from neuralop_irno.correction.correction import Correction
 from neuralop_irno.correction.from_module import WithHead
-from neuralop_irno.correction.graph import HeadedOnGraph, coordinates, takes_edges
-from neuralop_irno.domain.domain import Domain
+from neuralop_irno.correction.graph import GraphCorrection, HeadedOnGraph, coordinates, on_graphs
 from neuralop_irno.domain.graph import GraphDomain
 from neuralop_irno.domain.grid import points_of_axes
+from neuralop_irno.domain.spacing import rows_of
 from neuralop_irno.errors import expected
 from neuralop_irno.registry import CORRECTIONS, MODELS
 
@@ -41,7 +41,7 @@ def neural_correction(arch: str, in_channels: int, out_channels: int, **options:
     """
     joined = in_channels + out_channels
     module = build_model({"model_arch": arch, **options}, joined, out_channels)
-    if takes_edges(module):
+    if on_graphs(module):
         return HeadedOnGraph(module, in_channels, out_channels, out_channels)
     features = out_channels
     if arch == "codano":  # every channel is a variable of its own
@@ -52,18 +52,11 @@ def neural_correction(arch: str, in_channels: int, out_channels: int, **options:
     return correction
 
 
-class PointInput(NamedTuple):
-    """Input values and coordinates, one row per node."""
-
-    x: Tensor
-    pos: Tensor
-    points: int
-
-
-class OnPointsGINO(Correction):
+class OnPointsGINO(GraphCorrection):
     """GINO from the nodes of h to the nodes of h, through a latent grid over their bounding box.
 
-    All samples of a batch must share one geometry. Paper: https://arxiv.org/abs/2309.00583.
+    Samples that share one geometry are evaluated together, others one by one. Paper:
+    https://arxiv.org/abs/2309.00583.
 
     Args:
         in_channels: channels of x.
@@ -102,30 +95,27 @@ class OnPointsGINO(Correction):
             build_model({"model_arch": "gino", **options}, joined, out_channels), out_channels, out_channels
         )
 
-    def prepare(self, x: Tensor, domain: Domain) -> PointInput:
-        if not isinstance(domain, GraphDomain) or domain.pos is None:
-            wanted = "a field on points with coordinates"
-            raise ValueError(expected(wanted, "a grid", "correction='unet' or 'fno'"))
-        coordinates(domain, self.dim)
-        sizes = domain.batch.bincount(minlength=domain.samples).tolist()
-        if len(set(sizes)) > 1:
-            wanted = "samples that share one geometry, as GINO demands"
-            raise ValueError(expected(wanted, f"samples of {sizes} points", "correction='rigno'"))
-        return PointInput(x, domain.pos, len(x) // domain.samples)
+    def update(self, joined: Tensor, domain: GraphDomain) -> Tensor:
+        rows = rows_of(domain.batch, domain.samples)
+        order, pos = torch.cat(rows), coordinates(domain, self.dim)
+        values, places = ([part[own] for own in rows] for part in (joined, pos))
+        if all(torch.equal(place, places[0]) for place in places):
+            answers = list(self._at(places[0], torch.stack(values)))
+        else:
+            answers = [self._at(*sample)[0] for sample in zip(places, (v[None] for v in values), strict=True)]
+        return torch.cat(answers)[order.argsort()]
 
-    def forward(self, x: PointInput, h: Tensor) -> Tensor:
-        geometry = x.pos[: x.points]
+    def _at(self, geometry: Tensor, joined: Tensor) -> Tensor:
+        """The updates of samples on one geometry ``(n, d)``, ``(B, n, out_channels)``."""
         low, high = geometry.amin(0), geometry.amax(0)
-        ticks = [torch.linspace(0, 1, self.latent, device=h.device)] * geometry.shape[1]
-        unit = points_of_axes(ticks)
-        joined = torch.cat([x.x, h], 1).unflatten(0, (-1, x.points))
+        ticks = [torch.linspace(0, 1, self.latent, device=geometry.device)] * geometry.shape[1]
         features = self.head.module(
             input_geom=geometry[None],
-            latent_queries=(low + unit * (high - low))[None],
+            latent_queries=(low + points_of_axes(ticks) * (high - low))[None],
             output_queries=geometry[None],
             x=joined,
         )
-        update: Tensor = self.head.head(features).flatten(0, 1)
+        update: Tensor = self.head.head(features)
         return update
 
 

@@ -1,13 +1,10 @@
-"""Graph networks as corrections: ``meshgraph``, and ``pyg:<ClassName>`` for those of PyTorch Geometric."""
+"""Graph networks as corrections: ``meshgraph``, and networks of the user."""
 
 from __future__ import annotations
 
 import inspect
 import math
-import warnings
-from collections.abc import Callable
-from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,8 +14,15 @@ from neuralop_irno.correction.film import film_of, modulated, refuse_missing
 from neuralop_irno.correction.receptive_field import ReceptiveField
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.graph import GraphDomain, reads_edge_attr
-from neuralop_irno.errors import did_you_mean, expected
-from neuralop_irno.registry import CORRECTIONS, call_with_options
+from neuralop_irno.domain.graph_calls import (
+    PARTS_BY_ROLE,
+    graph_arguments,
+    has_graph_layers,
+    takes_graph,
+    takes_parts,
+)
+from neuralop_irno.errors import expected
+from neuralop_irno.registry import CORRECTIONS
 
 
 class GraphInput(NamedTuple):
@@ -186,11 +190,11 @@ class MeshGraph(ConditionedGraphCorrection):
 
 
 class JoinedOnGraph(GraphCorrection):
-    """Phi(x, h) = network([x, h], edges), with a network of the user; its weights are not modified.
+    """Phi(x, h) = network([x, h], graph), with a network of the user; its weights are not modified.
 
     Args:
-        network: takes ``(N, in + out)`` and those parts of the graph that its signature names; returns
-            ``(N, out)``.
+        network: takes ``(N, in + out)`` and those parts of the graph that its signature names, or the whole
+            graph, as in `neuralop_irno.domain.graph_calls`; returns ``(N, out)``.
 
     Example:
         >>> from torch_geometric.nn import GCN
@@ -203,18 +207,29 @@ class JoinedOnGraph(GraphCorrection):
         self.module = network
         # Read at construction: once compiled or wrapped, the network no longer shows its signature.
         blind = set() if reads_edge_attr(network) else {"edge_attr"}
-        self.takes = set(inspect.signature(network.forward).parameters) - blind
+        self.takes = [name for name in inspect.signature(network.forward).parameters if name not in blind]
 
     @property
     def reads(self) -> set[str]:
-        return self.takes & {"edge_attr", "edge_weight"}
+        parts = {"edge_attr", "edge_weight"}
+        return parts & {PARTS_BY_ROLE.get(name, name) for name in self.takes}
 
     def update(self, joined: Tensor, domain: GraphDomain) -> Tensor:
-        edges = domain.edges
-        known = {"edge_index": edges.index, "edge_attr": edges.attr, "edge_weight": edges.weight}
-        known |= {"batch": domain.batch, "pos": domain.pos}
-        parts = {name: value for name, value in known.items() if name in self.takes and value is not None}
-        answer = self.module(joined, **parts)
+        takes = getattr(self.module, "in_channels", None)
+        if isinstance(takes, int) and takes not in (-1, joined.shape[1]):
+            wanted = f"a correction of x and h joined, {joined.shape[1]} channels"
+            raise ValueError(expected(wanted, f"one of {takes} channels", f"in_channels={joined.shape[1]}"))
+        parts = {"x": joined, "batch": domain.batch, "pos": domain.pos}
+        by_parts = takes_parts(self.takes)
+        if not by_parts or "edge_index" in self.takes:
+            edges = domain.edges
+            parts |= {"edge_index": edges.index, "edge_attr": edges.attr, "edge_weight": edges.weight}
+        arguments = graph_arguments(self.takes, parts)
+        if by_parts:  # x comes first, under any name
+            arguments.pop(self.takes[0], None)
+            answer = self.module(joined, **arguments)
+        else:
+            answer = self.module(**arguments)
         if not isinstance(answer, Tensor) or answer.dim() != 2 or len(answer) != len(joined):
             wanted = f"an update for each of {len(joined)} nodes"
             hint = "a network that returns one row per node"
@@ -242,82 +257,12 @@ class HeadedOnGraph(JoinedOnGraph):
         return result
 
 
-def takes_edges(network: nn.Module) -> bool:
-    """Whether the network's signature names ``edge_index``."""
-    return "edge_index" in inspect.signature(network.forward).parameters
-
-
-NOT_NODE_NETWORKS = {
-    "ARLinkPredictor": "which answers for pairs of nodes",
-    "AttentiveFP": "which answers for whole graphs",
-    "LINKX": "which learns a vector for each node of one graph",
-    "NeuralFingerprint": "which answers for whole graphs",
-}
-"""Networks of ``torch_geometric.nn.models`` with the arguments of a node network, but another output."""
-
-DEFAULTS: dict[str, Any] = {
-    "num_layers": 3,
-    "depth": 3,
-    "aggregators": ["mean", "min", "max", "std"],
-    "scalers": ["identity", "amplification", "attenuation"],
-}
-"""Defaults for options that some networks require."""
-
-
-def pyg_correction(network: str, in_channels: int, out_channels: int, **options: Any) -> HeadedOnGraph:
-    """A network of ``torch_geometric.nn.models``, followed by a linear layer that starts at zero.
-
-    Args:
-        network: the name of its class.
-        in_channels: channels of x.
-        out_channels: channels of h.
-        options: the network's options, except its channels. PNA requires ``deg``, the number of nodes with 0,
-            1, 2, .. neighbours.
-    """
-    constructor = networks()[network]
-    what = f"correction 'pyg:{network}'"
-    width = options.setdefault("hidden_channels", 32)
-    named = set(inspect.signature(constructor).parameters)
-    if network == "PNA":  # it takes the options of its convolutions by **kwargs
-        named |= {"aggregators", "scalers"}
-        if "deg" not in options:
-            wanted = f"the option 'deg' of {what}"
-            raise ValueError(expected(wanted, sorted(options), "deg: [nodes of degree 0, 1, 2, ..]"))
-        options["deg"] = torch.as_tensor(options["deg"])
-    defaults = {name: value for name, value in DEFAULTS.items() if name in named}
-    sizes = {"in_channels": in_channels + out_channels, "out_channels": width}
-    built = call_with_options(constructor, {**sizes, **defaults, **options}, what)
-    return HeadedOnGraph(built, in_channels, out_channels, width)
-
-
-def networks() -> dict[str, Callable[..., nn.Module]]:
-    """The classes of ``torch_geometric.nn.models`` that map nodes with edges to nodes."""
-    with warnings.catch_warnings():  # its import uses torch.jit, which warns
-        warnings.simplefilter("ignore", DeprecationWarning)
-        from torch_geometric.nn import models  # imported here because it takes a second
-
-    found: dict[str, Callable[..., nn.Module]] = {}
-    for name in models.__all__:
-        part = getattr(models, name)
-        if name not in NOT_NODE_NETWORKS and isinstance(part, type) and issubclass(part, nn.Module):
-            built, called = inspect.signature(part).parameters, inspect.signature(part.forward).parameters
-            if {"in_channels", "hidden_channels", "out_channels"} <= built.keys() and "edge_index" in called:
-                found[name] = part
-    return found
-
-
-def _by_class_name(network: str) -> Callable[..., Any]:
-    known = networks()
-    if network not in known:
-        wanted = "the class of a node network in torch_geometric.nn.models"
-        other = NOT_NODE_NETWORKS.get(network)
-        got = f"'{network}', {other}" if other else repr(network)
-        raise ValueError(expected(wanted, got, did_you_mean(network, known)))
-    return partial(pyg_correction, network)
+def on_graphs(network: nn.Module) -> bool:
+    """Whether a network has layers of PyTorch Geometric, or names the parts of a graph in its signature."""
+    return takes_graph(inspect.signature(network.forward).parameters) or has_graph_layers(network)
 
 
 CORRECTIONS.register("meshgraph", MeshGraph)
-CORRECTIONS.register_prefix("pyg", _by_class_name)
 
 
 def _attributes(domain: GraphDomain, channels: int) -> Tensor:

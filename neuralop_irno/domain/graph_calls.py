@@ -15,7 +15,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 PARTS_BY_ROLE = {
     "node_features": "x",
@@ -71,6 +71,12 @@ def graph_arguments(names: Collection[str], parts: Mapping[str, Any]) -> dict[st
         elif part == "edge_index" and "adj_t" in parts:
             found[name] = parts["adj_t"]
     return found
+
+
+def has_graph_layers(network: nn.Module) -> bool:
+    """Whether a network contains modules of PyTorch Geometric."""
+    kinds = {kind for part in network.modules() for kind in type(part).__mro__}
+    return any(kind.__module__.startswith("torch_geometric.") for kind in kinds)
 
 
 def graph_of(parts: Mapping[str, Any]) -> Any:

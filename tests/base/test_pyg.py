@@ -7,7 +7,7 @@ from torch_geometric.data import Batch, Data
 from torch_geometric.nn import GAT, GCN, GIN, PNA, GCNConv, GraphSAGE, GraphUNet
 
 from neuralop_irno import IterativeRefiner, RefinementLoss
-from neuralop_irno.correction.graph import networks
+from neuralop_irno.correction.pyg import networks
 
 # GraphUNet multiplies sparse matrices, of which torch warns.
 pytestmark = pytest.mark.filterwarnings("ignore:Sparse (invariant checks|CSR tensor):UserWarning")

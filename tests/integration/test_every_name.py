@@ -17,7 +17,7 @@ from conftest import own_names
 from neuralop_irno import IterativeRefiner
 from neuralop_irno.config import Experiment, experiment
 from neuralop_irno.correction.from_module import as_correction
-from neuralop_irno.correction.graph import networks
+from neuralop_irno.correction.pyg import networks
 from neuralop_irno.data.fields import FieldDataset, Splits
 from neuralop_irno.registry import CORRECTIONS, DATASETS, MODELS
 from neuralop_irno.training.evaluation import scores_per_step
@@ -137,7 +137,7 @@ CORRECTED: dict[str, Case] = {
     "denoiser": Case({"correction": UNET, "levels": 2}, GRID, model={"gradient": "unrolled"}),
     "rigno": Case(RIGNO, MESHES),
     "meshgraph": Case({"width": 4, "steps": 1}, MESHES),
-    "gino": Case({**GINO, "latent": 3}, {**MESHES, "samples": [1, 1, 1]}),
+    "gino": Case({**GINO, "latent": 3}, MESHES),
 }
 PYG: dict[str, Case] = {
     "GCN": Case({"hidden_channels": 4, "act": SILU}, MESHES),

@@ -110,7 +110,9 @@ CLOUD = torch.randn(2, 50, 3)
 def test_a_set_of_points_is_no_line(channels: str, pos: Tensor | None) -> None:
     sizes = {"in_channels": 3, "out_channels": 1, "channels": channels}
     model = IterativeRefiner(PointNet(), {"name": "unet", "dim": 1, "width": 4}, **sizes).eval()
-    with pytest.raises(ValueError, match=r"expected a field on a grid, got one on a set of 50 points"):
+    with pytest.raises(
+        ValueError, match=r"a field on a grid, got one on a set of 50 points.*try irno.PointOp"
+    ):
         model(CLOUD, pos=pos)
 
 
@@ -122,6 +124,11 @@ def test_a_line_is_one() -> None:
     for base in bases:
         model = IterativeRefiner(base, words, in_channels=3, out_channels=1, channels="last").eval()
         assert model(line).shape == (2, 16, 1)
+    told = IterativeRefiner(PointNet(), words, in_channels=3, out_channels=1, layout="B L C").eval()
+    assert told(line).shape == (2, 16, 1)
+    wide = nn.Sequential(nn.Linear(3, 16), nn.GELU(), nn.Linear(16, 1))  # as many channels as points
+    with pytest.raises(ValueError, match="set of 16 points"):
+        IterativeRefiner(wide, words, in_channels=3, out_channels=1, channels="last")(line)
 
 
 def test_fields_that_are_complex_and_moves_to_half_precision_are_refused() -> None:
