@@ -12,7 +12,7 @@ from torch import Tensor
 from neuralop_irno.base.call import BaseCall
 from neuralop_irno.base.checks import check_finite, graph_among
 from neuralop_irno.base.operator import BaseOperator
-from neuralop_irno.base.signatures import bound_to, signature_of
+from neuralop_irno.base.signatures import bound_to, signature_of, unwrapped
 from neuralop_irno.devices import as_tensor
 from neuralop_irno.domain.condition import HALF, Condition, inside_of, where_inside
 from neuralop_irno.domain.graph import GraphDomain
@@ -111,6 +111,8 @@ class Conditions:
         args = tuple(as_tensor(value, base) for value in args)
         kwargs = {name: as_tensor(value, base) for name, value in kwargs.items()}
         call = base.problem(args, kwargs, start, periodic, checked=self.mask is None)
+        if isinstance(call.domain, GraphDomain) and not reads_edge_weight(base):
+            call = replace(call, domain=call.domain.without_edge_weight())
         reader = _Reader(call, base, arguments_of(base, args, kwargs), periodic)
         if isinstance(call.domain, GridDomain) and call.x.shape[1] != channels:
             call = replace(call, x=reader.inputs(base.input_of(args, kwargs), self.kinds))
@@ -155,6 +157,17 @@ def conditioned(call: BaseCall, condition: Condition) -> BaseCall:
 def brought_up(call: BaseCall, maps: GridMaps) -> BaseCall:
     """A call on the fine grid of a pair of maps, with its conditions; see `BaseCall.brought_up`."""
     return conditioned(call.brought_up(maps), call.condition.carried(maps.prolong))
+
+
+def reads_edge_weight(base: BaseOperator) -> bool:
+    """Whether the weights of edges in a call reach the base; Phi gets them exactly then.
+
+    Networks of PyTorch Geometric name them also where their convolutions ignore them.
+    """
+    network = unwrapped(base.module)
+    names = signature_of(network).parameters
+    supported = getattr(network, "supports_edge_weight", True)
+    return bool(supported) and ("edge_weight" in names or "edge_index" not in names)
 
 
 def arguments_of(base: BaseOperator, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import torch
@@ -133,6 +133,13 @@ class GraphDomain(Domain):
             wanted = "a graph with edges"
             raise ValueError(expected(wanted, "points without", "edge_index=..., or correction='rigno'"))
         return self._edges
+
+    def without_edge_weight(self) -> Self:
+        """The same graphs without weights of their edges."""
+        other = copy.copy(self)
+        if self._edges is not None:
+            other._edges = replace(self._edges, weight=None)
+        return other
 
     def way(self) -> Tensor:
         """The vector from the source to the target of each edge, the shortest on a torus, ``(E, d)``."""

@@ -1,5 +1,7 @@
 """Graph networks as bases and corrections: variable-size batches, per graph, in any order of nodes."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -254,3 +256,23 @@ def test_a_function_of_data_is_a_base_and_a_base_on_grids_is_refused_on_graphs()
     on_grids = IterativeRefiner(nn.Linear(3, 2).double(), "pyg:GCN", **options).double()
     with pytest.raises(TypeError, match=r"takes a graph, got Linear, .*; try a function around it, lambda"):
         on_grids(BATCH)
+
+
+@pytest.mark.parametrize("built_for", [True, False], ids=["built for edges", "built without"])
+@pytest.mark.parametrize("name", ["edge_weight", "edge_attr"])
+def test_what_edges_hold_reaches_phi_as_it_reaches_the_base(name: str, built_for: bool) -> None:
+    """GCN reads weights and GIN none; GAT reads attributes if it was built with their number."""
+    options: dict[str, Any] = {"edge_dim": 2} if built_for else {}
+    network: nn.Module = GAT(3, 8, 2, 2, **options)
+    phi = {"name": "pyg:GAT", "hidden_channels": 8, **options}
+    if name == "edge_weight":
+        network, phi = (GCN if built_for else GIN)(3, 8, 2, 2), {"name": "pyg:GCN", "hidden_channels": 8}
+    batch = BATCH.clone()
+    batch[name] = torch.rand(batch.num_edges, *([2] if name == "edge_attr" else []), dtype=torch.float64)
+    model = awake(IterativeRefiner(network, phi, in_channels=3, out_channels=2).double().eval())
+    start = torch.zeros(batch.num_nodes, 2, dtype=torch.float64)
+    bare = model(BATCH.clone(), start=start)
+    parts = {"batch": batch.batch, name: batch[name]}
+    for answer in (model(batch, start=start), model(batch.x, batch.edge_index, start=start, **parts)):
+        assert torch.equal(answer, bare) is not built_for
+    assert torch.equal(model.base(batch), model.base(BATCH.clone())) is not built_for
