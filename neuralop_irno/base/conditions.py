@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,6 +13,7 @@ from torch import Tensor
 from neuralop_irno.base.call import BaseCall
 from neuralop_irno.base.checks import check_finite, graph_among
 from neuralop_irno.base.operator import BaseOperator
+from neuralop_irno.base.pyg import collated
 from neuralop_irno.base.signatures import bound_to, signature_of, unwrapped
 from neuralop_irno.devices import as_tensor
 from neuralop_irno.domain.condition import HALF, Condition, inside_of, where_inside
@@ -172,7 +174,7 @@ def reads_edge_weight(base: BaseOperator) -> bool:
 
 def arguments_of(base: BaseOperator, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """All arguments of a call by name, and those of a graph in it by the names of its attributes."""
-    graph = graph_among(args, kwargs)
+    graph = graph_among(collated(tuple(args)), kwargs)
     if graph is not None:
         return {**graph.to_dict(), **kwargs}
     return {**kwargs, **bound_to(signature_of(base.module), args, base.accepted(kwargs))}
@@ -228,11 +230,12 @@ class _Reader:
         field, domain = self._numbers(name), self.call.domain
         hint = f"condition={{{name!r}: <its channels>}}, or {SCALAR!r}"
         if isinstance(domain, GraphDomain):
-            nodes = len(domain.batch)
-            if not field.dim() or field.numel() != nodes * channels:
-                wanted = f"{name!r} of shape ({nodes}, {channels}), a row for each node"
+            shape = (len(domain.batch), channels)
+            rows = field.reshape(shape) if field.numel() == math.prod(shape) else self._without_padding(field)
+            if not field.dim() or rows.shape != shape:
+                wanted = f"{name!r} of shape {shape}, a row for each node"
                 raise ValueError(expected(wanted, tuple(field.shape), hint))
-            return field.reshape(nodes, channels)
+            return rows
         axes, samples = self.call.x.dim() - 2, domain.samples
         whole, layout = field, self.base.layout.x
         if field.dim() == axes + len(layout.names) - len(layout.spatial):
@@ -243,6 +246,13 @@ class _Reader:
             wanted = f"{name!r} of shape ({samples}, {channels}, {', '.join('n' * axes)})"
             raise ValueError(expected(wanted, tuple(field.shape), hint))
         return self._on_grid(whole.expand(samples, *whole.shape[1:]))
+
+    def _without_padding(self, field: Tensor) -> Tensor:
+        """Values laid out like the answer of a base on points, as rows; unchanged if they are not."""
+        axes = self.base.field_of(self.call.as_answer(self.call.start)).shape[:-1]
+        if field.shape[: len(axes)] != axes:
+            return field
+        return self.call.as_field(field if field.dim() > len(axes) else field[..., None])
 
     def _on_grid(self, field: Tensor) -> Tensor:
         """The field interpolated to the grid of h, if its own differs."""

@@ -13,7 +13,7 @@ from test_every_name import CORRECTED, GRID
 from torch import Tensor, nn
 from torch_geometric.data import Batch, Data
 
-from neuralop_irno import IterativeRefiner, RefinementLoss
+from neuralop_irno import IterativeRefiner, PointOperator, RefinementLoss
 from neuralop_irno.correction.film import FiLM
 from neuralop_irno.models.rigno.layers import AdaptiveNorm
 from neuralop_irno.registry import CORRECTIONS
@@ -225,6 +225,30 @@ def test_without_conditions_nothing_changes() -> None:
     model = IterativeRefiner(Halved(), {"name": "unet", "width": 4}, in_channels=2, out_channels=2)
     assert not [name for name in model.state_dict() if "film" in name]
     assert "condition" not in model.config
+
+
+class OfPoints(nn.Module):
+    def forward(self, u: Tensor, pos: Tensor, padding: Tensor | None = None) -> Tensor:
+        return 0.5 * u
+
+
+def test_on_padded_points() -> None:
+    base = PointOperator(OfPoints(), fields="u", pos="pos", mask="padding")
+    phi = {"name": "meshgraph", "width": 4, "steps": 1}
+    given = {"in_channels": 2, "out_channels": 2, "alpha": 0.3, "condition": KINDS}
+    model = awake(IterativeRefiner(base, phi, **given).eval())
+    u, pos, kappa = (torch.rand(2, 12, n) for n in (2, 2, 1))
+    padding, mask = torch.arange(12) < torch.tensor([[12], [9]]), torch.rand(2, 12) < 0.7
+    answer = model(u, pos, padding, tau=0.5, kappa=kappa, mask=mask)
+    moved = (answer != 0.5 * u).any(-1)
+    assert torch.equal(moved, padding & mask)
+    alone = model(u[1:, :9], pos[1:, :9], tau=0.5, kappa=kappa[1:, :9], mask=mask[1:, :9])
+    torch.testing.assert_close(alone[0], answer[1, :9], rtol=0, atol=1e-5)
+
+
+def test_a_list_of_graphs() -> None:
+    model, graphs = awake(refiner("meshgraph")), [graph(0), graph(1)]
+    assert torch.equal(model(graphs), model(**without_y(sample(grid=False))))
 
 
 class TwoInputs(nn.Module):
