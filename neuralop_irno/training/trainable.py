@@ -81,7 +81,8 @@ class Trainable(nn.Module):
 
     def _like_x(self, name: str, sample: Mapping[str, Any]) -> Axes:
         """The axes of x, for x and what has as many axes; else those of a field as it stands."""
-        return self.layout.x if sample[name].dim() == sample["x"].dim() else AS_IT_STANDS.x
+        like_x = "x" in sample and sample[name].dim() == sample["x"].dim()
+        return self.layout.x if like_x else AS_IT_STANDS.x
 
     @property
     def has_frozen_base(self) -> bool:

@@ -61,6 +61,29 @@ class OnGraphs(Dataset[Any]):
         return Data(edge_index=edges, mask=known["mask"].flatten(), tau=known["tau"], **fields)
 
 
+class OnPoints(Dataset[Any]):
+    """The same with cells as points in a row, channels last."""
+
+    def __init__(self, outside: float = math.nan) -> None:
+        self.data = Conditioned(outside=outside)
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        known = self.data[index]
+        names = {"x": "fx", "y": "y", "kappa": "kappa"}
+        fields = {name: known[old].flatten(1).T for old, name in names.items()}
+        ticks = torch.arange(8) / 8
+        pos = torch.cartesian_prod(ticks, ticks)
+        return {**fields, "pos": pos, "mask": known["mask"].flatten(), "tau": known["tau"]}
+
+
+class HalvedOnPoints(nn.Module):
+    def forward(self, pos: Tensor, fx: Tensor) -> Tensor:
+        return 0.5 * fx
+
+
 class HalvedOnGraphs(nn.Module):
     def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
         return 0.5 * x
@@ -70,10 +93,18 @@ def halved(x: Tensor) -> Tensor:
     return 0.5 * x
 
 
-def refiner(graphs: bool = False, **options: Any) -> IterativeRefiner:
+BASES: dict[str, Any] = {
+    "grid": halved,
+    "graphs": HalvedOnGraphs(),
+    "points": irno.PointOperator(HalvedOnPoints(), fields="fx", pos="pos"),
+}
+DATA = {"grid": Conditioned, "graphs": OnGraphs, "points": OnPoints}
+
+
+def refiner(where: str = "grid", **options: Any) -> IterativeRefiner:
     torch.manual_seed(0)
-    phi = {"name": "meshgraph", "width": 4, "steps": 1, "dim": 0} if graphs else {**UNET, "dim": 2}
-    base = HalvedOnGraphs() if graphs else halved
+    mesh = {"name": "meshgraph", "width": 4, "steps": 1, "dim": 0}
+    phi, base = {**UNET, "dim": 2} if where == "grid" else mesh, BASES[where]
     given = {"in_channels": 1, "out_channels": 1, "steps": 2, "condition": KINDS}
     return IterativeRefiner(base, phi, **{**given, **options})
 
@@ -87,18 +118,18 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("recipe", [*RECIPES, "graphs"])
+@pytest.mark.parametrize("recipe", [*RECIPES, "graphs", "points"])
 def test_what_is_outside_of_a_mask_changes_no_weight(recipe: str) -> None:
     weights = []
     for outside in (math.nan, 10.0):
-        graphs = recipe == "graphs"
-        data = OnGraphs(outside) if graphs else Conditioned(outside=outside)
-        model = refiner(graphs, resolution={} if graphs else {"extent": "fixed"})
+        where = "grid" if recipe in RECIPES else recipe
+        data = DATA[where](outside=outside)
+        model = refiner(where, resolution={"extent": "fixed"})
         options = {"epochs": 2, "batch_size": 2, "precision": "float32", **RECIPES.get(recipe, {})}
         history = Trainer(model, Recipe(**options), show=False).fit(data, data)
         assert all(math.isfinite(value) for value in (history[-1]["loss"], *history[-1]["valid"]))
-        weights.append(torch.cat([weight.flatten() for weight in model.correction.parameters()]))
-        assert not torch.equal(weights[-1], flat(refiner(graphs)))
+        weights.append(flat(model))
+        assert not torch.equal(weights[-1], flat(refiner(where)))
     assert torch.equal(*weights)
 
 
