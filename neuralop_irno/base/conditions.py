@@ -32,17 +32,17 @@ Kind = str | int
 class Conditions:
     """Which arguments of a call Phi is given.
 
-    A *scalar* is a number, or one per sample. It scales and shifts the layers of corrections that take it, and
-    is a constant channel of x for others. A *field* is a further channel of x, or several. The *mask* is True
-    where h is refined; x, h, the update and the measure are 0 elsewhere, and the answer is that of the base.
+    A *scalar* is a number, or one per sample. It scales and shifts the layers of corrections that take it,
+    and is a constant channel of x for others. A *field* is a further channel of x, or several. The *mask* is
+    True where h is refined; elsewhere x, h, the update and the measure are 0, and the answer is the base's.
 
     Attributes:
         kinds: the kind of each argument by its name.
 
     Shapes, in the call:
         - scalars: none, ``(1,)``, ``(samples,)`` or ``(samples, 1)``
-        - fields: as x, with the stated channels; of one channel also ``(B, *S)`` or ``S``; on points and graphs
-          a row for each node
+        - fields: as x, with the stated channels; of one channel also ``(B, *S)`` or ``S``; on points and
+          graphs a row for each node
         - the mask: as a field of one channel; numbers count as inside from 0.5 on
 
     Example:
