@@ -173,7 +173,7 @@ PROBLEMS = {
     ),
 }  # fmt: skip
 FROZEN = {
-    "line": Resolution(extent="fixed", pair="points"),
+    "line": WAVES,
     "darcy": Resolution(extent="fixed", pair="points", layout="ends"),
 }
 
@@ -216,7 +216,8 @@ def main() -> None:
         print(f"{'':>6}{'base':>9}{'native':>9}{'refined':>9}{'cosets':>9}   each / 1x")
         first: list[float] = []
         for factor in [key for key in sets if key not in ("train", "valid")]:
-            ways = [{"extent": "grows"}, {}, *([{"detail": "cosets"}] if factor in ("1", "2", "4") else [])]
+            whole = factor in ("1", "2", "4") and known.layout != "ends"
+            ways = [{"extent": "grows"}, {}, *([{"detail": "cosets"}] if whole else [])]
             ways = [{"extent": "grows"}] * 2 if factor.startswith("box") else ways
             errors: list[float] = []
             for changes in ways:
