@@ -16,7 +16,7 @@ torus         u - div(a grad u) = f on a torus, smooth log-normal a, (a, f) to u
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -129,8 +129,8 @@ def torus(count: int, seed: int, size: int = 128) -> Fields:
     return torch.stack([a - 1, f], 1).float(), (4 * u[:, None]).float()
 
 
-def sets_of(problem: Problem) -> dict[str, FieldDataset]:
-    """Training and validation set, and the test set by its resolution."""
+def sets_of(problem: Problem, factors: Sequence[float]) -> dict[str, FieldDataset]:
+    """Training and validation set, and the test set by its resolution, in units of that of training."""
     train, valid, test = (problem.fields(count, seed) for seed, count in enumerate(COUNTS))
     fine = test[0].shape[-1]
 
@@ -144,7 +144,7 @@ def sets_of(problem: Problem) -> dict[str, FieldDataset]:
         x, y = (torch.stack([coarse[n][name] for n in range(len(coarse))]) for name in "xy")
         return FieldDataset(x, y, resolution=problem.known)
 
-    return {"train": at(train, 1), "valid": at(valid, 1), **{f"{f:g}": at(test, f) for f in FACTORS}}
+    return {"train": at(train, 1), "valid": at(valid, 1), **{f"{f:g}": at(test, f) for f in factors}}
 
 
 def frozen(name: str, known: Resolution) -> dict[str, FieldDataset]:
@@ -206,7 +206,7 @@ def main() -> None:
     options = arguments.parse_args()
     torch.set_num_threads(1)
     name = options.problem
-    sets = frozen(name, FROZEN[name]) if name in FROZEN else sets_of(PROBLEMS[name])
+    sets = frozen(name, FROZEN[name]) if name in FROZEN else sets_of(PROBLEMS[name], FACTORS)
     if name == "burgers":
         sets["box 2"] = wide_burgers()
     for seed in options.seeds:
