@@ -115,13 +115,18 @@ def _step(
     model: IterativeRefiner, taken: int, x: Array, h: Array, to: Array, patches: Sequence[Patch]
 ) -> None:
     """One step of the iteration, from one array to another."""
-    device = device_of(model)
     for patch in patches:
-        part, state = (_read(array, patch, device) for array in (x, h))
-        phi = model.correction.bind(part, GridDomain.of(part))
-        steps = torch.full((1,), taken, device=device)
-        refined = run_steps(phi, model.solver, state, 1, taken=steps).value
-        to[patch.place] = patch.kept(refined)[0].cpu().numpy()
+        to[patch.place] = _stepped(model, taken, x, h, patch)
+
+
+def _stepped(model: IterativeRefiner, taken: int, x: Array, h: Array, patch: Patch) -> Any:
+    """The inner cells of a patch after one step; what it takes is freed before the next patch is read."""
+    device = device_of(model)
+    part, state = (_read(array, patch, device) for array in (x, h))
+    phi = model.correction.bind(part, GridDomain.of(part))
+    steps = torch.full((1,), taken, device=device)
+    refined = run_steps(phi, model.solver, state, 1, taken=steps).value
+    return patch.kept(refined)[0].cpu().numpy()
 
 
 def _ask_base(
