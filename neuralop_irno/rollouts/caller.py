@@ -14,6 +14,7 @@ from torch import Tensor
 from neuralop_irno.base.layout import AS_IT_STANDS
 from neuralop_irno.base.neuraloperator import wrap_operator
 from neuralop_irno.base.operator import BaseOperator
+from neuralop_irno.base.points import PointOperator
 from neuralop_irno.base.signatures import unwrapped
 from neuralop_irno.domain.check import PARTS
 from neuralop_irno.domain.domain import Domain
@@ -62,6 +63,11 @@ class Caller:
         self._base: BaseOperator = self.refiner.base if self.refiner else self._call
         self.layout = AS_IT_STANDS if self._base.layout.plain else self._base.layout
         self._frames = frames
+        # Frames (B, N, C) of a network on points, called by its own names.
+        self.on_points = isinstance(self._base, PointOperator) and axes == 3
+        self._input = (
+            self._base.fields[0] if isinstance(self._base, PointOperator) and self.on_points else "x"
+        )
         if self.refiner is None:
             self._refuse_unread()
 
@@ -130,7 +136,7 @@ class Caller:
         timing = {name: time for name, time in times.items() if not reads.unknown((), {name: time})}
         args: tuple[Any, ...] = ()
         x = self.layout.x.unfold(x, self._frames[0])
-        named = {"x": x, **self.given, **timing}
+        named = {self._input: x, **self.given, **timing}
         if self.graph is not None:
             graph = copy.copy(self.graph)
             graph.x = x

@@ -209,6 +209,12 @@ class FramePredictor:
                 wanted = "frames alone for a base with an axis of times"
                 hint = "a function around the base that adds the other fields"
                 raise ValueError(expected(wanted, "static or forcing", hint))
+        alone = self.window.inputs == self.window.outputs == 1 and self.static is self.forcing is None
+        if self.caller.on_points and not alone:
+            got = "several of them, static or forcing"
+            raise ValueError(
+                expected("one frame (B, N, C) for a base on points", got, "a graph, Data(x=.., pos=..)")
+            )
         if self.stepper.rule == "der" and self.clock is None:
             raise ValueError(expected("a clock for rule 'der'", None, "clock=Clock(step=0.1)"))
         if self.clock is not None and self.clock.restart != 1:
