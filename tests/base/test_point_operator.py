@@ -3,131 +3,33 @@
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from point_networks import (
+    FAMILIES,
+    MESHGRAPH,
+    RIGNO,
+    SIZES,
+    B,
+    D,
+    Mixing,
+    N,
+    NeuralSolverLibrary,
+    call,
+    refiner,
+)
+from torch import Tensor
 from torch_geometric.data import Batch, Data
 
-from neuralop_irno import IterativeRefiner, PointOperator, Recipe, Trainer
-from neuralop_irno.metrics import vrmse
-from neuralop_irno.training.evaluation import scores_of_solutions, scores_per_step
-
-B, N, D = 3, 20, 2
-
-
-class Mixing(nn.Module):
-    """A network of points and their mean: permutations of the points permute the answer."""
-
-    def __init__(self, inputs: int, outputs: int = 2) -> None:
-        super().__init__()
-        self.own, self.mean = nn.Linear(inputs, outputs), nn.Linear(inputs, outputs)
-
-    def mixed(self, values: Tensor, mask: Tensor | None = None) -> Tensor:
-        weight = torch.ones_like(values[..., :1]) if mask is None else mask[..., None].to(values)
-        mean = (torch.where(weight > 0, values, 0)).sum(-2, keepdim=True) / weight.sum(-2, keepdim=True)
-        return torch.tanh(self.own(values) + self.mean(mean))
-
-
-class NeuralSolverLibrary(Mixing):
-    """Signature of all 19 models of thuml/Neural-Solver-Library (models/Transolver.py): x are coordinates."""
-
-    def forward(self, x, fx, T=None, geo=None):  # noqa: N803 - as there
-        return self.mixed(torch.cat([x, fx], -1))
-
-
-class PhysicsNemoTransolver(Mixing):
-    """Signature of Transolver and FLARE of NVIDIA/physicsnemo (models/transolver/transolver.py)."""
-
-    def forward(self, fx, embedding=None, time=None):
-        return self.mixed(torch.cat([embedding, fx], -1))
-
-
-class GeoTransolver(Mixing):
-    """Signature of NVIDIA/physicsnemo's (models/geotransolver/geotransolver.py), for one input stream."""
-
-    def forward(
-        self,
-        local_embedding,
-        local_positions=None,
-        global_embedding=None,
-        geometry=None,
-        time=None,
-        *,
-        return_embedding_states=False,
-        return_point_features=False,
-    ):
-        return self.mixed(torch.cat([local_positions, local_embedding], -1))
-
-
-class GAOT(Mixing):
-    """Signature of camlab-ethz/GAOT (src/model/gaot.py)."""
-
-    def forward(
-        self,
-        latent_tokens_coord,
-        xcoord,
-        pndata,
-        query_coord=None,
-        encoder_nbrs=None,
-        decoder_nbrs=None,
-        condition=None,
-    ):
-        answer = self.mixed(torch.cat([xcoord.expand(len(pndata), -1, -1), pndata], -1))
-        if query_coord is None:
-            return answer
-        return torch.tanh(query_coord @ latent_tokens_coord.T[:, :2]) + answer.mean(1, keepdim=True)
-
-
-class Masked(Mixing):
-    """A network that is given a mask of its points."""
-
-    def forward(self, pos, u, mask=None):
-        return self.mixed(torch.cat([pos, u], -1), mask)
-
-
-FAMILIES: dict[str, tuple[Callable[..., nn.Module], dict[str, Any], dict[str, Tensor]]] = {
-    "Neural-Solver-Library": (NeuralSolverLibrary, {"fields": "fx", "pos": "x"}, {}),
-    "physicsnemo": (PhysicsNemoTransolver, {"fields": "fx", "pos": "embedding"}, {}),
-    "GeoTransolver": (GeoTransolver, {"fields": "local_embedding", "pos": "local_positions"}, {}),
-    "GAOT": (
-        GAOT,
-        {"fields": "pndata", "pos": "xcoord", "queries": "query_coord"},
-        {"latent_tokens_coord": torch.rand(4, D)},
-    ),
-    "with a mask": (Masked, {"fields": "u", "pos": "pos", "mask": "mask"}, {}),
-}
-SIZES = {"in_channels": 3, "out_channels": 2}
-MESHGRAPH = {"name": "meshgraph", "width": 8, "steps": 1}
-RIGNO = {"name": "rigno", "width": 8, "steps": 1, "levels": 1, "subsample": 2.0}
+from neuralop_irno import IterativeRefiner, PointOperator
 
 
 @pytest.fixture(params=FAMILIES)
 def family(request: pytest.FixtureRequest) -> str:
     return request.param
-
-
-def refiner(family: str, correction: Any = MESHGRAPH, **options: Any) -> IterativeRefiner:
-    """A refiner around a family in double precision, with an update that is not zero."""
-    kind, names, _ = FAMILIES[family]
-    torch.manual_seed(0)
-    base = PointOperator(kind(3 + D), **names)
-    model = IterativeRefiner(base, correction, **{"steps": 2, "alpha": 0.5, **SIZES, **options}).double()
-    for parameter in model.correction.parameters():
-        nn.init.normal_(parameter, std=0.3)
-    return model.eval()
-
-
-def call(family: str, samples: int = B, shared: bool = False) -> dict[str, Tensor]:
-    """The arguments of a call, by the names of the family."""
-    _, names, others = FAMILIES[family]
-    pos = torch.rand(N, D) if shared else torch.rand(samples, N, D)
-    parts = {names["fields"]: torch.randn(samples, N, 3), names["pos"]: pos, **others}
-    return {name: part.double() for name, part in parts.items()}
 
 
 def at(sample: dict[str, Tensor], family: str, rows: Any) -> dict[str, Tensor]:
@@ -291,79 +193,3 @@ def wrong(net: Any = None) -> IterativeRefiner:
 def test_what_cannot_be_read_is_refused_by_name(attempt: Callable[[], Any], reason: str) -> None:
     with pytest.raises((ValueError, TypeError), match=rf"^expected .*{reason}.*; try "):
         attempt()
-
-
-def data(family: str, samples: int = 4) -> list[dict[str, Tensor]]:
-    """Samples with the names of a family, of which one is padded where it takes a mask."""
-    sample, own = call(family, samples), FAMILIES[family][1]
-    y, mask = torch.randn(samples, N, 2), torch.ones(samples, N, dtype=torch.bool)
-    mask[1, 12:], y[1, 12:] = False, torch.nan
-    if "mask" not in own:
-        y = y.nan_to_num()
-    return [
-        {
-            **{name: (part[row] if name in own.values() else part).float() for name, part in sample.items()},
-            **({"mask": mask[row]} if "mask" in own else {}),
-            "y": y[row],
-        }
-        for row in range(samples)
-    ]
-
-
-@pytest.mark.parametrize("correction", [MESHGRAPH, RIGNO], ids=str)
-def test_each_family_is_trained_scored_saved_and_read_back(
-    family: str, correction: Any, tmp_path: Path
-) -> None:
-    kind, names, others = FAMILIES[family]
-    net, samples = kind(3 + D), data(family)
-    if others:  # points that all samples share belong to the base
-        shared = {name: part.float() for name, part in others.items()}
-        samples = [{k: v for k, v in sample.items() if k not in shared} for sample in samples]
-        net = WithShared(net, shared)
-    model = IterativeRefiner(PointOperator(net, **names), correction, steps=2, **SIZES)
-    frozen = {name: weight.clone() for name, weight in net.state_dict().items()}
-    recipe = Recipe(epochs=1, batch_size=2, precision="float32")
-    history = Trainer(model, recipe, show=False).fit(samples, samples)
-    assert history[-1]["update"] == 2
-    assert all(torch.equal(weight, frozen[name]) for name, weight in net.state_dict().items())
-    assert model.correction.state_dict()
-    path = model.save(tmp_path / "model.safetensors")
-    json.dumps(model.config)
-    with pytest.raises(ValueError, match=rf"with a {type(net).__name__} that was given as an object"):
-        IterativeRefiner.from_checkpoint(path)
-    again = IterativeRefiner.from_checkpoint(path, base=PointOperator(net, **names))
-    assert torch.equal(scores_per_step(again, samples), scores_per_step(model, samples))
-    assert scores_per_step(model, samples).mean(1).tolist() == pytest.approx(history[-1]["valid"])
-
-
-class WithShared(nn.Module):
-    """A network with arguments that are the same in every call."""
-
-    def __init__(self, net: nn.Module, shared: dict[str, Tensor]) -> None:
-        super().__init__()
-        self.net, self.shared = net, shared
-
-    def forward(self, xcoord, pndata, query_coord=None):
-        return self.net(**self.shared, xcoord=xcoord, pndata=pndata, query_coord=query_coord)
-
-
-def test_scores_are_those_of_the_points_that_are_not_padding() -> None:
-    model, samples = refiner("with a mask").float(), data("with a mask")
-    sample = {name: part[None] for name, part in samples[1].items()}
-    y, inside = sample.pop("y"), sample["mask"][0]
-    short = {name: part[:, inside] for name, part in sample.items() if name != "mask"}
-    by_hand = vrmse(model(**short)[0].T[None], y[0, inside].T[None]).mean()
-    torch.testing.assert_close(scores_per_step(model, samples)[-1, 1], by_hand.detach())
-    solved = scores_of_solutions(model, samples)
-    torch.testing.assert_close(solved.scores[1], by_hand.detach())
-
-
-def test_a_base_alone_is_trained_and_scored_by_points_too() -> None:
-    net, samples = Masked(3 + D), data("with a mask")
-    base = PointOperator(net, **FAMILIES["with a mask"][1], frozen=False)
-    before = net.own.weight.clone()
-    Trainer(base, Recipe(epochs=1, batch_size=2, precision="float32"), show=False).fit(samples, samples)
-    assert not torch.equal(net.own.weight, before)
-    trainer = Trainer(IterativeRefiner(base, MESHGRAPH, **SIZES), Recipe(resolutions=[1, 2]), show=False)
-    with pytest.raises(ValueError, match=r"one grid for resolutions, got sets of points; try resolutions="):
-        trainer.fit(samples)
