@@ -209,8 +209,8 @@ class FramePredictor:
                 wanted = "frames alone for a base with an axis of times"
                 hint = "a function around the base that adds the other fields"
                 raise ValueError(expected(wanted, "static or forcing", hint))
-        alone = self.window.inputs == self.window.outputs == 1 and self.static is self.forcing is None
-        if self.caller.on_points and not alone:
+        alone = self.static is None and self.forcing is None
+        if self.caller.on_points and not (alone and self.window.inputs == self.window.outputs == 1):
             got = "several of them, static or forcing"
             raise ValueError(
                 expected("one frame (B, N, C) for a base on points", got, "a graph, Data(x=.., pos=..)")

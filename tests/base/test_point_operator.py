@@ -21,7 +21,7 @@ from point_networks import (
     call,
     refiner,
 )
-from torch import Tensor
+from torch import Tensor, nn
 from torch_geometric.data import Batch, Data
 
 from neuralop_irno import IterativeRefiner, PointOperator
@@ -193,3 +193,16 @@ def wrong(net: Any = None) -> IterativeRefiner:
 def test_what_cannot_be_read_is_refused_by_name(attempt: Callable[[], Any], reason: str) -> None:
     with pytest.raises((ValueError, TypeError), match=rf"^expected .*{reason}.*; try "):
         attempt()
+
+
+def test_points_are_no_line_unless_a_layout_says_so() -> None:
+    net = nn.Sequential(nn.Linear(3, N), nn.GELU(), nn.Linear(N, 2))  # as many channels as points
+    words = {"name": "unet", "dim": 1, "width": 4, "depth": 1}
+    with pytest.raises(
+        ValueError, match=rf"on a set of {N} points, .*; try irno.PointOperator\(base, .*a graph"
+    ):
+        IterativeRefiner(net, words, channels="last", **SIZES)(FX)
+    line = IterativeRefiner(net, words, layout="B L C", **SIZES).eval()
+    assert torch.equal(line(FX), net(FX))
+    with pytest.raises(ValueError, match=rf"on a set of {N} points, .*; try irno.PointOperator"):
+        IterativeRefiner(NeuralSolverLibrary(5), words, **SIZES)(X, FX)

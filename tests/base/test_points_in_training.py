@@ -83,9 +83,7 @@ def test_a_base_alone_is_trained_and_scored_by_points_too() -> None:
 
 
 def test_the_points_of_an_optimal_transport_are_taken_by_a_function(tmp_path: Path) -> None:
-    otno = OTNO(
-        (4, 4), in_channels=4, out_channels=2, hidden_channels=4, n_layers=1, positional_embedding=None
-    )
+    otno = OTNO()
 
     def transported(x, ind_dec, normals, pos):
         return otno(x, ind_dec).T

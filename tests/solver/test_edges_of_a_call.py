@@ -124,11 +124,6 @@ def test_a_line_is_one() -> None:
     for base in bases:
         model = IterativeRefiner(base, words, in_channels=3, out_channels=1, channels="last").eval()
         assert model(line).shape == (2, 16, 1)
-    told = IterativeRefiner(PointNet(), words, in_channels=3, out_channels=1, layout="B L C").eval()
-    assert told(line).shape == (2, 16, 1)
-    wide = nn.Sequential(nn.Linear(3, 16), nn.GELU(), nn.Linear(16, 1))  # as many channels as points
-    with pytest.raises(ValueError, match="set of 16 points"):
-        IterativeRefiner(wide, words, in_channels=3, out_channels=1, channels="last")(line)
 
 
 def test_fields_that_are_complex_and_moves_to_half_precision_are_refused() -> None:
