@@ -125,8 +125,11 @@ class Conditions:
         call = base.problem(args, kwargs, start, periodic, checked=self.mask is None)
         if isinstance(call.domain, GraphDomain) and not reads_edge_weight(base):
             call = replace(call, domain=call.domain.without_edge_weight())
+        several = isinstance(call.domain, GridDomain) and call.x.shape[1] != channels
+        if not self.kinds and not several:
+            return call
         reader = _Reader(call, base, arguments_of(base, args, kwargs), periodic)
-        if isinstance(call.domain, GridDomain) and call.x.shape[1] != channels:
+        if several:
             call = replace(call, x=reader.inputs(base.input_of(args, kwargs), self.kinds))
         if not self.kinds:
             return call
