@@ -16,10 +16,12 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from neuralop_irno.base.call import BaseCall
+from neuralop_irno.base.conditions import conditioned
 from neuralop_irno.base.neuraloperator import wrap_operator
 from neuralop_irno.base.operator import BaseOperator
 from neuralop_irno.devices import device_of, to_device
 from neuralop_irno.diagnostics.sight import Sight, sight_of
+from neuralop_irno.domain.condition import Condition, mask_in
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.grid import GridDomain
 from neuralop_irno.errors import expected
@@ -101,7 +103,7 @@ def check_base(model: nn.Module, batches: Iterable[Mapping[str, Any]]) -> BaseCh
     Args:
         model: the base; any model that `IterativeRefiner` takes.
         batches: held-out dicts with x, y and further arguments of the base: a loader. Only the first, on
-            which the base is disturbed, is kept in memory.
+            which the base is disturbed, is kept in memory. With a ``mask`` the errors are those inside of it.
 
     Example:
         >>> from torch.utils.data import DataLoader
@@ -162,7 +164,8 @@ def _squares(base: BaseOperator, batch: Mapping[str, Any]) -> tuple[Tensor, Tens
     """
     sample = dict(batch)
     y = sample.pop("y")
-    problem = base.problem((), sample)
+    call = base.problem((), sample)
+    problem = conditioned(call, Condition(mask=mask_in(call.start, sample)))
     truth, domain = problem.as_field(y).to(problem.start.dtype), problem.domain
     centred = [part - domain.spread(domain.mean(part), part) for part in truth.split(1, 1)]
     known = [_by_channel(domain, channel - truth) for channel in problem.x.split(1, 1)]

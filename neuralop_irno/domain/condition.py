@@ -89,7 +89,7 @@ def mask_in(field: Tensor, known: Mapping[str, Any], name: str = "mask") -> Tens
     if given.dim() > len(shape) + 1 and given.shape[-1] == 1 and given.shape[-len(shape) :] != shape:
         given = given[..., 0]  # channels last
     size = math.prod(shape)
-    of_each = given.numel() == len(field) * size and len(given) == len(field)
+    of_each = given.numel() == len(field) * size and (len(given) == len(field) or not shape)
     shared = bool(shape) and given.numel() == size
     if not (of_each or shared) or given.shape[given.dim() - len(shape) :] != shape:
         return None

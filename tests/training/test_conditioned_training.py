@@ -183,6 +183,17 @@ def test_diagnostics_and_calibration() -> None:
     assert model.solve(**model.arguments(next(iter(loader)))).error_estimate.isfinite().all()
 
 
+def test_the_check_of_a_base_reads_what_is_inside() -> None:
+    found = []
+    for outside in (math.nan, 10.0):
+        data = Conditioned(outside=outside)
+        data.x = torch.where(data.mask[:, None], data.x, 0.0)
+        base = nn.Conv2d(1, 1, 1, bias=False)
+        nn.init.ones_(base.weight)
+        found.append(irno.check_base(base, DataLoader(data, batch_size=2)).score)
+    assert found[0] == found[1] < 1
+
+
 class Timed(nn.Module):
     def forward(self, x: Tensor, t: float = 0.0) -> Tensor:
         return x * (1 - 0.1 * t)
