@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from irno_cli.options import add_run, result
+from irno_cli.options import add_run, base_of, result
 
 HELP = "test the base of a run for defects before reporting a gain over it"
 DESCRIPTION = (
@@ -29,7 +29,7 @@ def run(options: argparse.Namespace) -> None:
     from neuralop_irno.training.resolutions import at_resolutions
     from neuralop_irno.training.run import read_run
 
-    experiment, model = read_run(options.folder, options.device)
+    experiment, model = read_run(options.folder, options.device, base_of(options))
     data = experiment.splits()[options.split]
     found = check_base(model.base, (batch for _, batch in load_all(data, at_a_time(data, most=16))))
     content, text = found.to_plain(), str(found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from irno_cli.options import add_run, count, result, share
+from irno_cli.options import add_run, base_of, count, result, share
 
 HELP = "measure the convergence of a trained refiner, and calibrate its error estimate"
 DESCRIPTION = (
@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> None:
     from neuralop_irno.training.resolutions import at_resolutions
     from neuralop_irno.training.run import read_run
 
-    experiment, refiner = read_run(options.folder, options.device)
+    experiment, refiner = read_run(options.folder, options.device, base_of(options))
     splits = experiment.splits()
     part = Part.of(splits[options.split])
     if options.calibrate:

@@ -6,7 +6,7 @@ import argparse
 from dataclasses import replace
 from typing import Any
 
-from irno_cli.options import add_run, count, factor, number, result
+from irno_cli.options import add_run, base_of, count, factor, number, result
 
 HELP = "print the error of a trained refiner, step by step"
 DESCRIPTION = (
@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> None:
 
     if options.metric is not None:
         METRICS.lookup(options.metric)  # refuse a wrong name before data are read or generated
-    experiment, model = read_run(options.folder, options.device)
+    experiment, model = read_run(options.folder, options.device, base_of(options))
     data: Any = experiment.splits()[options.split]
     metric = options.metric or own_metric(data)
     if options.resolution != 1:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import operator
+import re
 import sys
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +86,41 @@ def number(word: str) -> float:
 def add_run(command: argparse.ArgumentParser) -> None:
     """Add the folder of a run, and ``--split``, ``--device`` and ``--json``."""
     command.add_argument("folder", type=Path, help="a run folder that irno train wrote")
+    add_base(command)
     add_common(command)
     command.add_argument("--split", choices=SPLITS, default="test", help="split of the data (default: test)")
+
+
+def add_base(command: argparse.ArgumentParser) -> None:
+    """Add ``--base``."""
+    command.add_argument(
+        "--base",
+        type=function_name,
+        metavar="module:function",
+        help="a function without arguments that returns the base, of a module that is installed or in the "
+        "working directory; for bases that no config can build",
+    )
+
+
+def function_name(word: str) -> str:
+    """Parse ``module:function``."""
+    if not re.fullmatch(r"[\w.]+:[\w.]+", word):
+        raise refused("module:function", repr(word), "my_models:poseidon")
+    return word
+
+
+def base_of(options: argparse.Namespace) -> Any:
+    """The base that ``--base`` builds; None without it."""
+    if options.base is None:
+        return None
+    from neuralop_irno.errors import in_grammar
+
+    module, _, function = options.base.partition(":")
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, here)
+    hint = "a function without arguments, in a module of the working directory or an installed one"
+    with in_grammar(f"a base from --base {options.base}", hint):
+        return operator.attrgetter(function)(import_module(module))()
 
 
 def add_common(command: argparse.ArgumentParser) -> None:

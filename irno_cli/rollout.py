@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Any
 
-from irno_cli.options import add_run, count, number, result
+from irno_cli.options import add_run, base_of, count, number, result
 
 VIDEOS = ("gif", "mp4")
 
@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> None:
     from neuralop_irno.training.run import read_run
     from neuralop_irno.training.stopping import Stopped, stop_request
 
-    experiment, model = read_run(options.folder, options.device)
+    experiment, model = read_run(options.folder, options.device, base_of(options))
     data = fields_in(experiment.splits()[options.split])
     found = join_pairs(data, options.steps, options.fields, options.inputs)
     device = options.device

@@ -6,7 +6,7 @@ import argparse
 import math
 from pathlib import Path
 
-from irno_cli.options import add_common, result, say
+from irno_cli.options import add_base, add_common, base_of, result, say
 
 HELP = "train a refiner from a YAML config"
 DESCRIPTION = (
@@ -36,6 +36,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
         action="store_true",
         help="unpickle the files of a neuraloperator base; this can run any code in them",
     )
+    add_base(command)
     add_common(command)
 
 
@@ -46,11 +47,12 @@ def run(options: argparse.Namespace) -> None:
     from neuralop_irno.training.distributed import Peers, local_device
     from neuralop_irno.training.run import train_experiment
 
-    experiment = read_experiment(options.config, options.overrides)
+    experiment = read_experiment(options.config, options.overrides, given=options.base)
     folder = options.folder or Path(experiment.folder)
     history = train_experiment(
-        experiment, folder, options.device, options.resume, say, not options.json, options.trust_base
-    )
+        experiment, folder, options.device, options.resume, say, not options.json, options.trust_base,
+        base_of(options),
+    )  # fmt: skip
     if not Peers.join(local_device(options.device)).first:
         return
     last = history[-1] if history else {}

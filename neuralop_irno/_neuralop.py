@@ -40,7 +40,6 @@ def _refiner(**options: Any) -> Any:
 BaseModel._models.setdefault("irno", _refiner)
 
 OTHER_CALLS = {
-    "rno": "RNO, which takes sequences of fields",
     "otno": "OTNO, which takes the maps of an optimal transport",
 }
 """Models of later versions of neuraloperator that are called in ways no adapter supports."""

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
-from torch import Tensor, nn
+from torch import nn
 
-from neuralop_irno._neuralop import UQNO, build_model, model_part
-from neuralop_irno.annotations import fits
-from neuralop_irno.base.files import load_base
+from neuralop_irno._neuralop import UQNO
 from neuralop_irno.budget import within_budget
-from neuralop_irno.correction.correction import FunctionCorrection
-from neuralop_irno.correction.from_neuralop import neural_correction
 from neuralop_irno.data.fields import Splits
 from neuralop_irno.data.splits import load_splits
 from neuralop_irno.errors import at_key, expected, shown
 from neuralop_irno.formats import FORMAT, current_experiment
 from neuralop_irno.losses.refinement import RefinementLoss
+from neuralop_irno.model_config import EXAMPLE, OBJECT, base_part, built_base, channels_of, refiner_part
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.registry import CORRECTIONS, DATASETS, Part, call_with_options, named, plain
@@ -32,7 +27,7 @@ from neuralop_irno.yaml_files import parsed, read_yaml
 
 SECTIONS = {
     "data": "{name: turbulence}",
-    "model": "{base: {model_arch: fno, n_modes: [16, 16]}, steps: 6}",
+    "model": EXAMPLE,
     "base_training": "{epochs: 20}",
     "loss": "{spectral: 1.0}",
     "training": "{epochs: 20}",
@@ -43,10 +38,6 @@ FOLDER = "runs/irno"
 """The folder of a run that names none."""
 
 EMPTY: Mapping[str, Any] = {}
-GIVEN_ELSEWHERE = ("model_arch", "base", "data_channels")
-"""Options of ``neuralop.get_model`` that are no options of `IterativeRefiner` here."""
-FROM_DATA = ("in_channels", "out_channels", "dim")
-"""Options that the data give."""
 
 
 @dataclass(frozen=True)
@@ -82,30 +73,37 @@ class Experiment:
         with at_key("data"):
             return load_splits(self.data)
 
-    def build_base(self, splits: Splits, trusted: bool = False) -> nn.Module:
-        """Build the base, or read it from neuraloperator's files.
+    def build_base(
+        self, splits: Splits, trusted: bool = False, given: nn.Module | Callable[..., Any] | None = None
+    ) -> Any:
+        """Build the base, read it from neuraloperator's files, or take the one of the caller.
 
         Args:
             splits: the data sets, which give the channels.
             trusted: unpickle all objects in neuraloperator's files. A config cannot set this.
+            given: the base, for a config with the base ``{object: its name}``.
         """
         with at_key("model.base"), within_budget():
-            if self.base.constructor is load_base:
-                model: nn.Module = self.base.build(trusted=trusted)
-                _refuse_band(isinstance(model, UQNO))
-                return model
-            built: nn.Module = build_model(self.content["model"]["base"], *self._channels(splits))
-        return built
+            base = built_base(
+                self.content["model"]["base"], self.base, self._channels(splits), trusted, given
+            )
+            if isinstance(base, UQNO) and self.base_training is not None:
+                got, hint = "a UQNO, whose solution has no gradient", "base_training: null"
+                raise ValueError(expected("a base that can be trained alone", got, hint))
+        return base
 
     def _channels(self, splits: Splits) -> tuple[int, int]:
-        """The channels of x and of y."""
+        """The channels of x and of y, each of one frame."""
         sample: Any = splits["train"][0]
-        axis = 0 if isinstance(sample, dict) else 1  # graphs keep channels last
-        found, stated = sample["x"].shape[axis], self.content["model"].get("data_channels")
+        if not isinstance(sample, dict):  # graphs keep channels last
+            found, answered = sample["x"].shape[1], sample["y"].shape[1]
+        else:
+            found, answered = channels_of(sample, self.content["model"])
+        stated = self.content["model"].get("data_channels")
         if stated not in (None, found):
             wanted = f"data_channels={found}, as the data have it"
             raise ValueError(expected(wanted, stated, "leaving data_channels out"))
-        return found, sample["y"].shape[axis]
+        return found, answered
 
     def build_refiner(self, base: nn.Module, padding: Sequence[str] | None = None) -> IterativeRefiner:
         """Build the refiner; ``padding`` (the boundary conditions of the data) goes to the correction."""
@@ -175,90 +173,15 @@ def _parsed(
         source = DATASETS.part(data)
         source.refuse_missing()
     with at_key("model"):
-        base, refiner = _base_part(model.get("base")), _refiner_part(model)
+        base, refiner = base_part(model.get("base")), refiner_part(model)
     return Experiment(content, source, base, refiner, weights, recipe, own_recipe, folder)
 
 
-def _base_part(config: Any) -> Part:
-    """The base of a config: a model, or `load_base` for files of neuraloperator."""
-    config = {"model_arch": config} if isinstance(config, str) else config
-    if not isinstance(config, dict):
-        raise TypeError(expected("a base in the model", shown(config), f"model: {SECTIONS['model']}"))
-    with at_key("base"):
-        if "checkpoint" in config:
-            rest = {name: value for name, value in config.items() if name != "checkpoint"}
-            files = Part(load_base, {"folder": config["checkpoint"], **rest}, "the base's files")
-            files.refuse_missing()
-            return files
-        _refuse_band(str(config.get("model_arch")).lower() == "uqno")
-        _check_data_channels(config)
-        part = model_part(config)
-        part.refuse_missing(FROM_DATA)
-        net = config.get("net")  # of an adapter for points or graphs
-        if isinstance(net, (str, dict)):
-            with at_key("net"):
-                model_part({"model_arch": net} if isinstance(net, str) else net).refuse_missing(FROM_DATA)
-        if part.constructor is IterativeRefiner:  # a refiner as the base of another
-            _base_part(config.get("base"))
-            _refiner_part(config)
-        return part
-
-
-def _refiner_part(config: Mapping[str, Any]) -> Part:
-    """The refiner of a config; all of it that does not depend on the data is built once, as a check."""
-    arch = config.get("model_arch", "irno")
-    if str(arch).lower() != "irno":
-        raise ValueError(expected("model_arch irno", shown(arch), f"model: {{base: {{model_arch: {arch}}}}}"))
-    options = {key: value for key, value in config.items() if key not in GIVEN_ELSEWHERE}
-    part = Part(IterativeRefiner, options, "the model")
-    _check_data_channels(config)
-    _check_correction(options.get("correction", "unet"))
-    rest = {key: value for key, value in options.items() if key not in ("correction", *FROM_DATA)}
-    with within_budget(), torch.random.fork_rng(devices=[]):
-        IterativeRefiner(_same, FunctionCorrection(_difference), **rest)
-    return part
-
-
-def _check_correction(config: Any) -> None:
-    """Check the names and options of a correction, and of those inside it."""
-    with at_key("correction"):
-        if not isinstance(config, (str, dict)):
-            raise TypeError(
-                expected("a correction as a name or a mapping", shown(config), "correction: unet")
-            )
-        part = CORRECTIONS.part(config)
-        part.refuse_missing(FROM_DATA)
-        if isinstance(part.constructor, partial) and part.constructor.func is neural_correction:
-            rest = {key: value for key, value in part.options.items() if key not in FROM_DATA}
-            model_part({"model_arch": part.constructor.args[0], **rest}).refuse_missing(FROM_DATA)
-        if isinstance(part.options.get("correction"), (str, dict)):
-            _check_correction(part.options["correction"])
-
-
-def _check_data_channels(config: Mapping[str, Any]) -> None:
-    stated = config.get("data_channels")
-    if not fits(stated, int | None):
-        with at_key("data_channels"):
-            raise TypeError(expected("data_channels as a whole number", shown(stated), "leaving it out"))
-
-
-def _same(x: Tensor) -> Tensor:
-    return x
-
-
-def _difference(x: Tensor, h: Tensor) -> Tensor:
-    return x - h
-
-
-def _refuse_band(is_uqno: bool) -> None:
-    """Raise ValueError for UQNO."""
-    if is_uqno:
-        hint = "its base_model as the base, or IterativeRefiner(UQNO(...)) in Python"
-        raise ValueError(expected("a base that answers with one field", "a UQNO, which adds a band", hint))
-
-
 def read_experiment(
-    path: str | os.PathLike[str], overrides: Sequence[str] = (), unstated: int = FORMAT
+    path: str | os.PathLike[str],
+    overrides: Sequence[str] = (),
+    unstated: int = FORMAT,
+    given: str | None = None,
 ) -> Experiment:
     """An experiment from a YAML file.
 
@@ -268,10 +191,18 @@ def read_experiment(
             `overridden`.
         unstated: the format of a file without a first line that states it: today's for files of the user, 1
             for those in the folder of a run.
+        given: the name of a base that Python builds, for a file without one.
     """
     content = read_yaml(path)
     version = format_of(Path(path).read_bytes(), Path(path).name)
-    return experiment(overridden(current_experiment(content, version or unstated), overrides))
+    content = overridden(current_experiment(content, version or unstated), overrides)
+    model = content.get("model")
+    if given is not None and isinstance(model, dict):
+        base = model.setdefault("base", {OBJECT: given})
+        if base != {OBJECT: given}:
+            with at_key("model.base"):
+                raise ValueError(expected(f"no other base beside {given!r}", shown(base), "leaving it out"))
+    return experiment(content)
 
 
 def overridden(content: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:

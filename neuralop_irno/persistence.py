@@ -205,13 +205,11 @@ class Persistent(nn.Module):
                 raise ValueError(expected("a part of the model", repr(name), "base=, correction= or solver="))
         for name, value in {**config, **parts}.items():
             for lost in _objects_in(value):
-                raise ValueError(
-                    expected(
-                        f"the {name} of this checkpoint, with a {lost} that was given as an object",
-                        "none",
-                        f"from_checkpoint(..., {name}=<the same as when it was built>)",
-                    )
-                )
+                wanted = f"the {name} of this checkpoint, with a {lost} that was given as an object"
+                hint = f"from_checkpoint(..., {name}=<the same as when it was built>)"
+                if name == "base":
+                    hint += ", or --base module:function on the command line"
+                raise ValueError(expected(wanted, "none", hint))
         model = cls(**{**config, **parts})
         model._take_precision(tensors)
         model._load_tensors(tensors)

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from neuralop_irno.annotations import SEQUENCES, hint_of
 from neuralop_irno.config import FOLDER
 from neuralop_irno.losses.refinement import RefinementLoss
+from neuralop_irno.model_config import OBJECT, WEIGHTS
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.registry import (
@@ -86,8 +87,12 @@ def _of_family(key: str, family: Registry) -> Schema:
         # Channels and the like are filled in from the data.
         choices.append({**options, "required": [word]})
     if key == "base":
+        for choice in choices[1:]:
+            choice["properties"][WEIGHTS] = {"type": "string", "description": "a file .pt or .safetensors"}
         files = {"checkpoint": {"type": "string"}, "name": {"type": "string"}}
         choices.append({"type": "object", "properties": files, "required": ["checkpoint"]})
+        built = {OBJECT: {"type": "string", "description": "of a base that --base module:function builds"}}
+        choices.append({"type": "object", "properties": built, "required": [OBJECT]})
     return {"anyOf": choices}
 
 

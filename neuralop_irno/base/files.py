@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import nn
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
-from neuralop_irno.errors import expected
+from neuralop_irno.checkpoint import SUFFIX, tensors_only
+from neuralop_irno.errors import expected, in_grammar
 from neuralop_irno.persistence import CACHE
 from neuralop_irno.registry import MODELS, parameters_of
 
@@ -58,6 +60,35 @@ def load_base(folder: str | os.PathLike[str], name: str, trusted: bool = False) 
     model: nn.Module = constructor(*args, **named)
     model.load_state_dict({key: value for key, value in state.items() if key != "_metadata"})
     return model
+
+
+def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
+    """Load a plain state dict into a model: a file ``.safetensors``, or ``.pt`` of tensors and plain data.
+
+    Args:
+        model: changed in place.
+        path: the file.
+
+    Raises:
+        FileNotFoundError, ValueError: the file is absent or damaged, contains other objects, or its tensors
+            have other names, shapes or kinds than those of the model.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> one, other = nn.Linear(2, 1), nn.Linear(2, 1)
+        >>> with TemporaryDirectory() as folder:
+        ...     torch.save(one.state_dict(), f"{folder}/base.pt")
+        ...     load_weights(other, f"{folder}/base.pt")
+        >>> torch.equal(one.weight, other.weight)
+        True
+    """
+    source = Path(path)
+    if not source.is_file():
+        raise FileNotFoundError(expected("a file of weights", f"no {source}", "the path of an existing file"))
+    hint = f"the weights of the same model, of {type(model).__name__}"
+    with in_grammar(f"the weights of this base in {source.name}", hint):
+        tensors = load_file(source) if source.suffix == SUFFIX else tensors_only(_read(source, trusted=False))
+        model.load_state_dict(tensors)
 
 
 def _read(path: Path, trusted: bool) -> dict[str, Any]:

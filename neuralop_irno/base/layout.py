@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from einops import rearrange
 from torch import Tensor
@@ -178,6 +180,15 @@ class Layout:
     def plain(self) -> bool:
         """Whether x and the answer are fields as they stand."""
         return self.x.plain and self.answer.plain
+
+    def from_batch(self, sample: Mapping[str, Any]) -> dict[str, Any]:
+        """A collated sample, with x and y laid out as in a call.
+
+        Loaders put the axis of samples first, whatever the layout.
+        """
+        axes = {"x": self.x, "y": self.answer}
+        moved = {name: side.from_batch(sample[name]) for name, side in axes.items() if name in sample}
+        return {**sample, **moved}
 
     @property
     def dim(self) -> int | None:

@@ -227,13 +227,8 @@ class BaseOperator(nn.Module):
         return resample(x, shape, periodic or [False] * len(shape))
 
     def from_batch(self, sample: Mapping[str, Any]) -> dict[str, Any]:
-        """A collated sample, with x and y laid out as in a call.
-
-        Loaders put the axis of samples first, whatever the layout.
-        """
-        axes = {"x": self.layout.x, "y": self.layout.answer}
-        moved = {name: side.from_batch(sample[name]) for name, side in axes.items() if name in sample}
-        return {**sample, **moved}
+        """A collated sample, with x and y laid out as in a call."""
+        return self.layout.from_batch(sample)
 
     def as_field(self, answer: Any) -> Tensor:
         """The field of an answer, or a tensor laid out like it, as ``(B, C, *S)``."""

@@ -20,7 +20,7 @@ from neuralop_irno.errors import expected
 from neuralop_irno.registry import CORRECTIONS, MODELS
 
 NOT_CORRECTIONS = frozenset(
-    {"uqno", "fnogno", "irno", "wdsr", "fno2d_sr", "hinote", "points", "graphs", *OTHER_CALLS}
+    {"uqno", "fnogno", "irno", "wdsr", "fno2d_sr", "hinote", "points", "graphs", "rno", *OTHER_CALLS}
 )
 """Models that cannot be a correction: they return two fields, map between kinds of domain, are a refiner or
 an adapter, answer on a finer grid, or are called in another way."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from neuralop_irno.base.conditions import MASK
+from neuralop_irno.base.layout import AS_IT_STANDS
 from neuralop_irno.base.neuraloperator import wrap_operator
 from neuralop_irno.base.points import PointOperator
 from neuralop_irno.devices import to_device
@@ -97,7 +98,10 @@ def scores_per_step(
                 answers, y = _iterates(model, sample, y, steps, known)
             else:
                 base = wrap_operator(model, frozen=False)
-                answers = [base.split(base(**sample))[0]]
+                layout = AS_IT_STANDS if base.layout.plain else base.layout
+                sample = layout.from_batch({**sample, "y": y})
+                y = layout.answer.fold(sample.pop("y"))
+                answers = [layout.answer.fold(base.split(base(**sample))[0])]
             columns.append(torch.stack(_scores(model, sample, metric, answers, y)).cpu())
     return torch.cat(columns, 1)
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import nn
 from torch.utils.data import Dataset
 
+from neuralop_irno.base.neuraloperator import wrap_operator
 from neuralop_irno.checkpoint import write_bytes
 from neuralop_irno.claim import claim
 from neuralop_irno.config import Experiment, read_experiment
@@ -38,6 +41,7 @@ def train_experiment(
     say: Callable[[str], None] = print,
     show: bool = True,
     trust_base: bool = False,
+    base: Any = None,
 ) -> History:
     """Run an experiment in a folder, and return the refiner's history.
 
@@ -50,6 +54,7 @@ def train_experiment(
         say: called with each line of text for the user.
         show: whether to draw progress bars.
         trust_base: unpickle the files of a neuraloperator base without restrictions, which can run code.
+        base: the base, for a config with the base ``{object: its name}``.
     """
     loss = experiment.build_loss()
     peers = Peers.join(local_device(device))
@@ -62,11 +67,13 @@ def train_experiment(
     refuse_empty(training=train, validation=valid)
     metric = METRICS.lookup(own_metric(train))
     torch.manual_seed(experiment.training.seed)
-    base = experiment.build_base(splits, trust_base)
+    base = experiment.build_base(splits, trust_base, base)
     base_trainer = None
     if experiment.base_training is not None:
         own = loss_for(train)
-        base_trainer = Trainer(base, experiment.base_training, own, folder / "base", metric, device, show)
+        base_trainer = Trainer(
+            _alone(base, experiment), experiment.base_training, own, folder / "base", metric, device, show
+        )
     torch.manual_seed(experiment.training.seed)  # the correction does not depend on the base's random numbers
     refiner = experiment.build_refiner(base, getattr(train, "padding", None))
     trainer = Trainer(refiner, experiment.training, loss, folder, metric, device, show)
@@ -86,11 +93,25 @@ def train_experiment(
     return trainer.fit(train, valid, resume)
 
 
-def read_run(folder: Path, device: str = "cpu") -> tuple[Experiment, IterativeRefiner]:
-    """The experiment and the trained refiner of a run folder."""
+def read_run(folder: Path, device: str = "cpu", base: Any = None) -> tuple[Experiment, IterativeRefiner]:
+    """The experiment and the trained refiner of a run folder.
+
+    Args:
+        folder: of the run.
+        device: that of the refiner.
+        base: the base, if Python built it; its weights are read from the folder.
+    """
     experiment = read_experiment(folder / CONFIG, unstated=1)
-    refiner = IterativeRefiner.from_checkpoint(folder / MODEL, map_location=device)
+    given = {} if base is None else {"base": base}
+    refiner = IterativeRefiner.from_checkpoint(folder / MODEL, map_location=device, **given)
     return experiment, refiner.eval()
+
+
+def _alone(base: Any, experiment: Experiment) -> nn.Module:
+    """The base as it is trained alone: with the layout and output of the model, if they are stated."""
+    names = ("channels", "output", "layout")
+    stated = {name: experiment.model.options[name] for name in names if name in experiment.model.options}
+    return wrap_operator(base, frozen=False, **stated) if stated else base
 
 
 def _rehearse(refiner: IterativeRefiner, loss: RefinementLoss, data: Dataset[Sample]) -> None:

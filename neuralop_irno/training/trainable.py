@@ -11,6 +11,7 @@ from torch.utils.data import ConcatDataset, Dataset
 
 from neuralop_irno.base.layout import AS_IT_STANDS, Axes
 from neuralop_irno.base.neuraloperator import wrap_operator
+from neuralop_irno.base.operator import BaseOperator
 from neuralop_irno.base.points import PointOperator
 from neuralop_irno.devices import to_device
 from neuralop_irno.domain.resolution import Resolution
@@ -35,7 +36,8 @@ class Trainable(nn.Module):
         super().__init__()
         answers_itself = isinstance(model, (IterativeRefiner, RolloutModel))
         self.model = model if answers_itself else wrap_operator(model, frozen=False)
-        layout = model.base.layout if isinstance(model, IterativeRefiner) else AS_IT_STANDS
+        base: Any = model.base if isinstance(model, IterativeRefiner) else self.model
+        layout = base.layout if isinstance(base, BaseOperator) else AS_IT_STANDS
         self.layout = AS_IT_STANDS if layout.plain else layout
 
     def forward(self, sample: Sample, y: Tensor, start: Tensor | None, taken: Tensor | None) -> Trajectory:
@@ -46,7 +48,7 @@ class Trainable(nn.Module):
         if isinstance(self.model, RolloutModel):
             return as_trajectory(self.model(**sample, y=y), sample)
         model: Any = self.model
-        if isinstance(model, PointOperator):
+        if isinstance(model, PointOperator) or not self.layout.plain:
             call = model.problem((), sample)
             whole = torch.ones(call.domain.samples, device=call.start.device)
             return Trajectory((call.start,), (whole,), call.domain, as_field=call.as_field)
@@ -54,7 +56,7 @@ class Trainable(nn.Module):
 
     def from_batch(self, batch: Sample) -> Sample:
         """A collated sample with x and y laid out as in a call of the model."""
-        return self.model.base.from_batch(batch) if isinstance(self.model, IterativeRefiner) else batch
+        return self.layout.from_batch(batch)
 
     def fields(self, sample: Mapping[str, Any]) -> dict[str, Tensor]:
         """x, y and the fields of the conditions, with channels first, ``(B, C, *S)`` on grids.

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from neuralop_irno import IterativeRefiner, Recipe, Trainer, UNet, check_base, diagnose
 from neuralop_irno.base.layout import AS_IT_STANDS, Layout
+from neuralop_irno.base.neuraloperator import wrap_operator
 from neuralop_irno.correction.correction import FunctionCorrection
 from neuralop_irno.training.evaluation import scores_per_step
 
@@ -129,6 +130,19 @@ def test_training_is_that_with_channels_first(pattern: str, replay: int) -> None
     theirs = Trainer(other, recipe, show=False).fit(plain, plain)
     assert ours[-1]["loss"] == pytest.approx(theirs[-1]["loss"], rel=1e-5)
     assert ours[-1]["valid"] == pytest.approx(theirs[-1]["valid"], rel=1e-5)
+
+
+def test_a_base_is_trained_alone_in_its_layout() -> None:
+    one, other, data, plain = made("T B C H W -> B C H W")
+    for model in (one, other):
+        model.base.freeze(False)
+    recipe = Recipe(epochs=2, batch_size=2)
+    alone = wrap_operator(one.base.module, frozen=False, layout=one.config["layout"])
+    ours = Trainer(alone, recipe, show=False).fit(data, data)
+    theirs = Trainer(other.base.module, recipe, show=False).fit(plain, plain)
+    assert ours[-1]["loss"] == pytest.approx(theirs[-1]["loss"], rel=1e-5)
+    assert ours[-1]["valid"] == pytest.approx(theirs[-1]["valid"], rel=1e-5)
+    assert ours[-1]["loss"] < ours[0]["loss"]
 
 
 @pytest.mark.parametrize("pattern", TRAINED)

@@ -124,7 +124,7 @@ BASES: dict[str, Case] = {
     "points": Case({"net": {"model_arch": POINT_NET}, "fields": "u", "pos": "x"}, MESHES),
     "gino": Case(GINO, MESHES, refused="a call with input_geom, latent_queries, output_queries"),
     "fnogno": Case(FNOGNO, MESHES, refused="a call with in_p, out_p, f"),
-    "uqno": Case({"base_model": {"model_arch": "fno", **FNO}}, GRID, refused="a base that answers"),
+    "uqno": Case({"base_model": {"model_arch": "fno", **FNO}}, GRID),
 }
 CORRECTED: dict[str, Case] = {
     **{name: Case(options, GRID) for name, options in ON_GRIDS.items()},

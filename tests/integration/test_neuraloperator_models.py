@@ -296,10 +296,10 @@ def test_a_base_that_does_not_state_its_channels_has_to_be_told() -> None:
         IterativeRefiner(fno(), UNET, in_channels=5)
 
 
-@pytest.mark.parametrize("name", ["RNO", "OTNO"])
 def test_models_of_later_versions_that_no_adapter_can_call_are_refused_by_name(
-    name: str, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    name = "OTNO"
     monkeypatch.setattr(BaseModel, "_models", dict(BaseModel._models))  # a subclass registers itself
     with pytest.raises(ValueError, match=f"a model that maps x to a field, got {name}"):
         build_model({"model_arch": name.lower()}, 1, 1)
