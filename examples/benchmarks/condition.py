@@ -99,5 +99,5 @@ def main(seeds: int, epochs: int) -> None:
 
 
 if __name__ == "__main__":
-    given = [int(number) for number in sys.argv[1:]] + [3, 20][len(sys.argv) - 1 :]
+    given = [int(number) for number in sys.argv[1:]] + [3, 8][len(sys.argv) - 1 :]
     main(*given)
