@@ -2,8 +2,8 @@
 
 An untrained base (pointwise) and a U-Net with random weights refine a field of four channels on disk, patch
 by patch, in two steps. Printed: the growth of the process's peak memory while one patch with its halo is
-refined, and while the field is streamed, each in a process of its own, whose allocator gives large blocks back
-(glibc keeps up to a third more of them); then the largest difference to a field refined whole, relative to its
+refined, and while the field is streamed, each in a process of its own, whose allocator gives large blocks
+back (glibc keeps up to a third more); then the largest difference to a field refined whole, relative to its
 largest value.
 """
 
