@@ -98,7 +98,7 @@ def model_part(spec: Mapping[str, Any]) -> Part:
 def refuse_other_calls(arch: str) -> None:
     """Raise ValueError for a model name of `OTHER_CALLS`."""
     if arch.lower() in OTHER_CALLS:
-        hint = "a function of x around it that returns the field to refine"
+        hint = "irno.PointOperator of a function around it, see docs/wrap-your-operator.md"
         raise ValueError(expected("a model that maps x to a field", OTHER_CALLS[arch.lower()], hint))
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from neuralop_irno.domain.graph import Edges, GraphDomain
-from neuralop_irno.domain.spacing import Array, Index, PointSet, digest_of, point_sets, rows_of
+from neuralop_irno.domain.spacing import NEIGHBOURS, Array, Index, PointSet, digest_of, point_sets, rows_of
 from neuralop_irno.errors import expected
 from neuralop_irno.recently_used import RecentlyUsed
 
@@ -20,6 +21,9 @@ space has two dimensions."""
 
 NEAREST = 3
 """Points from which a value is interpolated."""
+
+AT_MOST = 18
+"""Points that are looked at for edges, so that all at the distance of the sixth nearest are joined."""
 
 AS_FAR = 1 + 1e-5
 """Neighbours up to this factor of the last one's distance are joined: rounding and numbering decide none."""
@@ -62,10 +66,11 @@ class PointDomain(GraphDomain):
         super().__init__(batch, samples, pos, measure, edges, cells, period)
         if pos is None:
             raise ValueError(expected("the coordinates of the points", "none", "pos=..."))
-        self._near: Edges | None = edges
+        self._near: Edges | None = None
         if self.measure is None:
-            parts = [torch.from_numpy(around.measure) for around in self._around()]
-            self.measure = self._in_rows(torch.cat(parts)).to(pos)
+            self.measure = torch.empty(len(pos), dtype=pos.dtype, device=pos.device)
+            for rows, near in self._around:
+                self.measure[rows.to(pos.device)] = torch.from_numpy(near.measure).to(pos)
 
     @property
     def has_edges(self) -> bool:
@@ -73,26 +78,25 @@ class PointDomain(GraphDomain):
 
     @property
     def edges(self) -> Edges:
+        if self._edges is not None:
+            return self._edges
         if self._near is None:
-            around = zip(self._rows_of_samples(), self._around(), strict=True)
-            parts = [rows[torch.from_numpy(near.edges)] for rows, near in around]
+            parts = [rows[torch.from_numpy(near.edges)] for rows, near in self._around]
             self._near = Edges(torch.cat(parts, 1).to(self.batch.device))
         return self._near
 
     def select(self, keep: Tensor) -> PointDomain:
         part = super().select(keep)
-        edges = None if self._edges is None else part.edges
-        return PointDomain(part.batch, part.samples, part.pos, part.measure, edges, part.cells, part.period)
+        return PointDomain(
+            part.batch, part.samples, part.pos, part.measure, part._edges, part.cells, part.period
+        )
 
-    def _around(self) -> list[Neighbourhood]:
-        return [neighbourhood_of(points) for points in point_sets(self) if points is not None]
-
-    def _rows_of_samples(self) -> tuple[Tensor, ...]:
-        return rows_of(self.batch.cpu(), self.samples)
-
-    def _in_rows(self, values: Tensor) -> Tensor:
-        """Values of one sample after the other, ``(N,)``, in the order of the nodes."""
-        return values[torch.cat(self._rows_of_samples()).argsort()]
+    @cached_property
+    def _around(self) -> list[tuple[Tensor, Neighbourhood]]:
+        """The rows of each sample, and what follows from its coordinates."""
+        rows = rows_of(self.batch.cpu(), self.samples)
+        known = [neighbourhood_of(points) for points in point_sets(self) if points is not None]
+        return list(zip(rows, known, strict=True))
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,17 +139,15 @@ def _neighbourhood(points: PointSet) -> Neighbourhood:
     count = len(points)
     if count < 2:
         return Neighbourhood(np.ones(count), np.zeros((2, 0), np.int64))
-    distance, nearest = points.neighbours()
-    reach, dim = distance[:, -1], _dimension(points, nearest)
+    distance, nearest = points.neighbours(AT_MOST)
+    last = min(NEIGHBOURS, nearest.shape[1]) - 1
+    reach, dim = distance[:, last], _dimension(points, nearest[:, : last + 1])
     ball = math.pi ** (dim / 2) / math.gamma(dim / 2 + 1)
-    measure = ball / nearest.shape[1] * np.median(reach[nearest], axis=1) ** dim
-    tree = points.tree()
-    close = tree.query_ball_point(tree.data, reach * AS_FAR, return_sorted=True)
-    target = np.repeat(np.arange(count), [len(each) for each in close])
-    source = np.concatenate([np.asarray(each, np.int64) for each in close])
-    ends = np.concatenate([np.stack([source, target]), np.stack([target, source])], 1)
-    ends = np.unique(ends[:, ends[0] != ends[1]], axis=1)
-    return Neighbourhood(measure if measure.any() else np.ones(count), ends)
+    measure = ball / (last + 1) * np.median(reach[nearest[:, : last + 1]], axis=1) ** dim
+    target, place = np.nonzero(distance <= reach[:, None] * AS_FAR)
+    source = nearest[target, place]
+    pairs = np.unique(np.concatenate([source * count + target, target * count + source]))
+    return Neighbourhood(measure if measure.any() else np.ones(count), np.stack(np.divmod(pairs, count)))
 
 
 def _dimension(points: PointSet, nearest: Index) -> int:

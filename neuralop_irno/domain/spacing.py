@@ -57,9 +57,9 @@ class PointSet:
         inside = np.where(closed & (inside >= side), 0.0, inside)
         return cKDTree(inside, boxsize=np.where(closed, side, 0.0))
 
-    def neighbours(self) -> tuple[Array, Index]:
-        """Distances and numbers of the six nearest other nodes, or of all there are, each ``(N, k)``."""
-        count = min(NEIGHBOURS, len(self) - 1)
+    def neighbours(self, most: int = NEIGHBOURS) -> tuple[Array, Index]:
+        """Distances and numbers of the nearest other nodes, ``most`` or all there are, each ``(N, k)``."""
+        count = min(most, len(self) - 1)
         tree = self.tree()
         distance, nearest = tree.query(tree.data, k=list(range(1, count + 2)))
         # Of coincident nodes the first need not be the node itself.
