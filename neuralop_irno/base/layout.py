@@ -91,8 +91,10 @@ class Axes:
         if not self.fits(tensor):
             hint = f"x[None] for one sample, or {EXAMPLE}"
             raise ValueError(expected(f"a tensor with the axes '{self}'", tuple(tensor.shape), hint))
+        if self.plain:
+            return tensor
         own, field = self.patterns
-        return tensor if self.plain else rearrange(tensor, f"{own} -> {field}")
+        return rearrange(tensor, f"{own} -> {field}")
 
     def frames(self, tensor: Tensor) -> int:
         """The length of the time axis; 1 without one."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from types import MethodType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from torch import Tensor, nn
 
@@ -42,9 +44,22 @@ def signature_of(module: nn.Module) -> inspect.Signature:
     try:
         if isinstance(call, MethodType) and call.__self__ is module:
             return _signature_of_method(call.__func__)
-        return inspect.signature(call)
+        return _signature_of_function(call)
     except ValueError:  # torch.sin or a traced model have no Python signature
         return inspect.signature(lambda *args: args)
+
+
+def _signature_of_function(function: Callable[..., Any]) -> inspect.Signature:
+    try:
+        return _SIGNATURES[function]
+    except (KeyError, TypeError):  # new, or without weak references, as functions in C
+        signature = inspect.signature(function)
+    with suppress(TypeError):
+        _SIGNATURES[function] = signature
+    return signature
+
+
+_SIGNATURES: WeakKeyDictionary[Callable[..., Any], inspect.Signature] = WeakKeyDictionary()
 
 
 @lru_cache(maxsize=256)  # read at every step of a rollout: uncached it takes a fifth of the time
