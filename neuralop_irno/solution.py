@@ -41,7 +41,8 @@ class Solution:
     """The result of `IterativeRefiner.solve`.
 
     Attributes:
-        value: the refined answer, in the layout of the base's answer.
+        value: the refined answer, as the refiner itself returns it: a field in the layout of the base's
+            answer, or the container of the field with all its other parts.
         outcomes: the outcome of each sample.
         steps: steps taken by each sample, ``(samples,)``.
         residuals: for each sample the norms of alpha * Phi; row i has ``steps[i]`` numbers.

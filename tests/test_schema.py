@@ -78,3 +78,20 @@ def test_every_name_is_in_it(schema: dict[str, Any]) -> None:
         names = {choice["properties"]["name"]["const"] for choice in choices if "properties" in choice}
         assert names == set(family.names())
     assert schema["$defs"]["training"]["properties"].keys() == vars(Recipe()).keys()
+    assert {"output", "layout"} <= schema["$defs"]["model"]["properties"].keys()
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        {"output": "sample", "layout": "B H W C"},
+        {"output": 0},
+        {"base": {"model_arch": "fno", "n_modes": [2], "hidden_channels": 4, "weights": "base.pt"}},
+        {"base": {"object": "models:base"}},
+    ],
+)
+def test_how_a_base_is_wrapped_is_in_it(schema: dict[str, Any], model: dict[str, Any]) -> None:
+    jsonschema.validate(changed(model=model), schema)
+    experiment(changed(model=model))
+    wrong = {**model, "base": {"weights": 3}} if "base" in model else {"output": 0.5}
+    assert not jsonschema.Draft202012Validator(schema).is_valid(changed(model=wrong))

@@ -15,7 +15,6 @@ from neuralop_irno.base.checks import check_finite, graph_among
 from neuralop_irno.base.operator import BaseOperator
 from neuralop_irno.base.pyg import collated
 from neuralop_irno.base.signatures import bound_to, signature_of, unwrapped
-from neuralop_irno.devices import as_tensor
 from neuralop_irno.domain.condition import HALF, Condition, inside_of, where_inside
 from neuralop_irno.domain.graph import GraphDomain
 from neuralop_irno.domain.grid import GridDomain
@@ -120,8 +119,6 @@ class Conditions:
         Raises:
             ValueError: the call does not give an argument that is named, or with another shape.
         """
-        args = tuple(as_tensor(value, base) for value in args)
-        kwargs = {name: as_tensor(value, base) for name, value in kwargs.items()}
         call = base.problem(args, kwargs, start, periodic, checked=self.mask is None)
         if isinstance(call.domain, GraphDomain) and not reads_edge_weight(base):
             call = replace(call, domain=call.domain.without_edge_weight())

@@ -48,14 +48,18 @@ class RefinedNetwork(nn.Module):
     def forward(self, batch: Any) -> tuple[Tensor, Tensor | None]:
         """Prediction and truth at the nodes of the batch's split."""
         if self.loss is None or not self.training or "y" not in batch:
-            return of_split(self.refiner(batch), batch)
+            return of_split(self._field_of(self.refiner(batch)), batch)
         y, mask = batch.y.reshape(len(batch.y), -1), split_of(batch)
         if mask is not None:
             y = torch.where(mask[:, None], y, 0)  # nan at other nodes must not enter the loss
         trajectory = self.refiner(batch, y=y)
-        prediction, truth = of_split(trajectory.as_answer(trajectory.last), batch)
+        answer = self._field_of(trajectory.as_answer(trajectory.last))
+        prediction, truth = of_split(answer, batch)
         loss = self.loss(trajectory, y) if mask is None else loss_on(mask, self.loss, trajectory, y)
         return carrying(prediction, loss), truth
+
+    def _field_of(self, answer: Any) -> Tensor:
+        return self.refiner.base.field_of(answer)
 
 
 class NodeNetwork(nn.Module):

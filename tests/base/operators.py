@@ -75,11 +75,10 @@ class PDETransformer(nn.Module):
         self.net = nn.Conv2d(1, 1, 3, padding=1)
 
     def forward(
-        self, hidden_states, timestep=None, class_labels=None, cross_attention_kwargs=None, return_dict=None
+        self, hidden_states, timestep=None, class_labels=None, cross_attention_kwargs=None, return_dict=True
     ):
         output = self.net(hidden_states)
-        as_dict = self.return_dict if return_dict is None else return_dict
-        return PDEOutput(sample=output) if as_dict else (output,)
+        return PDEOutput(sample=output) if return_dict and self.return_dict else (output,)
 
 
 class DPOTNet(nn.Module):

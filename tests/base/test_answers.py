@@ -17,6 +17,7 @@ from torch_geometric.data import Data
 
 from neuralop_irno import GraphDataset, IterativeRefiner, Recipe, RefinementLoss, Trainer
 from neuralop_irno.base.answers import field_in, parts_of, with_field
+from neuralop_irno.config import experiment
 
 SIZES = {"in_channels": 1, "out_channels": 1}
 UNET = {"name": "unet", "width": 4, "depth": 1, "dim": 2}
@@ -130,7 +131,7 @@ def test_options_are_stored_and_functions_have_to_be_given_again(tmp_path: Path)
 
 
 def test_an_adapter_has_its_own_options() -> None:
-    with pytest.raises(ValueError, match=r"the output of the adapter BaseOperator, None, got 'a'"):
+    with pytest.raises(ValueError, match=r"the output of the adapter \w+, None, got 'a'"):
         IterativeRefiner(IterativeRefiner(lambda x: x, UNET, **SIZES).base, UNET, output="a", **SIZES)
     with pytest.raises(ValueError, match=r"an option of the refiner, got 'ouput'; try 'output'"):
         IterativeRefiner(lambda x: x, UNET, ouput=1, **SIZES)
@@ -160,3 +161,15 @@ def test_a_uqno_is_trained() -> None:
     trajectory = model.train()(X, y=X)
     assert torch.equal(trajectory.as_answer(trajectory.last)[1], base(X)[1])
     RefinementLoss()(trajectory, X).backward()
+
+
+def test_a_uqno_is_not_trained_alone() -> None:
+    base = {"model_arch": "uqno", "base_model": {"model_arch": "fno", "n_modes": [2], "hidden_channels": 4}}
+    data = {"name": "burgers", "trajectories": [2, 1, 1], "frames": 2, "size": 8}
+    for training in (None, {"epochs": 1}):
+        run = experiment({"data": data, "model": {"base": base}, "base_training": training})
+        if training is None:
+            assert isinstance(run.build_base(run.splits()), UQNO)
+            continue
+        with pytest.raises(ValueError, match=r"a base that can be trained alone, got a UQNO.*null"):
+            run.build_base(run.splits())

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from neuralop_irno import IterativeRefiner, Recipe, Trainer, UNet, check_base, diagnose
-from neuralop_irno.base.layout import AS_IT_STANDS, Layout
+from neuralop_irno.base.layout import Layout
 from neuralop_irno.base.neuraloperator import wrap_operator
+from neuralop_irno.base.pyg import GraphOperator
 from neuralop_irno.correction.correction import FunctionCorrection
 from neuralop_irno.training.evaluation import scores_per_step
 
@@ -204,7 +205,8 @@ def test_tensors_and_options_that_do_not_fit_a_pattern_are_refused() -> None:
         IterativeRefiner(torch.sin, phi, layout="B C H W", channels="last", **sizes)
     with pytest.raises(TypeError, match="layout of the refiner as str"):
         IterativeRefiner(torch.sin, phi, layout=3, **sizes)
-    assert AS_IT_STANDS.plain
+    with pytest.raises(ValueError, match=r"a layout alone, .* got one for points or graphs"):
+        GraphOperator(lambda data: data.x, layout="B C H W")
 
 
 def test_a_layout_is_stored(tmp_path: Path) -> None:
