@@ -14,6 +14,7 @@ from neuralop_irno._neuralop import build_model, model_part
 from neuralop_irno.annotations import fits
 from neuralop_irno.base.files import load_base, load_weights
 from neuralop_irno.base.layout import CHANNELS, Layout
+from neuralop_irno.base.operator import BaseOperator
 from neuralop_irno.budget import within_budget
 from neuralop_irno.correction.correction import FunctionCorrection
 from neuralop_irno.correction.from_neuralop import neural_correction
@@ -149,7 +150,7 @@ def built_base(config: Any, part: Part, channels: tuple[int, int], trusted: bool
     model = build_model(config, *channels)
     if weights is not None:
         with at_key(WEIGHTS):
-            load_weights(model, weights)
+            load_weights(model.module if isinstance(model, BaseOperator) else model, weights)
     return model
 
 
@@ -164,12 +165,16 @@ def without_weights(config: Mapping[str, Any]) -> tuple[dict[str, Any], str | No
 
 
 def channels_of(sample: Mapping[str, Any], model: Mapping[str, Any]) -> tuple[int, int]:
-    """The channels of x and of y in a sample on a grid, without its axis of samples.
+    """The channels of x and of y in a sample on a grid or on points, without its axis of samples.
 
     Args:
         sample: of a data set.
-        model: the section of the config, which may state the layout.
+        model: the section of the config, which may state the layout, or the fields of a base on points.
     """
+    base = model.get("base")
+    if isinstance(base, Mapping) and base.get("model_arch") == "points":
+        fields = [base["fields"]] if isinstance(base["fields"], str) else base["fields"]
+        return sum(sample[name].shape[-1] for name in fields), sample["y"].shape[-1]
     layout = Layout.of(model.get("layout") or CHANNELS[model.get("channels", "first")])
     found = []
     for axes, name in ((layout.x, "x"), (layout.answer, "y")):

@@ -138,6 +138,8 @@ def wrap_operator(
         return adapter_for(model)(model, frozen, channels, output, layout)
     own = {"channels": model.channels, "output": model.output, "layout": model.stated_layout}
     given = {"channels": channels, "output": output, "layout": layout}
+    if not model.ON_GRID:
+        given.pop("channels")  # they are last
     for name, value in given.items():
         default = "first" if name == "channels" else None
         if value not in (default, own[name]):

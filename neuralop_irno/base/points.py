@@ -51,7 +51,8 @@ class PointOperator(GraphOperator):
         pos: the argument with the coordinates; if the network does not take it, the adapter alone reads it.
         queries: the argument with the points of the answer, if they are others; in a call without it they are
             the input points.
-        mask: the argument that is True at points and False at padding.
+        mask: the argument that is True at points and False at padding; a function around the network for one
+            that takes the opposite.
         period: the sides of a periodic box, None along open axes; by default the domain is open. A
             ``period`` in the call has precedence.
         output: where the field is in the answer; see `BaseOperator`.
@@ -161,6 +162,20 @@ class PointOperator(GraphOperator):
             known = kwargs if graph is not None else self._found(args, kwargs)
             explain_failure(self.module, floating_point_among(known), "base")
             raise
+
+    def problem(
+        self,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        start: Tensor | None = None,
+        periodic: Sequence[bool] | None = None,
+        checked: bool = True,
+    ) -> BaseCall:
+        # Without checks there is a condition that is a mask.
+        if checked and self.mask is None and isinstance(kwargs.get("mask"), Tensor):
+            hint = f"{type(self).__name__}(.., mask='mask'), or condition=('mask',) of the refiner"
+            raise ValueError(expected("a mask that the adapter knows by name", "an argument mask", hint))
+        return super().problem(args, kwargs, start, periodic, checked)
 
     def _graph(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any] | None:
         """The parts of the graph of a call; None if it is called like the network."""

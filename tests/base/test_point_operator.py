@@ -15,6 +15,7 @@ from point_networks import (
     SIZES,
     B,
     D,
+    Masked,
     Mixing,
     N,
     NeuralSolverLibrary,
@@ -178,6 +179,12 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: wrong()(X, FX, mask=FX > 0),
         rf"mask of shape \({B}, {N}\), True at points",
     ),
+    "a mask of which the adapter was not told": (
+        lambda: IterativeRefiner(PointOperator(Masked(5), "u", "pos"), MESHGRAPH, **SIZES)(
+            X, FX, mask=torch.ones(B, N, dtype=torch.bool)
+        ),
+        "a mask that the adapter knows by name, got an argument mask",
+    ),
     "padding alone": (lambda: wrong()(X, FX, mask=torch.zeros(B, N)), "at least one node in every graph"),
     "a measure of others": (lambda: wrong()(X, FX, measure=torch.ones(7)), r"measure of shape"),
     "an argument of nobody": (lambda: wrong()(X, FX, tau=1.0), "an argument of forward, got 'tau'"),
@@ -206,3 +213,14 @@ def test_points_are_no_line_unless_a_layout_says_so() -> None:
     assert torch.equal(line(FX), net(FX))
     with pytest.raises(ValueError, match=rf"on a set of {N} points, .*; try irno.PointOperator"):
         IterativeRefiner(NeuralSolverLibrary(5), words, **SIZES)(X, FX)
+
+
+def test_a_mask_may_be_a_condition_of_a_network_that_takes_none() -> None:
+    mask = torch.arange(N)[None] < torch.tensor([[N], [9], [14]])
+    base = PointOperator(NeuralSolverLibrary(5), fields="fx", pos="x")
+    model = IterativeRefiner(base, MESHGRAPH, condition=("mask",), channels="last", **SIZES).eval()
+    for parameter in model.correction.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    answer, start = model(X, FX, mask=mask), base(X, FX)
+    assert torch.equal(answer[~mask], start[~mask])
+    assert not torch.allclose(answer[mask], start[mask])

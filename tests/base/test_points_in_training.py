@@ -25,7 +25,9 @@ from point_networks import (
 from torch import Tensor
 
 from neuralop_irno import IterativeRefiner, PointOperator, Recipe, RefinementLoss, Trainer
+from neuralop_irno._neuralop import build_model
 from neuralop_irno.metrics import vrmse
+from neuralop_irno.model_config import base_part, built_base, channels_of
 from neuralop_irno.training.evaluation import scores_of_solutions, scores_per_step
 
 
@@ -114,3 +116,16 @@ def test_one_of_the_two_fields_of_domino_is_taken_by_a_function() -> None:
         "volume_mesh_centers": torch.rand(2, 9, 3), "sdf_nodes": torch.randn(2, 9, 3),
     }  # fmt: skip
     assert torch.equal(model(**sample), domino(sample)[1])
+
+
+def test_a_config_counts_the_channels_of_the_fields_and_loads_weights_into_the_network(
+    tmp_path: Path,
+) -> None:
+    sample = {"x": torch.rand(N, D), "fx": torch.randn(N, 3), "y": torch.randn(N, 2)}
+    assert channels_of(sample, {"base": {"model_arch": "points", "fields": ["fx", "x"]}}) == (3 + D, 2)
+    net = {"model_arch": "gnn_stack", "width": 4, "layers": 1}
+    trained = build_model(net, 3, 2)
+    torch.save(trained.state_dict(), tmp_path / "net.pt")
+    config = {"model_arch": "graphs", "net": net, "weights": str(tmp_path / "net.pt")}
+    base = built_base(config, base_part(config), (3, 2), trusted=False, given=None)
+    assert torch.equal(base.module.encoder.weight, trained.encoder.weight)
