@@ -184,13 +184,17 @@ class Layout:
         return self.x.plain and self.answer.plain
 
     def from_batch(self, sample: Mapping[str, Any]) -> dict[str, Any]:
-        """A collated sample, with x and y laid out as in a call.
+        """A collated sample, with y, x and the tensors with as many axes as x laid out as in a call.
 
         Loaders put the axis of samples first, whatever the layout.
         """
-        axes = {"x": self.x, "y": self.answer}
-        moved = {name: side.from_batch(sample[name]) for name, side in axes.items() if name in sample}
-        return {**sample, **moved}
+        x, moved = sample.get("x"), dict(sample)
+        for name, value in sample.items():
+            if name == "y":
+                moved[name] = self.answer.from_batch(value)
+            elif isinstance(value, Tensor) and isinstance(x, Tensor) and value.dim() == x.dim():
+                moved[name] = self.x.from_batch(value)
+        return moved
 
     @property
     def dim(self) -> int | None:

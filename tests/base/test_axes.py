@@ -133,6 +133,30 @@ def test_training_is_that_with_channels_first(pattern: str, replay: int) -> None
     assert ours[-1]["valid"] == pytest.approx(theirs[-1]["valid"], rel=1e-5)
 
 
+def test_fields_beside_x_are_laid_out_like_x() -> None:
+    x, y, land = torch.randn(3, 3, 1, 8, 9).unbind()
+    histories = []
+    for pattern in ("B C *S", "H B W C"):
+        torch.manual_seed(0)
+        axes = Layout.of(pattern).x
+        phi = {"name": "unet", "width": 4, "depth": 1, "dim": 2}
+        model = IterativeRefiner(
+            lambda x, land: x * land,
+            phi,
+            condition={"land": 1},
+            layout=pattern,
+            in_channels=1,
+            out_channels=1,
+        )
+        laid = [
+            [axes.unfold(part[None]).select(axes.axis("B"), 0) for part in parts] for parts in (x, y, land)
+        ]
+        data = [dict(zip(("x", "y", "land"), parts, strict=True)) for parts in zip(*laid, strict=True)]
+        histories.append(Trainer(model, Recipe(epochs=2, batch_size=3), show=False).fit(data, data)[-1])
+    assert histories[0]["loss"] == pytest.approx(histories[1]["loss"], rel=1e-5)
+    assert histories[0]["valid"] == pytest.approx(histories[1]["valid"], rel=1e-5)
+
+
 def test_a_base_is_trained_alone_in_its_layout() -> None:
     one, other, data, plain = made("T B C H W -> B C H W")
     for model in (one, other):
