@@ -51,7 +51,7 @@ def _shapes(dataset: Any) -> list[Any]:
     if not isinstance(dataset, ConcatDataset):
         return []
     found: list[Any] = []
-    for part in cast(Sequence[Any], dataset.datasets):
+    for part in filter(len, cast(Sequence[Any], dataset.datasets)):
         first = part[0]
         own = [_input_of(first).shape if isinstance(first, dict) else None] * len(part)
         found += _shapes(part) or own
