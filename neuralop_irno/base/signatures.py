@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from types import MethodType
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -17,11 +17,14 @@ from neuralop_irno.errors import expected
 
 
 class FunctionModule(nn.Module):
-    """A plain callable as a module."""
+    """A plain callable as a module. A `partial` of a module, or a method of one, has the weights of that."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__()
         self.function = function
+        called = function.func if isinstance(function, partial) else getattr(function, "__self__", None)
+        if isinstance(called, nn.Module):
+            self.network = called
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         return self.function(*args, **kwargs)
@@ -41,6 +44,8 @@ def signature_of(module: nn.Module) -> inspect.Signature:
     if isinstance(module, UQNO):  # its own signature is (*args, **kwargs)
         return signature_of(module.base_model)
     call = module.function if isinstance(module, FunctionModule) else module.forward
+    if isinstance(call, partial) and isinstance(call.func, nn.Module):  # whose own call is generic
+        call = partial(unwrapped(call.func).forward, *call.args, **call.keywords)
     try:
         if isinstance(call, MethodType) and call.__self__ is module:
             return _signature_of_method(call.__func__)

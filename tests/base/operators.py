@@ -1,9 +1,13 @@
-"""Stand-ins for published operators: their signatures, layouts and types of answers, and one small layer."""
+"""Stand-ins for published operators: their signatures, layouts and types of answers, and one small layer.
+
+`test_real_signatures` compares the signatures with those of the published classes where these are installed.
+"""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import torch
@@ -104,30 +108,142 @@ class AViT(nn.Module):
     def forward(self, x, state_labels, bcs):
         times, batch = x.shape[:2]
         changes = self.net(x.flatten(0, 1)).unflatten(0, (times, batch))
-        return x[-1] + state_labels.sum() * changes.mean(0)
+        return x[-1] + state_labels[0].sum() * changes.mean(0)
 
 
 class IsotropicModel(nn.Module):
-    """Walrus: from ``(T, B, C, H, W)`` to ``(1, B, C, H, W)``."""
+    """Walrus: from ``(T, B, C, H, W)`` to ``(1, B, C, H, W)``; the other arguments are shared by a batch."""
 
     def __init__(self) -> None:
         super().__init__()
         self.net = AViT()
 
     def forward(self, x, state_labels, bcs, metadata, proj_axes=None, return_att=False, train=True):
-        return self.net(x, state_labels, bcs)[None]
+        assert state_labels.shape == x.shape[2:3]
+        assert replace(metadata).dataset_name
+        return self.net(x, state_labels[None], bcs)[None]
+
+
+@dataclass
+class WellMetadata:
+    """Of a data set of The Well: no tensor, so no loader collates it."""
+
+    dataset_name: str = "active_matter"
 
 
 class RNO(nn.Module):
-    """neuraloperator's next: from ``(B, T, C, *S)`` to ``(B, C, *S)`` and, in a list, hidden states."""
+    """neuraloperator's next: from ``(B, T, C, *S)`` to ``(B, C, *S)`` and, if asked, a list of states."""
 
     def __init__(self) -> None:
         super().__init__()
         self.in_channels = self.out_channels = 1
         self.net = nn.Conv2d(1, 1, 3, padding=1)
 
-    def forward(self, x, init_hidden_states=None):
+    def forward(self, x, init_hidden_states=None, return_hidden_states=False, keep_states_padded=False):
         state = torch.zeros_like(x[:, 0])
         for frame in x.unbind(1):
             state = torch.tanh(self.net(frame + state))
-        return state, [state]
+        return (state, [state]) if return_hidden_states else state
+
+
+class DiT(nn.Module):
+    """PhysicsNeMo's diffusion transformer: a field and a time for each sample."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Conv2d(1, 1, 3, padding=1)
+
+    def forward(
+        self, x, t, condition=None, p_dropout=None,
+        attn_kwargs={}, tokenizer_kwargs={}, invalid_mask=None,  # noqa: B006 - as there
+    ):  # fmt: skip
+        assert t.shape == (len(x),)
+        return x + torch.sin(t)[:, None, None, None] * self.net(x)
+
+
+class Masked(nn.Module):
+    """A base with the mask of a domain: what it reads and answers outside is 0."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Conv2d(1, 1, 3, padding=1)
+
+    def forward(self, x, mask):
+        inside = mask[:, None]
+        return torch.where(inside, self.net(torch.where(inside, x, 0)), 0)
+
+
+class TwoInputs(nn.Module):
+    """A base with two fields, such as a state and a coefficient."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Conv2d(2, 1, 3, padding=1)
+
+    def forward(self, u, v):
+        return self.net(torch.cat([u, v], 1))
+
+
+@dataclass
+class Metadata:
+    lat: Tensor
+    lon: Tensor
+    time: tuple[datetime, ...]
+    atmos_levels: tuple[float, ...]
+    rollout_step: int = 0
+
+
+@dataclass
+class Weather:
+    """Aurora's Batch: ``(B, T, H, W)`` at the surface, ``(B, T, levels, H, W)`` above, ``(H, W)`` static."""
+
+    surf_vars: dict[str, Tensor]
+    static_vars: dict[str, Tensor]
+    atmos_vars: dict[str, Tensor]
+    metadata: Metadata
+
+
+class Aurora(nn.Module):
+    """From two times to the next, six hours later."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Conv2d(1, 1, 3, padding=1)
+
+    def forward(self, batch, lead_times=None):
+        known = batch.metadata
+        assert len(known.time) == len(next(iter(batch.surf_vars.values())))
+        hour = torch.tensor([time.hour / 24 for time in known.time])
+
+        def step(field):
+            levels = field[:, -1] if field.dim() > 4 else field[:, -1:]
+            after = torch.cat([self.net(level) for level in levels.split(1, 1)], 1)
+            after = after + hour[:, None, None, None] * batch.static_vars["lsm"]
+            return after[:, None] if field.dim() > 4 else after
+
+        return replace(
+            batch,
+            surf_vars={name: step(field) for name, field in batch.surf_vars.items()},
+            atmos_vars={name: step(field) for name, field in batch.atmos_vars.items()},
+            metadata=replace(known, time=tuple(time + timedelta(hours=6) for time in known.time)),
+        )
+
+
+class Messages(nn.Module):
+    """One round of messages, without layers of PyTorch Geometric."""
+
+    def __init__(self, inputs: int = 3, edges: int = 0) -> None:
+        super().__init__()
+        self.own, self.message = nn.Linear(inputs, 2), nn.Linear(inputs + edges, 2)
+
+    def passed(self, x: Tensor, edge_index: Tensor, attr: Tensor | None = None) -> Tensor:
+        sent = x[edge_index[0]] if attr is None else torch.cat([x[edge_index[0]], attr], 1)
+        received = x.new_zeros(len(x), 2).index_add(0, edge_index[1], self.message(sent))
+        return torch.tanh(self.own(x) + received)
+
+
+class MeshGraphNet(Messages):
+    """PhysicsNeMo's."""
+
+    def forward(self, node_features, edge_features, graph, **kwargs):
+        return self.passed(node_features, graph.edge_index, edge_features)

@@ -154,14 +154,3 @@ def data(family: str, samples: int = 4) -> list[dict[str, Tensor]]:
         }
         for row in range(samples)
     ]
-
-
-class WithShared(nn.Module):
-    """A network with arguments that are the same in every call."""
-
-    def __init__(self, net: nn.Module, shared: dict[str, Tensor]) -> None:
-        super().__init__()
-        self.net, self.shared = net, shared
-
-    def forward(self, xcoord, pndata, query_coord=None):
-        return self.net(**self.shared, xcoord=xcoord, pndata=pndata, query_coord=query_coord)

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 import torch
-from neuralop.models import FNO, UQNO
+from neuralop.models import UQNO
 from operators import ModelOutput
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
-from neuralop_irno import GraphDataset, IterativeRefiner, Recipe, RefinementLoss, Trainer
+from neuralop_irno import GraphDataset, IterativeRefiner, Recipe, Trainer
 from neuralop_irno.base.answers import field_in, parts_of, with_field
 from neuralop_irno.config import experiment
 
@@ -150,17 +150,6 @@ def test_graph_networks_return_their_other_parts_too() -> None:
     graph = Data(x=x, y=x, edge_index=edges)
     data = GraphDataset([graph, graph])
     assert Trainer(model, Recipe(epochs=1, batch_size=2), show=False).fit(data, data)
-
-
-def test_a_uqno_is_trained() -> None:
-    base = UQNO(base_model=FNO((2, 2), 1, 1, 4, n_layers=1))
-    model = IterativeRefiner(base, UNET, steps=2)
-    data = [{"x": x, "y": 2 * x} for x in X]
-    history = Trainer(model, Recipe(epochs=1, batch_size=2), show=False).fit(data, data)
-    assert history[0]["valid"]
-    trajectory = model.train()(X, y=X)
-    assert torch.equal(trajectory.as_answer(trajectory.last)[1], base(X)[1])
-    RefinementLoss()(trajectory, X).backward()
 
 
 def test_a_uqno_is_not_trained_alone() -> None:

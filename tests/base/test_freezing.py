@@ -1,5 +1,7 @@
 """freeze_base decides whether a base trains, also where the base is an adapter with an opinion of its own."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
@@ -35,3 +37,21 @@ def test_weights_that_did_not_train_before_do_not_train_when_the_base_is_thawed(
     base = BaseOperator(train_only(module, module[1]), frozen=True)
     IterativeRefiner(base, UNET, freeze_base=False, in_channels=2, out_channels=1)
     assert [name for name, p in module.named_parameters() if p.requires_grad] == ["1.weight", "1.bias"]
+
+
+@pytest.mark.parametrize("part", [lambda net: partial(net, scale=2.0), lambda net: net.forward])
+def test_a_partial_or_a_method_of_a_module_is_a_base_with_its_weights(part) -> None:
+    class Scaled(nn.Conv2d):
+        def forward(self, x, scale=1.0):
+            return scale * super().forward(x)
+
+    net = Scaled(2, 1, 1)
+    model = IterativeRefiner(part(net), UNET, in_channels=2, out_channels=1).train()
+    assert not net.training
+    assert not net.weight.requires_grad
+    assert [key for key, value in model.state_dict().items() if value is not None and "base" in key] == [
+        "base.module.network.weight", "base.module.network.bias"
+    ]  # fmt: skip
+    x = torch.randn(2, 2, 8, 8)
+    assert torch.equal(model.eval()(x), part(net)(x))
+    assert model.unknown((), {"scale": 1.0, "sclae": 1.0}) == ["sclae"]

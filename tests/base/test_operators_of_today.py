@@ -1,119 +1,367 @@
-"""Published operators, by their signatures: each is wrapped in one line, trained, saved, read, rolled out."""
+"""Published operators, by their signatures: wrapped in three lines, trained, saved, read back, rolled out."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+import inspect
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from operators import RNO, AViT, DPOTNet, IsotropicModel, ModelOutput, PDETransformer, ScOT
+from neuralop.models import FNO, UQNO
+from operators import (
+    RNO,
+    Aurora,
+    AViT,
+    DiT,
+    DPOTNet,
+    IsotropicModel,
+    Masked,
+    MeshGraphNet,
+    Metadata,
+    ModelOutput,
+    PDETransformer,
+    ScOT,
+    TwoInputs,
+    Weather,
+    WellMetadata,
+)
+from point_networks import GAOT, MESHGRAPH, OTNO, DoMINO, NeuralSolverLibrary, PhysicsNemoTransolver
 from torch import Tensor, nn
+from torch.utils.data import default_collate
+from torch_geometric.data import Batch, Data
 
-from neuralop_irno import IterativeRefiner, Recipe, Trainer, Window, rollout
+from neuralop_irno import Clock, IterativeRefiner, PointOperator, Recipe, Trainer, Window, rollout
 
-UNET = {"name": "unet", "width": 4, "depth": 1}
-T = 3
-LABELS = {"state_labels": torch.ones(1), "bcs": torch.zeros(2)}
+UNET = {"name": "unet", "width": 4, "depth": 0}
+ONE = {"in_channels": 1, "out_channels": 1, "steps": 2}
+FRAMES = {"in_channels": 3, "out_channels": 1, "steps": 2}
+TWO = {"in_channels": 2, "out_channels": 2, "steps": 2}
+N, IMAGE = 12, (1, 8, 9)
+"""The number of points, and the shape of a field."""
+
+
+# The wraps: what a user writes. Their lengths are part of the tests.
+def plain(net):
+    return IterativeRefiner(net, UNET, **ONE)
+
+
+def poseidon(net):
+    return IterativeRefiner(net, UNET, output="output", condition=("time",), **ONE)
+
+
+def poseidon_tuple(net):
+    return IterativeRefiner(partial(net, return_dict=False), UNET, output=0, condition=("time",), **ONE)
+
+
+def pde_transformer(net):
+    return IterativeRefiner(net, UNET, output="sample", **ONE)
+
+
+def dpot(net):
+    return IterativeRefiner(net, UNET, layout="B X Y T C", **FRAMES)
+
+
+def mpp(net):
+    return IterativeRefiner(net, UNET, layout="T B C H W -> B C H W", **FRAMES)
+
+
+def walrus(net):
+    shared = {"state_labels": torch.ones(1), "bcs": torch.zeros(2, 2), "metadata": WellMetadata()}
+    return IterativeRefiner(partial(net, **shared), UNET, layout="T B C H W", **FRAMES)
+
+
+def rno(net):
+    return IterativeRefiner(net, UNET, layout="B T C *S -> B C *S", **FRAMES)
+
+
+def dit(net):
+    return IterativeRefiner(net, UNET, condition=("t",), **ONE)
+
+
+def masked(net):
+    return IterativeRefiner(net, UNET, condition=("mask",), **ONE)
+
+
+def two_inputs(net):
+    return IterativeRefiner(net, UNET, in_channels=2, out_channels=1, steps=2)
+
+
+def neural_solver_library(net):
+    return IterativeRefiner(PointOperator(net, fields="fx", pos="x"), MESHGRAPH, **TWO)
+
+
+def physicsnemo_transolver(net):
+    return IterativeRefiner(PointOperator(net, fields="fx", pos="embedding"), MESHGRAPH, **TWO)
+
+
+def gaot(net):
+    base = partial(net, torch.linspace(0, 1, 8).reshape(4, 2))
+    return IterativeRefiner(PointOperator(base, "pndata", "xcoord", "query_coord"), MESHGRAPH, **TWO)
+
+
+def meshgraphnet(net):
+    return IterativeRefiner(net, MESHGRAPH, **TWO)
+
+
+def otno(net):
+    each = lambda x, ind_dec, normals, pos: torch.stack([net(a[None], i).T for a, i in zip(x, ind_dec)])  # noqa: B905, E731
+    base = PointOperator(each, fields="normals", pos="pos")
+    return IterativeRefiner(base, MESHGRAPH, in_channels=3, out_channels=2, steps=2)
+
+
+def domino(net):
+    base = PointOperator(lambda **parts: net(parts)[1], "surface_normals", "surface_mesh_centers")
+    return IterativeRefiner(base, {**MESHGRAPH, "dim": 3}, in_channels=3, out_channels=2, steps=2)
+
+
+def aurora(net):
+    def step(x, t):
+        parts = x.split([1] * len(SURFACE) + [len(LEVELS)] * len(ABOVE), 2)
+        surface = {name: part[:, :, 0] for name, part in zip(SURFACE, parts, strict=False)}
+        above = dict(zip(ABOVE, parts[len(SURFACE) :], strict=True))
+        times = tuple(START + timedelta(hours=hour) for hour in t.tolist())
+        answer = net(Weather(surface, STATIC, above, Metadata(*PLACES, times, LEVELS)))
+        found = [answer.surf_vars[name][:, :, None] for name in SURFACE]
+        return torch.cat([*found, *(answer.atmos_vars[name] for name in ABOVE)], 2)
+
+    return IterativeRefiner(step, UNET, layout="B T C H W", in_channels=8, out_channels=4, steps=2)
+
+
+SURFACE, ABOVE, LEVELS = ("2t", "msl"), ("t",), (500.0, 850.0)
+START, PLACES = datetime(2026, 1, 1), (torch.linspace(80, -80, 8), torch.arange(9) * 40.0)
+STATIC = {"lsm": (torch.rand(8, 9, generator=torch.Generator().manual_seed(0)) < 0.3).float()}
+
+
+def weather(net: nn.Module, call: Mapping[str, Any]) -> Tensor:
+    """Aurora's answer to the fields of a call, on channels: its two surface fields and one on two levels."""
+    x, times = call["x"], tuple(START + timedelta(hours=hour) for hour in call["t"].tolist())
+    surface = {"2t": x[:, :, 0], "msl": x[:, :, 1]}
+    batch = Weather(surface, STATIC, {"t": x[:, :, 2:]}, Metadata(*PLACES, times, LEVELS))
+    answer = net(batch)
+    assert answer.metadata.time[0] - times[0] == timedelta(hours=6)
+    fields = (answer.surf_vars["2t"], answer.surf_vars["msl"], *answer.atmos_vars["t"].unbind(2))
+    return torch.stack(fields, 2)
+
+
+def by_name(net: nn.Module, call: Mapping[str, Any]) -> Any:
+    return net(**call)
 
 
 @dataclass
 class Case:
-    """A base, the options of its refiner, the axes of x in front of ``(C, H, W)``, and other arguments."""
+    """One of the calls.
+
+    Attributes:
+        base: builds the published operator.
+        wrap: its refiner, as a user writes it.
+        sample: a sample of a data set, without y.
+        state: the argument that a rollout replaces; None for an operator that does not step in time.
+        published: the operator's own answer to a call.
+        options: of a rollout.
+    """
 
     base: Callable[[], nn.Module]
-    options: dict[str, Any]
-    frames: int = 1
-    given: dict[str, Any] = field(default_factory=dict)
-
-    def refiner(self, base: nn.Module) -> IterativeRefiner:
-        sizes = {"in_channels": self.frames, "out_channels": 1}
-        return IterativeRefiner(base, UNET, steps=2, **sizes, **self.options)
+    wrap: Callable[[Any], IterativeRefiner]
+    sample: Callable[[], Any]
+    state: str | None
+    published: Callable[[nn.Module, Mapping[str, Any]], Any] = by_name
+    options: dict[str, Any] = field(default_factory=dict)
 
 
+def shaped(**shapes: tuple[int, ...]) -> Callable[[], dict[str, Tensor]]:
+    """Samples of random numbers of these shapes."""
+    return lambda: {name: torch.randn(shape) for name, shape in shapes.items()}
+
+
+def in_domain() -> dict[str, Tensor]:
+    return {"x": torch.randn(1, 8, 9), "mask": torch.rand(8, 9) < 0.7}
+
+
+def simulation() -> dict[str, Tensor]:
+    return {"x": torch.randn(3, *IMAGE), "state_labels": torch.ones(1), "bcs": torch.zeros(2, 2)}
+
+
+def transport() -> dict[str, Tensor]:
+    points = {"normals": torch.randn(N, 3), "pos": torch.rand(N, 2)}
+    return {"x": torch.randn(4, 5, 5), "ind_dec": torch.randint(25, (N,)), **points}
+
+
+def car() -> dict[str, Tensor]:
+    surface = {"surface_mesh_centers": torch.rand(N, 3), "surface_normals": torch.randn(N, 3)}
+    return {**surface, "volume_mesh_centers": torch.rand(9, 3), "sdf_nodes": torch.randn(9, 3)}
+
+
+def mesh() -> Data:
+    near = torch.cdist(pos := torch.rand(N, 2), pos) < 0.5
+    edges = (near & ~torch.eye(N, dtype=torch.bool)).nonzero().T
+    return Data(x=torch.randn(N, 2), pos=pos, edge_index=edges, edge_attr=torch.randn(edges.shape[1], 2))
+
+
+def of_a_graph(net: nn.Module, call: Mapping[str, Any]) -> Tensor:
+    return net(call["x"], call["edge_attr"], Data(**call))
+
+
+IN_TIME = {"window": Window(inputs=3)}
 CASES = {
-    "Poseidon": Case(ScOT, {}, given={"time": torch.ones(1)}),
-    "Poseidon's tuple": Case(ScOT, {"output": 0}, given={"time": torch.ones(1), "return_dict": False}),
-    "PDE-Transformer": Case(PDETransformer, {"output": "sample"}),
-    "PDE-Transformer's tuple": Case(lambda: PDETransformer(return_dict=False), {}),
-    "DPOT": Case(DPOTNet, {"layout": "B X Y T C"}, frames=T),
-    "MPP": Case(AViT, {"layout": "T B C H W -> B C H W"}, frames=T, given=LABELS),
-    "Walrus": Case(IsotropicModel, {"layout": "T B C H W"}, frames=T, given={**LABELS, "metadata": 1}),
-    "RNO": Case(RNO, {"layout": "B T C *S -> B C *S"}, frames=T),
-}
+    "Poseidon": Case(ScOT, poseidon, shaped(pixel_values=IMAGE, time=()), "pixel_values"),
+    "Poseidon's tuple": Case(
+        ScOT, poseidon_tuple, shaped(pixel_values=IMAGE, time=()), "pixel_values",
+        lambda net, call: net(**call, return_dict=False),
+    ),
+    "PDE-Transformer": Case(PDETransformer, pde_transformer, shaped(hidden_states=IMAGE), "hidden_states"),
+    "PDE-Transformer's tuple": Case(
+        lambda: PDETransformer(return_dict=False), plain, shaped(hidden_states=IMAGE), "hidden_states"
+    ),
+    "DPOT": Case(DPOTNet, dpot, shaped(x=(8, 9, 3, 1)), "x", options=IN_TIME),
+    "MPP": Case(AViT, mpp, simulation, "x", options=IN_TIME),
+    "Walrus": Case(
+        IsotropicModel, walrus, shaped(x=(3, *IMAGE)), "x",
+        lambda net, call: net(call["x"], torch.ones(1), torch.zeros(2, 2), WellMetadata()), IN_TIME,
+    ),
+    "RNO": Case(RNO, rno, shaped(x=(3, *IMAGE)), "x", options=IN_TIME),
+    "DiT": Case(
+        DiT, dit, shaped(x=IMAGE, t=()), "x", options={"clock": Clock(torch.tensor([0.1, 0.7]), 0.2)}
+    ),
+    "UQNO": Case(lambda: UQNO(FNO((2, 2), 1, 1, 4, n_layers=1)), plain, shaped(x=IMAGE), "x"),
+    "a masked base": Case(Masked, masked, in_domain, "x"),
+    "a base of two inputs": Case(TwoInputs, two_inputs, shaped(u=IMAGE, v=IMAGE), "u"),
+    "Neural-Solver-Library": Case(
+        lambda: NeuralSolverLibrary(4), neural_solver_library, shaped(x=(N, 2), fx=(N, 2)), "fx"
+    ),
+    "PhysicsNeMo's Transolver": Case(
+        lambda: PhysicsNemoTransolver(4), physicsnemo_transolver, shaped(embedding=(N, 2), fx=(N, 2)), "fx"
+    ),
+    "GAOT": Case(
+        lambda: GAOT(4), gaot, shaped(xcoord=(N, 2), pndata=(N, 2)), "pndata",
+        lambda net, call: net(torch.linspace(0, 1, 8).reshape(4, 2), **call),
+    ),
+    "MeshGraphNet": Case(lambda: MeshGraphNet(2, 2), meshgraphnet, mesh, "x", of_a_graph),
+    "OTNO": Case(
+        OTNO, otno, transport, None,
+        lambda net, call: torch.stack([net(call["x"][i : i + 1], call["ind_dec"][i]).T for i in range(2)]),
+    ),
+    "DoMINO": Case(lambda: DoMINO(6), domino, car, None, lambda net, call: net(dict(call))[1]),
+    "Aurora": Case(
+        Aurora, aurora, shaped(x=(2, 4, 8, 9), t=()), "x", weather,
+        {"window": Window(inputs=2), "clock": Clock(torch.tensor([0.0, 6.0]), 6.0)},
+    ),
+}  # fmt: skip
 
 
-@pytest.fixture(params=CASES.values(), ids=CASES)
+@pytest.fixture(params=CASES)
 def case(request: pytest.FixtureRequest) -> Case:
-    return request.param
+    return CASES[request.param]
 
 
-def laid_out(case: Case, model: IterativeRefiner, samples: int = 2) -> tuple[Tensor, dict[str, Any]]:
-    """x in the layout of the base, and the other arguments."""
-    frames = torch.randn(samples, case.frames, 8, 9)
-    return model.base.layout.x.unfold(frames, case.frames), case.given
+def call_of(model: IterativeRefiner, samples: list[Any]) -> dict[str, Any]:
+    """A batch of samples as the arguments of a call."""
+    if isinstance(samples[0], Data):
+        parts = Batch.from_data_list(samples).to_dict()
+        return {name: part for name, part in parts.items() if name not in ("ptr", "y")}
+    batch = model.base.from_batch(default_collate(samples))
+    return {name: part for name, part in batch.items() if name != "y"}
 
 
-def parts(answer: Any) -> list[Tensor]:
+def parts(answer: Any) -> Iterator[Tensor]:
     """All tensors of an answer, in order."""
     if isinstance(answer, Tensor):
-        return [answer]
-    values = answer.values() if isinstance(answer, dict) else answer
-    return [tensor for value in values for tensor in parts(value)]
+        yield answer
+    else:
+        for value in answer.values() if isinstance(answer, dict) else answer:
+            yield from parts(value)
+
+
+def same(answer: Any, other: Any) -> bool:
+    """Whether two answers are of one type, with the same tensors to the bit."""
+    pairs = zip(parts(answer), parts(other), strict=True)
+    return type(answer) is type(other) and all(torch.equal(one, two) for one, two in pairs)
+
+
+def rows(model: IterativeRefiner, answer: Any, place: int) -> Tensor:
+    """The field of one sample of a batch, as a data set has it."""
+    field = model.base.field_of(answer)
+    if model.base.ON_GRID or field.dim() > 2:
+        return field.select(model.base.layout.answer.axis("B") or 0, place)
+    return field[place * N : (place + 1) * N]
+
+
+@torch.no_grad()
+def with_truth(model: IterativeRefiner, sample: Any) -> Any:
+    """The sample with a y that is 1 above the answer of the base; NaN outside of a mask."""
+    y = rows(model, model.base(**call_of(model, [sample])), 0) + 1
+    if isinstance(sample, Data):
+        return Data(**sample.to_dict(), y=y)
+    return {**sample, "y": torch.where(sample["mask"], y, torch.nan) if "mask" in sample else y}
+
+
+@torch.no_grad()
+def error(model: IterativeRefiner, answer: Any, data: list[Any]) -> float:
+    """The distance of a batch of answers to y, where y is known."""
+    pairs = [(rows(model, answer, place), sample["y"]) for place, sample in enumerate(data)]
+    return float(torch.stack([(found - y).abs().nanmean() for found, y in pairs]).mean())
+
+
+def test_a_wrap_is_three_lines_and_for_aurora_twenty() -> None:
+    for case in CASES.values():
+        body = inspect.getsource(case.wrap).strip().splitlines()[1:]
+        assert len(body) <= (20 if case.base is Aurora else 3)
 
 
 def test_untrained_it_returns_the_answer_of_the_base_and_its_container(case: Case) -> None:
-    base = case.base()
-    model = case.refiner(base).eval()
-    x, given = laid_out(case, model)
-    plain = base(x, **given)
-    for answer in (model(x, **given), model.solve(x, **given).value, model.iterates(x, **given)[-1]):
-        assert type(answer) is type(plain)
-        assert all(map(torch.equal, parts(answer), parts(plain)))
+    net = case.base()
+    model = case.wrap(net).eval()
+    call = call_of(model, [case.sample() for _ in range(2)])
+    answer = case.published(net, call)
+    for found in (model(**call), model.solve(**call).value, model.iterates(**call)[-1]):
+        assert same(found, answer)
 
 
-def test_forward_solve_and_iterates_agree_and_a_batch_is_a_loop(case: Case) -> None:
-    model = case.refiner(case.base()).eval()
-    nn.init.normal_(model.correction.last.weight, std=0.1)
-    x, given = laid_out(case, model)
-    answer = model(x, **given)
-    for same in (model.solve(x, steps=2, **given).value, model.iterates(x, **given)[2]):
-        assert all(map(torch.equal, parts(answer), parts(same)))
-    whole = model.base.as_field(answer)
-    for place, row in enumerate(model.base.layout.x.fold(x)):
-        alone = model(model.base.layout.x.unfold(row[None], case.frames), **given)
-        torch.testing.assert_close(model.base.as_field(alone)[0], whole[place])
-
-
-def test_it_is_trained_saved_read_and_rolled_out(case: Case, tmp_path: Path) -> None:
-    base = case.base()
-    model = case.refiner(base)
-    axes, target = model.base.layout.x, model.base.layout.answer
-    fields = torch.randn(4, case.frames + 1, 8, 9)
-
-    def alone(axes: Any, field: Tensor, frames: int) -> Tensor:
-        """One sample as a data set holds it: without the axis of samples."""
-        return axes.unfold(field[None], frames).select(axes.axis("B"), 0)
-
-    pairs = [(field[:-1], field[-1:]) for field in fields]
-    data = [{"x": alone(axes, x, case.frames), "y": alone(target, y, 1), **case.given} for x, y in pairs]
-    recipe = Recipe(epochs=1, batch_size=2, learning_rate=1e-2)
-    Trainer(model, recipe, show=False).fit(data, data)
+def test_it_is_trained_saved_read_back_and_rolled_out(case: Case, tmp_path: Path) -> None:
+    net = case.base()
+    model = case.wrap(net)
+    data = [with_truth(model, case.sample()) for _ in range(4)]
+    history = Trainer(model, Recipe(epochs=10, batch_size=2, learning_rate=1e-2), show=False).fit(data)
+    assert history[-1]["update"] == 20
     model.eval()
-    x, given = laid_out(case, model)
-    assert not torch.equal(model.base.as_field(model(x, **given)), model.base.as_field(base(x, **given)))
+    call = call_of(model, data[:2])
+    answer, start = model(**call), model.base(**call)
+    errors = [error(model, found, data[:2]) for found in (start, answer)]
+    assert errors[1] < 0.9 * errors[0]
+
+    for found in (model.solve(**call, steps=2).value, model.iterates(**call)[2]):
+        assert same(found, answer)
+    for place, sample in enumerate(data[:2]):
+        alone = model(**call_of(model, [sample]))
+        torch.testing.assert_close(rows(model, alone, 0), rows(model, answer, place))
+
     path = model.save(tmp_path / "model.safetensors")
-    again = IterativeRefiner.from_checkpoint(path, base=case.base()).eval()
-    assert all(map(torch.equal, parts(again(x, **given)), parts(model(x, **given))))
-    start = torch.randn(2, case.frames, 1, 8, 9)
-    run = rollout(again, start, 3, window=Window(inputs=case.frames), given=given, per_sample=[])
-    frames = start[:, :, 0]
-    for step in range(3):
-        after = again.base.as_field(again(axes.unfold(frames[:, -case.frames :], case.frames), **given))
-        torch.testing.assert_close(run.frames[:, step], after)
-        frames = torch.cat([frames, after], 1)
+    again = IterativeRefiner.from_checkpoint(path, base=case.wrap(copy.deepcopy(net)).base).eval()
+    assert same(again(**call), answer)
+    if case.state is not None:
+        check_rollout(again, call, case.state, case.options)
+
+
+def check_rollout(model: IterativeRefiner, call: dict[str, Any], state: str, options: dict[str, Any]) -> None:
+    """Three frames of a rollout are three calls by hand."""
+    axes, given = model.base.layout.x, {name: part for name, part in call.items() if name != state}
+    inputs, clock = options.get("window", Window()).inputs, options.get("clock")
+    known = axes.fold(call[state])
+    start = known.unflatten(1, (inputs, -1)) if inputs > 1 else known
+    if clock is not None:
+        given.pop("t")
+    by_sample = () if "edge_index" in given else given
+    run = rollout(model, start, 3, given=given, per_sample=by_sample, **options)
+    for step, frame in enumerate(run.frames.unbind(1)):
+        times = {} if clock is None else {"t": clock.time(step)}
+        after = model.base.as_field(model(**{**given, **times, state: axes.unfold(known, inputs)}))
+        torch.testing.assert_close(frame, after)
+        known = after if inputs == 1 else torch.cat([known, after], 1)[:, after.shape[1] :]
 
 
 def test_the_objects_of_a_base_are_not_modified() -> None:
