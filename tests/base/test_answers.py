@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from neuralop.models import UQNO
-from operators import ModelOutput
+from operators import ModelOutput, PDETransformer
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
@@ -162,3 +162,16 @@ def test_a_uqno_is_not_trained_alone() -> None:
             continue
         with pytest.raises(ValueError, match=r"a base that can be trained alone, got a UQNO.*null"):
             run.build_base(run.splits())
+
+
+def test_the_objects_of_a_base_are_not_modified() -> None:
+    kept: list[ModelOutput] = []
+    base = PDETransformer()
+    base.register_forward_hook(lambda *call: kept.append(call[-1]))
+    model = IterativeRefiner(base, UNET, steps=1).eval()
+    nn.init.normal_(model.correction.last.weight)
+    answer = model(torch.randn(1, 1, 8, 8))
+    assert answer is not kept[0]
+    assert answer.sample is answer["sample"]
+    assert not torch.equal(answer.sample, kept[0].sample)
+    assert kept[0].sample is kept[0]["sample"]

@@ -6,13 +6,13 @@ import copy
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from functools import partial
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import wraps
 from neuralop.models import FNO, UQNO
 from operators import (
     RNO,
@@ -24,125 +24,28 @@ from operators import (
     Masked,
     MeshGraphNet,
     Metadata,
-    ModelOutput,
     PDETransformer,
     ScOT,
     TwoInputs,
     Weather,
     WellMetadata,
 )
-from point_networks import GAOT, MESHGRAPH, OTNO, DoMINO, NeuralSolverLibrary, PhysicsNemoTransolver
+from point_networks import GAOT, OTNO, DoMINO, NeuralSolverLibrary, PhysicsNemoTransolver
 from torch import Tensor, nn
 from torch.utils.data import default_collate
 from torch_geometric.data import Batch, Data
 
-from neuralop_irno import Clock, IterativeRefiner, PointOperator, Recipe, Trainer, Window, rollout
+from neuralop_irno import Clock, IterativeRefiner, Recipe, Trainer, Window, rollout
 
-UNET = {"name": "unet", "width": 4, "depth": 0}
-ONE = {"in_channels": 1, "out_channels": 1, "steps": 2}
-FRAMES = {"in_channels": 3, "out_channels": 1, "steps": 2}
-TWO = {"in_channels": 2, "out_channels": 2, "steps": 2}
 N, IMAGE = 12, (1, 8, 9)
 """The number of points, and the shape of a field."""
 
 
-# The wraps: what a user writes. Their lengths are part of the tests.
-def plain(net):
-    return IterativeRefiner(net, UNET, **ONE)
-
-
-def poseidon(net):
-    return IterativeRefiner(net, UNET, output="output", condition=("time",), **ONE)
-
-
-def poseidon_tuple(net):
-    return IterativeRefiner(partial(net, return_dict=False), UNET, output=0, condition=("time",), **ONE)
-
-
-def pde_transformer(net):
-    return IterativeRefiner(net, UNET, output="sample", **ONE)
-
-
-def dpot(net):
-    return IterativeRefiner(net, UNET, layout="B X Y T C", **FRAMES)
-
-
-def mpp(net):
-    return IterativeRefiner(net, UNET, layout="T B C H W -> B C H W", **FRAMES)
-
-
-def walrus(net):
-    shared = {"state_labels": torch.ones(1), "bcs": torch.zeros(2, 2), "metadata": WellMetadata()}
-    return IterativeRefiner(partial(net, **shared), UNET, layout="T B C H W", **FRAMES)
-
-
-def rno(net):
-    return IterativeRefiner(net, UNET, layout="B T C *S -> B C *S", **FRAMES)
-
-
-def dit(net):
-    return IterativeRefiner(net, UNET, condition=("t",), **ONE)
-
-
-def masked(net):
-    return IterativeRefiner(net, UNET, condition=("mask",), **ONE)
-
-
-def two_inputs(net):
-    return IterativeRefiner(net, UNET, in_channels=2, out_channels=1, steps=2)
-
-
-def neural_solver_library(net):
-    return IterativeRefiner(PointOperator(net, fields="fx", pos="x"), MESHGRAPH, **TWO)
-
-
-def physicsnemo_transolver(net):
-    return IterativeRefiner(PointOperator(net, fields="fx", pos="embedding"), MESHGRAPH, **TWO)
-
-
-def gaot(net):
-    base = partial(net, torch.linspace(0, 1, 8).reshape(4, 2))
-    return IterativeRefiner(PointOperator(base, "pndata", "xcoord", "query_coord"), MESHGRAPH, **TWO)
-
-
-def meshgraphnet(net):
-    return IterativeRefiner(net, MESHGRAPH, **TWO)
-
-
-def otno(net):
-    each = lambda x, ind_dec, normals, pos: torch.stack([net(a[None], i).T for a, i in zip(x, ind_dec)])  # noqa: B905, E731
-    base = PointOperator(each, fields="normals", pos="pos")
-    return IterativeRefiner(base, MESHGRAPH, in_channels=3, out_channels=2, steps=2)
-
-
-def domino(net):
-    base = PointOperator(lambda **parts: net(parts)[1], "surface_normals", "surface_mesh_centers")
-    return IterativeRefiner(base, {**MESHGRAPH, "dim": 3}, in_channels=3, out_channels=2, steps=2)
-
-
-def aurora(net):
-    def step(x, t):
-        parts = x.split([1] * len(SURFACE) + [len(LEVELS)] * len(ABOVE), 2)
-        surface = {name: part[:, :, 0] for name, part in zip(SURFACE, parts, strict=False)}
-        above = dict(zip(ABOVE, parts[len(SURFACE) :], strict=True))
-        times = tuple(START + timedelta(hours=hour) for hour in t.tolist())
-        answer = net(Weather(surface, STATIC, above, Metadata(*PLACES, times, LEVELS)))
-        found = [answer.surf_vars[name][:, :, None] for name in SURFACE]
-        return torch.cat([*found, *(answer.atmos_vars[name] for name in ABOVE)], 2)
-
-    return IterativeRefiner(step, UNET, layout="B T C H W", in_channels=8, out_channels=4, steps=2)
-
-
-SURFACE, ABOVE, LEVELS = ("2t", "msl"), ("t",), (500.0, 850.0)
-START, PLACES = datetime(2026, 1, 1), (torch.linspace(80, -80, 8), torch.arange(9) * 40.0)
-STATIC = {"lsm": (torch.rand(8, 9, generator=torch.Generator().manual_seed(0)) < 0.3).float()}
-
-
 def weather(net: nn.Module, call: Mapping[str, Any]) -> Tensor:
     """Aurora's answer to the fields of a call, on channels: its two surface fields and one on two levels."""
-    x, times = call["x"], tuple(START + timedelta(hours=hour) for hour in call["t"].tolist())
+    x, times = call["x"], tuple(wraps.START + timedelta(hours=hour) for hour in call["t"].tolist())
     surface = {"2t": x[:, :, 0], "msl": x[:, :, 1]}
-    batch = Weather(surface, STATIC, {"t": x[:, :, 2:]}, Metadata(*PLACES, times, LEVELS))
+    batch = Weather(surface, wraps.STATIC, {"t": x[:, :, 2:]}, Metadata(*wraps.PLACES, times, wraps.LEVELS))
     answer = net(batch)
     assert answer.metadata.time[0] - times[0] == timedelta(hours=6)
     fields = (answer.surf_vars["2t"], answer.surf_vars["msl"], *answer.atmos_vars["t"].unbind(2))
@@ -209,46 +112,49 @@ def of_a_graph(net: nn.Module, call: Mapping[str, Any]) -> Tensor:
 
 IN_TIME = {"window": Window(inputs=3)}
 CASES = {
-    "Poseidon": Case(ScOT, poseidon, shaped(pixel_values=IMAGE, time=()), "pixel_values"),
+    "Poseidon": Case(ScOT, wraps.poseidon, shaped(pixel_values=IMAGE, time=()), "pixel_values"),
     "Poseidon's tuple": Case(
-        ScOT, poseidon_tuple, shaped(pixel_values=IMAGE, time=()), "pixel_values",
+        ScOT, wraps.poseidon_tuple, shaped(pixel_values=IMAGE, time=()), "pixel_values",
         lambda net, call: net(**call, return_dict=False),
     ),
-    "PDE-Transformer": Case(PDETransformer, pde_transformer, shaped(hidden_states=IMAGE), "hidden_states"),
-    "PDE-Transformer's tuple": Case(
-        lambda: PDETransformer(return_dict=False), plain, shaped(hidden_states=IMAGE), "hidden_states"
+    "PDE-Transformer": Case(
+        PDETransformer, wraps.pde_transformer, shaped(hidden_states=IMAGE), "hidden_states"
     ),
-    "DPOT": Case(DPOTNet, dpot, shaped(x=(8, 9, 3, 1)), "x", options=IN_TIME),
-    "MPP": Case(AViT, mpp, simulation, "x", options=IN_TIME),
+    "PDE-Transformer's tuple": Case(
+        lambda: PDETransformer(return_dict=False), wraps.plain, shaped(hidden_states=IMAGE), "hidden_states"
+    ),
+    "DPOT": Case(DPOTNet, wraps.dpot, shaped(x=(8, 9, 3, 1)), "x", options=IN_TIME),
+    "MPP": Case(AViT, wraps.mpp, simulation, "x", options=IN_TIME),
     "Walrus": Case(
-        IsotropicModel, walrus, shaped(x=(3, *IMAGE)), "x",
+        IsotropicModel, wraps.walrus, shaped(x=(3, *IMAGE)), "x",
         lambda net, call: net(call["x"], torch.ones(1), torch.zeros(2, 2), WellMetadata()), IN_TIME,
     ),
-    "RNO": Case(RNO, rno, shaped(x=(3, *IMAGE)), "x", options=IN_TIME),
+    "RNO": Case(RNO, wraps.rno, shaped(x=(3, *IMAGE)), "x", options=IN_TIME),
     "DiT": Case(
-        DiT, dit, shaped(x=IMAGE, t=()), "x", options={"clock": Clock(torch.tensor([0.1, 0.7]), 0.2)}
+        DiT, wraps.dit, shaped(x=IMAGE, t=()), "x", options={"clock": Clock(torch.tensor([0.1, 0.7]), 0.2)}
     ),
-    "UQNO": Case(lambda: UQNO(FNO((2, 2), 1, 1, 4, n_layers=1)), plain, shaped(x=IMAGE), "x"),
-    "a masked base": Case(Masked, masked, in_domain, "x"),
-    "a base of two inputs": Case(TwoInputs, two_inputs, shaped(u=IMAGE, v=IMAGE), "u"),
+    "UQNO": Case(lambda: UQNO(FNO((2, 2), 1, 1, 4, n_layers=1)), wraps.plain, shaped(x=IMAGE), "x"),
+    "a masked base": Case(Masked, wraps.masked, in_domain, "x"),
+    "a base of two inputs": Case(TwoInputs, wraps.two_inputs, shaped(u=IMAGE, v=IMAGE), "u"),
     "Neural-Solver-Library": Case(
-        lambda: NeuralSolverLibrary(4), neural_solver_library, shaped(x=(N, 2), fx=(N, 2)), "fx"
+        lambda: NeuralSolverLibrary(4), wraps.neural_solver_library, shaped(x=(N, 2), fx=(N, 2)), "fx"
     ),
     "PhysicsNeMo's Transolver": Case(
-        lambda: PhysicsNemoTransolver(4), physicsnemo_transolver, shaped(embedding=(N, 2), fx=(N, 2)), "fx"
+        lambda: PhysicsNemoTransolver(4), wraps.physicsnemo_transolver,
+        shaped(embedding=(N, 2), fx=(N, 2)), "fx",
     ),
     "GAOT": Case(
-        lambda: GAOT(4), gaot, shaped(xcoord=(N, 2), pndata=(N, 2)), "pndata",
+        lambda: GAOT(4), wraps.gaot, shaped(xcoord=(N, 2), pndata=(N, 2)), "pndata",
         lambda net, call: net(torch.linspace(0, 1, 8).reshape(4, 2), **call),
     ),
-    "MeshGraphNet": Case(lambda: MeshGraphNet(2, 2), meshgraphnet, mesh, "x", of_a_graph),
+    "MeshGraphNet": Case(lambda: MeshGraphNet(2, 2), wraps.meshgraphnet, mesh, "x", of_a_graph),
     "OTNO": Case(
-        OTNO, otno, transport, None,
+        OTNO, wraps.otno, transport, None,
         lambda net, call: torch.stack([net(call["x"][i : i + 1], call["ind_dec"][i]).T for i in range(2)]),
     ),
-    "DoMINO": Case(lambda: DoMINO(6), domino, car, None, lambda net, call: net(dict(call))[1]),
+    "DoMINO": Case(lambda: DoMINO(6), wraps.domino, car, None, lambda net, call: net(dict(call))[1]),
     "Aurora": Case(
-        Aurora, aurora, shaped(x=(2, 4, 8, 9), t=()), "x", weather,
+        Aurora, wraps.aurora, shaped(x=(2, 4, 8, 9), t=()), "x", weather,
         {"window": Window(inputs=2), "clock": Clock(torch.tensor([0.0, 6.0]), 6.0)},
     ),
 }  # fmt: skip
@@ -309,7 +215,7 @@ def error(model: IterativeRefiner, answer: Any, data: list[Any]) -> float:
 
 def test_a_wrap_is_three_lines_and_for_aurora_twenty() -> None:
     for case in CASES.values():
-        body = inspect.getsource(case.wrap).strip().splitlines()[1:]
+        body = [line for line in inspect.getsource(case.wrap).splitlines()[1:] if line]
         assert len(body) <= (20 if case.base is Aurora else 3)
 
 
@@ -362,16 +268,3 @@ def check_rollout(model: IterativeRefiner, call: dict[str, Any], state: str, opt
         after = model.base.as_field(model(**{**given, **times, state: axes.unfold(known, inputs)}))
         torch.testing.assert_close(frame, after)
         known = after if inputs == 1 else torch.cat([known, after], 1)[:, after.shape[1] :]
-
-
-def test_the_objects_of_a_base_are_not_modified() -> None:
-    kept: list[ModelOutput] = []
-    base = PDETransformer()
-    base.register_forward_hook(lambda *call: kept.append(call[-1]))
-    model = IterativeRefiner(base, UNET, steps=1).eval()
-    nn.init.normal_(model.correction.last.weight)
-    answer = model(torch.randn(1, 1, 8, 8))
-    assert answer is not kept[0]
-    assert answer.sample is answer["sample"]
-    assert not torch.equal(answer.sample, kept[0].sample)
-    assert kept[0].sample is kept[0]["sample"]
