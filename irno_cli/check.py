@@ -25,13 +25,14 @@ def run(options: argparse.Namespace) -> None:
     from neuralop_irno.checkpoint import write_json
     from neuralop_irno.data.resampled import on_grids
     from neuralop_irno.diagnostics.base_check import check_base
-    from neuralop_irno.training.batches import at_a_time, load_all
+    from neuralop_irno.training.batches import at_a_time, at_once, load_all
     from neuralop_irno.training.resolutions import at_resolutions
     from neuralop_irno.training.run import read_run
 
     experiment, model = read_run(options.folder, options.device, base_of(options))
     data = experiment.splits()[options.split]
-    found = check_base(model.base, (batch for _, batch in load_all(data, at_a_time(data, most=16))))
+    size = at_once(model) or at_a_time(data, most=16)
+    found = check_base(model.base, (batch for _, batch in load_all(data, size)))
     content, text = found.to_plain(), str(found)
     if on_grids(data):
         table = at_resolutions(model, data, device=options.device)

@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> None:
     from neuralop_irno.diagnostics.calibration import Part, calibrate, halves, same_samples
     from neuralop_irno.diagnostics.report import diagnose
     from neuralop_irno.errors import expected
-    from neuralop_irno.training.batches import load_all
+    from neuralop_irno.training.batches import at_once, load_all
     from neuralop_irno.training.folder import MODEL
     from neuralop_irno.training.resolutions import at_resolutions
     from neuralop_irno.training.run import read_run
@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> None:
             got = "a test set that is the validation set, which chose the model"
             raise ValueError(expected("held-out samples", got, "a separate test set in the config"))
         first, second = halves(splits["test"])
-        batches = (sample for _, sample in load_all(first.data))
+        batches = (sample for _, sample in load_all(first.data, at_once(refiner)))
         calibrate(refiner, batches, options.coverage, first.groups)
         with claim(options.folder):  # so that no training replaces the model meanwhile
             weights, content = checkpoint.read(options.folder / MODEL)
@@ -64,7 +64,7 @@ def run(options: argparse.Namespace) -> None:
         part = second if options.split == "test" else part
     report = diagnose(
         refiner,
-        (sample for _, sample in load_all(part.data)),
+        (sample for _, sample in load_all(part.data, at_once(refiner))),
         options.samples,
         options.steps,
         options.iterations,

@@ -56,8 +56,10 @@ def agreed_sizes(given: ModelSpec, stated: ModelSpec) -> ModelSpec:
             raise ValueError(
                 expected(f"{name}={theirs}, as the base has it", f"{name}={ours}", f"leaving {name} out")
             )
-    return ModelSpec(
-        given.in_channels or stated.in_channels, given.out_channels or stated.out_channels, stated.dim
+    return replace(
+        stated,
+        in_channels=given.in_channels or stated.in_channels,
+        out_channels=given.out_channels or stated.out_channels,
     )
 
 
@@ -94,14 +96,12 @@ def build_correction(correction: CorrectionLike, sizes: ModelSpec, conditions: C
         conditioned = CORRECTIONS.takes(options, "scalars")
         for name in ("in_channels", "out_channels"):
             if getattr(sizes, name) is None and name not in options and CORRECTIONS.needs(options, name):
-                raise ValueError(
-                    expected(
-                        f"{name} for the correction",
-                        "a base that does not state it",
-                        f"IterativeRefiner(base, ..., {name}=...)",
-                    )
-                )
-        known = {name: value for name, value in vars(sizes).items() if value is not None}
+                got, hint = "a base that does not state it", f"IterativeRefiner(base, ..., {name}=...)"
+                if sizes.in_time and name == "in_channels":
+                    got, hint = "a base that takes any number of times", "in_channels=T * C, all frames of x"
+                raise ValueError(expected(f"{name} for the correction", got, hint))
+        stated = {name: getattr(sizes, name) for name in ("in_channels", "out_channels", "dim")}
+        known = {name: value for name, value in stated.items() if value is not None}
         if "in_channels" in known:
             known["in_channels"] += conditions.channels(scalars=not conditioned)
         if conditioned and scalars:

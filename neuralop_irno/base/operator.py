@@ -94,6 +94,7 @@ class BaseOperator(nn.Module):
             layout.x.channels(stated.in_channels),
             layout.answer.channels(stated.out_channels),
             layout.dim or stated.dim,
+            in_time="T" in layout.x.names,
         )
 
     def stated_sizes(self) -> ModelSpec:

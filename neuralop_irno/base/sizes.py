@@ -20,12 +20,14 @@ class ModelSpec:
         dim: spatial dimensions.
         per_time: whether fields may have an axis of time, which is folded into channels: the refiner's are
             then a multiple of those that the model states.
+        in_time: whether x has an axis of time, whose length no model states: ``in_channels`` is then given.
     """
 
     in_channels: int | None = None
     out_channels: int | None = None
     dim: int | None = None
     per_time: bool = False
+    in_time: bool = False
 
 
 def stated_sizes(module: nn.Module) -> ModelSpec:

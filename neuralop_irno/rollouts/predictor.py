@@ -22,7 +22,7 @@ class FramePredictor:
     """From the last frames to the next ones.
 
     The input channels of a call are the normalised history, the static fields, and the forcing
-    of the predicted frames, in this order.
+    of the predicted frames, in this order. A base with an axis of times gets the static fields in each frame.
 
     Args:
         caller: the model.
@@ -60,6 +60,7 @@ class FramePredictor:
         self._calls_per_frame = 1 if clock is None else clock.calls
         self._at_once = self.block == window.outputs
         self.caller = self._remaining = caller
+        self._in_time = "T" in caller.layout.x.names
         self.domain = caller.domain
         self._check()
 
@@ -94,8 +95,12 @@ class FramePredictor:
 
     def inputs(self, history: Tensor, index: int) -> Tensor:
         """The model's input for the frame ``index`` and the others of its bundle."""
-        parts = [self.window.pack(self.stepper.seen(history))]
-        if self.static is not None:
+        frames = self.stepper.seen(history)
+        if self.static is not None and self._in_time:  # a base with an axis of times has them in each frame
+            fixed = self.static.unsqueeze(1).expand(-1, self.window.inputs, *self.static.shape[1:])
+            frames = torch.cat([frames, fixed.to(frames.dtype)], 2)
+        parts = [self.window.pack(frames)]
+        if self.static is not None and not self._in_time:
             parts.append(self.static)
         if self.forcing is not None:
             parts.append(self.window.pack(stacked(self.forcing, index, self.window.outputs)))
@@ -205,10 +210,10 @@ class FramePredictor:
             if self.window.order != "time":
                 wanted = "a window with order='time' for a base with an axis of times"
                 raise ValueError(expected(wanted, repr(self.window.order), "Window(order='time')"))
-            if self.static is not None or self.forcing is not None:
-                wanted = "frames alone for a base with an axis of times"
-                hint = "a function around the base that adds the other fields"
-                raise ValueError(expected(wanted, "static or forcing", hint))
+            if self.forcing is not None:
+                wanted = "frames and static fields for a base with an axis of times"
+                hint = "a function around the base that adds the forcing"
+                raise ValueError(expected(wanted, "forcing", hint))
         alone = self.static is None and self.forcing is None
         if self.caller.on_points and not (alone and self.window.inputs == self.window.outputs == 1):
             got = "several of them, static or forcing"

@@ -198,7 +198,9 @@ def knn_laplacian(
     ball = math.pi ** (dim / 2) / math.gamma(dim / 2 + 1) * distance[:, -1] ** dim
     mass = ball / near if measure is None else _numbers(measure)
     if mass.shape != (count,) or not (mass > 0).all():
-        raise ValueError(expected(f"a measure > 0 for each of {count} nodes", mass.shape, "measure=None"))
+        wanted = f"a measure > 0 for each of {count} nodes, for a spectrum"
+        got = f"{len(mass)} numbers, {int((~(mass > 0)).sum())} of them not above 0, as outside of a mask"
+        raise ValueError(expected(wanted, got, "losses and metrics without a spectrum, or measure=None"))
     ends = np.stack([np.repeat(np.arange(count), near), other.ravel()])
     weights = _undirected(ends, (mass[ends[0]] * mass[ends[1]]) ** 0.5 / distance.ravel() ** 2, count)
     weights.data *= 2 * dim * count / weights.nnz

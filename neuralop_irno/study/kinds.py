@@ -26,7 +26,7 @@ from neuralop_irno.spectrum.of_domain import spectrum_of
 from neuralop_irno.study.cost import megaflops
 from neuralop_irno.study.noise import Noisy
 from neuralop_irno.study.plan import Problem, Run, Study
-from neuralop_irno.training.batches import Sample, load_all
+from neuralop_irno.training.batches import Sample, at_once, load_all
 from neuralop_irno.training.evaluation import scores_per_step
 
 Measured = dict[str, dict[str, float]]
@@ -109,7 +109,7 @@ def dynamics(trained: Trained, times: int = 3) -> Measured:
     steps = times * model.steps
     energies = torch.zeros(steps + 1, len(BANDS))
     with evaluating(model):
-        for _, batch in load_all(trained.test):
+        for _, batch in load_all(trained.test, at_once(model)):
             sample = model.base.from_batch(to_device(batch, torch.device(trained.device)))
             y = sample.pop("y")
             problem = model.problem((), sample)

@@ -29,7 +29,7 @@ from neuralop_irno.study.plan import BASE, Run, Study
 from neuralop_irno.study.record import Record
 from neuralop_irno.study.table import Table, table_of
 from neuralop_irno.training import snapshot
-from neuralop_irno.training.batches import at_a_time, load_all
+from neuralop_irno.training.batches import at_a_time, at_once, load_all
 from neuralop_irno.training.divergence import DivergenceError
 from neuralop_irno.training.identity import refuse_other
 from neuralop_irno.training.trainer import History, Trainer
@@ -114,7 +114,7 @@ class StudyRunner:
         updates, seconds, notes = self._train(built, self._work(run, setting))
         of_fields = not isinstance(splits["valid"], NodeClasses)
         if run.variant == BASE and of_fields:
-            size = at_a_time(splits["valid"], most=16)
+            size = at_once(built.model) or at_a_time(splits["valid"], most=16)
             validation = (batch for _, batch in load_all(splits["valid"], size))
             notes += check_base(built.model, validation).problems
         if run.variant == BASE:

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence, Sized
 from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset, default_collate
 
+from neuralop_irno.base.layout import Layout
 from neuralop_irno.base.pyg import collate_graphs, graph_among
 from neuralop_irno.errors import expected
 
@@ -105,6 +106,13 @@ def load_all(dataset: Dataset[Sample], batch_size: int | None = None) -> Iterato
         for run in order.split(runs)
     ]
     return load(dataset, [batch for run, size in each for batch in run.split(size)])
+
+
+def at_once(model: nn.Module) -> int | None:
+    """The batch size of a base without an axis of samples, 1; None for others, which take any."""
+    layout = getattr(getattr(model, "base", model), "layout", None)
+    alone = isinstance(layout, Layout) and layout.x.names and "B" not in layout.x.names
+    return 1 if alone else None
 
 
 def at_a_time(dataset: Dataset[Sample], most: int = 64) -> int:

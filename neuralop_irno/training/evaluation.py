@@ -21,7 +21,7 @@ from neuralop_irno.metrics import vrmse
 from neuralop_irno.modes import evaluating
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.solution import Outcome
-from neuralop_irno.training.batches import Sample, load_all
+from neuralop_irno.training.batches import Sample, at_once, load_all
 from neuralop_irno.training.states import States
 
 
@@ -90,7 +90,7 @@ def scores_per_step(
     """
     columns: list[Tensor] = []
     with evaluating(model):
-        for index, batch in load_all(dataset, batch_size):
+        for index, batch in load_all(dataset, batch_size or at_once(model)):
             sample = to_device(batch, torch.device(device))
             y = sample.pop("y")
             if isinstance(model, IterativeRefiner):
@@ -172,7 +172,7 @@ def scores_of_solutions(
     """
     scores, steps, outcomes = [], [], Counter[Outcome]()
     with evaluating(model):
-        for _, batch in load_all(dataset, batch_size):
+        for _, batch in load_all(dataset, batch_size or at_once(model)):
             sample = model.base.from_batch(to_device(batch, torch.device(device)))
             y = model.base.as_field(sample.pop("y"))
             solution = model.solve(**model.arguments(sample), **options)

@@ -23,7 +23,7 @@ from neuralop_irno.metrics import METRICS
 from neuralop_irno.metrics.pointwise import own_metric
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.sealed import format_of, is_sealed, seal
-from neuralop_irno.training.batches import Sample, load_all, refuse_empty
+from neuralop_irno.training.batches import Sample, at_once, load_all, refuse_empty
 from neuralop_irno.training.distributed import Peers, local_device
 from neuralop_irno.training.folder import MODEL
 from neuralop_irno.training.identity import refuse_other
@@ -120,7 +120,7 @@ def _rehearse(refiner: IterativeRefiner, loss: RefinementLoss, data: Dataset[Sam
     It is done by copies, since a pass in training mode changes running statistics and counters.
     """
     refiner, loss = copy.deepcopy(refiner), copy.deepcopy(loss)
-    _, batch = next(load_all(data, batch_size=2))
+    _, batch = next(load_all(data, at_once(refiner) or 2))
     sample = to_device(batch, device_of(refiner))
     with torch.no_grad(), in_grammar("data, base, correction and loss that fit each other", "other options"):
         sample = refiner.base.from_batch(sample)

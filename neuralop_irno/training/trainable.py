@@ -19,7 +19,7 @@ from neuralop_irno.losses.loss import as_trajectory
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.rollouts.training import RolloutModel
 from neuralop_irno.solution import Trajectory
-from neuralop_irno.training.batches import Sample, load_all
+from neuralop_irno.training.batches import Sample, at_once, load_all
 from neuralop_irno.training.states import States
 
 
@@ -123,7 +123,7 @@ class Trainable(nn.Module):
         """The base's output h_0 for every sample of a data set, with channels first on grids."""
         refiner: Any = self.model
         answers, sizes = [], []
-        for index, batch in load_all(dataset, batch_size):
+        for index, batch in load_all(dataset, batch_size or at_once(self.model)):
             sample = self.from_batch(to_device(batch, device))
             sample.pop("y")
             problem = refiner.problem((), sample)

@@ -9,13 +9,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from neuralop_irno import IterativeRefiner, Recipe, Trainer, UNet, check_base, diagnose
+from neuralop_irno import IterativeRefiner, Recipe, Trainer, UNet, Window, check_base, diagnose, rollout
 from neuralop_irno.base.layout import Layout
 from neuralop_irno.base.neuraloperator import wrap_operator
 from neuralop_irno.base.pyg import GraphOperator
 from neuralop_irno.correction.correction import FunctionCorrection
 from neuralop_irno.training.evaluation import scores_per_step
 
+PHI = {"name": "unet", "width": 4, "depth": 0, "dim": 2}
 LAYOUTS = {
     "B C *S": (2, 1, 3, 8, 9),
     "B *S C": (2, 1, 3, 8, 9),
@@ -155,6 +156,46 @@ def test_fields_beside_x_are_laid_out_like_x() -> None:
         histories.append(Trainer(model, Recipe(epochs=2, batch_size=3), show=False).fit(data, data)[-1])
     assert histories[0]["loss"] == pytest.approx(histories[1]["loss"], rel=1e-5)
     assert histories[0]["valid"] == pytest.approx(histories[1]["valid"], rel=1e-5)
+
+
+def test_a_base_without_an_axis_of_samples_is_trained_and_scored_one_by_one() -> None:
+    histories, fields = [], torch.randn(3, 2, 1, 8, 9)
+    data = [{"x": x, "y": y} for x, y in fields]
+    for pattern in ("B C H W", "C H W"):
+        torch.manual_seed(0)
+        model = IterativeRefiner(torch.sin, PHI, layout=pattern, in_channels=1, out_channels=1, steps=1)
+        recipe = Recipe(epochs=1, batch_size=1, precision="float32")
+        histories.append(Trainer(model, recipe, show=False).fit(data, data)[-1])
+    assert histories[0]["loss"] == pytest.approx(histories[1]["loss"], rel=1e-5)
+    assert histories[0]["valid"] == pytest.approx(histories[1]["valid"], rel=1e-5)
+
+
+def test_static_fields_are_in_each_frame_of_a_base_with_times() -> None:
+    def base(x):  # (T, B, C, H, W), with one field that is predicted and one that is known
+        return torch.sin(x[-1, :, :1] + x[:, :, 1:].sum(0)) * x[0, :, 1:]
+
+    sizes = {"in_channels": 6, "out_channels": 1, "layout": "T B C H W -> B C H W"}
+    model = IterativeRefiner(base, PHI, **sizes).eval()
+    start, static = torch.randn(2, 3, 1, 8, 9), torch.randn(2, 1, 8, 9)
+    run = rollout(model, start, 3, window=Window(inputs=3), static=static)
+    frames = list(start.unbind(1))
+    for _ in range(3):
+        frames.append(model(torch.stack([torch.cat([frame, static], 1) for frame in frames[-3:]])))
+    torch.testing.assert_close(run.frames, torch.stack(frames[3:], 1))
+    with pytest.raises(ValueError, match=r"static fields for a base with an axis of times, got forcing; try"):
+        rollout(model, start, 3, window=Window(inputs=3), forcing=static[:, None].expand(2, 3, 1, 8, 9))
+    with pytest.raises(ValueError, match=r"a window with order='time' for a base with an axis of times"):
+        rollout(model, start, 3, window=Window(inputs=3, order="channel"))
+
+
+def test_the_error_of_other_channels_names_those_of_the_call() -> None:
+    with pytest.raises(ValueError, match=r"in_channels .*, got a base .* of times; try in_channels=T \* C"):
+        IterativeRefiner(torch.sin, PHI, layout="B T C H W", out_channels=1)
+    model = IterativeRefiner(
+        lambda x: x[:, -1], PHI, layout="B T H W -> B H W", in_channels=2, out_channels=1
+    )
+    with pytest.raises(ValueError, match=r"x with 2 channels, .* got 3; try in_channels=3"):
+        model(torch.randn(1, 3, 8, 9))
 
 
 def test_a_base_is_trained_alone_in_its_layout() -> None:

@@ -122,7 +122,10 @@ MISTAKES = {
     "one weight >= 0 for each of 1 edges": lambda: graph_laplacian(FACE[:2], 3, -torch.ones(1)),
     "points that differ, got 3 that coincide": lambda: knn_laplacian(torch.zeros(3, 2)),
     "neighbours >= 1, got 0": lambda: knn_laplacian(torch.rand(3, 2), 0),
-    "a measure > 0 for each of 3 nodes": lambda: knn_laplacian(torch.rand(3, 2), 1, torch.zeros(3)),
+    "a measure > 0 for each of 3 nodes": lambda: knn_laplacian(torch.rand(3, 2), 1, torch.ones(2)),
+    "1 of them not above 0, as outside of a mask": lambda: knn_laplacian(
+        torch.rand(3, 2), 1, torch.tensor([1.0, 0.0, 1.0])
+    ),
 }
 
 
