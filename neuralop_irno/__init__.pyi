@@ -11,6 +11,7 @@ from .base.multigrid import MultigridPatches as MultigridPatches
 from .base.operator import SuperResolution as SuperResolution
 from .base.points import PointOperator as PointOperator
 from .base.pyg import GraphOperator as GraphOperator
+from .base.tuples import TupleOperator as TupleOperator
 from .conformal import Calibration as Calibration
 from .correction.correction import Correction as Correction
 from .correction.correction import FunctionCorrection as FunctionCorrection

@@ -12,9 +12,12 @@ from neuralop_irno._neuralop import BUILT_FROM, described
 from neuralop_irno.annotations import as_whole
 from neuralop_irno.base.call import BaseCall
 from neuralop_irno.base.conditions import Conditions
+from neuralop_irno.base.operator import BaseOperator
 from neuralop_irno.base.sizes import ModelSpec
+from neuralop_irno.base.tuples import TupleCall, TupleOperator
 from neuralop_irno.correction.correction import BoundCorrection, Correction, FunctionCorrection, masked
 from neuralop_irno.correction.from_module import as_correction
+from neuralop_irno.correction.tuples import TupleCorrection
 from neuralop_irno.errors import expected, shown
 from neuralop_irno.registry import CORRECTIONS, SOLVERS, given_by_name, named, plain
 from neuralop_irno.solver.denoising import Denoising
@@ -46,8 +49,38 @@ def step_range(steps: int | Sequence[int]) -> tuple[int, int]:
     return low, high
 
 
+Channels = int | Sequence[int | None] | None
+"""Channels of one field, or of each of several."""
+
+
+def one_number(channels: Channels) -> int | None:
+    """The channels of one field; None where there are several."""
+    return channels if isinstance(channels, int) else None
+
+
+def given_sizes(in_channels: Channels, out_channels: Channels, base: BaseOperator) -> ModelSpec:
+    """The channels from the options of the refiner, of one field or of each of a tuple."""
+    if not isinstance(base, TupleOperator):
+        for name, value in (("in_channels", in_channels), ("out_channels", out_channels)):
+            if isinstance(value, Sequence):
+                hint = "output=(...), with the place of each field in the answer"
+                raise ValueError(expected(f"one {name} for one field", shown(list(value)), hint))
+        return ModelSpec(one_number(in_channels), one_number(out_channels))
+    count = len(base.parts)
+    of_x = [in_channels] * count if not isinstance(in_channels, Sequence) else list(in_channels)
+    of_h = [out_channels] if isinstance(out_channels, int) else list(out_channels or [None] * count)
+    for name, values in (("in_channels", of_x), ("out_channels", of_h)):
+        if len(values) != count:
+            got = shown(values[0] if len(values) == 1 else values)
+            hint = f"{name}={[1] * count}, in the order of output"
+            raise ValueError(expected(f"{name} for each of {count} fields", got, hint))
+    return ModelSpec(fields=tuple(map(ModelSpec, of_x, of_h)))
+
+
 def agreed_sizes(given: ModelSpec, stated: ModelSpec) -> ModelSpec:
     """The channels given by the user or stated by the base; raises ValueError if they differ."""
+    if given.fields:
+        return ModelSpec(fields=tuple(map(agreed_sizes, given.fields, stated.fields)))
     for name in ("in_channels", "out_channels"):
         ours, theirs = getattr(given, name), getattr(stated, name)
         if ours is None or theirs is None or (stated.per_time and not ours % theirs):
@@ -65,6 +98,15 @@ def agreed_sizes(given: ModelSpec, stated: ModelSpec) -> ModelSpec:
 
 def completed(sizes: ModelSpec, correction: Correction, conditions: Conditions) -> ModelSpec:
     """The sizes, with channels from the correction if the base does not state them."""
+    if isinstance(correction, TupleCorrection):
+        pairs = list(zip(sizes.fields, correction.each, strict=True))
+        of_h = [size.out_channels or each.out_channels for size, each in pairs]
+        found = []
+        for place, (size, each) in enumerate(pairs):
+            whole = completed(ModelSpec(), each, conditions).in_channels
+            of_x = None if whole is None else _added(whole, _others(of_h, place), -1)
+            found.append(replace(size, in_channels=size.in_channels or of_x, out_channels=of_h[place]))
+        return ModelSpec(fields=tuple(found))
     of_x = correction.in_channels
     if of_x is not None:
         of_x -= conditions.channels(scalars=not correction.scalars)
@@ -75,6 +117,16 @@ def completed(sizes: ModelSpec, correction: Correction, conditions: Conditions) 
     )
 
 
+def _others(channels: Sequence[int | None], place: int) -> int | None:
+    """The channels of all fields but one; None if they are not known."""
+    others = [count for other, count in enumerate(channels) if other != place]
+    return None if None in others else sum(filter(None, others))
+
+
+def _added(count: int | None, more: int | None, sign: int = 1) -> int | None:
+    return None if count is None or more is None else count + sign * more
+
+
 BaseLike = nn.Module | Callable[..., Any] | str | Mapping[str, Any]
 """A base: a module, any callable, the name of a model, or its config."""
 
@@ -82,14 +134,25 @@ CorrectionLike = str | Mapping[str, Any] | nn.Module
 """A correction: its name, its config, a `Correction`, or any module of [x, h]."""
 
 
-def build_correction(correction: CorrectionLike, sizes: ModelSpec, conditions: Conditions) -> Correction:
+CorrectionsLike = CorrectionLike | Sequence[CorrectionLike]
+"""A correction, or one for each field of a tuple."""
+
+
+def build_correction(correction: CorrectionsLike, sizes: ModelSpec, conditions: Conditions) -> Correction:
     """A correction from its name, its config or itself, sized like the base.
 
     Args:
-        correction: Phi.
+        correction: Phi; for a tuple of fields one for all or a list, see `TupleCorrection`.
         sizes: of the base.
         conditions: what Phi is given besides x and h. Their channels are added to those of x.
     """
+    if sizes.fields:
+        return _for_each_field(correction, sizes.fields, conditions)
+    if isinstance(correction, Sequence) and not isinstance(correction, str):
+        hint = "output=(...), with the place of each field in the answer"
+        raise ValueError(expected("one correction for one field", f"{len(correction)}", hint))
+    if isinstance(correction, TupleCorrection):
+        raise ValueError(expected("a correction of one field", "one of several", "output=(...)"))
     scalars = len(conditions.scalars)
     if given_by_name(correction):
         options = named(correction)
@@ -124,6 +187,38 @@ def build_correction(correction: CorrectionLike, sizes: ModelSpec, conditions: C
     return as_correction(correction)
 
 
+def _for_each_field(
+    correction: CorrectionsLike, sizes: Sequence[ModelSpec], conditions: Conditions
+) -> TupleCorrection:
+    """The correction of each field, whose input are the input of the base and all other fields."""
+    count = len(sizes)
+    if conditions.fields or conditions.mask:
+        got = f"condition={conditions.plain()}"
+        raise ValueError(expected(f"scalars as conditions of a tuple of {count} fields", got, "condition=()"))
+    if isinstance(correction, TupleCorrection):
+        each: Sequence[CorrectionLike] = correction.each
+    elif isinstance(correction, Sequence) and not isinstance(correction, str):
+        each = correction
+    elif count == 1 or given_by_name(correction):
+        each = [correction] * count
+    else:
+        got = f"one {type(correction).__name__}"
+        hint = "a list with a module for each, or a name for all"
+        raise ValueError(expected(f"a correction for each of {count} fields", got, hint))
+    if len(each) != count:
+        raise ValueError(expected(f"a correction for each of {count} fields", len(each), "one name for all"))
+    of_h = [size.out_channels for size in sizes]
+    if None in of_h and any(map(given_by_name, each)):
+        wanted, got = f"out_channels for each of {count} fields", shown(of_h)
+        raise ValueError(expected(wanted, got, f"IterativeRefiner(base, ..., out_channels={[1] * count})"))
+    wholes = [
+        replace(size, in_channels=_added(size.in_channels, _others(of_h, place)))
+        for place, size in enumerate(sizes)
+    ]
+    built = [build_correction(one, size, conditions) for one, size in zip(each, wholes, strict=True)]
+    return correction if isinstance(correction, TupleCorrection) else TupleCorrection(built)
+
+
 def physics_of(
     residual_fn: Callable[[Tensor, Tensor], Tensor] | None, residual_tol: float | None, call: BaseCall
 ) -> BoundCorrection | None:
@@ -136,6 +231,9 @@ def physics_of(
     if not callable(residual_fn):
         hint = "lambda x, h: ..."
         raise TypeError(expected("residual_fn as a function (x, h)", shown(residual_fn), hint))
+    if isinstance(call, TupleCall):
+        wanted, got = "one field for residual_fn", f"a tuple of {len(call.calls)}"
+        raise ValueError(expected(wanted, got, "rtol=, a tolerance of the iteration"))
     return masked(FunctionCorrection(residual_fn).bind(call.x, call.domain), call.condition.mask)
 
 

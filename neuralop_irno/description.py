@@ -14,8 +14,10 @@ from neuralop_irno.base.operator import BaseOperator
 from neuralop_irno.base.pyg import GraphOperator
 from neuralop_irno.base.signatures import FunctionModule
 from neuralop_irno.base.sizes import ModelSpec
+from neuralop_irno.base.tuples import TupleOperator
 from neuralop_irno.correction.from_module import Joined
 from neuralop_irno.correction.graph import JoinedOnGraph
+from neuralop_irno.correction.tuples import TupleCorrection
 from neuralop_irno.domain.resolution import Resolution
 from neuralop_irno.printed import plain_numbers
 from neuralop_irno.registry import GRADIENTS, SOLVERS, STEP_SIZES, Registry, parameters_of
@@ -104,8 +106,7 @@ class Described(nn.Module):
             "output": described(self.base.output),
             "layout": self.base.stated_layout,
             # The actual channels, since a base that is built again from this config gets no data.
-            "in_channels": self.sizes.in_channels,
-            "out_channels": self.sizes.out_channels,
+            **_channels(self.sizes),
             "resolution": self.resolution.plain() or None,
             "train_output": self.train_output,
             "ignore": list(self.ignore),
@@ -122,17 +123,26 @@ class Described(nn.Module):
         pass
 
 
+def _channels(sizes: ModelSpec) -> dict[str, Any]:
+    """The channels of x and h, of one field or of each of a tuple."""
+    names, each = ("in_channels", "out_channels"), sizes.fields
+    return {name: [getattr(size, name) for size in each] if each else getattr(sizes, name) for name in names}
+
+
 def _of_base(base: BaseOperator) -> Any:
     """The config of a base; an adapter of the user's own has none."""
     if isinstance(base, GraphOperator) and base.config is not None:
         return base.config
-    if type(base) is not adapter_for(base.module):
+    made = base.parts if isinstance(base, TupleOperator) else [base]
+    if any(type(part) is not adapter_for(part.module) for part in made):
         return {"object": type(base).__name__}
     return described(base.module.function if isinstance(base.module, FunctionModule) else base.module)
 
 
 def _of_correction(correction: nn.Module) -> Any:
     """The config of a correction; a module of the user's own has none, whatever it says of itself."""
+    if isinstance(correction, TupleCorrection):
+        return [_of_correction(each) for each in correction.each]
     if hasattr(correction, BUILT_FROM):
         return copy.deepcopy(getattr(correction, BUILT_FROM))
     given = correction.module if isinstance(correction, (Joined, JoinedOnGraph)) else correction

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 
 def device_of(model: nn.Module) -> torch.device:
@@ -16,13 +17,19 @@ def device_of(model: nn.Module) -> torch.device:
 
 
 def to_device(sample: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
-    """Move the tensors of a sample to a device; other values stay as they are.
+    """Move the tensors of a sample to a device, also those in tuples, lists and dicts.
+
+    Other values stay as they are.
 
     Example:
         >>> to_device({"x": torch.zeros(1), "name": "first"}, torch.device("meta"))
         {'x': tensor(..., device='meta', size=(1,)), 'name': 'first'}
     """
-    return {name: part.to(device) if isinstance(part, Tensor) else part for name, part in sample.items()}
+
+    def moved(part: Any) -> Any:
+        return part.to(device) if isinstance(part, Tensor) else part
+
+    return {name: tree_map(moved, part) for name, part in sample.items()}
 
 
 def as_tensor(value: Any, model: Any) -> Any:

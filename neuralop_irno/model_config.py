@@ -88,6 +88,10 @@ def refiner_part(config: Mapping[str, Any]) -> Part:
     part = Part(IterativeRefiner, options, "the model")
     _check_data_channels(config)
     _check_correction(options.get("correction", "unet"))
+    if isinstance(options.get("output"), list):
+        with at_key("output"):
+            hint = "irno.IterativeRefiner(base, output=(...)) in Python"
+            raise ValueError(expected("one field, as data sets have", shown(options["output"]), hint))
     rest = {key: value for key, value in options.items() if key not in ("correction", *FROM_DATA)}
     with within_budget(), torch.random.fork_rng(devices=[]):
         IterativeRefiner(_same, FunctionCorrection(_difference), **rest)

@@ -11,21 +11,24 @@ import torch
 from torch import Tensor
 
 from neuralop_irno._neuralop import BaseModel, build_model
-from neuralop_irno.base.answers import Output
+from neuralop_irno.at_resolution import bound_to_call, brought_to, in_box, with_domain
+from neuralop_irno.base.answers import Outputs
 from neuralop_irno.base.call import BaseCall
 from neuralop_irno.base.checks import refuse_unread
-from neuralop_irno.base.conditions import Conditions, brought_up
+from neuralop_irno.base.conditions import Conditions
 from neuralop_irno.base.neuraloperator import wrap_operator
 from neuralop_irno.base.operator import BaseOperator
-from neuralop_irno.base.sizes import ModelSpec
 from neuralop_irno.build import (
     BaseLike,
-    CorrectionLike,
+    Channels,
+    CorrectionsLike,
     agreed_sizes,
     build_correction,
     build_solver,
     check_gradient,
     completed,
+    given_sizes,
+    one_number,
     other_solver,
     physics_of,
     step_range,
@@ -33,10 +36,8 @@ from neuralop_irno.build import (
 from neuralop_irno.correction.correction import BoundCorrection, Correction
 from neuralop_irno.correction.from_module import as_correction
 from neuralop_irno.correction.in_patches import InPatches
-from neuralop_irno.correction.resampled import bind_at, lift, remembered
 from neuralop_irno.description import Described
 from neuralop_irno.devices import as_tensor, call_in_tensors
-from neuralop_irno.domain.grid import GridDomain
 from neuralop_irno.domain.resolution import Resolution
 from neuralop_irno.errors import check_choice, expected
 from neuralop_irno.persistence import Persistent
@@ -61,7 +62,8 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
     Args:
         base: any module or callable, or a config (``{"model_arch": "fno", ...}``).
         correction: Phi: a name, a config (``{"name": "unet", "width": 16}``), a `Correction`, or any module
-            that takes x and h joined on channels.
+            that takes x and h joined on channels. For several fields a list has one for each, and a name is
+            that of all; see `TupleCorrection`.
         solver: a name, a config, or a `Solver`.
         steps: K. With a pair ``[low, high]`` the number of training steps is drawn for every batch, and
             evaluation takes ``high`` steps.
@@ -73,7 +75,8 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
         channels: channel axis of the base on grids, ``first`` or ``last``.
         output: where the field is in an answer of the base that is no tensor: a key or attribute, an index,
             or a function (which no file can hold). By default its first part that is a field. The other parts
-            are returned with the refined field.
+            are returned with the refined field. With a list several fields are refined together, each on its
+            own grid; channels and layout may then be lists too. See `TupleOperator`.
         layout: the axes of x and of the answer, ``"B T C H W -> B C H W"``, with times before channels in x
             and h of Phi; see `neuralop_irno.base.layout.Layout.of`.
         in_channels: channels of x, if the base does not state them.
@@ -104,7 +107,7 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
     def __init__(
         self,
         base: BaseLike,
-        correction: CorrectionLike = "unet",
+        correction: CorrectionsLike = "unet",
         *,
         solver: SolverLike = "picard",
         steps: int | Sequence[int] = 4,
@@ -112,10 +115,10 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
         gradient: GradientLike | None = None,
         freeze_base: bool = True,
         channels: str = "first",
-        output: Output | None = None,
-        layout: str | None = None,
-        in_channels: int | None = None,
-        out_channels: int | None = None,
+        output: Outputs | None = None,
+        layout: str | Sequence[str | None] | None = None,
+        in_channels: Channels = None,
+        out_channels: Channels = None,
         resolution: Resolution | Mapping[str, Any] | None = None,
         train_output: str = "trajectory",
         ignore: Sequence[str] = (),
@@ -125,7 +128,7 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
         super().__init__()
         check_choice("train_output 'trajectory' or 'field'", train_output, ("trajectory", "field"))
         gradient = ("detached" if freeze_base else "unrolled") if gradient is None else gradient
-        operator = build_model(base, in_channels, out_channels)
+        operator = build_model(base, one_number(in_channels), one_number(out_channels))
         self.train_output = train_output
         self.ignore = tuple(ignore)
         self.conditions = Conditions.of(plain(condition))
@@ -133,7 +136,7 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
         self.gradient = gradient_rule(gradient)
         self.base: BaseOperator = wrap_operator(operator, freeze_base, channels, output, layout)
         self.base.freeze(freeze_base)  # an adapter that was given may have another setting
-        self.sizes = agreed_sizes(ModelSpec(in_channels, out_channels), self.base.sizes())
+        self.sizes = agreed_sizes(given_sizes(in_channels, out_channels, self.base), self.base.sizes())
         self.correction: Correction = build_correction(correction, self.sizes, self.conditions)
         self.sizes = completed(self.sizes, self.correction, self.conditions)
         self.solver: Solver = build_solver(solver, alpha)
@@ -182,7 +185,7 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
         if self.training and y is not None and self.train_output == "trajectory":
             return self._trajectory(problem, y, taken)
         if sample:  # with train_output="field"
-            self.resolution = remembered(self.resolution, problem.domain)
+            self.resolution = with_domain(self.resolution, problem.domain)
         problem = self.at_resolution(problem)
         phi, start = self.phi(problem), problem.start
         if self.training and self.steps:
@@ -276,10 +279,7 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
         args, kwargs, start = *call_in_tensors(args, kwargs, self), as_tensor(start, self)
         periodic, channels = self.correction.periodic, self.sizes.in_channels
         call = self.conditions.call(self.base, args, kwargs, start, periodic, channels)
-        domain = call.domain
-        if isinstance(domain, GridDomain) and domain.lengths is None:
-            call = replace(call, domain=domain.with_lengths(self.resolution.box(domain.shape)))
-        return call
+        return in_box(call, self.resolution)
 
     def _problem(
         self,
@@ -297,13 +297,11 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
 
     def phi(self, problem: BaseCall, physics: BoundCorrection | None = None) -> BoundCorrection:
         """The correction for one call, h -> Phi(x, h), evaluated at the resolution of training."""
-        x, domain, condition = problem.x, problem.domain, problem.condition
-        return bind_at(self.resolution, self.correction, x, domain, physics, condition)
+        return bound_to_call(problem, self.resolution, self.correction, physics)
 
     def at_resolution(self, problem: BaseCall) -> BaseCall:
         """The call on a grid that is nowhere coarser than that of training."""
-        maps = lift(self.resolution, self.correction, problem.domain)
-        return problem if maps is None else brought_up(problem, maps)
+        return brought_to(problem, self.resolution, self.correction)
 
     def with_base(self, base: BaseLike) -> Self:
         """A copy of this refiner, with its trained correction, around another base.
@@ -335,7 +333,7 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
 
     def _trajectory(self, problem: BaseCall, y: Tensor, taken: Tensor | None) -> Trajectory:
         y, taken = as_tensor(y, self), as_tensor(taken, self)
-        self.resolution = remembered(self.resolution, problem.domain)
+        self.resolution = with_domain(self.resolution, problem.domain)
         truth = problem.target(y)
         steps, start = self._draw_steps(), problem.start
         if steps and taken is None and self.gradient.starts_at_truth:

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from neuralop_irno.base.tuples import refuse_tuple
 from neuralop_irno.correction.in_patches import Patch, cover, patches_of
 from neuralop_irno.devices import device_of
 from neuralop_irno.domain.grid import GridDomain
@@ -76,6 +77,7 @@ def stream(
         >>> float(to.min()), float(to.max())
         (2.0, 2.0)
     """
+    refuse_tuple(model.base, "arrays on disk")
     solver, shape, count = model.solver, tuple(x.shape[1:]), model.steps if steps is None else steps
     if not isinstance(solver, Picard):
         hint = "solver='picard', or model.in_patches(size).solve(x) in memory"

@@ -7,7 +7,7 @@ a dataclass, or a mapping with attributes, such as ``ModelOutput`` of transforme
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -17,6 +17,9 @@ from neuralop_irno.errors import did_you_mean, expected, shown
 
 Output = str | int | Callable[[Any], Tensor]
 """How to take the field out of an answer: a key or attribute, an index, or a function."""
+
+Outputs = Output | Sequence[Output]
+"""How to take one field, or a tuple of several."""
 
 HINT = "output=<a key, an index, or a function of the answer>"
 
@@ -73,6 +76,56 @@ def with_field(answer: Any, field: Tensor, refined: Any) -> Any:
     return _with_attributes(answer, dict.fromkeys(names, refined))
 
 
+def fields_in(
+    answer: Any, outputs: Sequence[Output], is_field: Sequence[Callable[[Tensor], bool]]
+) -> list[Tensor]:
+    """Several fields of an answer.
+
+    Args:
+        answer: what the base returned; or a dict of the fields by the entries of ``outputs``; or, if these
+            are not found in it, a tuple or list of the fields in their order.
+        outputs: where the fields are.
+        is_field: for each, whether a tensor has the axes of a field.
+
+    Example:
+        >>> import torch
+        >>> answer = {"u": torch.zeros(1), "p": torch.ones(1), "loss": None}
+        >>> fields_in(answer, ("p", "u"), [torch.is_tensor] * 2)
+        [tensor([1.]), tensor([0.])]
+        >>> fields_in((torch.ones(1), torch.zeros(1)), ("p", "u"), [torch.is_tensor] * 2)
+        [tensor([1.]), tensor([0.])]
+    """
+    if isinstance(answer, Tensor):
+        listing = ", ".join(shown(each) for each in outputs)
+        hint = f"a tuple or dict of {len(outputs)} fields"
+        raise TypeError(expected(f"the fields {listing}", _described(answer), hint))
+    if isinstance(answer, Mapping) and all(each in answer for each in outputs):
+        answer, outputs = [answer[each] for each in outputs], range(len(outputs))
+    elif isinstance(answer, (tuple, list)) and len(answer) == len(outputs) and not _found(answer, outputs):
+        outputs = range(len(outputs))
+    return [field_in(answer, each, fits) for each, fits in zip(outputs, is_field, strict=True)]
+
+
+def with_fields(answer: Any, fields: Sequence[Tensor], refined: Sequence[Any]) -> Any:
+    """A copy of an answer with other fields in the places of its own.
+
+    If one of them is not a part of the answer, since a function computed it, this is a tuple of the other
+    fields alone.
+
+    Example:
+        >>> import torch
+        >>> u, p = torch.zeros(1), torch.ones(1)
+        >>> with_fields({"p": p, "u": u, "loss": None}, [u, p], [u + 2, p + 2])
+        {'p': tensor([3.]), 'u': tensor([2.]), 'loss': None}
+    """
+    for field, other in zip(fields, refined, strict=True):
+        changed = with_field(answer, field, other)
+        if changed is other:
+            return tuple(refined)
+        answer = changed
+    return answer
+
+
 def parts_of(answer: Any) -> dict[Any, Any]:
     """The parts of a container by key, attribute or index; empty for other objects."""
     if isinstance(answer, MutableMapping):
@@ -84,6 +137,15 @@ def parts_of(answer: Any) -> dict[Any, Any]:
     if is_dataclass(answer) and not isinstance(answer, type):
         return {each.name: getattr(answer, each.name) for each in fields(answer)}
     return {}
+
+
+def _found(answer: Sequence[Any], outputs: Sequence[Output]) -> bool:
+    """Whether a sequence has a part for every entry, so that it is the base's own container."""
+    parts, count = parts_of(answer), len(answer)
+    return all(
+        callable(each) or each in parts or (isinstance(each, int) and -count <= each < count)
+        for each in outputs
+    )
 
 
 def _part(answer: Any, output: str | int) -> Any:

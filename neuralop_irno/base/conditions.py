@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from neuralop_irno.base.call import BaseCall
-from neuralop_irno.base.checks import check_finite, graph_among
+from neuralop_irno.base.checks import check_finite
+from neuralop_irno.base.inputs import all_inputs, arguments_of, on_grid_of
 from neuralop_irno.base.operator import BaseOperator
-from neuralop_irno.base.pyg import collated
-from neuralop_irno.base.signatures import bound_to, signature_of, unwrapped
+from neuralop_irno.base.signatures import signature_of, unwrapped
 from neuralop_irno.domain.condition import HALF, Condition, inside_of, where_inside
 from neuralop_irno.domain.graph import GraphDomain
 from neuralop_irno.domain.grid import GridDomain
@@ -127,7 +127,7 @@ class Conditions:
             return call
         reader = _Reader(call, base, arguments_of(base, args, kwargs), periodic)
         if several:
-            call = replace(call, x=reader.inputs(base.input_of(args, kwargs), self.kinds))
+            call = replace(call, x=all_inputs(call, base, args, kwargs, self.kinds, periodic))
             check_channels(call, channels)
         if not self.kinds:
             return call
@@ -191,14 +191,6 @@ def reads_edge_weight(base: BaseOperator) -> bool:
     return bool(supported) and ("edge_weight" in names or "edge_index" not in names)
 
 
-def arguments_of(base: BaseOperator, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """All arguments of a call by name, and those of a graph in it by the names of its attributes."""
-    graph = graph_among(collated(tuple(args)), kwargs)
-    if graph is not None:
-        return {**graph.to_dict(), **kwargs}
-    return {**kwargs, **bound_to(signature_of(base.module), args, base.accepted(kwargs))}
-
-
 @dataclass(frozen=True)
 class _Reader:
     """Reads the arguments of a call as fields and scalars on its domain."""
@@ -207,21 +199,6 @@ class _Reader:
     base: BaseOperator
     values: Mapping[str, Any]
     periodic: Sequence[bool] | None
-
-    def inputs(self, first: Tensor, named: Collection[str]) -> Tensor:
-        """x and the other required fields of the base that are laid out like the first."""
-        parts, layout = [self.call.x], self.base.layout.x
-        for name, parameter in signature_of(self.base.module).parameters.items():
-            value = self.values.get(name)
-            optional = parameter.default is not parameter.empty
-            if optional or name in named or value is first or not isinstance(value, Tensor):
-                continue
-            if value.dim() == first.dim():
-                field, other = layout.fold(value), layout.fold(first)
-                if (len(field), *field.shape[2:]) == (len(other), *other.shape[2:]):
-                    check_finite(value, name)
-                    parts.append(self._on_grid(field).to(self.call.start.dtype))
-        return torch.cat(parts, 1) if len(parts) > 1 else parts[0]
 
     def scalar(self, name: str) -> Tensor:
         """A scalar of each sample, ``(samples,)``."""
@@ -264,7 +241,7 @@ class _Reader:
         if whole.dim() != axes + 2 or whole.shape[1] != channels or len(whole) not in (1, samples):
             wanted = f"{name!r} of shape ({samples}, {channels}, {', '.join('n' * axes)})"
             raise ValueError(expected(wanted, tuple(field.shape), hint))
-        return self._on_grid(whole.expand(samples, *whole.shape[1:]))
+        return on_grid_of(self.call, self.base, whole.expand(samples, *whole.shape[1:]), self.periodic)
 
     def _without_padding(self, field: Tensor) -> Tensor:
         """Values laid out like the answer of a base on points, as rows; unchanged if they are not."""
@@ -272,11 +249,6 @@ class _Reader:
         if field.shape[: len(axes)] != axes:
             return field
         return self.call.as_field(field if field.dim() > len(axes) else field[..., None])
-
-    def _on_grid(self, field: Tensor) -> Tensor:
-        """The field interpolated to the grid of h, if its own differs."""
-        shape = self.call.start.shape[2:]
-        return field if field.shape[2:] == shape else self.base.interpolated(field, shape, self.periodic)
 
     def _numbers(self, name: str) -> Tensor:
         """An argument as a tensor in the precision and on the device of the state."""

@@ -86,7 +86,7 @@ class Axes:
         named = len(self.names)
         return tensor.dim() >= named if ANY in self.names or not named else tensor.dim() == named
 
-    def fold(self, tensor: Tensor) -> Tensor:
+    def fold(self, tensor: Any) -> Tensor:
         """The field of a tensor; raises ValueError if it does not have as many axes as the layout."""
         if not self.fits(tensor):
             hint = f"x[None] for one sample, or {EXAMPLE}"
@@ -96,12 +96,12 @@ class Axes:
         own, field = self.patterns
         return rearrange(tensor, f"{own} -> {field}")
 
-    def frames(self, tensor: Tensor) -> int:
-        """The length of the time axis; 1 without one."""
+    def frames(self, tensor: Any) -> Any:
+        """What `unfold` needs besides the field: the length of the time axis; 1 without one."""
         axis = self.axis("T")
         return 1 if axis is None else tensor.shape[axis]
 
-    def unfold(self, field: Tensor, frames: int = 1) -> Tensor:
+    def unfold(self, field: Tensor, frames: Any = 1) -> Any:
         """The inverse of `fold`.
 
         Args:

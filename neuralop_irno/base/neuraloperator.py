@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
 from neuralop_irno._neuralop import FNOGNO, GINO, UQNO, BaseModel, refuse_other_calls
-from neuralop_irno.base.answers import Output
+from neuralop_irno.base.answers import Output, Outputs
 from neuralop_irno.base.operator import BaseOperator, SuperResolution
 from neuralop_irno.base.points import PointOperator
 from neuralop_irno.base.pyg import GraphOperator, OnGridOrGraph, is_graph_network
 from neuralop_irno.base.signatures import FunctionModule, signature_of, unwrapped
 from neuralop_irno.base.sizes import ModelSpec, stated_sizes
-from neuralop_irno.errors import expected
+from neuralop_irno.base.tuples import operator_of
+from neuralop_irno.errors import expected, shown
 from neuralop_irno.models import WDSR, HiNOTE, SuperResolutionFNO
 from neuralop_irno.precision import require_dtype
 
@@ -119,8 +120,8 @@ def wrap_operator(
     model: nn.Module | Callable[..., Any],
     frozen: bool = True,
     channels: str = "first",
-    output: Output | None = None,
-    layout: str | None = None,
+    output: Outputs | None = None,
+    layout: str | Sequence[str | None] | None = None,
 ) -> BaseOperator:
     """The adapter around a model; an adapter is returned unchanged.
 
@@ -128,20 +129,28 @@ def wrap_operator(
         model: a neuraloperator model, any other module, or a callable.
         frozen: without gradients and always in evaluation mode.
         channels: channel axis of a model on grids, ``first`` or ``last``.
-        output: where the field is in the answer; see `BaseOperator`.
-        layout: the axes of x and of the answer; see `BaseOperator`.
+        output: where the field is in the answer; see `BaseOperator`. A list is that of several fields.
+        layout: the axes of x and of the answer; see `BaseOperator`. Of several fields it may be a list.
 
     Raises:
         ValueError: one of the options differs from that of the adapter that was given.
     """
     if not isinstance(model, BaseOperator):
-        return adapter_for(model)(model, frozen, channels, output, layout)
+        adapter = adapter_for(model)
+        if isinstance(output, Sequence) and not isinstance(output, str):
+            module = model if isinstance(model, nn.Module) else FunctionModule(model)
+            return operator_of(adapter, module, frozen, channels, output, layout)
+        if not isinstance(layout, str | None):
+            hint = "output=(...), with the place of each field in the answer"
+            raise ValueError(expected("one layout for one field", shown(list(layout)), hint))
+        return adapter(model, frozen, channels, output, layout)
     own = {"channels": model.channels, "output": model.output, "layout": model.stated_layout}
     given = {"channels": channels, "output": output, "layout": layout}
     if not model.ON_GRID:
         given.pop("channels")  # they are last
     for name, value in given.items():
         default = "first" if name == "channels" else None
+        value = list(value) if isinstance(value, tuple) else value
         if value not in (default, own[name]):
             kind = type(model).__name__
             wanted = f"the {name} of the adapter {kind}, {own[name]!r}"

@@ -26,7 +26,7 @@ from neuralop_irno.base.signatures import (
 )
 from neuralop_irno.base.sizes import ModelSpec, stated_sizes
 from neuralop_irno.domain.grid import GridDomain, resample
-from neuralop_irno.errors import expected
+from neuralop_irno.errors import expected, shown
 from neuralop_irno.precision import at_least_float32, explain_failure
 
 
@@ -65,7 +65,11 @@ class BaseOperator(nn.Module):
         if layout is not None and (channels != "first" or not self.ON_GRID):
             got = f"a layout beside channels={channels!r}" if self.ON_GRID else "one for points or graphs"
             raise ValueError(expected("a layout alone, for fields on a grid", got, "layout=None"))
-        self.output, self.stated_layout = output, layout
+        self.output: Any = output  # lists in `TupleOperator`
+        self.stated_layout: Any = layout
+        if isinstance(output, (list, tuple)):
+            hint = "irno.TupleOperator([...]), an adapter for each field"
+            raise TypeError(expected("one field for this adapter", f"output={shown(output)}", hint))
         pattern = CHANNELS[channels] if layout is None else layout
         self.layout = Layout.of(pattern) if self.ON_GRID else AS_IT_STANDS
         self.module = module if isinstance(module, nn.Module) else FunctionModule(module)
@@ -172,9 +176,7 @@ class BaseOperator(nn.Module):
             field, whole = self.field_of(start), None
             if checked:
                 check_finite(field, "start")
-        call = self._laid_out(x, context, field, periodic)
-        if isinstance(call.domain, GridDomain):
-            call = replace(call, domain=GridDomain.of_sample(call.start, kwargs))
+        call = self._on_domain(x, context, field, kwargs, periodic)
         return call if whole is None else call.inside(whole)
 
     def split(self, answer: Any) -> tuple[Tensor, Callable[[Tensor], Any] | None]:
@@ -222,6 +224,20 @@ class BaseOperator(nn.Module):
             x = self.interpolated(x, h.shape[2:], periodic)
         domain = GridDomain.of(h)
         return BaseCall(in_state_dtype(x, h), h, domain, self.as_field, lambda h: axes.unfold(h, frames))
+
+    def _on_domain(
+        self,
+        x: Tensor,
+        context: Any,
+        answer: Tensor,
+        kwargs: Mapping[str, Any],
+        periodic: Sequence[bool] | None,
+    ) -> BaseCall:
+        """`_laid_out`, with what the call says of its grid."""
+        call = self._laid_out(x, context, answer, periodic)
+        if isinstance(call.domain, GridDomain):
+            call = replace(call, domain=GridDomain.of_sample(call.start, kwargs))
+        return call
 
     def interpolated(self, x: Tensor, shape: Sequence[int], periodic: Sequence[bool] | None) -> Tensor:
         """x interpolated to the grid of the answer, if its own differs."""

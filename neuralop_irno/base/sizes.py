@@ -21,6 +21,8 @@ class ModelSpec:
         per_time: whether fields may have an axis of time, which is folded into channels: the refiner's are
             then a multiple of those that the model states.
         in_time: whether x has an axis of time, whose length no model states: ``in_channels`` is then given.
+        fields: the sizes of each field, where the answer is a tuple of several; their channels are then not
+            stated above.
     """
 
     in_channels: int | None = None
@@ -28,6 +30,7 @@ class ModelSpec:
     dim: int | None = None
     per_time: bool = False
     in_time: bool = False
+    fields: tuple[ModelSpec, ...] = ()
 
 
 def stated_sizes(module: nn.Module) -> ModelSpec:

@@ -19,6 +19,7 @@ from neuralop_irno.base.call import BaseCall
 from neuralop_irno.base.conditions import conditioned
 from neuralop_irno.base.neuraloperator import wrap_operator
 from neuralop_irno.base.operator import BaseOperator
+from neuralop_irno.base.tuples import refuse_tuple
 from neuralop_irno.devices import device_of, to_device
 from neuralop_irno.diagnostics.sight import Sight, sight_of
 from neuralop_irno.domain.condition import Condition, mask_in
@@ -117,6 +118,7 @@ def check_base(model: nn.Module, batches: Iterable[Mapping[str, Any]]) -> BaseCh
         ['It ignores input channel 1.', 'A point of the output depends on the input at that point only.']
     """
     base = wrap_operator(model, frozen=False)
+    refuse_tuple(base, "the check of a base")
     rest = map(base.from_batch, batches)
     first = next(rest, {})
     if not isinstance(first.get("x"), Tensor) or "y" not in first:

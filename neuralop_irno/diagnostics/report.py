@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from neuralop_irno.base.tuples import refuse_tuple
 from neuralop_irno.conformal import Calibration
 from neuralop_irno.devices import device_of, to_device
 from neuralop_irno.diagnostics.calibration import Evidence, gather
@@ -179,6 +180,7 @@ def diagnose(
         >>> report.contraction.factor.round(decimals=3)  # an untrained correction moves nothing
         tensor([1., 1., 1., 1.])
     """
+    refuse_tuple(model.base, "a diagnosis, which has spectra")
     if samples < 1:
         raise ValueError(expected("at least one sample to measure", samples, "samples=16"))
     loaded = list(batches)

@@ -204,6 +204,21 @@ def _by_axis(field: Tensor, along: Sequence[Tensor]) -> Tensor:
     return field
 
 
+def between(field: Tensor, shape: Sequence[int], how: Sequence[AxisMap]) -> Tensor:
+    """A field on a grid of another shape: R along axes that become coarser, P along those that become finer.
+
+    Example:
+        >>> periodic = AxisMap("points", "periodic")
+        >>> between(torch.tensor([[[[0.0, 2.0], [1.0, 3.0]]]]), (1, 4), [periodic, periodic])
+        tensor([[[[0., 1., 2., 1.]]]])
+    """
+    along = []
+    for old, new, one in zip(field.shape[2:], shape, how, strict=True):
+        restrict, prolong = matrices(max(old, new), min(old, new), one)
+        along.append(restrict if new < old else prolong)
+    return _by_axis(field, along)
+
+
 @dataclass(frozen=True)
 class Cosets:
     """The shifted coarse grids of which a fine one consists, as samples of their own.

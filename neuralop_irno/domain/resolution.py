@@ -38,6 +38,8 @@ class Resolution:
         detail: what is finer than the trained grid: as the base gave it (``base``), or refined on each of
             the shifted coarse grids of which the fine one consists (``cosets``; whole ratios), or on
             several coarse sets of nodes that together hold all.
+        fields: what is known of each field, where the state is a tuple of several; the other options are then
+            those of all fields.
 
     Example:
         >>> Resolution(cells=[32, 32], extent="fixed")
@@ -51,8 +53,10 @@ class Resolution:
     layout: str | Sequence[str] | None = None
     spacing: Sequence[float] | None = None
     detail: str = "base"
+    fields: Sequence[Any] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "fields", tuple(Resolution.of(each) for each in self.fields))
         sizes = tuple(self.cells)
         if sizes and not isinstance(sizes[0], Sequence):
             sizes = (sizes,)
@@ -98,17 +102,31 @@ class Resolution:
             value = getattr(self, field.name)
             if field.name == "spacing" and value is not None:
                 parts.append("spacing " + " to ".join(f"{each:.4g}" for each in sorted(set(value))))
-            elif field.name != "cells" and value not in (None, field.default):
+            elif field.name != "cells" and value not in (None, (), field.default):
                 parts.append(f"{field.name} {value}")
         return f"Resolution({', '.join(parts) or 'not known'})"
 
     def plain(self) -> dict[str, Any]:
         """The config of this resolution, without what is not known."""
-        return {
+        known = {
             name: [list(each) for each in value] if name == "cells" else value
-            for name, value in asdict(self).items()
+            for name, value in asdict(replace(self, fields=())).items()
             if value not in (None, ()) and (name, value) != ("detail", "base")
         }
+        return {**known, "fields": [each.plain() for each in self.fields]} if self.fields else known
+
+    def each(self, count: int) -> list[Resolution]:
+        """The resolution of each of several fields, completed by what holds for all.
+
+        Example:
+            >>> Resolution(extent="fixed", fields=[{"cells": [8]}, {"cells": [4]}]).each(2)
+            [Resolution(8 points, extent fixed), Resolution(4 points, extent fixed)]
+        """
+        common = replace(self, fields=())
+        if len(self.fields) not in (0, count):
+            hint = f"resolution={{'fields': [{', '.join(['{}'] * count)}]}}"
+            raise ValueError(expected(f"a resolution for each of {count} fields", len(self.fields), hint))
+        return [field.completed(common) for field in self.fields] or [common] * count
 
     def completed(self, stated: Resolution) -> Self:
         """This resolution, with what it leaves open taken from what data state."""
@@ -117,6 +135,9 @@ class Resolution:
             for field in fields(self)
             if getattr(self, field.name) in (None, ())
         }
+        if self.fields and len(self.fields) == len(stated.fields):
+            pairs = zip(self.fields, stated.fields, strict=True)
+            missing["fields"] = [one.completed(other) for one, other in pairs]
         return replace(self, **missing)
 
     def seen(self, shape: Sequence[int]) -> Self:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import wraps
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from neuralop_irno.domain.condition import inside_of, mask_in
 from neuralop_irno.domain.graph import domain_of
+from neuralop_irno.domain.tuples import TupleDomain
 from neuralop_irno.errors import expected
 from neuralop_irno.precision import at_least_float32
 from neuralop_irno.printed import PrintedAsCall
@@ -59,6 +61,32 @@ class Loss(PrintedAsCall, nn.Module):
         return values.sum() if self.reduction == "sum" else values.mean()
 
 
+PerSample = Callable[[Any, Trajectory, Tensor], Tensor]
+"""A method `Loss.per_sample`."""
+
+
+def by_field(per_sample: PerSample) -> PerSample:
+    """A method that, for a tuple of fields, is the mean over the fields, each on its own domain.
+
+    For losses that depend on axes, channels or spectra. Mean squares are already means over the fields; see
+    `neuralop_irno.domain.tuples.TupleDomain`.
+    """
+
+    @wraps(per_sample)
+    def averaged(loss: Any, trajectory: Trajectory, y: Tensor) -> Tensor:
+        domain = trajectory.domain
+        if not isinstance(domain, TupleDomain):
+            return per_sample(loss, trajectory, y)
+        iterates = zip(*map(domain.fields, trajectory.iterates), strict=True)
+        each = [
+            per_sample(loss, Trajectory(states, trajectory.progress, part), truth)
+            for states, part, truth in zip(iterates, domain.parts, domain.fields(y), strict=True)
+        ]
+        return torch.stack(each).mean(0)
+
+    return averaged
+
+
 def as_trajectory(prediction: Trajectory | Tensor, sample: Mapping[str, Any]) -> Trajectory:
     """A trajectory unchanged; a plain field as a trajectory with one iterate.
 
@@ -80,9 +108,9 @@ def as_trajectory(prediction: Trajectory | Tensor, sample: Mapping[str, Any]) ->
     return Trajectory((inside(prediction),), (progress,), domain.masked(mask), as_field=inside)
 
 
-def truth_of(sample: dict[str, Any]) -> Tensor:
+def truth_of(sample: dict[str, Any]) -> Any:
     """Remove the truth y from a sample and return it."""
-    if not isinstance(sample.get("y"), Tensor):
+    if sample.get("y") is None:
         raise ValueError(expected("samples with a truth y", sorted(sample), "{'x': x, 'y': y}"))
     return sample.pop("y")
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.errors import expected
-from neuralop_irno.losses.loss import Loss
+from neuralop_irno.losses.loss import Loss, by_field
 from neuralop_irno.solution import Trajectory
 
 
@@ -92,6 +92,7 @@ class CrossEntropyLoss(Loss):
         tensor(0.6931)
     """
 
+    @by_field
     def per_sample(self, trajectory: Trajectory, y: Tensor) -> Tensor:
         domain = trajectory.domain
         known = (~y.isnan().any(1, keepdim=True)).to(trajectory.last.dtype)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from neuralop_irno.errors import expected
-from neuralop_irno.losses.loss import Loss
+from neuralop_irno.losses.loss import Loss, by_field
 from neuralop_irno.registry import call_with_options
 from neuralop_irno.solution import Trajectory
 from neuralop_irno.spectrum.axes import checked_axes
@@ -70,6 +70,7 @@ class SobolevLoss(Loss):
         self.axes = checked_axes(axes)
         self.choice = replace(choice, nyquist=None)  # a unit of frequency; waves per side have none
 
+    @by_field
     def per_sample(self, trajectory: Trajectory, y: Tensor) -> Tensor:
         spectrum = spectrum_of(trajectory.domain, y.device, self.choice, self.axes)
         highest = waves_at_nyquist(trajectory.domain).to(spectrum.frequency.device)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from neuralop_irno.errors import expected
-from neuralop_irno.losses.loss import Loss
+from neuralop_irno.losses.loss import Loss, by_field
 from neuralop_irno.registry import call_with_options
 from neuralop_irno.solution import Trajectory
 from neuralop_irno.spectrum.axes import checked_axes
@@ -117,6 +117,7 @@ class SpectralLoss(Loss):
         self.axes = checked_axes(axes)
         self.spectrum_used = ""
 
+    @by_field
     def per_sample(self, trajectory: Trajectory, y: Tensor) -> Tensor:
         spectrum = spectrum_of(trajectory.domain, y.device, self.choice, self.axes)
         if self.compare == "bands" or (self.compare == "amplitude" and not spectrum.sharp):

@@ -16,6 +16,7 @@ from neuralop_irno.base.neuraloperator import wrap_operator
 from neuralop_irno.base.operator import BaseOperator
 from neuralop_irno.base.points import PointOperator
 from neuralop_irno.base.signatures import unwrapped
+from neuralop_irno.base.tuples import refuse_tuple
 from neuralop_irno.domain.check import PARTS
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.graph import GraphDomain
@@ -61,6 +62,7 @@ class Caller:
         # Not frozen: weights and mode of the model are not changed.
         self._call = model if self.refiner else wrap_operator(model, frozen=False)
         self._base: BaseOperator = self.refiner.base if self.refiner else self._call
+        refuse_tuple(self._base, "a rollout, whose frames are answers and inputs")
         self.layout = AS_IT_STANDS if self._base.layout.plain else self._base.layout
         self._frames = frames
         # Frames (B, N, C) of a network on points, called by its own names.

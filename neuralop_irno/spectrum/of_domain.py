@@ -10,6 +10,7 @@ from torch import Tensor
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.graph import GraphDomain
 from neuralop_irno.domain.grid import GridDomain
+from neuralop_irno.domain.tuples import TupleDomain
 from neuralop_irno.errors import expected
 from neuralop_irno.spectrum.choice import SpectrumChoice, dimension_of
 from neuralop_irno.spectrum.fourier import fourier_spectrum, nyquist_of_axes
@@ -50,6 +51,9 @@ def spectrum_of(
         raise ValueError(expected(wanted, repr(axes), "the spectrum's own options"))
     if isinstance(domain, GraphDomain):
         return GraphSpectrum(domain, device, choice or SpectrumChoice())
+    if isinstance(domain, TupleDomain):
+        hint = "the spectrum of each field on its own domain"
+        raise ValueError(expected("one field for a spectrum", f"a tuple of {len(domain.parts)}", hint))
     raise ValueError(expected("a grid or a graph for a spectral loss", type(domain).__name__, "spectral=0"))
 
 

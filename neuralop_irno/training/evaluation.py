@@ -14,7 +14,9 @@ from torch.utils.data import Dataset
 from neuralop_irno.base.conditions import MASK
 from neuralop_irno.base.layout import AS_IT_STANDS
 from neuralop_irno.base.neuraloperator import wrap_operator
+from neuralop_irno.base.operator import BaseOperator
 from neuralop_irno.base.points import PointOperator
+from neuralop_irno.base.tuples import TupleOperator
 from neuralop_irno.devices import to_device
 from neuralop_irno.domain.condition import mask_in
 from neuralop_irno.metrics import vrmse
@@ -24,9 +26,11 @@ from neuralop_irno.solution import Outcome
 from neuralop_irno.training.batches import Sample, at_once, load_all
 from neuralop_irno.training.states import States
 
+Metric = Callable[[Tensor, Tensor], Tensor]
+
 
 def score(
-    metric: Callable[[Tensor, Tensor], Tensor],
+    metric: Metric,
     prediction: Tensor,
     y: Tensor,
     owner: Tensor | None = None,
@@ -69,7 +73,7 @@ def scores_per_step(
     model: nn.Module,
     dataset: Dataset[Sample],
     steps: int | None = None,
-    metric: Callable[[Tensor, Tensor], Tensor] = vrmse,
+    metric: Metric = vrmse,
     batch_size: int | None = None,
     device: torch.device | str = "cpu",
     starts: States | None = None,
@@ -93,8 +97,10 @@ def scores_per_step(
         for index, batch in load_all(dataset, batch_size or at_once(model)):
             sample = to_device(batch, torch.device(device))
             y = sample.pop("y")
+            by_field = metric
             if isinstance(model, IterativeRefiner):
                 known = None if starts is None else starts[index]
+                by_field = of_each_field(metric, model.base, y)
                 answers, y = _iterates(model, sample, y, steps, known)
             else:
                 base = wrap_operator(model, frozen=False)
@@ -102,14 +108,38 @@ def scores_per_step(
                 sample = layout.from_batch({**sample, "y": y})
                 y = layout.answer.fold(sample.pop("y"))
                 answers = [layout.answer.fold(base.split(base(**sample))[0])]
-            columns.append(torch.stack(_scores(model, sample, metric, answers, y)).cpu())
+            columns.append(torch.stack(_scores(model, sample, by_field, answers, y)).cpu())
     return torch.cat(columns, 1)
+
+
+def of_each_field(metric: Metric, base: BaseOperator, y: Any) -> Metric:
+    """A metric of packed states that is the mean over their fields; the metric itself for one field.
+
+    Args:
+        metric: prediction and target to ``(B, ...)``.
+        base: the adapter of the base.
+        y: the truth in the layout of a call.
+    """
+    if not isinstance(base, TupleOperator):
+        return metric
+    axes = base.layout.answer
+    frames = axes.frames(y)
+
+    def fields(packed: Tensor) -> list[Tensor]:
+        on_points = isinstance(base.parts[0], PointOperator)
+        return [each.movedim(-1, 1) if on_points else each for each in axes.separate(packed, frames)]
+
+    def averaged(prediction: Tensor, truth: Tensor) -> Tensor:
+        pairs = zip(fields(prediction), fields(truth), strict=True)
+        return torch.stack([score(metric, *pair) for pair in pairs], 1)
+
+    return averaged
 
 
 def _scores(
     model: nn.Module,
     sample: Sample,
-    metric: Callable[[Tensor, Tensor], Tensor],
+    metric: Metric,
     answers: Sequence[Tensor],
     y: Tensor,
 ) -> list[Tensor]:
@@ -155,7 +185,7 @@ class Solved:
 def scores_of_solutions(
     model: IterativeRefiner,
     dataset: Dataset[Sample],
-    metric: Callable[[Tensor, Tensor], Tensor] = vrmse,
+    metric: Metric = vrmse,
     batch_size: int | None = None,
     device: torch.device | str = "cpu",
     **options: Any,
@@ -174,10 +204,11 @@ def scores_of_solutions(
     with evaluating(model):
         for _, batch in load_all(dataset, batch_size or at_once(model)):
             sample = model.base.from_batch(to_device(batch, torch.device(device)))
+            by_field = of_each_field(metric, model.base, sample["y"])
             y = model.base.as_field(sample.pop("y"))
             solution = model.solve(**model.arguments(sample), **options)
             found = model.base.as_field(solution.value)
-            scores.append(_scores(model, sample, metric, [found], y)[0].cpu())
+            scores.append(_scores(model, sample, by_field, [found], y)[0].cpu())
             steps.append(solution.steps.cpu())
             outcomes.update(solution.outcomes)
     return Solved(torch.cat(scores), torch.cat(steps), outcomes)

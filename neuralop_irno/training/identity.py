@@ -6,7 +6,7 @@ Every snapshot contains it. A run is resumed only with an equal identity; the er
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sized
+from collections.abc import Callable, Iterator, Mapping, Sized
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -123,13 +123,19 @@ def write(own: Identity, folder: Path) -> None:
 def _of_samples(dataset: Dataset[Sample], places: list[int]) -> str:
     with torch.random.fork_rng(devices=[]):
         return digest.of_tensors(
-            {
-                f"{place}.{key}": value
-                for place in places
-                for key, value in _fields(dataset[place]).items()
-                if isinstance(value, Tensor)
-            }
+            {f"{place}.{key}": value for place in places for key, value in _tensors(_fields(dataset[place]))}
         )
+
+
+def _tensors(sample: Mapping[str, Any]) -> Iterator[tuple[str, Tensor]]:
+    """The tensors of a sample by name, also those in tuples, lists and dicts."""
+    for name, value in sample.items():
+        if isinstance(value, (tuple, list)):
+            value = dict(enumerate(value))
+        if isinstance(value, Tensor):
+            yield str(name), value
+        elif isinstance(value, Mapping):
+            yield from ((f"{name}.{key}", part) for key, part in _tensors(value))
 
 
 def _fields(sample: Any) -> Mapping[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any, cast
 from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
+from neuralop_irno.base.tuples import refuse_tuple
 from neuralop_irno.data.resampled import ResampledPairs
 from neuralop_irno.errors import expected, one_line
 from neuralop_irno.metrics import summarise, vrmse
@@ -100,6 +101,7 @@ def at_resolutions(
         >>> [round(row.base, 3) for row in at_resolutions(model, data, (1.0, 2.0), relative_l2).rows]
         [0.2, 0.2]
     """
+    refuse_tuple(model.base, "scores at other resolutions")
     if not factors:
         raise ValueError(expected("at least one factor", "none", "factors=(2.0,)"))
     known = model.resolution

@@ -13,6 +13,7 @@ from neuralop_irno.base.layout import AS_IT_STANDS, Axes
 from neuralop_irno.base.neuraloperator import wrap_operator
 from neuralop_irno.base.operator import BaseOperator
 from neuralop_irno.base.points import PointOperator
+from neuralop_irno.base.tuples import TupleOperator
 from neuralop_irno.devices import to_device
 from neuralop_irno.domain.resolution import Resolution
 from neuralop_irno.losses.loss import as_trajectory
@@ -97,10 +98,12 @@ class Trainable(nn.Module):
         return self.model.correction.periodic if isinstance(self.model, IterativeRefiner) else None
 
     @property
-    def on_points(self) -> bool:
-        """Whether fields are on sets of points, also where samples are no graphs."""
+    def off_one_grid(self) -> str | None:
+        """What fields are on that are not on one grid, also where samples are no graphs; else None."""
         base = self.model.base if isinstance(self.model, IterativeRefiner) else self.model
-        return isinstance(base, PointOperator)
+        if isinstance(base, TupleOperator):
+            return "tuples of fields"
+        return "sets of points" if isinstance(base, PointOperator) else None
 
     @property
     def on_grid(self) -> tuple[str, ...]:

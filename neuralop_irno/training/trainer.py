@@ -254,7 +254,7 @@ class Trainer:
         bar.say(f"training: {count} of epoch {progress.epoch + 1} skipped: gradients that are not finite")
 
     def _starts(self, dataset: Dataset[Sample]) -> States | None:
-        got = "graphs" if of_graphs(dataset) else "sets of points" if self._trainable.on_points else None
+        got = "graphs" if of_graphs(dataset) else self._trainable.off_one_grid
         for option, off in (("shifts", False), ("resolutions", (1,))):
             if got is not None and getattr(self.recipe, option) != off:
                 hint = f"{option}={[1] if off else off}"
