@@ -241,6 +241,9 @@ class BaseOperator(nn.Module):
 
     def interpolated(self, x: Tensor, shape: Sequence[int], periodic: Sequence[bool] | None) -> Tensor:
         """x interpolated to the grid of the answer, if its own differs."""
+        if periodic and len(periodic) != len(shape):
+            wanted, got = f"a correction on {len(shape)} axes", f"one on {len(periodic)}"
+            raise ValueError(expected(wanted, got, f"{{'name': 'unet', 'dim': {len(shape)}}}"))
         return resample(x, shape, periodic or [False] * len(shape))
 
     def from_batch(self, sample: Mapping[str, Any]) -> dict[str, Any]:
