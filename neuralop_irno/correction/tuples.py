@@ -109,7 +109,8 @@ class BoundTuple(BoundCorrection):
                 self._carried(fields, source, place) for source in range(len(fields)) if source != place
             ]
             seen = torch.cat([self._x[place], *others], 1) if others else self._x[place]
-            _check_channels(correction, seen, place)
+            constants = 0 if self._scalars is None or correction.scalars else self._scalars.shape[1]
+            _check_channels(correction, seen.shape[1] + constants, place)
             resolution, domain = self._resolutions[place], self.domain.parts[place]
             phi = bind_at(resolution, correction, seen, domain, None, condition)
             updates.append(phi(own, taken))
@@ -134,10 +135,10 @@ class BoundTuple(BoundCorrection):
         return BoundTuple(self._fields, self._resolutions, x, self.domain.select(keep), scalars)
 
 
-def _check_channels(correction: Correction, seen: Tensor, place: int) -> None:
+def _check_channels(correction: Correction, seen: int, place: int) -> None:
     """Raise ValueError if a correction takes other channels than those of its input and of other fields."""
     takes = correction.in_channels
-    if takes is not None and takes < seen.shape[1]:
+    if takes not in (None, seen):
         wanted = f"{takes} channels of the input and of all other fields for the correction of field {place}"
         hint = "in_channels=, the channels of all inputs of the base, one number or one for each field"
-        raise ValueError(expected(wanted, seen.shape[1], hint))
+        raise ValueError(expected(wanted, seen, hint))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import pytest
@@ -82,6 +83,34 @@ def test_layouts_are_those_of_each_field() -> None:
     Trainer(model, Recipe(epochs=1, batch_size=2), show=False).fit(data, data)
 
 
+@dataclass
+class Batch:
+    """As Aurora's."""
+
+    surf_vars: dict[str, Tensor]
+    atmos_vars: dict[str, Tensor]
+    metadata: str = "of the batch"
+
+
+def test_functions_find_fields_at_any_depth_and_the_refined_ones_are_put_there() -> None:
+    def aurora(x):
+        return Batch({"2t": x[:, None, 0], "msl": x[:, None, 1]}, {"t": x[:, None, 1:]})
+
+    output = (lambda batch: batch.surf_vars["2t"], lambda batch: batch.atmos_vars["t"])
+    layout = ("B C H W", "B C H W -> B T C H W")
+    sizes = {"in_channels": 3, "out_channels": (1, 2)}
+    model = IterativeRefiner(aurora, UNET, output=output, layout=layout, **sizes).eval()
+    for correction in model.correction.each:
+        nn.init.normal_(correction.last.weight)
+    x = torch.randn(2, 3, 8, 6)
+    answer, plain = model(x), aurora(x)
+    assert type(answer) is Batch
+    assert torch.equal(answer.surf_vars["msl"], plain.surf_vars["msl"])
+    for one, other in ((answer.surf_vars["2t"], x[:, None, 0]), (answer.atmos_vars["t"], x[:, None, 1:])):
+        assert one.shape == other.shape
+        assert not torch.equal(one, other)
+
+
 def test_several_inputs_are_carried_to_the_grid_of_each_field() -> None:
     def base(u, p):
         return u + p.mean(), p + u.mean()
@@ -89,9 +118,10 @@ def test_several_inputs_are_carried_to_the_grid_of_each_field() -> None:
     model = IterativeRefiner(base, LINE, output=(0, 1), in_channels=3, out_channels=(2, 1)).eval()
     u, p = torch.randn(2, 2, 8), torch.randn(2, 1, 4)
     assert all(map(torch.equal, model(u, p), base(u, p)))
-    wrong = IterativeRefiner(base, LINE, output=(0, 1), in_channels=2, out_channels=(2, 1)).eval()
-    with pytest.raises(ValueError, match="the input and of all other fields for the correction of field 0"):
-        wrong(u, p)
+    for channels in (2, 4):
+        wrong = IterativeRefiner(base, LINE, output=(0, 1), in_channels=channels, out_channels=(2, 1)).eval()
+        with pytest.raises(ValueError, match="of all other fields for the correction of field 0"):
+            wrong(u, p)
 
 
 def test_scalars_are_conditions_of_every_field() -> None:

@@ -91,6 +91,14 @@ def test_gradients_reach_every_correction_and_states_are_replayed(case: Case) ->
     Trainer(model, Recipe(epochs=2, batch_size=2, replay=3), show=False).fit(data)
 
 
+@pytest.mark.parametrize("solver", ["anderson", "broyden", "aitken", "backtracking", "best_so_far"])
+def test_every_solver_ends_at_the_fixed_point_of_all_fields(solver: str) -> None:
+    model = CASES["line"].refiner(correction=[Relax(0.9), Relax(0.5)], alpha=None, solver=solver)
+    for field in model.solve(**CASES["line"].call(), rtol=1e-5).value.values():
+        if field.dim():  # the other part is the loss of the base
+            torch.testing.assert_close(field, torch.ones_like(field), atol=1e-3, rtol=0)
+
+
 def test_a_tuple_of_one_field_is_the_plain_field(case: Case) -> None:
     """To the bit, where fields lie in memory alike; else only the order of sums in convolutions differs."""
     call, (base, several, name) = case.call(), one_of(case)

@@ -76,7 +76,7 @@ def test_options_that_do_not_fit_are_refused(options: dict[str, Any], message: s
 def test_fields_that_cannot_be_carried_are_refused() -> None:
     case = CASES["plane"]
     model = IterativeRefiner(on_other_axes, UNET, output=case.names, in_channels=3, out_channels=(3, 3))
-    with pytest.raises(ValueError, match="expected"):
+    with pytest.raises(ValueError, match="an answer with the batch and the dimensions of x"):
         model(torch.randn(2, 3, 8, 6))
     net = Airflow()
     with pytest.raises(ValueError, match="without padding"):
