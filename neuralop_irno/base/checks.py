@@ -49,8 +49,8 @@ def refuse_points(module: nn.Module, x: Tensor, h: Tensor, channels: str, given:
     """Refuse a set of points ``(B, N, C)``, which would be refined as a one-dimensional grid of N points.
 
     With one axis, these indicate a set: coordinates of two or three numbers per point together with another
-    argument per point; an answer with the N of x on its channel axis; a network whose layers act on single
-    points, or on all of them without an order.
+    argument per point; an answer or another argument with the N of x on its channel axis, and another number
+    of channels behind it; a network whose layers act on single points, or on all of them without an order.
 
     Args:
         module: the base.
@@ -68,7 +68,8 @@ def refuse_points(module: nn.Module, x: Tensor, h: Tensor, channels: str, given:
     if channels == "last":
         a_set = located or unordered(module, number)
     else:
-        a_set = located or (x.shape[1] == number > max(x.shape[2], h.shape[2]) and x.shape[2] != h.shape[2])
+        widths = {x.shape[2], h.shape[2], *by_point}
+        a_set = located or (x.shape[1] == number > max(widths) and len(widths) > 1)
     if a_set:
         ways = "irno.PointOperator(base, fields=.., pos=..)", "a graph"
         hint = f"{', '.join(ways)}, or layout='B L C' or a function around the base for a line"

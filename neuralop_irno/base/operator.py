@@ -221,6 +221,10 @@ class BaseOperator(nn.Module):
             hint = "layout=, the axes of both, or a base of your own that lays them out alike"
             raise ValueError(expected("an answer with the batch and the dimensions of x", got, hint))
         if x.shape[2:] != h.shape[2:]:
+            if periodic is not None and len(periodic) != h.dim() - 2:
+                wanted = f"fields on {len(periodic)} axes, as the correction has"
+                hint = "layout=, the axes of x and of the answer"
+                raise ValueError(expected(wanted, f"an answer {tuple(answer.shape)}", hint))
             x = self.interpolated(x, h.shape[2:], periodic)
         domain = GridDomain.of(h)
         return BaseCall(in_state_dtype(x, h), h, domain, self.as_field, lambda h: axes.unfold(h, frames))

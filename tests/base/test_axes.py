@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from operators import DPOTNet
 from torch import Tensor
 
 from neuralop_irno import IterativeRefiner, Recipe, Trainer, UNet, Window, check_base, diagnose, rollout
@@ -196,6 +197,14 @@ def test_the_error_of_other_channels_names_those_of_the_call() -> None:
     )
     with pytest.raises(ValueError, match=r"x with 2 channels, .* got 3; try in_channels=3"):
         model(torch.randn(1, 3, 8, 9))
+
+
+def test_axes_that_no_layout_names_are_refused() -> None:
+    model = IterativeRefiner(DPOTNet(), PHI, in_channels=1, out_channels=1)
+    with pytest.raises(
+        ValueError, match=r"fields on 2 axes, .* got an answer \(2, 8, 9, 1, 1\); try layout="
+    ):
+        model(torch.randn(2, 8, 9, 3, 1))
 
 
 def test_a_base_is_trained_alone_in_its_layout() -> None:

@@ -19,6 +19,7 @@ from point_networks import (
     Mixing,
     N,
     NeuralSolverLibrary,
+    PhysicsNemoTransolver,
     call,
     refiner,
 )
@@ -209,6 +210,11 @@ def test_points_are_no_line_unless_a_layout_says_so() -> None:
         ValueError, match=rf"on a set of {N} points, .*; try irno.PointOperator\(base, .*a graph"
     ):
         IterativeRefiner(net, words, channels="last", **SIZES)(FX)
+    with pytest.raises(ValueError, match=rf"on a set of {N} points, .*; try irno.PointOperator"):
+        # of embeddings with more channels than coordinates have, in the channels that an error may propose
+        IterativeRefiner(PhysicsNemoTransolver(9, 1), words, in_channels=N, out_channels=N)(
+            torch.randn(2, N, 1), torch.randn(2, N, 8)
+        )
     line = IterativeRefiner(net, words, layout="B L C", **SIZES).eval()
     assert torch.equal(line(FX), net(FX))
     with pytest.raises(ValueError, match=rf"on a set of {N} points, .*; try irno.PointOperator"):
