@@ -16,6 +16,7 @@ from neuralop_irno.base.answers import Outputs
 from neuralop_irno.base.call import BaseCall
 from neuralop_irno.base.checks import refuse_unread
 from neuralop_irno.base.conditions import Conditions
+from neuralop_irno.base.inputs import check_channels
 from neuralop_irno.base.neuraloperator import wrap_operator
 from neuralop_irno.base.operator import BaseOperator
 from neuralop_irno.build import (
@@ -279,6 +280,7 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
         args, kwargs, start = *call_in_tensors(args, kwargs, self), as_tensor(start, self)
         periodic, channels = self.correction.periodic, self.sizes.in_channels
         call = self.conditions.call(self.base, args, kwargs, start, periodic, channels)
+        check_channels(call, self.sizes)
         return in_box(call, self.resolution)
 
     def _problem(

@@ -128,7 +128,6 @@ class Conditions:
         reader = _Reader(call, base, arguments_of(base, args, kwargs), periodic)
         if several:
             call = replace(call, x=all_inputs(call, base, args, kwargs, self.kinds, periodic))
-            check_channels(call, channels)
         if not self.kinds:
             return call
         scalars = [reader.scalar(name) for name in self.scalars]
@@ -165,14 +164,6 @@ def conditioned(call: BaseCall, condition: Condition) -> BaseCall:
         lambda refined: call.as_answer(torch.where(mask, refined, start)),
         condition,
     )
-
-
-def check_channels(call: BaseCall, channels: int | None) -> None:
-    """Raise ValueError if x has other channels than the refiner was built for."""
-    found = call.x.shape[1]
-    if found != channels and channels is not None:
-        wanted = f"x with {channels} channels, as in_channels states for all fields and times"
-        raise ValueError(expected(wanted, found, f"in_channels={found}"))
 
 
 def brought_up(call: BaseCall, maps: GridMaps) -> BaseCall:

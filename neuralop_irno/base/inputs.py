@@ -13,6 +13,9 @@ from neuralop_irno.base.checks import check_finite, graph_among
 from neuralop_irno.base.operator import BaseOperator
 from neuralop_irno.base.pyg import collated
 from neuralop_irno.base.signatures import bound_to, signature_of
+from neuralop_irno.base.sizes import ModelSpec
+from neuralop_irno.domain.tuples import TupleDomain
+from neuralop_irno.errors import expected
 
 
 def arguments_of(base: BaseOperator, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -62,3 +65,15 @@ def on_grid_of(call: BaseCall, base: BaseOperator, field: Tensor, periodic: Sequ
     """The field interpolated to the grid of h, if its own differs."""
     shape = call.start.shape[2:]
     return field if field.shape[2:] == shape else base.interpolated(field, shape, periodic)
+
+
+def check_channels(call: BaseCall, sizes: ModelSpec) -> None:
+    """Raise ValueError if x or the answer has other channels than those that the refiner was built for."""
+    if isinstance(call.domain, TupleDomain):
+        return  # each field has channels of its own
+    for name, what, field in (("in_channels", "x", call.x), ("out_channels", "an answer", call.start)):
+        built, found = getattr(sizes, name), field.shape[1]
+        if built not in (None, found):
+            wanted = f"{what} with {built} channels, as {name} states for all fields and times"
+            hint = f"{name}={found}, or layout= or irno.PointOperator if these are no channels"
+            raise ValueError(expected(wanted, found, hint))
