@@ -271,8 +271,10 @@ def _check(parts: Sequence[BaseOperator]) -> None:
     if not parts or not all(isinstance(part, BaseOperator) for part in parts):
         got = ", ".join(type(part).__name__ for part in parts) or "none"
         raise TypeError(expected(wanted, got, "irno.TupleOperator([irno.PointOperator(net, ..), ..])"))
-    if any(part.module is not parts[0].module for part in parts):
-        raise ValueError(expected(wanted, f"{len({id(part.module) for part in parts})} models", hint))
+    # A function is wrapped in a module of its own by each adapter.
+    models = {id(getattr(part.module, "function", part.module)) for part in parts}
+    if len(models) > 1:
+        raise ValueError(expected(wanted, f"{len(models)} models", hint))
     for part in parts:
         if isinstance(part, GraphOperator) and type(part) is not PointOperator:
             got, hint = type(part).__name__, "output=<one field>, or irno.PointOperator on points"

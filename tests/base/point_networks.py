@@ -115,7 +115,7 @@ class DoMINO(Mixing):
 
     def forward(self, data_dict):
         places = data_dict["volume_mesh_centers"], data_dict["surface_mesh_centers"]
-        fields = data_dict["sdf_nodes"], data_dict["surface_normals"]
+        fields = data_dict["pos_volume_closest"], data_dict["surface_normals"]
         volume, surface = (self.mixed(torch.cat(part, -1)) for part in zip(places, fields, strict=True))
         return volume, surface
 

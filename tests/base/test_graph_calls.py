@@ -273,6 +273,15 @@ def test_an_instance_of_a_network_is_a_correction(kind: str, tmp_path: Path) -> 
     assert torch.equal(again.double().eval()(BATCH), model(BATCH))
 
 
+def test_channels_of_x_and_of_the_answer_are_those_of_the_refiner() -> None:
+    for channels, reason in (
+        ({"in_channels": 4, "out_channels": 1}, "x with 4"),
+        ({"out_channels": 1}, "an answer with 1"),
+    ):
+        with pytest.raises(ValueError, match=rf"{reason} channels, as .* got .; try (in|out)_channels="):
+            refiner(ByParts().double(), **channels)(BATCH)  # x and h joined have 5 in the first case too
+
+
 def test_an_instance_for_other_channels_is_refused_by_name() -> None:
     model = refiner(ByParts().double(), GraphSAGE(4, 8, 1, 2))
     with pytest.raises(ValueError, match=r"of x and h joined, 5 channels, got one of 4 channels; try in_c"):

@@ -9,7 +9,7 @@ import torch
 from operators import Metadata, Weather, WellMetadata
 from point_networks import MESHGRAPH
 
-from neuralop_irno import IterativeRefiner, PointOperator
+from neuralop_irno import IterativeRefiner, PointOperator, TupleOperator
 
 UNET = {"name": "unet", "width": 4, "depth": 0}
 ONE = {"in_channels": 1, "out_channels": 1, "steps": 2}
@@ -87,8 +87,16 @@ def otno(net):
 
 
 def domino(net):
-    base = PointOperator(lambda **parts: net(parts)[1], "surface_normals", "surface_mesh_centers")
-    return IterativeRefiner(base, {**MESHGRAPH, "dim": 3}, in_channels=3, out_channels=2, steps=2)
+    named = lambda **parts: net(parts)  # noqa: E731 - of the three lines
+    fields = [PointOperator(named, *names, output=index) for index, names in enumerate(VOLUME_AND_SURFACE)]
+    return IterativeRefiner(TupleOperator(fields), SPATIAL, in_channels=(3, 3), out_channels=(2, 2), steps=2)
+
+
+SPATIAL = {**MESHGRAPH, "dim": 3}
+VOLUME_AND_SURFACE = (
+    ("pos_volume_closest", "volume_mesh_centers"),
+    ("surface_normals", "surface_mesh_centers"),
+)
 
 
 def aurora(net):
