@@ -18,6 +18,7 @@ from neuralop_irno.domain.graph_calls import (
     PARTS_BY_ROLE,
     graph_arguments,
     has_graph_layers,
+    takes_edges,
     takes_graph,
     takes_parts,
 )
@@ -45,6 +46,11 @@ class GraphCorrection(Correction):
     Shapes:
         - x: ``(N, in_channels)``; h and the update: ``(N, out_channels)``
     """
+
+    @property
+    def along_edges(self) -> bool:
+        """Whether it depends on other nodes by edges alone, so that longer edges give it a longer reach."""
+        return False
 
     @property
     def reads(self) -> set[str]:
@@ -149,6 +155,10 @@ class MeshGraph(ConditionedGraphCorrection):
     def receptive_field(self) -> ReceptiveField:
         return self.steps
 
+    @property
+    def along_edges(self) -> bool:
+        return True
+
     def conditioned(self, prepared: GraphInput, scalars: Tensor) -> GraphInput:
         values = () if self.film is None else self.film(scalars)
         return super().conditioned(prepared, torch.cat(values, 1))
@@ -208,6 +218,10 @@ class JoinedOnGraph(GraphCorrection):
         # Read at construction: once compiled or wrapped, the network no longer shows its signature.
         blind = set() if reads_edge_attr(network) else {"edge_attr"}
         self.takes = [name for name in inspect.signature(network.forward).parameters if name not in blind]
+
+    @property
+    def along_edges(self) -> bool:
+        return takes_edges(self.takes) and "pos" not in self.takes
 
     @property
     def reads(self) -> set[str]:

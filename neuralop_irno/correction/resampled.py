@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from neuralop_irno.correction.correction import BoundCorrection, Correction, masked
-from neuralop_irno.correction.on_coarse_nodes import bind_on_nodes
+from neuralop_irno.correction.on_finer_meshes import bind_on_nodes
 from neuralop_irno.domain.condition import Condition
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.graph import GraphDomain

@@ -88,53 +88,18 @@ def coarsen(points: PointSet, spacing: float, edges: Index | None = None) -> Coa
         >>> 50 < len(coarse.nodes) < 80, bool((coarse.weight.sum(1).round(9) == 1).all())
         (True, True)
     """
-    by_place, ordered = _by_place(points)
-    close, order = _close(ordered, spacing)
-    return _coarsened(points, edges, by_place, np.sort(taken_apart(order, close)))
-
-
-def cosets(points: PointSet, spacing: float, edges: Index | None = None) -> list[Coarsening]:
-    """Coarse sets that together hold every node, each with about the given mean spacing.
-
-    The first is that of `coarsen`; each other one takes the nodes that are in none first.
-
-    Args:
-        points: the fine nodes.
-        spacing: the mean spacing of a set; see `mean_spacing`.
-        edges: the edges between fine nodes, ``(2, E)``; by default those to the six nearest nodes.
-
-    Example:
-        >>> line = PointSet(np.arange(16.0)[:, None], np.array([16.0]))
-        >>> sets = cosets(line, 2 * mean_spacing(line))
-        >>> len(sets), sorted({int(node) for one in sets for node in one.nodes}) == list(range(16))
-        (2, True)
-    """
-    by_place, ordered = _by_place(points)
-    close, order = _close(ordered, spacing)
-    left, found = np.ones(len(points), dtype=bool), []
-    while left.any():
-        nodes = np.sort(taken_apart(order[np.argsort(~left[order], kind="stable")], close))
-        left[nodes] = False
-        found.append(_coarsened(points, edges, by_place, nodes))
-    return found
-
-
-def _by_place(points: PointSet) -> tuple[Index, PointSet]:
-    """The nodes in the order of their coordinates, so that no tie is decided by the numbering."""
+    # In the order of coordinates, so that no tie is decided by the numbering.
     by_place = np.lexsort(points.pos.T[::-1])
-    return by_place, points.of(by_place)
-
-
-def _coarsened(points: PointSet, edges: Index | None, by_place: Index, nodes: Index) -> Coarsening:
-    """The coarsening to given nodes; these are numbers in the order of `_by_place`."""
     place = np.argsort(by_place)
-    found = _maps_to(points.of(by_place), nodes, None if edges is None else place[edges])
+    sorted_edges = None if edges is None else place[edges]
+    found = _coarsened(points.of(by_place), spacing, sorted_edges)
     return Coarsening(
         by_place[found.nodes], found.owner[place], found.near[place], found.weight[place], found.edges
     )
 
 
-def _maps_to(points: PointSet, nodes: Index, edges: Index | None) -> Coarsening:
+def _coarsened(points: PointSet, spacing: float, edges: Index | None) -> Coarsening:
+    nodes = _chosen(points, spacing)
     joined = _nearest_edges(points) if edges is None or not edges.size else edges
     joined = np.unique(joined, axis=1)
     loops, joined = joined[0, joined[0] == joined[1]], joined[:, joined[0] != joined[1]]
@@ -149,26 +114,23 @@ def _maps_to(points: PointSet, nodes: Index, edges: Index | None) -> Coarsening:
     return Coarsening(nodes, owner, near, weight, coarse)
 
 
-def _close(points: PointSet, spacing: float) -> tuple[NDArray[np.object_], Index]:
-    """Which nodes exclude each other at a wanted mean spacing, and the order in which they are tried.
-
-    Those at the boundary are tried first.
-    """
+def _chosen(points: PointSet, spacing: float) -> Index:
+    """The coarse nodes, ascending; those at the boundary are taken first."""
     around, edge = local_spacing(points)
     order = np.argsort(~edge, kind="stable")
     tree = points.tree()
     low, high = 0.0, 2 * spacing / (mean_spacing(points) or spacing)
-    best, apart = 0.0, np.inf
+    best, apart = order, np.inf
     for _ in range(TRIES):
         factor = (low + high) / 2
         kept = taken_apart(order, tree.query_ball_point(tree.data, factor * around))
         found = mean_spacing(points.of(kept)) or np.inf
         if abs(np.log(found / spacing)) < apart:
-            best, apart = factor, abs(np.log(found / spacing))
+            best, apart = kept, abs(np.log(found / spacing))
         if apart < CLOSE:
             break
         low, high = (factor, high) if found < spacing else (low, factor)
-    return tree.query_ball_point(tree.data, best * around), order
+    return np.sort(best)
 
 
 def taken_apart(order: Index, close: NDArray[np.object_]) -> Index:

@@ -141,6 +141,12 @@ class GraphDomain(Domain):
             other._edges = replace(self._edges, weight=None)
         return other
 
+    def with_edges(self, edges: Edges) -> Self:
+        """The same nodes with other edges."""
+        other = copy.copy(self)
+        other._edges = edges
+        return other
+
     def way(self) -> Tensor:
         """The vector from the source to the target of each edge, the shortest on a torus, ``(E, d)``."""
         if self.pos is None:

@@ -36,8 +36,13 @@ def takes_graph(names: Collection[str]) -> bool:
         >>> takes_graph(["x", "edge_index"]), takes_graph(["nodes", "edges", "graph"]), takes_graph(["x"])
         (True, True, False)
     """
+    return takes_parts(names) or takes_edges(names)
+
+
+def takes_edges(names: Collection[str]) -> bool:
+    """Whether a network takes edges: ``edge_index``, ``adj_t``, or nodes and edges beside a graph."""
     by_role = "graph" in names and not PARTS_BY_ROLE.keys().isdisjoint(names)
-    return takes_parts(names) or by_role
+    return by_role or not {"edge_index", "adj_t"}.isdisjoint(names)
 
 
 def takes_parts(names: Collection[str]) -> bool:

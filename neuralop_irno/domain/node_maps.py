@@ -1,4 +1,4 @@
-r"""Restriction R and prolongation P between the fine and the coarse nodes of a batch.
+r"""Restriction R and prolongation P between the fine and the coarse nodes of a batch, with R P = 1.
 
 ==========  ===========================================  ================================================
 name        R                                            P
@@ -6,11 +6,7 @@ name        R                                            P
 points      the values at the coarse nodes               interpolation I from the coarse nodes around
 means       means over what belongs to a coarse node,    I + E (1 - R I), where E gives each fine node
             weighted by measure                          the value of the coarse one that it belongs to
-cosets      the values at the nodes of several coarse    the value of the set that holds a node, or the
-            sets, which together hold every node         mean of those that do
 ==========  ===========================================  ================================================
-
-R P = 1, with cosets if no node is in two sets.
 """
 
 from __future__ import annotations
@@ -19,20 +15,19 @@ import hashlib
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from neuralop_irno.domain.coarsening import Coarsening, coarsen, cosets, every_node
+from neuralop_irno.domain.coarsening import Coarsening, coarsen, every_node
 from neuralop_irno.domain.graph import Edges, GraphDomain
-from neuralop_irno.domain.spacing import Index, PointSet, digest_of, point_sets, rows_of
+from neuralop_irno.domain.spacing import Index, PointSet, digest_of, edges_of_samples, point_sets, rows_of
 from neuralop_irno.errors import expected
 from neuralop_irno.recently_used import RecentlyUsed
 
-_KNOWN = RecentlyUsed[Sequence[Coarsening]](500_000)
-"""Coarse sets by coordinates, edges and spacing, up to a number of fine nodes in total."""
+_KNOWN = RecentlyUsed[Coarsening](500_000)
+"""Coarsenings by coordinates, edges and spacing, up to a number of fine nodes in total."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,21 +35,15 @@ class NodeMaps:
     """R and P of a batch.
 
     Attributes:
-        pair: ``points``, ``means`` or ``cosets``.
-        sets: the coarse sets of each sample: one, or its cosets.
-        sample: the sample of each coarse set, ``(M,)``.
-        member: the coarse set of each coarse row, ``(n,)``.
+        coarsenings: of each sample.
         nodes: the rows of the coarse nodes in the fine domain, ``(n,)``.
         owner: the coarse row that each fine one belongs to, ``(N,)``.
         near: the coarse rows from which each fine one is interpolated, ``(N, k)``.
         weight: their weights, ``(N, k)``.
-        share: the part of each fine node in the mean of its coarse one, ``(N,)``; for ``means`` only.
+        share: the part of each fine node in the mean of its coarse one, ``(N,)``; None for ``points``.
     """
 
-    pair: str
-    sets: Sequence[Sequence[Coarsening]]
-    sample: Tensor
-    member: Tensor
+    coarsenings: Sequence[Coarsening]
     nodes: Tensor
     owner: Tensor
     near: Tensor
@@ -62,37 +51,25 @@ class NodeMaps:
     share: Tensor | None
 
     @classmethod
-    def of(cls, sets: Sequence[Sequence[Coarsening]], domain: GraphDomain, pair: str) -> NodeMaps:
-        """The maps of a batch, from the coarse sets of its samples."""
+    def of(cls, coarsenings: Sequence[Coarsening], domain: GraphDomain, pair: str) -> NodeMaps:
+        """The maps of a batch, from those of its samples."""
         device = domain.batch.device
         rows = torch.cat(rows_of(domain.batch, domain.samples))
-        each = [(number, one) for number, own in enumerate(sets) for one in own]
-        fine = _starts([len(own[0].owner) for own in sets])
-        coarse = _starts([len(one.nodes) for _, one in each])
+        fine = _starts([len(each.owner) for each in coarsenings])
+        coarse = _starts([len(each.nodes) for each in coarsenings])
 
-        def on_device(parts: Sequence[Any]) -> Tensor:
+        def joined(name: str, starts: Sequence[int]) -> Tensor:
+            parts = [getattr(each, name) + start for each, start in zip(coarsenings, starts, strict=True)]
             return torch.from_numpy(np.concatenate(parts)).to(device)
 
         def in_rows(values: Tensor) -> Tensor:
             return torch.empty_like(values).index_copy_(0, rows, values)
 
-        places = on_device([one.nodes + fine[number] for number, one in each])
-        if pair == "cosets":
-            near, weight = _holders(places, len(rows))
-            owner = near[:, 0]
-        else:
-            owner, near = (
-                on_device([getattr(one, name) + start for (_, one), start in zip(each, coarse, strict=True)])
-                for name in ("owner", "near")
-            )
-            weight = on_device([one.weight for _, one in each])
-        owner, near, weight = map(in_rows, (owner, near, weight))
-        sample = torch.tensor([number for number, _ in each], device=device)
-        member = torch.arange(len(each), device=device).repeat_interleave(
-            torch.tensor([len(one.nodes) for _, one in each], device=device)
-        )
-        share = _shares(domain, owner, len(places)) if pair == "means" else None
-        return cls(pair, sets, sample, member, rows[places], owner, near, weight, share)
+        owner, near = in_rows(joined("owner", coarse)), in_rows(joined("near", coarse))
+        weight = in_rows(joined("weight", [0] * len(coarsenings)))
+        nodes = rows[joined("nodes", fine)]
+        share = _shares(domain, owner, len(nodes)) if pair == "means" else None
+        return cls(coarsenings, nodes, owner, near, weight, share)
 
     def restrict(self, field: Tensor) -> Tensor:
         """From the fine nodes, ``(N, C)``, to the coarse ones, ``(n, C)``."""
@@ -108,10 +85,11 @@ class NodeMaps:
 
     def select(self, keep: Tensor, domain: GraphDomain) -> NodeMaps:
         """The maps of the samples ``keep`` only, which ``domain`` holds."""
-        return NodeMaps.of([self.sets[sample] for sample in keep.tolist()], domain, self.pair)
+        pair = "points" if self.share is None else "means"
+        return NodeMaps.of([self.coarsenings[sample] for sample in keep.tolist()], domain, pair)
 
     def coarse_domain(self, domain: GraphDomain, read: Collection[str] = ()) -> GraphDomain:
-        """The domain of the coarse nodes, a graph for each coarse set, with measure :math:`P^T m`.
+        """The domain of the coarse nodes, with measure :math:`P^T m`.
 
         Args:
             domain: the fine domain.
@@ -122,38 +100,23 @@ class NodeMaps:
             parts = domain.measure[:, None] * self.weight.to(domain.measure.dtype)
             measure = parts.new_zeros(len(self.nodes)).index_add(0, self.near.flatten(), parts.flatten())
             measure = measure.clamp(min=0)  # weights beyond a boundary can be below 0
-        pos = None if domain.pos is None else domain.pos[self.nodes]
-        period = None if domain.period is None else domain.period[self.sample]
+        batch, pos = domain.batch[self.nodes], None if domain.pos is None else domain.pos[self.nodes]
         edges = self._edges()
         if edges is not None and pos is not None:
-            bare = GraphDomain(self.member, len(self.sample), pos, edges=edges, period=period)
-            edges = Edges(edges.index, **_attributes(domain, bare, read))
-        return GraphDomain(self.member, len(self.sample), pos, measure, edges, period=period)
+            bare = GraphDomain(batch, domain.samples, pos, edges=edges, period=domain.period)
+            edges = Edges(edges.index, **geometric_attributes(domain, bare, read))
+        return GraphDomain(batch, domain.samples, pos, measure, edges, period=domain.period)
 
     def _edges(self) -> Edges | None:
-        each = [one for own in self.sets for one in own]
-        starts = _starts([len(one.nodes) for one in each])
-        parts = [one.edges + start for one, start in zip(each, starts, strict=True) if one.edges is not None]
+        starts = _starts([len(each.nodes) for each in self.coarsenings])
+        parts = [
+            each.edges + start
+            for each, start in zip(self.coarsenings, starts, strict=True)
+            if each.edges is not None
+        ]
         if not parts:
             return None
         return Edges(torch.from_numpy(np.concatenate(parts, 1)).to(self.nodes.device))
-
-
-def _holders(places: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The coarse rows that each fine node is in, ``(N, k)``, and their weights, which are equal.
-
-    Args:
-        places: the fine node of each coarse row, ``(n,)``.
-        count: N.
-    """
-    times = places.bincount(minlength=count)
-    order = places.argsort(stable=True)
-    rank = torch.arange(len(places), device=places.device) - (times.cumsum(0) - times)[places[order]]
-    near = order.new_zeros(count, int(times.max()))
-    weight = torch.zeros(near.shape, dtype=torch.float64, device=places.device)
-    near[places[order], rank] = order
-    weight[places[order], rank] = 1 / times[places[order]].double()
-    return near, weight
 
 
 GEOMETRIC: Sequence[Callable[[Tensor], Tensor]] = (
@@ -166,7 +129,7 @@ GEOMETRIC: Sequence[Callable[[Tensor], Tensor]] = (
 """Attributes that follow from the vector from source to target of an edge."""
 
 
-def _attributes(fine: GraphDomain, coarse: GraphDomain, read: Collection[str]) -> dict[str, Tensor]:
+def geometric_attributes(fine: GraphDomain, coarse: GraphDomain, read: Collection[str]) -> dict[str, Tensor]:
     """The attributes of the coarse edges, by their names in `Edges`, where they follow from coordinates."""
     way, found = fine.way(), {}
     for name in ("attr", "weight"):
@@ -188,49 +151,30 @@ def _attributes(fine: GraphDomain, coarse: GraphDomain, read: Collection[str]) -
     return found
 
 
-def coarse_sets(
-    domain: GraphDomain, wanted: Sequence[float | None], pair: str = "points"
-) -> list[Sequence[Coarsening]]:
-    """The coarse sets of each sample with the wanted spacings, remembered; None keeps all nodes.
+def coarsenings_of(domain: GraphDomain, wanted: Sequence[float | None]) -> list[Coarsening]:
+    """The coarse nodes of each sample for the wanted spacings, remembered; None keeps all nodes.
 
     Example:
         >>> domain = GraphDomain.of(torch.zeros(9, 1), {"pos": torch.arange(9.0)[:, None]})
-        >>> coarse_sets(domain, [None])[0][0].trivial
+        >>> coarsenings_of(domain, [None])[0].trivial
         True
     """
     counts = domain.batch.bincount(minlength=domain.samples).tolist()
-    parts = zip(point_sets(domain), counts, _edges_of(domain), wanted, strict=True)
+    parts = zip(point_sets(domain), counts, edges_of_samples(domain), wanted, strict=True)
     return [
-        [every_node(count, edges)]
-        if points is None or spacing is None
-        else _remembered(points, spacing, edges, pair == "cosets")
+        every_node(count, edges) if points is None or spacing is None else _remembered(points, spacing, edges)
         for points, count, edges, spacing in parts
     ]
 
 
-def _remembered(
-    points: PointSet, spacing: float, edges: Index | None, all_nodes: bool
-) -> Sequence[Coarsening]:
+def _remembered(points: PointSet, spacing: float, edges: Index | None) -> Coarsening:
     joined = b"" if edges is None else hashlib.sha256(edges.tobytes()).digest()
-    key = digest_of(points), spacing, joined, all_nodes
+    key = digest_of(points), spacing, joined
     found = _KNOWN.get(key)
     if found is None:
-        found = cosets(points, spacing, edges) if all_nodes else [coarsen(points, spacing, edges)]
-        _KNOWN.put(key, found, len(points) * len(found))
+        found = coarsen(points, spacing, edges)
+        _KNOWN.put(key, found, len(points))
     return found
-
-
-def _edges_of(domain: GraphDomain) -> list[Index | None]:
-    """The edges of each sample, between its nodes counted from 0; None if there are none."""
-    if not domain.has_edges:
-        return [None] * domain.samples
-    batch, index = domain.batch.cpu(), domain.edges.index.cpu()
-    rows = rows_of(batch, domain.samples)
-    number = torch.empty_like(batch)
-    for part in rows:
-        number[part] = torch.arange(len(part))
-    of_sample = rows_of(batch[index[0]], domain.samples)
-    return [number[index[:, part]].numpy() for part in of_sample]
 
 
 def _shares(domain: GraphDomain, owner: Tensor, count: int) -> Tensor:

@@ -35,9 +35,10 @@ class Resolution:
             wall only) or ``cells`` (centres); one for all axes or a list. By default that which makes the
             coarse points a part of the fine ones.
         spacing: the smallest and the largest mean spacing of the training meshes; see `mean_spacing`.
-        detail: what is finer than the trained grid: as the base gave it (``base``), or refined on each of
-            the shifted coarse grids of which the fine one consists (``cosets``; whole ratios), or on
-            several coarse sets of nodes that together hold all.
+        detail: what is finer than the trained grid: as the base gave it (``base``), or refined too
+            (``cosets``): on each of the shifted coarse grids of which the fine one consists (whole ratios),
+            and on meshes with edges as long as those of training. By default ``base`` on grids, and
+            ``cosets`` on meshes if the correction works along edges and no ``pair`` is given.
         fields: what is known of each field, where the state is a tuple of several; the other options are then
             those of all fields.
 
@@ -52,7 +53,7 @@ class Resolution:
     pair: str | Sequence[str] | None = None
     layout: str | Sequence[str] | None = None
     spacing: Sequence[float] | None = None
-    detail: str = "base"
+    detail: str | None = None
     fields: Sequence[Any] = ()
 
     def __post_init__(self) -> None:
@@ -111,7 +112,7 @@ class Resolution:
         known = {
             name: [list(each) for each in value] if name == "cells" else value
             for name, value in asdict(replace(self, fields=())).items()
-            if value not in (None, ()) and (name, value) != ("detail", "base")
+            if value not in (None, ())
         }
         return {**known, "fields": [each.plain() for each in self.fields]} if self.fields else known
 
@@ -178,8 +179,6 @@ class Resolution:
     @property
     def node_pair(self) -> str:
         """The pair of maps between node sets."""
-        if self.detail == "cosets":
-            return self.detail
         pair = NODE_PAIRS[0] if self.pair is None else self.pair
         if pair not in NODE_PAIRS:
             raise ValueError(

@@ -166,3 +166,16 @@ def rows_of(batch: Tensor, samples: int) -> tuple[Tensor, ...]:
     """
     order = torch.argsort(batch, stable=True)
     return order.split(batch.bincount(minlength=samples).tolist())
+
+
+def edges_of_samples(domain: GraphDomain) -> list[Index | None]:
+    """The edges of each sample, between its nodes counted from 0; None if there are none."""
+    if not domain.has_edges:
+        return [None] * domain.samples
+    batch, index = domain.batch.cpu(), domain.edges.index.cpu()
+    rows = rows_of(batch, domain.samples)
+    number = torch.empty_like(batch)
+    for part in rows:
+        number[part] = torch.arange(len(part))
+    of_sample = rows_of(batch[index[0]], domain.samples)
+    return [number[index[:, part]].numpy() for part in of_sample]

@@ -10,13 +10,15 @@ from torch import Tensor, nn
 from torch_geometric.data import Batch, Data
 
 from neuralop_irno import IterativeRefiner
+from neuralop_irno.correction.on_finer_meshes import DRAWS, dilated
 from neuralop_irno.data.mesh import Hole, square_with_holes
 from neuralop_irno.domain.graph import GraphDomain
-from neuralop_irno.domain.node_maps import NodeMaps, coarse_sets
+from neuralop_irno.domain.neighbourhoods import with_neighbourhoods
+from neuralop_irno.domain.node_maps import NodeMaps, coarsenings_of
 from neuralop_irno.domain.spacing import spacings
 
 PAIRS = ("points", "means")
-DETAILS = (*({"pair": pair} for pair in PAIRS), {"detail": "cosets"})
+WAYS = (*({"pair": pair} for pair in PAIRS), {})
 TRAINED = 0.12
 
 
@@ -70,7 +72,7 @@ def domain_of(data: Data) -> GraphDomain:
 def maps_of(data: Data, ratio: float, pair: str) -> tuple[NodeMaps, GraphDomain]:
     domain = domain_of(data)
     wanted = [spacing and spacing * ratio for spacing in spacings(domain)]
-    return NodeMaps.of(coarse_sets(domain, wanted, pair), domain, pair), domain
+    return NodeMaps.of(coarsenings_of(domain, wanted), domain, pair), domain
 
 
 @pytest.mark.parametrize("name", FINE)
@@ -165,7 +167,7 @@ def test_the_answer_on_a_finer_mesh_restricts_to_that_on_its_coarse_nodes(correc
     model, fine = refiner(correction, pair=pair), mesh(nodes)
     domain = domain_of(fine)
     wanted = model.resolution.coarser(spacings(domain)[0])
-    maps = NodeMaps.of(coarse_sets(domain, [wanted]), domain, pair)
+    maps = NodeMaps.of(coarsenings_of(domain, [wanted]), domain, pair)
     coarse = maps.coarse_domain(domain)
     known = {"pos": coarse.pos, "edge_index": coarse.edges.index}
     answer = call(model, fine)
@@ -174,39 +176,47 @@ def test_the_answer_on_a_finer_mesh_restricts_to_that_on_its_coarse_nodes(correc
     assert torch.allclose(maps.restrict(answer), there, atol=1e-9)
 
 
-@pytest.mark.parametrize("name", FINE)
-@pytest.mark.parametrize("ratio", RATIOS)
-def test_cosets_hold_every_node_at_the_wanted_spacing_and_give_it_its_own_update(name, ratio):
-    maps, domain = maps_of(FINE[name], ratio, "cosets")
-    field = torch.randn(len(domain.pos), 2, dtype=torch.float64)
-    assert torch.allclose(maps.prolong(maps.restrict(field)), field, atol=1e-12)
-    if name in ("square", "cube", "torus", "plane with a hole"):
-        found = spacings(maps.coarse_domain(domain))
-        assert found == pytest.approx([ratio * spacings(domain)[0]] * len(found), rel=0.2)
-        assert len(found) < 3 * ratio ** domain.pos.shape[1]
+ALONG_EDGES = [name for name in CORRECTIONS if name != "rigno"]
 
 
-def test_the_update_of_cosets_is_that_of_each_set(correction):
-    model, fine = refiner(correction, detail="cosets"), mesh(2)
+@pytest.mark.parametrize("name", ALONG_EDGES)
+def test_along_edges_every_node_has_the_mean_update_over_edges_of_the_trained_length(name):
+    model, fine, start = refiner(name), mesh(2), mesh(2).x[:, :1]
     domain = domain_of(fine)
-    maps = NodeMaps.of(
-        coarse_sets(domain, [model.resolution.coarser(spacings(domain)[0])], "cosets"), domain, "cosets"
-    )
-    coarse = maps.coarse_domain(domain)
-    answer, start = call(model, fine), fine.x[:, :1]
+    wanted = [model.resolution.coarser(spacings(domain)[0])]
+    draws = [dilated(domain, wanted, (), draw).edges.index for draw in range(DRAWS)]
+    assert not torch.equal(draws[0], draws[1])
     model.steps = 1
-    steps = call(model, fine) - start
-    sets = [(maps.member == number).nonzero()[:, 0] for number in range(len(maps.sample))]
-    sums, counts = torch.zeros_like(start), torch.zeros_like(start)
-    for rows in sets:
-        place = torch.full((len(maps.member),), -1)
-        place[rows] = torch.arange(len(rows))
-        edges = place[coarse.edges.index]
-        part = Data(x=fine.x[maps.nodes[rows]], pos=coarse.pos[rows], edge_index=edges[:, edges[0] >= 0])
-        sums.index_add_(0, maps.nodes[rows], call(model, part) - part.x[:, :1])
-        counts.index_add_(0, maps.nodes[rows], torch.ones(len(rows), 1).double())
-    assert (answer - start).abs().max() > 1e-3
-    assert torch.allclose(steps, sums / counts, atol=1e-9)
+    alone = refiner(name, extent="grows")
+    alone.steps = 1
+    updates = [call(alone, Data(x=fine.x, pos=fine.pos, edge_index=edges)) - start for edges in draws]
+    assert torch.allclose(call(model, fine) - start, torch.stack(updates).mean(0), atol=1e-9)
+
+
+def test_rigno_has_no_edges_to_lengthen():
+    assert call(refiner("rigno"), mesh(4)).equal(call(refiner("rigno", pair="points"), mesh(4)))
+    with pytest.raises(ValueError, match="expected a correction along edges for detail 'cosets'"):
+        call(refiner("rigno", detail="cosets"), mesh(4))
+
+
+@pytest.mark.parametrize("name", ["plane with a hole", "line of edges", "torus"])
+@pytest.mark.parametrize("ratio", RATIOS)
+def test_edges_of_a_length_have_it_and_go_round_holes(name, ratio):
+    at = torch.arange(40)
+    line = graph(at.double()[:, None] + 0.3 * torch.rand(40, 1).double(), torch.stack([at[1:], at[:-1]]))
+    domain = domain_of(line if name == "line of edges" else FINE[name])
+    mean = domain.way().norm(dim=1).mean()
+    longer = with_neighbourhoods(domain, [float(ratio * mean)])
+    way = longer.way()
+    assert way.norm(dim=1).mean() == pytest.approx(float(ratio * mean), rel=0.2)
+    degree = longer.edges.index[1].bincount(minlength=len(domain.pos))
+    assert degree.min() >= 1
+    assert degree.max() <= 3 * 2 ** domain.pos.shape[1]
+    if name == "plane with a hole" and ratio < 3:  # longer ones are as long as the hole is wide
+        source, target = longer.edges.index
+        along = torch.linspace(0, 1, 9).double()[:, None, None]
+        between = domain.pos[source] * along + domain.pos[target] * (1 - along)
+        assert ((between - 0.5).norm(dim=2) > 0.11).all()  # chords of a hole of radius 0.15
 
 
 def test_the_trained_spacing_keeps_its_bits(correction):
@@ -217,7 +227,7 @@ def test_the_trained_spacing_keeps_its_bits(correction):
     assert torch.equal(call(grows, mesh(4)), call(plain, mesh(4)))
 
 
-@pytest.mark.parametrize("known", DETAILS, ids=str)
+@pytest.mark.parametrize("known", WAYS, ids=str)
 def test_a_batch_equals_a_loop_and_those_that_leave_change_no_others(correction, known):
     model = refiner(correction, **known)
     graphs = [mesh(4), mesh(1), mesh(2, seed=1), mesh(4, seed=2)]
@@ -239,9 +249,9 @@ def test_a_batch_equals_a_loop_and_those_that_leave_change_no_others(correction,
         assert torch.allclose(part, own, atol=1e-10)
 
 
-@pytest.mark.parametrize("detail", ["base", "cosets"])
-def test_forward_solve_and_iterates_agree(correction, detail):
-    model, fine = refiner(correction, detail=detail), mesh(4).to_dict()
+@pytest.mark.parametrize("known", WAYS[1:], ids=str)
+def test_forward_solve_and_iterates_agree(correction, known):
+    model, fine = refiner(correction, **known), mesh(4).to_dict()
     with torch.no_grad():
         answer = model(**fine)
     assert torch.equal(model.solve(**fine, steps=3).value, answer)
@@ -249,7 +259,7 @@ def test_forward_solve_and_iterates_agree(correction, detail):
     assert torch.equal(model.solve(**fine, steps=0).value, base(fine["x"], fine["pos"]))
 
 
-@pytest.mark.parametrize("known", DETAILS, ids=str)
+@pytest.mark.parametrize("known", WAYS, ids=str)
 def test_renumbering_the_nodes_permutes_the_answer(correction, known):
     model, fine = refiner(correction, **known), mesh(4)
     order = torch.randperm(len(fine.x))
