@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -235,6 +236,26 @@ def test_untrained_it_returns_the_answer_of_the_base_and_its_container(case: Cas
     answer = case.published(net, call)
     for found in (model(**call), model.solve(**call).value, model.iterates(**call)[-1]):
         assert same(found, answer)
+
+
+@pytest.mark.parametrize(
+    "phi", [*({**wraps.UNET, "dim": dim} for dim in (1, 2, 3)), wraps.MESHGRAPH], ids=str
+)
+def test_without_its_options_it_is_refused_or_read_as_with_them(case: Case, phi: dict[str, Any]) -> None:
+    """Also in the channels that the errors propose."""
+    net = case.base()
+    model = case.wrap(net)
+    call = call_of(model, [case.sample() for _ in range(2)])
+    start, sizes = model.problem((), call).start, {"in_channels": 1, "out_channels": 1}
+    for _ in range(4):
+        try:
+            found = IterativeRefiner(net, phi, **sizes).problem((), call)
+        except (ValueError, TypeError, AttributeError) as error:
+            proposed = re.findall(r"(\w+_channels)=(\d+)", str(error).split("; try ")[-1])
+            sizes |= {name: int(number) for name, number in proposed}
+            continue
+        assert torch.equal(found.start, start)
+        return
 
 
 def test_it_is_trained_saved_read_back_and_rolled_out(case: Case, tmp_path: Path) -> None:
