@@ -8,6 +8,7 @@ box of twice the length at the spacing of training, where Phi is native.
 ============  =========================================================================================
 line, darcy   of the scoreboard (`frozen_problems.py`), at once and twice the resolution
 burgers       u_t + u u_x = nu u_xx on a ring, one frame to the next; 64 points, truncated waves
+sampled       the same at every n-th point of the fine grid, as in FNO's data
 turbulence    vorticity of Kolmogorov flow, one frame to the next; 32 x 32 points, truncated waves
 torus         u - div(a grad u) = f on a torus, smooth log-normal a, (a, f) to u; 32 x 32, truncated waves
 ============  =========================================================================================
@@ -144,6 +145,8 @@ def sets_of(problem: Problem, factors: Sequence[float]) -> dict[str, FieldDatase
         x, y = (torch.stack([coarse[n][name] for n in range(len(coarse))]) for name in "xy")
         return FieldDataset(x, y, resolution=problem.known)
 
+    if problem.known.pair == "points":
+        factors = [factor for factor in factors if fine % round(factor * problem.coarsest) == 0]
     return {"train": at(train, 1), "valid": at(valid, 1), **{f"{f:g}": at(test, f) for f in factors}}
 
 
@@ -158,11 +161,14 @@ def frozen(name: str, known: Resolution) -> dict[str, FieldDataset]:
 
 FACTORS = (1.0, 0.5, 1.375, 2.0, 4.0)
 WAVES = Resolution(extent="fixed", pair="waves")
+EVERY_NTH = Resolution(extent="fixed", pair="points", layout="periodic")
+BURGERS = Problem(
+    frames(Burgers(256, viscosity=0.01), 0.2, 0.2, 1.0), 64, WAVES, "circular",
+    lambda: FNO(n_modes=(16,), in_channels=1, out_channels=1, hidden_channels=16, n_layers=3),
+)  # fmt: skip
 PROBLEMS = {
-    "burgers": Problem(
-        frames(Burgers(256, viscosity=0.01), 0.2, 0.2, 1.0), 64, WAVES, "circular",
-        lambda: FNO(n_modes=(16,), in_channels=1, out_channels=1, hidden_channels=16, n_layers=3),
-    ),
+    "burgers": BURGERS,
+    "sampled": replace(BURGERS, known=EVERY_NTH),
     "turbulence": Problem(
         frames(Turbulence(128), 0.2, 4.0, 6.0), 32, WAVES, "circular",
         lambda: FNO(n_modes=(8, 8), in_channels=1, out_channels=1, hidden_channels=12, n_layers=3),
