@@ -8,9 +8,11 @@ can expand to a billion values.
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 from collections.abc import Hashable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +107,12 @@ def parsed(text: str) -> Any:
         >>> parsed("{rate: 1e-3, norm: no, shifts: true, sizes: [8, 0x10], day: 2026-11-01}")
         {'rate': 0.001, 'norm': 'no', 'shifts': True, 'sizes': [8, 16], 'day': '2026-11-01'}
     """
+    return copy.deepcopy(_parsed(text))
+
+
+@lru_cache(maxsize=8)
+def _parsed(text: str) -> Any:
+    """The value of YAML text; kept, since the studies of the package share one file of problems."""
     loader = _Loader(text)
     try:
         node = loader.get_single_node()

@@ -10,8 +10,12 @@ os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 import sys
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
+os.environ["MATPLOTLIBRC"] = str(Path(__file__).parent)
+
+import matplotlib.style
 import pytest
 import torch
 from torch import Tensor, nn
@@ -32,6 +36,13 @@ def _one_thread() -> None:
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def with_ticks() -> Iterator[None]:
+    """Pictures drawn as for users; see ``tests/matplotlibrc``."""
+    with matplotlib.style.context("default"):
+        yield
 
 
 TESTS = str(Path(__file__).parent)

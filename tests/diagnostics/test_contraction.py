@@ -144,6 +144,7 @@ def test_products_with_a_network_are_its_derivatives() -> None:
     torch.testing.assert_close(linear.pull(u), vjp(u)[0])
 
 
+@pytest.mark.usefixtures("with_ticks")
 def test_a_report_holds_what_it_promises(tmp_path) -> None:
     a = matrices(6, "symmetric")
     truth = torch.randn(24, 1, 6, dtype=torch.float64)

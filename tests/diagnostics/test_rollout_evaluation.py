@@ -96,6 +96,7 @@ def test_samples_that_blow_up_are_counted_and_shown_and_the_others_do_not_notice
     assert plain["scores"]["vrmse"][1][3] == [None, None]
 
 
+@pytest.mark.usefixtures("with_ticks")
 def test_nothing_but_blow_ups_is_a_report_too(tmp_path: Path) -> None:
     truth = torch.randn(2, 3, 1, 8)
     report = evaluate_rollout(torch.full_like(truth, torch.nan), truth)

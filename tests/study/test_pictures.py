@@ -114,6 +114,7 @@ def test_nothing_is_below_and_left_of_the_front() -> None:
         assert (point in best) is not bool(dominated)
 
 
+@pytest.mark.usefixtures("with_ticks")
 @pytest.mark.parametrize("kind", list(PICTURES))
 @pytest.mark.parametrize("start", [1.0, None], ids=["finite", "not finite"])
 def test_studies_of_the_package_fit_into_a_small_file(kind: str, start: float | None, tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def test_a_variant_changes_the_words_of_its_problem_and_nothing_else() -> None:
     found = study(variants={"wide": {"model": {"correction": {"width": 8}}, "training": {"epochs": 5}}})
     problem = found.problems["burgers"]
     plain, wide = (problem.experiment("fno", v, seed=7) for v in (Variant(), found.variants["wide"]))
-    assert wide.model.options["correction"] == {"name": "unet", "width": 8, "depth": 1}
+    assert wide.model.options["correction"] == {"name": "unet", "width": 8, "depth": 0}
     assert plain.model.options["correction"]["width"] == 4
     assert (wide.training.epochs, plain.training.epochs) == (5, 2)
     assert wide.training.seed == wide.base_training.seed == 7

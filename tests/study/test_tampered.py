@@ -6,12 +6,15 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tiny import one_base, words
+from tiny import memory_not_measured, one_base, words  # noqa: F401 - a fixture
 
 from neuralop_irno import checkpoint, sealed
 from neuralop_irno.study.plan import Study, study_from
 from neuralop_irno.study.runner import StudyRunner
 from neuralop_irno.verify import DAMAGED, verify
+
+
+pytestmark = pytest.mark.usefixtures("memory_not_measured")
 
 
 def study(seed: int = 0) -> Study:

@@ -5,12 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
+from neuralop_irno.study import runner
 
-def words(kind: str = "main", seeds: tuple[int, ...] = (0, 1), **changes: Any) -> dict[str, Any]:
+
+@pytest.fixture
+def memory_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Studies without the measurement of memory, half of the time of one this small."""
+    for name in ("training_mib", "answer_mib"):
+        monkeypatch.setattr(runner, name, lambda *_: 1.0)
+
+
+def words(
+    kind: str = "main", seeds: tuple[int, ...] = (0, 1), depth: int = 0, **changes: Any
+) -> dict[str, Any]:
     """A study of waves on eight points."""
-    fno = {"model_arch": "fno", "n_modes": [4], "hidden_channels": 4, "n_layers": 2}
+    fno = {"model_arch": "fno", "n_modes": [4], "hidden_channels": 4, "n_layers": 1}
     return {
         "kind": kind,
         "about": "An example.",
@@ -18,9 +30,13 @@ def words(kind: str = "main", seeds: tuple[int, ...] = (0, 1), **changes: Any) -
         "problems": {
             "burgers": {
                 "data": {"name": "burgers", "trajectories": [4, 2, 2], "frames": 4, "size": 8},
-                "bases": {"fno": fno, "other": {**fno, "n_layers": 1}},
+                "bases": {"fno": fno, "other": {**fno, "n_modes": [2]}},
                 "base_training": {"epochs": 2, "batch_size": 4},
-                "model": {"correction": {"name": "unet", "width": 4, "depth": 1}, "alpha": 1.0, "steps": 2},
+                "model": {
+                    "correction": {"name": "unet", "width": 4, "depth": depth},
+                    "alpha": 1.0,
+                    "steps": 2,
+                },
                 "loss": {"spectral": 0.5},
                 "training": {"epochs": 2, "batch_size": 4, "replay": 4},
             }
@@ -30,9 +46,9 @@ def words(kind: str = "main", seeds: tuple[int, ...] = (0, 1), **changes: Any) -
     }
 
 
-def one_base() -> dict[str, Any]:
+def one_base(depth: int = 0) -> dict[str, Any]:
     """Its problem with the first of its two bases."""
-    problems: dict[str, Any] = words()["problems"]
+    problems: dict[str, Any] = words(depth=depth)["problems"]
     del problems["burgers"]["bases"]["other"]
     return problems
 
