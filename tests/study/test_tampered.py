@@ -13,7 +13,6 @@ from neuralop_irno.study.plan import Study, study_from
 from neuralop_irno.study.runner import StudyRunner
 from neuralop_irno.verify import DAMAGED, verify
 
-
 pytestmark = pytest.mark.usefixtures("memory_not_measured")
 
 
