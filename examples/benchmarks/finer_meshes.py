@@ -35,7 +35,7 @@ def data(problem: str, samples: Sequence[int], finer: float = 1.0) -> dict[str, 
 
 
 def trained(
-    problem: str, correction: str, samples: Sequence[int], epochs: int, seed: int
+    problem: str, correction: str, samples: Sequence[int], epochs: int, seed: int, redrawn: float
 ) -> IterativeRefiner:
     """A refiner, after its base."""
     sets = data(problem, samples)
@@ -45,7 +45,8 @@ def trained(
         sets["train"]
     )
     torch.manual_seed(seed)
-    model = IterativeRefiner(base, CORRECTIONS[correction], steps=STEPS, alpha=1.0)
+    known = {"redrawn": redrawn}
+    model = IterativeRefiner(base, CORRECTIONS[correction], steps=STEPS, alpha=1.0, resolution=known)
     recipe = Recipe(optimizer="adamw", epochs=epochs, batch_size=4, weight_decay=0.1, replay=16.0, seed=seed)
     Trainer(model, recipe, show=False).fit(sets["train"], sets["valid"])
     return model
@@ -55,13 +56,16 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("problem", choices=PROBLEMS)
     arguments.add_argument("--correction", choices=CORRECTIONS, default="meshgraph")
+    arguments.add_argument("--redrawn", type=float, default=0.0, help="see Resolution")
     arguments.add_argument("--samples", type=int, nargs=3, default=(96, 8, 16))
     arguments.add_argument("--epochs", type=int, default=80)
     arguments.add_argument("--seeds", type=int, nargs="+", default=[0])
     arguments.add_argument("--finer", type=float, nargs="+", default=[1, 2, 4])
     options = arguments.parse_args()
     for seed in options.seeds:
-        model = trained(options.problem, options.correction, options.samples, options.epochs, seed)
+        model = trained(
+            options.problem, options.correction, options.samples, options.epochs, seed, options.redrawn
+        )
         known = model.resolution
         print(f"{options.problem}, {options.correction}, seed {seed}: {known}")
         print(f"{'nodes':>8}{'base':>9}{'native':>9}{'points':>9}{'means':>9}{'default':>9}   each / 1x")

@@ -34,6 +34,8 @@ def bind_on_nodes(
     condition: Condition,
 ) -> BoundCorrection:
     """h -> Phi(x, h) on graphs, with edges of the trained length or on coarse nodes of finer meshes."""
+    if resolution.redrawn and correction.training:
+        return correction.bind(x, _redrawn(resolution.redrawn, correction, domain), physics, condition)
     if resolution.spacing is None or resolution.extent == "grows":
         return correction.bind(x, domain, physics, condition)
     wanted = [resolution.coarser(spacing) for spacing in spacings(domain)]
@@ -52,6 +54,16 @@ def bind_on_nodes(
     x = x if x.is_floating_point() else x.to(torch.get_default_dtype())
     inner = correction.bind(maps.restrict(x), coarse, None, condition.carried(maps.restrict))
     return masked(OnCoarseNodes(inner, maps, domain, physics), condition.mask)
+
+
+def _redrawn(share: float, correction: Correction, domain: GraphDomain) -> GraphDomain:
+    """The meshes, for this share of the calls with edges drawn anew."""
+    if domain.pos is None or not (domain.has_edges and along_edges(correction)):
+        wanted = "a mesh with coordinates and a correction along its edges, to redraw these"
+        raise ValueError(expected(wanted, "another", "resolution={'redrawn': 0}"))
+    if torch.rand(()) >= share:
+        return domain
+    return dilated(domain, spacings(domain), reads(correction), int(torch.randint(DRAWS, ())))
 
 
 def dilated(

@@ -39,6 +39,9 @@ class Resolution:
             (``cosets``): on each of the shifted coarse grids of which the fine one consists (whole ratios),
             and on meshes with edges as long as those of training. By default ``base`` on grids, and
             ``cosets`` on meshes if the correction works along edges and no ``pair`` is given.
+        redrawn: the part of the calls in training in which the edges of meshes are drawn as on finer ones, with
+            their own mean length. A correction along edges then keeps its accuracy on finer meshes, and loses
+            some on those of training.
         fields: what is known of each field, where the state is a tuple of several; the other options are then
             those of all fields.
 
@@ -54,6 +57,7 @@ class Resolution:
     layout: str | Sequence[str] | None = None
     spacing: Sequence[float] | None = None
     detail: str | None = None
+    redrawn: float = 0.0
     fields: Sequence[Any] = ()
 
     def __post_init__(self) -> None:
@@ -76,6 +80,8 @@ class Resolution:
                 wanted = "spacing as (smallest, largest), both > 0"
                 raise ValueError(expected(wanted, shown(self.spacing), "spacing=[0.05, 0.06]"))
             object.__setattr__(self, "spacing", (low, high))
+        if not 0 <= self.redrawn <= 1:
+            raise ValueError(expected("redrawn from 0 to 1", shown(self.redrawn), "redrawn=0.5"))
         for name, value, choices in (
             ("extent", self.extent, EXTENTS), ("pair", self.pair, PAIRS),
             ("layout", self.layout, LAYOUTS), ("detail", self.detail, DETAILS),
@@ -112,7 +118,7 @@ class Resolution:
         known = {
             name: [list(each) for each in value] if name == "cells" else value
             for name, value in asdict(replace(self, fields=())).items()
-            if value not in (None, ())
+            if value not in (None, (), 0.0)
         }
         return {**known, "fields": [each.plain() for each in self.fields]} if self.fields else known
 

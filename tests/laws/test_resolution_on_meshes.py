@@ -2,77 +2,31 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 import torch
-from torch import Tensor, nn
-from torch_geometric.data import Batch, Data
+from spaced_meshes import (
+    CORRECTIONS,
+    FINE,
+    RATIOS,
+    OfEachNode,
+    base,
+    batch_of,
+    call,
+    domain_of,
+    graph,
+    maps_of,
+    mesh,
+    refiner,
+)
+from torch import nn
+from torch_geometric.data import Data
 
 from neuralop_irno import IterativeRefiner
-from neuralop_irno.correction.on_finer_meshes import DRAWS, dilated
-from neuralop_irno.data.mesh import Hole, square_with_holes
-from neuralop_irno.domain.graph import GraphDomain
-from neuralop_irno.domain.neighbourhoods import with_neighbourhoods
 from neuralop_irno.domain.node_maps import NodeMaps, coarsenings_of
 from neuralop_irno.domain.spacing import spacings
 
 PAIRS = ("points", "means")
 WAYS = (*({"pair": pair} for pair in PAIRS), {})
-TRAINED = 0.12
-
-
-def mesh(nodes: int = 1, seed: int = 0) -> Data:
-    """A square with a hole, with so many times the nodes of training."""
-    made = square_with_holes(TRAINED / math.sqrt(nodes), [Hole(0.5, 0.5, 0.15)], seed)
-    return graph(torch.from_numpy(made.pos), torch.from_numpy(made.edges()), torch.from_numpy(made.measure()))
-
-
-def graph(pos: Tensor, edges: Tensor | None = None, measure: Tensor | None = None, **more: Tensor) -> Data:
-    x = torch.randn(len(pos), 2, dtype=pos.dtype, generator=torch.Generator().manual_seed(len(pos)))
-    known = {"edge_index": edges, "measure": measure, **more}
-    return Data(x=x, pos=pos, **{name: part for name, part in known.items() if part is not None})
-
-
-def cloud(dim: int, count: int) -> Data:
-    return graph(torch.rand(count, dim, dtype=torch.float64, generator=torch.Generator().manual_seed(count)))
-
-
-def torus() -> Data:
-    """Points on a torus, joined where they are close, also across the seam."""
-    pos = cloud(2, 400).pos
-    way = pos[:, None] - pos
-    edges = ((way - way.round()).norm(dim=2) < 0.09).nonzero().T.contiguous()
-    return graph(pos, edges[:, edges[0] != edges[1]], period=torch.ones(1, 2).double())
-
-
-def sphere() -> Data:
-    pos = cloud(3, 400).pos - 0.5
-    return graph(pos / pos.norm(dim=1, keepdim=True))
-
-
-FINE = {
-    "plane with a hole": mesh(4),
-    "line": cloud(1, 60),
-    "square": cloud(2, 300),
-    "cube": cloud(3, 400),
-    "torus": torus(),
-    "sphere": sphere(),
-    "three nodes": cloud(2, 3),
-    "coincident": graph(torch.cat([cloud(2, 60).pos] * 2)),
-    "no edges": graph(cloud(2, 60).pos, torch.zeros(2, 0, dtype=torch.long)),
-}
-RATIOS = (1.4, 2.0, 3.7)
-
-
-def domain_of(data: Data) -> GraphDomain:
-    return GraphDomain.of(data.x, data.to_dict())
-
-
-def maps_of(data: Data, ratio: float, pair: str) -> tuple[NodeMaps, GraphDomain]:
-    domain = domain_of(data)
-    wanted = [spacing and spacing * ratio for spacing in spacings(domain)]
-    return NodeMaps.of(coarsenings_of(domain, wanted), domain, pair), domain
 
 
 @pytest.mark.parametrize("name", FINE)
@@ -118,44 +72,6 @@ def test_holes_stay_open_and_seams_closed():
     assert coarse.way().norm(dim=1).max() < 0.4
 
 
-CORRECTIONS = {
-    "meshgraph": {"name": "meshgraph", "width": 4, "steps": 2},
-    "rigno": {"name": "rigno", "width": 4, "steps": 2, "levels": 2},
-    "sage": {"name": "pyg:GraphSAGE", "hidden_channels": 4, "num_layers": 2},
-}
-
-
-def base(x: Tensor, pos: Tensor, edge_index: Tensor | None = None, batch: Tensor | None = None) -> Tensor:
-    """A base that is an operator: it acts on each node."""
-    return x[:, :1]
-
-
-class OfEachNode(nn.Module):
-    forward = staticmethod(base)
-
-
-def refiner(correction: str, **known: object) -> IterativeRefiner:
-    torch.manual_seed(0)
-    spacing = spacings(domain_of(mesh()))[0]
-    options = {"spacing": [spacing, spacing], "extent": "fixed", **known}
-    model = IterativeRefiner(
-        OfEachNode(), CORRECTIONS[correction], steps=3, in_channels=2, out_channels=1, resolution=options
-    )
-    for weight in model.correction.parameters():
-        nn.init.normal_(weight, std=0.3)
-    return model.double().eval()
-
-
-def call(model: IterativeRefiner, data: Data) -> Tensor:
-    with torch.no_grad():
-        return model(**data.to_dict())
-
-
-def batch_of(*graphs: Data) -> Data:
-    joined = Batch.from_data_list(list(graphs)).to_dict()
-    return Data(**{name: part for name, part in joined.items() if name != "ptr"})
-
-
 @pytest.fixture(params=CORRECTIONS)
 def correction(request) -> str:
     return request.param
@@ -174,49 +90,6 @@ def test_the_answer_on_a_finer_mesh_restricts_to_that_on_its_coarse_nodes(correc
     there = call(model, Data(x=maps.restrict(fine.x), **known))
     assert (there - maps.restrict(fine.x[:, :1])).abs().max() > 1e-3
     assert torch.allclose(maps.restrict(answer), there, atol=1e-9)
-
-
-ALONG_EDGES = [name for name in CORRECTIONS if name != "rigno"]
-
-
-@pytest.mark.parametrize("name", ALONG_EDGES)
-def test_along_edges_every_node_has_the_mean_update_over_edges_of_the_trained_length(name):
-    model, fine, start = refiner(name), mesh(2), mesh(2).x[:, :1]
-    domain = domain_of(fine)
-    wanted = [model.resolution.coarser(spacings(domain)[0])]
-    draws = [dilated(domain, wanted, (), draw).edges.index for draw in range(DRAWS)]
-    assert not torch.equal(draws[0], draws[1])
-    model.steps = 1
-    alone = refiner(name, extent="grows")
-    alone.steps = 1
-    updates = [call(alone, Data(x=fine.x, pos=fine.pos, edge_index=edges)) - start for edges in draws]
-    assert torch.allclose(call(model, fine) - start, torch.stack(updates).mean(0), atol=1e-9)
-
-
-def test_rigno_has_no_edges_to_lengthen():
-    assert call(refiner("rigno"), mesh(4)).equal(call(refiner("rigno", pair="points"), mesh(4)))
-    with pytest.raises(ValueError, match="expected a correction along edges for detail 'cosets'"):
-        call(refiner("rigno", detail="cosets"), mesh(4))
-
-
-@pytest.mark.parametrize("name", ["plane with a hole", "line of edges", "torus"])
-@pytest.mark.parametrize("ratio", RATIOS)
-def test_edges_of_a_length_have_it_and_go_round_holes(name, ratio):
-    at = torch.arange(40)
-    line = graph(at.double()[:, None] + 0.3 * torch.rand(40, 1).double(), torch.stack([at[1:], at[:-1]]))
-    domain = domain_of(line if name == "line of edges" else FINE[name])
-    mean = domain.way().norm(dim=1).mean()
-    longer = with_neighbourhoods(domain, [float(ratio * mean)])
-    way = longer.way()
-    assert way.norm(dim=1).mean() == pytest.approx(float(ratio * mean), rel=0.2)
-    degree = longer.edges.index[1].bincount(minlength=len(domain.pos))
-    assert degree.min() >= 1
-    assert degree.max() <= 3 * 2 ** domain.pos.shape[1]
-    if name == "plane with a hole" and ratio < 3:  # longer ones are as long as the hole is wide
-        source, target = longer.edges.index
-        along = torch.linspace(0, 1, 9).double()[:, None, None]
-        between = domain.pos[source] * along + domain.pos[target] * (1 - along)
-        assert ((between - 0.5).norm(dim=2) > 0.11).all()  # chords of a hole of radius 0.15
 
 
 def test_the_trained_spacing_keeps_its_bits(correction):
