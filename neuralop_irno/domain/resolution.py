@@ -39,9 +39,9 @@ class Resolution:
             (``cosets``): on each of the shifted coarse grids of which the fine one consists (whole ratios),
             and on meshes with edges as long as those of training. By default ``base`` on grids, and
             ``cosets`` on meshes if the correction works along edges and no ``pair`` is given.
-        redrawn: the part of the calls in training in which the edges of meshes are drawn as on finer ones, with
-            their own mean length. A correction along edges then keeps its accuracy on finer meshes, and loses
-            some on those of training.
+        redrawn: the part of the calls in training in which the edges of meshes are drawn as on finer ones,
+            with their own mean length. A correction along edges then keeps its accuracy on finer meshes, and
+            loses some on those of training.
         fields: what is known of each field, where the state is a tuple of several; the other options are then
             those of all fields.
 
