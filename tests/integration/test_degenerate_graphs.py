@@ -75,10 +75,12 @@ COMBINATIONS = [
 def refiner(base: str = "GraphSAGE", correction: str = "meshgraph", dim: int = 2) -> IterativeRefiner:
     """A refiner in double precision whose correction is awake."""
     torch.manual_seed(0)
-    module = RIGNO(2, 2, dim, width=8, steps=1, time=False) if base == "RIGNO" else GraphSAGE(2, 8, 2, 2)
+    module = (
+        RIGNO(2, 2, dim, width=4, steps=1, levels=1, time=False) if base == "RIGNO" else GraphSAGE(2, 4, 1, 2)
+    )
     options = {
-        "meshgraph": {"width": 8, "steps": 2, "dim": dim},
-        "rigno": {"width": 8, "steps": 1, "dim": dim},
+        "meshgraph": {"width": 4, "steps": 1, "dim": dim},
+        "rigno": {"width": 4, "steps": 1, "levels": 1, "dim": dim},
         "pyg:GraphSAGE": {"hidden_channels": 8, "num_layers": 2},
     }[correction]
     words = {"name": correction, **options}

@@ -76,7 +76,7 @@ class PointNet(torch.nn.Module):
 POINT_NET = "every_name_point_net"
 MODELS.register(POINT_NET, PointNet)
 GRID, FINER = {"name": "every_name_on_a_grid"}, {"name": "every_name_on_a_grid", "finer": 2}
-MESHES = {"name": "waves", "samples": [2, 1, 1], "spacing": 0.2, "holes": 1}
+MESHES = {"name": "waves", "samples": [2, 1, 1], "spacing": 0.3, "holes": 1}
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ ANSWER_FINER: dict[str, dict[str, Any]] = {
     "hinote": {"factor": 2, "features": 4, "width": 4, "heads": 2},
     "wdsr": {"factor": 2, "width": 4, "blocks": 1},
 }
-UNET = {"name": "unet", "width": 4, "depth": 1}
+UNET = {"name": "unet", "width": 4, "depth": 0}
 
 BASES: dict[str, Case] = {
     **{name: Case(options, GRID) for name, options in ON_GRIDS.items()},
@@ -129,7 +129,7 @@ BASES: dict[str, Case] = {
 CORRECTED: dict[str, Case] = {
     **{name: Case(options, GRID) for name, options in ON_GRIDS.items()},
     **{name: Case(options, MESHES) for name, options in ON_GRAPHS.items()},
-    "unet": Case({"width": 4, "depth": 1}, GRID),
+    "unet": Case({"width": 4, "depth": 0}, GRID),
     "mgno": Case({"width": 4, "layers": 1, "levels": 1}, GRID),
     "bounded": Case({"correction": {**UNET, "norm": "none"}}, GRID),
     "local_no": Case({"width": 4, "layers": 1, "radius": 0.4, "rings": 1}, GRID),

@@ -19,11 +19,11 @@ Capsys = pytest.CaptureFixture[str]
 BURGERS: dict[str, Any] = {"name": "burgers", "trajectories": [2, 1, 1], "frames": 3, "size": 8}
 MODEL: dict[str, Any] = {
     "base": {"model_arch": "fno", "n_modes": [4], "hidden_channels": 4, "n_layers": 1},
-    "correction": {"name": "unet", "width": 4, "depth": 1},
+    "correction": {"name": "unet", "width": 4, "depth": 0},
     "steps": 2,
 }
 GRAPHS: dict[str, Any] = {
-    "base": {"model_arch": "rigno", "width": 4, "steps": 1, "time": False},
+    "base": {"model_arch": "rigno", "width": 4, "steps": 1, "levels": 1, "time": False},
     "correction": {"name": "meshgraph", "width": 4, "steps": 1},
     "steps": 2,
 }

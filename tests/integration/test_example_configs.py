@@ -17,7 +17,7 @@ DATA = {
     "paper": {**FLOWS, "resolution": 16, "warmup": 0.1, "outputs": 1},
     "turbulence": {**FLOWS, "resolution": 16, "warmup": 0.1, "outputs": 1},
 }
-NETWORK = {"hidden_channels": 4, "n_layers": 1, "width": 4, "depth": 1, "epochs": 1}
+NETWORK = {"hidden_channels": 4, "n_layers": 1, "width": 4, "depth": 0, "epochs": 1}
 COMMANDS = (
     ["evaluate"], ["evaluate", "--rtol", "1e-2", "--max-steps", "3"], ["check"], ["rollout", "--steps", "2"],
     ["diagnose", "--samples", "1", "--steps", "3", "--iterations", "3"],

@@ -97,8 +97,8 @@ def test_the_scale_of_the_data_does_not_matter(solver: str, scale: float) -> Non
     generator = torch.Generator().manual_seed(3)
     iteration = contraction("positive", 20, generator)
     offset = torch.randn(20, generator=generator, dtype=torch.float64)
-    usual = linear(iteration, offset).solve(empty(1, 20), solver=solver, rtol=1e-6, max_steps=1000)
-    scaled = linear(iteration, scale * offset).solve(empty(1, 20), solver=solver, rtol=1e-6, max_steps=1000)
+    usual = linear(iteration, offset).solve(empty(1, 20), solver=solver, rtol=1e-3, max_steps=1000)
+    scaled = linear(iteration, scale * offset).solve(empty(1, 20), solver=solver, rtol=1e-3, max_steps=1000)
     assert scaled.steps.tolist() == usual.steps.tolist()
     torch.testing.assert_close(scaled.value, scale * usual.value, rtol=1e-9, atol=0)
 
@@ -112,7 +112,7 @@ def test_anderson_is_never_worse_than_picard() -> None:
         offset = torch.randn(n, generator=generator, dtype=torch.float64)
         model = linear(iteration, offset)
         steps = {
-            solver: model.solve(empty(1, n), solver=solver, rtol=1e-6, max_steps=2000).steps.item()
+            solver: model.solve(empty(1, n), solver=solver, rtol=1e-4, max_steps=2000).steps.item()
             for solver in ("picard", "anderson")
         }
         assert steps["anderson"] <= steps["picard"], (trial, kind, n)
