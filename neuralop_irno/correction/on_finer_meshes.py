@@ -79,10 +79,11 @@ def dilated(
 
 
 def _mean_lengths(domain: GraphDomain) -> list[float]:
-    """The mean length of the edges of each sample."""
-    length = domain.way().norm(dim=1).double()
-    sample = domain.batch[domain.edges.index[0]]
-    total = length.new_zeros(domain.samples).index_add(0, sample, length)
+    """The mean length of the edges of each sample, but for those of length 0."""
+    # On accelerators the order of a sum changes, and with its last bits the choice of edges.
+    length = domain.way().norm(dim=1).double().cpu()
+    sample = domain.batch[domain.edges.index[0]].cpu()[length > 0]
+    total = length.new_zeros(domain.samples).index_add(0, sample, length[length > 0])
     mean: list[float] = (total / sample.bincount(minlength=domain.samples).clamp(min=1)).tolist()
     return mean
 

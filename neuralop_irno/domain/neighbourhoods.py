@@ -9,8 +9,9 @@ keeps its own values. The neighbours j of node i for a length s are chosen one a
 for each k chosen before, among nodes up to 1.44 s away; those at the boundary come first by half a unit of
 the logarithm. The mean length is then about s, as more nodes lie beyond a distance than within it. The z are
 normal numbers, so that several draws give several choices, over which an average can be taken. A walk along
-the edges of the mesh has to get from i to j with every step nearer to j, in at most 1.3 times the straight
-way: holes and slits stay open.
+the edges of the mesh, against their direction, has to get from i to j with every step nearer to j, in at
+most 1.3 times the straight way: holes and slits stay open, and edges in one direction keep it. Edges of
+length 0, such as those from nodes to themselves, are kept.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def neighbourhoods(points: PointSet, length: float, edges: Index, draw: int = 0)
     Args:
         points: the nodes.
         length: the wanted length.
-        edges: the edges of the mesh, along which neighbours have to be reached.
+        edges: the edges of the mesh, source and target, along which neighbours have to be reached.
         draw: the seed of z.
 
     Example:
@@ -65,7 +66,8 @@ def neighbourhoods(points: PointSet, length: float, edges: Index, draw: int = 0)
     by_place = np.lexsort(points.pos.T[::-1])  # so that no tie is decided by the numbering
     ordered = points.of(by_place)
     source, target = _chosen(ordered, length, np.argsort(by_place)[edges], draw)
-    found: Index = np.stack([by_place[source], by_place[target]])
+    still = edges[:, ~points.way(*edges).any(1)]
+    found: Index = np.concatenate([np.stack([by_place[source], by_place[target]]), still], 1)
     return found[:, np.lexsort((found[0], found[1]))]
 
 
@@ -110,12 +112,12 @@ def _candidates(points: PointSet, length: float, draw: int) -> tuple[Index, Inde
 
 
 def _table(edges: Index, count: int) -> Index:
-    """The neighbours of each node along edges in either direction, ``(N, k)``, filled up with the node."""
-    both = np.unique(np.concatenate([edges, edges[::-1]], 1), axis=1)
-    degree = np.bincount(both[0], minlength=count)
-    rank = np.arange(both.shape[1]) - (np.cumsum(degree) - degree)[both[0]]
+    """The nodes from which edges lead to each node, ``(N, k)``, filled up with the node."""
+    target, source = np.unique(edges[::-1], axis=1)
+    degree = np.bincount(target, minlength=count)
+    rank = np.arange(len(target)) - (np.cumsum(degree) - degree)[target]
     table = np.repeat(np.arange(count)[:, None], max(1, int(degree.max(initial=0))), 1)
-    table[both[0], rank] = both[1]
+    table[target, rank] = source
     return table
 
 

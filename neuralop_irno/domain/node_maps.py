@@ -145,7 +145,9 @@ def geometric_attributes(fine: GraphDomain, coarse: GraphDomain, read: Collectio
                 break
         else:
             if f"edge_{name}" in read:
-                known = f"edge_{name} as vectors or lengths of edges, to be evaluated on coarser nodes"
+                known = (
+                    f"edge_{name} as vectors or lengths of edges, to be known of longer ones on a finer mesh"
+                )
                 hint = "a correction that does not read it, or a mesh with the spacing of training"
                 raise ValueError(expected(known, "others", hint))
     return found

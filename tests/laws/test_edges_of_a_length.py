@@ -38,7 +38,8 @@ def test_rigno_has_no_edges_to_lengthen():
 @pytest.mark.parametrize("ratio", RATIOS)
 def test_edges_of_a_length_have_it_and_go_round_holes(name, ratio):
     at = torch.arange(40)
-    line = graph(at.double()[:, None] + 0.3 * torch.rand(40, 1).double(), torch.stack([at[1:], at[:-1]]))
+    both_ways = torch.stack([torch.cat([at[1:], at[:-1]]), torch.cat([at[:-1], at[1:]])])
+    line = graph(at.double()[:, None] + 0.3 * torch.rand(40, 1).double(), both_ways)
     domain = domain_of(line if name == "line of edges" else FINE[name])
     mean = domain.way().norm(dim=1).mean()
     longer = with_neighbourhoods(domain, [float(ratio * mean)])
@@ -52,6 +53,20 @@ def test_edges_of_a_length_have_it_and_go_round_holes(name, ratio):
         along = torch.linspace(0, 1, 9).double()[:, None, None]
         between = domain.pos[source] * along + domain.pos[target] * (1 - along)
         assert ((between - 0.5).norm(dim=2) > 0.11).all()  # chords of a hole of radius 0.15
+
+
+def test_edges_in_one_direction_keep_it_and_those_of_nodes_to_themselves_stay():
+    at = torch.arange(24)
+    ring, loops = torch.stack([at, (at + 1) % 24]), at.repeat(2, 1)
+    known = {"period": torch.tensor([[24.0]]).double()}
+    line = graph(at.double()[:, None], ring, **known)
+    alone, looped = domain_of(line), domain_of(graph(line.pos, torch.cat([ring, loops], 1), **known))
+    longer, with_loops = (dilated(domain, [2.4], (), 0).edges.index.T for domain in (alone, looped))
+    source, target = longer.T
+    assert ((target - source) % 24 < 12).all()
+    assert torch.equal(target.unique(), at)
+    pairs = torch.cat([longer, loops.T]).tolist()
+    assert sorted(pairs) == sorted(with_loops.tolist())
 
 
 @pytest.mark.parametrize("name", ALONG_EDGES)
