@@ -55,7 +55,7 @@ Channels = int | Sequence[int | None] | None
 
 def one_number(channels: Channels) -> int | None:
     """The channels of one field; None where there are several."""
-    return channels if isinstance(channels, int) else None
+    return as_whole(channels)
 
 
 def given_sizes(in_channels: Channels, out_channels: Channels, base: BaseOperator) -> ModelSpec:
@@ -68,13 +68,15 @@ def given_sizes(in_channels: Channels, out_channels: Channels, base: BaseOperato
         return ModelSpec(one_number(in_channels), one_number(out_channels))
     count = len(base.parts)
     of_x = [in_channels] * count if not isinstance(in_channels, Sequence) else list(in_channels)
-    of_h = [out_channels] if isinstance(out_channels, int) else list(out_channels or [None] * count)
+    of_h = (
+        list(out_channels or [None] * count) if isinstance(out_channels, Sequence | None) else [out_channels]
+    )
     for name, values in (("in_channels", of_x), ("out_channels", of_h)):
         if len(values) != count:
             got = shown(values[0] if len(values) == 1 else values)
             hint = f"{name}={[1] * count}, in the order of output"
             raise ValueError(expected(f"{name} for each of {count} fields", got, hint))
-    return ModelSpec(fields=tuple(map(ModelSpec, of_x, of_h)))
+    return ModelSpec(fields=tuple(map(ModelSpec, map(as_whole, of_x), map(as_whole, of_h))))
 
 
 def agreed_sizes(given: ModelSpec, stated: ModelSpec) -> ModelSpec:

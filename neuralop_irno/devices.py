@@ -51,6 +51,17 @@ def as_tensor(value: Any, model: Any) -> Any:
     return tensor.to(weights[0].device if weights else tensor.device, dtype)
 
 
+def as_tensors(fields: Any, model: Any) -> Any:
+    """A field, or a tuple, list or dict of fields, with tensors in place of numpy arrays; see `as_tensor`.
+
+    Example:
+        >>> as_tensors({"u": np.array([0.5]), "p": None}, nn.Linear(1, 1))
+        {'u': tensor([0.5000]), 'p': None}
+    """
+    several = isinstance(fields, (tuple, list, dict))
+    return tree_map(lambda part: as_tensor(part, model), fields) if several else as_tensor(fields, model)
+
+
 def call_in_tensors(
     args: Sequence[Any], kwargs: Mapping[str, Any], model: Any
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -38,7 +38,7 @@ from neuralop_irno.correction.correction import BoundCorrection, Correction
 from neuralop_irno.correction.from_module import as_correction
 from neuralop_irno.correction.in_patches import InPatches
 from neuralop_irno.description import Described
-from neuralop_irno.devices import as_tensor, call_in_tensors
+from neuralop_irno.devices import as_tensor, as_tensors, call_in_tensors
 from neuralop_irno.domain.resolution import Resolution
 from neuralop_irno.errors import check_choice, expected
 from neuralop_irno.persistence import Persistent
@@ -277,7 +277,7 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any], start: Tensor | None = None
     ) -> BaseCall:
         """A call of the base as a `BaseCall`; entries of a sample that the base does not read are ignored."""
-        args, kwargs, start = *call_in_tensors(args, kwargs, self), as_tensor(start, self)
+        args, kwargs, start = *call_in_tensors(args, kwargs, self), as_tensors(start, self)
         periodic, channels = self.correction.periodic, self.sizes.in_channels
         call = self.conditions.call(self.base, args, kwargs, start, periodic, channels)
         check_channels(call, self.sizes)
@@ -334,7 +334,7 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
         return other
 
     def _trajectory(self, problem: BaseCall, y: Tensor, taken: Tensor | None) -> Trajectory:
-        y, taken = as_tensor(y, self), as_tensor(taken, self)
+        y, taken = as_tensors(y, self), as_tensor(taken, self)
         self.resolution = with_domain(self.resolution, problem.domain)
         truth = problem.target(y)
         steps, start = self._draw_steps(), problem.start

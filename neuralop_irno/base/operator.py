@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from neuralop_irno.annotations import as_whole
 from neuralop_irno.base.answers import Output, field_in, with_field
 from neuralop_irno.base.call import BaseCall, in_state_dtype
 from neuralop_irno.base.checks import check_finite, refuse_graphs, refuse_points
@@ -65,7 +66,8 @@ class BaseOperator(nn.Module):
         if layout is not None and (channels != "first" or not self.ON_GRID):
             got = f"a layout beside channels={channels!r}" if self.ON_GRID else "one for points or graphs"
             raise ValueError(expected("a layout alone, for fields on a grid", got, "layout=None"))
-        self.output: Any = output  # lists in `TupleOperator`
+        index = as_whole(output)
+        self.output: Any = output if index is None else index  # lists in `TupleOperator`
         self.stated_layout: Any = layout
         if isinstance(output, (list, tuple)):
             hint = "irno.TupleOperator([...]), an adapter for each field"
@@ -175,7 +177,7 @@ class BaseOperator(nn.Module):
         else:
             field, whole = self.field_of(start), None
             if checked:
-                check_finite(field, "start")
+                check_finite(self._refined(field, context), "start")
         call = self._on_domain(x, context, field, kwargs, periodic)
         return call if whole is None else call.inside(whole)
 
@@ -193,6 +195,10 @@ class BaseOperator(nn.Module):
 
     def _is_field(self, tensor: Tensor) -> bool:
         return self.layout.answer.fits(tensor)
+
+    def _refined(self, field: Tensor, context: Any) -> Tensor:
+        """The values of a field that are refined, from the rest of what `_inputs` returned."""
+        return field
 
     def _inputs(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Tensor, Any]:
         """The input as a field, and what else of the call `_laid_out` reads."""

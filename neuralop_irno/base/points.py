@@ -253,6 +253,13 @@ class PointOperator(GraphOperator):
             return points.rows(x), points
         return points.carried(x, target), PointSets(target, None, *known)
 
+    def _refined(self, field: Tensor, context: Any) -> Tensor:
+        """The values that are no padding."""
+        inside = context.inside if isinstance(context, PointSets) else None
+        if inside is None or field.shape[:-1].numel() != inside.numel():
+            return field
+        return field.reshape(*inside.shape, -1)[inside]
+
     def _expanded(self, parts: Sequence[Tensor], samples: int) -> list[Tensor]:
         """Parts with a row for each sample; those with one row are common to all."""
         others = [len(part) for part in parts if len(part) not in (1, samples)]

@@ -55,6 +55,28 @@ def test_integers_are_taken(two: Any) -> None:
     assert Recipe(epochs=two) == Recipe(epochs=2)
 
 
+@pytest.mark.parametrize("one", [1, np.int64(1), torch.tensor(1)])
+def test_integers_are_taken_as_places_and_channels(one: Any) -> None:
+    model = IterativeRefiner(lambda x: (0, x), Contracting(), output=one, in_channels=one, out_channels=one)
+    assert [model.config[name] for name in ("output", "in_channels", "out_channels")] == [1] * 3
+    several = IterativeRefiner(
+        lambda x: (x, x + 1), "meshgraph", output=(one - 1, one), in_channels=one, out_channels=(one, one)
+    )
+    assert several.config["output"] == [0, 1]
+    assert several.config["out_channels"] == [1, 1]
+
+
+def test_arrays_are_taken_for_several_fields() -> None:
+    model = IterativeRefiner(
+        lambda x: {"u": x, "v": x[:, :, ::2]}, {"name": "unet", "width": 2, "depth": 1, "dim": 1},
+        output=("u", "v"), in_channels=1, out_channels=(1, 1), steps=1,
+    ).double()  # fmt: skip
+    y = {"u": X, "v": X[:, :, ::2]}
+    for fields in (y, tuple(y.values()), list(y.values())):
+        assert model.train()(X, y=fields).last.isfinite().all()
+        assert torch.equal(model.eval()(X, start=fields)[0 if fields is not y else "u"], T)
+
+
 @pytest.mark.parametrize("none", [2.0, True, np.True_, torch.tensor(True), torch.tensor(2.0), "2"])
 def test_what_is_no_integer_is_not(none: Any) -> None:
     for call in (

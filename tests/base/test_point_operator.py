@@ -96,6 +96,10 @@ def test_padding_changes_nothing_to_the_bit_and_is_answered_by_the_base(correcti
     y = torch.where(outside, torch.nan, torch.zeros(B, N, 2, dtype=torch.float64))
     trajectory = model.train()(**nothing, mask=mask, y=y)
     assert trajectory.last.shape == (sum(counts), 2)
+    start = model.eval()(**nothing, mask=mask)  # as a trainer takes it, NaN outside
+    assert model(**nothing, mask=mask, start=start)[mask].isfinite().all()
+    with pytest.raises(ValueError, match="expected start to be finite"):
+        model(**nothing, mask=mask, start=torch.full_like(start, torch.nan))
 
 
 def test_the_answer_is_at_the_query_points_and_x_is_interpolated_to_them() -> None:
