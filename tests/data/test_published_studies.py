@@ -15,11 +15,11 @@ STUDIES = Path(__file__).parents[2] / "examples" / "studies"
 
 
 SMALL = {
-    "well_fno": {"modes": 4, "width": 8},
-    "well_tfno": {"modes": 4, "width": 8},
+    "well_fno": {"modes": 4, "width": 4},
+    "well_tfno": {"modes": 4, "width": 4},
     "fno2d_sr": {"modes": 2, "width": 4, "layers": 1},
     "wdsr": {"width": 4, "blocks": 1},
-    "hinote": {"features": 4, "width": 8, "heads": 2},
+    "hinote": {"features": 4, "width": 4, "heads": 2},
 }
 """Options that make the bases small; their sizes as the studies have them are tested below."""
 
@@ -37,7 +37,7 @@ def test_it_runs_on_files_in_the_layout(name: str, tmp_path: Path) -> None:
     data["folder"] = str(folder)
     for base in problem["bases"].values():
         base |= SMALL[base["model_arch"]]
-    problem["model"]["correction"] |= {"width": 4, "depth": 1}
+    problem["model"]["correction"] |= {"width": 4, "depth": 0}
     for training in ("base_training", "training"):
         problem[training] |= {"epochs": 1, "batch_size": 2, "replay": 0}
     study = study_from({"name": name, **content, "seeds": [0], "variants": {"refined": {}}})

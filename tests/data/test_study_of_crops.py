@@ -23,9 +23,9 @@ def study(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(str(EXAMPLES))
     import crops_and_fields
 
-    short = Recipe(epochs=2, batch_size=4)
+    short = Recipe(epochs=1, batch_size=4)
     bases: Any = {"wdsr": ({"width": 4, "blocks": 1}, short)}
-    scale = crops_and_fields.Scale(4, 16, 2, 2, bases, {"width": 4, "depth": 1}, 2, short)
+    scale = crops_and_fields.Scale(4, 16, 2, 2, bases, {"width": 4, "depth": 0}, 2, short)
     monkeypatch.setitem(crops_and_fields.SCALES, "era5", scale)
     return crops_and_fields
 

@@ -14,7 +14,7 @@ from neuralop_irno.correction.in_patches import cover
 
 CORRECTIONS: dict[str, dict[str, Any]] = {
     "flat unet": {"name": "unet", "width": 2, "depth": 0},
-    "unet": {"name": "unet", "width": 4, "depth": 1},
+    "unet": {"name": "unet", "width": 2, "depth": 1},
     "deeper unet": {"name": "unet", "width": 2, "depth": 2},
     "mgno": {"name": "mgno", "width": 2, "levels": 2, "layers": 1},
 }

@@ -44,7 +44,7 @@ def grid(dim: int) -> tuple[nn.Module, dict[str, Any], dict[str, Any]]:
     layer = {1: nn.Conv1d, 2: nn.Conv2d}[dim]
     base = layer(1, 1, 3, padding=1)
     x = torch.randn(SAMPLES, 1, *[6] * dim)
-    return base, {"x": x, "y": x.roll(1, -1)}, {"name": "unet", "width": 4, "depth": 1, "dim": dim}
+    return base, {"x": x, "y": x.roll(1, -1)}, {"name": "unet", "width": 4, "depth": 0, "dim": dim}
 
 
 def graph() -> tuple[nn.Module, dict[str, Any], dict[str, Any]]:
@@ -52,7 +52,7 @@ def graph() -> tuple[nn.Module, dict[str, Any], dict[str, Any]]:
     edges = torch.cat([ring, ring.flip(0)], 1)
     batch = Batch.from_data_list([Data(torch.randn(5, 1), edges) for _ in range(SAMPLES)])
     sample = {"x": batch.x, "edge_index": batch.edge_index, "batch": batch.batch, "y": batch.x.roll(1, 0)}
-    return Messages(), sample, {"name": "pyg:GraphSAGE", "hidden_channels": 4, "num_layers": 2}
+    return Messages(), sample, {"name": "pyg:GraphSAGE", "hidden_channels": 4, "num_layers": 1}
 
 
 DOMAINS = {"line": lambda: grid(1), "plane": lambda: grid(2), "graph": graph}

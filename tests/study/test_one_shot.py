@@ -11,7 +11,7 @@ from neuralop_irno.data.fields import FieldDataset
 from neuralop_irno.study.controls import one_shot_like
 from neuralop_irno.study.cost import megaflops
 
-DATA = FieldDataset(torch.randn(2, 2, 16, 16), torch.randn(2, 1, 16, 16))
+DATA = FieldDataset(torch.randn(2, 2, 8, 8), torch.randn(2, 1, 8, 8))
 CORRECTIONS: list[Any] = [
     {"name": "unet", "width": 8, "depth": 2},
     {"name": "unet", "depth": 1},

@@ -32,7 +32,7 @@ def problem(samples: int = 16) -> FieldDataset:
 def refiner(**options: object) -> IterativeRefiner:
     torch.manual_seed(0)
     base = nn.Conv1d(1, 1, 3, padding=1, padding_mode="circular")
-    phi = {"name": "unet", "width": 4, "depth": 1, "dim": 1}
+    phi = {"name": "unet", "width": 4, "depth": 0, "dim": 1}
     return IterativeRefiner(base, phi, **{"steps": 3, "in_channels": 1, "out_channels": 1, **options})
 
 
