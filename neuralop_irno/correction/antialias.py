@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from neuralop_irno.correction.padding import pad
+from neuralop_irno.correction.padding import pad, with_signature
 
 WEIGHTS = tuple(weight / 128 for weight in (35, 22, 7))
 """Of the cells at increasing distance from the middle of a pair."""
@@ -74,6 +74,7 @@ class _Resized(torch.autograd.Function):
     """`_doubled` or `_halved`: each is the backward pass of the other, but for a factor and zeros around."""
 
     @staticmethod
+    @with_signature
     def forward(field: Tensor, finer: bool) -> Tensor:
         return _doubled(field) if finer else _halved(field)
 

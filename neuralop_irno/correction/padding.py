@@ -7,8 +7,9 @@ gradient of each border cell to the cell that it copied.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -95,10 +96,20 @@ def _source(mode: str, border: int, n: int) -> int | None:
     return None if mode == "zero" else min(max(border, 0), n - 1)
 
 
+Forward = TypeVar("Forward", bound=Callable[..., Tensor])
+
+
+def with_signature(forward: Forward) -> Forward:
+    """The same function, which carries its signature; each call of an autograd function reads it anew."""
+    forward.__signature__ = inspect.signature(forward)  # type: ignore[attr-defined]
+    return forward
+
+
 class _Pad(torch.autograd.Function):
     """Padding, or its transpose. Both are linear: each is the backward pass of the other."""
 
     @staticmethod
+    @with_signature
     def forward(
         field: Tensor, modes: tuple[str, ...], widths: Widths, layout: torch.memory_format, transposed: bool
     ) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -58,6 +58,7 @@ def pyg_correction(network: str, in_channels: int, out_channels: int, **options:
     return HeadedOnGraph(built, in_channels, out_channels, width)
 
 
+@cache
 def networks() -> dict[str, Callable[..., nn.Module]]:
     """The classes of ``torch_geometric.nn.models`` that map nodes with edges to nodes."""
     with warnings.catch_warnings():  # its import uses torch.jit, which warns
