@@ -13,10 +13,10 @@ from neuralop_irno.study.cost import megaflops
 
 DATA = FieldDataset(torch.randn(2, 2, 8, 8), torch.randn(2, 1, 8, 8))
 CORRECTIONS: list[Any] = [
-    {"name": "unet", "width": 8, "depth": 2},
-    {"name": "unet", "depth": 1},
-    {"name": "mgno", "width": 8, "layers": 2},
-    {"name": "fno", "n_modes": [4, 4], "hidden_channels": 8},
+    {"name": "unet", "width": 4, "depth": 1},
+    {"name": "unet", "depth": 0},
+    {"name": "mgno", "width": 4, "layers": 1},
+    {"name": "fno", "n_modes": [4, 4], "hidden_channels": 8, "n_layers": 2},
     {"name": "deeponet", "width": 24, "functions": 8},
 ]
 
@@ -44,7 +44,7 @@ def test_it_has_the_same_parameters_around_the_same_base_and_is_asked_once(corre
     torch.testing.assert_close(control(x), control.base(x) + phi(control.base(x)))
 
 
-@pytest.mark.parametrize("steps", [2, 5])
+@pytest.mark.parametrize("steps", [2, 3])
 @pytest.mark.parametrize("correction", CORRECTIONS)
 def test_widened_it_costs_what_k_calls_cost_or_as_little_more_as_a_width_can(
     correction: Any, steps: int
