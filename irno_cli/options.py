@@ -113,14 +113,17 @@ def base_of(options: argparse.Namespace) -> Any:
     """The base that ``--base`` builds; None without it."""
     if options.base is None:
         return None
-    from neuralop_irno.errors import in_grammar
+    from neuralop_irno.errors import expected, in_grammar
 
     module, _, function = options.base.partition(":")
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.insert(0, here)
     hint = "a function without arguments, in a module of the working directory or an installed one"
     with in_grammar(f"a base from --base {options.base}", hint):
-        return operator.attrgetter(function)(import_module(module))()
+        base = operator.attrgetter(function)(import_module(module))()
+    if base is None:
+        raise TypeError(expected(f"a base from --base {options.base}", "None", hint))
+    return base
 
 
 def add_common(command: argparse.ArgumentParser) -> None:

@@ -39,6 +39,9 @@ class Net(torch.nn.Module):
 def base():
     return Net()
 
+def nothing():
+    base()
+
 def broken():
     raise RuntimeError("no weights here")
 """
@@ -96,6 +99,7 @@ def test_every_command_takes_a_base_that_python_builds(
         ("no_such_module:base", "got ModuleNotFoundError: No module named 'no_such_module'; try a function"),
         ("bases_of_a_user:bass", "got AttributeError: module 'bases_of_a_user' has no attribute 'bass'"),
         ("bases_of_a_user:broken", "got RuntimeError: no weights here; try a function"),
+        ("bases_of_a_user:nothing", "got None; try a function"),
     ],
 )
 def test_a_base_that_cannot_be_built_is_refused_in_one_line(

@@ -110,6 +110,9 @@ class Axes:
         """
         if self.plain:
             return field
+        if field.dim() < 3 or (ANY not in self.spatial and field.dim() != 2 + len(self.spatial)):
+            wanted = f"a field (B, C, {', '.join(self.spatial)}) for the layout '{self}'"
+            raise ValueError(expected(wanted, tuple(field.shape), "fields with these axes"))
         timed = "T" in self.names
         if "B" not in self.names:
             self._alone(field)

@@ -275,6 +275,10 @@ def test_tensors_and_options_that_do_not_fit_a_pattern_are_refused() -> None:
         ValueError, match=r"one sample at a time for the layout 'C H W', which has no B, got 2"
     ):
         Layout.of("C H W").x.from_batch(torch.zeros(2, 1, 8, 8))
+    with pytest.raises(
+        ValueError, match=r"a field \(B, C, H, W\) for the layout 'B T C H W', got \(2, 24, 8\)"
+    ):
+        rollout(model, torch.zeros(2, 3, 8, 8), 1, window=Window(inputs=3))
     with pytest.raises(ValueError, match=r"a layout alone, .* got a layout beside channels='last'"):
         IterativeRefiner(torch.sin, phi, layout="B C H W", channels="last", **sizes)
     with pytest.raises(TypeError, match="layout of the refiner as str"):
