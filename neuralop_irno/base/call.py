@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from torch import Tensor
@@ -35,7 +35,7 @@ class BaseCall:
     domain: Domain
     as_field: Callable[[Any], Tensor]
     as_answer: Callable[[Tensor], Any]
-    condition: Condition = field(default_factory=Condition)
+    condition: Condition
 
     def inside(self, whole: Callable[[Tensor], Any]) -> BaseCall:
         """The call of a base that returns more than its field.
@@ -71,6 +71,7 @@ class BaseCall:
             cast(GridDomain, self.domain).with_shape(start.shape[2:]),
             lambda field: maps.prolong(self.as_field(field)),
             as_answer,
+            Condition(),
         )
 
 

@@ -26,6 +26,7 @@ from neuralop_irno.base.signatures import (
     signature_of,
 )
 from neuralop_irno.base.sizes import ModelSpec, stated_sizes
+from neuralop_irno.domain.condition import Condition
 from neuralop_irno.domain.grid import GridDomain, resample
 from neuralop_irno.errors import expected, shown
 from neuralop_irno.precision import at_least_float32, explain_failure
@@ -233,7 +234,8 @@ class BaseOperator(nn.Module):
                 raise ValueError(expected(wanted, f"an answer {tuple(answer.shape)}", hint))
             x = self.interpolated(x, h.shape[2:], periodic)
         domain = GridDomain.of(h)
-        return BaseCall(in_state_dtype(x, h), h, domain, self.as_field, lambda h: axes.unfold(h, frames))
+        domain, x = GridDomain.of(h), in_state_dtype(x, h)
+        return BaseCall(x, h, domain, self.as_field, lambda h: axes.unfold(h, frames), Condition())
 
     def _on_domain(
         self,

@@ -18,6 +18,7 @@ from neuralop_irno.base.pyg import GraphOperator, collated, graph_among
 from neuralop_irno.base.signatures import FunctionModule, bound_to, floating_point_among, signature_of
 from neuralop_irno.base.sizes import ModelSpec
 from neuralop_irno.domain.check import PARTS
+from neuralop_irno.domain.condition import Condition
 from neuralop_irno.domain.graph import GraphDomain
 from neuralop_irno.domain.points import PointDomain
 from neuralop_irno.domain.spacing import rows_of
@@ -328,7 +329,7 @@ class PointOperator(GraphOperator):
             return whole.masked_scatter(points.inside.reshape(*axes, 1), refined)
 
         h = as_field(whole)
-        return BaseCall(in_state_dtype(x, h), h, points.domain(h), as_field, as_answer)
+        return BaseCall(in_state_dtype(x, h), h, points.domain(h), as_field, as_answer, Condition())
 
 
 def _of_sample(value: Any, place: int, samples: int) -> Any:

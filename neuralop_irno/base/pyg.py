@@ -28,6 +28,7 @@ from neuralop_irno.base.signatures import (
 )
 from neuralop_irno.base.sizes import ModelSpec
 from neuralop_irno.domain.check import PARTS
+from neuralop_irno.domain.condition import Condition
 from neuralop_irno.domain.graph import GraphDomain, reads_edge_attr
 from neuralop_irno.domain.graph_calls import (
     PARTS_BY_ROLE,
@@ -169,7 +170,9 @@ class GraphOperator(BaseOperator):
             return self.field_of(other).flatten(1)  # an axis of time becomes channels
 
         h, x = at_least_float32(as_field(answer)), x.flatten(1)
-        return BaseCall(in_state_dtype(x, h), h, context, as_field, lambda h: h.reshape(answer.shape))
+        return BaseCall(
+            in_state_dtype(x, h), h, context, as_field, lambda h: h.reshape(answer.shape), Condition()
+        )
 
     def split(self, answer: Any) -> tuple[Tensor, Callable[[Tensor], Any] | None]:
         field = self._of_type(answer)

@@ -24,6 +24,7 @@ from neuralop_irno.base.operator import BaseOperator
 from neuralop_irno.base.points import PointOperator
 from neuralop_irno.base.pyg import GraphOperator
 from neuralop_irno.base.sizes import ModelSpec
+from neuralop_irno.domain.condition import Condition
 from neuralop_irno.domain.tuples import TupleDomain
 from neuralop_irno.errors import expected, shown
 
@@ -78,7 +79,7 @@ class TupleCall(BaseCall):
         start = domain.packed(starts)
         x = domain.packed([in_state_dtype(call.x, start) for call in calls])
         return cls(
-            x, start, domain, as_field, as_answer,
+            x, start, domain, as_field, as_answer, Condition(),
             calls=tuple(calls), names=tuple(names), read=read, whole=whole,
         )  # fmt: skip
 

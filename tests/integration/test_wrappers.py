@@ -200,7 +200,7 @@ def test_a_compiled_correction_answers_and_learns_as_before() -> None:
 def test_a_compiled_refiner_answers_as_before() -> None:
     model, x = IterativeRefiner(nn.Conv2d(2, 1, 3, padding=1), Convolution(), steps=1).eval(), field()
     nn.init.normal_(model.correction.last.weight)
-    compiled = torch.compile(copy.deepcopy(model), backend="eager", dynamic=False)
+    compiled = torch.compile(copy.deepcopy(model), backend="eager", dynamic=False, fullgraph=True)
     with torch.no_grad():
         torch.testing.assert_close(compiled(x), model(x), rtol=1e-5, atol=1e-6)
         torch.testing.assert_close(compiled(x=x, y=x), model(x), rtol=1e-5, atol=1e-6)
