@@ -280,7 +280,7 @@ class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
         args, kwargs, start = *call_in_tensors(args, kwargs, self), as_tensors(start, self)
         periodic, channels = self.correction.periodic, self.sizes.in_channels
         call = self.conditions.call(self.base, args, kwargs, start, periodic, channels)
-        check_channels(call, self.sizes)
+        check_channels(call, self.sizes, getattr(self.correction, "dim", None))
         return in_box(call, self.resolution)
 
     def _problem(

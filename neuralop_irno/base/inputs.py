@@ -67,13 +67,15 @@ def on_grid_of(call: BaseCall, base: BaseOperator, field: Tensor, periodic: Sequ
     return field if field.shape[2:] == shape else base.interpolated(field, shape, periodic)
 
 
-def check_channels(call: BaseCall, sizes: ModelSpec) -> None:
+def check_channels(call: BaseCall, sizes: ModelSpec, dim: int | None = None) -> None:
     """Raise ValueError if x or the answer has other channels than those that the refiner was built for."""
     if isinstance(call.domain, TupleDomain):
         return  # each field has channels of its own
-    for name, what, field in (("in_channels", "x", call.x), ("out_channels", "an answer", call.start)):
+    for name, what, field in (("in_channels", "x", call.x), ("out_channels", "h", call.start)):
         built, found = getattr(sizes, name), field.shape[1]
         if built not in (None, found):
-            wanted = f"{what} with {built} channels, as {name} states for all fields and times"
+            on_grid = field.dim() > 2
+            axes = "n" * ((sizes.dim or dim or field.dim() - 2) if on_grid else 0)
+            shape = ", ".join(["B" if on_grid else "N", str(built), *axes])
             hint = f"{name}={found}, or layout= or irno.PointOperator if these are no channels"
-            raise ValueError(expected(wanted, found, hint))
+            raise ValueError(expected(f"{what} of shape ({shape})", tuple(field.shape), hint))

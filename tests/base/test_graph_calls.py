@@ -275,10 +275,10 @@ def test_an_instance_of_a_network_is_a_correction(kind: str, tmp_path: Path) -> 
 
 def test_channels_of_x_and_of_the_answer_are_those_of_the_refiner() -> None:
     for channels, reason in (
-        ({"in_channels": 4, "out_channels": 1}, "x with 4"),
-        ({"out_channels": 1}, "an answer with 1"),
+        ({"in_channels": 4, "out_channels": 1}, r"x of shape \(N, 4\)"),
+        ({"out_channels": 1}, r"h of shape \(N, 1\)"),
     ):
-        with pytest.raises(ValueError, match=rf"{reason} channels, as .* got .; try (in|out)_channels="):
+        with pytest.raises(ValueError, match=rf"{reason}, got .*; try (in|out)_channels="):
             refiner(ByParts().double(), **channels)(BATCH)  # x and h joined have 5 in the first case too
 
 
