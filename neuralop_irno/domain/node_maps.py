@@ -119,38 +119,50 @@ class NodeMaps:
         return Edges(torch.from_numpy(np.concatenate(parts, 1)).to(self.nodes.device))
 
 
+def _with_length(way: Tensor, first: bool = False) -> Tensor:
+    length = way.norm(dim=1, keepdim=True)
+    return torch.cat([length, way] if first else [way, length], 1)
+
+
 GEOMETRIC: Sequence[Callable[[Tensor], Tensor]] = (
     lambda way: way,
     lambda way: -way,
-    lambda way: torch.cat([way, way.norm(dim=1, keepdim=True)], 1),
-    lambda way: torch.cat([-way, way.norm(dim=1, keepdim=True)], 1),
+    lambda way: _with_length(way),
+    lambda way: _with_length(-way),
+    lambda way: _with_length(way, first=True),
+    lambda way: _with_length(-way, first=True),
     lambda way: way.norm(dim=1, keepdim=True),
 )
 """Attributes that follow from the vector from source to target of an edge."""
 
 
 def geometric_attributes(fine: GraphDomain, coarse: GraphDomain, read: Collection[str]) -> dict[str, Tensor]:
-    """The attributes of the coarse edges, by their names in `Edges`, where they follow from coordinates."""
+    """The attributes of the coarse edges, by their names in `Edges`.
+
+    Those that follow from coordinates are computed again, and those that are equal for all edges stay so. In
+    other units than those of the coordinates they are not known: these may follow from the mesh.
+    """
     way, found = fine.way(), {}
     for name in ("attr", "weight"):
         given = getattr(fine.edges, name)
         if given is None:
             continue
         table = given.reshape(len(given), -1).to(way)
-        for form in GEOMETRIC:
-            wanted = form(way)
-            if wanted.shape == table.shape and torch.allclose(table, wanted, rtol=1e-4, atol=1e-6):
-                made = form(coarse.way()).to(given.dtype)
-                found[name] = made[:, 0] if given.dim() == 1 else made
-                break
-        else:
-            if f"edge_{name}" in read:
-                known = (
-                    f"edge_{name} as vectors or lengths of edges, to be known of longer ones on a finer mesh"
-                )
-                hint = "a correction that does not read it, or a mesh with the spacing of training"
-                raise ValueError(expected(known, "others", hint))
+        forms = [form for form in GEOMETRIC if _equal(form(way), table)]
+        if forms:
+            made = forms[0](coarse.way()).to(given.dtype)
+            found[name] = made[:, 0] if given.dim() == 1 else made
+        elif len(given) and bool((given == given[0]).all()):
+            found[name] = given[:1].expand(coarse.edges.index.shape[1], *given.shape[1:])
+        elif f"edge_{name}" in read:
+            known = f"edge_{name} as vectors or lengths of edges, to be known of longer ones on a finer mesh"
+            hint = "a correction that does not read it, or a mesh with the spacing of training"
+            raise ValueError(expected(known, "others", hint))
     return found
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and torch.allclose(other, one, rtol=1e-4, atol=1e-6)
 
 
 def coarsenings_of(domain: GraphDomain, wanted: Sequence[float | None]) -> list[Coarsening]:

@@ -169,13 +169,15 @@ def test_a_spacing_that_nothing_explains_is_refused():
     assert call(refiner("meshgraph", extent=None, spacing=None), mesh(4)).isfinite().all()
 
 
-@pytest.mark.parametrize("form", ["vectors", "vectors and lengths", "lengths"])
+@pytest.mark.parametrize("form", ["vectors", "vectors and lengths", "lengths and vectors", "lengths", "ones"])
 def test_geometric_attributes_of_edges_follow_and_others_are_refused(form):
     def known(data: Data) -> Data:
         way = data.pos[data.edge_index[1]] - data.pos[data.edge_index[0]]
         length = way.norm(dim=1, keepdim=True)
-        parts = {"vectors": way, "vectors and lengths": torch.cat([way, length], 1), "lengths": length}
-        data.edge_attr = parts[form]
+        data.edge_attr = {
+            "vectors": way, "vectors and lengths": torch.cat([way, length], 1), "lengths": length,
+            "lengths and vectors": torch.cat([length, way], 1), "ones": torch.ones_like(length),
+        }[form]  # fmt: skip
         return data
 
     fine = known(mesh(4))
@@ -183,7 +185,7 @@ def test_geometric_attributes_of_edges_follow_and_others_are_refused(form):
     coarse = maps.coarse_domain(domain, {"edge_attr"})
     there = known(Data(pos=coarse.pos, edge_index=coarse.edges.index))
     assert torch.allclose(coarse.edges.attr, there.edge_attr)
-    fine.edge_attr = fine.edge_attr + 1
+    fine.edge_attr = fine.edge_attr + torch.rand(len(fine.edge_attr))[:, None]
     maps, domain = maps_of(fine, 2.0, "points")
     assert maps.coarse_domain(domain).edges.attr is None
     with pytest.raises(ValueError, match="expected edge_attr as vectors or lengths"):
