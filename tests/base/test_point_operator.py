@@ -184,7 +184,7 @@ WRONG: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: wrong()(X, FX, mask=FX > 0),
         rf"mask of shape \({B}, {N}\), True at points",
     ),
-    "a mask of which the adapter was not told": (
+    "a mask that the adapter does not name": (
         lambda: IterativeRefiner(PointOperator(Masked(5), "u", "pos"), MESHGRAPH, **SIZES)(
             X, FX, mask=torch.ones(B, N, dtype=torch.bool)
         ),
