@@ -34,12 +34,11 @@ def bind_on_nodes(
     condition: Condition,
 ) -> BoundCorrection:
     """h -> Phi(x, h) on graphs, with edges of the trained length or on coarse nodes of finer meshes."""
-    if resolution.redrawn and correction.training:
-        return correction.bind(x, _redrawn(resolution.redrawn, correction, domain), physics, condition)
-    if resolution.spacing is None or resolution.extent == "grows":
-        return correction.bind(x, domain, physics, condition)
-    wanted = [resolution.coarser(spacing) for spacing in spacings(domain)]
-    if all(spacing is None for spacing in wanted):
+    known = resolution.spacing is not None and resolution.extent != "grows"
+    wanted = [resolution.coarser(spacing) for spacing in spacings(domain)] if known else []
+    if not any(wanted):
+        if resolution.redrawn and correction.training:
+            domain = _redrawn(resolution.redrawn, correction, domain)
         return correction.bind(x, domain, physics, condition)
     along = domain.has_edges and along_edges(correction)
     if resolution.detail == "cosets" and not along:
