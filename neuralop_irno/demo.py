@@ -52,7 +52,7 @@ class Scale:
         batch_size: samples per update.
     """
 
-    trajectories: tuple[int, int, int] = (32, 4, 16)
+    trajectories: tuple[int, int, int] = (32, 2, 16)
     size: int = 32
     resolution: int = 64
     base_epochs: int = 15
@@ -187,11 +187,10 @@ class Demo:
             with ProcessPoolExecutor(1, get_context("spawn"), torch.set_num_threads, (1,)) as other:
                 control = other.submit(self.same_parameters)
                 refiner, refined = self._refined()
-                same_compute = self.same_compute()
-                rows = (base_row, refined, control.result(), same_compute)
+                same_parameters = control.result()
         finally:
             torch.set_num_threads(threads)
-        return self._report(refiner, rows)
+        return self._report(refiner, (base_row, refined, same_parameters, self.same_compute()))
 
     def _refined(self) -> tuple[IterativeRefiner, Row]:
         steps = self.scale.steps

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.adamw import adamw
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Coefficients of a Newton-Schulz step; after five steps singular values lie between 0.7 and 1.2."""
@@ -17,11 +18,11 @@ ADAMW_SHARE = 0.3
 """The rate of AdamW in units of Muon's, whose updates have singular values near 1."""
 
 
-def orthogonalised(matrix: Tensor, steps: int = 5) -> Tensor:
-    """The matrix with its singular values brought close to 1, by Newton-Schulz steps.
+def orthogonalised(matrices: Tensor, steps: int = 5) -> Tensor:
+    """The matrices with their singular values brought close to 1, by Newton-Schulz steps.
 
     Shapes:
-        - matrix and result: ``(rows, columns)``
+        - matrices and result: ``(..., rows, columns)``
 
     Example:
         >>> values = torch.linalg.svdvals(orthogonalised(torch.diag(torch.tensor([3.0, 1.0, 0.1]))))
@@ -29,12 +30,14 @@ def orthogonalised(matrix: Tensor, steps: int = 5) -> Tensor:
         True
     """
     a, b, c = COEFFICIENTS
-    wide = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
-    wide = wide / wide.norm().clamp(min=1e-7)
+    rows, columns = matrices.shape[-2:]
+    wide = matrices.reshape(-1, rows, columns)
+    wide = wide.mT if rows > columns else wide
+    wide = wide / torch.linalg.matrix_norm(wide, keepdim=True).clamp(min=1e-7)
     for _ in range(steps):
-        gram = wide @ wide.T
-        wide = a * wide + (b * gram + c * gram @ gram) @ wide
-    return wide.T if matrix.shape[0] > matrix.shape[1] else wide
+        gram = wide @ wide.mT
+        wide = torch.baddbmm(wide, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), wide, beta=a)
+    return (wide.mT if rows > columns else wide).reshape(matrices.shape)
 
 
 class Muon(Optimizer):
@@ -66,32 +69,51 @@ class Muon(Optimizer):
     def step(self) -> None:  # type: ignore[override]  # no closure: the trainer has none
         """One update; a parameter without a gradient stays as it is."""
         for group in self.param_groups:
+            matrices: dict[torch.Size, list[nn.Parameter]] = {}
+            others: list[nn.Parameter] = []
             for parameter in group["params"]:
                 if parameter.grad is not None:
                     is_matrix = not parameter.is_complex() and parameter.dim() > 1
-                    update = _muon if is_matrix else _adamw
-                    update(parameter, parameter.grad, self.state[parameter], group)
+                    alike = matrices.setdefault(parameter.shape, []) if is_matrix else others
+                    alike.append(parameter)
+            for weights in matrices.values():
+                self._muon(weights, group)
+            self._adamw(others, group)
 
+    def _muon(self, weights: list[nn.Parameter], group: dict[str, Any]) -> None:
+        """Update weights of one shape, ``(rows, ...)`` each: few large products in place of many small ones."""
+        steps = [self._nesterov(weight) for weight in weights]
+        rows, columns = steps[0].shape
+        size = group["lr"] * max(1, rows / columns) ** 0.5
+        for weight, step in zip(weights, orthogonalised(torch.stack(steps)), strict=True):
+            weight.mul_(1 - group["lr"] * group["weight_decay"]).sub_(step.reshape(weight.shape), alpha=size)
 
-def _muon(weight: Tensor, grad: Tensor, state: dict[str, Tensor], group: dict[str, Any]) -> None:
-    momentum = state.setdefault("momentum", torch.zeros_like(weight))
-    momentum.mul_(MOMENTUM).add_(grad)
-    direction = (grad + MOMENTUM * momentum).flatten(1)
-    rows, columns = direction.shape
-    step = orthogonalised(direction) * max(1, rows / columns) ** 0.5
-    weight.mul_(1 - group["lr"] * group["weight_decay"]).sub_(group["lr"] * step.reshape(weight.shape))
+    def _nesterov(self, weight: nn.Parameter) -> Tensor:
+        assert weight.grad is not None
+        momentum = self.state[weight].setdefault("momentum", torch.zeros_like(weight))
+        momentum.mul_(MOMENTUM).add_(weight.grad)
+        return weight.grad.add(momentum, alpha=MOMENTUM).flatten(1)
 
-
-def _adamw(weight: Tensor, grad: Tensor, state: dict[str, Tensor], group: dict[str, Any]) -> None:
-    if weight.is_complex():
-        weight, grad = torch.view_as_real(weight), torch.view_as_real(grad)
-    if not state:
-        state |= {name: torch.zeros_like(weight) for name in ("first", "second")}
-        state["step"] = torch.zeros(())
-    rate, (beta1, beta2) = ADAMW_SHARE * group["lr"], group["betas"]
-    state["step"] += 1
-    count = state["step"].item()
-    state["first"].lerp_(grad, 1 - beta1)
-    state["second"].lerp_(grad.square(), 1 - beta2)
-    scale = (state["second"] / (1 - beta2**count)).sqrt() + 1e-8
-    weight.mul_(1 - rate * group["weight_decay"]).sub_(rate / (1 - beta1**count) * state["first"] / scale)
+    def _adamw(self, weights: list[nn.Parameter], group: dict[str, Any]) -> None:
+        for weight in weights:
+            if not self.state[weight]:
+                self.state[weight] |= {name: torch.zeros_like(weight) for name in ("first", "second")}
+                self.state[weight]["step"] = torch.zeros(())
+        states = [self.state[weight] for weight in weights]
+        adamw(
+            [*weights],
+            [weight.grad for weight in weights if weight.grad is not None],
+            [state["first"] for state in states],
+            [state["second"] for state in states],
+            [],
+            [state["step"] for state in states],
+            foreach=True,
+            has_complex=any(weight.is_complex() for weight in weights),
+            amsgrad=False,
+            beta1=group["betas"][0],
+            beta2=group["betas"][1],
+            lr=ADAMW_SHARE * group["lr"],
+            weight_decay=group["weight_decay"],
+            eps=1e-8,
+            maximize=False,
+        )
