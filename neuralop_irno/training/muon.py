@@ -81,7 +81,7 @@ class Muon(Optimizer):
             self._adamw(others, group)
 
     def _muon(self, weights: list[nn.Parameter], group: dict[str, Any]) -> None:
-        """Update weights of one shape, ``(rows, ...)`` each: few large products in place of many small ones."""
+        """Update weights of one shape, ``(rows, ...)`` each: few large products, not many small ones."""
         steps = [self._nesterov(weight) for weight in weights]
         rows, columns = steps[0].shape
         size = group["lr"] * max(1, rows / columns) ** 0.5
