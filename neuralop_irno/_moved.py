@@ -23,6 +23,7 @@ MOVED = {
     "diagnostics.as_json": "diagnostics.report_files",
     "remembered": "recently_used",
     "stepping": "time_step",
+    "correction.padding": "domain.padding",
     "correction.join": "correction.from_module",
     "correction.neural": "correction.from_neuralop",
     "solver.solve": "solver.drive",

@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from neuralop_irno.correction.padding import pad, with_signature
+from neuralop_irno.domain.padding import pad, with_signature
 
 WEIGHTS = tuple(weight / 128 for weight in (35, 22, 7))
 """Of the cells at increasing distance from the middle of a pair."""

@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neuralop_irno.correction.correction import Correction, zeroed
-from neuralop_irno.correction.padding import padding_modes
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.grid import GridDomain
+from neuralop_irno.domain.padding import padding_modes
 from neuralop_irno.errors import expected
 
 CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}

@@ -14,10 +14,10 @@ from neuralop_irno.correction.antialias import REACH, doubled, halved
 from neuralop_irno.correction.equivariant import with_frame_option
 from neuralop_irno.correction.film import film_of, modulated, refuse_missing
 from neuralop_irno.correction.grid import CONVOLUTIONS, CONVOLVE, GridCorrection, require_grid
-from neuralop_irno.correction.padding import pad
 from neuralop_irno.correction.receptive_field import ReceptiveField
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.grid import GridDomain
+from neuralop_irno.domain.padding import pad
 from neuralop_irno.errors import did_you_mean, expected
 from neuralop_irno.lipschitz.norms import OperatorNorm, copies_in_padding, operator_norm_of
 from neuralop_irno.registry import CORRECTIONS

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from neuralop_irno import UNet
 from neuralop_irno.correction.antialias import _doubled, _halved, _Resized, doubled, halved
-from neuralop_irno.correction.padding import MODES
+from neuralop_irno.domain.padding import MODES
 
 # torch compiles its own forward-mode rules with torch.jit when they are first used.
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.*` is deprecated:DeprecationWarning")

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from neuralop_irno import IterativeRefiner
 from neuralop_irno.correction.equivariant import ShiftEquivariant
-from neuralop_irno.correction.mgno import MgNO, MultigridCycle, Prolongation, Stencil
-from neuralop_irno.correction.padding import MODES
+from neuralop_irno.correction.mgno import MgNO
 from neuralop_irno.domain.graph import GraphDomain
+from neuralop_irno.domain.padding import MODES
+from neuralop_irno.models.multigrid import MultigridCycle, Prolongation, Stencil
 from neuralop_irno.registry import CORRECTIONS
 
 SHAPES = [(1,), (2,), (17,), (1, 6), (13, 7), (16, 16), (3, 5, 4)]

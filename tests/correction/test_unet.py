@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from neuralop_irno import IterativeRefiner, UNet
 from neuralop_irno.correction.correction import Correction
 from neuralop_irno.correction.equivariant import ShiftEquivariant, origin_of, roll_each
-from neuralop_irno.correction.padding import MODES
 from neuralop_irno.correction.unet import NORMS, _averaged, _copied, _norm
 from neuralop_irno.domain.graph import GraphDomain
 from neuralop_irno.domain.grid import GridDomain
+from neuralop_irno.domain.padding import MODES
 from neuralop_irno.registry import CORRECTIONS
 
 SHAPES = [(1,), (2,), (17,), (1, 1), (1, 6), (13, 7), (16, 16), (9, 2), (1, 1, 1), (3, 5, 4), (7, 1, 2)]

@@ -14,12 +14,12 @@ from torch_geometric.utils import k_hop_subgraph
 from neuralop_irno import UNet
 from neuralop_irno.correction.correction import Correction, FunctionCorrection
 from neuralop_irno.correction.equivariant import ShiftEquivariant
-from neuralop_irno.correction.padding import MODES
 from neuralop_irno.correction.receptive_field import ReceptiveField
 from neuralop_irno.correction.residual import WithResidual
 from neuralop_irno.correction.stepwise import Smoothed
 from neuralop_irno.domain.graph import Edges, GraphDomain
 from neuralop_irno.domain.grid import GridDomain
+from neuralop_irno.domain.padding import MODES
 from neuralop_irno.registry import CORRECTIONS
 
 UNET = {"name": "unet", "width": 4, "depth": 1}

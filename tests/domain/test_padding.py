@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from neuralop_irno.correction.padding import MODES, _pad_by_joining, pad, padding_modes
+from neuralop_irno.domain.padding import MODES, _pad_by_joining, pad, padding_modes
 
 # torch compiles its own forward-mode rules with torch.jit when they are first used.
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.*` is deprecated:DeprecationWarning")

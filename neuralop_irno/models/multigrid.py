@@ -1,0 +1,145 @@
+"""Multigrid cycles with learned stencils; with the stencils of textbook multigrid, the textbook's cycle."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from neuralop_irno.domain.padding import pad
+from neuralop_irno.errors import did_you_mean, expected
+
+CONVOLVE = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+SPREAD = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
+CYCLES = {"V": 1, "W": 2}
+"""Visits to the next coarser grid per cycle."""
+
+
+class MultigridCycle(nn.Module):
+    r"""One multigrid cycle for A u = f from u = 0, in which all stencils are learned.
+
+    .. math:: u \leftarrow S f \qquad u \leftarrow u + P \, M_{coarse} R (f - A u)
+              \qquad u \leftarrow u + S' (f - A u)
+
+    Smooth, restrict the residual, solve for the error on the coarser grid by another cycle, prolong it,
+    smooth again. It is linear in f: there are no biases and no activations. The coarser grid has every second
+    point; with zero padding it starts at the second point, so that the walls are at the same place on both
+    grids. The coarsest level only smooths.
+
+    Args:
+        channels: channels of u and f, at every level.
+        modes: the padding of each axis.
+        levels: number of coarser grids.
+        cycle: ``V`` or ``W``.
+
+    Shapes:
+        - f and u: ``(B, channels, *S)``
+
+    Example:
+        >>> cycle = MultigridCycle(1, ["circular"], levels=2)
+        >>> f = torch.randn(1, 1, 9)
+        >>> torch.allclose(cycle(2 * f), 2 * cycle(f))
+        True
+    """
+
+    def __init__(self, channels: int, modes: Sequence[str], levels: int, cycle: str = "V") -> None:
+        super().__init__()
+        if levels < 0:
+            raise ValueError(expected("levels >= 0", levels, "levels=3"))
+        if cycle not in CYCLES:
+            raise ValueError(expected("a cycle", repr(cycle), did_you_mean(cycle, CYCLES)))
+        # The coarsest grid only smooths: a second visit would only smooth once more.
+        self.visits = CYCLES[cycle] if levels > 1 else 1
+        self.smooth = Stencil(channels, modes)
+        self.coarse = MultigridCycle(channels, modes, levels - 1, cycle) if levels else None
+        if self.coarse is not None:
+            self.operator = Stencil(channels, modes)
+            self.restrict = Stencil(channels, modes, stride=2)
+            self.prolong = Prolongation(channels, modes)
+            self.smooth_again = Stencil(channels, modes)
+
+    @property
+    def reach(self) -> tuple[int, ...]:
+        """How many cells away the values of f lie that one value of u depends on, for each axis."""
+        if self.coarse is None:
+            return tuple(1 for _ in self.smooth.modes)
+        return tuple(map(self._reach, self.smooth.modes, self.coarse.reach))
+
+    def _reach(self, mode: str, coarse: int) -> int:
+        error = coarse
+        for _ in range(self.visits - 1):
+            error += 1 + coarse
+        # One cell to the nearest coarse one; at a wall the reflected neighbour of the last one lies at three.
+        prolong = 3 if mode == "reflect" else 1
+        corrected = prolong + 2 * error + 1 + 2  # R reaches one cell, f - A S f two
+        return corrected + 2
+
+    def forward(self, f: Tensor) -> Tensor:
+        u: Tensor = self.smooth(f)
+        if self.coarse is None:
+            return u
+        below = self.restrict(f - self.operator(u))
+        error = self.coarse(below)
+        for _ in range(self.visits - 1):
+            error = error + self.coarse(below - self.coarse.operator(error))
+        u = u + self.prolong(error, f.shape[2:])
+        again: Tensor = self.smooth_again(f - self.operator(u))
+        return u + again
+
+
+class Stencil(nn.Module):
+    """A convolution of width 3 without bias, at each cell or at every second one.
+
+    Args:
+        channels: channels of the field.
+        modes: the padding of each axis.
+        stride: 1, or 2 for every second cell.
+    """
+
+    def __init__(self, channels: int, modes: Sequence[str], stride: int = 1) -> None:
+        super().__init__()
+        self.modes, self.stride = tuple(modes), stride
+        self.weight = _kernel(channels, len(self.modes))
+
+    def forward(self, field: Tensor) -> Tensor:
+        padded = pad(field, self.modes)
+        if self.stride == 2:
+            for axis, mode in enumerate(self.modes, start=2):
+                first = _first_kept(mode, field.shape[axis])
+                padded = padded.narrow(axis, first, padded.shape[axis] - first)
+        return CONVOLVE[len(self.modes)](padded, self.weight, stride=self.stride)
+
+
+class Prolongation(nn.Module):
+    """A transposed convolution from every second cell to all cells; linear interpolation is a special case.
+
+    Args:
+        channels: channels of the field.
+        modes: the padding of each axis.
+    """
+
+    def __init__(self, channels: int, modes: Sequence[str]) -> None:
+        super().__init__()
+        self.modes = tuple(modes)
+        self.weight = _kernel(channels, len(self.modes))
+
+    def forward(self, field: Tensor, shape: Sequence[int]) -> Tensor:
+        """The field on the finer grid of that shape."""
+        # After padding, cell j of the coarse grid is spread around cell 2 j + 3.
+        spread = SPREAD[len(self.modes)](pad(field, self.modes), self.weight, stride=2)
+        for axis, (size, mode) in enumerate(zip(shape, self.modes, strict=True), start=2):
+            spread = spread.narrow(axis, 3 - _first_kept(mode, size), size)
+        return spread
+
+
+def _first_kept(mode: str, size: int) -> int:
+    """The first cell of the coarser grid: 1 with zero padding, so that the walls of both grids coincide."""
+    return 1 if mode == "zero" and size > 1 else 0
+
+
+def _kernel(channels: int, dim: int) -> nn.Parameter:
+    """A stencil of three cells along each axis, initialised like torch's convolutions."""
+    bound = (channels * 3**dim) ** -0.5
+    return nn.Parameter(torch.empty(channels, channels, *[3] * dim).uniform_(-bound, bound))
