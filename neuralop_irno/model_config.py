@@ -15,6 +15,7 @@ from neuralop_irno.annotations import fits
 from neuralop_irno.base.files import load_base, load_weights
 from neuralop_irno.base.layout import CHANNELS, Layout
 from neuralop_irno.base.operator import BaseOperator
+from neuralop_irno.base.sizes import point_arguments
 from neuralop_irno.budget import within_budget
 from neuralop_irno.correction.correction import FunctionCorrection
 from neuralop_irno.correction.from_neuralop import neural_correction
@@ -175,9 +176,8 @@ def channels_of(sample: Mapping[str, Any], model: Mapping[str, Any]) -> tuple[in
         sample: of a data set.
         model: the section of the config, which may state the layout, or the fields of a base on points.
     """
-    base = model.get("base")
-    if isinstance(base, Mapping) and base.get("model_arch") == "points":
-        fields = [base["fields"]] if isinstance(base["fields"], str) else base["fields"]
+    fields = _fields_on_points(model.get("base"))
+    if fields:
         return sum(sample[name].shape[-1] for name in fields), sample["y"].shape[-1]
     layout = Layout.of(model.get("layout") or CHANNELS[model.get("channels", "first")])
     found = []
@@ -185,6 +185,16 @@ def channels_of(sample: Mapping[str, Any], model: Mapping[str, Any]) -> tuple[in
         axis = axes.axis("C")
         found.append(1 if axis is None else axes.from_batch(sample[name][None]).shape[axis])
     return found[0], found[1]
+
+
+def _fields_on_points(base: Any) -> list[str]:
+    """The arguments that are the fields of a base on points; none for other bases."""
+    config = {"model_arch": base} if isinstance(base, str) else base
+    if not isinstance(config, Mapping) or not isinstance(config.get("model_arch"), str):
+        return []
+    stated = config if config["model_arch"] == "points" else point_arguments(_model(config).constructor)
+    fields: Any = stated.get("fields", [])
+    return [fields] if isinstance(fields, str) else list(fields)
 
 
 def _not_given(object: str) -> Any:  # noqa: A002 - the key of configs

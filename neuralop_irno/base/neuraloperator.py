@@ -1,4 +1,4 @@
-"""Adapters for neuraloperator's models."""
+"""Adapters for neuraloperator's models and for those of this package."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from neuralop_irno.base.operator import BaseOperator, SuperResolution
 from neuralop_irno.base.points import PointOperator
 from neuralop_irno.base.pyg import GraphOperator, OnGridOrGraph, is_graph_network
 from neuralop_irno.base.signatures import FunctionModule, signature_of, unwrapped
-from neuralop_irno.base.sizes import ModelSpec, stated_sizes
+from neuralop_irno.base.sizes import ModelSpec, point_arguments, stated_sizes
 from neuralop_irno.base.tuples import operator_of
 from neuralop_irno.errors import expected, shown
 from neuralop_irno.models import WDSR, HiNOTE, SuperResolutionFNO
@@ -100,6 +100,21 @@ class OnPoints(PointOperator):
         return found
 
 
+class NamedPoints(PointOperator):
+    """A network on points whose class states in ``POINTS`` what its arguments are, as Transolver."""
+
+    def __init__(
+        self,
+        module: nn.Module,
+        frozen: bool = True,
+        channels: str = "first",
+        output: Output | None = None,
+        layout: str | None = None,
+    ) -> None:
+        GraphOperator.__init__(self, module, frozen, channels, output, layout)
+        self._take_names(**point_arguments(unwrapped(self.module)))
+
+
 def sizes_of(module: nn.Module) -> ModelSpec:
     """Channels and dimensions of a neuraloperator model, from its attributes or recorded arguments."""
     module = unwrapped(module)
@@ -165,6 +180,8 @@ def adapter_for(model: nn.Module | Callable[..., Any]) -> type[BaseOperator]:
         return OnPoints
     if isinstance(inner, (WDSR, SuperResolutionFNO, HiNOTE)):
         return SuperResolution
+    if point_arguments(inner):
+        return NamedPoints
     ancestors = [c for c in type(inner).__mro__ if c is not BaseModel]
     if any(c.__module__.startswith("neuralop.models.") for c in ancestors):
         refuse_other_calls(type(inner).__name__)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
@@ -45,6 +46,17 @@ def stated_sizes(module: nn.Module) -> ModelSpec:
         return value if isinstance(value, int) else None
 
     return ModelSpec(number("in_channels"), number("out_channels"), number("dim") or _dimension(module))
+
+
+def point_arguments(model: Any) -> dict[str, Any]:
+    """What the arguments of a network on points are, by the options of `PointOperator`; {} if not stated.
+
+    Example:
+        >>> from neuralop_irno.models import DeepONet, Transolver
+        >>> point_arguments(Transolver), point_arguments(DeepONet)
+        ({'fields': 'x', 'pos': 'pos', 'mask': 'mask'}, {})
+    """
+    return dict(getattr(model, "POINTS", {}))
 
 
 def _dimension(module: nn.Module) -> int | None:

@@ -19,11 +19,12 @@ from neuralop_irno.domain.spacing import rows_of
 from neuralop_irno.errors import expected
 from neuralop_irno.registry import CORRECTIONS, MODELS
 
-NOT_CORRECTIONS = frozenset(
-    {"uqno", "fnogno", "irno", "wdsr", "fno2d_sr", "hinote", "points", "graphs", "rno", *OTHER_CALLS}
-)
+NOT_CORRECTIONS = frozenset({
+    "uqno", "fnogno", "irno", "wdsr", "fno2d_sr", "hinote", "points", "graphs", "transolver", "rno",
+    *OTHER_CALLS,
+})  # fmt: skip
 """Models that cannot be a correction: they return two fields, map between kinds of domain, are a refiner or
-an adapter, answer on a finer grid, or are called in another way."""
+an adapter, need coordinates, answer on a finer grid, or are called in another way."""
 
 
 OPERATORS = frozenset({"fno", "tfno", "uno", "codano", "well_fno", "well_tfno"})

@@ -20,6 +20,9 @@ from neuralop_irno.training.trainer import Trainer
 
 SMALL: dict[str, dict[str, Any]] = {
     "deeponet": {"sensors": 4, "functions": 4, "width": 8, "depth": 1},
+    "multionet": {"sensors": 4, "functions": 4, "depth": 2},
+    "lsm": {"width": 4, "levels": 2, "tokens": 2, "basis": 2, "heads": 2},
+    "mgno": {"width": 4, "layers": 2, "levels": 1},
     "resunet_hfs": {"features": [4, 4], "bottleneck": 4},
     "well_fno": {"modes": 4, "width": 4},
     "well_tfno": {"modes": 4, "width": 4},
