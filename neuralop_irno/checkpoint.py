@@ -42,6 +42,11 @@ def write(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], config: M
     Raises:
         ValueError: a tensor is complex128, which safetensors does not have.
     """
+    return write_bytes(path, encoded(tensors, config))
+
+
+def encoded(tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> bytes:
+    """The bytes of a checkpoint; arguments and errors as for `write`."""
     # safetensors refuses views and channels-last weights: write contiguous copies.
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     double = [name for name, tensor in plain.items() if tensor.dtype == torch.complex128]
@@ -50,7 +55,7 @@ def write(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], config: M
         raise ValueError(expected("weights in a precision that safetensors has", got, "model.float() first"))
     content = {"format": FORMAT, "config": config}
     header = {HEADER: json.dumps({**content, "digest": _digest(plain, content)})}
-    return write_bytes(path, save(plain, metadata=header))
+    return save(plain, metadata=header)
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> Path:

@@ -9,8 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-FORMAT = 3
-"""Increased when older versions of the package cannot read new files. Format 1 had no digests."""
+FORMAT = 4
+"""Increased when older versions of the package cannot read new files. Format 1 had no digests; up to format 3
+checkpoints and snapshots held the weights of frozen bases."""
+
+WITH_OPTIONS = 3
+"""The format since which configs have the options `IMPLIED`."""
 
 DEFAULT = "unet"
 """The correction of a refiner, and that inside `AROUND`, if the config names none."""
@@ -32,7 +36,7 @@ def current_model(config: Mapping[str, Any], version: int) -> dict[str, Any]:
         >>> current_model({"correction": {"name": "unet", "width": 8}, "steps": 4}, version=2)
         {'correction': {'frame': True, 'blur': False, 'name': 'unet', 'width': 8}, 'steps': 4}
     """
-    if version >= FORMAT:
+    if version >= WITH_OPTIONS:
         return dict(config)
     result = {**config, "correction": _correction(config.get("correction", DEFAULT))}
     base = config.get("base")

@@ -6,7 +6,6 @@ import io
 import itertools
 import os
 import warnings
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -14,30 +13,15 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from neuralop_irno import checkpoint
+from neuralop_irno import checkpoint, digest, stored_base
 from neuralop_irno.conformal import Calibration
 from neuralop_irno.errors import expected, in_grammar
 from neuralop_irno.formats import current_model
 from neuralop_irno.registry import check_options
-
-METADATA = "_metadata"
-"""The key under which neuraloperator's models add an entry that is not a tensor to their state dict."""
-
+from neuralop_irno.state_dicts import TensorsOnly
 
 CACHE = "cache"
 """The option of models with a folder to write to."""
-
-
-class _TensorState(OrderedDict[str, Any]):
-    """A state dict that drops neuraloperator's metadata."""
-
-    def versions_from(self, other: Any) -> None:
-        """Copy the module versions, which torch stores in an attribute of the same name."""
-        self.__dict__[METADATA] = getattr(other, METADATA, OrderedDict())
-
-    def __setitem__(self, key: str, value: Any) -> None:
-        if key != METADATA:
-            super().__setitem__(key, value)
 
 
 def _keeps_complex(move: Callable[[Tensor], Tensor]) -> bool:
@@ -83,7 +67,22 @@ def without_caches(config: Any) -> Any:
     return {key: without_caches(value) for key, value in config.items() if key != CACHE or value is None}
 
 
-class Persistent(nn.Module):
+def split_state(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The tensors of a model: those that training may change, and those of frozen bases of refiners in it.
+
+    A base with a weight that requires a gradient is not frozen.
+    """
+    state = checkpoint.tensors_only(model.state_dict())
+    places = tuple(
+        f"{name}.base.".removeprefix(".")
+        for name, part in model.named_modules()
+        if isinstance(part, Persistent) and part.has_frozen_base
+    )
+    fixed = {name: tensor for name, tensor in state.items() if name.startswith(places)}
+    return {name: tensor for name, tensor in state.items() if name not in fixed}, fixed
+
+
+class Persistent(TensorsOnly):
     """A mixin, before neuraloperator's BaseModel, that saves and loads a refiner.
 
     Attributes:
@@ -103,47 +102,50 @@ class Persistent(nn.Module):
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
 
-    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
-        """The state dict with tensors only, so that a refiner inside another module loads strictly."""
-        options = dict(zip(("destination", "prefix", "keep_vars"), args, strict=False)) | kwargs
-        destination: Any = options.pop("destination", None)
-        if destination is None:
-            destination = OrderedDict()
-            destination._metadata = OrderedDict()
-        clean = _TensorState()
-        clean.versions_from(destination)
-        nn.Module.state_dict(self, destination=clean, **options)
-        destination.update(clean)
-        return destination
+    @property
+    def has_frozen_base(self) -> bool:
+        """Whether no training changes the base."""
+        base: Any = self.base
+        return base.frozen and not any(weight.requires_grad for weight in base.parameters())
 
-    def load_state_dict(
-        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
-    ) -> Any:
-        """Load tensors; neuraloperator's metadata are ignored, and ``state_dict`` is not modified."""
-        clean = _TensorState(state_dict)
-        clean.versions_from(state_dict)
-        return nn.Module.load_state_dict(self, clean, strict=strict, assign=assign)
+    def save(
+        self, path: str | os.PathLike[str], notes: Mapping[str, Any] | None = None, with_base: bool = False
+    ) -> Path:
+        """Write weights and config to a safetensors file, atomically.
 
-    def save(self, path: str | os.PathLike[str], notes: Mapping[str, Any] | None = None) -> Path:
-        """Write weights and config to one safetensors file, atomically.
+        The weights of a frozen base are written once, to ``base-<digest>.safetensors`` beside the file, which
+        refers to them by their SHA-256 digest. All files in a folder that have the same base share it. A base
+        that trains is in the file itself.
 
         Cache folders (``cache`` of `RIGNO`) are left out, so that a loaded model does not write to disk.
 
         Args:
             path: the file.
             notes: plain data to store with the config (scores, the training recipe).
+            with_base: write a frozen base into the file too, which then stands alone.
         """
+        target = Path(path)
+        if target.is_dir():
+            hint = str(target / f"model{checkpoint.SUFFIX}")
+            raise IsADirectoryError(expected("the path of a file", f"the folder {target}", hint))
         content = {"model": without_caches(self.config), "notes": dict(notes or {})}
         if self.calibration is not None:
             content["calibration"] = self.calibration.to_plain()
-        return checkpoint.write(path, self.state_dict(), content)
+        tensors, base = split_state(self)
+        if with_base or not base:
+            return checkpoint.write(target, {**tensors, **base}, content)
+        sha256 = digest.of_tensors(base)
+        # Encode first, so that an error leaves no file; and write the base before the file that refers to it.
+        encoded = checkpoint.encoded(tensors, {**content, stored_base.REFERENCE: {"sha256": sha256}})
+        stored_base.write(target.parent, base, sha256)
+        return checkpoint.write_bytes(target, encoded)
 
     def save_checkpoint(self, save_folder: str | os.PathLike[str], save_name: str) -> None:
         """neuraloperator's call: ``<name>.safetensors``, which `from_checkpoint` and `load_checkpoint` read.
 
-        It also writes ``<name>_state_dict.pt``, a pickle of the same tensors, for neuraloperator's Trainer,
-        which looks for that name to resume a run, and reads it by ``torch.load`` as tensors and plain data
-        only. This package does not read it.
+        It also writes ``<name>_state_dict.pt``, a pickle of all tensors, those of the base too, for
+        neuraloperator's Trainer, which looks for that name to resume a run, and reads it by ``torch.load`` as
+        tensors and plain data only. This package does not read it.
         """
         folder = Path(save_folder)
         self.save(folder / f"{save_name}{checkpoint.SUFFIX}")
@@ -156,12 +158,15 @@ class Persistent(nn.Module):
     ) -> None:
         """Load the weights that `save_checkpoint` wrote into this model.
 
+        If the file of the base is not beside the checkpoint, the model's own base has to have its digest.
+
         Raises:
-            ValueError: the file is damaged, its tensors have other names, shapes or dtypes, or its weights
-                are not finite. The model is then not modified.
+            ValueError: a file is damaged, its tensors have other names, shapes or dtypes, its weights
+                are not finite, or it refers to another base. The model is then not modified.
         """
-        tensors, _ = checkpoint.read(Path(save_folder) / f"{save_name}{checkpoint.SUFFIX}")
-        self._load_tensors(tensors)
+        path = Path(save_folder) / f"{save_name}{checkpoint.SUFFIX}"
+        tensors, content = checkpoint.read(path)
+        self._load_tensors({**tensors, **self._base_of(content, path)})
 
     @classmethod
     def from_checkpoint(
@@ -178,9 +183,11 @@ class Persistent(nn.Module):
             save_name: the name in the folder, without suffix.
             map_location: the device of the model.
             parts: ``base``, ``correction``, ``solver`` or ``gradient``, if they were given as objects without
-                a config.
+                a config. A given base gets the weights of the stored one; where these are neither in the
+                file nor beside it, its own have to have the digest to which the file refers.
 
         Raises:
+            FileNotFoundError: there is no such file, or no base beside it and none is given.
             ValueError: as `load_checkpoint`; or a part that was given as an object is missing.
         """
         path = Path(save_folder)
@@ -210,13 +217,42 @@ class Persistent(nn.Module):
                 if name == "base":
                     hint += ", or --base module:function on the command line"
                 raise ValueError(expected(wanted, "none", hint))
+        sha256 = stored_base.reference(content, path.name)
+        if sha256 is not None and "base" not in parts:
+            file = stored_base.file_of(path.parent, sha256)
+            if not file.is_file():
+                wanted = f"{file.name} beside {path.name}, the weights of its base"
+                hint = "copying it there, or from_checkpoint(..., base=<the trained base>)"
+                raise FileNotFoundError(expected(wanted, f"none in {path.parent}", hint))
         model = cls(**{**config, **parts})
+        tensors |= model._base_of(content, path)
         model._take_precision(tensors)
         model._load_tensors(tensors)
         if "calibration" in content:
             with in_grammar(f"a calibration in {path.name}", "calibrating it again"):
                 model.calibration = Calibration(**content["calibration"])
         return model if map_location is None else model.to(map_location)
+
+    def _base_of(self, content: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
+        """The tensors of the base to which a checkpoint refers: from the file beside it, or the model's own.
+
+        Raises:
+            ValueError: the file is damaged; or there is none, and the model's own base has another digest.
+        """
+        sha256 = stored_base.reference(content, path.name)
+        if sha256 is None:
+            return {}
+        found = stored_base.read(path.parent, sha256)
+        if found is not None:
+            return found
+        own = split_state(self)[1]
+        if digest.of_tensors(own) != sha256:
+            wanted = f"the base of {path.name}, with the SHA-256 digest {sha256}"
+            got = f"one with {digest.of_tensors(own)}"
+            beside = stored_base.file_of(path.parent, sha256).name
+            hint = f"the base that it was trained around, or a copy of {beside} beside it"
+            raise ValueError(expected(wanted, got, hint))
+        return own
 
     def _take_precision(self, tensors: Mapping[str, Tensor]) -> None:
         """Convert each weight to the precision in which it was saved."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from neuralop_irno import checkpoint, digest, sealed
+from neuralop_irno import checkpoint, digest, sealed, stored_base
 from neuralop_irno.claim import LOCK, TEMPORARY
 from neuralop_irno.config import read_experiment
 from neuralop_irno.errors import DamageError, expected
@@ -69,7 +69,7 @@ def verify(place: str | os.PathLike[str]) -> list[Finding]:
         raise FileNotFoundError(expected("a folder of files", f"none at {root}", hint))
     found = {item: _checked(item) for item in _items(root)}
     for folder in sorted({item.parent for item in found if item != root}):
-        for item, why in _disagreements(folder):
+        for item, why in (*_bases(folder), *_disagreements(folder)):
             if found.get(item, (OK, ""))[0] != DAMAGED:
                 found[item] = DAMAGED, why
     if all(state == UNKNOWN for state, _ in found.values()):
@@ -157,6 +157,11 @@ def _checkpoint(path: Path) -> str:
     return NO_DIGEST if checkpoint.read_with_format(path)[2] == 1 else ""
 
 
+def _base(path: Path) -> str:
+    stored_base.checked(path)
+    return ""
+
+
 def _tensors(path: Path) -> str:
     if not checkpoint.is_ours(path) and not checkpoint.is_pickle(path):
         raise _ForeignError
@@ -194,6 +199,7 @@ def _json(path: Path) -> str:
 
 
 CHECKS: Mapping[str, Callable[[Path], str]] = {
+    stored_base.NAME: _base,
     r"(model|snapshot(\.\w+)?|\.snapshot-.*|[0-9a-f]{64}|ce_gauss-[0-9a-f]+)\.safetensors": _checkpoint,
     r".*\.safetensors": _tensors,
     r".*\.(h5|hdf5|zarr)": _rollout,
@@ -201,6 +207,16 @@ CHECKS: Mapping[str, Callable[[Path], str]] = {
     r".*\.json": _json,
 }
 """The check for each pattern of file names; the first pattern that matches is used."""
+
+
+def _bases(folder: Path) -> Iterator[tuple[Path, str]]:
+    """The file of the base, if the model in a folder refers to one that is missing."""
+    try:
+        sha256 = stored_base.reference(checkpoint.read(folder / MODEL)[1], MODEL)
+    except (FileNotFoundError, ValueError):
+        return  # missing, or damaged and reported already
+    if sha256 is not None and not (file := stored_base.file_of(folder, sha256)).is_file():
+        yield file, f"missing: the base of {MODEL}"
 
 
 def _disagreements(folder: Path) -> Iterator[tuple[Path, str]]:

@@ -33,9 +33,11 @@ def make(folder: Path) -> dict[str, Path]:
     GraphStore({"levels": 2}, folder / "rigno").graph_of(torch.rand(24, 2))
     ce_gauss((1, 1, 1), points=8, resolution=16, frames=2, time=0.01, folder=str(folder / "ce_gauss"))
     (own,) = run.glob(".snapshot-*.rank0.safetensors")
+    (base,) = run.glob("base-*.safetensors")
     (graph,) = (folder / "rigno").iterdir()
     return {
         "checkpoint": run / "model.safetensors",
+        "base of a checkpoint": base,
         "snapshot": run / "snapshot.safetensors",
         "snapshot of a process": own,
         "cache of a region graph": graph,

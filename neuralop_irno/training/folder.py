@@ -9,9 +9,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from neuralop_irno import checkpoint, digest
+from neuralop_irno import checkpoint, digest, stored_base
 from neuralop_irno.claim import claim
 from neuralop_irno.errors import expected
+from neuralop_irno.persistence import split_state
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.training import identity, snapshot
 from neuralop_irno.training.distributed import Peers
@@ -21,6 +22,13 @@ from neuralop_irno.training.snapshot import Progress, TrainingRun
 
 HISTORY = "history.json"
 MODEL = f"model{checkpoint.SUFFIX}"
+
+
+def held_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """The tensors that ``model.safetensors`` of a run holds: all but those of a refiner's frozen base."""
+    if isinstance(model, IterativeRefiner):
+        return split_state(model)[0]
+    return checkpoint.tensors_only(model.state_dict())
 
 
 def best_weights(folder: Path, progress: Progress) -> dict[str, Tensor] | None:
@@ -98,10 +106,18 @@ class RunFolder:
         self._own = own()
         if resume and snapshot.exists(self.path):
             snapshot.load(self.path, run, self._own, self.peers, say)
+            self._repair_base(run.model)
             return best_weights(self.path, run.progress)
         if self.peers.first:
             identity.write(self._own, self.path)
         return None
+
+    def _repair_base(self, model: nn.Module) -> None:
+        """Write the file of a frozen base again, if it is missing or damaged: the run has the same base."""
+        if self.path is not None and self.peers.first and isinstance(model, IterativeRefiner):
+            base = split_state(model)[1]
+            if base and (self.path / MODEL).is_file():
+                stored_base.write(self.path, base, digest.of_tensors(base))
 
     def snapshot(self, run: TrainingRun) -> None:
         """Write a snapshot; see `neuralop_irno.training.snapshot.save`."""
@@ -120,8 +136,7 @@ class RunFolder:
         if isinstance(model, IterativeRefiner):
             model.save(self.path / MODEL, notes)
         else:
-            tensors = checkpoint.tensors_only(model.state_dict())
-            checkpoint.write(self.path / MODEL, tensors, {"notes": notes})
+            checkpoint.write(self.path / MODEL, held_tensors(model), {"notes": notes})
 
     def write_history(self, history: list[dict[str, Any]]) -> None:
         """Write one record for each epoch, as JSON."""

@@ -1,5 +1,6 @@
 """Snapshots: the complete state of a run, for a bit-exact resumption, in files that are whole or absent.
 
+A frozen base is not in them: a resumed run starts with the same one, by the digest in its identity.
 The last two snapshots are kept. If the newer one is damaged, the run continues from the older.
 """
 
@@ -21,6 +22,7 @@ from neuralop_irno.devices import device_of
 from neuralop_irno.domain.resolution import Resolution
 from neuralop_irno.errors import expected
 from neuralop_irno.losses.loss import Loss
+from neuralop_irno.persistence import split_state
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.training import identity
 from neuralop_irno.training.average import Average
@@ -146,7 +148,7 @@ def save(folder: Path, run: TrainingRun, own: Identity, peers: Peers) -> None:
     peers.wait()
     if peers.first:
         state, groups = _flat(run.optimizer)
-        tensors = {f"model.{k}": v for k, v in tensors_only(run.model.state_dict()).items()}
+        tensors = {f"model.{k}": v for k, v in split_state(run.model)[0].items()}
         tensors |= {f"loss.{k}": v for k, v in tensors_only(run.loss.state_dict()).items()}
         if run.average is not None:
             tensors |= {f"average.{k}": v for k, v in run.average.values.items()}
@@ -245,7 +247,8 @@ def _restore(
 ) -> None:
     run.progress = Progress(**content["progress"])
     run.precision = content["precision"]
-    run.model.load_state_dict(tensors_only(tensors, "model."))
+    own = tensors_only(run.model.state_dict())  # with a frozen base, which the identity has compared
+    run.model.load_state_dict({**own, **tensors_only(tensors, "model.")})
     if isinstance(run.model, IterativeRefiner):
         run.model.resolution = run.model.resolution.completed(Resolution.of(content.get("resolution")))
     run.loss.load_state_dict(tensors_only(tensors, "loss."))

@@ -24,7 +24,7 @@ from neuralop_irno.training.batches import Sample, epoch_order, grids_of, load, 
 from neuralop_irno.training.distributed import Peers, local_device
 from neuralop_irno.training.divergence import DivergenceError
 from neuralop_irno.training.evaluation import scores_per_step
-from neuralop_irno.training.folder import RunFolder
+from neuralop_irno.training.folder import RunFolder, held_tensors
 from neuralop_irno.training.identity import identify
 from neuralop_irno.training.optimizers import optimizer_for
 from neuralop_irno.training.precision import resolve
@@ -150,7 +150,8 @@ class Trainer:
     def _keep(self, run: TrainingRun, begun: int) -> None:
         """Load the best weights into the model, or the last ones (their average, with ``ema``)."""
         if self._best is not None:
-            self.model.load_state_dict(self._best)
+            own = checkpoint.tensors_only(self.model.state_dict())  # with a frozen base
+            self.model.load_state_dict({**own, **self._best})
             return
         if run.average is not None:
             self.model.load_state_dict(run.average.values, strict=False)
@@ -231,7 +232,7 @@ class Trainer:
             record["not_finite"] = summaries[-1].not_finite
             if summaries[-1].mean < progress.best and not summaries[-1].not_finite:
                 progress.best, progress.waited = summaries[-1].mean, 0
-                state = checkpoint.tensors_only(self.model.state_dict())
+                state = held_tensors(self.model)
                 self._best = {name: tensor.clone() for name, tensor in state.items()}
                 progress.best_weights = digest.of_tensors(state) if self.folder is not None else ""
                 self._files.write_model(self.model, {"epoch": progress.epoch + 1, "score": progress.best})

@@ -271,8 +271,10 @@ def test_others_may_read_what_the_umask_lets_them(tmp_path: Path) -> None:
     assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
-def test_a_checkpoint_holds_nothing_but_tensors_and_words(tmp_path: Path) -> None:
+@pytest.mark.parametrize("with_base", [False, True])
+def test_a_checkpoint_holds_nothing_but_tensors_and_words(tmp_path: Path, with_base: bool) -> None:
     model = trained(fno(), UNET)
-    path = model.save(tmp_path / "model.safetensors", notes={"score": 0.5})
-    assert load_file(path).keys() == model.state_dict().keys()
+    path = model.save(tmp_path / "model.safetensors", {"score": 0.5}, with_base)
+    names = {name for name in model.state_dict() if with_base or not name.startswith("base.")}
+    assert load_file(path).keys() == names
     assert re.search(rb'"steps\\*": 4', path.read_bytes())

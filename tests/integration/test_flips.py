@@ -27,7 +27,10 @@ def files(flips: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     return made
 
 
-KINDS = ("checkpoint", "snapshot", "snapshot of a process", "cache of a region graph", "cache of ce_gauss")
+KINDS = (
+    "checkpoint", "base of a checkpoint", "snapshot", "snapshot of a process", "cache of a region graph",
+    "cache of ce_gauss",
+)  # fmt: skip
 
 
 def test_every_kind_is_tried(files: dict[str, Path]) -> None:

@@ -24,7 +24,7 @@ from neuralop_irno.training.run import read_run
 from neuralop_irno.verify import OK, UNKNOWN, verify
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
-FORMATS = ["format1", "format2", "format3"]
+FORMATS = ["format1", "format2", "format3", "format4"]
 OF_ROLLOUTS = ["format1", "format2"]
 SOURCES = sorted(path.relative_to(FIXTURES) for path in FIXTURES.rglob("*") if path.is_file())
 CHECKPOINTS = [
