@@ -31,6 +31,7 @@ from .data.patches import Tiles as Tiles
 from .data.readers.car_cfd import car_cfd as car_cfd
 from .data.readers.mesh_files import read_mesh as read_mesh
 from .data.readers.mesh_files import write_fields as write_fields
+from .data.readers.vtkhdf import write_vtkhdf as write_vtkhdf
 from .data.scaling import Scaling as Scaling
 from .data.solvers.ce_gauss import ce_gauss as ce_gauss
 from .data.solvers.generated_flows import burgers as burgers

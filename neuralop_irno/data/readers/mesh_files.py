@@ -178,16 +178,11 @@ def write_fields(path: str | os.PathLike[str], graph: Any, fields: Mapping[str, 
         import meshio
     if "face" not in graph:
         raise ValueError(expected("a graph with cells", "points", "graph.face = the corners of the cells"))
-    nodes = len(graph.pos)
     for name, values in fields.items():
-        if values.is_complex():
-            hint = "its real and imaginary parts as two fields"
-            raise ValueError(expected(f"{name} as real numbers", str(values.dtype), hint))
-        if not values.dim() or len(values) != nodes or values.dim() > 2:
-            raise ValueError(expected(f"{name} of shape ({nodes}, C)", tuple(values.shape), "one row a node"))
+        checked_field(name, values, len(graph.pos))
     kind = "triangle" if len(graph.face) == 3 else "tetra"
-    columns = {name: _columns(values) for name, values in fields.items()}
-    mesh = meshio.Mesh(_columns(graph.pos), [(kind, graph.face.T.cpu().numpy())], columns)
+    columns = {name: paraview_columns(values) for name, values in fields.items()}
+    mesh = meshio.Mesh(paraview_columns(graph.pos), [(kind, graph.face.T.cpu().numpy())], columns)
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -197,7 +192,16 @@ def write_fields(path: str | os.PathLike[str], graph: Any, fields: Mapping[str, 
     return target
 
 
-def _columns(values: Tensor) -> Any:
+def checked_field(name: str, values: Tensor, nodes: int) -> None:
+    """Raise ValueError unless a field holds real numbers, one row for each node."""
+    if values.is_complex():
+        hint = "its real and imaginary parts as two fields"
+        raise ValueError(expected(f"{name} as real numbers", str(values.dtype), hint))
+    if not values.dim() or len(values) != nodes or values.dim() > 2:
+        raise ValueError(expected(f"{name} of shape ({nodes}, C)", tuple(values.shape), "one row a node"))
+
+
+def paraview_columns(values: Tensor) -> Any:
     """Arrays in ParaView's layout: scalars without a channel axis, vectors with three components.
 
     Booleans become 0 and 1, and half precision becomes single: the file formats lack these types.
