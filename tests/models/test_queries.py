@@ -54,6 +54,14 @@ def test_a_periodic_one_is_periodic(kind: str) -> None:
     torch.testing.assert_close(net(x, queries=queries + torch.tensor([1.0, -2.0])), net(x, queries=queries))
 
 
+@each_kind
+def test_scattered_sensors_need_no_grid(kind: str) -> None:
+    net, queries = KINDS[kind](scattered=7), torch.rand(5, 2)
+    assert net(torch.randn(2, 7, 2), queries=queries).shape == (2, 5, 3)
+    with pytest.raises(ValueError, match=r"^expected points beside the values at 7 scattered sensors, got x"):
+        net(torch.randn(2, 2, 4, 4))
+
+
 def test_multionet_with_one_layer_is_the_product_of_two_layers() -> None:
     net = MultiONet(1, 1, dim=1, sensors=4, functions=3, depth=1).double()
     x, place = torch.randn(2, 4, 1).double(), torch.rand(5, 1).double()
@@ -81,7 +89,10 @@ def test_a_refiner_answers_at_the_points_of_the_call(kind: str) -> None:
 def test_sensors_and_points_that_do_not_fit_teach(kind: str) -> None:
     net = network(kind)
     cases = {
-        r"^expected x at 16 sensors, \(B, 16, 2\), got \(1, 9, 2\); try sensors": (torch.zeros(1, 9, 2), 2),
+        r"^expected x at 16 sensors, \(B, 16, 2\), got \(1, 9, 2\); try scattered=9": (
+            torch.zeros(1, 9, 2),
+            2,
+        ),
         r"^expected points with 2 coordinates, got \(5, 3\); try dim=3": (torch.zeros(1, 16, 2), 3),
     }
     for message, (x, dim) in cases.items():

@@ -32,23 +32,34 @@ class BranchAndTrunk(nn.Module, ABC):
         out_channels: channels of the output.
         dim: spatial dimensions.
         sensors: number of sensors along each axis; ``sensors ** dim`` in all.
+        functions: number of functions.
         periodic: whether the domain is a torus.
+        scattered: number of sensors where these are no grid; the network then needs points in each call.
 
     Shapes:
         - x: ``(B, in_channels, *S)``; returns ``(B, out_channels, *S)``
-        - or x: ``(B, sensors ** dim, in_channels)``; pos: ``(B, n, dim)`` or ``(n, dim)``; queries:
+        - or x: ``(B, number of sensors, in_channels)``; pos: ``(B, n, dim)`` or ``(n, dim)``; queries:
           ``(B, q, dim)`` or ``(q, dim)``; returns ``(B, q, out_channels)``
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, dim: int, sensors: int, functions: int, periodic: bool
+        self,
+        in_channels: int,
+        out_channels: int,
+        dim: int,
+        sensors: int,
+        functions: int,
+        periodic: bool,
+        scattered: int | None,
     ) -> None:
         super().__init__()
         if dim not in (1, 2, 3):
             raise ValueError(expected("dim to be 1, 2 or 3", dim, "dim=2"))
-        check_least(1, 16, sensors=sensors, functions=functions)
+        self.count = sensors**dim if scattered is None else scattered
+        check_least(1, 16, sensors=sensors, functions=functions, scattered=self.count)
         self.in_channels, self.out_channels, self.dim = in_channels, out_channels, dim
         self.sensors, self.functions, self.periodic = sensors, functions, periodic
+        self.scattered = scattered
         self.bias = nn.Parameter(torch.zeros(out_channels))
 
     @abstractmethod
@@ -56,26 +67,28 @@ class BranchAndTrunk(nn.Module, ABC):
         """Weights ``(B, out_channels functions)`` and functions ``(.., functions)``, whose sums are averaged.
 
         Args:
-            sensed: x at the sensors, ``(B, in_channels sensors ** dim)``.
+            sensed: x at the sensors, ``(B, in_channels * sensors)``.
             places: input of the trunk, ``(.., inputs)``.
         """
 
     @property
     def inputs(self) -> tuple[int, int]:
         """Inputs of the branch and of the trunk."""
-        return self.in_channels * self.sensors**self.dim, (2 if self.periodic else 1) * self.dim
+        return self.in_channels * self.count, (2 if self.periodic else 1) * self.dim
 
     def forward(self, x: Tensor, pos: Tensor | None = None, queries: Tensor | None = None) -> Tensor:
         points = pos if queries is None else queries
         if points is None:
+            if self.scattered is not None:
+                wanted = f"points beside the values at {self.scattered} scattered sensors"
+                raise ValueError(expected(wanted, "x alone", "net(x, queries=..)"))
             sensed = resample(x, (self.sensors,) * self.dim, (self.periodic,) * self.dim).flatten(1)
             return self._sums(sensed, self.places(x), "bcp,...p->bc...").add(
                 self.bias.reshape(-1, *[1] * self.dim)
             )
-        count = self.sensors**self.dim
-        if x.dim() != 3 or x.shape[1:] != (count, self.in_channels):
-            wanted = f"x at {count} sensors, (B, {count}, {self.in_channels})"
-            hint = "sensors, along each axis, as many as the data have"
+        if x.dim() != 3 or x.shape[1:] != (self.count, self.in_channels):
+            wanted = f"x at {self.count} sensors, (B, {self.count}, {self.in_channels})"
+            hint = f"scattered={x.shape[1]}" if x.dim() == 3 else "channels last"
             raise ValueError(expected(wanted, tuple(x.shape), hint))
         if points.shape[-1] != self.dim:
             wanted, hint = f"points with {self.dim} coordinates", f"dim={points.shape[-1]}"
@@ -118,6 +131,7 @@ class DeepONet(BranchAndTrunk):
         width: channels of the hidden layers.
         depth: number of hidden layers of each network.
         periodic: whether the domain is a torus.
+        scattered: number of sensors where these are no grid; the network then needs points in each call.
 
     Example:
         >>> net = DeepONet(2, 1, sensors=8, width=16)
@@ -137,8 +151,9 @@ class DeepONet(BranchAndTrunk):
         width: int = 128,
         depth: int = 3,
         periodic: bool = True,
+        scattered: int | None = None,
     ) -> None:
-        super().__init__(in_channels, out_channels, dim, sensors, functions, periodic)
+        super().__init__(in_channels, out_channels, dim, sensors, functions, periodic, scattered)
         of_branch, of_trunk = self.inputs
         self.branch = _perceptron(of_branch, width, depth, out_channels * functions)
         self.trunk = _perceptron(of_trunk, width, depth, functions)
@@ -164,6 +179,7 @@ class MultiONet(BranchAndTrunk):
         functions: number of functions of each layer.
         depth: L, the number of layers of each network.
         periodic: whether the domain is a torus.
+        scattered: number of sensors where these are no grid; the network then needs points in each call.
 
     Example:
         >>> net = MultiONet(2, 1, sensors=8, functions=16)
@@ -182,8 +198,9 @@ class MultiONet(BranchAndTrunk):
         functions: int = 64,
         depth: int = 4,
         periodic: bool = True,
+        scattered: int | None = None,
     ) -> None:
-        super().__init__(in_channels, out_channels, dim, sensors, functions, periodic)
+        super().__init__(in_channels, out_channels, dim, sensors, functions, periodic, scattered)
         check_least(1, 4, depth=depth)
         of_branch, of_trunk = self.inputs
         self.branch = _layers(of_branch, out_channels * functions, depth)
