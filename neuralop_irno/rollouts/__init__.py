@@ -10,6 +10,7 @@ from neuralop_irno.rollouts.files import HDF5 as HDF5
 from neuralop_irno.rollouts.files import Zarr as Zarr
 from neuralop_irno.rollouts.known import Amendment as Amendment
 from neuralop_irno.rollouts.known import Known as Known
+from neuralop_irno.rollouts.labelled import open_rollout as open_rollout
 from neuralop_irno.rollouts.outcome import Ending as Ending
 from neuralop_irno.rollouts.outcome import Rollout as Rollout
 from neuralop_irno.rollouts.refinement import Adaptive as Adaptive
