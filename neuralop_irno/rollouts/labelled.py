@@ -30,10 +30,10 @@ def open_rollout(path: str | os.PathLike[str], fields: Sequence[str] = ()) -> An
             ``frames`` has all channels.
 
     Returns:
-        an ``xarray.Dataset``. On a grid its frames have the dimensions ``step, sample, channel, y, x``, on
-        graphs ``step, node, channel``; ``start`` has ``start_step`` in place of ``step``. Of each sample there
-        are ``lasted`` and ``ending`` (``completed``, ``not_finite``, ``untrusted``). With a clock, ``time`` is
-        a coordinate.
+        an ``xarray.Dataset``. On a grid its frames have the dimensions ``step, sample, channel, y, x``,
+        on graphs ``step, node, channel``; ``start`` has ``start_step`` in place of ``step``. ``lasted``
+        and ``ending`` (``completed``, ``not_finite``, ``untrusted``) are of each sample. With a clock,
+        ``time`` is a coordinate.
 
     Raises:
         FileNotFoundError: there is no file.
