@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
-from irno_cli.options import add_run, base_of, result
+from irno_cli.options import add_run, base_of, measured_of, result
 
 HELP = "test the base of a run for defects before reporting a gain over it"
 DESCRIPTION = (
@@ -33,7 +34,8 @@ def run(options: argparse.Namespace) -> None:
     data = experiment.splits()[options.split]
     size = at_once(model) or at_a_time(data, most=16)
     found = check_base(model.base, (batch for _, batch in load_all(data, size)))
-    content, text = found.to_plain(), str(found)
+    content: dict[str, Any] = {**found.to_plain(), **measured_of(options)}
+    text = str(found)
     if on_grids(data):
         table = at_resolutions(model, data, device=options.device)
         content, text = {**content, "resolutions": table.to_plain()}, f"{text}\n{table}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from irno_cli.options import add_run, base_of, count, result, share
+from irno_cli.options import add_run, base_of, count, measured_of, result, share
 
 HELP = "measure the convergence of a trained refiner, and calibrate its error estimate"
 DESCRIPTION = (
@@ -75,7 +75,8 @@ def run(options: argparse.Namespace) -> None:
         groups=part.groups,
     )
     folder = report.write(options.folder / "diagnosis")
-    content, text = report.to_plain(), str(report)
+    content, text = {**report.to_plain(), **measured_of(options)}, str(report)
+    checkpoint.write_json(folder / "diagnosis.json", content)
     if on_grids(part.data):
         table = at_resolutions(refiner, part.data, device=options.device)
         checkpoint.write_json(folder / "resolutions.json", table.to_plain())

@@ -126,6 +126,15 @@ def base_of(options: argparse.Namespace) -> Any:
     return base
 
 
+def measured_of(options: argparse.Namespace) -> dict[str, str]:
+    """What a report of a run was measured of: the digest of the weights in its model, and the split."""
+    from neuralop_irno import checkpoint, digest
+    from neuralop_irno.training.folder import MODEL
+
+    tensors, _ = checkpoint.read(options.folder / MODEL)
+    return {"weights": digest.of_tensors(tensors), "split": options.split}
+
+
 def add_common(command: argparse.ArgumentParser) -> None:
     """Add ``--device`` and ``--json``."""
     command.add_argument("--device", type=device, default="cpu", help=f"{DEVICES} (default: cpu)")

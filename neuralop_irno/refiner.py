@@ -41,7 +41,7 @@ from neuralop_irno.description import Described
 from neuralop_irno.devices import as_tensor, as_tensors, call_in_tensors
 from neuralop_irno.domain.resolution import Resolution
 from neuralop_irno.errors import check_choice, expected
-from neuralop_irno.persistence import Persistent
+from neuralop_irno.hub import OnHub
 from neuralop_irno.registry import plain
 from neuralop_irno.solution import Solution, Trajectory
 from neuralop_irno.solver.drive import no_steps, run_steps, run_to_tolerance, run_training
@@ -51,7 +51,7 @@ from neuralop_irno.solver.step_size import StepSizeLike
 from neuralop_irno.solver.stopping import Limits
 
 
-class IterativeRefiner(Described, Persistent, BaseModel, name="irno"):
+class IterativeRefiner(Described, OnHub, BaseModel, name="irno"):
     r"""A base operator refined by an iterated correction.
 
     .. math:: h_0 = \text{base}(x) \qquad h_{k+1} = h_k + \alpha \, \Phi(x, h_k)
