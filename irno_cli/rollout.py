@@ -81,6 +81,7 @@ def run(options: argparse.Namespace) -> None:
                 threshold=options.threshold,
                 correlation=options.correlation,
                 lengths=model.resolution.box(found.frames.shape[3:]),
+                sphere=model.resolution.sphere,
             )
     folder = reports["refined"].write(options.folder / "rollout", options.video)
     text = "\n".join(f"{name}\n{'=' * len(name)}\n{report}\n" for name, report in reports.items())

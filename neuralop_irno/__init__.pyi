@@ -39,6 +39,7 @@ from .data.solvers.generated_flows import kuramoto_sivashinsky as kuramoto_sivas
 from .data.solvers.generated_flows import turbulence as turbulence
 from .data.solvers.mesh_fields import heat_in_wind as heat_in_wind
 from .data.solvers.mesh_fields import waves as waves
+from .data.solvers.shallow_water import shallow_water as shallow_water
 from .data.splits import load_splits as load_splits
 from .diagnostics.base_check import check_base as check_base
 from .diagnostics.calibration import calibrate as calibrate
@@ -46,6 +47,7 @@ from .diagnostics.report import Diagnosis as Diagnosis
 from .diagnostics.report import diagnose as diagnose
 from .diagnostics.rollout import evaluate_rollout as evaluate_rollout
 from .domain.resolution import Resolution as Resolution
+from .domain.sphere import SphereDomain as SphereDomain
 from .lipschitz import Residual as Residual
 from .lipschitz import lipschitz_bound as lipschitz_bound
 from .lipschitz import orthogonal as orthogonal

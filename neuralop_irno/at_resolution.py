@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from neuralop_irno.base.call import BaseCall
 from neuralop_irno.base.conditions import brought_up
+from neuralop_irno.base.operator import BaseOperator
+from neuralop_irno.base.sizes import sphere_of
 from neuralop_irno.base.tuples import TupleCall
 from neuralop_irno.correction.correction import BoundCorrection, Correction
 from neuralop_irno.correction.resampled import bind_at, lift, remembered
@@ -13,19 +17,29 @@ from neuralop_irno.correction.tuples import TupleCorrection
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.grid import GridDomain
 from neuralop_irno.domain.resolution import Resolution
+from neuralop_irno.domain.sphere import SphereDomain, on_sphere
 from neuralop_irno.domain.tuples import TupleDomain
 from neuralop_irno.errors import expected
+from neuralop_irno.registry import plain
+
+
+def resolution_of(given: Resolution | Mapping[str, Any] | None, base: BaseOperator) -> Resolution:
+    """The resolution from the option of a refiner; the grid on the sphere is by default that of the base."""
+    known = Resolution.of(plain(given))
+    return known.completed(Resolution(sphere=sphere_of(base.module)))
 
 
 def in_box(call: BaseCall, resolution: Resolution) -> BaseCall:
-    """A call on a grid of known box: that of training, unless the call gives its own."""
+    """A call on a grid of known box or sphere: that of training, unless the call gives its own."""
     if isinstance(call, TupleCall):
         each = resolution.each(len(call.calls))
         return call.with_calls([in_box(*pair) for pair in zip(call.calls, each, strict=True)])
     domain = call.domain
-    if isinstance(domain, GridDomain) and domain.lengths is None:
-        call = replace(call, domain=domain.with_lengths(resolution.box(domain.shape)))
-    return call
+    if not isinstance(domain, GridDomain):
+        return call
+    if domain.lengths is None and not isinstance(domain, SphereDomain):
+        domain = domain.with_lengths(resolution.box(domain.shape))
+    return replace(call, domain=on_sphere(domain, resolution.sphere))
 
 
 def brought_to(call: BaseCall, resolution: Resolution, correction: Correction) -> BaseCall:

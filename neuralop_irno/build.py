@@ -140,16 +140,22 @@ CorrectionsLike = CorrectionLike | Sequence[CorrectionLike]
 """A correction, or one for each field of a tuple."""
 
 
-def build_correction(correction: CorrectionsLike, sizes: ModelSpec, conditions: Conditions) -> Correction:
+def build_correction(
+    correction: CorrectionsLike,
+    sizes: ModelSpec,
+    conditions: Conditions,
+    padding: Sequence[str] | None = None,
+) -> Correction:
     """A correction from its name, its config or itself, sized like the base.
 
     Args:
         correction: Phi; for a tuple of fields one for all or a list, see `TupleCorrection`.
         sizes: of the base.
         conditions: what Phi is given besides x and h. Their channels are added to those of x.
+        padding: of each axis, for a correction by name that has this option and does not set it.
     """
     if sizes.fields:
-        return _for_each_field(correction, sizes.fields, conditions)
+        return _for_each_field(correction, sizes.fields, conditions, padding)
     if isinstance(correction, Sequence) and not isinstance(correction, str):
         hint = "output=(...), with the place of each field in the answer"
         raise ValueError(expected("one correction for one field", f"{len(correction)}", hint))
@@ -169,6 +175,8 @@ def build_correction(correction: CorrectionsLike, sizes: ModelSpec, conditions: 
         known = {name: value for name, value in stated.items() if value is not None}
         if "in_channels" in known:
             known["in_channels"] += conditions.channels(scalars=not conditioned)
+        if padding is not None:
+            known["padding"] = list(padding)
         if conditioned and scalars:
             known["scalars"] = scalars
         built = as_correction(CORRECTIONS.build(options, **known))
@@ -190,7 +198,10 @@ def build_correction(correction: CorrectionsLike, sizes: ModelSpec, conditions: 
 
 
 def _for_each_field(
-    correction: CorrectionsLike, sizes: Sequence[ModelSpec], conditions: Conditions
+    correction: CorrectionsLike,
+    sizes: Sequence[ModelSpec],
+    conditions: Conditions,
+    padding: Sequence[str] | None,
 ) -> TupleCorrection:
     """The correction of each field, whose input are the input of the base and all other fields."""
     count = len(sizes)
@@ -217,7 +228,8 @@ def _for_each_field(
         replace(size, in_channels=_added(size.in_channels, _others(of_h, place)))
         for place, size in enumerate(sizes)
     ]
-    built = [build_correction(one, size, conditions) for one, size in zip(each, wholes, strict=True)]
+    pairs = zip(each, wholes, strict=True)
+    built = [build_correction(one, size, conditions, padding) for one, size in pairs]
     return correction if isinstance(correction, TupleCorrection) else TupleCorrection(built)
 
 

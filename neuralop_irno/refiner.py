@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from neuralop_irno._neuralop import BaseModel, build_model
-from neuralop_irno.at_resolution import bound_to_call, brought_to, in_box, with_domain
+from neuralop_irno.at_resolution import bound_to_call, brought_to, in_box, resolution_of, with_domain
 from neuralop_irno.base.answers import Outputs
 from neuralop_irno.base.call import BaseCall
 from neuralop_irno.base.checks import refuse_unread
@@ -130,18 +130,18 @@ class IterativeRefiner(Described, OnHub, BaseModel, name="irno"):
         check_choice("train_output 'trajectory' or 'field'", train_output, ("trajectory", "field"))
         gradient = ("detached" if freeze_base else "unrolled") if gradient is None else gradient
         operator = build_model(base, one_number(in_channels), one_number(out_channels))
-        self.train_output = train_output
-        self.ignore = tuple(ignore)
+        self.train_output, self.ignore = train_output, tuple(ignore)
         self.conditions = Conditions.of(plain(condition))
         self.steps = steps
         self.gradient = gradient_rule(gradient)
         self.base: BaseOperator = wrap_operator(operator, freeze_base, channels, output, layout)
         self.base.freeze(freeze_base)  # an adapter that was given may have another setting
         self.sizes = agreed_sizes(given_sizes(in_channels, out_channels, self.base), self.base.sizes())
-        self.correction: Correction = build_correction(correction, self.sizes, self.conditions)
+        self.resolution = resolution_of(resolution, self.base)
+        padding = self.resolution.padding
+        self.correction: Correction = build_correction(correction, self.sizes, self.conditions, padding)
         self.sizes = completed(self.sizes, self.correction, self.conditions)
         self.solver: Solver = build_solver(solver, alpha)
-        self.resolution = Resolution.of(plain(resolution))
         check_gradient(self.gradient, gradient, freeze_base, self.solver)
 
     @property
@@ -174,8 +174,8 @@ class IterativeRefiner(Described, OnHub, BaseModel, name="irno"):
             taken: in training, the steps already taken by each sample's ``start``, ``(samples,)``; only the
                 next step is supervised.
             kwargs: keyword arguments of the base. On a grid also ``lengths``, the sides of its box (by
-                default those of training), and ``measure``, that of its cells; see
-                `neuralop_irno.domain.grid.GridDomain`. In training with y, other entries of the sample
+                default those of training), ``measure``, that of its cells, and ``sphere``; see
+                `neuralop_irno.domain.sphere.grid_domain`. In training with y, other entries of the sample
                 (tensors, lists and dicts whose names do not resemble an argument) are left out. Any other
                 argument is a TypeError.
         """

@@ -13,6 +13,7 @@ from neuralop_irno.domain.condition import Condition
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.grid import GridDomain
 from neuralop_irno.domain.resampling import GridMaps
+from neuralop_irno.domain.sphere_maps import SphereMaps
 from neuralop_irno.errors import expected
 
 
@@ -55,7 +56,7 @@ class BaseCall:
         check_finite(truth, "y")
         return truth
 
-    def brought_up(self, maps: GridMaps) -> BaseCall:
+    def brought_up(self, maps: GridMaps | SphereMaps) -> BaseCall:
         """The call on the fine grid of a pair of maps; its answers are brought down again.
 
         Only the change of h is brought down, so that without one the answer is the base's to the bit.

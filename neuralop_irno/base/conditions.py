@@ -19,6 +19,7 @@ from neuralop_irno.domain.condition import HALF, Condition, inside_of, where_ins
 from neuralop_irno.domain.graph import GraphDomain
 from neuralop_irno.domain.grid import GridDomain
 from neuralop_irno.domain.resampling import GridMaps
+from neuralop_irno.domain.sphere_maps import SphereMaps
 from neuralop_irno.errors import did_you_mean, expected, shown
 
 SCALAR, MASK = "scalar", "mask"
@@ -166,7 +167,7 @@ def conditioned(call: BaseCall, condition: Condition) -> BaseCall:
     )
 
 
-def brought_up(call: BaseCall, maps: GridMaps) -> BaseCall:
+def brought_up(call: BaseCall, maps: GridMaps | SphereMaps) -> BaseCall:
     """A call on the fine grid of a pair of maps, with its conditions; see `BaseCall.brought_up`."""
     return conditioned(call.brought_up(maps), call.condition.carried(maps.prolong))
 

@@ -25,9 +25,10 @@ from neuralop_irno.base.signatures import (
     floating_point_among,
     signature_of,
 )
-from neuralop_irno.base.sizes import ModelSpec, stated_sizes
+from neuralop_irno.base.sizes import ModelSpec, on_its_grid, stated_sizes
 from neuralop_irno.domain.condition import Condition
 from neuralop_irno.domain.grid import GridDomain, resample
+from neuralop_irno.domain.sphere import SphereDomain, grid_domain
 from neuralop_irno.errors import expected, shown
 from neuralop_irno.precision import at_least_float32, explain_failure
 
@@ -45,7 +46,7 @@ class BaseOperator(nn.Module):
         layout: the axes of x and of the answer, ``"B T C H W -> B C H W"``; see `Layout.of`.
     """
 
-    READS: ClassVar[frozenset[str]] = GridDomain.ENTRIES
+    READS: ClassVar[frozenset[str]] = SphereDomain.ENTRIES
     """Keyword arguments that the adapter reads in addition to those of the module."""
 
     ON_GRID: ClassVar[bool] = True
@@ -164,8 +165,8 @@ class BaseOperator(nn.Module):
 
         Args:
             args: positional arguments of the call.
-            kwargs: keyword arguments of the call; ``lengths`` and ``measure`` describe the grid, see
-                `GridDomain.of_sample`.
+            kwargs: keyword arguments of the call; ``lengths``, ``measure`` and ``sphere`` describe the grid,
+                see `grid_domain`.
             start: an answer to start from; by default the base is called.
             periodic: which axes are periodic, used if x has to be interpolated to the grid of the answer.
             checked: whether to refuse values of x and of start that are not finite.
@@ -233,7 +234,6 @@ class BaseOperator(nn.Module):
                 hint = "layout=, the axes of x and of the answer"
                 raise ValueError(expected(wanted, f"an answer {tuple(answer.shape)}", hint))
             x = self.interpolated(x, h.shape[2:], periodic)
-        domain = GridDomain.of(h)
         domain, x = GridDomain.of(h), in_state_dtype(x, h)
         return BaseCall(x, h, domain, self.as_field, lambda h: axes.unfold(h, frames), Condition())
 
@@ -248,7 +248,7 @@ class BaseOperator(nn.Module):
         """`_laid_out`, with what the call says of its grid."""
         call = self._laid_out(x, context, answer, periodic)
         if isinstance(call.domain, GridDomain):
-            call = replace(call, domain=GridDomain.of_sample(call.start, kwargs))
+            call = replace(call, domain=grid_domain(call.start, on_its_grid(self.module, kwargs)))
         return call
 
     def interpolated(self, x: Tensor, shape: Sequence[int], periodic: Sequence[bool] | None) -> Tensor:

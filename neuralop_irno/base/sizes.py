@@ -1,7 +1,8 @@
-"""The channels and dimensions that a model states."""
+"""The channels, dimensions and grid on the sphere that a model states."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ from torch import nn
 
 from neuralop_irno.base.checks import CONVOLUTIONS
 from neuralop_irno.base.signatures import unwrapped
+from neuralop_irno.domain.sphere import ENTRY
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,29 @@ def point_arguments(model: Any) -> dict[str, Any]:
         ({'fields': 'x', 'pos': 'pos', 'mask': 'mask'}, {})
     """
     return dict(getattr(model, "POINTS", {}))
+
+
+def sphere_of(module: nn.Module) -> str | None:
+    """The grid on the sphere of a model that transforms to spherical harmonics; None for other models.
+
+    These are SFNO, whose layers have ``sht_grids``, and models with transforms of torch-harmonics; the grid
+    is that of the first of them.
+    """
+    for part in unwrapped(module).modules():
+        grids = getattr(part, "sht_grids", None)
+        if isinstance(grids, (list, tuple)) and grids and isinstance(grids[0], str):
+            return grids[0]
+        if type(part).__module__.startswith("torch_harmonics.") and isinstance(
+            getattr(part, "grid", None), str
+        ):
+            return str(part.grid)
+    return None
+
+
+def on_its_grid(module: nn.Module, sample: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries of a sample, with the grid on the sphere that a module works on where they name none."""
+    grid = None if sample.get(ENTRY) is not None else sphere_of(module)
+    return dict(sample) if grid is None else {**sample, ENTRY: grid}
 
 
 def _dimension(module: nn.Module) -> int | None:

@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from neuralop_irno.domain.padding import pad, with_signature
+from neuralop_irno.domain.padding import ACROSS_POLES, pad, with_signature
 
 WEIGHTS = tuple(weight / 128 for weight in (35, 22, 7))
 """Of the cells at increasing distance from the middle of a pair."""
@@ -36,7 +36,7 @@ COARSE_REACH = (REACH + 1) // 2
 def halved(field: Tensor, modes: Sequence[str]) -> Tensor:
     """The field on every pair of cells; an odd periodic axis ends with a pair of its last and first cell.
 
-    Beyond walls the last cell is repeated.
+    Beyond walls the last cell is repeated; beyond poles the field goes on.
 
     Shapes:
         - field: ``(B, C, n_1, .., n_d)``
@@ -67,7 +67,7 @@ def doubled(field: Tensor, shape: Sequence[int], modes: Sequence[str]) -> Tensor
 
 def _around(modes: Sequence[str]) -> list[str]:
     """The padding that keeps constants: zeros or reflections would not, or not at every size."""
-    return ["circular" if mode == "circular" else "replicate" for mode in modes]
+    return [mode if mode in ("circular", *ACROSS_POLES) else "replicate" for mode in modes]
 
 
 class _Resized(torch.autograd.Function):

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from neuralop_irno.correction.correction import Correction, zeroed
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.grid import GridDomain
-from neuralop_irno.domain.padding import padding_modes
+from neuralop_irno.domain.padding import ACROSS_POLES, padding_modes
+from neuralop_irno.domain.sphere import SphereDomain, padding_across_poles
 from neuralop_irno.errors import expected
 
 CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
@@ -50,9 +51,22 @@ class GridCorrection(Correction):
         self.padding = padding_modes(padding, dim)
         self.periodic = tuple(mode == "circular" for mode in self.padding)
 
+    @property
+    def across_poles(self) -> bool:
+        """Whether its grid is a sphere: what is near in longitude at a pole is far apart in columns."""
+        return any(mode in ACROSS_POLES for mode in self.padding)
+
     def prepare(self, x: Tensor, domain: Domain) -> Any:
-        require_grid(domain, self.in_errors)
+        self.require_domain(domain)
         return x
+
+    def require_domain(self, domain: Domain) -> None:
+        """Raise ValueError if a domain is not a grid, or a sphere whose latitudes would be a circle."""
+        require_grid(domain, self.in_errors)
+        if isinstance(domain, SphereDomain) and self.padding[0] == "circular":
+            right = list(padding_across_poles(domain.grid))
+            wanted = f"padding across the poles for {self.in_errors} on a sphere"
+            raise ValueError(expected(wanted, list(self.padding), f"padding={right}"))
 
     def pointwise(self, inputs: int, outputs: int) -> nn.Module:
         """A linear layer that acts on the channels of each cell."""

@@ -67,6 +67,9 @@ class LocalNO(GridCorrection):
                 raise ValueError(expected(f"{name} >= 1", count, f"{name}=4"))
         if not 0 < radius < 0.5:
             raise ValueError(expected("radius above 0, below 0.5", radius, "radius=0.1"))
+        if self.across_poles:
+            hint = "correction='unet' or 'mgno', or padding=['replicate', 'circular']"
+            raise ValueError(expected("a flat grid for local integrals", list(self.padding), hint))
         self.width, self.layers, self.radius, self.rings = width, layers, radius, rings
         self.first = self.pointwise(in_channels + out_channels, width)
         self.points = nn.ModuleList(self.pointwise(width, width) for _ in range(layers))

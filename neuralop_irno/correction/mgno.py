@@ -39,7 +39,10 @@ class MgNO(GridCorrection):
         layers: number of layers.
         levels: number of coarser grids.
         cycle: ``V``, or ``W``, which visits each coarser grid twice.
-        padding: ``circular``, ``zero``, ``replicate`` or ``reflect``; one for all axes, or a list.
+        padding: ``circular``, ``zero``, ``replicate`` or ``reflect``; one for all axes, or a list. On a
+            sphere ``[poles, circular]`` or ``[between_poles, circular]``, see
+            `neuralop_irno.domain.padding`; coarser grids take their first and last rows for as near to
+            the poles as the finest grid has them.
         scalars: scalars per sample, which scale and shift the layers before their gelu; see
             `neuralop_irno.correction.film`. A refiner with ``condition`` fills it in.
 
@@ -80,6 +83,8 @@ class MgNO(GridCorrection):
 
     @property
     def receptive_field(self) -> ReceptiveField:
+        if self.across_poles:
+            return None
         (*cycles,) = (cycle for cycle in self.cycles if isinstance(cycle, MultigridCycle))
         return tuple(len(cycles) * reach for reach in cycles[0].reach)
 

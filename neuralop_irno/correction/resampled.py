@@ -16,6 +16,8 @@ More points in the same box (``extent: fixed``) are distinguished from the same 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -28,6 +30,9 @@ from neuralop_irno.domain.grid import GridDomain
 from neuralop_irno.domain.resampling import Cosets, GridMaps
 from neuralop_irno.domain.resolution import Resolution
 from neuralop_irno.domain.spacing import spacings
+from neuralop_irno.domain.sphere import SphereDomain
+from neuralop_irno.domain.sphere_maps import SphereMaps
+from neuralop_irno.errors import expected
 
 
 def remembered(resolution: Resolution, domain: Domain) -> Resolution:
@@ -37,7 +42,10 @@ def remembered(resolution: Resolution, domain: Domain) -> Resolution:
     return resolution.seen(domain.shape) if isinstance(domain, GridDomain) else resolution
 
 
-def lift(resolution: Resolution, correction: Correction, domain: Domain) -> GridMaps | None:
+Maps = GridMaps | SphereMaps
+
+
+def lift(resolution: Resolution, correction: Correction, domain: Domain) -> Maps | None:
     """The maps from a grid to one that is nowhere coarser than that of training; None if it is so already."""
     if correction.resolution_free or not isinstance(domain, GridDomain):
         return None
@@ -45,7 +53,7 @@ def lift(resolution: Resolution, correction: Correction, domain: Domain) -> Grid
     common = tuple(map(max, shape, resolution.native(shape, domain.lengths)))
     if common == shape:
         return None
-    return GridMaps.between(common, shape, resolution.axes(common, shape, correction.periodic))
+    return _of(resolution, domain).maps(common, shape, correction.periodic)
 
 
 def bind_at(
@@ -74,15 +82,21 @@ def bind_at(
     coarse = resolution.native(domain.shape, domain.lengths)
     if coarse == domain.shape:
         return correction.bind(x, domain, physics, condition)
-    maps: GridMaps | Cosets
+    maps: Maps | Cosets
     if resolution.detail == "cosets":
+        if isinstance(domain, SphereDomain):
+            raise ValueError(expected("detail 'base' on a sphere", "'cosets'", "detail='base'"))
         maps = Cosets.between(domain.shape, coarse)
     else:
-        how = resolution.axes(domain.shape, coarse, correction.periodic)
-        maps = GridMaps.between(domain.shape, coarse, how)
+        maps = _of(resolution, domain).maps(domain.shape, coarse, correction.periodic)
     there = domain.with_shape(coarse).repeated(maps.copies)
     inner = correction.bind(maps.restrict(x), there, None, condition.carried(maps.restrict, maps.copies))
     return masked(Resampled(inner, maps, domain, physics), condition.mask)
+
+
+def _of(resolution: Resolution, domain: GridDomain) -> Resolution:
+    """The resolution with the sphere of a call."""
+    return replace(resolution, sphere=domain.grid) if isinstance(domain, SphereDomain) else resolution
 
 
 class Resampled(BoundCorrection):
@@ -91,7 +105,7 @@ class Resampled(BoundCorrection):
     def __init__(
         self,
         inner: BoundCorrection,
-        maps: GridMaps | Cosets,
+        maps: Maps | Cosets,
         domain: Domain,
         physics: BoundCorrection | None,
     ) -> None:

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from neuralop_irno.correction.antialias import REACH, doubled, halved
 from neuralop_irno.correction.equivariant import with_frame_option
 from neuralop_irno.correction.film import film_of, modulated, refuse_missing
-from neuralop_irno.correction.grid import CONVOLUTIONS, CONVOLVE, GridCorrection, require_grid
+from neuralop_irno.correction.grid import CONVOLUTIONS, CONVOLVE, GridCorrection
 from neuralop_irno.correction.receptive_field import ReceptiveField
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.grid import GridDomain
-from neuralop_irno.domain.padding import pad
+from neuralop_irno.domain.padding import beside_poles, pad
 from neuralop_irno.errors import did_you_mean, expected
 from neuralop_irno.lipschitz.norms import OperatorNorm, copies_in_padding, operator_norm_of
 from neuralop_irno.registry import CORRECTIONS
@@ -60,7 +60,9 @@ class UNet(GridCorrection):
         dim: 1, 2 or 3.
         width: channels at the finest level; doubled at every coarser level.
         depth: number of coarser levels.
-        padding: ``circular``, ``zero``, ``replicate`` or ``reflect``; one for all axes, or a list.
+        padding: ``circular``, ``zero``, ``replicate`` or ``reflect``; one for all axes, or a list. On a
+            sphere ``[poles, circular]`` or ``[between_poles, circular]``, see
+            `neuralop_irno.domain.padding`; grids of pairs of cells have rows between the poles only.
         norm: ``layer`` (over the channels of each cell), ``group`` (up to 8 groups of channels),
             ``instance`` or ``none``.
         spectral_norm: normalise the kernel of every convolution, as a matrix, to norm 1
@@ -111,13 +113,13 @@ class UNet(GridCorrection):
 
     @property
     def receptive_field(self) -> ReceptiveField:
-        if any(isinstance(part, _GroupNorm) for part in self.modules()):
+        if any(isinstance(part, _GroupNorm) for part in self.modules()) or self.across_poles:
             return None
         return (DOUBLE + (self.coarse.reach if self.coarse is not None else 0),) * self.dim
 
     def prepare(self, x: Tensor, domain: Domain) -> HoistedInput:
         """The x-part of the first convolution, ``(B, width, *S)``."""
-        require_grid(domain, self.in_errors)
+        self.require_domain(domain)
         self._check(x, self.in_channels, "x")
         return HoistedInput(self.entry.first.part(self._laid_out(x), slice(0, self.in_channels)))
 
@@ -166,10 +168,15 @@ class _CoarseGrid(nn.Module):
 
     def __init__(self, channels: int, depth: int, modes: tuple[str, ...], norm: str) -> None:
         super().__init__()
-        self.down = _DoubleConvolution(channels, 2 * channels, modes, norm)
-        self.coarser = type(self)(2 * channels, depth - 1, modes, norm) if depth > 1 else None
-        self.add_module(self.merging, _Convolution(2 * channels, channels, modes))
+        below = beside_poles(modes)
+        self.down = _DoubleConvolution(channels, 2 * channels, below, norm)
+        self.coarser = type(self)(2 * channels, depth - 1, below, norm) if depth > 1 else None
+        self.add_module(self.merging, _Convolution(2 * channels, channels, self._merged_with(modes)))
         self.up = _DoubleConvolution(2 * channels, channels, modes, norm)
+
+    def _merged_with(self, modes: tuple[str, ...]) -> tuple[str, ...]:
+        """The modes of the convolution that halves the channels, here on the finer grid."""
+        return modes
 
     @property
     def reach(self) -> int:
@@ -214,12 +221,15 @@ class _SmoothGrid(_CoarseGrid):
 
     merging = "merge"
 
+    def _merged_with(self, modes: tuple[str, ...]) -> tuple[str, ...]:
+        return beside_poles(modes)
+
     def _reach(self, coarse: int) -> int:
         # `doubled` and `halved` each reach `REACH` cells beyond a pair, the convolution one coarse cell.
         return 2 * (REACH + 1 + coarse) + 1
 
     def coarsen(self, fine: Tensor) -> Tensor:
-        return halved(fine, self.down.first.modes)
+        return halved(fine, self.up.first.modes)
 
     def refine(self, coarse: Tensor, shape: Sequence[int]) -> Tensor:
         return doubled(self._merged(coarse), shape, self.down.first.modes)

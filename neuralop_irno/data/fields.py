@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from neuralop_irno.domain.resolution import Resolution
 from neuralop_irno.errors import expected
 
 
-class FieldDataset(Dataset[dict[str, Tensor]]):
+class FieldDataset(Dataset[dict[str, Any]]):
     """Pairs of fields held in memory.
 
     Args:
@@ -20,7 +21,10 @@ class FieldDataset(Dataset[dict[str, Tensor]]):
         y: targets, ``(n, out_channels, *S)``.
         files: the files that the fields were read from.
         groups: the trajectory of each pair, ``(n,)``; None if the pairs are independent.
-        resolution: what is known of the grid.
+        resolution: what is known of the grid. On a sphere samples have the entry ``sphere``, its grid, too.
+
+    Attributes:
+        padding: of each axis, for corrections that do not set it; None if the grid does not imply it.
 
     Example:
         >>> data = FieldDataset(torch.zeros(3, 2, 8), torch.zeros(3, 1, 8))
@@ -40,6 +44,7 @@ class FieldDataset(Dataset[dict[str, Tensor]]):
             raise ValueError(expected("as many targets as inputs", f"{len(x)} x, {len(y)} y", "one y per x"))
         self.x, self.y, self.files, self.groups = x, y, files, groups
         self.resolution = resolution or Resolution()
+        self.padding = self.resolution.padding
 
     def __repr__(self) -> str:
         shapes = f"x {tuple(self.x.shape[1:])}, y {tuple(self.y.shape[1:])}"
@@ -48,8 +53,10 @@ class FieldDataset(Dataset[dict[str, Tensor]]):
     def __len__(self) -> int:
         return len(self.x)
 
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
-        return {"x": self.x[index], "y": self.y[index]}
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        pair = {"x": self.x[index], "y": self.y[index]}
+        grid = self.resolution.sphere
+        return pair if grid is None else {**pair, "sphere": grid}
 
 
 def windows(

@@ -9,7 +9,6 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from neuralop_irno.domain.grid import measure_on
-from neuralop_irno.domain.resampling import GridMaps
 from neuralop_irno.domain.resolution import Resolution
 from neuralop_irno.errors import expected
 
@@ -65,7 +64,7 @@ class ResampledPairs(Dataset[dict[str, Any]]):
         old = field.shape[1:]
         new = [self.resolution.scaled(n, self.factor, axis) for axis, n in enumerate(old)]
         fine, coarse = (new, old) if self.factor > 1 else (old, new)
-        maps = GridMaps.between(fine, coarse, self.resolution.axes(fine, coarse, self.periodic))
+        maps = self.resolution.maps(fine, coarse, self.periodic)
         return (maps.prolong if self.factor > 1 else maps.restrict)(field[None])[0]
 
 

@@ -13,7 +13,7 @@ from neuralop_irno.diagnostics.rollout_report import RolloutReport, Spectra
 from neuralop_irno.diagnostics.spectral_error import band_energy, band_middles
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.graph import GraphDomain
-from neuralop_irno.domain.grid import GridDomain
+from neuralop_irno.domain.sphere import grid_domain
 from neuralop_irno.errors import expected
 from neuralop_irno.metrics import acc, relative_l1, relative_l2, vrmse
 from neuralop_irno.spectrum.of_domain import spectrum_of
@@ -39,6 +39,7 @@ def evaluate_rollout(
     correlation: float = 0.8,
     quantities: Mapping[str, Quantity] | None = None,
     lengths: Sequence[float] | None = None,
+    sphere: str | None = None,
 ) -> RolloutReport:
     """Compare a rollout with the truth, frame by frame, field by field and sample by sample.
 
@@ -55,6 +56,7 @@ def evaluate_rollout(
         correlation: of the anomalies, averaged over the fields, down to which a frame is correlated.
         quantities: functions of a frame whose drift is measured, besides the mean of each field.
         lengths: the sides of the box of a grid, for its spectra; without them the cells are taken as cubes.
+        sphere: the grid of fields on a sphere; see `neuralop_irno.domain.sphere.SphereDomain`.
 
     Shapes:
         - frames, truth: ``(B, T, C, *S)`` or ``(N, T, C)``
@@ -66,7 +68,7 @@ def evaluate_rollout(
         >>> report.valid_time.tolist(), report.drift["mean of u"][0]
         ([1.0, 1.0], tensor([0.0000, 0.1000, 1.0000]))
     """
-    names, domain = _checked(frames, truth, graph, fields, lengths)
+    names, domain = _checked(frames, truth, graph, fields, {"lengths": lengths, "sphere": sphere})
     steps = frames.shape[1]
     parts = [_by_sample(series, domain) for series in (frames, truth)]
     scores = {
@@ -106,7 +108,7 @@ def _checked(
     truth: Tensor,
     graph: Any,
     fields: Sequence[str] | None,
-    lengths: Sequence[float] | None,
+    box: Mapping[str, Any],
 ) -> tuple[tuple[str, ...], Domain]:
     """The names of the fields, and their domain."""
     if frames.shape != truth.shape:
@@ -123,7 +125,7 @@ def _checked(
         wanted = f"names of {frames.shape[2]} fields"
         raise ValueError(expected(wanted, list(names), "one name for each field"))
     if graph is None:
-        return names, GridDomain.of(frames[:, 0], lengths)
+        return names, grid_domain(frames[:, 0], box)
     return names, GraphDomain.of(frames[:, 0], graph.to_dict(), getattr(graph, "num_graphs", None))
 
 

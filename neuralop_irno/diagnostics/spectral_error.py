@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from neuralop_irno.domain.grid import GridDomain
+from neuralop_irno.domain.sphere import grid_domain
 from neuralop_irno.spectrum.of_domain import spectrum_of
 from neuralop_irno.spectrum.spectrum import Spectrum
 
@@ -34,7 +34,11 @@ class BandErrors:
 
 
 def band_errors(
-    answers: list[Tensor], y: Tensor, bands: int = 16, lengths: Sequence[float] | None = None
+    answers: list[Tensor],
+    y: Tensor,
+    bands: int = 16,
+    lengths: Sequence[float] | None = None,
+    sphere: str | None = None,
 ) -> BandErrors:
     """The error of every iterate in radial bands.
 
@@ -43,6 +47,7 @@ def band_errors(
         y: the truth, ``(B, C, *S)``.
         bands: how many.
         lengths: the sides of the box; without them the cells are taken as cubes.
+        sphere: the grid of fields on a sphere; see `neuralop_irno.domain.sphere.SphereDomain`.
 
     Example:
         >>> y = torch.randn(2, 1, 16, 16)
@@ -50,7 +55,7 @@ def band_errors(
         >>> torch.allclose(result.error[0], result.truth), result.error[1].sum().item()
         (True, 0.0)
     """
-    spectrum = spectrum_of(GridDomain.of(y, lengths), y.device)
+    spectrum = spectrum_of(grid_domain(y, {"lengths": lengths, "sphere": sphere}), y.device)
 
     def energy(field: Tensor) -> Tensor:
         return band_energy(spectrum, field, bands).mean((0, 1))

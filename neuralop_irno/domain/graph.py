@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from neuralop_irno.domain.check import check_graphs
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.elements import lumped_measure
-from neuralop_irno.domain.grid import GridDomain
+from neuralop_irno.domain.sphere import grid_domain
 from neuralop_irno.errors import expected
 from neuralop_irno.precision import at_least_float32
 
@@ -240,12 +240,14 @@ def _between(nodes: Tensor, kept: Tensor) -> Tensor:
 def domain_of(field: Tensor, known: Mapping[str, Any]) -> Domain:
     """The domain of a field: `GridDomain` for ``(B, C, *S)``, `GraphDomain` for ``(N, C)``.
 
+    It is a `SphereDomain` if the sample has an entry ``sphere``.
+
     Args:
         field: the field.
-        known: the other entries of the sample by name; see `GraphDomain.of` and `GridDomain.of_sample`.
+        known: the other entries of the sample by name; see `GraphDomain.of` and `grid_domain`.
 
     Example:
         >>> domain_of(torch.zeros(3, 1), {"batch": torch.tensor([0, 0, 1])}).samples
         2
     """
-    return GridDomain.of_sample(field, known) if field.dim() > 2 else GraphDomain.of(field, known)
+    return grid_domain(field, known) if field.dim() > 2 else GraphDomain.of(field, known)

@@ -3,6 +3,13 @@
 The backward pass of `torch.nn.functional.pad` in circular mode (a chain of slice copies) takes longer than
 that of the convolution after it. Padding is linear: the backward pass here is its transpose, which adds the
 gradient of each border cell to the cell that it copied.
+
+On a sphere the rows beyond a pole are those on its other side: mirrored, and turned by half of the
+longitudes, which are the next axis. ``poles`` is for grids whose first and last row are the poles
+(equiangular, Lobatto), ``between_poles`` for those whose rows all lie between them (Gauss). Of an odd number
+of longitudes, the mean of the two nearest to the opposite meridian is taken. Components of vectors along the
+meridians and circles of latitude change sign across a pole. Here they are treated as scalars: give vorticity
+and divergence instead.
 """
 
 from __future__ import annotations
@@ -18,6 +25,9 @@ from neuralop_irno.errors import did_you_mean, expected
 
 LAYOUTS = {4: torch.channels_last, 5: torch.channels_last_3d}
 MODES = ("circular", "zero", "replicate", "reflect")
+ACROSS_POLES = ("poles", "between_poles")
+"""Further modes, of latitudes; the next axis are the longitudes."""
+
 SYNONYMS = {"periodic": "circular", "wrap": "circular", "constant": "zero", "edge": "replicate"}
 """Names of the modes in other packages, for the hint of the error."""
 
@@ -31,13 +41,28 @@ def padding_modes(padding: str | Sequence[str], dim: int) -> tuple[str, ...]:
     """
     modes = (padding,) * dim if isinstance(padding, str) else tuple(padding or ("none",))
     for mode in modes:
-        if mode not in MODES:
+        if mode not in (*MODES, *ACROSS_POLES):
             meant = SYNONYMS.get(str(mode), str(mode))
-            raise ValueError(expected("a padding mode", repr(mode), did_you_mean(meant, MODES)))
+            hint = did_you_mean(meant, (*MODES, *ACROSS_POLES))
+            raise ValueError(expected("a padding mode", repr(mode), hint))
     if len(modes) != dim:
         wanted = f"one padding mode for each of {dim} axes"
         raise ValueError(expected(wanted, list(modes), f"{['circular'] * dim}"))
+    for mode, after in zip(modes, (*modes[1:], None), strict=True):
+        if mode in ACROSS_POLES and after != "circular":
+            wanted = f"longitudes with padding 'circular' after latitudes with {mode!r}"
+            raise ValueError(expected(wanted, list(modes), f"padding=[{mode!r}, 'circular']"))
     return modes
+
+
+def beside_poles(modes: Sequence[str]) -> tuple[str, ...]:
+    """The modes of the grid of every pair of cells, whose rows lie between the poles.
+
+    Example:
+        >>> beside_poles(["poles", "circular"])
+        ('between_poles', 'circular')
+    """
+    return tuple("between_poles" if mode == "poles" else mode for mode in modes)
 
 
 Widths = Sequence[tuple[int, int]]
@@ -61,6 +86,12 @@ def pad(field: Tensor, modes: Sequence[str], widths: Widths | None = None) -> Te
         tensor([[[3., 1., 2., 3., 1.]]])
         >>> pad(torch.tensor([[[1.0, 2.0, 3.0]]]), ["replicate"], [(2, 0)])
         tensor([[[1., 1., 1., 2., 3.]]])
+        >>> rows = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])
+        >>> pad(rows, ["between_poles", "circular"], [(1, 1), (0, 0)]).squeeze()
+        tensor([[2., 1.],
+                [1., 2.],
+                [3., 4.],
+                [4., 3.]])
     """
     each = tuple(widths) if widths is not None else ((1, 1),) * len(modes)
     if torch.compiler.is_compiling():
@@ -76,6 +107,8 @@ def _pad_by_joining(field: Tensor, modes: Sequence[str], widths: Widths) -> Tens
         for border in _borders(n, width):
             source = _source(mode, border, n)
             cell = field.narrow(axis, source or 0, 1)
+            if _over_pole(mode, border, n):
+                cell = _opposite(cell, axis + 1)
             cells.append(torch.zeros_like(cell) if source is None else cell)
         field = torch.cat([*cells[: width[0]], field, *cells[width[0] :]], axis)
     return field
@@ -93,7 +126,26 @@ def _source(mode: str, border: int, n: int) -> int | None:
     if mode == "reflect":
         around = border % max(2 * n - 2, 1)
         return min(around, 2 * n - 2 - around)
+    if mode == "poles":
+        return _source("reflect", border, n)
+    if mode == "between_poles":
+        around = border % (2 * n)
+        return min(around, 2 * n - 1 - around)
     return None if mode == "zero" else min(max(border, 0), n - 1)
+
+
+def _over_pole(mode: str, border: int, n: int) -> bool:
+    """Whether the cell at ``border`` lies on the opposite meridian."""
+    if mode not in ACROSS_POLES:
+        return False
+    return border % max(2 * n - 2 * (mode == "poles"), 1) >= n
+
+
+def _opposite(row: Tensor, longitudes: int) -> Tensor:
+    """A row turned by half of its longitudes; this is its own transpose."""
+    n = row.shape[longitudes]
+    turned = row.roll(n // 2, longitudes)
+    return turned if n % 2 == 0 else (turned + row.roll(n // 2 + 1, longitudes)) / 2
 
 
 Forward = TypeVar("Forward", bound=Callable[..., Tensor])
@@ -154,7 +206,8 @@ def _padded(field: Tensor, modes: tuple[str, ...], widths: Widths, layout: torch
             if source is None:
                 cell.zero_()
             else:
-                cell.copy_(band.select(axis, source + width[0]))
+                row = band.select(axis, source + width[0])
+                cell.copy_(_opposite(row, axis) if _over_pole(mode, border, n) else row)
     return padded
 
 
@@ -170,7 +223,9 @@ def _folded(grad: Tensor, modes: tuple[str, ...], widths: Widths, layout: torch.
         for border in _borders(n, width):
             source = _source(modes[axis - 2], border, n)
             if source is not None:
-                inside.select(axis, source).add_(folded.select(axis, border + width[0]))
+                row = folded.select(axis, border + width[0])
+                across = _over_pole(modes[axis - 2], border, n)
+                inside.select(axis, source).add_(_opposite(row, axis) if across else row)
         folded = inside
     return folded
 

@@ -181,6 +181,11 @@ class GridMaps:
     copies: int = 1
     """Samples on the coarse grid for each one on the fine grid."""
 
+    @property
+    def dim(self) -> int:
+        """The number of axes of the grid."""
+        return len(self.pairs)
+
     @classmethod
     def between(cls, fine: Sequence[int], coarse: Sequence[int], how: Sequence[AxisMap]) -> GridMaps:
         """The maps between two sizes; axes of equal size are left as they are."""

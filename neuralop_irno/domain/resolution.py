@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Self
 
-from neuralop_irno.domain.resampling import LAYOUTS, PAIRS, AxisMap
+from neuralop_irno.domain.resampling import LAYOUTS, PAIRS, AxisMap, GridMaps
+from neuralop_irno.domain.sphere import GRIDS, padding_across_poles
+from neuralop_irno.domain.sphere_maps import SphereMaps
 from neuralop_irno.errors import did_you_mean, expected, shown
 
 EXTENTS = ("fixed", "grows")
@@ -42,6 +44,9 @@ class Resolution:
         redrawn: the part of the calls in training in which the edges of meshes are drawn as on finer ones,
             with their own mean length. A correction along edges then keeps its accuracy on finer meshes, and
             loses some on those of training.
+        sphere: the grid of fields ``(B, C, nlat, nlon)`` on a sphere, ``equiangular``, ``legendre-gauss`` or
+            ``lobatto``; see `SphereDomain`. By default that of the base, if it transforms to spherical
+            harmonics, as SFNO does; else grids are flat.
         fields: what is known of each field, where the state is a tuple of several; the other options are then
             those of all fields.
 
@@ -58,6 +63,7 @@ class Resolution:
     spacing: Sequence[float] | None = None
     detail: str | None = None
     redrawn: float = 0.0
+    sphere: str | None = None
     fields: Sequence[Any] = ()
 
     def __post_init__(self) -> None:
@@ -85,6 +91,7 @@ class Resolution:
         for name, value, choices in (
             ("extent", self.extent, EXTENTS), ("pair", self.pair, PAIRS),
             ("layout", self.layout, LAYOUTS), ("detail", self.detail, DETAILS),
+            ("sphere", self.sphere, GRIDS),
         ):  # fmt: skip
             for word in (value,) if isinstance(value, str) or value is None else value:
                 if word is not None and word not in choices:
@@ -243,6 +250,22 @@ class Resolution:
         if len(sizes) > 1:  # boxes of several sizes, and one of them has these lengths
             return None
         return tuple(side * new / old for side, new, old in zip(lengths, shape, sizes[0], strict=True))
+
+    @property
+    def padding(self) -> tuple[str, ...] | None:
+        """The padding of each axis where the grid implies it: across the poles of a sphere."""
+        return None if self.sphere is None else padding_across_poles(self.sphere)
+
+    def maps(
+        self, fine: Sequence[int], coarse: Sequence[int], periodic: Sequence[bool] | None
+    ) -> GridMaps | SphereMaps:
+        """The maps between two sizes of the grid; on a sphere those of its harmonics."""
+        if self.sphere is not None:
+            if self.pair is not None or self.layout is not None:
+                got = f"pair={shown(self.pair)}, layout={shown(self.layout)}"
+                raise ValueError(expected("no pair or layout on a sphere", got, "sphere alone"))
+            return SphereMaps.between(self.sphere, fine, coarse)
+        return GridMaps.between(fine, coarse, self.axes(fine, coarse, periodic))
 
     def axes(
         self, fine: Sequence[int], coarse: Sequence[int], periodic: Sequence[bool] | None

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from neuralop_irno.base.sizes import on_its_grid
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.graph import domain_of
 from neuralop_irno.errors import expected
@@ -111,7 +112,7 @@ class RolloutModel(nn.Module):
             raise ValueError(expected("x of whole frames, side by side on channels", got, "static= beside x"))
         history = unpacked(x, x.shape[1] // self.window.inputs)
         # In a collated batch every argument has a row for each sample.
-        domain = domain_of(history[:, -1], given)
+        domain = domain_of(history[:, -1], on_its_grid(self.model, given))
         cut = [name for name, value in given.items() if length(value) == domain.samples]
         clock = self.clock if self.clock is None or t is None else replace(self.clock, start=t.flatten())
         if y is None or not self.training:

@@ -10,11 +10,13 @@ from torch import Tensor
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.graph import GraphDomain
 from neuralop_irno.domain.grid import GridDomain
+from neuralop_irno.domain.sphere import SphereDomain, nyquist_degree
 from neuralop_irno.domain.tuples import TupleDomain
 from neuralop_irno.errors import expected
 from neuralop_irno.spectrum.choice import SpectrumChoice, dimension_of
 from neuralop_irno.spectrum.fourier import fourier_spectrum, nyquist_of_axes
 from neuralop_irno.spectrum.graph_spectrum import GraphSpectrum
+from neuralop_irno.spectrum.harmonics import harmonics_of
 from neuralop_irno.spectrum.spectrum import Spectrum
 
 
@@ -24,14 +26,14 @@ def spectrum_of(
     choice: SpectrumChoice | None = None,
     axes: str | tuple[str, ...] = "fourier",
 ) -> Spectrum:
-    """The spectrum of a grid, or the Laplacian spectra of a batch of graphs.
+    """The spectrum of a grid, the harmonics of a sphere, or the Laplacian spectra of a batch of graphs.
 
     Args:
         domain: the domain. A grid in a box of known lengths has physical frequencies; if its cells have a
             measure, fields are multiplied by its root, so that energies sum to their norm.
         device: the device of the spectrum.
         choice: options on graphs.
-        axes: the transforms along the axes of a grid; see `FourierSpectrum`.
+        axes: the transforms along the axes of a flat grid; see `FourierSpectrum`.
 
     Example:
         >>> edges = torch.tensor([[0, 1, 2], [1, 2, 0]])
@@ -43,6 +45,8 @@ def spectrum_of(
         if choice is not None and choice.nyquist is not None:
             wanted = "nyquist=None on a grid, whose cells count"
             raise ValueError(expected(wanted, choice.nyquist, "nyquist=None"))
+        if isinstance(domain, SphereDomain):
+            return _of_sphere(domain, device, axes)
         nyquist = nyquist_of_axes(domain.shape, domain.lengths)
         spectrum = fourier_spectrum(domain.shape, device, nyquist, axes)
         return spectrum if domain.measure is None else OfWeighted(spectrum, domain.measure)
@@ -55,6 +59,16 @@ def spectrum_of(
         hint = "the spectrum of each field on its own domain"
         raise ValueError(expected("one field for a spectrum", f"a tuple of {len(domain.parts)}", hint))
     raise ValueError(expected("a grid or a graph for a spectral loss", type(domain).__name__, "spectral=0"))
+
+
+def _of_sphere(domain: SphereDomain, device: torch.device, axes: str | tuple[str, ...]) -> Spectrum:
+    if axes != "fourier":
+        wanted = "axes='fourier', the default, on a sphere, whose modes are harmonics"
+        raise ValueError(expected(wanted, repr(axes), "leaving axes out"))
+    spectrum = harmonics_of(domain.shape, domain.grid, device)
+    if domain.by_quadrature or domain.measure is None:
+        return spectrum
+    return OfWeighted(spectrum, domain.measure.cpu() / domain.quadrature)
 
 
 class OfWeighted(Spectrum):
@@ -94,6 +108,8 @@ def waves_at_nyquist(domain: Domain) -> Tensor:
 
     .. math:: \frac{(\prod_i L_i)^{1/d}}{2 \min_i (L_i / n_i)}
 
+    On a sphere it is the degree of the finest harmonics.
+
     Example:
         >>> waves_at_nyquist(GridDomain(samples=2, shape=(32, 32)))
         tensor([16., 16.])
@@ -103,6 +119,8 @@ def waves_at_nyquist(domain: Domain) -> Tensor:
     if isinstance(domain, GraphDomain):
         points = domain.batch.bincount(minlength=domain.samples).double()
         return (points ** (1 / dimension_of(domain)) / 2).float()
+    if isinstance(domain, SphereDomain):
+        return torch.full((domain.samples,), float(nyquist_degree(domain.shape)))
     if isinstance(domain, GridDomain):
         nyquist = nyquist_of_axes(domain.shape, domain.lengths)
         cubes = math.prod(n / own for n, own in zip(domain.shape, nyquist, strict=True))

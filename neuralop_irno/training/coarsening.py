@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from neuralop_irno.domain.resampling import GridMaps
+from neuralop_irno.domain.sphere_maps import SphereMaps
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.refiner import IterativeRefiner
 
@@ -23,7 +24,7 @@ class Coarsening:
     def __init__(self, model: nn.Module, recipe: Recipe) -> None:
         self.ratios, self.seed, self.model = recipe.resolutions, recipe.seed, model
 
-    def maps(self, update: int, shape: Sequence[int]) -> GridMaps | None:
+    def maps(self, update: int, shape: Sequence[int]) -> GridMaps | SphereMaps | None:
         """The maps between the grid of the data and that of an update; None on the grid of the data."""
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + update)
         ratio = self.ratios[int(torch.randint(len(self.ratios), (), generator=generator))]
@@ -31,4 +32,4 @@ class Coarsening:
             return None
         known, periodic = self.model.resolution, self.model.correction.periodic
         coarse = [known.scaled(n, 1 / ratio, axis) for axis, n in enumerate(shape)]
-        return GridMaps.between(shape, coarse, known.axes(shape, coarse, periodic))
+        return known.maps(shape, coarse, periodic)

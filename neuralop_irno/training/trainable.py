@@ -13,6 +13,7 @@ from neuralop_irno.base.layout import AS_IT_STANDS, Axes
 from neuralop_irno.base.neuraloperator import wrap_operator
 from neuralop_irno.base.operator import BaseOperator
 from neuralop_irno.base.points import PointOperator
+from neuralop_irno.base.sizes import on_its_grid
 from neuralop_irno.base.tuples import TupleOperator
 from neuralop_irno.devices import to_device
 from neuralop_irno.domain.resolution import Resolution
@@ -53,7 +54,7 @@ class Trainable(nn.Module):
             call = model.problem((), sample)
             whole = torch.ones(call.domain.samples, device=call.start.device)
             return Trajectory((call.start,), (whole,), call.domain, as_field=call.as_field)
-        return as_trajectory(model.split(model(**sample))[0], sample)
+        return as_trajectory(model.split(model(**sample))[0], on_its_grid(model.module, sample))
 
     def from_batch(self, batch: Sample) -> Sample:
         """A collated sample with x and y laid out as in a call of the model."""

@@ -13,6 +13,7 @@ from neuralop_irno.devices import to_device
 from neuralop_irno.domain.condition import where_inside
 from neuralop_irno.domain.grid import measure_on
 from neuralop_irno.domain.resampling import GridMaps
+from neuralop_irno.domain.sphere_maps import SphereMaps
 from neuralop_irno.errors import expected
 from neuralop_irno.losses.loss import matching
 from neuralop_irno.recipe import PRECISIONS, Recipe
@@ -174,8 +175,8 @@ class Updater:
         return [buffer for part in (*parts, self.run.loss) for buffer in part.buffers()]
 
 
-def _restricted(field: Tensor, maps: GridMaps, inside: Tensor | None) -> Tensor:
+def _restricted(field: Tensor, maps: GridMaps | SphereMaps, inside: Tensor | None) -> Tensor:
     """A field on a coarser grid, ``(B, C, *S)`` or ``(B, *S)``, without what is outside of a mask."""
-    if field.dim() < len(maps.pairs) + 2:
+    if field.dim() < maps.dim + 2:
         return _restricted(field[:, None], maps, inside)[:, 0]
     return maps.restrict(where_inside(inside, field))

@@ -16,6 +16,7 @@ GENERATORS: dict[str, dict[str, Any]] = {
     "burgers": FLOWS,
     "kuramoto_sivashinsky": FLOWS,
     "coarse_turbulence": {**FLOWS, "resolution": 16},
+    "shallow_water": {**FLOWS, "frame": 0.5, "warmup": 0.0},
     "ce_gauss": {"samples": [1, 1, 1], "points": 9, "resolution": 4, "frames": 2, "time": 0.1},
     "advection_diffusion": {"samples": [1, 1, 1], "spacing": 0.5},
     "waves": {"samples": [1, 1, 1], "spacing": 0.5},

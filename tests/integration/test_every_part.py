@@ -109,6 +109,10 @@ DATA: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {**FLOWS, "resolution": 16, "factor": 2, "stride": 1},
         {**PLANE, "base": {"model_arch": "wdsr", "factor": 2}},
     ),
+    "shallow_water": (
+        {"trajectories": [2, 1, 1], "frames": 3, "size": 8, "warmup": 0.0},
+        {**PLANE, "base": {"model_arch": "sfno", "n_modes": [8, 8], "hidden_channels": 4, "n_layers": 1}},
+    ),
     "advection_diffusion": ({"samples": [2, 1, 1], "spacing": 0.3, "holes": 1}, GRAPHS),
     "waves": ({"samples": [2, 1, 1], "spacing": 0.3, "holes": 1}, GRAPHS),
     "potentials": ({"samples": [2, 1, 1]}, NO_POSITIONS),
