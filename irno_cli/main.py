@@ -7,11 +7,24 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from irno_cli import check, demo, diagnose, evaluate, listing, rollout, schema, study, train, verify
+from irno_cli import (
+    check,
+    demo,
+    diagnose,
+    evaluate,
+    listing,
+    predict,
+    rollout,
+    schema,
+    study,
+    train,
+    verify,
+)  # fmt: skip
 
 COMMANDS = {
-    "demo": demo, "train": train, "check": check, "evaluate": evaluate, "rollout": rollout,
-    "diagnose": diagnose, "study": study, "verify": verify, "list": listing, "schema": schema,
+    "demo": demo, "train": train, "check": check, "evaluate": evaluate, "predict": predict,
+    "rollout": rollout, "diagnose": diagnose, "study": study, "verify": verify, "list": listing,
+    "schema": schema,
 }  # fmt: skip
 """The modules of the commands, each with HELP, DESCRIPTION, `add_options` and `run`."""
 

@@ -73,6 +73,7 @@ from .metrics import summarise as summarise
 from .metrics import vrmse as vrmse
 from .models.rigno import RIGNO as RIGNO
 from .networks.network import PicardNetwork as PicardNetwork
+from .prediction import predict as predict
 from .recipe import Recipe as Recipe
 from .refiner import IterativeRefiner as IterativeRefiner
 from .registry import CORRECTIONS as CORRECTIONS

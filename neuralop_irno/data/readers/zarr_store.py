@@ -47,6 +47,20 @@ def read_part(path: str, name: str, place: Any) -> Any:
     return finite(values, f"{name}{spelled(place)} in {Path(path).name}")
 
 
+def array_names(path: str) -> list[str]:
+    """The names of the arrays at the top of a store."""
+    with from_extra("zarr for Zarr stores", "zarr"):
+        import zarr
+    source = Path(path)
+    if not source.is_dir():
+        hint = "the path of a .zarr folder"
+        raise FileNotFoundError(expected("a Zarr store", f"no folder at {source}", hint))
+    try:
+        return sorted(zarr.open_group(path, mode="r").array_keys())
+    except Exception as error:  # zarr raises various types on damaged metadata
+        raise _damaged(source, error) from error
+
+
 def files_of(path: str) -> tuple[Path, ...]:
     """All files of a store: metadata and chunks."""
     return tuple(sorted(file for file in Path(path).rglob("*") if file.is_file()))

@@ -1,0 +1,92 @@
+"""``irno predict``: the refined answers to the fields of a file."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from irno_cli.options import add_base, add_common, base_of, count, number, result
+
+HELP = "write the refined answers to the fields of a file"
+DESCRIPTION = (
+    "Reads x, and whatever else the base takes, from arrays (.npz, .safetensors, .pt, HDF5, Zarr), or "
+    "fields at the nodes of meshes (the formats of meshio, or a folder of such files), and writes the "
+    "answers of the model of a run folder. Arrays: y, and for each sample the steps, whether it converged, "
+    "and the error estimate of a calibrated model. Meshes: the mesh with the answer's channels. Existing "
+    "files are not replaced."
+)
+
+
+def add_options(command: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    command.add_argument("folder", type=Path, help="a run folder that irno train wrote")
+    command.add_argument("input", type=Path, help="a file of arrays, a mesh, or a folder of meshes")
+    command.add_argument(
+        "--to", type=Path, required=True, help="the file, or for a folder the folder, to write"
+    )
+    command.add_argument(
+        "--fields",
+        type=_names,
+        default=(),
+        help="arrays to read (default: all but y), or fields of meshes: u,v",
+    )
+    command.add_argument("--names", type=_names, default=(), help="of the answer's channels on meshes: p,q")
+    command.add_argument("--batch-size", type=count, default=16, help="samples per call (default: 16)")
+    command.add_argument("--steps", type=count, help="number of steps (default: the model's K)")
+    command.add_argument("--rtol", type=number, default=0.0, help="stop each sample at this tolerance")
+    command.add_argument(
+        "--max-steps", type=count, help="with --rtol: maximum number of steps (default: 100)"
+    )
+    command.add_argument(
+        "--patches",
+        type=count,
+        metavar="SIZE",
+        help="evaluate the correction in patches of this many cells a side",
+    )
+    add_base(command)
+    add_common(command)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run the command."""
+    from tqdm import tqdm
+
+    from neuralop_irno.prediction import predict
+    from neuralop_irno.training.run import read_run
+
+    _, model = read_run(options.folder, options.device, base_of(options))
+    if options.patches is not None:
+        model = model.in_patches(options.patches)
+    with tqdm(desc="predicting", unit="sample", disable=options.json or not sys.stderr.isatty()) as bar:
+
+        def watch(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        found = predict(
+            model,
+            options.input,
+            options.to,
+            fields=options.fields,
+            names=options.names,
+            batch_size=options.batch_size or 1,
+            watch=watch,
+            steps=options.steps,
+            rtol=options.rtol,
+            max_steps=options.max_steps,
+        )
+    content = {
+        "files": [str(file) for file in found.files],
+        "samples": found.samples,
+        "evaluations": found.evaluations,
+        "outcomes": {outcome.name.lower(): n for outcome, n in found.outcomes.items()},
+    }
+    lines = [f"{found.samples} samples written to {options.to}, {found.evaluations} evaluations of Phi"]
+    lines += [f"  {n} samples: {outcome.value}" for outcome, n in found.outcomes.items()]
+    result(options, content, "\n".join(lines))
+
+
+def _names(word: str) -> tuple[str, ...]:
+    """Parse names with commas between them."""
+    return tuple(filter(None, (name.strip() for name in word.split(","))))

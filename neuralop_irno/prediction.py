@@ -1,0 +1,187 @@
+"""A trained refiner applied to one's own files: arrays on grids, and meshes with fields."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from neuralop_irno.data.array_file import ArrayFile
+from neuralop_irno.data.readers.mesh_files import read_mesh, write_fields
+from neuralop_irno.data.readers.named_arrays import SUFFIXES, NamedArrays
+from neuralop_irno.devices import device_of, to_device
+from neuralop_irno.errors import expected
+from neuralop_irno.modes import evaluating
+from neuralop_irno.refiner import IterativeRefiner
+from neuralop_irno.solution import Outcome, Solution
+from neuralop_irno.solver.solver import SolverLike
+
+TRUTH = "y"
+"""An array of the input that is not read, so that files of training can be given."""
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What was written.
+
+    Attributes:
+        files: the files.
+        samples: number of samples.
+        outcomes: the numbers of samples by outcome.
+        evaluations: of Phi, counted in samples.
+    """
+
+    files: tuple[Path, ...]
+    samples: int
+    outcomes: Mapping[Outcome, int]
+    evaluations: int
+
+
+def predict(
+    model: IterativeRefiner,
+    source: str | os.PathLike[str],
+    to: str | os.PathLike[str],
+    *,
+    fields: Sequence[str] = (),
+    names: Sequence[str] = (),
+    batch_size: int = 16,
+    steps: int | None = None,
+    max_steps: int | None = None,
+    rtol: float = 0.0,
+    solver: SolverLike | None = None,
+    watch: Callable[[int, int], None] | None = None,
+) -> Predicted:
+    """Write the refined answers to the samples of a file, or to each mesh of a folder.
+
+    Arrays: those of the file are the arguments of the model by name, x and others; y is not read. What has a
+    row for each sample of x is cut into batches, the rest is passed whole. Written are ``y``, and for each
+    sample ``steps``, ``converged`` with a tolerance, and ``error_estimate`` if the model is calibrated.
+
+    Meshes: ``fields`` are the fields at the nodes that form x, one after the other. Written is the mesh with
+    the answer's channels as ``names``, ``y0, y1, ..`` by default.
+
+    Args:
+        model: a trained refiner.
+        source: an ``.npz``, ``.safetensors``, ``.pt``, HDF5 or Zarr file, a mesh in a format of meshio, or a
+            folder of meshes.
+        to: a new file, whose suffix determines the format, or for a folder of meshes a new folder.
+        fields: names of the arrays to read (by default all), or of the fields of meshes.
+        names: of the channels of the answer on meshes.
+        batch_size: samples of arrays per call.
+        steps: see `IterativeRefiner.solve`, as for the next three.
+        max_steps: largest number of steps with a tolerance.
+        rtol: the tolerance.
+        solver: a solver for these answers.
+        watch: called with the numbers of samples that are done and in all.
+
+    Raises:
+        FileNotFoundError, FileExistsError, ValueError, TypeError: of the files, and of the model's call.
+    """
+    origin, target = Path(source), Path(to)
+    tell = watch or _silently
+    solve = {"steps": steps, "max_steps": max_steps, "rtol": rtol, "solver": solver}
+    with evaluating(model):
+        if origin.suffix in SUFFIXES:
+            return _arrays(model, NamedArrays(origin, fields), target, batch_size, tell, solve)
+        return _meshes(model, origin, target, fields, names, tell, solve)
+
+
+def _arrays(
+    model: IterativeRefiner,
+    arrays: NamedArrays,
+    to: Path,
+    batch_size: int,
+    tell: Callable[[int, int], None],
+    solve: Mapping[str, Any],
+) -> Predicted:
+    if "x" not in arrays.shapes or not arrays.shapes["x"]:
+        got = sorted(arrays.shapes)
+        raise ValueError(
+            expected(f"an array 'x' in {arrays.path.name}, of samples", got, "x=..., (n, C, *S)")
+        )
+    count = arrays.shapes["x"][0]
+    each = {name for name, shape in arrays.shapes.items() if shape[:1] == (count,)} - {TRUTH}
+    whole = {name: arrays.part(name) for name in arrays.shapes.keys() - each - {TRUTH}}
+    total = _Total()
+    with ArrayFile(to) as file:
+        for start in range(0, count, batch_size):
+            place = slice(start, min(start + batch_size, count))
+            sample = {**whole, **{name: arrays.part(name, place) for name in each}}
+            found = model.solve(**to_device(sample, device_of(model)), **solve)
+            file.append(_rows(found, _field(found), solve))
+            total.add(found)
+            tell(place.stop, count)
+    return total.of(to)
+
+
+def _meshes(
+    model: IterativeRefiner,
+    source: Path,
+    to: Path,
+    fields: Sequence[str],
+    names: Sequence[str],
+    tell: Callable[[int, int], None],
+    solve: Mapping[str, Any],
+) -> Predicted:
+    inside = sorted(path for path in source.iterdir() if path.is_file()) if source.is_dir() else []
+    if source.is_dir() and not inside:
+        raise FileNotFoundError(expected(f"meshes in {source}", "an empty folder", "the folder of the files"))
+    pairs = [(path, to / path.name) for path in inside] or [(source, to)]
+    if os.path.lexists(to):
+        raise FileExistsError(expected("a new path", f"{to.name}, which exists", "another path"))
+    total = _Total()
+    for done, (path, target) in enumerate(pairs, 1):
+        graph = read_mesh(path).graph(fields)
+        found = model.solve(graph.to(device_of(model)), **solve)
+        answer = _field(found)
+        channels = list(names) or [f"y{channel}" for channel in range(answer.shape[1])]
+        if len(channels) != answer.shape[1]:
+            wanted = f"a name for each of {answer.shape[1]} channels of the answer"
+            raise ValueError(expected(wanted, channels, "names=['T', 'p']"))
+        write_fields(target, graph, dict(zip(channels, answer.split(1, 1), strict=True)))
+        total.add(found)
+        tell(done, len(pairs))
+    return total.of(*(target for _, target in pairs))
+
+
+class _Total:
+    """The samples so far."""
+
+    def __init__(self) -> None:
+        self.outcomes: Counter[Outcome] = Counter()
+        self.evaluations = 0
+
+    def add(self, found: Solution) -> None:
+        """Count the samples of a solution."""
+        self.outcomes.update(found.outcomes)
+        self.evaluations += found.evaluations
+
+    def of(self, *files: Path) -> Predicted:
+        """The summary."""
+        return Predicted(files, self.outcomes.total(), dict(self.outcomes), self.evaluations)
+
+
+def _field(found: Solution) -> Tensor:
+    if not isinstance(found.value, Tensor):
+        wanted = "a model whose answer is one field"
+        raise TypeError(expected(wanted, type(found.value).__name__, "model.solve(..) in Python"))
+    return found.value
+
+
+def _rows(found: Solution, answer: Tensor, solve: Mapping[str, Any]) -> dict[str, Tensor]:
+    """What is written of a batch, with a row for each sample."""
+    rows = {"y": answer, "steps": found.steps}
+    if solve["rtol"]:
+        rows["converged"] = found.good
+    if found.error_estimate is not None:
+        rows["error_estimate"] = found.error_estimate
+    return rows
+
+
+def _silently(done: int, total: int) -> None:
+    pass

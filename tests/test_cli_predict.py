@@ -1,0 +1,140 @@
+"""``irno predict`` as a user runs it: own files in, the model's answers out, in every format."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import h5py
+import meshio
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from test_cli import CONFIG, Capsys, refused, written
+from torch import Tensor
+
+from irno_cli.main import main
+from neuralop_irno import IterativeRefiner, predict, read_mesh
+from neuralop_irno.data.readers.named_arrays import NamedArrays
+from neuralop_irno.training.run import read_run
+
+ENDINGS = ("npz", "safetensors", "pt", "h5", "zarr")
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run."""
+    place = tmp_path_factory.mktemp("predict")
+    config = written(place / "config.yaml", CONFIG)
+    assert main(["train", str(config), "--folder", str(place / "run"), "--json"]) == 0
+    return place / "run"
+
+
+def stored(path: Path, **arrays: Tensor) -> Path:
+    """A file of arrays in the format of its suffix."""
+    plain = {name: array.numpy() for name, array in arrays.items()}
+    if path.suffix == ".npz":
+        np.savez(path, **plain)
+    elif path.suffix == ".safetensors":
+        save_file(arrays, path)
+    elif path.suffix == ".pt":
+        torch.save(arrays, path)
+    elif path.suffix == ".h5":
+        with h5py.File(path, "w") as file:
+            for name, array in plain.items():
+                file[name] = array
+    else:
+        import zarr
+
+        group = zarr.open_group(str(path), mode="w")
+        for name, array in plain.items():
+            group.create_array(name, data=array, config={"write_empty_chunks": True})
+    return path
+
+
+@pytest.mark.parametrize("target", ENDINGS)
+@pytest.mark.parametrize("source", ENDINGS)
+def test_any_format_in_and_out_gives_the_models_answers(
+    source: str, target: str, run_folder: Path, tmp_path: Path, capsys: Capsys
+) -> None:
+    x = torch.randn(5, 1, 8, generator=torch.Generator().manual_seed(0))
+    path, to = stored(tmp_path / f"in.{source}", x=x, y=torch.zeros(5, 1, 8)), tmp_path / f"out.{target}"
+    words = ["predict", run_folder, path, "--to", to, "--batch-size", 2, "--json"]
+    assert main([str(word) for word in words]) == 0
+    assert json.loads(capsys.readouterr().out)["samples"] == 5
+    found = NamedArrays(to)
+    torch.testing.assert_close(found.part("y"), read_run(run_folder)[1](x))
+    assert found.part("steps").tolist() == [2] * 5
+    assert set(found.shapes) == {"y", "steps"}
+    assert sorted(file.name for file in tmp_path.iterdir()) == sorted([path.name, to.name])
+
+
+def test_a_tolerance_and_patches(run_folder: Path, tmp_path: Path, capsys: Capsys) -> None:
+    x = torch.randn(3, 1, 8)
+    path, to = stored(tmp_path / "in.npz", x=x), tmp_path / "out.npz"
+    words = ["predict", run_folder, path, "--to", to, "--rtol", "0.5", "--max-steps", 3, "--patches", 4]
+    assert main([str(word) for word in words]) == 0
+    assert "3 samples written" in capsys.readouterr().out
+    solution = read_run(run_folder)[1].solve(x, rtol=0.5, max_steps=3)
+    found = NamedArrays(to)
+    torch.testing.assert_close(found.part("y"), solution.value)
+    assert found.part("converged").tolist() == solution.good.tolist()
+
+
+class Halved(torch.nn.Module):
+    """A base on graphs with two inputs and one output."""
+
+    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        return x[:, :1] / 2 + x[:, 1:]
+
+
+def plate(path: Path, scale: float) -> Path:
+    """A square of two triangles with two fields."""
+    points = np.asarray([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [1, 1, 0]]) * scale
+    cells = [("triangle", [[0, 1, 2], [1, 3, 2]])]
+    meshio.Mesh(points, cells, {"T": scale * np.arange(4.0), "q": np.ones(4)}).write(path)
+    return path
+
+
+def test_meshes_keep_their_cells_and_get_the_answers(tmp_path: Path) -> None:
+    phi = {"name": "meshgraph", "width": 4, "steps": 1}
+    model = IterativeRefiner(Halved(), phi, in_channels=2, out_channels=1, resolution={"extent": "fixed"})
+    (tmp_path / "in").mkdir()
+    for index in range(2):
+        plate(tmp_path / f"in/plate{index}.vtu", 1.0 + index)
+    found = predict(model, tmp_path / "in", tmp_path / "out", fields=["T", "q"], names=["p"])
+    assert found.samples == 2
+    for index in range(2):
+        mesh = read_mesh(tmp_path / f"out/plate{index}.vtu")
+        expected = (1 + index) * torch.arange(4.0)[:, None].double() / 2 + 1
+        torch.testing.assert_close(mesh.fields["p"], expected)
+        assert len(mesh.cells) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"x": torch.ones(2, 3, 8)}, "channels"),
+        ({"z": torch.ones(2, 1, 8)}, r"expected an array 'x' in in.npz, of samples, got \['z'\]"),
+        ({"x": torch.ones(2, 1, 8), "tau": torch.ones(2)}, "tau"),
+        ({"x": torch.full((2, 1, 8), torch.nan)}, "x in in.npz to be finite"),
+    ],
+)
+def test_what_cannot_be_answered_is_refused_and_writes_nothing(
+    change: dict[str, Any], message: str, run_folder: Path, tmp_path: Path, capsys: Capsys
+) -> None:
+    path = stored(tmp_path / "in.npz", **change)
+    said = refused(capsys, "predict", run_folder, path, "--to", tmp_path / "out.h5")
+    assert re.search(message, said), said
+    assert [file.name for file in tmp_path.iterdir()] == ["in.npz"]
+
+
+def test_files_are_not_replaced_and_pickles_not_run(run_folder: Path, tmp_path: Path, capsys: Capsys) -> None:
+    path = stored(tmp_path / "in.npz", x=torch.ones(1, 1, 8))
+    assert "out.csv" in refused(capsys, "predict", run_folder, path, "--to", tmp_path / "out.csv")
+    with pytest.raises(FileExistsError, match="expected a new file"):
+        predict(read_run(run_folder)[1], path, path)
+    torch.save({"x": torch.nn.Linear(1, 1)}, tmp_path / "in.pt")
+    said = refused(capsys, "predict", run_folder, tmp_path / "in.pt", "--to", tmp_path / "out.npz")
+    assert "expected tensors in in.pt" in said
