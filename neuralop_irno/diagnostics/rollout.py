@@ -13,12 +13,17 @@ from neuralop_irno.diagnostics.rollout_report import RolloutReport, Spectra
 from neuralop_irno.diagnostics.spectral_error import band_energy, band_middles
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.graph import GraphDomain
-from neuralop_irno.domain.sphere import grid_domain
+from neuralop_irno.domain.sphere import SphereDomain, grid_domain
 from neuralop_irno.errors import expected
 from neuralop_irno.metrics import acc, relative_l1, relative_l2, vrmse
 from neuralop_irno.spectrum.of_domain import spectrum_of
 
-SCORES = {"vrmse": vrmse, "relative_l2": relative_l2, "relative_l1": relative_l1, "acc": acc}
+SCORES: dict[str, Callable[..., Tensor]] = {
+    "vrmse": vrmse,
+    "relative_l2": relative_l2,
+    "relative_l1": relative_l1,
+    "acc": acc,
+}
 BANDS = 16
 
 EXPLODED = 10.0
@@ -44,7 +49,8 @@ def evaluate_rollout(
     """Compare a rollout with the truth, frame by frame, field by field and sample by sample.
 
     No sample is dropped: samples that blow up have scores before that, and are counted after it. In
-    scores the nodes of a graph have equal weights; in means, norms and spectra their measure.
+    scores the nodes of a graph have equal weights; in means, norms and spectra their measure. On a sphere
+    all of them are by its quadrature.
 
     Args:
         frames: the predicted ones.
@@ -71,8 +77,9 @@ def evaluate_rollout(
     names, domain = _checked(frames, truth, graph, fields, {"lengths": lengths, "sphere": sphere})
     steps = frames.shape[1]
     parts = [_by_sample(series, domain) for series in (frames, truth)]
+    by = {"weights": _quadrature(domain)}
     scores = {
-        name: torch.stack([metric(p, t, space=1) for p, t in zip(*parts, strict=True)]).cpu()
+        name: torch.stack([metric(p, t, space=1, **by) for p, t in zip(*parts, strict=True)]).cpu()
         for name, metric in SCORES.items()
     }
     size = torch.stack([domain.norm(frame) for frame in frames.unbind(1)], 1)
@@ -135,6 +142,13 @@ def _by_sample(series: Tensor, domain: Domain) -> list[Tensor]:
         own = [series[domain.batch == sample] for sample in range(domain.samples)]
         return [part.permute(1, 2, 0) for part in own]
     return [part.flatten(2) for part in series.unbind(0)]
+
+
+def _quadrature(domain: Domain) -> Tensor | None:
+    """The weight of each point of a sphere, ``(points,)``; None for other domains."""
+    if not isinstance(domain, SphereDomain):
+        return None
+    return domain.quadrature.expand(domain.shape).flatten()
 
 
 def _mean_of(domain: Domain, channel: int) -> Quantity:

@@ -50,7 +50,8 @@ def acc(
         (tensor([[1.0000]]), tensor([[-1.0000]]))
     """
     axes = spatial_axes(prediction, target, space)
-    whole = target.new_ones(target.shape[-axes:]) if weights is None else weights.expand(target.shape[-axes:])
+    whole = target.new_ones(()) if weights is None else weights.to(target)
+    whole = whole.expand(target.shape[-axes:])
     share = (whole / whole.sum()).flatten()
     anomalies = []
     for field in (prediction, target):

@@ -5,7 +5,7 @@ Non-finite values stay in the result; `summarise` counts them separately.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -21,7 +21,11 @@ NORM_FLOOR = 1e-10
 
 
 def vrmse(
-    prediction: Tensor, target: Tensor, space: int | None = None, reference_axes: bool = False
+    prediction: Tensor,
+    target: Tensor,
+    space: int | None = None,
+    reference_axes: bool = False,
+    weights: Tensor | None = None,
 ) -> Tensor:
     r"""Root mean square error in units of the target's standard deviation (https://arxiv.org/abs/2412.00568):
 
@@ -36,6 +40,8 @@ def vrmse(
         reference_axes: average over the fields and all spatial axes except the last, which is kept. Only for
             comparison with published numbers: the code published with iterative refinement passes fields
             ``(B, C, *S)`` to a metric for ``(B, *S, C)``, which gives this result.
+        weights: weights of the points in all means over space, which broadcast with it, such as
+            `neuralop_irno.domain.sphere.row_weights`; not with ``reference_axes``.
 
     Shapes:
         - prediction, target: ``(B, C, *S)``, or any leading axes with ``space`` given
@@ -46,14 +52,24 @@ def vrmse(
         >>> vrmse(torch.ones(1, 1, 4), target)
         tensor([[0.8660]])
     """
+    if reference_axes and weights is not None:
+        raise ValueError(expected("weights without reference_axes", "both", "reference_axes=False"))
     if reference_axes:
         space = spatial_axes(prediction, target, space)
         prediction, target = (field.movedim(-1, -space - 1) for field in (prediction, target))
     error, truth = over_space(prediction, target, space)
-    return (error.square().mean(-1) / (truth.var(-1) + VARIANCE_FLOOR)).sqrt()
+    share = _shares(target, space, weights)
+    if share is None:
+        variance = truth.var(-1)
+    else:
+        centred = truth - _mean(truth, share)[..., None]
+        variance = _mean(centred.square(), share) * (len(share) / max(len(share) - 1, 1))
+    return (_mean(error.square(), share) / (variance + VARIANCE_FLOOR)).sqrt()
 
 
-def relative_l2(prediction: Tensor, target: Tensor, space: int | None = None) -> Tensor:
+def relative_l2(
+    prediction: Tensor, target: Tensor, space: int | None = None, weights: Tensor | None = None
+) -> Tensor:
     r""":math:`\|p - t\| / \|t\|` over space; arguments and shapes as in `vrmse`.
 
     Example:
@@ -61,10 +77,15 @@ def relative_l2(prediction: Tensor, target: Tensor, space: int | None = None) ->
         tensor([[1.]])
     """
     error, truth = over_space(prediction, target, space)
-    return error.norm(dim=-1) / truth.norm(dim=-1)
+    share = _shares(target, space, weights)
+    if share is None:
+        return error.norm(dim=-1) / truth.norm(dim=-1)
+    return (_mean(error.square(), share) / _mean(truth.square(), share)).sqrt()
 
 
-def relative_l1(prediction: Tensor, target: Tensor, space: int | None = None) -> Tensor:
+def relative_l1(
+    prediction: Tensor, target: Tensor, space: int | None = None, weights: Tensor | None = None
+) -> Tensor:
     r""":math:`\|p - t\|_1 / \|t\|_1` over space, less sensitive to outliers; otherwise as `relative_l2`.
 
     Example:
@@ -72,13 +93,16 @@ def relative_l1(prediction: Tensor, target: Tensor, space: int | None = None) ->
         tensor([[1.]])
     """
     error, truth = over_space(prediction, target, space)
-    return error.abs().mean(-1) / truth.abs().mean(-1)
+    share = _shares(target, space, weights)
+    return _mean(error.abs(), share) / _mean(truth.abs(), share)
 
 
-def rmse(prediction: Tensor, target: Tensor, space: int | None = None) -> Tensor:
+def rmse(
+    prediction: Tensor, target: Tensor, space: int | None = None, weights: Tensor | None = None
+) -> Tensor:
     """Root mean square error over space; arguments and shapes as in `vrmse`."""
     error, _ = over_space(prediction, target, space)
-    return error.square().mean(-1).sqrt()
+    return _mean(error.square(), _shares(target, space, weights)).sqrt()
 
 
 def errors_of_quantities(
@@ -181,7 +205,20 @@ def over_space(prediction: Tensor, target: Tensor, space: int | None) -> tuple[T
     return prediction.flatten(-axes) - truth, truth
 
 
-_ERRORS = {
+def _shares(target: Tensor, space: int | None, weights: Tensor | None) -> Tensor | None:
+    """Weights of the points of space that sum to 1, ``(points,)``; None if all are equal."""
+    if weights is None:
+        return None
+    axes = spatial_axes(target, target, space)
+    whole = weights.to(target).expand(target.shape[-axes:]).flatten()
+    return whole / whole.sum()
+
+
+def _mean(values: Tensor, share: Tensor | None) -> Tensor:
+    return values.mean(-1) if share is None else (values * share).sum(-1)
+
+
+_ERRORS: dict[str, Callable[..., Tensor]] = {
     "vrmse": vrmse, "relative_l2": relative_l2, "relative_l1": relative_l1, "rmse": rmse,
     "rfne": relative_l2,  # SuperBench's name: relative Frobenius norm error
 }  # fmt: skip

@@ -16,12 +16,15 @@ from neuralop_irno.base.layout import AS_IT_STANDS
 from neuralop_irno.base.neuraloperator import wrap_operator
 from neuralop_irno.base.operator import BaseOperator
 from neuralop_irno.base.points import PointOperator
+from neuralop_irno.base.sizes import sphere_of
 from neuralop_irno.base.tuples import TupleOperator
 from neuralop_irno.devices import to_device
 from neuralop_irno.domain.condition import mask_in
+from neuralop_irno.domain.sphere import grid_of, row_weights
 from neuralop_irno.metrics import vrmse
 from neuralop_irno.modes import evaluating
 from neuralop_irno.refiner import IterativeRefiner
+from neuralop_irno.registry import accepts
 from neuralop_irno.solution import Outcome
 from neuralop_irno.training.batches import Sample, at_once, load_all
 from neuralop_irno.training.states import States
@@ -35,6 +38,7 @@ def score(
     y: Tensor,
     owner: Tensor | None = None,
     inside: Tensor | None = None,
+    sphere: str | None = None,
 ) -> Tensor:
     """A metric of each sample, averaged over the axes after the batch.
 
@@ -44,10 +48,13 @@ def score(
         y: the same.
         owner: for graphs the sample of each node, ``(N,)``.
         inside: the points that count, ``(B, 1, *S)`` or ``(N, 1)``; None for all.
+        sphere: the grid of fields on a sphere; metrics that take ``weights`` get those of its quadrature.
 
     Shapes:
         - returns: ``(samples,)``
     """
+    if sphere is not None and accepts(metric, "weights"):
+        return _by_area(metric, prediction, y, inside, sphere)
     if owner is None and inside is None:
         return metric(prediction, y).flatten(1).mean(1)
     if owner is None:
@@ -60,6 +67,22 @@ def score(
         pairs = [(prediction[graph].T, y[graph].T) for graph in graphs]
     # The nodes of a graph, or the points inside of a mask, take the place of the spatial axes.
     return torch.cat([metric(h[None], t[None]).flatten(1).mean(1) for h, t in pairs])
+
+
+def _by_area(
+    metric: Callable[..., Tensor], prediction: Tensor, y: Tensor, inside: Tensor | None, grid: str
+) -> Tensor:
+    weights = row_weights(grid, y.shape[-2]).to(y)
+    if inside is not None:
+        each = zip(prediction, y, weights * inside, strict=True)
+        return torch.cat([metric(h[None], t[None], weights=w[0]).flatten(1).mean(1) for h, t, w in each])
+    return metric(prediction, y, weights=weights).flatten(1).mean(1)
+
+
+def sphere_in(model: nn.Module, sample: Sample) -> str | None:
+    """The grid on the sphere that a sample names, or on which the model works; None if there is none."""
+    stated = model.resolution.sphere if isinstance(model, IterativeRefiner) else None
+    return grid_of(sample) or stated or sphere_of(model)
 
 
 def inside_in(model: nn.Module, sample: Sample, y: Tensor) -> Tensor | None:
@@ -151,7 +174,8 @@ def _scores(
         call = caller.problem((), sample, start=answers[0])
         answers, y = [call.as_field(answer) for answer in answers], call.as_field(y)
         owner, inside = call.domain.batch, call.condition.mask
-    return [score(metric, each, y, owner, inside) for each in answers]
+    sphere = None if owner is not None else sphere_in(model, sample)
+    return [score(metric, each, y, owner, inside, sphere) for each in answers]
 
 
 def _iterates(
