@@ -16,7 +16,11 @@ DATA = {
     "burgers": FLOWS,
     "paper": {**FLOWS, "resolution": 16, "warmup": 0.1, "outputs": 1},
     "turbulence": {**FLOWS, "resolution": 16, "warmup": 0.1, "outputs": 1},
+    "shallow_water": {**FLOWS, "resolution": 8, "warmup": 0.0},
 }
+FRAMES = {"shallow_water": ["--fields", "3"]}
+"""Options of `irno rollout`."""
+
 NETWORK = {"hidden_channels": 4, "n_layers": 1, "width": 4, "depth": 0, "epochs": 1}
 COMMANDS = (
     ["evaluate"], ["evaluate", "--rtol", "1e-2", "--max-steps", "3"], ["check"], ["rollout", "--steps", "2"],
@@ -40,7 +44,8 @@ def test_every_command_on_every_example(
     (tmp_path / "c.yaml").write_bytes(written(config))
     run = str(tmp_path / "run")
     for command, *options in (["train", str(tmp_path / "c.yaml"), "--folder"], *COMMANDS):
-        code = main([command, *options, run, "--json"])
+        more = FRAMES.get(name, []) if command == "rollout" else []
+        code = main([command, *options, run, *more, "--json"])
         out, err = capsys.readouterr()
         assert code == 0, f"{command}: {err}"
         assert out.startswith("{")

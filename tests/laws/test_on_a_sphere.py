@@ -195,3 +195,25 @@ def test_an_untrained_refiner_around_sfno_has_its_bits_and_its_grid(name, grid):
         model(x, sphere="lobatto")
     with pytest.raises(ValueError, match=r"^expected a sphere without lengths"):
         model(x, lengths=(1.0, 1.0))
+
+
+def test_a_base_with_transforms_of_torch_harmonics_is_on_their_first_grid():
+    harmonics = pytest.importorskip("torch_harmonics")
+
+    class Filtered(nn.Module):
+        def __init__(self):
+            super().__init__()
+            sizes = {"lmax": 4, "mmax": 4}
+            self.analyse = harmonics.RealSHT(8, 16, grid="legendre-gauss", **sizes)
+            self.synthesise = harmonics.InverseRealSHT(8, 16, grid="lobatto", **sizes)
+
+        def forward(self, x):
+            return self.synthesise(self.analyse(x))
+
+    model = IterativeRefiner(Filtered(), "unet", in_channels=1, out_channels=1)
+    assert model.resolution.sphere == "legendre-gauss"
+    assert model.correction.padding == ("between_poles", "circular")
+    with pytest.raises(ValueError, match=r"^expected the grid 'lobatto' of the model, got 'legendre-gauss'"):
+        IterativeRefiner(Filtered(), "unet", in_channels=1, out_channels=1, resolution={"sphere": "lobatto"})(
+            torch.zeros(1, 1, 8, 16)
+        )
