@@ -7,6 +7,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ from neuralop_irno.domain.resolution import Resolution
 from neuralop_irno.errors import expected
 
 
-class GridPairs(Dataset[dict[str, Tensor]], ABC):
+class GridPairs(Dataset[dict[str, Any]], ABC):
     """Base class of data sets of pairs x, y with metadata.
 
     Attributes:
@@ -44,8 +45,8 @@ class GridPairs(Dataset[dict[str, Tensor]], ABC):
         """The number of pairs."""
 
     @abstractmethod
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
-        """One pair: x and y, each ``(channels, *S)``."""
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """One pair: x and y, each ``(channels, *S)``; on a sphere also ``sphere``, its grid."""
 
 
 class Frames(ABC):
@@ -134,7 +135,7 @@ class FrameWindows(GridPairs):
         first = torch.tensor(self._first)
         return torch.arange(len(first) - 1).repeat_interleave(first.diff())
 
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
+    def __getitem__(self, index: int) -> dict[str, Any]:
         place = range(len(self))[index]
         trajectory = bisect_right(self._first, place) - 1
         start = (place - self._first[trajectory]) * self.stride
@@ -143,4 +144,6 @@ class FrameWindows(GridPairs):
         frames = self.frames.read(trajectory, places)
         x, y = frames[: self.inputs].flatten(0, 1), frames[self.inputs :].flatten(0, 1)
         known = self.frames.known(trajectory, places[: self.inputs])
-        return {"x": x if known is None else torch.cat([x, known]), "y": y}
+        pair = {"x": x if known is None else torch.cat([x, known]), "y": y}
+        grid = self.resolution.sphere
+        return pair if grid is None else {**pair, "sphere": grid}

@@ -15,6 +15,7 @@ from neuralop_irno.data.readers.zarr_store import files_of, opened_array, read_p
 from neuralop_irno.data.scaling import Scaling
 from neuralop_irno.data.sizes import three
 from neuralop_irno.data.splits import parts_of
+from neuralop_irno.domain.resolution import Resolution
 from neuralop_irno.errors import expected
 from neuralop_irno.registry import DATASETS
 
@@ -23,7 +24,7 @@ class ZarrFields(Frames):
     """Some trajectories of an array.
 
     The array may have the attributes ``fields``, the names of the channels, and ``padding``, the padding mode
-    of each axis. Only the chunks that contain the requested frames are read.
+    of each axis, and ``sphere``, the grid of fields on a sphere. Only the chunks that contain the requested frames are read.
 
     Args:
         path: the store.
@@ -33,6 +34,7 @@ class ZarrFields(Frames):
         padding: padding mode of each axis; by default that in the array's attributes, or ``replicate``.
         metric: the name of the metric in which results are reported.
         scaling: from the units of the store; by default none.
+        sphere: the grid of fields on a sphere; by default that in the array's attributes, or a flat one.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class ZarrFields(Frames):
         padding: Sequence[str] | None = None,
         metric: str = "vrmse",
         scaling: Scaling | None = None,
+        sphere: str | None = None,
     ) -> None:
         self.path, self.array, self.metric = str(path), array, metric
         stored = opened_array(self.path, array)
@@ -57,7 +60,11 @@ class ZarrFields(Frames):
         self.lengths = [frames] * len(self.places)
         axes = len(stored.shape) - 3
         self.fields = _names("fields", fields, stored, [f"field {c}" for c in range(channels)])
-        self.padding = _names("padding", padding, stored, ["replicate"] * axes)
+        grid = sphere or stored.attrs.get("sphere")
+        if grid is not None:
+            self.resolution = Resolution(extent="fixed", sphere=grid)
+        default = self.resolution.padding or ["replicate"] * axes
+        self.padding = _names("padding", padding, stored, default)
         self.scaling = scaling or Scaling.none(channels)
         self.files = files_of(self.path)
 
@@ -90,6 +97,7 @@ def zarr_fields(
     std: Sequence[float] | None = None,
     padding: Sequence[str] | None = None,
     metric: str = "vrmse",
+    sphere: str | None = None,
 ) -> dict[str, FrameWindows]:
     """Trajectories from a Zarr store: x holds some frames, y the next ones.
 
@@ -105,6 +113,8 @@ def zarr_fields(
         std: standard deviation of each field, by which it is divided; by default 1.
         padding: padding mode of each axis; by default that in the array's attributes.
         metric: the name of the metric in which results are reported.
+        sphere: the grid of fields on a sphere, ``equiangular``, ``legendre-gauss`` or ``lobatto``, north pole
+            first; by default that in the array's attributes.
     """
     whole = ZarrFields(path, array)
     counts = three("trajectories", trajectories, (64, 8, 16))
@@ -113,7 +123,11 @@ def zarr_fields(
     scaling = Scaling(tuple(mean or [0.0] * channels), tuple(std or [1.0] * channels))
     return {
         split: FrameWindows(
-            ZarrFields(path, array, part, None, padding, metric, scaling), inputs, outputs, stride, step
+            ZarrFields(path, array, part, None, padding, metric, scaling, sphere),
+            inputs,
+            outputs,
+            stride,
+            step,
         )
         for split, part in parts.items()
     }
