@@ -23,8 +23,9 @@ from neuralop_irno.registry import DATASETS
 class ZarrFields(Frames):
     """Some trajectories of an array.
 
-    The array may have the attributes ``fields``, the names of the channels, and ``padding``, the padding mode
-    of each axis, and ``sphere``, the grid of fields on a sphere. Only the chunks that contain the requested frames are read.
+    The array may have the attributes ``fields``, the names of the channels, ``padding``, the padding mode of
+    each axis, and ``sphere``, the grid of fields on a sphere. Only the chunks that contain the requested
+    frames are read.
 
     Args:
         path: the store.
