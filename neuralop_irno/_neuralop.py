@@ -1,14 +1,14 @@
 """neuraloperator, imported without its side effects, and its models by name.
 
-``import neuralop`` sets a process-wide warning filter in ten places, and prints to the standard output where
-torch-harmonics is older than it expects. All other modules import neuraloperator's names from here, so that
-the user's filters do not change and the standard output holds results only.
+``import neuralop`` sets a process-wide warning filter in ten places, and prints that torch-harmonics is missing
+where it is older than expected. All other modules import neuraloperator's names from here, so that the user's
+filters do not change and results alone are printed.
 """
 
 from __future__ import annotations
 
 import inspect
-import sys
+import io
 import warnings
 from collections.abc import Mapping
 from contextlib import redirect_stdout
@@ -18,7 +18,7 @@ from neuralop_irno.errors import expected
 from neuralop_irno.functions import described_function, with_functions
 from neuralop_irno.registry import MODELS, Part, given_by_name, is_config, parameters_of, plain
 
-with warnings.catch_warnings(), redirect_stdout(sys.stderr):
+with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
     from neuralop import Trainer
     from neuralop.layers.base_spectral_conv import BaseSpectralConv
     from neuralop.models import CODANO, FNO, FNOGNO, GINO, TFNO, UNO, UQNO
