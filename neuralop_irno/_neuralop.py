@@ -1,7 +1,7 @@
 """neuraloperator, imported without its side effects, and its models by name.
 
-``import neuralop`` sets a process-wide warning filter in ten places, and prints that torch-harmonics is missing
-where it is older than expected. All other modules import neuraloperator's names from here, so that the user's
+``import neuralop`` sets ten warning filters for the process, and prints that torch-harmonics is missing
+where it is an older one. All other modules import neuraloperator's names from here, so that the user's
 filters do not change and results alone are printed.
 """
 
