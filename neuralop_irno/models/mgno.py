@@ -32,7 +32,8 @@ class MgNO(nn.Module):
         layers: number of layers.
         levels: number of coarser grids.
         cycle: ``V``, or ``W``, which visits each coarser grid twice.
-        padding: ``circular``, ``zero``, ``replicate`` or ``reflect``; one for all axes, or a list.
+        padding: ``circular``, ``zero``, ``replicate`` or ``reflect``; one for all axes, or a list. On a
+            sphere ``[poles, circular]`` or ``[between_poles, circular]``.
 
     Shapes:
         - x: ``(B, in_channels, *S)``, of any size

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -16,11 +17,11 @@ def block(tokens: int = 2, basis: int = 3) -> NeuralSpectralBlock:
     return NeuralSpectralBlock(4, tokens, basis, heads=2).double()
 
 
-def series_of(function: object, basis: int) -> tuple[NeuralSpectralBlock, Tensor, Tensor]:
+def series_of(function: Callable[[Tensor], Tensor], basis: int) -> tuple[NeuralSpectralBlock, Tensor, Tensor]:
     """A block with the Fourier coefficients of a function on [-M, M], points there, and its values."""
     made = block(basis=basis)
     places = (torch.arange(4096).double() + 0.5) / 2048 * basis - basis
-    values = function(places)  # type: ignore[operator]
+    values = function(places)
     angles = places[:, None] * torch.arange(basis).double() * (math.pi / basis)
     sines, cosines = (2 * (values[:, None] * wave).mean(0) for wave in (angles.sin(), angles.cos()))
     cosines[0] /= 2

@@ -168,8 +168,9 @@ class MultiONet(BranchAndTrunk):
     .. math:: y_c(s) = \frac{1}{L} \sum_{l=1}^L \sum_p b^l_{cp}(x) \, t^l_p(s) + b_c
 
     with the outputs b^l and t^l of the layers of branch and trunk; a DeepONet multiplies those of the last
-    ones only. The layers of the branch have ``out_channels * functions`` channels, those of the trunk
-    ``functions``. Calls and shapes as in `BranchAndTrunk`.
+    ones only. The published network averages over its last layers, with a learned factor for each. The layers
+    of the branch have ``out_channels * functions`` channels, those of the trunk ``functions``. Calls and
+    shapes as in `BranchAndTrunk`.
 
     Args:
         in_channels: channels of x.
