@@ -37,7 +37,7 @@ PHI = {"name": "meshgraph", "width": 24, "steps": 2}
 
 
 def transolver() -> Transolver:
-    return Transolver(2, 1, width=48, layers=4, heads=4, slices=16)
+    return Transolver(2, 1, width=32, layers=3, heads=4, slices=16)
 
 
 @torch.no_grad()
@@ -62,8 +62,10 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     arguments.add_argument("--seeds", type=int, nargs="+", default=[0])
     arguments.add_argument("--base-epochs", type=int, default=24)
-    arguments.add_argument("--epochs", type=int, default=36)
-    arguments.add_argument("--sobolev", type=float, default=0.3, help="weight of the loss in H^1.5")
+    arguments.add_argument("--epochs", type=int, default=28)
+    arguments.add_argument("--sobolev", type=float, default=1.0, help="weight of the loss in H^1.5")
+    controls = ("parameters", "compute")
+    arguments.add_argument("--match", nargs="*", choices=controls, default=controls, help="which controls")
     options = arguments.parse_args()
     torch.set_num_threads(1)
     data = PROBLEMS["waves"].data()
@@ -77,9 +79,10 @@ def main() -> None:
         refiner = IterativeRefiner(base, PHI, steps=STEPS, alpha=1.0)
         ways = {"refined": (refiner, recipe)}
         shared = with_compute_shared(recipe, refiner.gradient, STEPS)
-        for match, own in {"parameters": without_replay(recipe), "compute": shared}.items():
+        recipes = {"parameters": without_replay(recipe), "compute": shared}
+        for match in options.match:
             torch.manual_seed(seed)
-            ways[f"once, same {match}"] = (one_shot_like(refiner, match, data.train), own)
+            ways[f"once, same {match}"] = (one_shot_like(refiner, match, data.train), recipes[match])
         print(f"seed {seed}, base: {sum(p.numel() for p in base.parameters()):,} parameters, {taken:.0f} s")
         for way, (model, own) in ways.items():
             loss = RefinementLoss(sobolev=options.sobolev, sobolev_order=1.5)

@@ -101,7 +101,7 @@ class OnPoints(PointOperator):
 
 
 class NamedPoints(PointOperator):
-    """A network on points whose class states in ``POINTS`` what its arguments are, as Transolver."""
+    """A network on points that states in ``POINT_ARGUMENTS`` what its arguments are, as Transolver does."""
 
     def __init__(
         self,

@@ -51,14 +51,17 @@ def stated_sizes(module: nn.Module) -> ModelSpec:
 
 
 def point_arguments(model: Any) -> dict[str, Any]:
-    """What the arguments of a network on points are, by the options of `PointOperator`; {} if not stated.
+    """What the arguments of a network on points are, by the options of `PointOperator`.
+
+    They are those that the network or its class states in ``POINT_ARGUMENTS``; {} if it does not.
 
     Example:
         >>> from neuralop_irno.models import DeepONet, Transolver
         >>> point_arguments(Transolver), point_arguments(DeepONet)
         ({'fields': 'x', 'pos': 'pos', 'mask': 'mask'}, {})
     """
-    return dict(getattr(model, "POINTS", {}))
+    stated = getattr(model, "POINT_ARGUMENTS", None)
+    return dict(stated) if isinstance(stated, Mapping) else {}
 
 
 def sphere_of(module: nn.Module) -> str | None:

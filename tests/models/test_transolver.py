@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch_geometric.data import Batch, Data
 
 from neuralop_irno import IterativeRefiner, PointOperator
+from neuralop_irno.model_config import channels_of
 from neuralop_irno.models import Transolver
 from neuralop_irno.models.baselines.transolver import PhysicsAttention
 
@@ -74,10 +75,16 @@ def test_graphs_of_different_sizes_are_refined_as_each_alone_and_as_points() -> 
     close(model(Batch.from_data_list(graphs)), torch.cat(each))
     close(model.base(graphs[1]), net(graphs[1].x[None], graphs[1].pos[None])[0])
     x, pos = points(2, 9)
-    named = PointOperator(net, **Transolver.POINTS)
+    named = PointOperator(net, **Transolver.POINT_ARGUMENTS)
     by_name = IterativeRefiner(named, model.correction, steps=2, in_channels=2, out_channels=1).eval()
     assert torch.equal(model(x, pos), by_name(x, pos))
     assert not torch.equal(model(x, pos), net(x, pos))
+
+
+def test_a_config_has_its_channels_from_the_last_axis_of_points() -> None:
+    sample = {"x": torch.zeros(9, 2), "pos": torch.zeros(9, 2), "y": torch.zeros(9, 1)}
+    for base in ("transolver", {"model_arch": "transolver", "width": 8}):
+        assert channels_of(sample, {"base": base}) == (2, 1)
 
 
 def test_every_weight_learns() -> None:

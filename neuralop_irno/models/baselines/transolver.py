@@ -39,7 +39,7 @@ class Transolver(nn.Module):
         torch.Size([3, 50, 1])
     """
 
-    POINTS: ClassVar[dict[str, str]] = {"fields": "x", "pos": "pos", "mask": "mask"}
+    POINT_ARGUMENTS: ClassVar[dict[str, str]] = {"fields": "x", "pos": "pos", "mask": "mask"}
     """What its arguments are, for `PointOperator`."""
 
     def __init__(
