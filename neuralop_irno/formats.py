@@ -1,7 +1,9 @@
 """Configs in files of older formats, rewritten so that today's package builds the same models.
 
 Up to format 2 the corrections ``unet`` and ``mgno`` computed the origin of a periodic grid from x, and
-``unet`` averaged cells in pairs; since format 3 they do so with ``frame: true`` and ``blur: false`` only.
+``unet`` averaged cells in pairs; since format 3 they do so with ``frame: true`` and ``blur: false`` only. Up
+to format 3 the latitudes of a refiner around SFNO were padded as a circle, which a sphere refuses: such a
+model is built with its own padding, and its calls raise an error that names the right one.
 """
 
 from __future__ import annotations
@@ -16,6 +18,11 @@ checkpoints and snapshots held the weights of frozen bases."""
 WITH_OPTIONS = 3
 """The format since which configs have the options `IMPLIED`."""
 
+WITH_SPHERES = 4
+"""The format since which models around `ON_SPHERES` are on a sphere."""
+
+ON_SPHERES = ("sfno",)
+
 DEFAULT = "unet"
 """The correction of a refiner, and that inside `AROUND`, if the config names none."""
 
@@ -28,6 +35,9 @@ IMPLIED: Mapping[str, Mapping[str, Any]] = {
 }
 """What the corrections of before format 3 did without an option."""
 
+FLAT: Mapping[str, Mapping[str, Any]] = {name: {"padding": "circular"} for name in ("unet", "mgno")}
+"""What corrections around `ON_SPHERES` did without an option."""
+
 
 def current_model(config: Mapping[str, Any], version: int) -> dict[str, Any]:
     """The config of a refiner, from a file of format ``version``.
@@ -36,11 +46,13 @@ def current_model(config: Mapping[str, Any], version: int) -> dict[str, Any]:
         >>> current_model({"correction": {"name": "unet", "width": 8}, "steps": 4}, version=2)
         {'correction': {'frame': True, 'blur': False, 'name': 'unet', 'width': 8}, 'steps': 4}
     """
-    if version >= WITH_OPTIONS:
-        return dict(config)
-    result = {**config, "correction": _correction(config.get("correction", DEFAULT))}
-    base = config.get("base")
-    if isinstance(base, Mapping) and str(base.get("model_arch")).lower() == "irno":
+    result, base = dict(config), config.get("base")
+    arch = str(base.get("model_arch") if isinstance(base, Mapping) else base).lower()
+    if version < WITH_OPTIONS:
+        result["correction"] = _correction(result.get("correction", DEFAULT), IMPLIED)
+    if version < WITH_SPHERES and arch in ON_SPHERES:
+        result["correction"] = _correction(result.get("correction", DEFAULT), FLAT)
+    if isinstance(base, Mapping) and arch == "irno":
         result["base"] = current_model(base, version)
     return result
 
@@ -62,9 +74,9 @@ def current_study(content: Mapping[str, Any], version: int) -> dict[str, Any]:
     return {**content, "problems": current}
 
 
-def _correction(config: Any) -> Any:
+def _correction(config: Any, implied: Mapping[str, Mapping[str, Any]]) -> Any:
     name = config.get("name") if isinstance(config, Mapping) else config
     options = dict(config) if isinstance(config, Mapping) else {"name": config}
     if name in AROUND:
-        return {**options, "correction": _correction(options.get("correction", DEFAULT))}
-    return {**IMPLIED[str(name)], **options} if name in IMPLIED else config
+        return {**options, "correction": _correction(options.get("correction", DEFAULT), implied)}
+    return {**implied[str(name)], **options} if name in implied else config

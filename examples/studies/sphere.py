@@ -30,7 +30,7 @@ from neuralop_irno import (
 )
 
 STEPS = 4
-FLOWS = {"trajectories": (24, 4, 8), "frames": 9, "frame": 1.0, "resolution": 32}
+FLOWS = {"trajectories": (32, 4, 8), "frames": 9, "frame": 1.0, "resolution": 32}
 SIZES = {"1x": 16, "2x": 32}
 
 
@@ -54,7 +54,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--base-epochs", type=int, default=30)
-    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--epochs", type=int, default=24)
     parser.add_argument("--width", type=int, default=16, help="of the U-Net")
     parser.add_argument("--to", type=Path, help="a JSON file for the numbers")
     options = parser.parse_args()

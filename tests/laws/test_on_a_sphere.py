@@ -20,6 +20,7 @@ from neuralop_irno.domain.sphere import (
     row_weights,
 )
 from neuralop_irno.domain.sphere_maps import SphereMaps
+from neuralop_irno.formats import current_model
 from neuralop_irno.spectrum.of_domain import spectrum_of
 
 SHAPES = [(6, 12), (7, 9)]
@@ -217,3 +218,18 @@ def test_a_base_with_transforms_of_torch_harmonics_is_on_their_first_grid():
         IterativeRefiner(Filtered(), "unet", in_channels=1, out_channels=1, resolution={"sphere": "lobatto"})(
             torch.zeros(1, 1, 8, 16)
         )
+
+
+def test_a_file_of_before_spheres_is_not_taken_for_one_on_a_sphere():
+    arch = {
+        "model_arch": "sfno",
+        "n_modes": [6, 6],
+        "in_channels": 2,
+        "out_channels": 1,
+        "hidden_channels": 4,
+    }
+    old = current_model({"base": {**arch, "n_layers": 1}, "correction": "unet"}, version=3)
+    assert old["correction"] == {"padding": "circular", "name": "unet"}
+    with pytest.raises(ValueError, match=r"^expected padding across the poles .*; try padding=\['poles'"):
+        IterativeRefiner(**old)(torch.zeros(1, 2, 6, 12))
+    assert current_model({"base": arch, "correction": "unet"}, version=4)["correction"] == "unet"
