@@ -1,16 +1,22 @@
 # Two commands for a fresh machine: `make demo` and `make test`.
 # They need python3, venv and make; the first of them sets .venv up.
+#
+# `make test-peers` tries the real models of other packages, each in an environment of its own under .peers.
+# POSEIDON=folder and NEURALOPERATOR_MAIN=folder are checkouts of repositories that have no package.
 
 PYTHON ?= python3
 VENV := .venv
 
-.PHONY: demo test
+.PHONY: demo test test-peers
 
 demo: $(VENV)/installed
 	$(VENV)/bin/irno demo
 
 test: $(VENV)/installed
 	$(VENV)/bin/python -m pytest
+
+test-peers: $(VENV)/installed
+	$(VENV)/bin/python tests/peers/run.py
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

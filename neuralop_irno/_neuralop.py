@@ -12,6 +12,7 @@ import io
 import warnings
 from collections.abc import Mapping
 from contextlib import redirect_stdout
+from importlib import import_module
 from typing import Any
 
 from neuralop_irno.errors import expected
@@ -26,11 +27,14 @@ with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
 
 __all__ = [
     "CODANO", "FNO", "FNOGNO", "GINO", "TFNO", "UNO", "UQNO", "BaseModel", "BaseSpectralConv", "Trainer",
-    "build_model", "described",
+    "build_model", "described", "model_of",
 ]  # fmt: skip
 
+OUR_NAMES = {"localno": "local_no"}
+"""Our names of models that neuraloperator registers under others."""
+
 # neuraloperator's own registry is read on every look-up; it lacks these two.
-MODELS.also_from(lambda: BaseModel._models)
+MODELS.also_from(lambda: {OUR_NAMES.get(name, name): kind for name, kind in BaseModel._models.items()})
 MODELS.register("uno", UNO)
 MODELS.register("codano", CODANO)
 
@@ -42,10 +46,8 @@ def _refiner(**options: Any) -> Any:
 
 BaseModel._models.setdefault("irno", _refiner)
 
-OTHER_CALLS = {
-    "otno": "OTNO, which takes the maps of an optimal transport",
-}
-"""Models of later versions of neuraloperator that are called in ways no adapter supports."""
+OTHER_CALLS = {"otno": "OTNO, which takes the maps of an optimal transport"}
+"""Models that no adapter fits as they are; by name they are built inside of one."""
 
 BUILT_FROM = "_built_from"
 """The attribute of a model in which `build_model` stores the config that builds it again."""
@@ -78,7 +80,8 @@ def build_model(spec: Any, in_channels: int | None = None, out_channels: int | N
         if given_by_name(words.get(name)):
             words[name] = build_model(words[name], **sizes)
     part = model_part(words)
-    known = {name: size for name, size in sizes.items() if size is not None and part.takes(name)}
+    named = {part.name_of(name): size for name, size in sizes.items() if size is not None}
+    known = {name: size for name, size in named.items() if part.takes(name)}
     options = {**part.options, **{name: size for name, size in known.items() if name not in part.options}}
     # Before the constructor is called: CODANO modifies lists in its arguments.
     config = {"model_arch": words["model_arch"], **described(options)}
@@ -93,15 +96,15 @@ def model_part(spec: Mapping[str, Any]) -> Part:
     arch = options.pop("model_arch", None)
     if not isinstance(arch, str):
         raise ValueError(expected("'model_arch' in a model config", sorted(options), "model_arch: fno"))
-    refuse_other_calls(arch)
     options.pop("data_channels", None)
-    return Part(MODELS.lookup(arch.lower()), options, f"model '{arch}'")
+    name = arch.lower()
+    return Part(MODELS.lookup(OUR_NAMES.get(name, name)), options, f"model '{arch}'")
 
 
 def refuse_other_calls(arch: str) -> None:
     """Raise ValueError for a model name of `OTHER_CALLS`."""
     if arch.lower() in OTHER_CALLS:
-        hint = "irno.PointOperator of a function around it, see docs/wrap-your-operator.md"
+        hint = f"{{'model_arch': {arch.lower()!r}, ..}}, or irno.PointOperator of a function around it"
         raise ValueError(expected("a model that maps x to a field", OTHER_CALLS[arch.lower()], hint))
 
 
@@ -128,7 +131,8 @@ def recorded_config(model: object) -> dict[str, Any] | None:
         for name, value in {**recorded, **arguments}.items()
         if name in parameters and not (name in own and described(value) == own[name])
     }
-    return {"model_arch": model._name.lower(), **described(given)}
+    name = model._name.lower()
+    return {"model_arch": OUR_NAMES.get(name, name), **described(given)}
 
 
 def described(part: Any) -> Any:
@@ -152,6 +156,19 @@ def described(part: Any) -> Any:
     if config is None and hasattr(part, BUILT_FROM):
         config = described(getattr(part, BUILT_FROM))
     return config or {"object": type(part).__name__}
+
+
+def model_of(name: str, module: str | None = None) -> Any:
+    """A model class of neuraloperator that some versions lack; raises the error of its import.
+
+    neuraloperator itself ignores that error for the models that need torch-harmonics.
+
+    Args:
+        name: of the class.
+        module: of its file in ``neuralop.models``, by default the name in lower case.
+    """
+    with redirect_stdout(sys.stderr):
+        return getattr(import_module(f"neuralop.models.{module or name.lower()}"), name)
 
 
 def multigrid_patching() -> Any:

@@ -94,7 +94,8 @@ class Described(nn.Module):
     def config(self) -> dict[str, Any]:
         """The config that builds the same model again; see `Persistent`."""
         fewest, most = self._steps
-        conditions = {"condition": self.conditions.plain()} if self.conditions.kinds else {}
+        stated = bool(self.conditions.kinds or self.base.condition)
+        conditions = {"condition": self.conditions.plain()} if stated else {}
         return {
             "base": _of_base(self.base),
             "correction": _of_correction(self.correction),
@@ -131,6 +132,8 @@ def _channels(sizes: ModelSpec) -> dict[str, Any]:
 
 def _of_base(base: BaseOperator) -> Any:
     """The config of a base; an adapter of the user's own has none."""
+    if isinstance(base.stated, ModelSpec) and hasattr(base, BUILT_FROM):  # a model of another package by name
+        return described(base)
     if isinstance(base, GraphOperator) and base.config is not None:
         return base.config
     made = base.parts if isinstance(base, TupleOperator) else [base]

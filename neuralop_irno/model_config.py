@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from neuralop_irno._neuralop import build_model, model_part
+from neuralop_irno._neuralop import model_part
 from neuralop_irno.annotations import fits
-from neuralop_irno.base.files import load_base, load_weights
+from neuralop_irno.base.files import load_base
+from neuralop_irno.base.foreign import ForeignModel, Wrap
 from neuralop_irno.base.layout import CHANNELS, Layout
-from neuralop_irno.base.operator import BaseOperator
 from neuralop_irno.base.sizes import point_arguments
+from neuralop_irno.base.weights import WEIGHTS, build_base, without_weights
 from neuralop_irno.budget import within_budget
 from neuralop_irno.correction.correction import FunctionCorrection
 from neuralop_irno.correction.from_neuralop import neural_correction
@@ -31,8 +33,8 @@ GIVEN_ELSEWHERE = ("model_arch", "base", "data_channels")
 FROM_DATA = ("in_channels", "out_channels", "dim")
 """Options that the data give."""
 
-OBJECT, WEIGHTS = "object", "weights"
-"""Keys of a base: the name of one that Python builds, and the file of its weights."""
+OBJECT = "object"
+"""The key of the name of a base that Python builds."""
 
 
 def base_part(config: Any) -> Part:
@@ -50,16 +52,22 @@ def base_part(config: Any) -> Part:
         if OBJECT in config:
             return Part(_not_given, config, "a base that Python builds")
         _check_data_channels(config)
-        config, _ = without_weights(config)
-        part = _model(config)
+        config, weights = without_weights(config)
+        # The weights of a run that was trained may be gone, and with them the options in their folder.
+        part = _model(config, complete=weights is None or Path(weights).exists())
         if part.constructor is IterativeRefiner:  # a refiner as the base of another
             base_part(config.get("base"))
             refiner_part(config)
         return part
 
 
-def _model(config: Mapping[str, Any]) -> Part:
-    """The model of a base, checked with the one inside of UQNO, or of an adapter for points or graphs."""
+def _model(config: Mapping[str, Any], complete: bool) -> Part:
+    """The model of a base, checked with the one inside of UQNO, or of an adapter for points or graphs.
+
+    Args:
+        config: that of the base.
+        complete: whether all options without a default have to be set.
+    """
     key = "base_model" if str(config.get("model_arch")).lower() == "uqno" else "net"
     inner, own = config.get(key), dict(config)
     later: tuple[str, ...] = FROM_DATA
@@ -76,7 +84,8 @@ def _model(config: Mapping[str, Any]) -> Part:
             hint = f"'{WEIGHTS}', the file of its weights"
             raise ValueError(expected("an option of the base", shown(close[0]), hint)) from error
         raise
-    part.refuse_missing(later)
+    if complete:
+        part.refuse_missing(later)
     return part
 
 
@@ -137,7 +146,7 @@ def built_base(config: Any, part: Part, channels: tuple[int, int], trusted: bool
         config: that of the base.
         part: what `base_part` made of it.
         channels: of x and of y.
-        trusted: unpickle all objects in neuraloperator's files.
+        trusted: unpickle all objects in files of torch.save.
         given: the base of the caller, if it has one.
     """
     if (given is not None) is not (part.constructor is _not_given):
@@ -149,24 +158,7 @@ def built_base(config: Any, part: Part, channels: tuple[int, int], trusted: bool
         return given
     if part.constructor is load_base:
         return part.build(trusted=trusted)
-    if isinstance(config, str):
-        return build_model(config, *channels)
-    config, weights = without_weights(config)
-    model = build_model(config, *channels)
-    if weights is not None:
-        with at_key(WEIGHTS):
-            load_weights(model.module if isinstance(model, BaseOperator) else model, weights)
-    return model
-
-
-def without_weights(config: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
-    """The config of a base, and the file of its weights; raises TypeError if that is no path."""
-    rest = {name: value for name, value in config.items() if name != WEIGHTS}
-    weights = config.get(WEIGHTS)
-    if not isinstance(weights, str | None):
-        with at_key(WEIGHTS):
-            raise TypeError(expected("the file of the base's weights", shown(weights), "weights: base.pt"))
-    return rest, weights
+    return build_base(config, *channels, trusted=trusted)
 
 
 def channels_of(sample: Mapping[str, Any], model: Mapping[str, Any]) -> tuple[int, int]:
@@ -176,10 +168,11 @@ def channels_of(sample: Mapping[str, Any], model: Mapping[str, Any]) -> tuple[in
         sample: of a data set.
         model: the section of the config, which may state the layout, or the fields of a base on points.
     """
-    fields = _fields_on_points(model.get("base"))
-    if fields:
+    wrap = _wrap_of(model.get("base"))
+    if wrap.fields:
+        fields = [wrap.fields] if isinstance(wrap.fields, str) else wrap.fields
         return sum(sample[name].shape[-1] for name in fields), sample["y"].shape[-1]
-    layout = Layout.of(model.get("layout") or CHANNELS[model.get("channels", "first")])
+    layout = Layout.of(model.get("layout") or wrap.layout or CHANNELS[model.get("channels", "first")])
     found = []
     for axes, name in ((layout.x, "x"), (layout.answer, "y")):
         axis = axes.axis("C")
@@ -187,14 +180,17 @@ def channels_of(sample: Mapping[str, Any], model: Mapping[str, Any]) -> tuple[in
     return found[0], found[1]
 
 
-def _fields_on_points(base: Any) -> list[str]:
-    """The arguments that are the fields of a base on points; none for other bases."""
+def _wrap_of(base: Any) -> Wrap:
+    """How a base by name is called, as far as its data depend on it."""
     config = {"model_arch": base} if isinstance(base, str) else base
     if not isinstance(config, Mapping) or not isinstance(config.get("model_arch"), str):
-        return []
-    stated = config if config["model_arch"] == "points" else point_arguments(_model(config).constructor)
-    fields: Any = stated.get("fields", [])
-    return [fields] if isinstance(fields, str) else list(fields)
+        return Wrap()
+    if config["model_arch"] == "points":
+        return Wrap(fields=config["fields"])
+    part = model_part(without_weights(config)[0])
+    if isinstance(part.constructor, ForeignModel):
+        return part.constructor.wrap(part.options)
+    return Wrap(fields=point_arguments(part.constructor).get("fields", ()))
 
 
 def _not_given(object: str) -> Any:  # noqa: A002 - the key of configs

@@ -10,7 +10,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from neuralop_irno._neuralop import BaseModel, build_model
+from neuralop_irno._neuralop import BaseModel
 from neuralop_irno.at_resolution import bound_to_call, brought_to, in_box, resolution_of, with_domain
 from neuralop_irno.base.answers import Outputs
 from neuralop_irno.base.call import BaseCall
@@ -19,6 +19,7 @@ from neuralop_irno.base.conditions import Conditions
 from neuralop_irno.base.inputs import check_channels
 from neuralop_irno.base.neuraloperator import wrap_operator
 from neuralop_irno.base.operator import BaseOperator
+from neuralop_irno.base.weights import build_base
 from neuralop_irno.build import (
     BaseLike,
     Channels,
@@ -87,11 +88,10 @@ class IterativeRefiner(Described, OnHub, BaseModel, name="irno"):
             mode; where they are not made, give ``{"cells": [64, 64]}``.
         train_output: ``trajectory``, or ``field`` for wrappers that need a tensor in training too.
         condition: names of arguments of the call that Phi is given too, ``("tau", "viscosity", "mask")``:
-            scalars per sample, and ``mask``, the points where h is refined. A mapping gives the kind of each,
-            ``scalar``, ``mask``, or the number of channels of a field. See `Conditions`.
-        ignore: names of keyword arguments to ignore, such as other keys of a data set's samples, which
-            neuraloperator's ``Trainer`` passes on. Any other argument that neither the base nor the refiner
-            reads is a TypeError.
+            scalars per sample, and ``mask``, where h is refined; see `Conditions`. A mapping gives each kind,
+            ``scalar``, ``mask``, or the number of channels of a field. By default what the base states.
+        ignore: names of keyword arguments to ignore, such as other keys of samples, which neuraloperator's
+            ``Trainer`` passes on. Any other argument that is not read is a TypeError.
 
     Shapes:
         - on grids x is ``(B, in_channels, *S)`` and the answer ``(B, out_channels, *S)``
@@ -129,13 +129,13 @@ class IterativeRefiner(Described, OnHub, BaseModel, name="irno"):
         super().__init__()
         check_choice("train_output 'trajectory' or 'field'", train_output, ("trajectory", "field"))
         gradient = ("detached" if freeze_base else "unrolled") if gradient is None else gradient
-        operator = build_model(base, one_number(in_channels), one_number(out_channels))
+        operator = build_base(base, one_number(in_channels), one_number(out_channels))
         self.train_output, self.ignore = train_output, tuple(ignore)
-        self.conditions = Conditions.of(plain(condition))
         self.steps = steps
         self.gradient = gradient_rule(gradient)
         self.base: BaseOperator = wrap_operator(operator, freeze_base, channels, output, layout)
         self.base.freeze(freeze_base)  # an adapter that was given may have another setting
+        self.conditions = Conditions.of(plain(self.base.condition if condition is None else condition))
         self.sizes = agreed_sizes(given_sizes(in_channels, out_channels, self.base), self.base.sizes())
         self.resolution = resolution_of(resolution, self.base)
         padding = self.resolution.padding
@@ -314,7 +314,7 @@ class IterativeRefiner(Described, OnHub, BaseModel, name="irno"):
             base: a module, a callable or a config, with the same channels.
         """
         parts = {
-            "base": build_model(base, self.sizes.in_channels, self.sizes.out_channels),
+            "base": build_base(base, self.sizes.in_channels, self.sizes.out_channels),
             "correction": copy.deepcopy(self.correction),
             "solver": copy.deepcopy(self.solver),
             "gradient": self.gradient,

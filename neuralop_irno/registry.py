@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from neuralop_irno.annotations import described, fits, hint_of
+from neuralop_irno.elsewhere import Elsewhere
 from neuralop_irno.errors import at_key, did_you_mean, expected, in_grammar, shown
 from neuralop_irno.functions import with_functions
 
@@ -52,6 +53,7 @@ class Registry:
     def __init__(self, family: str, key: str | None = None, modules: Sequence[str] = ()) -> None:
         self.family, self.key, self.modules = family, key, modules
         self._entries: dict[str, Callable[..., Any]] = {}
+        self._elsewhere: dict[str, Elsewhere] = {}
         self._also: Callable[[], Mapping[str, Callable[..., Any]]] | None = None
         self._prefixes: dict[str, Callable[[str], Callable[..., Any]]] = {}
         self._filled = False
@@ -76,9 +78,18 @@ class Registry:
         self._entries[name] = entry
         return entry
 
+    def register_elsewhere(self, name: str, entry: Elsewhere) -> None:
+        """Add an entry of a package that may be absent; it replaces one of `also_from`."""
+        self._elsewhere[name] = entry
+
     def names(self) -> list[str]:
-        """All names, sorted."""
-        return sorted(self._known())
+        """All names that can be built, sorted."""
+        return sorted(self._known().keys() - self.absent().keys())
+
+    def absent(self) -> dict[str, str]:
+        """The names of packages that are not installed, with what installs them."""
+        elsewhere = [(name, part) for name, part in self._known().items() if isinstance(part, Elsewhere)]
+        return {name: part.install for name, part in sorted(elsewhere) if part.lack()}
 
     def lookup(self, name: str) -> Callable[..., Any]:
         """The constructor of a name; the ValueError for an unknown name lists the choices."""
@@ -87,7 +98,8 @@ class Registry:
             return self._prefixes[prefix](word)
         known = self._known()
         if name in known:
-            return known[name]
+            found = known[name]
+            return found.constructor() if isinstance(found, Elsewhere) else found
         if name in self._broken:
             message, cause = self._broken[name]
             raise ValueError(message) from cause
@@ -131,14 +143,14 @@ class Registry:
         except ValueError:
             return {}  # `build` raises the error
 
-    def _known(self) -> dict[str, Callable[..., Any]]:
+    def _known(self) -> dict[str, Callable[..., Any] | Elsewhere]:
         if not self._filled:
             self._filled = True
             for module in self.modules:
                 import_module(module)
             for plugin in entry_points(group=f"neuralop_irno.{self.family.replace(' ', '_')}s"):
                 self._load(plugin)
-        return {**(self._also() if self._also else {}), **self._entries}
+        return {**(self._also() if self._also else {}), **self._elsewhere, **self._entries}
 
     def _load(self, plugin: EntryPoint) -> None:
         """Register the entry of another package; if that fails, warn, and raise the error at look-ups."""
@@ -180,6 +192,11 @@ class Part:
         """Whether the constructor has this parameter."""
         return accepts(self.constructor, parameter)
 
+    def name_of(self, option: str) -> str:
+        """What the constructor calls ``in_channels`` or ``out_channels``."""
+        name: str = getattr(self.constructor, "own_names", {}).get(option, option)
+        return name
+
     def with_options(self, **options: Any) -> Part:
         """The part with further or other options."""
         return replace(self, options={**self.options, **options})
@@ -190,9 +207,10 @@ class Part:
         Args:
             later: options that `build` will get from its caller.
         """
+        given = {*self.options, *map(self.name_of, later)}
         for p in parameters_of(self.constructor).values():
             needed = p.default is p.empty and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
-            if needed and p.name not in {*self.options, *later}:
+            if needed and p.name not in given:
                 wanted = f"the option '{p.name}' of {self.what}"
                 raise ValueError(expected(wanted, sorted(self.options), f"{p.name}=..."))
 
@@ -263,15 +281,8 @@ def check_options(constructor: Callable[..., Any], options: Mapping[str, Any], w
         if not fits(value, hint_at):
             wanted, default = f"{key} of {what} as {described(hint_at)}", parameters[key].default
             with at_key(key):
-                raise TypeError(
-                    expected(
-                        wanted,
-                        shown(value),
-                        f"{key}=<{described(hint_at)}>"
-                        if default is parameters[key].empty
-                        else f"{key}={default!r}",
-                    )
-                )
+                text = f"<{described(hint_at)}>" if default is parameters[key].empty else repr(default)
+                raise TypeError(expected(wanted, shown(value), f"{key}={text}"))
 
 
 def call_with_options(constructor: Callable[..., Any], options: Mapping[str, Any], what: str) -> Any:
@@ -324,6 +335,7 @@ def plain(config: Any) -> Any:
 # Module names instead of imports: these modules import this one, and are imported at the first look-up.
 _MODELS = (
     "neuralop_irno._neuralop", "neuralop_irno.refiner", "neuralop_irno.models", "neuralop_irno.networks",
+    "neuralop_irno.base.foreign_names", "neuralop_irno.base.physicsnemo",
 )  # fmt: skip
 _SOLVER = ("neuralop_irno.solver",)
 

@@ -12,9 +12,10 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from neuralop_irno.annotations import SEQUENCES, hint_of
+from neuralop_irno.base.weights import WEIGHTS
 from neuralop_irno.config import FOLDER
 from neuralop_irno.losses.refinement import RefinementLoss
-from neuralop_irno.model_config import OBJECT, WEIGHTS
+from neuralop_irno.model_config import OBJECT
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.registry import (

@@ -10,12 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import nn
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
-from neuralop_irno.checkpoint import SUFFIX, tensors_only
-from neuralop_irno.errors import expected, in_grammar
+from neuralop_irno.errors import expected
 from neuralop_irno.persistence import CACHE
 from neuralop_irno.registry import MODELS, parameters_of
 
@@ -42,8 +40,8 @@ def load_base(folder: str | os.PathLike[str], name: str, trusted: bool = False) 
         name: the start of their names; neuraloperator's Trainer writes ``model`` or ``best_model``.
         trusted: unpickle all objects. Only for files from a source you trust.
     """
-    metadata = _read(Path(folder) / f"{name}_metadata.pkl", trusted)
-    state = _read(Path(folder) / f"{name}_state_dict.pt", trusted)
+    metadata = read_pickle(Path(folder) / f"{name}_metadata.pkl", trusted)
+    state = read_pickle(Path(folder) / f"{name}_state_dict.pt", trusted)
     metadata.pop("_version", None)
     arch, args = metadata.pop("_name", None), metadata.pop("args", ())
     if not isinstance(arch, str):
@@ -62,36 +60,8 @@ def load_base(folder: str | os.PathLike[str], name: str, trusted: bool = False) 
     return model
 
 
-def load_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
-    """Load a plain state dict into a model: a file ``.safetensors``, or ``.pt`` of tensors and plain data.
-
-    Args:
-        model: changed in place.
-        path: the file.
-
-    Raises:
-        FileNotFoundError, ValueError: the file is absent or damaged, contains other objects, or its tensors
-            have other names, shapes or kinds than those of the model.
-
-    Example:
-        >>> from tempfile import TemporaryDirectory
-        >>> one, other = nn.Linear(2, 1), nn.Linear(2, 1)
-        >>> with TemporaryDirectory() as folder:
-        ...     torch.save(one.state_dict(), f"{folder}/base.pt")
-        ...     load_weights(other, f"{folder}/base.pt")
-        >>> torch.equal(one.weight, other.weight)
-        True
-    """
-    source = Path(path)
-    if not source.is_file():
-        raise FileNotFoundError(expected("a file of weights", f"no {source}", "the path of an existing file"))
-    hint = f"the weights of the same model, of {type(model).__name__}"
-    with in_grammar(f"the weights of this base in {source.name}", hint):
-        tensors = load_file(source) if source.suffix == SUFFIX else tensors_only(_read(source, trusted=False))
-        model.load_state_dict(tensors)
-
-
-def _read(path: Path, trusted: bool) -> dict[str, Any]:
+def read_pickle(path: Path, trusted: bool) -> dict[str, Any]:
+    """The content of a file of torch.save, which is a mapping; see `load_base` for ``trusted``."""
     if not path.is_file():
         hint = "the folder and the name that neuraloperator saved the model under"
         raise FileNotFoundError(expected("a file of neuraloperator's", f"no {path}", hint))

@@ -52,6 +52,12 @@ class BaseOperator(nn.Module):
     ON_GRID: ClassVar[bool] = True
     """Whether its fields are on grids, with axes that a layout can name."""
 
+    condition: tuple[str, ...] = ()
+    """The arguments of a call that Phi is given too, unless the refiner has a condition of its own."""
+
+    stated: ModelSpec | None = None
+    """The channels and dimensions of a module whose attributes do not state them."""
+
     def __init__(
         self,
         module: nn.Module | Callable[..., Any],
@@ -107,7 +113,7 @@ class BaseOperator(nn.Module):
 
     def stated_sizes(self) -> ModelSpec:
         """The channels and dimensions that the module states."""
-        return stated_sizes(self.module)
+        return self.stated or stated_sizes(self.module)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The base's own answer; arguments that are not in its signature are left out."""

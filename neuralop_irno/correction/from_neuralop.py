@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neuralop_irno._neuralop import OTHER_CALLS, build_model
+from neuralop_irno._neuralop import build_model
 from neuralop_irno.correction.correction import Correction
 from neuralop_irno.correction.from_module import WithHead
 from neuralop_irno.correction.graph import GraphCorrection, HeadedOnGraph, coordinates, on_graphs
@@ -20,8 +20,8 @@ from neuralop_irno.errors import expected
 from neuralop_irno.registry import CORRECTIONS, MODELS
 
 NOT_CORRECTIONS = frozenset({
-    "uqno", "fnogno", "irno", "wdsr", "fno2d_sr", "hinote", "points", "graphs", "transolver", "rno",
-    *OTHER_CALLS,
+    "uqno", "fnogno", "irno", "wdsr", "fno2d_sr", "hinote", "points", "graphs", "transolver", "rno", "otno",
+    "poseidon", "pde_transformer",
 })  # fmt: skip
 """Models that cannot be a correction: they return two fields, map between kinds of domain, are a refiner or
 an adapter, need coordinates, answer on a finer grid, or are called in another way."""
