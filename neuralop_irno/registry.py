@@ -93,10 +93,10 @@ class Registry:
 
     def lookup(self, name: str) -> Callable[..., Any]:
         """The constructor of a name; the ValueError for an unknown name lists the choices."""
+        known = self._known()  # first: it imports the modules that register prefixes
         prefix, colon, word = name.partition(":")
         if colon and prefix in self._prefixes:
             return self._prefixes[prefix](word)
-        known = self._known()
         if name in known:
             found = known[name]
             return found.constructor() if isinstance(found, Elsewhere) else found

@@ -20,7 +20,7 @@ from neuralop_irno.elsewhere import Elsewhere, module_lack
 from neuralop_irno.registry import MODELS
 
 HARMONICS = "pip install 'neuralop_irno[sphere]', which brings torch-harmonics"
-DISCO = "pip install 'torch-harmonics>=0.7.4', which has its filters"
+DISCO = "pip install 'torch-harmonics>=0.7.4,<0.9', which has its filters"
 MAIN = "neuraloperator's main branch, or a release after 2.0.0"
 PDE_TRANSFORMER = "pip install 'neuralop_irno[pde_transformer]'"
 POSEIDON = (
@@ -52,8 +52,9 @@ def _sfno() -> Any:
 
 def _local_no() -> ForeignModel:
     kind = model_of("LocalNO", "local_no")
-    # Annotated as bool, although it is a length.
-    signature = signature_of_options(kind, hints={"radius_cutoff": float | None})
+    # Its annotations are of one mode, a bool for a length, and whole numbers for lengths.
+    hints = {"n_modes": list[int], "radius_cutoff": float | None, "domain_length": list[float]}
+    signature = signature_of_options(kind, hints=hints)
     return ForeignModel(kind, signature, lambda options: Wrap(), module=kind.__module__)
 
 
