@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import io
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from importlib import import_module
 from typing import Any
@@ -27,7 +27,7 @@ with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
 
 __all__ = [
     "CODANO", "FNO", "FNOGNO", "GINO", "TFNO", "UNO", "UQNO", "BaseModel", "BaseSpectralConv", "Trainer",
-    "build_model", "described", "model_of",
+    "build_model", "constructor_of", "described", "model_of",
 ]  # fmt: skip
 
 OUR_NAMES = {"localno": "local_no"}
@@ -97,8 +97,13 @@ def model_part(spec: Mapping[str, Any]) -> Part:
     if not isinstance(arch, str):
         raise ValueError(expected("'model_arch' in a model config", sorted(options), "model_arch: fno"))
     options.pop("data_channels", None)
+    return Part(constructor_of(arch), options, f"model '{arch}'")
+
+
+def constructor_of(arch: str) -> Callable[..., Any]:
+    """The constructor of a model by name; capital letters do not matter."""
     name = arch.lower()
-    return Part(MODELS.lookup(OUR_NAMES.get(name, name)), options, f"model '{arch}'")
+    return MODELS.lookup(OUR_NAMES.get(name, name))
 
 
 def refuse_other_calls(arch: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neuralop_irno._neuralop import model_part
+from neuralop_irno._neuralop import constructor_of, model_part
 from neuralop_irno.annotations import fits
 from neuralop_irno.base.files import load_base
 from neuralop_irno.base.foreign import ForeignModel, Wrap
@@ -187,10 +187,10 @@ def _wrap_of(base: Any) -> Wrap:
         return Wrap()
     if config["model_arch"] == "points":
         return Wrap(fields=config["fields"])
-    part = model_part(without_weights(config)[0])
-    if isinstance(part.constructor, ForeignModel):
-        return part.constructor.wrap(part.options)
-    return Wrap(fields=point_arguments(part.constructor).get("fields", ()))
+    constructor = constructor_of(config["model_arch"])
+    if isinstance(constructor, ForeignModel):
+        return constructor.wrap(without_weights(config)[0])
+    return Wrap(fields=point_arguments(constructor).get("fields", ()))
 
 
 def _not_given(object: str) -> Any:  # noqa: A002 - the key of configs

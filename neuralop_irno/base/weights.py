@@ -12,12 +12,12 @@ from typing import Any
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from neuralop_irno._neuralop import build_model
+from neuralop_irno._neuralop import build_model, constructor_of
 from neuralop_irno.base.files import read_pickle
 from neuralop_irno.base.operator import BaseOperator
 from neuralop_irno.checkpoint import SUFFIX, tensors_only
 from neuralop_irno.errors import at_key, expected, in_grammar, shown
-from neuralop_irno.registry import MODELS, is_config, parameters_of, plain
+from neuralop_irno.registry import is_config, parameters_of, plain
 
 WEIGHTS = "weights"
 """The key of the option."""
@@ -79,7 +79,7 @@ def _stored_options(folder: Path, arch: Any) -> dict[str, Any]:
         return {}
     with in_grammar(f"the options of a model in {file}", "a folder that save_pretrained wrote"):
         stored = dict(json.loads(file.read_text()))
-    names = parameters_of(MODELS.lookup(arch.lower()))
+    names = parameters_of(constructor_of(arch))
     return {name: value for name, value in stored.items() if name in names}
 
 
