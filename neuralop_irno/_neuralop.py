@@ -172,7 +172,7 @@ def model_of(name: str, module: str | None = None) -> Any:
         name: of the class.
         module: of its file in ``neuralop.models``, by default the name in lower case.
     """
-    with redirect_stdout(sys.stderr):
+    with redirect_stdout(io.StringIO()):
         return getattr(import_module(f"neuralop.models.{module or name.lower()}"), name)
 
 
