@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -86,7 +86,7 @@ class GridDomain(Domain):
 
     def with_shape(self, shape: Sequence[int]) -> GridDomain:
         """The same box on a grid of another shape; the measure of its cells is interpolated."""
-        measure = None if self.measure is None else _with_mean_1(measure_on(self.measure, shape))
+        measure = None if self.measure is None else with_mean_1(measure_on(self.measure, shape))
         return self._like(shape=tuple(shape), measure=measure)
 
     def repeated(self, copies: int) -> GridDomain:
@@ -96,7 +96,7 @@ class GridDomain(Domain):
             measure = measure.repeat(copies, *[1] * (measure.dim() - 1))
         return self._like(samples=self.samples * copies, measure=measure)
 
-    def _like(self, **changed: Any) -> GridDomain:
+    def _like(self, **changed: Any) -> Self:
         """A copy with other attributes, unchecked."""
         other = copy.copy(self)
         vars(other).update(changed)
@@ -118,7 +118,7 @@ class GridDomain(Domain):
             raise ValueError(
                 expected("a measure >= 0 with a mean above 0", "others", "areas of cells, or measure=None")
             )
-        return _with_mean_1(whole[:, None])
+        return with_mean_1(whole[:, None])
 
     def mean(self, field: Tensor) -> Tensor:
         if self.measure is not None:
@@ -143,7 +143,7 @@ class GridDomain(Domain):
 
     def masked(self, mask: Tensor) -> GridDomain:
         measure = mask.to(torch.get_default_dtype()) if self.measure is None else self.measure * mask
-        return self._like(measure=_with_mean_1(measure))
+        return self._like(measure=with_mean_1(measure))
 
     def select(self, keep: Tensor) -> GridDomain:
         measure = self.measure
@@ -168,7 +168,7 @@ def measure_on(measure: Tensor, shape: Sequence[int]) -> Tensor:
     return resample(each, sizes, [False] * dim).reshape(*measure.shape[:-dim], *sizes)
 
 
-def _with_mean_1(measure: Tensor) -> Tensor:
+def with_mean_1(measure: Tensor) -> Tensor:
     """The measure of each sample divided by its mean over the cells."""
     mean = measure.flatten(1).mean(1)
     return measure / mean.reshape(-1, *[1] * (measure.dim() - 1))

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neuralop_irno.domain.grid import GridDomain, measure_on
+from neuralop_irno.domain.grid import GridDomain, measure_on, with_mean_1
 from neuralop_irno.errors import check_choice, did_you_mean, expected, shown
 
 GRIDS = ("equiangular", "legendre-gauss", "lobatto")
@@ -83,14 +83,14 @@ class SphereDomain(GridDomain):
         """The same sphere on a grid of another size; a measure that was given is interpolated."""
         measure = None
         if self._own_measure and self.measure is not None:
-            measure = measure_on(self.measure, shape)[:, 0]
+            by_area = measure_on(self.measure / self.quadrature.to(self.measure), shape)
+            measure = (by_area * row_weights(self.grid, shape[0]).to(by_area))[:, 0]
         return SphereDomain(self.samples, shape, self.grid, measure)
 
     def masked(self, mask: Tensor) -> SphereDomain:
-        masked = super().masked(mask)
-        assert isinstance(masked, SphereDomain)
-        masked._own_measure = True
-        return masked
+        assert self.measure is not None
+        measure = self.measure.to(mask.device)
+        return self._like(measure=with_mean_1(measure * mask), _own_measure=True)
 
     @property
     def by_quadrature(self) -> bool:
@@ -108,6 +108,7 @@ def colatitudes(grid: str, rows: int) -> Tensor:
     return _nodes(grid, rows)[0].clone()
 
 
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def row_weights(grid: str, rows: int) -> Tensor:
     """The weight of each row in integrals over the sphere, with mean 1, ``(rows, 1)``, double precision.
 

@@ -43,6 +43,13 @@ def test_a_mask_and_a_measure_of_its_own_take_the_place_of_the_quadrature():
     assert torch.allclose(own.mean(field), irno.domain.grid.GridDomain.of(field, measure=rows).mean(field))
 
 
+def test_a_masked_constant_keeps_its_norm_at_another_size():
+    south = (torch.arange(8) >= 4)[:, None].expand(2, 1, 8, 16)
+    finer = SphereDomain(2, (8, 16)).masked(south).with_shape((16, 32))
+    assert torch.allclose(finer.norm(torch.full((2, 1, 16, 32), 3.0)), torch.full((2,), 3.0))
+    assert torch.allclose(finer.select(torch.tensor([1])).norm(torch.ones(1, 1, 16, 32)), torch.ones(1))
+
+
 @pytest.mark.parametrize("grid", GRIDS)
 def test_parts_of_a_batch_and_other_sizes_are_on_the_same_sphere(grid):
     domain = SphereDomain(3, (8, 16), grid)
