@@ -127,6 +127,22 @@ def read_with_format(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], d
     return tensors, content["config"], content["format"]
 
 
+def read_unchecked_config(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The config of a checkpoint, from its header alone: without its tensors, and so without its digest.
+
+    Raises:
+        OSError, ValueError: the header cannot be read.
+    """
+    source = Path(path)
+    try:
+        with safe_open(source, framework="pt") as file:
+            header = (file.metadata() or {}).get(HEADER, "")
+    except SafetensorError as error:
+        raise ValueError(expected(f"a header in {source.name}", error, "an earlier checkpoint")) from error
+    config: dict[str, Any] = _content(header, source)["config"]
+    return config
+
+
 def is_ours(path: str | os.PathLike[str]) -> bool:
     """Whether a file is a safetensors file of this package; only its header is read."""
     try:

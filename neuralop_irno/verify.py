@@ -16,7 +16,7 @@ from neuralop_irno.config import read_experiment
 from neuralop_irno.errors import DamageError, expected
 from neuralop_irno.rollouts.files import SUFFIXES
 from neuralop_irno.study import record
-from neuralop_irno.training import snapshot
+from neuralop_irno.training import best_model, snapshot
 from neuralop_irno.training.folder import HISTORY, MODEL, best_weights
 from neuralop_irno.training.identity import DIGESTS
 from neuralop_irno.training.run import CONFIG
@@ -200,7 +200,8 @@ def _json(path: Path) -> str:
 
 CHECKS: Mapping[str, Callable[[Path], str]] = {
     stored_base.NAME: _base,
-    r"(model|snapshot(\.\w+)?|\.snapshot-.*|[0-9a-f]{64}|ce_gauss-[0-9a-f]+)\.safetensors": _checkpoint,
+    r"(model|\.best-.*|snapshot(\.\w+)?|\.snapshot-.*)\.safetensors": _checkpoint,
+    r"([0-9a-f]{64}|ce_gauss-[0-9a-f]+)\.safetensors": _checkpoint,
     r".*\.safetensors": _tensors,
     r".*\.(h5|hdf5|zarr)": _rollout,
     r"(config|study)\.yaml": _yaml,
@@ -221,6 +222,7 @@ def _bases(folder: Path) -> Iterator[tuple[Path, str]]:
 
 def _disagreements(folder: Path) -> Iterator[tuple[Path, str]]:
     """Files of a run folder that are missing or do not agree with its snapshots, with the reason."""
+    newest = None
     for main in (snapshot.main_file(folder), snapshot.previous_file(folder)):
         try:
             content = checkpoint.read(main)[1]
@@ -229,6 +231,12 @@ def _disagreements(folder: Path) -> Iterator[tuple[Path, str]]:
             continue  # missing, or damaged and reported already
         if own is not None:
             yield from snapshot.faults(folder, content).items()
+        newest = content["progress"].get("best_weights") if newest is None else newest
+        shared = content.get(snapshot.SHARED)
+        if shared is not None and shared["sha256"] != newest:
+            earlier = best_model.kept_file(folder, shared["sha256"])
+            if not earlier.is_file():
+                yield earlier, f"missing: weights to which {main.name} refers"
         if history and not (folder / MODEL).is_file():
             yield folder / MODEL, "missing"
         elif why := _other_weights(folder, content):
@@ -240,10 +248,15 @@ def _disagreements(folder: Path) -> Iterator[tuple[Path, str]]:
         ):
             yield folder / HISTORY, f"another history than in {main.name}"
         shown = _plain(folder / DIGESTS)
-        if isinstance(own, dict) and isinstance(shown, dict):
-            short = {**own, "model": digest.of_json(own["model"]), "loss": digest.of_json(own["loss"])}
-            if shown != short:
-                yield folder / DIGESTS, f"other digests than in {main.name}"
+        if own is not None and isinstance(shown, dict) and not _of_identity(shown, own):
+            yield folder / DIGESTS, f"other digests than in {main.name}"
+
+
+def _of_identity(shown: dict[str, Any], own: Mapping[str, Any] | str) -> bool:
+    """Whether ``digests.json`` fits the identity in a snapshot: its digest, or up to format 3 itself."""
+    if isinstance(own, str):
+        return digest.of_json(shown) == own
+    return shown == {**own, "model": digest.of_json(own["model"]), "loss": digest.of_json(own["loss"])}
 
 
 def _other_weights(folder: Path, content: Mapping[str, Any]) -> str:

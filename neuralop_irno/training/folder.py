@@ -14,21 +14,15 @@ from neuralop_irno.claim import claim
 from neuralop_irno.errors import expected
 from neuralop_irno.persistence import split_state
 from neuralop_irno.refiner import IterativeRefiner
-from neuralop_irno.training import identity, snapshot
+from neuralop_irno.training import best_model, identity, snapshot
+from neuralop_irno.training.best_model import MODEL as MODEL
+from neuralop_irno.training.best_model import held_tensors
 from neuralop_irno.training.distributed import Peers
 from neuralop_irno.training.divergence import refuse_not_finite
 from neuralop_irno.training.identity import Identity
 from neuralop_irno.training.snapshot import Progress, TrainingRun
 
 HISTORY = "history.json"
-MODEL = f"model{checkpoint.SUFFIX}"
-
-
-def held_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """The tensors that ``model.safetensors`` of a run holds: all but those of a refiner's frozen base."""
-    if isinstance(model, IterativeRefiner):
-        return split_state(model)[0]
-    return checkpoint.tensors_only(model.state_dict())
 
 
 def best_weights(folder: Path, progress: Progress) -> dict[str, Tensor] | None:
@@ -133,6 +127,7 @@ class RunFolder:
         if self.path is None or not self.peers.first:
             return
         refuse_not_finite(model)
+        best_model.keep(self.path, snapshot.referred(self.path))
         if isinstance(model, IterativeRefiner):
             model.save(self.path / MODEL, notes)
         else:

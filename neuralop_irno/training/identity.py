@@ -1,6 +1,7 @@
 """The identity of a training: digests of its data and frozen weights, and descriptions of its other parts.
 
-Every snapshot contains it. A run is resumed only with an equal identity; the error lists what differs.
+It is written once, and every snapshot holds its digest. A run is resumed only with an equal identity; the
+error lists what differs.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from neuralop_irno.training.batches import Sample
 from neuralop_irno.training.described import described, differences
 
 DIGESTS = "digests.json"
-"""The file of a run folder that holds the digests in short."""
+"""The file of a run folder that holds the identity; its snapshots hold the digest of it."""
 
 NAMED = 5
 """How many differences an error names."""
@@ -91,14 +92,27 @@ def frozen(model: nn.Module) -> dict[str, Tensor]:
     return found
 
 
-def check(own: Identity, stored: Mapping[str, Any], folder: Path) -> None:
+def check(own: Identity, stored: Mapping[str, Any] | str, folder: Path) -> None:
     """Refuse to resume a run with other data, model, loss or recipe.
+
+    Args:
+        own: of the run that is to be resumed.
+        stored: its digest in a snapshot; up to format 3 the identity itself.
+        folder: of the run, with the identity to which the digest belongs.
 
     Raises:
         ValueError: something differs; the error lists it.
     """
+    wanted = f"what the run in {folder} was started with"
     hint = "the same data, model, loss and recipe, or another folder for a new run"
-    refuse_other(own, stored, f"what the run in {folder} was started with", hint)
+    if isinstance(stored, str):
+        if stored == digest.of_json(own):
+            return
+        written = read(folder)
+        if written is None or digest.of_json(written) != stored:
+            raise ValueError(expected(wanted, f"other parts; {DIGESTS} does not list the stored ones", hint))
+        stored = written
+    refuse_other(own, stored, wanted, hint)
 
 
 def refuse_other(own: Mapping[str, Any], stored: Mapping[str, Any], wanted: str, hint: str) -> None:
@@ -115,9 +129,17 @@ def refuse_other(own: Mapping[str, Any], stored: Mapping[str, Any], wanted: str,
 
 
 def write(own: Identity, folder: Path) -> None:
-    """Write ``digests.json``: data and recipe as they are, one digest each for the base, model and loss."""
-    short = {**own, "model": digest.of_json(own["model"]), "loss": digest.of_json(own["loss"])}
-    checkpoint.write_json(folder / DIGESTS, short)
+    """Write the identity of a run to ``digests.json``."""
+    checkpoint.write_json(folder / DIGESTS, own)
+
+
+def read(folder: Path) -> Identity | None:
+    """The identity in a folder; None if its file is missing or no JSON mapping."""
+    try:
+        found = json.loads((folder / DIGESTS).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _of_samples(dataset: Dataset[Sample], places: list[int]) -> str:

@@ -1,12 +1,13 @@
 """Snapshots: the complete state of a run, for a bit-exact resumption, in files that are whole or absent.
 
-A frozen base is not in them: a resumed run starts with the same one, by the digest in its identity.
+A frozen base is not in them: a resumed run starts with the same one, by the digest in its identity. Nor are
+weights that the file of the best model holds; see `neuralop_irno.training.best_model`.
 The last two snapshots are kept. If the newer one is damaged, the run continues from the older.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -24,12 +25,18 @@ from neuralop_irno.errors import expected
 from neuralop_irno.losses.loss import Loss
 from neuralop_irno.persistence import split_state
 from neuralop_irno.refiner import IterativeRefiner
-from neuralop_irno.training import identity
+from neuralop_irno.training import best_model, identity
 from neuralop_irno.training.average import Average
 from neuralop_irno.training.distributed import Peers
 from neuralop_irno.training.divergence import refuse_not_finite
 from neuralop_irno.training.identity import Identity
 from neuralop_irno.training.replay import Replay
+
+MODEL_PART, AVERAGE_PART = "model", "average"
+"""The names of the weights, and of their average with ``ema``, start with these."""
+
+SHARED = "shared"
+"""The key of a snapshot that refers to weights in the file of the best model."""
 
 Content = tuple[dict[str, Tensor], dict[str, Any]]
 
@@ -126,7 +133,8 @@ def previous_file(folder: Path) -> Path:
 def faults(folder: Path, content: Mapping[str, Any]) -> dict[Path, str]:
     """The faults of the files of all processes of a snapshot, given the content of its main file."""
     stage, own = _stage(Progress(**content["progress"])), content["identity"]
-    files = {_own_file(folder, rank, stage): rank for rank in range(own["processes"])}
+    processes = content["processes"] if isinstance(own, str) else own["processes"]
+    files = {_own_file(folder, rank, stage): rank for rank in range(processes)}
     found = {file: _read_own(file, _owner(own, rank, stage))[1] for file, rank in files.items()}
     return {file: fault if file.is_file() else "missing" for file, fault in found.items() if fault}
 
@@ -148,24 +156,61 @@ def save(folder: Path, run: TrainingRun, own: Identity, peers: Peers) -> None:
     peers.wait()
     if peers.first:
         state, groups = _flat(run.optimizer)
-        tensors = {f"model.{k}": v for k, v in split_state(run.model)[0].items()}
-        tensors |= {f"loss.{k}": v for k, v in tensors_only(run.loss.state_dict()).items()}
+        whole = {MODEL_PART: split_state(run.model)[0]}
         if run.average is not None:
-            tensors |= {f"average.{k}": v for k, v in run.average.values.items()}
+            whole[AVERAGE_PART] = run.average.values
+        shared = _shared(run)
+        tensors = {
+            f"{part}.{k}": v for part, state in whole.items() if part != shared for k, v in state.items()
+        }
+        tensors |= {f"loss.{k}": v for k, v in tensors_only(run.loss.state_dict()).items()}
         content = {
             "progress": asdict(run.progress),
             "precision": run.precision,
             "groups": groups,
-            "identity": own,
+            "identity": digest.of_json(own),
+            "processes": own["processes"],
         }
+        if shared is not None:
+            content[SHARED] = {"part": shared, "sha256": run.progress.best_weights}
         if isinstance(run.model, IterativeRefiner):
             content["resolution"] = run.model.resolution.plain()
         if main_file(folder).exists():
             main_file(folder).replace(previous_file(folder))
         checkpoint.write(main_file(folder), {**tensors, **state}, content)
+        best_model.forget(folder, referred(folder))
     peers.wait()
     for old in sorted(_own_files(folder, peers.rank), key=_stage_of)[:-2]:
         old.unlink()
+
+
+def referred(folder: Path) -> Iterator[str]:
+    """The digests of the best models to which the snapshots in a folder refer, by their headers."""
+    for file in filter(Path.exists, (main_file(folder), previous_file(folder))):
+        try:
+            content = checkpoint.read_unchecked_config(file)
+        except (OSError, ValueError):
+            continue  # damaged: it cannot be restored
+        if SHARED in content:
+            yield content[SHARED]["sha256"]
+
+
+def _shared(run: TrainingRun) -> str | None:
+    """The part of a snapshot whose weights the file of the best model holds: the model, or the average."""
+    with run.averaged():
+        held = digest.of_tensors(best_model.held_tensors(run.model)) if run.progress.best_weights else None
+    if held != run.progress.best_weights:
+        return None
+    return MODEL_PART if run.average is None else AVERAGE_PART
+
+
+def _with_shared(tensors: dict[str, Tensor], content: Mapping[str, Any], folder: Path) -> dict[str, Tensor]:
+    """The tensors of a snapshot, with those to which it refers."""
+    if SHARED not in content:
+        return tensors
+    stated = content[SHARED]
+    best = best_model.find(folder, stated["sha256"])
+    return {**tensors, **{f"{stated['part']}.{name}": tensor for name, tensor in best.items()}}
 
 
 def load(folder: Path, run: TrainingRun, own: Identity, peers: Peers, say: Callable[[str], object]) -> None:
@@ -193,7 +238,7 @@ def load(folder: Path, run: TrainingRun, own: Identity, peers: Peers, say: Calla
         if main and random and not peers.total(torch.tensor(float(not here), device=device_of(run.model))):
             if damage:
                 say(f"{damage}: going on from {file.name}")
-            _restore(run, *main, random[0])
+            _restore(run, _with_shared(*main, folder), main[1], random[0])
             _forget_later(folder, peers.rank, stage)
             return
         damage = f"{file.name} is damaged ({error or 'in another process'})"
@@ -225,9 +270,10 @@ def _read_own(file: Path, owner: Mapping[str, Any]) -> tuple[Content | None, str
     return found, fault
 
 
-def _owner(own: Identity, rank: int, stage: tuple[int, int]) -> dict[str, Any]:
-    """The run, rank and stage of a process's file."""
-    return {"rank": rank, "epoch": stage[0], "update": stage[1], "identity": digest.of_json(own)}
+def _owner(own: Identity | str, rank: int, stage: tuple[int, int]) -> dict[str, Any]:
+    """The run (its identity, or the digest of it), rank and stage of a process's file."""
+    sha256 = own if isinstance(own, str) else digest.of_json(own)
+    return {"rank": rank, "epoch": stage[0], "update": stage[1], "identity": sha256}
 
 
 def _check(content: Mapping[str, Any], own: Identity, folder: Path) -> None:

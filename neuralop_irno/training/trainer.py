@@ -21,10 +21,11 @@ from neuralop_irno.recipe import Recipe
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.training.average import Average
 from neuralop_irno.training.batches import Sample, epoch_order, grids_of, load, of_graphs, refuse_empty
+from neuralop_irno.training.best_model import held_tensors
 from neuralop_irno.training.distributed import Peers, local_device
 from neuralop_irno.training.divergence import DivergenceError
 from neuralop_irno.training.evaluation import scores_per_step
-from neuralop_irno.training.folder import RunFolder, held_tensors
+from neuralop_irno.training.folder import RunFolder
 from neuralop_irno.training.identity import identify
 from neuralop_irno.training.optimizers import optimizer_for
 from neuralop_irno.training.precision import resolve

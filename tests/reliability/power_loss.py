@@ -81,6 +81,12 @@ class Record:
             self._synced[new] = self._synced.pop(old)
         self._changed(new, before)
 
+    def linked(self, old: str, new: str, before: Tree) -> None:
+        """A file got a second name."""
+        if old in self._synced:
+            self._synced[new] = self._synced[old]
+        self._changed(new, before)
+
     def _changed(self, name: str, before: Tree) -> None:
         parent = str(Path(name).parent)
         self._pending.append((parent, name, before))
@@ -124,9 +130,9 @@ class Record:
 
 @contextmanager
 def recorded(folder: Path) -> Iterator[Record]:
-    """Record every fsync, rename and removal in a folder while the block runs."""
+    """Record every fsync, rename, hard link and removal in a folder while the block runs."""
     record = Record(folder.resolve())
-    saved = {name: getattr(os, name) for name in ("fsync", "replace", "rename", "unlink", "remove")}
+    saved = {name: getattr(os, name) for name in ("fsync", "replace", "rename", "link", "unlink", "remove")}
 
     def fsync(handle: int) -> None:
         saved["fsync"](handle)
@@ -142,6 +148,12 @@ def recorded(folder: Path) -> Iterator[Record]:
 
         return move
 
+    def link(old: object, new: object, **options: object) -> None:
+        names, before = (record.name(old), record.name(new)), tree_of(record.folder)
+        saved["link"](old, new, **options)
+        if None not in names:
+            record.linked(str(names[0]), str(names[1]), before)
+
     def removing(call: Callable[..., None]) -> Callable[..., None]:
         def remove(path: object, **options: object) -> None:
             name, before = record.name(path), tree_of(record.folder)
@@ -154,6 +166,7 @@ def recorded(folder: Path) -> Iterator[Record]:
     try:
         os.fsync = fsync  # type: ignore[assignment]
         os.replace, os.rename = moving(saved["replace"]), moving(saved["rename"])
+        os.link = link
         os.unlink, os.remove = removing(saved["unlink"]), removing(saved["remove"])
         yield record
     finally:

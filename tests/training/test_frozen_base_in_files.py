@@ -32,9 +32,8 @@ def data() -> FieldDataset:
     return FieldDataset(x, x.roll(1, -1))
 
 
-def fit(folder: Path, model: nn.Module, epochs: int = 1) -> nn.Module:
-    recipe = Recipe(epochs=epochs, batch_size=4, patience=9)
-    Trainer(model, recipe, folder=folder, show=False).fit(data(), data(), resume=True)
+def fit(folder: Path, model: nn.Module, valid: FieldDataset | None = None) -> nn.Module:
+    Trainer(model, Recipe(epochs=1), folder=folder, show=False).fit(data(), valid, resume=True)
     return model
 
 
@@ -60,13 +59,13 @@ def test_a_snapshot_holds_what_may_change(tmp_path: Path, name: str) -> None:
 
 
 def test_snapshots_of_format_3_hold_the_base_too(tmp_path: Path) -> None:
-    fit(tmp_path, refiner())
+    fit(tmp_path, refiner(), data())
     path = snapshot.main_file(tmp_path)
     tensors, content = checkpoint.read(path)
     base = {f"model.{key}": tensor for key, tensor in split_state(refiner())[1].items()}
     checkpoint.write(path, {**tensors, **base}, content)
     best, _ = checkpoint.read(tmp_path / MODEL)
-    held, _ = split_state(fit(tmp_path, refiner()))
+    held, _ = split_state(fit(tmp_path, refiner(), data()))
     assert all(torch.equal(best[key], tensor) for key, tensor in held.items())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from neuralop_irno.data.fields import FieldDataset
 from neuralop_irno.metrics import METRICS
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.registry import GRADIENTS, SOLVERS
-from neuralop_irno.training import snapshot
+from neuralop_irno.training import identity, snapshot
 from neuralop_irno.training.described import described, differences
 from neuralop_irno.training.identity import of_data
 from neuralop_irno.training.trainer import Trainer
@@ -92,10 +93,33 @@ def test_the_same_goes_on(begun: Path) -> None:
     assert fit(begun, **parts()) == json.loads((begun / "history.json").read_text())
 
 
-def test_another_number_of_processes_is_refused(begun: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    own = {**json.loads(json.dumps(snapshot.checkpoint.read(snapshot.main_file(begun))[1]["identity"]))}
+def test_another_number_of_processes_is_refused(begun: Path) -> None:
+    own, stored = identity.read(begun), snapshot.checkpoint.read(snapshot.main_file(begun))[1]["identity"]
+    assert own is not None
+    identity.check(own, stored, begun)
     with pytest.raises(ValueError, match=r"got other processes \(2, not 1\)"):
-        snapshot.identity.check({**own, "processes": 2}, own, begun)
+        identity.check({**own, "processes": 2}, stored, begun)
+
+
+@pytest.mark.parametrize(
+    "spoil", [Path.unlink, lambda path: path.write_text("{}")], ids=["missing", "another"]
+)
+def test_without_the_stored_parts_others_are_refused_all_the_same(
+    begun: Path, tmp_path: Path, spoil: Callable[[Path], object]
+) -> None:
+    folder = Path(shutil.copytree(begun, tmp_path / "run"))
+    spoil(folder / identity.DIGESTS)
+    with pytest.raises(ValueError, match=r"got other parts; digests.json does not list the stored ones; try"):
+        fit(folder, **parts(weights=1))
+    assert fit(folder, **parts()) == json.loads((folder / "history.json").read_text())
+
+
+def test_snapshots_of_format_3_hold_the_identity_itself(begun: Path) -> None:
+    own = identity.read(begun)
+    assert own is not None
+    identity.check(own, own, begun)
+    with pytest.raises(ValueError, match=r"got other processes \(2, not 1\)"):
+        identity.check({**own, "processes": 2}, own, begun)
 
 
 def test_the_same_model_trained_on_is_described_alike() -> None:
