@@ -30,6 +30,7 @@ from neuralop_irno.training.average import Average
 from neuralop_irno.training.distributed import Peers
 from neuralop_irno.training.divergence import refuse_not_finite
 from neuralop_irno.training.identity import Identity
+from neuralop_irno.training.optimizer_state import flat_state, restore
 from neuralop_irno.training.replay import Replay
 
 MODEL_PART, AVERAGE_PART = "model", "average"
@@ -155,7 +156,7 @@ def save(folder: Path, run: TrainingRun, own: Identity, peers: Peers) -> None:
     checkpoint.write(_own_file(folder, peers.rank, stage), tensors, _owner(own, peers.rank, stage))
     peers.wait()
     if peers.first:
-        state, groups = _flat(run.optimizer)
+        state, groups = flat_state(run.optimizer)
         whole = {MODEL_PART: split_state(run.model)[0]}
         if run.average is not None:
             whole[AVERAGE_PART] = run.average.values
@@ -298,7 +299,7 @@ def _restore(
     if isinstance(run.model, IterativeRefiner):
         run.model.resolution = run.model.resolution.completed(Resolution.of(content.get("resolution")))
     run.loss.load_state_dict(tensors_only(tensors, "loss."))
-    _restore_optimizer(run.optimizer, tensors, content["groups"])
+    restore(run.optimizer, tensors, content["groups"])
     if run.average is not None:
         run.average.restore(tensors_only(tensors, "average."))
     torch.set_rng_state(random["random.cpu"])
@@ -330,23 +331,3 @@ def _forget_later(folder: Path, rank: int, stage: tuple[int, int]) -> None:
 
 def _stage_of(file: Path) -> tuple[int, ...]:
     return tuple(int(word) for word in file.name.split(".")[1].split("-")[1:])
-
-
-def _flat(optimizer: Optimizer) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
-    content = optimizer.state_dict()
-    tensors = {
-        f"optimizer.{place}.{key}": value
-        for place, state in content["state"].items()
-        for key, value in state.items()
-    }
-    return tensors, content["param_groups"]
-
-
-def _restore_optimizer(
-    optimizer: Optimizer, tensors: Mapping[str, Tensor], groups: list[dict[str, Any]]
-) -> None:
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, value in tensors_only(tensors, "optimizer.").items():
-        place, key = name.split(".", 1)
-        state.setdefault(int(place), {})[key] = value
-    optimizer.load_state_dict({"state": state, "param_groups": groups})
