@@ -20,6 +20,7 @@ from neuralop_irno.data.solvers.ce_gauss import ce_gauss
 from neuralop_irno.models.rigno import store
 from neuralop_irno.rollouts.files import HDF5, Zarr
 from neuralop_irno.study import record
+from neuralop_irno.training import identity
 from neuralop_irno.training.run import read_run
 from neuralop_irno.verify import OK, UNKNOWN, verify
 
@@ -127,6 +128,24 @@ def test_an_unfinished_run_of_before_muon_is_refused_by_name(
     monkeypatch.chdir(files / "format2/runs")
     assert main(["train", "unfinished/config.yaml", "--folder", "unfinished", "--resume"]) == 2
     assert "recipe.optimizer (muon, not adamw)" in capsys.readouterr().err
+
+
+def test_an_unfinished_run_is_resumed(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its snapshot refers to the best model, and to what the run belongs to: other versions describe it anew."""
+
+    def as_stored(model: torch.nn.Module, *others: object) -> Any:
+        folder = Path("unfinished")
+        return identity.read(folder if isinstance(model, IterativeRefiner) else folder / "base")
+
+    monkeypatch.chdir(files / "format4/runs")
+    monkeypatch.setattr("neuralop_irno.training.trainer.identify", as_stored)
+    assert main(["train", "unfinished/config.yaml", "--folder", "unfinished", "--resume"]) == 0
+    found, stored = (json.loads(Path(run, "history.json").read_text()) for run in ("unfinished", "finished"))
+    assert [epoch["valid"] for epoch in found] == [
+        pytest.approx(epoch["valid"], rel=1e-4) for epoch in stored
+    ]
+    answer = load_file("answer.safetensors")
+    close(IterativeRefiner.from_checkpoint("unfinished/model.safetensors").eval()(answer["x"]), answer["y"])
 
 
 @pytest.mark.parametrize("version", FORMATS)
