@@ -131,7 +131,7 @@ def test_an_unfinished_run_of_before_muon_is_refused_by_name(
 
 
 def test_an_unfinished_run_is_resumed(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its snapshot refers to the best model, and to what the run belongs to: other versions describe it anew."""
+    """Its snapshot refers to the best model, and to what the run belongs to, which is described anew here."""
 
     def as_stored(model: torch.nn.Module, *others: object) -> Any:
         folder = Path("unfinished")
