@@ -10,8 +10,9 @@ from irno_cli.options import add_json, result
 
 HELP = "list the registered models, corrections, solvers, metrics, ..., or the parts of a run"
 DESCRIPTION = (
-    "Lists every name that a config may use, by family; plugins are included. With a run folder: the parts "
-    "of its model and the grids that it was trained on."
+    "Lists every name that a config may use, by family; plugins are included, and models of packages that "
+    "are not installed are listed apart, with what installs them. With a run folder: the parts of its model "
+    "and the grids that it was trained on."
 )
 
 
@@ -32,13 +33,17 @@ def run(options: argparse.Namespace) -> None:
         result(options, *_of_run(Path(options.family[0])))
         return
     registries = [part for part in vars(registry).values() if isinstance(part, registry.Registry)]
-    content = {f"{part.family}s": part.names() for part in registries}
+    content: dict[str, Any] = {f"{part.family}s": part.names() for part in registries}
     family = " ".join(options.family)
     if family:
         check_choice("a family of names", family, content)
         content = {family: content[family]}
-    text = "\n".join(f"{kind}: {', '.join(names)}" for kind, names in content.items())
-    result(options, content, text)
+    lines = [f"{kind}: {', '.join(names)}" for kind, names in content.items()]
+    absent = registry.MODELS.absent() if "models" in content else {}
+    if absent:
+        content["absent models"] = absent
+        lines += [f"not installed, {name}: {install}" for name, install in absent.items()]
+    result(options, content, "\n".join(lines))
 
 
 def _of_run(folder: Path) -> tuple[dict[str, Any], str]:

@@ -83,6 +83,8 @@ def _of_family(key: str, family: Registry) -> Schema:
     word = "model_arch" if key == "base" else "name"
     choices: list[Schema] = [] if key == "data" else [{"enum": family.names()}]
     for name in family.names():
+        if ":" in name:  # a prefix, before the names of classes
+            continue
         options = _of_options(family.lookup(name))
         options["properties"][word] = {"const": name}
         # Channels and the like are filled in from the data.

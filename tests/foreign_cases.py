@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from interpreters import fresh
 from torch import Tensor
 from torch.utils.data import default_collate
 
@@ -144,8 +143,6 @@ def trained(case: Case, folder: Path, epochs: int) -> tuple[IterativeRefiner, di
 
 
 READ_BACK = """
-import sys
-sys.path[:0] = {path}
 {before}
 import torch
 from neuralop_irno import IterativeRefiner
@@ -160,10 +157,7 @@ for folder in {folders}:
 
 def read_back_in_a_fresh_process(folders: Sequence[Path], path: Sequence[str] = (), before: str = "") -> None:
     """Read the models of runs in another process, whose answers have to be those in ``call.pt``."""
-    code = READ_BACK.format(path=list(path), before=before, folders=list(map(str, folders)))
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False
-    )
+    done = fresh(READ_BACK.format(before=before, folders=list(map(str, folders))), path)
     assert done.returncode == 0, done.stderr
 
 

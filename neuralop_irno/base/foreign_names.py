@@ -24,8 +24,8 @@ DISCO = "pip install 'torch-harmonics>=0.7.4,<0.9', which has its filters"
 MAIN = "neuraloperator's main branch, or a release after 2.0.0"
 PDE_TRANSFORMER = "pip install 'neuralop_irno[pde_transformer]'"
 POSEIDON = (
-    "pip install 'transformers<5', and a checkout of github.com/camlab-ethz/poseidon on Python's path "
-    "(PYTHONPATH=<its folder>), for it has no package"
+    "pip install 'neuralop_irno[poseidon]', and a checkout of github.com/camlab-ethz/poseidon on Python's "
+    "path (PYTHONPATH=<its folder>), for it has no package"
 )
 
 

@@ -87,3 +87,5 @@ def _constructor(name: str) -> ForeignModel:
 
 
 MODELS.register_prefix("physicsnemo", find)
+# For lists; the prefix has precedence in look-ups.
+MODELS.register_elsewhere("physicsnemo:<Class>", Elsewhere("PhysicsNeMo", INSTALL, _lack, lambda: find("")))
