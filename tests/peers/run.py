@@ -68,15 +68,20 @@ def installed(name: str, peer: Peer) -> str | None:
         version = f"python{sys.version_info.major}.{sys.version_info.minor}"
         host = home / "lib" / version / "site-packages" / "host.pth"
         host.write_text(sysconfig.get_path("purelib"))
+    constraints = home / "constraints.txt"
+    # The package that is tried has its own versions.
+    own = peer.requirements[0].partition(">")[0]
+    lines = [line for line in CONSTRAINTS.read_text().splitlines() if not line.startswith(own)]
+    constraints.write_text("\n".join(lines))
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "--python", str(python)]
-    command = [*pip, "install", "--constraint", str(CONSTRAINTS), *peer.requirements]
+    command = [*pip, "install", "--constraint", str(constraints), *peer.requirements]
     # The variable holds for the environments in which packages are built, too.
-    environment = {**os.environ, "PIP_CONSTRAINT": str(CONSTRAINTS)}
+    environment = {**os.environ, "PIP_CONSTRAINT": str(constraints)}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if not done.returncode:
         return None
-    lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or ["unknown"]
-    return lines[-1]
+    errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
+    return "; ".join(errors) or "pip failed without an error"
 
 
 def tested(name: str, peer: Peer) -> int:
