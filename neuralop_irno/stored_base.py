@@ -6,6 +6,7 @@ first digits of their SHA-256 digest in its name; checkpoints in that folder ref
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -37,9 +38,13 @@ def file_of(folder: Path, sha256: str) -> Path:
 
 
 def write(folder: Path, tensors: Mapping[str, Tensor], sha256: str) -> None:
-    """Write the weights of a base with a digest, unless their file is in the folder and whole."""
+    """Write the weights of a base with a digest, unless their file is in the folder and whole.
+
+    If a folder beside this one has the file, such as another run of a study, it gets a second name in this one
+    (a hard link) instead. Files are replaced and never modified, so neither folder depends on the other.
+    """
     path = file_of(folder, sha256)
-    if not path.is_file() or not _is_whole(path):
+    if not _is_whole(path) and not _linked(path):
         checkpoint.write(path, tensors, {REFERENCE: {"sha256": sha256}})
 
 
@@ -89,6 +94,22 @@ def reference(content: Mapping[str, Any], name: str) -> str | None:
 def _is_whole(path: Path) -> bool:
     try:
         checked(path)
-    except ValueError:
+    except (FileNotFoundError, ValueError):
         return False
+    return True
+
+
+def _linked(path: Path) -> bool:
+    """Link a missing file to a whole one of the same name in a folder beside; returns whether it was done."""
+    folder = path.absolute().parent
+    if path.exists() or not folder.is_dir():
+        return False
+    whole = next(filter(_is_whole, folder.parent.glob(f"*/{path.name}")), None)
+    if whole is None:
+        return False
+    try:
+        os.link(whole, path)
+    except OSError:  # another file system, one without hard links, or another process was faster
+        return False
+    checkpoint.sync_folder(folder)
     return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -67,6 +68,30 @@ def test_a_copied_folder_stands_alone(tmp_path: Path) -> None:
     shutil.copytree(tmp_path / "here", tmp_path / "there")
     shutil.rmtree(tmp_path / "here")
     assert same_bits(model, IterativeRefiner.from_checkpoint(tmp_path / "there" / MODEL))
+
+
+@pytest.mark.parametrize("links", [True, False], ids=["hard links", "no hard links"])
+def test_runs_side_by_side_share_the_base(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    def refuse(*names: object) -> None:
+        raise OSError(1, "Operation not permitted")
+
+    if not links:
+        monkeypatch.setattr(os, "link", refuse)
+    model, runs = trained(fno(), UNET), [tmp_path / name for name in "abc"]
+    for run in runs:
+        run.mkdir()
+        model.save(run / MODEL)
+        first = base_file(runs[0])
+        if run == runs[1]:
+            first.write_bytes(b"damaged")  # is neither linked nor trusted
+    same = [base_file(run).stat().st_ino == first.stat().st_ino for run in runs]
+    assert same == [True, links, False]
+    model.save(runs[0] / MODEL)  # replaces the damaged file
+    shutil.rmtree(runs[1])
+    for run in (runs[0], runs[2]):
+        assert same_bits(model, IterativeRefiner.from_checkpoint(run / MODEL))
 
 
 WHOLE: dict[str, Callable[[], IterativeRefiner]] = {
