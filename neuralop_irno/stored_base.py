@@ -40,8 +40,8 @@ def file_of(folder: Path, sha256: str) -> Path:
 def write(folder: Path, tensors: Mapping[str, Tensor], sha256: str) -> None:
     """Write the weights of a base with a digest, unless their file is in the folder and whole.
 
-    If a folder beside this one has the file, such as another run of a study, it gets a second name in this one
-    (a hard link) instead. Files are replaced and never modified, so neither folder depends on the other.
+    If a folder beside this one has the file, as those of a study have, it gets a second name in this folder
+    (a hard link). Files are replaced and never modified, so neither folder depends on the other.
     """
     path = file_of(folder, sha256)
     if not _is_whole(path) and not _linked(path):
