@@ -61,10 +61,10 @@ class GridCorrection(Correction):
         return x
 
     def require_domain(self, domain: Domain) -> None:
-        """Raise ValueError if a domain is not a grid, or a sphere whose latitudes would be a circle."""
+        """Raise ValueError if a domain is no grid, or a sphere of which the padding has other neighbours."""
         require_grid(domain, self.in_errors)
-        if isinstance(domain, SphereDomain) and self.padding[0] == "circular":
-            right = list(padding_across_poles(domain.grid))
+        right = list(padding_across_poles(domain.grid)) if isinstance(domain, SphereDomain) else None
+        if right and self.padding[0] != right[0] and self.padding[0] in ("circular", *ACROSS_POLES):
             wanted = f"padding across the poles for {self.in_errors} on a sphere"
             raise ValueError(expected(wanted, list(self.padding), f"padding={right}"))
 

@@ -49,11 +49,9 @@ def lift(resolution: Resolution, correction: Correction, domain: Domain) -> Maps
     """The maps from a grid to one that is nowhere coarser than that of training; None if it is so already."""
     if correction.resolution_free or not isinstance(domain, GridDomain):
         return None
-    shape = domain.shape
-    common = tuple(map(max, shape, resolution.native(shape, domain.lengths)))
-    if common == shape:
-        return None
-    return _of(resolution, domain).maps(common, shape, correction.periodic)
+    shape, known = domain.shape, _of(resolution, domain)
+    common = tuple(map(max, shape, known.native(shape, domain.lengths)))
+    return None if common == shape else known.maps(common, shape, correction.periodic)
 
 
 def bind_at(
@@ -79,7 +77,8 @@ def bind_at(
         return bind_on_nodes(resolution, correction, x, domain, physics, condition)
     if correction.resolution_free or not isinstance(domain, GridDomain):
         return correction.bind(x, domain, physics, condition)
-    coarse = resolution.native(domain.shape, domain.lengths)
+    known = _of(resolution, domain)
+    coarse = known.native(domain.shape, domain.lengths)
     if coarse == domain.shape:
         return correction.bind(x, domain, physics, condition)
     maps: Maps | Cosets
@@ -88,7 +87,7 @@ def bind_at(
             raise ValueError(expected("detail 'base' on a sphere", "'cosets'", "detail='base'"))
         maps = Cosets.between(domain.shape, coarse)
     else:
-        maps = _of(resolution, domain).maps(domain.shape, coarse, correction.periodic)
+        maps = known.maps(domain.shape, coarse, correction.periodic)
     there = domain.with_shape(coarse).repeated(maps.copies)
     inner = correction.bind(maps.restrict(x), there, None, condition.carried(maps.restrict, maps.copies))
     return masked(Resampled(inner, maps, domain, physics), condition.mask)

@@ -30,7 +30,7 @@ class Resolution:
         lengths: the sides of the box in training; the spacing is then known, and calls in boxes of other
             sides are distinguished from calls at another spacing.
         extent: ``fixed``: another size means more or fewer points in the same box; ``grows``: another size
-            means another box with the same spacing.
+            means another box with the same spacing. A sphere has one size: it is ``fixed`` there.
         pair: how coarse data are made from fine ones: ``waves``, ``cosines``, ``points`` or ``means``, one
             for all axes or a list. By default ``waves`` on periodic axes and ``points`` on others.
         layout: where the points of an axis are: ``periodic``, ``ends`` (both walls), ``left`` (the first
@@ -97,6 +97,9 @@ class Resolution:
                 if word is not None and word not in choices:
                     hint = did_you_mean(str(word), choices)
                     raise ValueError(expected(f"{name} of a resolution", shown(word), hint))
+        if self.sphere is not None and self.extent == "grows":
+            hint = "extent='fixed': more points are finer ones"
+            raise ValueError(expected("a sphere of one size", "extent 'grows'", hint))
 
     @classmethod
     def of(cls, given: Resolution | Mapping[str, Any] | None) -> Resolution:
@@ -220,7 +223,7 @@ class Resolution:
             ]
         elif shape in trained or self.extent == "grows":
             return shape
-        elif self.extent is None:
+        elif self.extent is None and self.sphere is None:
             known = " or ".join(" x ".join(map(str, size)) for size in trained)
             got = " x ".join(map(str, shape))
             hint = "resolution={'extent': 'fixed'} (more points in the same box) or 'grows' (a larger box)"

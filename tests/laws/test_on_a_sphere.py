@@ -11,12 +11,14 @@ from torch import Tensor, nn
 
 from neuralop_irno import IterativeRefiner, RefinementLoss, SobolevLoss, SpectralLoss
 from neuralop_irno.diagnostics.spectral_error import band_errors
+from neuralop_irno.domain.resolution import Resolution
 from neuralop_irno.domain.sphere import (
     GRIDS,
     SphereDomain,
     colatitudes,
     exact_degree,
     nyquist_degree,
+    padding_across_poles,
     row_weights,
 )
 from neuralop_irno.domain.sphere_maps import SphereMaps
@@ -218,6 +220,22 @@ def test_a_base_with_transforms_of_torch_harmonics_is_on_their_first_grid():
         IterativeRefiner(Filtered(), "unet", in_channels=1, out_channels=1, resolution={"sphere": "lobatto"})(
             torch.zeros(1, 1, 8, 16)
         )
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+def test_another_size_of_a_sphere_is_another_spacing_and_grids_differ_at_the_poles(grid):
+    stated = on_a_sphere("unet", grid, (8, 16)).eval()
+    plain = IterativeRefiner(
+        lambda x: x[:, :1], stated.correction, steps=2, in_channels=2, out_channels=1,
+        resolution={"cells": (8, 16), "sphere": grid},
+    ).eval()  # fmt: skip
+    x = torch.randn(1, 2, 16, 32)
+    assert torch.equal(plain(x), stated(x))
+    with pytest.raises(ValueError, match=r"^expected a sphere of one size, got extent 'grows'; try"):
+        Resolution(sphere=grid, extent="grows")
+    stated.correction.padding = padding_across_poles("lobatto" if grid == "legendre-gauss" else GRIDS[1])
+    with pytest.raises(ValueError, match=r"^expected padding across the poles .*; try padding=\["):
+        stated(x)
 
 
 def test_a_file_of_before_spheres_is_not_taken_for_one_on_a_sphere():
