@@ -20,7 +20,7 @@ DESCRIPTION = (
 
 def add_options(command: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    command.add_argument("folder", type=Path, help="a run folder that irno train wrote")
+    command.add_argument("folder", type=Path, help="a run folder, or one that save_pretrained wrote")
     command.add_argument("input", type=Path, help="a file of arrays, a mesh, or a folder of meshes")
     command.add_argument(
         "--to", type=Path, required=True, help="the file, or for a folder the folder, to write"
@@ -53,9 +53,9 @@ def run(options: argparse.Namespace) -> None:
     from tqdm import tqdm
 
     from neuralop_irno.prediction import predict
-    from neuralop_irno.training.run import read_run
+    from neuralop_irno.training.run import read_model
 
-    _, model = read_run(options.folder, options.device, base_of(options))
+    model = read_model(options.folder, options.device, base_of(options))
     if options.patches is not None:
         model = model.in_patches(options.patches)
     with tqdm(desc="predicting", unit="sample", disable=options.json or not sys.stderr.isatty()) as bar:

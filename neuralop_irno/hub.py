@@ -36,9 +36,12 @@ class OnHub(Persistent):
                 and what ``irno check`` and ``irno diagnose`` measured of the same weights; without it none.
 
         Raises:
-            ValueError: the model of the run has other weights.
+            ValueError: the model of the run has other weights; or the folder to write is that of a run.
         """
         target, files = Path(folder), None if run is None else self._files_of(Path(run))
+        if any(target.glob("snapshot*")):
+            # The snapshots of a run name the weights of its model, which would be replaced.
+            raise ValueError(expected("a folder without a run", str(target), "another folder"))
         self.save(target / MODEL, None if files is None else files.notes, with_base=True)
         if not (target / CARD).exists() or is_card(target / CARD):
             with in_grammar(f"reports in {run} that are whole", "writing them again, or no run"):

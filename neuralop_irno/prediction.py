@@ -87,6 +87,8 @@ def predict(
     solve = {"steps": steps, "max_steps": max_steps, "rtol": rtol, "solver": solver}
     with evaluating(model):
         if origin.suffix in SUFFIXES:
+            if names:
+                raise ValueError(expected("no names of channels, for arrays", list(names), "names=()"))
             return _arrays(model, NamedArrays(origin, fields), target, batch_size, tell, solve)
         return _meshes(model, origin, target, fields, names, tell, solve)
 

@@ -138,3 +138,15 @@ def test_files_are_not_replaced_and_pickles_not_run(run_folder: Path, tmp_path: 
     torch.save({"x": torch.nn.Linear(1, 1)}, tmp_path / "in.pt")
     said = refused(capsys, "predict", run_folder, tmp_path / "in.pt", "--to", tmp_path / "out.npz")
     assert "expected tensors in in.pt" in said
+
+
+def test_a_folder_that_was_saved_to_stand_alone_answers_as_its_run(run_folder: Path, tmp_path: Path) -> None:
+    read_run(run_folder)[1].save_pretrained(tmp_path / "alone")
+    path = stored(tmp_path / "in.npz", x=torch.randn(2, 1, 8))
+    for name in ("run", "alone"):
+        folder = run_folder if name == "run" else tmp_path / name
+        assert main(["predict", str(folder), str(path), "--to", str(tmp_path / f"{name}.npz")]) == 0
+    found = [NamedArrays(tmp_path / f"{name}.npz").part("y") for name in ("run", "alone")]
+    assert torch.equal(*found)
+    with pytest.raises(ValueError, match=r"^expected no names of channels, for arrays, got \['T'\]; try"):
+        predict(read_run(run_folder)[1], path, tmp_path / "named.npz", names=["T"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -131,7 +131,7 @@ def _tensors_in(source: Path, trusted: bool) -> dict[str, Tensor]:
         if not files:
             hint = f"a folder with a file {SUFFIX}, or the path of a file"
             raise FileNotFoundError(expected("a file of weights", f"none in {source}", hint))
-        return {name: tensor for file in files for name, tensor in _tensors_in(file, trusted).items()}
+        return _of_several(files, trusted)
     if not source.is_file():
         hint = "the path of an existing file or folder"
         raise FileNotFoundError(expected("a file of weights", f"no {source}", hint))
@@ -144,6 +144,21 @@ def _tensors_in(source: Path, trusted: bool) -> dict[str, Tensor]:
     if inside and not tensors:
         got, hint = f"one under {inside[0]!r} in {source.name}", f"a file of its {inside[0]!r} alone"
         raise ValueError(expected("a plain state dict", got, hint))
+    return tensors
+
+
+def _of_several(files: Sequence[Path], trusted: bool) -> dict[str, Tensor]:
+    """The tensors of files of which each has a part of the model."""
+    owner: dict[str, Path] = {}
+    tensors: dict[str, Tensor] = {}
+    for file in files:
+        part = _tensors_in(file, trusted)
+        twice = next((name for name in part if name in owner), None)
+        if twice is not None:
+            got = f"{twice} in {owner[twice].name} and in {file.name}"
+            raise ValueError(expected("each weight once in a folder", got, f"weights: {file}"))
+        owner |= dict.fromkeys(part, file)
+        tensors |= part
     return tensors
 
 

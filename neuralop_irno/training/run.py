@@ -101,10 +101,19 @@ def read_run(folder: Path, device: str = "cpu", base: Any = None) -> tuple[Exper
         device: that of the refiner.
         base: the base, if Python built it; its weights are read from the folder.
     """
-    experiment = read_experiment(folder / CONFIG, unstated=1)
+    return read_experiment(folder / CONFIG, unstated=1), read_model(folder, device, base)
+
+
+def read_model(folder: Path, device: str = "cpu", base: Any = None) -> IterativeRefiner:
+    """The trained refiner of a run folder, or of one that `IterativeRefiner.save_pretrained` wrote.
+
+    Args:
+        folder: with ``model.safetensors``.
+        device: that of the refiner.
+        base: the base, if Python built it; its weights are read from the folder.
+    """
     given = {} if base is None else {"base": base}
-    refiner = IterativeRefiner.from_checkpoint(folder / MODEL, map_location=device, **given)
-    return experiment, refiner.eval()
+    return IterativeRefiner.from_checkpoint(folder / MODEL, map_location=device, **given).eval()
 
 
 def _alone(base: Any, experiment: Experiment) -> nn.Module:

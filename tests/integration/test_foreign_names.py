@@ -293,6 +293,17 @@ def test_prefixes_of_wrappers_are_left_out_and_nested_state_dicts_named(tmp_path
         load_weights(other, tmp_path / "renamed.pt")
 
 
+def test_a_folder_has_each_weight_once(tmp_path: Path) -> None:
+    one, other = torch.nn.Linear(2, 1), torch.nn.Linear(2, 1)
+    for name, part in one.state_dict().items():
+        torch.save({name: part}, tmp_path / f"{name}.pt")
+    load_weights(other, tmp_path)
+    assert torch.equal(one.weight, other.weight)
+    torch.save({"bias": other.bias + 1}, tmp_path / "later.pt")
+    with pytest.raises(ValueError, match=r"got bias in bias\.pt and in later\.pt; try weights: .*later\.pt"):
+        load_weights(other, tmp_path)
+
+
 def test_physicsnemo_finds_the_refiner_without_being_imported() -> None:
     root = Path(__file__).parents[2]
     groups = tomllib.loads((root / "pyproject.toml").read_text())["project"]["entry-points"]

@@ -221,3 +221,10 @@ def test_only_cards_are_replaced(tmp_path: Path) -> None:
     card_of(model, tmp_path, None)
     model.calibration = Calibration("residual", 2.5, 0.9, 40)
     assert "stated coverage of 90%, calibrated on 40 held-out samples" in card_of(model, tmp_path, None)
+
+
+def test_a_run_keeps_its_model(run: Path) -> None:
+    before = (run / MODEL).read_bytes()
+    with pytest.raises(ValueError, match=r"^expected a folder without a run, got .*; try another folder"):
+        read_run(run)[1].save_pretrained(run, run)
+    assert (run / MODEL).read_bytes() == before
