@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -24,12 +25,21 @@ class Coarsening:
     def __init__(self, model: nn.Module, recipe: Recipe) -> None:
         self.ratios, self.seed, self.model = recipe.resolutions, recipe.seed, model
 
-    def maps(self, update: int, shape: Sequence[int]) -> GridMaps | SphereMaps | None:
-        """The maps between the grid of the data and that of an update; None on the grid of the data."""
+    def maps(
+        self, update: int, shape: Sequence[int], sphere: str | None = None
+    ) -> GridMaps | SphereMaps | None:
+        """The maps between the grid of the data and that of an update; None on the grid of the data.
+
+        Args:
+            update: its number.
+            shape: of the fields.
+            sphere: the grid on a sphere that the sample names; by default that of the model.
+        """
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + update)
         ratio = self.ratios[int(torch.randint(len(self.ratios), (), generator=generator))]
         if ratio == 1 or not isinstance(self.model, IterativeRefiner):
             return None
         known, periodic = self.model.resolution, self.model.correction.periodic
+        known = known if sphere is None else replace(known, sphere=sphere)
         coarse = [known.scaled(n, 1 / ratio, axis) for axis, n in enumerate(shape)]
         return known.maps(shape, coarse, periodic)

@@ -13,6 +13,7 @@ from neuralop_irno.devices import to_device
 from neuralop_irno.domain.condition import where_inside
 from neuralop_irno.domain.grid import measure_on
 from neuralop_irno.domain.resampling import GridMaps
+from neuralop_irno.domain.sphere import grid_of
 from neuralop_irno.domain.sphere_maps import SphereMaps
 from neuralop_irno.errors import expected
 from neuralop_irno.losses.loss import matching
@@ -108,7 +109,7 @@ class Updater:
         index, weight = self.peers.share(part)
         sample = self.trainable.from_batch(to_device(sample, self.device))
         fields, taken, moved = self._fields(index, sample)
-        maps = self.coarsening.maps(self.run.progress.update, fields["y"].shape[2:])
+        maps = self.coarsening.maps(self.run.progress.update, fields["y"].shape[2:], grid_of(sample))
         before = fields
         rest = {name: value for name, value in sample.items() if name not in fields}
         if maps is not None:

@@ -9,7 +9,7 @@ import torch
 from neuralop.models import SFNO
 from torch import Tensor, nn
 
-from neuralop_irno import IterativeRefiner, RefinementLoss, SobolevLoss, SpectralLoss
+from neuralop_irno import IterativeRefiner, Recipe, RefinementLoss, SobolevLoss, SpectralLoss, Trainer
 from neuralop_irno.diagnostics.spectral_error import band_errors
 from neuralop_irno.domain.resolution import Resolution
 from neuralop_irno.domain.sphere import (
@@ -236,6 +236,19 @@ def test_another_size_of_a_sphere_is_another_spacing_and_grids_differ_at_the_pol
     stated.correction.padding = padding_across_poles("lobatto" if grid == "legendre-gauss" else GRIDS[1])
     with pytest.raises(ValueError, match=r"^expected padding across the poles .*; try padding=\["):
         stated(x)
+
+
+def test_coarser_updates_are_on_the_sphere_that_samples_or_the_model_name():
+    data = [{"x": torch.randn(2, 8, 16), "y": torch.randn(1, 8, 16)} for _ in range(2)]
+    named = [{**sample, "sphere": "lobatto"} for sample in data]
+    stated, plain = (on_a_sphere("unet", "lobatto", (8, 16)) for _ in range(2))
+    plain.correction.load_state_dict(stated.correction.state_dict())
+    plain.resolution = Resolution(extent="fixed")
+    recipe = Recipe(epochs=1, batch_size=2, resolutions=[2])
+    for model, samples in ((stated, data), (plain, named)):
+        Trainer(model, recipe, show=False).fit(samples, samples)
+    pairs = zip(stated.correction.parameters(), plain.correction.parameters(), strict=True)
+    assert all(torch.equal(*pair) for pair in pairs)
 
 
 def test_a_file_of_before_spheres_is_not_taken_for_one_on_a_sphere():

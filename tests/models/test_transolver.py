@@ -101,6 +101,9 @@ def test_options_and_points_that_do_not_fit_teach() -> None:
         ),
         r"^expected slices >= 1, got 0; try": lambda: Transolver(1, 1, slices=0),
         r"^expected pos with 3 coordinates, got \(1, 9, 2\); try dim=2$": lambda: network(3)(x, pos),
+        r"^expected x with 2 channels, got \(1, 9, 4\); try in_channels=4$": lambda: network(2)(
+            torch.cat([x, x], -1), pos
+        ),
     }
     for message, mistake in cases.items():
         with pytest.raises(ValueError, match=message):

@@ -69,6 +69,9 @@ class Transolver(nn.Module):
         if pos.shape[-1] != self.coordinates:
             wanted, hint = f"pos with {self.coordinates} coordinates", f"dim={pos.shape[-1]}"
             raise ValueError(expected(wanted, tuple(pos.shape), hint))
+        if x.shape[-1] != self.in_channels:
+            wanted, hint = f"x with {self.in_channels} channels", f"in_channels={x.shape[-1]}"
+            raise ValueError(expected(wanted, tuple(x.shape), hint))
         weight = None if mask is None else mask.expand(x.shape[:2]).to(x.dtype)
         h = self.lift(torch.cat([pos.expand(len(x), -1, -1).to(x.dtype), x], -1)) + self.everywhere
         for block in self.blocks:
