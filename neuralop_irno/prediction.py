@@ -107,7 +107,8 @@ def _arrays(
             expected(f"an array 'x' in {arrays.path.name}, of samples", got, "x=..., (n, C, *S)")
         )
     count = arrays.shapes["x"][0]
-    each = {name for name, shape in arrays.shapes.items() if shape[:1] == (count,)} - {TRUTH}
+    axes = None if model.base.stated_layout else len(arrays.shapes["x"])
+    each = {name for name, shape in arrays.shapes.items() if _by_sample(name, shape, count, axes)} - {TRUTH}
     whole = {name: arrays.part(name) for name in arrays.shapes.keys() - each - {TRUTH}}
     total = _Total()
     with ArrayFile(to) as file:
@@ -137,18 +138,31 @@ def _meshes(
     if os.path.lexists(to):
         raise FileExistsError(expected("a new path", f"{to.name}, which exists", "another path"))
     total = _Total()
-    for done, (path, target) in enumerate(pairs, 1):
-        graph = read_mesh(path).graph(fields)
-        found = model.solve(graph.to(device_of(model)), **solve)
-        answer = _field(found)
-        channels = list(names) or [f"y{channel}" for channel in range(answer.shape[1])]
-        if len(channels) != answer.shape[1]:
-            wanted = f"a name for each of {answer.shape[1]} channels of the answer"
-            raise ValueError(expected(wanted, channels, "names=['T', 'p']"))
-        write_fields(target, graph, dict(zip(channels, answer.split(1, 1), strict=True)))
-        total.add(found)
-        tell(done, len(pairs))
+    try:
+        for done, (path, target) in enumerate(pairs, 1):
+            graph = read_mesh(path).graph(fields)
+            found = model.solve(graph.to(device_of(model)), **solve)
+            write_fields(target, graph, _channels(_field(found), names))
+            total.add(found)
+            tell(done, len(pairs))
+    except BaseException:
+        for _, target in pairs:
+            target.unlink(missing_ok=True)
+        if to.is_dir() and not any(to.iterdir()):
+            to.rmdir()
+        raise
     return total.of(*(target for _, target in pairs))
+
+
+def _by_sample(name: str, shape: Sequence[int], count: int, axes: int | None) -> bool:
+    """Whether an array has a row for each of ``count`` samples of an x with ``axes`` axes, (B, C, *S).
+
+    The sides of one box and the measure of its cells are shared, even if they have as many rows.
+    """
+    shared = name == "lengths" and len(shape) == 1
+    if axes is not None:
+        shared = shared or (name == "measure" and len(shape) <= axes - 2)
+    return tuple(shape[:1]) == (count,) and not shared
 
 
 class _Total:
@@ -166,6 +180,15 @@ class _Total:
     def of(self, *files: Path) -> Predicted:
         """The summary."""
         return Predicted(files, self.outcomes.total(), dict(self.outcomes), self.evaluations)
+
+
+def _channels(answer: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
+    """The channels of an answer at nodes, by name."""
+    channels = list(names) or [f"y{channel}" for channel in range(answer.shape[1])]
+    if len(channels) != answer.shape[1]:
+        wanted = f"a name for each of {answer.shape[1]} channels of the answer"
+        raise ValueError(expected(wanted, channels, "names=['T', 'p']"))
+    return dict(zip(channels, answer.split(1, 1), strict=True))
 
 
 def _field(found: Solution) -> Tensor:

@@ -150,3 +150,34 @@ def test_a_folder_that_was_saved_to_stand_alone_answers_as_its_run(run_folder: P
     assert torch.equal(*found)
     with pytest.raises(ValueError, match=r"^expected no names of channels, for arrays, got \['T'\]; try"):
         predict(read_run(run_folder)[1], path, tmp_path / "named.npz", names=["T"])
+
+
+def test_a_measure_with_as_many_rows_as_samples_is_shared(tmp_path: Path) -> None:
+    class Decay(torch.nn.Module):
+        """Phi = rate (2 x - h), faster in the first row."""
+
+        def forward(self, joined: Tensor) -> Tensor:
+            rate = torch.tensor([0.9, 0.1, 0.1, 0.1])[:, None]
+            return rate * (2 * joined[:, :1] - joined[:, 1:])
+
+    model = IterativeRefiner(lambda x: x, Decay(), in_channels=1, out_channels=1).eval()
+    x, measure = torch.ones(4, 1, 4, 6), torch.tensor([1.0, 1e-9, 1e-9, 1e-9])[:, None]
+    path = stored(tmp_path / "in.npz", x=x, measure=measure)
+    predict(model, path, tmp_path / "out.npz", rtol=1e-3, max_steps=99, batch_size=1)
+    written = NamedArrays(tmp_path / "out.npz").part("steps")
+    assert torch.equal(written, model.solve(x, measure=measure, rtol=1e-3, max_steps=99).steps)
+    assert (model.solve(x, rtol=1e-3, max_steps=99).steps != written).all()
+
+
+def test_an_error_in_a_folder_of_meshes_leaves_none(tmp_path: Path) -> None:
+    points, cells = torch.rand(5, 2).numpy(), [("triangle", np.array([[0, 1, 2], [2, 3, 4]]))]
+    (tmp_path / "in").mkdir()
+    for name, field in (("1", "u"), ("2", "v")):
+        meshio.Mesh(points, cells, point_data={field: np.ones(5)}).write(tmp_path / f"in/{name}.vtu")
+    options = {"width": 4, "layers": 1, "heads": 1, "in_channels": 1, "out_channels": 1}
+    model = IterativeRefiner(
+        {"model_arch": "transolver", **options}, {"name": "meshgraph", "width": 4, "dim": 2}
+    )
+    with pytest.raises(ValueError, match="expected a field of this mesh, got 'u'; try one of v"):
+        predict(model, tmp_path / "in", tmp_path / "out", fields=["u"])
+    assert not (tmp_path / "out").exists()
