@@ -39,6 +39,8 @@ class OnHub(Persistent):
             ValueError: the model of the run has other weights; or the folder to write is that of a run.
         """
         target, files = Path(folder), None if run is None else self._files_of(Path(run))
+        if target.exists() and not target.is_dir():
+            raise ValueError(expected("a folder to write to", f"the file {target}", "another path"))
         if any(target.glob("snapshot*")):
             # The snapshots of a run name the weights of its model, which would be replaced.
             raise ValueError(expected("a folder without a run", str(target), "another folder"))

@@ -101,6 +101,9 @@ def read_run(folder: Path, device: str = "cpu", base: Any = None) -> tuple[Exper
         device: that of the refiner.
         base: the base, if Python built it; its weights are read from the folder.
     """
+    if not (folder / CONFIG).is_file():
+        wanted = "a run folder, with config.yaml and model.safetensors"
+        raise FileNotFoundError(expected(wanted, f"no {CONFIG} in {folder}", "a folder of irno train"))
     return read_experiment(folder / CONFIG, unstated=1), read_model(folder, device, base)
 
 
