@@ -241,7 +241,9 @@ def test_no_calibration_on_the_data_that_chose_the_model(tmp_path: Path, capsys:
 
 
 def test_evaluating_what_is_no_run_or_no_metric(run_folder: Path, tmp_path: Path, capsys: Capsys) -> None:
-    assert "expected a run folder, with config.yaml and model.safetensors, got no config.yaml in " in refused(capsys, "evaluate", tmp_path)
+    assert "expected a run folder, with config.yaml and model.safetensors, got no config.yaml" in refused(
+        capsys, "evaluate", tmp_path
+    )
     message = refused(capsys, "evaluate", run_folder, "--metric", "vmrse")
     assert "expected the name of a metric, got 'vmrse'; try 'vrmse'" in message
     assert list(tmp_path.iterdir()) == []

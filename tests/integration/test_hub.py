@@ -227,6 +227,6 @@ def test_a_run_keeps_its_model(run: Path) -> None:
     before = (run / MODEL).read_bytes()
     with pytest.raises(ValueError, match=r"^expected a folder without a run, got .*; try another folder"):
         read_run(run)[1].save_pretrained(run, run)
-    with pytest.raises(ValueError, match=r"^expected a folder to write to, got the file .*; try another path"):
+    with pytest.raises(ValueError, match=r"^expected a folder to write to, got the file .*; try another"):
         read_run(run)[1].save_pretrained(run / MODEL, run)
     assert (run / MODEL).read_bytes() == before
