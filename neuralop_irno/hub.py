@@ -101,7 +101,17 @@ class OnHub(Persistent):
                 )
         return cls.from_checkpoint(place / MODEL, map_location=map_location, **parts).eval()
 
-    def push_to_hub(self, repo_id: str, run: str | os.PathLike[str] | None = None, **options: Any) -> str:
+    def push_to_hub(
+        self,
+        repo_id: str,
+        run: str | os.PathLike[str] | None = None,
+        *,
+        private: bool | None = None,
+        token: str | None = None,
+        commit_message: str = "A refiner of neuralop_irno",
+        branch: str | None = None,
+        create_pr: bool | None = None,
+    ) -> str:
         """Upload what `save_pretrained` writes to a repository, which is made if it does not exist.
 
         Needs ``pip install neuralop_irno[hub]``.
@@ -109,8 +119,11 @@ class OnHub(Persistent):
         Args:
             repo_id: ``owner/name``.
             run: as for `save_pretrained`.
-            options: those of ``huggingface_hub.ModelHubMixin.push_to_hub``: ``private``, ``token``,
-                ``commit_message``, ``branch``, ``create_pr``.
+            private: whether a new repository is private; by default that of the owner.
+            token: by default that of ``hf auth login``.
+            commit_message: of the upload.
+            branch: to which it is uploaded; by default the main one.
+            create_pr: whether to open a pull request with it.
 
         Returns:
             the address of the commit.
@@ -123,7 +136,14 @@ class OnHub(Persistent):
             def _save_pretrained(self, save_directory: Path) -> None:
                 model.save_pretrained(save_directory, run)
 
-        address: str = Upload().push_to_hub(repo_id, **options)
+        address: str = Upload().push_to_hub(
+            repo_id,
+            private=private,
+            token=token,
+            commit_message=commit_message,
+            branch=branch,
+            create_pr=create_pr,
+        )
         return address
 
     def _files_of(self, run: Path) -> RunFiles:

@@ -107,6 +107,7 @@ OPEN: dict[str, Callable[..., Any]] = {
     "IterativeRefiner.solve": lambda **words: refiner().solve(X, **words),
     "IterativeRefiner.iterates": lambda **words: refiner().iterates(X, **words),
     "IterativeRefiner.from_checkpoint": lambda **words: _from_checkpoint(**words),
+    "IterativeRefiner.from_pretrained": lambda **words: _from_pretrained(**words),
     "PicardNetwork.forward": lambda **words: NETWORK(FIELD, **words),
     "PicardNetwork.trajectory": lambda **words: NETWORK.trajectory(FIELD, **words),
     "PicardNetwork.solve": lambda **words: NETWORK.solve(FIELD, **words),
@@ -130,6 +131,12 @@ def _from_checkpoint(**words: Any) -> Any:
         model = IterativeRefiner(nn.Conv1d(1, 1, 3, padding=1), "unet", in_channels=1, out_channels=1)
         model.save_checkpoint(folder, "model")
         return IterativeRefiner.from_checkpoint(folder, "model", **words)
+
+
+def _from_pretrained(**words: Any) -> Any:
+    with tempfile.TemporaryDirectory() as folder:
+        model = IterativeRefiner(nn.Conv1d(1, 1, 3, padding=1), "unet", in_channels=1, out_channels=1)
+        return IterativeRefiner.from_pretrained(model.save_pretrained(folder), **words)
 
 
 def public() -> list[tuple[str, Any]]:
