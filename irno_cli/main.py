@@ -19,7 +19,7 @@ from irno_cli import (
     study,
     train,
     verify,
-)  # fmt: skip
+)
 
 COMMANDS = {
     "demo": demo, "train": train, "check": check, "evaluate": evaluate, "predict": predict,

@@ -112,6 +112,13 @@ def test_meshes_keep_their_cells_and_get_the_answers(tmp_path: Path) -> None:
         assert len(mesh.cells) == 2
 
 
+def test_patches_of_no_cells_are_refused(run_folder: Path, tmp_path: Path, capsys: Capsys) -> None:
+    path = stored(tmp_path / "in.npz", x=torch.ones(1, 1, 8))
+    said = refused(capsys, "predict", run_folder, path, "--to", tmp_path / "out.npz", "--patches", 0)
+    assert "expected" in said
+    assert "patch" in said
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

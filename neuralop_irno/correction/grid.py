@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neuralop_irno.correction.correction import Correction, zeroed
+from neuralop_irno.domain.convolutions import CONVOLUTIONS
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.grid import GridDomain
 from neuralop_irno.domain.padding import ACROSS_POLES, padding_modes
 from neuralop_irno.domain.sphere import SphereDomain, padding_across_poles
 from neuralop_irno.errors import expected
-
-CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
-CONVOLVE = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
 
 class GridCorrection(Correction):

@@ -19,7 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from neuralop_irno.correction.grid import CONVOLVE, GridCorrection
+from neuralop_irno.correction.grid import GridCorrection
+from neuralop_irno.domain.convolutions import CONVOLVE
 from neuralop_irno.errors import expected
 from neuralop_irno.registry import CORRECTIONS
 

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from neuralop_irno.correction.antialias import REACH, doubled, halved
 from neuralop_irno.correction.equivariant import with_frame_option
 from neuralop_irno.correction.film import film_of, modulated, refuse_missing
-from neuralop_irno.correction.grid import CONVOLUTIONS, CONVOLVE, GridCorrection
+from neuralop_irno.correction.grid import GridCorrection
 from neuralop_irno.correction.receptive_field import ReceptiveField
+from neuralop_irno.domain.convolutions import CONVOLUTIONS, CONVOLVE
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.grid import GridDomain
 from neuralop_irno.domain.padding import beside_poles, pad

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from neuralop_irno.domain.convolutions import CONVOLUTIONS
 from neuralop_irno.domain.padding import padding_modes
 from neuralop_irno.errors import check_least, expected
 from neuralop_irno.models.multigrid import MultigridCycle
-
-CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 
 
 class MgNO(nn.Module):

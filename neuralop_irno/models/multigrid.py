@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from neuralop_irno.domain.convolutions import CONVOLVE
 from neuralop_irno.domain.padding import pad
 from neuralop_irno.errors import did_you_mean, expected
 
-CONVOLVE = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 SPREAD = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
 CYCLES = {"V": 1, "W": 2}
 """Visits to the next coarser grid per cycle."""

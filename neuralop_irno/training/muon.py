@@ -90,7 +90,10 @@ class Muon(Optimizer):
 
     def _nesterov(self, weight: nn.Parameter) -> Tensor:
         assert weight.grad is not None
-        momentum = self.state[weight].setdefault("momentum", torch.zeros_like(weight))
+        state = self.state[weight]
+        if not state:
+            state["momentum"] = torch.zeros_like(weight)
+        momentum = state["momentum"]
         momentum.mul_(MOMENTUM).add_(weight.grad)
         return weight.grad.add(momentum, alpha=MOMENTUM).flatten(1)
 

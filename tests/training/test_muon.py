@@ -29,6 +29,27 @@ def test_all_but_real_matrices_take_the_steps_of_adamw(dtype: torch.dtype) -> No
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("shape", [(6, 2), (2, 3, 3)])
+def test_matrices_of_one_shape_each_take_their_own_step(shape: tuple[int, ...]) -> None:
+    starts = [torch.randn(shape, dtype=torch.float64) for _ in range(3)]
+    weights = [nn.Parameter(start.clone()) for start in starts]
+    muon = Muon(weights, lr=0.1, weight_decay=0.5)
+    gradients = [[torch.randn_like(start) for start in starts] for _ in range(2)]
+    for step in gradients:
+        for weight, gradient in zip(weights, step, strict=True):
+            weight.grad = gradient.clone()
+        muon.step()
+    rows = shape[0]
+    for place, expected in enumerate(starts):
+        momentum = torch.zeros_like(expected)
+        for step in gradients:
+            momentum = 0.95 * momentum + step[place]
+            direction = orthogonalised((step[place] + 0.95 * momentum).reshape(rows, -1))
+            scale = max(1, rows / direction.shape[1]) ** 0.5
+            expected = (1 - 0.1 * 0.5) * expected - 0.1 * scale * direction.reshape(shape)
+        torch.testing.assert_close(weights[place].data, expected)
+
+
 def test_it_goes_on_from_its_state() -> None:
     def network() -> tuple[nn.Module, Muon]:
         torch.manual_seed(0)

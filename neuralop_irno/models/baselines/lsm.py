@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from neuralop_irno.domain.convolutions import CONVOLUTIONS
 from neuralop_irno.domain.padding import pad, padding_modes
 from neuralop_irno.errors import check_least, expected
 
-CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 POOLINGS = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
 
 
