@@ -70,7 +70,7 @@ def run(options: argparse.Namespace) -> None:
             options.to,
             fields=options.fields,
             names=options.names,
-            batch_size=options.batch_size or 1,
+            batch_size=options.batch_size,
             watch=watch,
             steps=options.steps,
             rtol=options.rtol,

@@ -15,7 +15,7 @@ from neuralop_irno.data.array_file import ArrayFile
 from neuralop_irno.data.readers.mesh_files import read_mesh, write_fields
 from neuralop_irno.data.readers.named_arrays import SUFFIXES, NamedArrays
 from neuralop_irno.devices import device_of, to_device
-from neuralop_irno.errors import expected
+from neuralop_irno.errors import check_least, expected
 from neuralop_irno.modes import evaluating
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.solution import Outcome, Solution
@@ -82,6 +82,7 @@ def predict(
     Raises:
         FileNotFoundError, FileExistsError, ValueError, TypeError: of the files, and of the model's call.
     """
+    check_least(1, 16, batch_size=batch_size)
     origin, target = Path(source), Path(to)
     tell = watch or _silently
     solve = {"steps": steps, "max_steps": max_steps, "rtol": rtol, "solver": solver}

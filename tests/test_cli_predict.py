@@ -112,11 +112,13 @@ def test_meshes_keep_their_cells_and_get_the_answers(tmp_path: Path) -> None:
         assert len(mesh.cells) == 2
 
 
-def test_patches_of_no_cells_are_refused(run_folder: Path, tmp_path: Path, capsys: Capsys) -> None:
+@pytest.mark.parametrize("option", ["--patches", "--batch-size"])
+def test_patches_and_batches_of_nothing_are_refused(
+    option: str, run_folder: Path, tmp_path: Path, capsys: Capsys
+) -> None:
     path = stored(tmp_path / "in.npz", x=torch.ones(1, 1, 8))
-    said = refused(capsys, "predict", run_folder, path, "--to", tmp_path / "out.npz", "--patches", 0)
-    assert "expected" in said
-    assert "patch" in said
+    said = refused(capsys, "predict", run_folder, path, "--to", tmp_path / "out.npz", option, 0)
+    assert re.search("expected .*(patch|batch_size)", said), said
 
 
 @pytest.mark.parametrize(
