@@ -6,6 +6,8 @@
 
 PYTHON ?= python3
 VENV := .venv
+# Tests of a file share what they set up, so a file stays in one process.
+PARALLEL := --numprocesses logical --maxprocesses 8 --dist loadfile
 
 .PHONY: demo test test-peers
 
@@ -13,7 +15,7 @@ demo: $(VENV)/installed
 	$(VENV)/bin/irno demo
 
 test: $(VENV)/installed
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest $(PARALLEL)
 
 test-peers: $(VENV)/installed
 	$(VENV)/bin/python tests/peers/run.py

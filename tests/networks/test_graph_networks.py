@@ -93,7 +93,8 @@ def test_a_graph_that_is_sure_stops_and_the_others_go_on() -> None:
 
 @pytest.mark.parametrize("conv", CONVS, ids=str)
 def test_renumbering_the_nodes_renumbers_the_answer(build: Any, conv: Any) -> None:
-    network, data = build(conv).eval(), graph(9, 1)
+    network, data = build(conv).double().eval(), graph(9, 1)
+    data.x = data.x.double()
     order = torch.randperm(9)
     place = torch.empty_like(order)
     place[order] = torch.arange(9)
@@ -112,7 +113,9 @@ def test_norms_are_the_same_in_training_and_alone(norm: str | None) -> None:
 @pytest.mark.parametrize("conv", CONVS, ids=str)
 @pytest.mark.parametrize("training", [True, False])
 def test_a_graph_is_answered_in_company_as_alone(build: Any, conv: Any, training: bool) -> None:
-    network, graphs = build(conv).train(training), [graph(n, n) for n in (5, 9, 7)]
+    network, graphs = build(conv).double().train(training), [graph(n, n) for n in (5, 9, 7)]
+    for data in graphs:
+        data.x = data.x.double()
     together = network(Batch.from_data_list(graphs))
     close(together, torch.cat([network(data) for data in graphs]))
 

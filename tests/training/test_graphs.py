@@ -82,12 +82,14 @@ def test_replayed_states_are_the_iterates_of_their_graphs() -> None:
 
 
 def test_cached_answers_of_the_base_change_nothing() -> None:
+    def doubles(count: int, seed: int) -> list[Data]:
+        return [graph.apply(lambda part: part.double(), "x", "y", "pos") for graph in rings(count, seed)]
+
     weights = []
     for cached in (True, False):
-        model = refiner()
-        Trainer(model, Recipe(epochs=2, batch_size=4, cache_base=cached), show=False).fit(
-            rings(10, 1), rings(3, 2)
-        )
+        model = refiner().double()
+        recipe = Recipe(epochs=2, batch_size=4, cache_base=cached)
+        Trainer(model, recipe, show=False).fit(doubles(10, 1), doubles(3, 2))
         weights.append([parameter.detach().clone() for parameter in model.parameters()])
     for ours, theirs in zip(*weights, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-7)
