@@ -197,7 +197,7 @@ def test_fields_that_do_not_fit_teach(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"got \[\]; try a file with fields at its nodes"):
         replace(mesh, fields={}).graph(x=[])
     del graph.face
-    with pytest.raises(ValueError, match=r"^expected a graph with cells, got points; try"):
+    with pytest.raises(ValueError, match=r"^expected a graph of triangles or tetrahedra, got no cells; try"):
         write_fields(tmp_path / "o.vtu", graph, {})
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from neuralop_irno.data.cells import cells_of
 from neuralop_irno.data.finite import finite
 from neuralop_irno.data.mesh import edges_of
 from neuralop_irno.data.readers.deadline import within
@@ -176,13 +177,11 @@ def write_fields(path: str | os.PathLike[str], graph: Any, fields: Mapping[str, 
     """
     with from_extra("meshio for mesh files", "meshes"):
         import meshio
-    if "face" not in graph:
-        raise ValueError(expected("a graph with cells", "points", "graph.face = the corners of the cells"))
+    cells = cells_of(graph)
     for name, values in fields.items():
         checked_field(name, values, len(graph.pos))
-    kind = "triangle" if len(graph.face) == 3 else "tetra"
     columns = {name: paraview_columns(values) for name, values in fields.items()}
-    mesh = meshio.Mesh(paraview_columns(graph.pos), [(kind, graph.face.T.cpu().numpy())], columns)
+    mesh = meshio.Mesh(paraview_columns(graph.pos), cells.blocks(), columns)
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     try:

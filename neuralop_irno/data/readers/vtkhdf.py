@@ -17,12 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from neuralop_irno.data.cells import cells_of
 from neuralop_irno.data.readers.mesh_files import checked_field, paraview_columns
 from neuralop_irno.errors import expected
 
 VERSION = (2, 0)
-CELL_TYPES = {3: 5, 4: 10}
-"""VTK's numbers of triangles and tetrahedra, by their corners."""
 
 Frames = Tensor | Iterable[Tensor]
 """All frames of a field, ``(N, T, C)``, or one after the other, ``(N, C)`` each."""
@@ -119,20 +118,20 @@ class _Series:
             offsets[name] = np.asarray(each)
 
     def _add_mesh(self, mesh: Any) -> None:
-        corners = mesh.face.T.cpu().numpy().astype(np.int64)
+        cells = cells_of(mesh)
         points = mesh.pos.detach().cpu().double().numpy()
         points = np.pad(points, ((0, 0), (0, 3 - points.shape[1])))
-        cells, size = corners.shape
         self._starts.append(
             (
                 _append(self._root, "Points", points),
-                _append(self._root, "Types", np.full(cells, CELL_TYPES[size], dtype=np.uint8)),
-                _append(self._root, "Connectivity", corners.reshape(-1)),
+                _append(self._root, "Types", cells.types),
+                _append(self._root, "Connectivity", cells.connectivity),
             )
         )
-        _append(self._root, "Offsets", np.arange(cells + 1) * size)
-        for name, number in {"Points": len(points), "Cells": cells, "ConnectivityIds": corners.size}.items():
-            _append(self._root, f"NumberOf{name}", np.asarray([number]))
+        _append(self._root, "Offsets", cells.offsets)
+        sizes = {"Points": points, "Cells": cells.types, "ConnectivityIds": cells.connectivity}
+        for name, array in sizes.items():
+            _append(self._root, f"NumberOf{name}", np.asarray([len(array)]))
         self._mesh = mesh
 
 
@@ -175,11 +174,8 @@ def _mesh_of(graph: Any, index: int) -> Any:
             wanted = "one graph, or one for each frame"
             raise ValueError(expected(wanted, f"{len(graph)} graphs for more frames", "graphs of all frames"))
         graph = graph[index]
-    face = getattr(graph, "face", None)
-    if face is None or len(face) not in CELL_TYPES or getattr(graph, "pos", None) is None:
-        hint = "graph.pos = the nodes, graph.face = the corners of the cells, (3, cells) or (4, cells)"
-        got = "no cells" if face is None else f"face of shape {tuple(face.shape)}"
-        raise ValueError(expected("a graph of triangles or tetrahedra", got, hint))
+    if getattr(graph, "pos", None) is None:
+        raise ValueError(expected("a graph with the positions of its nodes", "no pos", "graph.pos = ..."))
     return graph
 
 
