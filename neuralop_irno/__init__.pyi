@@ -20,8 +20,12 @@ from .correction.stepwise import Smoothed as Smoothed
 from .correction.unet import UNet as UNet
 from .data.fields import FieldDataset as FieldDataset
 from .data.fields import windows as windows
+from .data.flow_sources import flows_of as flows_of
+from .data.flows import Flow as Flow
+from .data.flows import side_by_side as side_by_side
 from .data.graphs import GraphDataset as GraphDataset
 from .data.graphs import as_graph as as_graph
+from .data.in_time import InTime as InTime
 from .data.joined import JoinedTrajectories as JoinedTrajectories
 from .data.joined import join_pairs as join_pairs
 from .data.mesh import Hole as Hole

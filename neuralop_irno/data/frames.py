@@ -78,6 +78,10 @@ class Frames(ABC):
         """Further input channels for the given frames, ``(channels, *S)``; None by default."""
         return None
 
+    def times(self, trajectory: int) -> Tensor | None:
+        """The times of all frames of a trajectory, ascending, ``(T,)``; None, the default, if not known."""
+        return None
+
 
 class FrameWindows(GridPairs):
     """Pairs cut from trajectories: x holds some frames, y those that follow.

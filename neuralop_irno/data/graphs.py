@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from neuralop_irno.data.in_time import InTime
 from neuralop_irno.data.mesh import TriangleMesh
 from neuralop_irno.domain.resolution import Resolution
 
@@ -21,12 +22,17 @@ class GraphDataset(Dataset[Any]):
         graphs: graphs with x, y, edge_index, pos and measure.
         files: the files that the graphs were read from.
         resolution: what is known of their domain.
+        in_time: how x and y are frames of trajectories; None if they are not.
     """
 
     def __init__(
-        self, graphs: Sequence[Any], files: tuple[Path, ...] = (), resolution: Resolution | None = None
+        self,
+        graphs: Sequence[Any],
+        files: tuple[Path, ...] = (),
+        resolution: Resolution | None = None,
+        in_time: InTime | None = None,
     ) -> None:
-        self.graphs, self.files = list(graphs), files
+        self.graphs, self.files, self.in_time = list(graphs), files, in_time
         self.resolution = resolution or Resolution()
 
     def __repr__(self) -> str:

@@ -50,6 +50,34 @@ def join_pairs(data: FieldDataset, steps: int, fields: int = 1, inputs: int = 1)
         >>> found.start[:, 0, 0, 0].tolist(), found.frames[0, :, 0, 0].tolist()
         ([0.0, 10.0], [1.0, 2.0, 3.0, 4.0, 5.0])
     """
+    first, lengths = runs_of(data, fields, inputs)
+    seen, after = data.x[:, : inputs * fields], data.y
+    outputs = after.shape[1] // fields
+    long = lengths >= steps
+    if not long.any():
+        hint = "fewer steps, or the test split"
+        raise ValueError(expected(f"flows of {steps} frames", int(lengths.max()), hint))
+    pairs = -(-steps // outputs)
+    rows = first[long][:, None] + torch.arange(pairs)
+    frames = after[rows].flatten(1, 2).unflatten(1, (pairs * outputs, fields))[:, :steps]
+    begin = first[long]
+    static = data.x[begin, inputs * fields :]
+    return JoinedTrajectories(
+        seen[begin].unflatten(1, (inputs, fields)), static if static.shape[1] else None, frames, outputs
+    )
+
+
+def runs_of(data: FieldDataset, fields: int = 1, inputs: int = 1) -> tuple[Tensor, Tensor]:
+    """The first pair of each trajectory, and the number of frames that follow its x.
+
+    Args:
+        data: see `join_pairs`, as for the others.
+        fields: channels of a frame.
+        inputs: frames in x.
+
+    Shapes:
+        - returns: ``(trajectories,)``, twice
+    """
     if fields < 1 or inputs < 1:
         got = f"fields={fields}, inputs={inputs}"
         raise ValueError(expected("fields >= 1 and inputs >= 1", got, "fields=1, inputs=1"))
@@ -61,17 +89,5 @@ def join_pairs(data: FieldDataset, steps: int, fields: int = 1, inputs: int = 1)
     ends = torch.cat([seen, after], 1)[:, -inputs * fields :]
     goes_on = (ends[:-1] == seen[1:]).flatten(1).all(1)
     first = torch.cat([goes_on.new_ones(1), ~goes_on]).nonzero()[:, 0]
-    lengths = torch.cat([first[1:], first.new_tensor([len(seen)])]) - first
-    outputs = after.shape[1] // fields
-    long = lengths * outputs >= steps
-    if not long.any():
-        hint = "fewer steps, or the test split"
-        raise ValueError(expected(f"flows of {steps} frames", f"{int(lengths.max()) * outputs}", hint))
-    pairs = -(-steps // outputs)
-    rows = first[long][:, None] + torch.arange(pairs)
-    frames = after[rows].flatten(1, 2).unflatten(1, (pairs * outputs, fields))[:, :steps]
-    begin = first[long]
-    static = data.x[begin, inputs * fields :]
-    return JoinedTrajectories(
-        seen[begin].unflatten(1, (inputs, fields)), static if static.shape[1] else None, frames, outputs
-    )
+    pairs = torch.cat([first[1:], first.new_tensor([len(seen)])]) - first
+    return first, pairs * (after.shape[1] // fields)

@@ -22,10 +22,12 @@ class Trajectories(Sized, ABC):
     Attributes:
         times: times of the frames, ascending, ``(T,)``.
         files: the files that the frames are read from.
+        fields: the names of the channels of a frame; empty if they have none.
     """
 
     times: Tensor
     files: tuple[Path, ...] = ()
+    fields: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self)} samples, {len(self.times)} frames)"
@@ -88,6 +90,7 @@ class PointTrajectories(Trajectories):
         u: the fields, ``(S, T, N, V)``.
         cloud: the points.
         times: times of the frames, ``(T,)``.
+        fields: the names of the V channels.
 
     Example:
         >>> u, times = torch.randn(3, 5, 16, 2), torch.linspace(0, 1, 5)
@@ -97,11 +100,11 @@ class PointTrajectories(Trajectories):
         (True, 0.25, 0.5)
     """
 
-    def __init__(self, u: Tensor, cloud: PointCloud, times: Tensor) -> None:
+    def __init__(self, u: Tensor, cloud: PointCloud, times: Tensor, fields: Sequence[str] = ()) -> None:
         if u.dim() != 4 or u.shape[1:3] != (len(times), len(cloud.pos)):
             wanted = f"u of shape (S, {len(times)}, {len(cloud.pos)}, V), by times and points"
             raise ValueError(expected(wanted, tuple(u.shape), "u[:, :len(times)]"))
-        self.u, self.times = u, times
+        self.u, self.times, self.fields = u, times, tuple(fields)
         self._cloud = cloud
 
     def __len__(self) -> int:
@@ -141,7 +144,7 @@ class FramePairs(Dataset[Any]):
         last = len(trajectories.times) - 1
         if not leads or not all(1 <= lead <= last for lead in leads):
             raise ValueError(expected(f"leads of 1 to {last} frames", list(leads), "leads=[1]"))
-        self.trajectories, self.files = trajectories, trajectories.files
+        self.trajectories, self.files, self.leads = trajectories, trajectories.files, tuple(leads)
         self.places = [(start, start + lead) for lead in leads for start in range(last + 1 - lead)]
 
     def __repr__(self) -> str:

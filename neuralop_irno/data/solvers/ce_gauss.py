@@ -31,6 +31,7 @@ from neuralop_irno.registry import DATASETS
 FORMAT = 1
 """Increment when the same options give other flows, so that older files are no longer found."""
 
+FIELDS = ("density", "velocity_x", "velocity_y", "pressure")
 BUMPS = 100
 WIDTHS = (0.01, 0.1)
 DENSITY = 0.1
@@ -151,7 +152,7 @@ def ce_gauss(
             "points": points, "bumps": bumps, "widths": list(widths), "density": density,
         }  # fmt: skip
         u = _kept_or_solved(options, kept, folder, device)
-        return FramePairs(PointTrajectories(u, cloud, times), leads)
+        return FramePairs(PointTrajectories(u, cloud, times, FIELDS), leads)
 
     return by_split(pairs, counts)
 

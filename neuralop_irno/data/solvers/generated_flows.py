@@ -95,6 +95,8 @@ def turbulence(
             stride if split == "train" else outputs,
             forcing / forcing.std(),
             flow.resolution,
+            ("vorticity",),
+            frame,
         )
         for split, field in fields.items()
     }
@@ -163,6 +165,6 @@ def _next_frames(flow: PeriodicFlow, outputs: int, snapshots: Snapshots) -> Spli
     check_windows(snapshots.frames, 1, outputs, outputs)
     fields = snapshots.of(flow)
     return {
-        split: windows(field, 1, outputs, outputs, resolution=flow.resolution)
+        split: windows(field, 1, outputs, outputs, resolution=flow.resolution, step=snapshots.frame)
         for split, field in fields.items()
     }

@@ -10,6 +10,7 @@ import torch
 from numpy.random import Generator
 
 from neuralop_irno.data.graphs import GraphDataset, as_graph
+from neuralop_irno.data.in_time import InTime
 from neuralop_irno.data.mesh import Array, TriangleMesh, random_holes, square_with_holes
 from neuralop_irno.data.sizes import fits, real, seed_of, three, whole
 from neuralop_irno.data.solvers.finite_elements import advection_diffusion, wave
@@ -54,7 +55,7 @@ def heat_in_wind(
         known = [start, np.full_like(start, wind[0]), np.full_like(start, wind[1]), mesh.boundary]
         return np.stack(known, 1), advection_diffusion(mesh, start, times, diffusivity, wind).T
 
-    return _splits(solve, samples, spacing, holes, time, outputs, seed)
+    return _splits(solve, samples, spacing, holes, time, outputs, seed, "temperature")
 
 
 @DATASETS.register("waves")
@@ -75,14 +76,21 @@ def waves(
     def solve(mesh: TriangleMesh, start: Array, times: Array, rng: Generator) -> tuple[Array, Array]:
         return np.stack([start, mesh.boundary], 1), wave(mesh, start, times).T
 
-    return _splits(solve, samples, spacing, holes, time, outputs, seed)
+    return _splits(solve, samples, spacing, holes, time, outputs, seed, "displacement")
 
 
 Solve = Callable[[TriangleMesh, Array, Array, Generator], tuple[Array, Array]]
 
 
 def _splits(
-    solve: Solve, samples: Sequence[int], spacing: float, holes: int, time: float, outputs: int, seed: int
+    solve: Solve,
+    samples: Sequence[int],
+    spacing: float,
+    holes: int,
+    time: float,
+    outputs: int,
+    seed: int,
+    field: str,
 ) -> dict[str, GraphDataset]:
     real("time", time, most=1e4), whole("outputs", outputs, most=10_000)
     counts = three("samples", samples, (64, 8, 16))
@@ -99,7 +107,8 @@ def _splits(
     def split(place: int, count: int) -> GraphDataset:
         first = 1_000_003 * seed + 100_003 * place
         graphs = [solved(first + number) for number in range(count)]
-        return GraphDataset(graphs, resolution=Resolution(extent="fixed"))  # all in the unit square
+        in_unit_square = Resolution(extent="fixed")
+        return GraphDataset(graphs, (), in_unit_square, InTime((field,), 1, outputs, time))
 
     return by_split(split, counts)
 

@@ -18,7 +18,7 @@ from neuralop_irno.domain.sphere import GRIDS, colatitudes, row_weights
 from neuralop_irno.errors import check_choice, expected
 from neuralop_irno.registry import DATASETS
 
-FIELDS = 3
+FIELDS = ("geopotential", "vorticity", "divergence")
 """Geopotential, vorticity and divergence."""
 
 HOUR = 3600.0
@@ -132,7 +132,7 @@ def shallow_water(
     first = seed_of(seed) * sum(counts)
     rows = whole("size", size, 4, LARGEST)
     fits(
-        sum(counts) * frames * FIELDS * 2.0 * rows**2,
+        sum(counts) * frames * len(FIELDS) * 2.0 * rows**2,
         work=sum(counts) * hours * HOUR * rows**4 / LONGEST_STEP,
     )
     flow = ShallowWater(size, grid, resolution, mach)
@@ -153,7 +153,7 @@ def shallow_water(
 
     strides = {"train": stride, "valid": outputs, "test": outputs}
     return {
-        split: windows(pairs(split), FIELDS, FIELDS * outputs, FIELDS * every, sine, known)
+        split: windows(pairs(split), 1, outputs, every, sine, known, FIELDS, frame)
         for split, every in strides.items()
     }
 

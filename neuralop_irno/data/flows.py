@@ -1,0 +1,147 @@
+"""Trajectories as rollouts need them: the frames to start from, what else a model reads, and the truth."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from neuralop_irno.errors import expected
+
+MOST = 20
+"""The frames of a flow if no number is given, and its data have as many."""
+
+
+@dataclass(frozen=True)
+class Flow:
+    """One trajectory, or several side by side, in the units of the data's files.
+
+    Attributes:
+        start: the given frames, the oldest first.
+        static: further input channels that are constant in time; None if there are none.
+        forcing: further input channels, one set for each predicted frame; None if there are none.
+        frames: the frames that follow; None if they are not known.
+        times: of the last given frame and of the frames that follow; None if they are not known.
+        graph: of PyTorch Geometric, a batch whose x is ``start``; None on grids.
+
+    Shapes:
+        - start: ``(B, inputs, C, *S)`` or ``(N, inputs, C)``
+        - static: ``(B, K, *S)`` or ``(N, K)``; forcing: ``(B, T, K, *S)`` or ``(N, T, K)``
+        - frames: ``(B, T, C, *S)`` or ``(N, T, C)``; times: ``(B, 1 + T)``
+    """
+
+    start: Tensor
+    static: Tensor | None = None
+    forcing: Tensor | None = None
+    frames: Tensor | None = None
+    times: Tensor | None = None
+    graph: Any = None
+
+    def __repr__(self) -> str:
+        shape = "no frames" if self.frames is None else f"frames {tuple(self.frames.shape)}"
+        return f"Flow(start {tuple(self.start.shape)}, {shape})"
+
+    @property
+    def samples(self) -> int:
+        """The number of trajectories."""
+        return len(self.start) if self.graph is None else self.graph.num_graphs
+
+    @property
+    def first(self) -> Any:
+        """The argument ``start`` of `irno.rollout`: the graph, or the given frames."""
+        return self.start if self.graph is None else self.graph
+
+    def started(self, start: Tensor) -> Flow:
+        """The same flow from other given frames."""
+        if self.graph is None:
+            return replace(self, start=start)
+        graph = self.graph.clone()
+        graph.x = start
+        return replace(self, start=start, graph=graph)
+
+    def to(self, device: torch.device | str) -> Flow:
+        """The inputs of a model on a device; frames and times stay where they are."""
+        moved = {name: getattr(self, name) for name in ("start", "static", "forcing", "graph")}
+        return replace(
+            self, **{name: part if part is None else part.to(device) for name, part in moved.items()}
+        )
+
+
+def side_by_side(flows: Sequence[Flow]) -> Flow:
+    """Several flows as one; meshes may differ in size.
+
+    Example:
+        >>> side_by_side([Flow(torch.zeros(1, 2, 1, 8)), Flow(torch.zeros(1, 2, 1, 8))])
+        Flow(start (2, 2, 1, 8), no frames)
+    """
+    parts = {
+        name: [getattr(flow, name) for flow in flows]
+        for name in ("start", "static", "forcing", "frames", "times")
+    }
+    joined = {name: None if part[0] is None else torch.cat(part) for name, part in parts.items()}
+    if flows[0].graph is None:
+        return Flow(**joined)
+    from torch_geometric.data import Batch
+
+    graphs = [graph for flow in flows for graph in flow.graph.to_data_list()]
+    return Flow(**joined, graph=Batch.from_data_list(graphs))
+
+
+class Flows(Sequence[Flow], ABC):
+    """The trajectories of a data set that have ``steps`` frames after their start.
+
+    Args:
+        fields: the names of the channels of a frame.
+        inputs: the given frames of each flow.
+        outputs: frames that a model of this data predicts in a call.
+        lengths: for each trajectory, the frames after its start.
+        steps: frames of each flow; by default those of the longest trajectory, at most 20.
+
+    Attributes:
+        scaling: from the units of flows to those that models of this data take and return; None if they are
+            equal. ``static`` and ``forcing`` are in the latter.
+        steps: frames of each flow.
+    """
+
+    def __init__(
+        self,
+        fields: Sequence[str],
+        inputs: int,
+        outputs: int,
+        lengths: Sequence[int],
+        steps: int | None,
+        scaling: Any = None,
+    ) -> None:
+        self.fields, self.inputs, self.outputs = tuple(fields), inputs, outputs
+        longest = max(lengths)
+        self.steps = min(longest, MOST) if steps is None else steps
+        if not 1 <= self.steps <= longest:
+            wanted = f"steps from 1 to {longest}, the frames that follow the start of a flow"
+            raise ValueError(
+                expected(wanted, self.steps, "fewer steps, another split, or starts from a file")
+            )
+        self._long = [place for place, length in enumerate(lengths) if length >= self.steps]
+        same = scaling is None or (not any(scaling.mean) and all(std == 1 for std in scaling.std))
+        self.scaling = None if same else scaling
+
+    def __repr__(self) -> str:
+        return f"Flows({len(self)} of {self.steps} frames of {', '.join(self.fields)})"
+
+    def __len__(self) -> int:
+        return len(self._long)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[place] for place in range(len(self))[index]]
+        return self._flow(self._long[range(len(self))[index]])
+
+    def __iter__(self) -> Iterator[Flow]:
+        return (self[place] for place in range(len(self)))
+
+    @abstractmethod
+    def _flow(self, trajectory: int) -> Flow:
+        """A trajectory, read now."""

@@ -1,0 +1,59 @@
+"""The smallest data sets with time, of every kind, as configs."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import zarr
+from layouts import numbers, write_well
+
+
+def of_well(folder: Path, extras: bool = False, **options: Any) -> Mapping[str, Any]:
+    write_well(folder, orders=(("density",), ("velocity",), ("strain",)), extras=extras)
+    return {"name": "the_well", "folder": str(folder), "inputs": 2, **options}
+
+
+def of_zarr(folder: Path, outputs: int = 1) -> Mapping[str, Any]:
+    frames = zarr.open_group(str(folder), mode="w").create_array("frames", data=numbers(3, 7, 2, 8, 8))
+    frames.attrs.update({"fields": ["u", "v"], "padding": ["circular", "circular"]})
+    counts = {"trajectories": [1, 1, 1], "mean": [1.0, -2.0], "std": [2.0, 0.5]}
+    return {
+        "name": "zarr",
+        "path": str(folder),
+        "inputs": 2,
+        "outputs": outputs,
+        "step": 2 // outputs,
+        **counts,
+    }
+
+
+def of_rigno(folder: Path) -> Mapping[str, Any]:
+    folder.mkdir()
+    with h5py.File(folder / "CE-Gauss.nc", "w") as file:
+        file["u"], file["x"] = (
+            numbers(3, 5, 12, 5),
+            np.random.default_rng(0).random((1, 1, 12, 2), np.float32),
+        )
+        file["c"] = numbers(3, 1, 12, 1)
+    return {"name": "rigno_file", "path": str(folder / "CE-Gauss.nc"), "samples": [1, 1, 1], "leads": [2, 4]}
+
+
+def generated(name: str, **options: Any) -> Callable[[Path], Mapping[str, Any]]:
+    return lambda folder: {"name": name, **options}
+
+
+FLOWS: dict[str, Callable[[Path], Mapping[str, Any]]] = {
+    "windows": generated("burgers", trajectories=[2, 1, 2], frames=4, size=8),
+    "bundles": generated("turbulence", trajectories=[1, 1, 2], frames=5, size=8, resolution=8, outputs=2),
+    "sphere": generated("shallow_water", trajectories=[1, 1, 1], frames=4, size=8, frame=0.1, warmup=0.1),
+    "well": of_well,
+    "zarr": of_zarr,
+    "zarr bundles": lambda folder: of_zarr(folder, outputs=2),
+    "points": generated("ce_gauss", samples=[1, 1, 2], points=16, resolution=8, frames=3, time=0.05),
+    "rigno": of_rigno,
+    "meshes": generated("waves", samples=[1, 1, 2], spacing=0.4, outputs=3),
+    "wind": generated("advection_diffusion", samples=[1, 1, 2], spacing=0.4, outputs=2),
+}  # fmt: skip
+"""From a folder for files to the config of the data."""
