@@ -50,6 +50,7 @@ from .diagnostics.calibration import calibrate as calibrate
 from .diagnostics.report import Diagnosis as Diagnosis
 from .diagnostics.report import diagnose as diagnose
 from .diagnostics.rollout import evaluate_rollout as evaluate_rollout
+from .diagnostics.rollout_comparison import compare_rollouts as compare_rollouts
 from .domain.resolution import Resolution as Resolution
 from .domain.sphere import SphereDomain as SphereDomain
 from .lipschitz import Residual as Residual
