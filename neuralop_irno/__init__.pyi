@@ -12,6 +12,7 @@ from .base.operator import SuperResolution as SuperResolution
 from .base.points import PointOperator as PointOperator
 from .base.pyg import GraphOperator as GraphOperator
 from .base.tuples import TupleOperator as TupleOperator
+from .base.units import Units as Units
 from .conformal import Calibration as Calibration
 from .correction.correction import Correction as Correction
 from .correction.correction import FunctionCorrection as FunctionCorrection
