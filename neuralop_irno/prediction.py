@@ -12,8 +12,9 @@ from typing import Any
 from torch import Tensor
 
 from neuralop_irno.data.array_file import ArrayFile
+from neuralop_irno.data.readers.array_formats import SUFFIXES
 from neuralop_irno.data.readers.mesh_files import read_mesh, write_fields
-from neuralop_irno.data.readers.named_arrays import SUFFIXES, NamedArrays
+from neuralop_irno.data.readers.named_arrays import NamedArrays
 from neuralop_irno.devices import device_of, to_device
 from neuralop_irno.errors import check_least, expected
 from neuralop_irno.modes import evaluating

@@ -28,6 +28,7 @@ class FieldDataset(Dataset[dict[str, Any]]):
 
     Attributes:
         padding: of each axis, for corrections that do not set it; None if the grid does not imply it.
+        summary: one line on what was read, for the user.
 
     Example:
         >>> data = FieldDataset(torch.zeros(3, 2, 8), torch.zeros(3, 1, 8))
@@ -48,7 +49,7 @@ class FieldDataset(Dataset[dict[str, Any]]):
             raise ValueError(expected("as many targets as inputs", f"{len(x)} x, {len(y)} y", "one y per x"))
         self.x, self.y, self.files, self.groups = x, y, files, groups
         self.resolution = resolution or Resolution()
-        self.padding, self.in_time = self.resolution.padding, in_time
+        self.padding, self.in_time, self.summary = self.resolution.padding, in_time, ""
 
     def __repr__(self) -> str:
         shapes = f"x {tuple(self.x.shape[1:])}, y {tuple(self.y.shape[1:])}"

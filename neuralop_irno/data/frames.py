@@ -28,6 +28,7 @@ class GridPairs(Dataset[dict[str, Any]], ABC):
         scaling: from the units of the file to those of y.
         files: the files that the pairs are read from.
         resolution: what is known of the grid.
+        summary: one line on what was read, for the user.
     """
 
     fields: tuple[str, ...]
@@ -36,6 +37,7 @@ class GridPairs(Dataset[dict[str, Any]], ABC):
     scaling: Scaling
     files: tuple[Path, ...] = ()
     resolution: Resolution = Resolution()
+    summary: str = ""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({len(self)} pairs, fields {', '.join(self.fields)})"
@@ -46,7 +48,7 @@ class GridPairs(Dataset[dict[str, Any]], ABC):
 
     @abstractmethod
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """One pair: x and y, each ``(channels, *S)``; on a sphere also ``sphere``, its grid."""
+        """One pair: x and y, each ``(channels, *S)``; ``sphere`` and ``measure`` where the grid has them."""
 
 
 class Frames(ABC):
@@ -60,6 +62,8 @@ class Frames(ABC):
         lengths: number of frames of each trajectory.
         files: the files that the frames are read from.
         resolution: what is known of the grid.
+        measure: of the cells, which broadcasts with ``S``; None if all count alike.
+        summary: one line on what was read, for the user.
     """
 
     fields: tuple[str, ...]
@@ -69,6 +73,8 @@ class Frames(ABC):
     lengths: Sequence[int]
     files: tuple[Path, ...] = ()
     resolution: Resolution = Resolution()
+    measure: Tensor | None = None
+    summary: str = ""
 
     @abstractmethod
     def read(self, trajectory: int, places: range) -> Tensor:
@@ -119,6 +125,7 @@ class FrameWindows(GridPairs):
         self.frames, self.inputs, self.outputs, self.stride, self.step = frames, inputs, outputs, stride, step
         self.fields, self.padding, self.metric = frames.fields, frames.padding, frames.metric
         self.scaling, self.files, self.resolution = frames.scaling, frames.files, frames.resolution
+        self.summary = frames.summary
         span = step * (inputs + outputs - 1) + 1
         if min(frames.lengths, default=0) < span:
             got = f"one of {min(frames.lengths, default=0)}"
@@ -149,5 +156,6 @@ class FrameWindows(GridPairs):
         x, y = frames[: self.inputs].flatten(0, 1), frames[self.inputs :].flatten(0, 1)
         known = self.frames.known(trajectory, places[: self.inputs])
         pair = {"x": x if known is None else torch.cat([x, known]), "y": y}
-        grid = self.resolution.sphere
-        return pair if grid is None else {**pair, "sphere": grid}
+        grid, measure = self.resolution.sphere, self.frames.measure
+        on_grid = {} if grid is None else {"sphere": grid}
+        return {**pair, **on_grid} if measure is None else {**pair, **on_grid, "measure": measure}

@@ -65,6 +65,8 @@ def train_experiment(
     splits = experiment.splits()
     train, valid = splits["train"], splits["valid"]
     refuse_empty(training=train, validation=valid)
+    if summary := getattr(train, "summary", ""):
+        tell(summary)
     metric = METRICS.lookup(own_metric(train))
     torch.manual_seed(experiment.training.seed)
     base = experiment.build_base(splits, trust_base, base)

@@ -3,6 +3,7 @@
 import pickle
 import zlib
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import h5py
 import meshio
 import numpy as np
 import torch
+import xarray
 import yaml
 import zarr
 from safetensors.torch import save_file
@@ -243,6 +245,30 @@ def _safetensors(folder: Path) -> dict[str, Any]:
     return {"name": "files", "train": str(path), "valid": str(path)}
 
 
+def _torch(folder: Path) -> dict[str, Any]:
+    path = folder / "a.pt"
+    torch.save({name: torch.from_numpy(numbers(3, 1, 8)) for name in "xy"}, path)
+    return {"name": "files", "train": str(path), "valid": str(path)}
+
+
+def _own(folder: Path, suffix: str, **options: Any) -> dict[str, Any]:
+    """A series with named axes and coordinates, as xarray writes it."""
+    content = {"u": (("sample", "time", "x"), numbers(3, 4, 8)), "m": (("x",), numbers(8))}
+    data = xarray.Dataset(content, {"x": np.arange(8.0), "time": np.arange(4.0)})
+    path = folder / f"a{suffix}"
+    (data.to_zarr if suffix == ".zarr" else data.to_netcdf)(path, **options)
+    words = {"name": "files", "train": str(path), "split": [1, 1, 1], "time": "time"}
+    return {**words, "y": ["u"], "static": ["m"]}
+
+
+def _pdebench(folder: Path) -> dict[str, Any]:
+    with h5py.File(folder / "a.h5", "w") as file:
+        file["tensor"] = numbers(3, 4, 8).astype(np.float32)
+        file["x-coordinate"], file["t-coordinate"] = np.arange(8.0), np.arange(5.0)
+    words = {"name": "files", "train": str(folder / "a.h5"), "split": [1, 1, 1]}
+    return {**words, "time": "t", "y": ["tensor"]}
+
+
 def _well(folder: Path) -> dict[str, Any]:
     return {"name": "the_well", "folder": str(write_well(folder)), "inputs": 2, "scalars": True}
 
@@ -288,6 +314,10 @@ def _papers(folder: Path) -> dict[str, Any]:
 SMALL: dict[str, Callable[[Path], dict[str, Any]]] = {
     "npz": _npz, "safetensors": _safetensors, "the_well": _well, "superbench": _superbench, "zarr": _zarr,
     "neuraloperator_file": _tensors, "rigno points": _points, "rigno grid": _grids, "car_cfd": _cars,
-    "planetoid": _papers,
+    "planetoid": _papers, "torch": _torch, "pdebench": _pdebench,
+    "netcdf 3": partial(_own, suffix=".nc", engine="scipy"),
+    "netcdf 4": partial(_own, suffix=".nc", engine="h5netcdf"),
+    "zarr 2": partial(_own, suffix=".zarr", zarr_format=2),
+    "zarr 3": partial(_own, suffix=".zarr", zarr_format=3, consolidated=False),
 }  # fmt: skip
 """Writers of the smallest data of each format: each returns the options that read it."""

@@ -147,7 +147,7 @@ def test_arrays_that_are_no_pairs_of_fields_teach(tmp_path: Path) -> None:
     holes[0, 0, 0, :2] = torch.tensor([float("nan"), float("inf")])
     cases: dict[str, dict[str, Any]] = {
         r"an array 'y' in f\.npz, got \['targets', 'x'\]; try": {"x": good["x"], "targets": good["y"]},
-        r"as many targets as inputs, got 3 x, 2 y; try": {**good, "y": good["y"][:2]},
+        r"variables with as many samples, got x 3, y 2; try": {**good, "y": good["y"][:2]},
         r"x in f\.npz as real \(n, C, \*S\), got real \(3, 2\); try": {**good, "x": good["x"][:, :, 0, 0]},
         r"x in f\.npz as real .*got complex \(3, 2, 4, 5\); try": {**good, "x": good["x"] * 1j},
         r"y in f\.npz to be finite, got 2 NaN or inf; try cleaning the data": {**good, "y": holes},
@@ -175,12 +175,15 @@ def test_an_empty_split_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_paths_that_are_none_teach(tmp_path: Path) -> None:
-    for missing in (tmp_path / "none.npz", tmp_path):
+    (tmp_path / "folder.npz").mkdir()
+    for missing in (tmp_path / "none.npz", tmp_path / "folder.npz"):
         with pytest.raises(FileNotFoundError, match=r"^expected a data file, got no file at /.*; try"):
             read_fields(missing)
     other = tmp_path / "fields.csv"
     other.write_text("x,y")
-    with pytest.raises(ValueError, match=r"^expected an .npz or .safetensors file, got fields.csv; try"):
+    with pytest.raises(
+        ValueError, match=r"^expected a file of arrays, got fields.csv; try a file that ends in"
+    ):
         read_fields(other)
 
 

@@ -12,6 +12,7 @@ import torch
 import zarr
 from layouts import SMALL
 from safetensors.torch import load_file, save_file
+from scipy.io import netcdf_file
 from scipy.sparse import csr_matrix
 
 from neuralop_irno.data.splits import load_splits
@@ -32,6 +33,8 @@ ARRAYS = {
     "superbench": ("valid_1/2008.h5", "fields"),
     "rigno points": ("CE-Gauss.nc", "u"),
     "rigno grid": ("Poisson-Gauss.nc", "solution"),
+    "pdebench": ("a.h5", "tensor"),
+    "netcdf 4": ("a.nc", "m"),
 }
 """An array that is read, for each format that is HDF5."""
 
@@ -147,6 +150,16 @@ def in_zarr(path: Path, value: float) -> None:
     frames[-1, -1, 0, 0, 0] = value
 
 
+def in_own_zarr(path: Path, value: float) -> None:
+    frames: Any = zarr.open_group(str(path), mode="a")["u"]
+    frames[-1, -1, 0] = value
+
+
+def in_netcdf3(path: Path, value: float) -> None:
+    with netcdf_file(path, "a", mmap=False) as file:
+        file.variables["u"][-1, -1, 0] = value
+
+
 def in_npy(path: Path, value: float) -> None:
     values = np.load(path)
     values[-1] = value
@@ -174,6 +187,12 @@ HOLES: dict[str, tuple[str, Callable[[Path, float], None], str]] = {
     "rigno grid": ("Poisson-Gauss.nc", in_hdf5("solution"), r"solution\[3\] in Poisson-Gauss.nc"),
     "car_cfd": ("data/004/press.npy", in_npy, "the pressures in press.npy"),
     "planetoid": ("Cora/raw/ind.cora.tx", in_pickle, "ind.cora.tx"),
+    "torch": ("a.pt", in_pt, "y in a.pt"),
+    "pdebench": ("a.h5", in_hdf5("tensor"), r"tensor\[2, 0:2\] in a.h5"),
+    "netcdf 4": ("a.nc", in_hdf5("u"), r"u\[2, 0:2\] in a.nc"),
+    "netcdf 3": ("a.nc", in_netcdf3, r"u\[2, 2:4\] in a.nc"),
+    "zarr 2": ("a.zarr", in_own_zarr, r"u\[2, 2:4\] in a.zarr"),
+    "zarr 3": ("a.zarr", in_own_zarr, r"u\[2, 2:4\] in a.zarr"),
 }
 """A file of each format, how one value in it is replaced, and how the error names the place."""
 

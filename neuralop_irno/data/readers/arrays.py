@@ -1,4 +1,4 @@
-"""Read arrays from .npz, .npy and .safetensors files without unpickling; sizes are checked first."""
+"""Read arrays from .npz, .npy, .safetensors and .pt files without unpickling; sizes are checked first."""
 
 from __future__ import annotations
 
@@ -59,6 +59,28 @@ def read_numbers(source: Path) -> Any:
     except DAMAGE as error:
         hint = "np.save(path, values)"
         raise ValueError(expected(f"numbers in {source.name}", one_line(error), hint)) from error
+
+
+def read_tensors(source: Path) -> dict[str, Tensor]:
+    """The tensors of a ``.pt`` file by torch's loader of weights, which runs no code; one alone is called x.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is damaged, or holds anything but tensors.
+    """
+    if not source.is_file():
+        hint = "the path of a .pt file"
+        raise FileNotFoundError(expected("a data file", f"no file at {source}", hint))
+    hint = "torch.save({'x': x}, path)"
+    try:
+        found = torch.load(source, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch and pickle raise various types on damaged files
+        raise ValueError(expected(f"tensors in {source.name}", one_line(error), hint)) from error
+    named = {"x": found} if isinstance(found, Tensor) else found
+    if not isinstance(named, dict) or not named or not all(isinstance(v, Tensor) for v in named.values()):
+        got = type(found).__name__
+        raise ValueError(expected(f"a tensor or a dict of tensors in {source.name}", got, hint))
+    return {str(name): tensor for name, tensor in named.items()}
 
 
 def _read_npz(source: Path) -> dict[str, Tensor]:

@@ -38,13 +38,22 @@ def read_part(path: str, name: str, place: Any) -> Any:
     Raises:
         ValueError: it is damaged, or not finite.
     """
+    with np.errstate(over="ignore"):
+        values = stored_part(path, name, place).astype(np.float32)
+    return finite(values, f"{name}{spelled(place)} in {Path(path).name}")
+
+
+def stored_part(path: str, name: str, place: Any = ()) -> Any:
+    """A part of an array as it is stored.
+
+    Raises:
+        ValueError: it is damaged.
+    """
     stored = opened_array(path, name)
     try:
-        with np.errstate(over="ignore"):
-            values = np.asarray(stored[place], dtype=np.float32)
+        return np.asarray(stored[place])
     except Exception as error:  # zarr's decoders raise various types on damaged chunks
         raise _damaged(Path(path), error) from error
-    return finite(values, f"{name}{spelled(place)} in {Path(path).name}")
 
 
 def array_names(path: str) -> list[str]:
