@@ -2,8 +2,9 @@
 
 Samples are solved on a grid that is four times as fine as that of the training; coarser ones are made from
 it by the restriction of the problem. Printed: the VRMSE of the base and of the refiner with Phi as it is
-(native), at the resolution of its training, and on cosets; then each over that at 1x. For burgers also in a
-box of twice the length at the spacing of training, where Phi is native.
+(native), at the resolution of its training, and on cosets; then each over that at 1x. Where waves are
+truncated also the error of the refined answer in the waves that the grid of training shows ("in 1x"). For
+burgers also in a box of twice the length at the spacing of training, where Phi is native.
 
 ============  =========================================================================================
 line, darcy   of the scoreboard (`frozen_problems.py`), at once and twice the resolution
@@ -34,6 +35,7 @@ from neuralop_irno import (
     Trainer,
     scores_per_step,
     summarise,
+    vrmse,
 )
 from neuralop_irno.data.resampled import ResampledPairs
 from neuralop_irno.data.solvers.burgers import Burgers
@@ -204,6 +206,14 @@ def trained(name: str, sets: dict[str, FieldDataset], epochs: int, seed: int) ->
     return model
 
 
+@torch.no_grad()
+def seen_at_once(model: IterativeRefiner, data: FieldDataset, size: torch.Size) -> float:
+    """The VRMSE of the refined answer on a finer grid, in the waves of the grid of training."""
+    answer = model.eval().iterates(data.x, steps=STEPS)[-1]
+    maps = model.resolution.maps(data.y.shape[2:], size, [True] * len(size))
+    return float(vrmse(maps.restrict(answer), maps.restrict(data.y)).mean())
+
+
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     arguments.add_argument("problem", choices=[*PROBLEMS, *FROZEN])
@@ -219,7 +229,7 @@ def main() -> None:
         model = trained(name, sets, options.epochs, seed)
         known = model.resolution
         print(f"{name}, seed {seed}: {known}")
-        print(f"{'':>6}{'base':>9}{'native':>9}{'refined':>9}{'cosets':>9}   each / 1x")
+        print(f"{'':>6}{'base':>9}{'native':>9}{'refined':>9}{'cosets':>9}   each / 1x; in 1x")
         first: list[float] = []
         for factor in [key for key in sets if key not in ("train", "valid")]:
             whole = factor in ("1", "2", "4") and known.layout != "ends"
@@ -233,6 +243,8 @@ def main() -> None:
             model.resolution = known
             first = first or errors
             ratios = "".join(f"{error / one:7.2f}" for error, one in zip(errors, first, strict=False))
+            if known.pair == "waves" and factor in ("1.375", "2", "4"):
+                ratios += f"; {seen_at_once(model, sets[factor], sets['1'].y.shape[2:]):.4f}"
             print(f"{factor:>6}" + "".join(f"{error:9.4f}" for error in errors) + "  " + ratios, flush=True)
 
 
