@@ -95,6 +95,7 @@ from .rollouts import Clock as Clock
 from .rollouts import Curriculum as Curriculum
 from .rollouts import Ending as Ending
 from .rollouts import Known as Known
+from .rollouts import Parallel as Parallel
 from .rollouts import Refine as Refine
 from .rollouts import Rollout as Rollout
 from .rollouts import RolloutModel as RolloutModel

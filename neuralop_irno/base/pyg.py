@@ -328,3 +328,11 @@ def collate_graphs(graphs: Sequence[Any]) -> dict[str, Any]:
 
 
 MODELS.register("graphs", GraphOperator)
+
+
+def repeated_graph(graph: Any, copies: int) -> Any:
+    """A batch of ``copies`` copies of a graph, or of all graphs of a batch, one after the other."""
+    from torch_geometric.data import Batch
+
+    graphs = graph.to_data_list() if isinstance(graph, Batch) else [graph]
+    return Batch.from_data_list(graphs * copies)

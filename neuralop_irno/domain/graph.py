@@ -212,6 +212,29 @@ class GraphDomain(Domain):
             None if self.period is None else self.period[keep],
         )
 
+    def repeated(self, copies: int) -> Self:
+        """The graphs ``copies`` times, one batch after the other."""
+        nodes = len(self.batch)
+
+        def again(rows: Tensor | None) -> Tensor | None:
+            return None if rows is None else torch.cat([rows] * copies)
+
+        def counted_on(numbers: Tensor, size: int) -> Tensor:
+            return torch.cat([numbers + copy * size for copy in range(copies)], -1)
+
+        edges = self._edges
+        if edges is not None:
+            edges = Edges(counted_on(edges.index, nodes), again(edges.attr), again(edges.weight))
+        return type(self)(
+            counted_on(self.batch, self.samples),
+            copies * self.samples,
+            again(self.pos),
+            again(self.measure),
+            edges,
+            None if self.cells is None else counted_on(self.cells, nodes),
+            again(self.period),
+        )
+
     def _rows(self, keep: Tensor) -> Tensor:
         return self._kept(keep).nonzero()[:, 0]
 

@@ -13,6 +13,7 @@ from neuralop_irno.rollouts.known import Known as Known
 from neuralop_irno.rollouts.labelled import open_rollout as open_rollout
 from neuralop_irno.rollouts.outcome import Ending as Ending
 from neuralop_irno.rollouts.outcome import Rollout as Rollout
+from neuralop_irno.rollouts.parallel import Parallel as Parallel
 from neuralop_irno.rollouts.refinement import Adaptive as Adaptive
 from neuralop_irno.rollouts.refinement import Refine as Refine
 from neuralop_irno.rollouts.rollout import rollout as rollout

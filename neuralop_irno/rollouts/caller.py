@@ -15,13 +15,16 @@ from neuralop_irno.base.layout import AS_IT_STANDS
 from neuralop_irno.base.neuraloperator import wrap_operator
 from neuralop_irno.base.operator import BaseOperator
 from neuralop_irno.base.points import PointOperator
+from neuralop_irno.base.pyg import repeated_graph
 from neuralop_irno.base.signatures import unwrapped
 from neuralop_irno.base.tuples import refuse_tuple
 from neuralop_irno.domain.check import PARTS
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.graph import GraphDomain
-from neuralop_irno.errors import check_choice, did_you_mean, expected
+from neuralop_irno.domain.grid import GridDomain
+from neuralop_irno.errors import did_you_mean, expected
 from neuralop_irno.refiner import IterativeRefiner
+from neuralop_irno.rollouts.rows import repeated_rows, some_graphs, some_rows
 from neuralop_irno.solution import Solution, Trajectory
 
 Times = Mapping[str, Tensor | float]
@@ -126,6 +129,20 @@ class Caller:
         other.given = some_rows(self.given, self.domain, keep, self._axes, self._per_sample)
         return other
 
+    def repeated(self, copies: int) -> Caller:
+        """The same for ``copies`` copies of all samples, one batch after the other."""
+        other = copy.copy(self)
+        assert isinstance(self.domain, GridDomain | GraphDomain)
+        other.domain = self.domain.repeated(copies)
+        if self.graph is not None:
+            other.graph = repeated_graph(self.graph, copies)
+        other.given = repeated_rows(self.given, self.domain, copies, self._axes, self._per_sample)
+        if copies > 1 and self.graph is None and isinstance(other.domain, GraphDomain):
+            batch = {"batch": other.domain.batch}
+            unknown = (self.refiner or self._base).unknown((), {**self.given, **batch})
+            other.given |= {} if "batch" in unknown else batch
+        return other
+
     def _field(self, call: BaseOperator | IterativeRefiner, x: Tensor, times: Times) -> Tensor:
         answer = self._called(call, x, times)
         # A function of the base's answer has been applied to the answer of a refiner.
@@ -173,116 +190,3 @@ class CallAhead:
     def solve(self, **options: Any) -> Solution:
         """See `IterativeRefiner.solve`."""
         return self.caller.solve(self.x, self.times, **options)
-
-
-def some_graphs(graph: Any, domain: Domain, keep: Tensor) -> Any:
-    """Some samples of a graph that holds several."""
-    if hasattr(graph, "to_data_list"):
-        return type(graph).from_data_list([graph[i] for i in keep.tolist()])
-    part = domain.select(keep)
-    assert isinstance(domain, GraphDomain)
-    assert isinstance(part, GraphDomain)
-    chosen = graph.subgraph(torch.isin(domain.batch, keep))
-    chosen.batch = part.batch
-    return chosen
-
-
-EDGES = ("edge_attr", "edge_weight")
-"""Arguments with a row for each edge."""
-
-
-def some_rows(
-    given: Mapping[str, Any], domain: Domain, keep: Tensor, axes: int, per_sample: Collection[str]
-) -> dict[str, Any]:
-    """The arguments of a model, cut to some samples.
-
-    Cut to the rows of these samples are: arguments named in ``per_sample``; on grids, fields with the axes of
-    a frame and a row for each sample; on graphs, ``batch``, ``edge_index``, `EDGES` and tensors with a row
-    for each node. Other arguments are passed whole.
-
-    Args:
-        given: the arguments.
-        domain: where frames live.
-        keep: the samples.
-        axes: of a frame.
-        per_sample: names of arguments with a row for each sample.
-    """
-    chosen = dict(given)
-    for name, value in given.items():
-        if name in per_sample or _is_field(value, domain, axes):
-            chosen[name] = rows(value, keep)
-    if not isinstance(domain, GraphDomain):
-        return chosen
-    part, inside = domain.select(keep), torch.isin(domain.batch, keep)
-    for name, value in given.items():
-        if name == "batch":
-            chosen[name] = part.batch
-        elif name == "edge_index":
-            chosen[name] = part.edges.index
-        elif name in EDGES:
-            chosen[name] = value[inside[domain.edges.index].all(0)]
-        elif name not in per_sample and _is_by_node(value, domain):
-            chosen[name] = value[inside.nonzero()[:, 0]]
-    return chosen
-
-
-def check_rows(
-    given: Mapping[str, Any], domain: Domain, axes: int, per_sample: Collection[str] | None
-) -> frozenset[str]:
-    """The names of arguments with a row for each sample.
-
-    Args:
-        given: the arguments.
-        domain: where frames live.
-        axes: of a frame.
-        per_sample: the names from the caller, or None.
-
-    Raises:
-        ValueError: a name is not among the arguments, or its argument has other rows; or, without
-            ``per_sample``, the length of an argument equals the number of samples, perhaps by coincidence.
-    """
-    samples = domain.samples
-    for name in per_sample or ():
-        check_choice("per_sample to name arguments in given", name, given)
-        if length(given[name]) != samples:
-            got = f"{length(given[name])} in '{name}'"
-            raise ValueError(expected(f"a row for each of {samples} samples", got, "per_sample without it"))
-    if per_sample is not None or samples == 1:
-        return frozenset(per_sample or ())
-    for name, value in given.items():
-        known = name in ("batch", "edge_index", *EDGES) and isinstance(domain, GraphDomain)
-        if known or _is_field(value, domain, axes) or _is_by_node(value, domain):
-            continue
-        if length(value) == samples:
-            wanted = f"per_sample to state whether '{name}' has a row for each sample"
-            hint = f"per_sample=['{name}'], or per_sample=[] if all samples share it"
-            raise ValueError(expected(wanted, f"{samples} rows and {samples} samples", hint))
-    return frozenset()
-
-
-def length(value: Any) -> int | None:
-    """Rows of a tensor, a list or a tuple; None for other things."""
-    if isinstance(value, Tensor):
-        return len(value) if value.dim() else None
-    return len(value) if isinstance(value, list | tuple) else None
-
-
-def rows(value: Any, keep: Tensor) -> Any:
-    """Some rows of a tensor, a list or a tuple."""
-    if isinstance(value, Tensor):
-        return value[keep.to(value.device)]
-    return type(value)(value[i] for i in keep.tolist())
-
-
-def _is_field(value: Any, domain: Domain, axes: int) -> bool:
-    """Whether it is a field on a grid with a row for each sample."""
-    if isinstance(domain, GraphDomain) or not isinstance(value, Tensor):
-        return False
-    return value.dim() == axes and len(value) == domain.samples
-
-
-def _is_by_node(value: Any, domain: Domain) -> bool:
-    """Whether it has a row for each node of a graph."""
-    if not isinstance(domain, GraphDomain) or not isinstance(value, Tensor):
-        return False
-    return length(value) == len(domain.batch)

@@ -220,7 +220,8 @@ class FrameFile:
                 raise ValueError(expected(wanted, "format 1, which has none", hint))
             return
         ours = digests(plan.parts(contents.steps))
-        other = [part for part in ours if ours[part] != contents.belongs.get(part)]
+        parts = {**ours, **contents.belongs}
+        other = [part for part in parts if ours.get(part) != contents.belongs.get(part)]
         if other:
             wanted = f"the call that {name} was started with"
             hint = "the same call, or another path"

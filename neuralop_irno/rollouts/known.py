@@ -6,7 +6,7 @@ values here, observations in `neuralop_irno.assimilation`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,11 +17,21 @@ from neuralop_irno.domain.domain import Domain
 from neuralop_irno.errors import expected
 from neuralop_irno.rollouts.series import Frames, Series, on_mesh
 
+Change = Callable[[int, Tensor], Tensor]
+"""An amendment, bound to a rollout: (number of the frame, frame) -> frame."""
+
+
+def amended(frame: Tensor, index: int, changes: Sequence[Change]) -> Tensor:
+    """A frame after all changes, in order."""
+    for change in changes:
+        frame = change(index, frame)
+    return frame
+
 
 class Amendment(Protocol):
     """A change of predicted frames before they are stored and passed to the next call."""
 
-    def bind(self, last: Tensor, domain: Domain, steps: int) -> Callable[[int, Tensor], Tensor]:
+    def bind(self, last: Tensor, domain: Domain, steps: int) -> Change:
         """The change in one rollout; arguments that do not fit are refused here, before any call.
 
         Args:
@@ -55,7 +65,7 @@ class Known:
     mask: Tensor
     values: Frames | None = None
 
-    def bind(self, last: Tensor, domain: Domain, steps: int) -> Callable[[int, Tensor], Tensor]:
+    def bind(self, last: Tensor, domain: Domain, steps: int) -> Change:
         mask = mask_on(self.mask, last)
         if self.values is None:
             values = last

@@ -113,6 +113,8 @@ class Rollout:
         untrusted: for each frame and sample, whether the error estimate was above the limit,
             ``(T, samples)``; None without a limit.
         account: of the calls that this rollout made itself; None without refinement=.
+        sweeps: with parallel=, of every window that this rollout predicted itself, for each sample,
+            ``(windows, samples)``; else None.
     """
 
     frames: Tensor | None
@@ -121,6 +123,7 @@ class Rollout:
     lasted: Tensor
     untrusted: Tensor | None
     account: Account | None
+    sweeps: Tensor | None = None
 
     def __repr__(self) -> str:
         complete = self.endings.count(Ending.COMPLETED)

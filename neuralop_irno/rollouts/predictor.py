@@ -56,17 +56,22 @@ class FramePredictor:
         self.window, self.stepper, self.clock = window, stepper, clock
         self.static, self.forcing, self.trust = static, forcing, trust
         self.refinement = refinement
-        self.block = window.outputs if clock is None else max(window.outputs, clock.block)
+        self._ahead = window.outputs if clock is None else max(window.outputs, clock.block)
         self._calls_per_frame = 1 if clock is None else clock.calls
-        self._at_once = self.block == window.outputs
+        self._at_once = self._ahead == window.outputs
         self.caller = self._remaining = caller
         self._in_time = "T" in caller.layout.x.names
         self.domain = caller.domain
         self._check()
 
+    @property
+    def block(self) -> int:
+        """The number of frames that are predicted from one history."""
+        return self._ahead
+
     def begin(self, steps: int, carry: Carry) -> None:
         """Start a rollout of ``steps`` frames, or continue one."""
-        self._calls = -(-steps // self.block) * self._calls_per_block
+        self._calls = -(-steps // self._ahead) * self._calls_per_block
         self._remaining = self.caller
         self.carry = carry
         self.account = Account(self._calls, self.domain.samples) if self.refinement else None
@@ -80,7 +85,7 @@ class FramePredictor:
             first: the number of the block's first frame.
             samples: the active samples; the others are not computed, and their frames are nan.
         """
-        call = first // self.block * self._calls_per_block
+        call = first // self._ahead * self._calls_per_block
         if self._at_once:
             for part in range(self._calls_per_frame):
                 share = 1 / self._calls_per_frame
@@ -90,7 +95,7 @@ class FramePredictor:
                     history = frames
             yield frames
             return
-        for lead in range(self.block):
+        for lead in range(self._ahead):
             yield self._advance(history, first + lead, first, lead + 1, call + lead, samples)
 
     def inputs(self, history: Tensor, index: int) -> Tensor:
@@ -142,7 +147,7 @@ class FramePredictor:
 
     @property
     def _calls_per_block(self) -> int:
-        return self._calls_per_frame if self._at_once else self.block
+        return self._calls_per_frame if self._at_once else self._ahead
 
     def _advance(
         self, history: Tensor, index: int, now: float, lead: float, number: int, samples: ActiveSamples

@@ -11,7 +11,8 @@ have the options of a step, `Window`, `Stepper`, `Clock`, `Known`, `Refine` and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -25,21 +26,20 @@ from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.graph import GraphDomain, domain_of
 from neuralop_irno.errors import expected
 from neuralop_irno.precision import at_least_float32
-from neuralop_irno.rollouts.caller import Caller, check_rows
+from neuralop_irno.rollouts.caller import Caller
 from neuralop_irno.rollouts.clock import Clock
 from neuralop_irno.rollouts.files import sink_of
-from neuralop_irno.rollouts.known import Amendment
+from neuralop_irno.rollouts.known import Amendment, Change, amended
 from neuralop_irno.rollouts.outcome import ActiveSamples, Ending, Rollout
+from neuralop_irno.rollouts.parallel import Parallel, ParallelPredictor
 from neuralop_irno.rollouts.predictor import FramePredictor
 from neuralop_irno.rollouts.refinement import Adaptive, Carry, Refinement
+from neuralop_irno.rollouts.rows import check_rows
 from neuralop_irno.rollouts.series import Frames, Series, on_mesh
 from neuralop_irno.rollouts.sink import Plan, Sink, Step
 from neuralop_irno.rollouts.stepper import Stepper
 from neuralop_irno.rollouts.trust import OnUntrusted, Trust
 from neuralop_irno.rollouts.window import Window
-
-Change = Callable[[int, Tensor], Tensor]
-"""An amendment, bound to a rollout: (number of the frame, frame) -> frame."""
 
 
 def rollout(
@@ -60,6 +60,7 @@ def rollout(
     on_untrusted: OnUntrusted = "record",
     autocast: torch.dtype | None = None,
     grad: bool = False,
+    parallel: Parallel | int | None = None,
     to: Any = None,
 ) -> Rollout:
     """Call a model repeatedly on its own frames.
@@ -88,6 +89,7 @@ def rollout(
         on_untrusted: the action then: ``record``, ``stop``, or a function that may return other frames.
         autocast: the precision inside the model; frames are float32 or better.
         grad: whether gradients pass through the rollout.
+        parallel: predict this many frames together, in sweeps over all of them; see `Parallel`.
         to: the output: memory (by default), a path that ends in ``.h5`` or ``.zarr``, `HDF5` or `Zarr`
             with options, or a function that is called with every `Step` and may end the rollout by returning
             `Ending.STOPPED`.
@@ -122,6 +124,10 @@ def rollout(
     window, stepper = window or Window(), stepper or Stepper()
     stepper.check(last)
     _check_refinement(refinement, limit, on_untrusted, grad)
+    if parallel is not None and grad:
+        raise ValueError(
+            expected("parallel=None with grad=True", repr(parallel), "one frame after the other")
+        )
     cut = check_rows(given or {}, domain, last.dim(), per_sample)
     bundle = window.outputs
 
@@ -129,7 +135,10 @@ def rollout(
         """``count``, rounded up to whole bundles of frames."""
         return -(-count // bundle) * bundle
 
-    predictor = FramePredictor(
+    amendments = list(amend) if isinstance(amend, Sequence) else [amend]
+    changes = [each.bind(last, domain, steps) for each in amendments]
+    make = FramePredictor if parallel is None else partial(ParallelPredictor, parallel, changes)
+    predictor = make(
         Caller(model, domain, graph, given, autocast, last.dim(), cut, (window.inputs, window.outputs)),
         window,
         stepper,
@@ -139,15 +148,16 @@ def rollout(
         refinement,
         None if limit is None else Trust(limit, on_untrusted),
     )
-    amendments = list(amend) if isinstance(amend, Sequence) else [amend]
-    changes = [each.bind(last, domain, steps) for each in amendments]
     times = None if clock is None else clock.times(steps)
     needed = {"model": model, "start": history, "graph": graph, "window": window, "stepper": stepper}
     needed |= {"clock": clock, "static": static, "amend": amendments, "given": given, "autocast": autocast}
     needed |= {"refinement": refinement, "limit": limit, "on_untrusted": on_untrusted}
+    needed |= {} if parallel is None else {"parallel": parallel}
 
     def parts(count: int) -> dict[str, Any]:
-        budget = steps if isinstance(refinement, Adaptive) else None  # it is shared by all calls
+        # A budget is shared by all calls, and the last window by its frames.
+        shared = isinstance(refinement, Adaptive) or (parallel is not None and count % predictor.block)
+        budget = steps if shared else None
         seen = forcing[:, : whole(count)] if isinstance(forcing, Tensor) else forcing
         return {**needed, "forcing": seen, "number of steps": budget}
 
@@ -156,7 +166,13 @@ def rollout(
     with torch.set_grad_enabled(grad and torch.is_grad_enabled()):
         frames = _run(predictor, plan, samples, changes, sink_of(to))
     return Rollout(
-        frames, times, tuple(samples.endings), samples.lasted, predictor.untrusted, predictor.account
+        frames,
+        times,
+        tuple(samples.endings),
+        samples.lasted,
+        predictor.untrusted,
+        predictor.account,
+        predictor.sweeps if isinstance(predictor, ParallelPredictor) else None,
     )
 
 
@@ -225,8 +241,7 @@ def _counted(
     frame: Tensor, index: int, domain: Domain, samples: ActiveSamples, changes: Sequence[Change]
 ) -> Tensor:
     """The frame after all changes; samples in which it is not finite leave the rollout."""
-    for change in changes:
-        frame = change(index, frame)
+    frame = amended(frame, index, changes)
     if not samples.all_active:
         still = torch.zeros(domain.samples, dtype=torch.bool, device=frame.device)
         still[samples.active.to(frame.device)] = True

@@ -23,12 +23,13 @@ from neuralop_irno.base.sizes import on_its_grid
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.graph import domain_of
 from neuralop_irno.errors import expected
-from neuralop_irno.rollouts.caller import Caller, length
+from neuralop_irno.rollouts.caller import Caller
 from neuralop_irno.rollouts.clock import Clock
 from neuralop_irno.rollouts.curriculum import RolloutTraining
 from neuralop_irno.rollouts.outcome import ActiveSamples
 from neuralop_irno.rollouts.predictor import FramePredictor
 from neuralop_irno.rollouts.rollout import rollout
+from neuralop_irno.rollouts.rows import length
 from neuralop_irno.rollouts.series import Series, on_mesh
 from neuralop_irno.rollouts.stepper import Stepper
 from neuralop_irno.rollouts.window import Window
