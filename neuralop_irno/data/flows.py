@@ -65,10 +65,9 @@ class Flow:
 
     def to(self, device: torch.device | str) -> Flow:
         """The inputs of a model on a device; frames and times stay where they are."""
-        moved = {name: getattr(self, name) for name in ("start", "static", "forcing", "graph")}
-        return replace(
-            self, **{name: part if part is None else part.to(device) for name, part in moved.items()}
-        )
+        parts = {name: getattr(self, name) for name in ("start", "static", "forcing", "graph")}
+        moved: dict[str, Any] = {name: part.to(device) for name, part in parts.items() if part is not None}
+        return replace(self, **moved)
 
 
 def side_by_side(flows: Sequence[Flow]) -> Flow:
@@ -82,7 +81,7 @@ def side_by_side(flows: Sequence[Flow]) -> Flow:
         name: [getattr(flow, name) for flow in flows]
         for name in ("start", "static", "forcing", "frames", "times")
     }
-    joined = {name: None if part[0] is None else torch.cat(part) for name, part in parts.items()}
+    joined: dict[str, Any] = {name: torch.cat(part) for name, part in parts.items() if part[0] is not None}
     if flows[0].graph is None:
         return Flow(**joined)
     from torch_geometric.data import Batch
