@@ -88,6 +88,8 @@ from .registry import MODELS as MODELS
 from .registry import SOLVERS as SOLVERS
 from .registry import STEP_SIZES as STEP_SIZES
 from .rollouts import HDF5 as HDF5
+from .rollouts import PVD as PVD
+from .rollouts import VTKHDF as VTKHDF
 from .rollouts import Adaptive as Adaptive
 from .rollouts import Amendment as Amendment
 from .rollouts import Autoregression as Autoregression

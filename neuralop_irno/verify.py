@@ -14,7 +14,7 @@ from neuralop_irno import checkpoint, digest, sealed, stored_base
 from neuralop_irno.claim import LOCK, TEMPORARY
 from neuralop_irno.config import read_experiment
 from neuralop_irno.errors import DamageError, expected
-from neuralop_irno.rollouts.files import SUFFIXES
+from neuralop_irno.rollouts.files import SUFFIXES, file_of
 from neuralop_irno.study import record
 from neuralop_irno.training import best_model, snapshot
 from neuralop_irno.training.folder import HISTORY, MODEL, best_weights
@@ -169,8 +169,8 @@ def _tensors(path: Path) -> str:
 
 
 def _rollout(path: Path) -> str:
-    file = SUFFIXES[path.suffix](path)
-    group = file.storage.open(path, "r")
+    file = file_of(path)
+    group = file.storage.open(file.path, "r")
     try:
         if "format" not in group.attrs and "complete" not in group:
             raise _ForeignError
@@ -203,7 +203,7 @@ CHECKS: Mapping[str, Callable[[Path], str]] = {
     r"(model|\.best-.*|snapshot(\.\w+)?|\.snapshot-.*)\.safetensors": _checkpoint,
     r"([0-9a-f]{64}|ce_gauss-[0-9a-f]+)\.safetensors": _checkpoint,
     r".*\.safetensors": _tensors,
-    r".*\.(h5|hdf5|zarr)": _rollout,
+    r".*\.(h5|hdf5|zarr|vtkhdf|pvd|vtus)": _rollout,
     r"(config|study)\.yaml": _yaml,
     r".*\.json": _json,
 }

@@ -64,7 +64,7 @@ def cells_of(graph: Any) -> Cells:
     Raises:
         ValueError: it has no cells, or others.
     """
-    face = getattr(graph, "face", None)
+    face = graph.get("face", None)
     if face is None or len(face) not in VTK_TYPES:
         hint = "graph.pos = the nodes, graph.face = the corners of the cells, (3, cells) or (4, cells)"
         got = "no cells" if face is None else f"face of shape {tuple(face.shape)}"

@@ -7,6 +7,8 @@ from neuralop_irno.rollouts.clock import Clock as Clock
 from neuralop_irno.rollouts.curriculum import Curriculum as Curriculum
 from neuralop_irno.rollouts.curriculum import RolloutTraining as RolloutTraining
 from neuralop_irno.rollouts.files import HDF5 as HDF5
+from neuralop_irno.rollouts.files import PVD as PVD
+from neuralop_irno.rollouts.files import VTKHDF as VTKHDF
 from neuralop_irno.rollouts.files import Zarr as Zarr
 from neuralop_irno.rollouts.known import Amendment as Amendment
 from neuralop_irno.rollouts.known import Known as Known

@@ -6,43 +6,45 @@ SHA-256 digest does not match. Files of format 1 have no digests.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from neuralop_irno import digest
 from neuralop_irno.errors import expected
+from neuralop_irno.rollouts.layouts import FORMAT, KIND, ONES, Layout
 from neuralop_irno.rollouts.outcome import Ending
-from neuralop_irno.rollouts.storage import Array, Storage, readable
+from neuralop_irno.rollouts.parts import (
+    Array,
+    Key,
+    chunk_digest,
+    frame_digest,
+    head_digest,
+    seal_of,
+    summary,
+)
+from neuralop_irno.rollouts.storage import Storage, readable
 
-FORMAT = 2
-"""Raised when a file can no longer be read by older versions of the package."""
-
-KIND = "neuralop_irno.rollout"
 ENDINGS = (Ending.COMPLETED, Ending.NOT_FINITE, Ending.UNTRUSTED)
 """Files store the index of an ending in this tuple."""
-
-ONES = ("start", "lasted", "endings", "complete")
-"""Arrays with one row."""
 
 
 class Contents:
     """An open rollout file.
 
     Args:
-        storage: for HDF5 or Zarr.
+        storage: for one kind of file.
         group: the file, as a group of arrays.
         name: of the file, for errors.
 
     Attributes:
         format, steps, block, samples: its attributes.
         belongs: digests of the model and options of the rollout, by name; empty in files of format 1.
+        layout: the names of its arrays and axes.
+        parts: how its frames are divided.
+        constants: start, times, coordinates and mesh, by name.
         start, times, lasted, codes: see `frame_file`.
         slots: the number of frames before each slot of the refinement's state.
         complete: the number of frames that are synchronised with the disk; more may follow, see `frames`.
@@ -60,17 +62,20 @@ class Contents:
             self.steps, self.block, self.samples = (
                 self._whole_number(attributes, key) for key in ("steps", "block", "samples")
             )
-            self._arrays = self._checked_arrays()
-            self.start, self.lasted, self.codes = (
-                np.asarray(self._arrays[key][0]) for key in ("start", "lasted", "endings")
-            )
-            times = self._arrays.get("times")
-            self.times = None if times is None else np.asarray(times[0])
-            self.complete = int(self._arrays["complete"][0])
+            self.layout = Layout.of(attributes, self.format, group)
+            self._arrays = self._open_arrays()
+            self.constants = {key: self._whole(key) for key in self.layout.constants}
+            self.start, self.times = self.constants["start"], self.constants.get("time")
+            self.lasted, self.codes = self._whole("lasted"), self._whole("ending")
+            self.complete = int(self._whole("complete"))
+            self.parts = self.layout.parts(self.start.shape)
+            self._check_arrays()
             self.belongs: dict[str, str] = {}
             self.head = ""
             if self.format > 1:
-                self.head = head_digest(attributes, self.start, self.times)
+                self.head = head_digest(
+                    attributes, {self.layout.place(key): each for key, each in self.constants.items()}
+                )
                 if attributes.get("digest") != self.head:
                     raise self._damaged("start, times and attributes")
                 self.belongs = dict(json.loads(attributes["belongs"]))
@@ -79,38 +84,96 @@ class Contents:
         self._seals = [self._seal(slot) for slot in slots]
         self.slots = [int(seal[0]) for seal in self._seals]
 
+    def attributes(self, name: str) -> dict[str, Any]:
+        """The CF attributes of an array, not checked."""
+        with readable(f"'{name}' of {self._name}"):
+            return dict(self._group[self.layout.place(name)].attrs)
+
+    def dtype(self, name: str) -> Any:
+        """The type of the numbers of an array."""
+        return self._arrays[name].dtype
+
     def frame(self, index: int) -> Array:
         """A frame, ``(B, C, *S)`` or ``(N, C)``.
 
         Raises:
             ValueError: it is missing or damaged.
         """
-        if self._storage.missing(self._arrays["frames"], index):
-            wanted = f"frame {index} of {self._name}"
-            raise ValueError(expected(wanted, "no such part of the file", "a backup copy of the file"))
+        return self.parts.join(self.arrays(index))
+
+    def arrays(self, index: int) -> dict[str, Array]:
+        """The arrays of a frame, with those of a moving mesh.
+
+        Raises:
+            ValueError: they are missing or damaged.
+        """
+        for name in self.parts.names:
+            if self._storage.missing(self._arrays[name], index):
+                raise self._gone(index)
         with readable(f"frame {index} of {self._name}"):
-            frame = np.asarray(self._arrays["frames"][index])
-            mark = np.asarray(self._arrays["digests"][index]) if self.format > 1 else None
-        if mark is None or np.array_equal(
-            mark, frame_digest(self.head, index, frame, self.lasted, self.codes)
-        ):
-            return frame
-        raise self._damaged(f"frame {index}")
+            arrays = {name: np.asarray(self._arrays[name][index]) for name in self.parts.names}
+            if self.format == 1:
+                return arrays
+            marks = np.asarray(self._arrays["digests"][index])
+        if self.format == 2:
+            right = frame_digest(self.head, index, self.parts.join(arrays), self.lasted, self.codes)
+        else:
+            right = self.parts.digests(self.head, index, arrays, self.lasted, self.codes)
+        if not np.array_equal(marks, right):
+            raise self._damaged(f"frame {index}")
+        return arrays
+
+    def part(self, index: int, name: str, key: Key) -> Array:
+        """Part of an array of a frame; of files since format 3, the chunks around it alone are read.
+
+        Args:
+            index: of the frame.
+            name: of an array.
+            key: an index or a slice of each axis.
+
+        Raises:
+            ValueError: the part is missing or damaged.
+        """
+        if self.format < 3:
+            return self.arrays(index)[name][key]
+        chunks, hull, inside = self.parts.needed(name, key)
+        values = np.empty([side.stop - side.start for side in hull], self._arrays[name].dtype)
+        if not chunks:
+            return values[inside]
+        with readable(f"frame {index} of {self._name}"):
+            marks = np.asarray(self._arrays["digests"][index])
+            if not np.array_equal(marks[0], summary(self.head, index, self.lasted, self.codes, marks[1:])):
+                raise self._damaged(f"frame {index}")
+            for number, box in chunks:
+                found = np.asarray(self._arrays[name][(index, *box)])
+                if not np.array_equal(marks[1 + number], chunk_digest(self.head, index, number, found)):
+                    raise self._damaged(f"frame {index}")
+                place = tuple(
+                    slice(side.start - around.start, side.stop - around.start)
+                    for side, around in zip(box, hull, strict=True)
+                )
+                values[place] = found
+        return values[inside]
 
     def frames(self) -> Iterator[Array]:
-        """All frames of the file.
+        """All frames of the file; see `all_arrays`."""
+        for arrays in self.all_arrays():
+            yield self.parts.join(arrays)
+
+    def all_arrays(self) -> Iterator[dict[str, Array]]:
+        """The arrays of all frames.
 
         Those up to ``complete`` have to be sound. After a kill or a loss of power more may follow, up to the
         first incomplete one.
         """
         for index in range(self.complete):
-            yield self.frame(index)
+            yield self.arrays(index)
         for index in range(self.complete, self.steps if self.format > 1 else self.complete):
             try:
-                frame = self.frame(index)
+                arrays = self.arrays(index)
             except ValueError:
                 return
-            yield frame
+            yield arrays
 
     def carry(self, count: int) -> tuple[int, dict[str, Array], int]:
         """The refinement's state at the last end of a block within the first ``count`` frames.
@@ -123,7 +186,7 @@ class Contents:
             ValueError: the one that belongs to ``complete`` is damaged.
         """
         found: tuple[int, dict[str, Array], int] = (0, {}, 0)
-        carry = self._group["carry"]
+        carry = self._group[self.layout.place("carry")]
         for slot, seal in enumerate(self._seals):
             after = int(seal[0])
             if not found[0] < after <= count or after % self.block:
@@ -151,6 +214,10 @@ class Contents:
                 found.append(str(error))
         return found
 
+    def _whole(self, name: str) -> Array:
+        """A whole array; up to format 2 these have one row."""
+        return np.asarray(self._arrays[name][0 if self.format < 3 else ...])
+
     def _seal(self, slot: int) -> Array:
         """A row of ``seals``; zeros if a loss of power has left it unreadable."""
         with suppress(ValueError), readable("a seal"):
@@ -164,38 +231,44 @@ class Contents:
             raise ValueError(expected(f"{name} >= 1 in {self._name}", repr(value), hint))
         return int(value)
 
-    def _checked_arrays(self) -> dict[str, Any]:
-        """The arrays of a rollout, checked for shape and dtype."""
-        group, fault = self._group, self._storage.fault
-        names = [*ONES, "frames", *(("digests", "seals") if self.format > 1 else ())]
-        names += ["times"] if "times" in group else []
-        for name in (*names, "carry"):
-            if name not in group:
-                raise self._wrong(f"no array '{name}'")
-            if reason := fault(group, name):
-                raise self._wrong(f"'{name}', {reason}")
-        for name in group["carry"]:
-            if reason := fault(group, f"carry/{name}"):
-                raise self._wrong(f"'carry/{name}', {reason}")
-        arrays = {name: group[name] for name in names}
-        start = arrays["start"].shape
-        wanted = {
-            "frames": (self.steps, *start[1:2], *start[3:]),
-            "lasted": (1, self.samples),
-            "endings": (1, self.samples),
-            "complete": (1,),
-            "digests": (self.steps, 32),
-        }
-        for name, array in arrays.items():
-            if name in wanted and tuple(array.shape) != wanted[name]:
-                raise self._wrong(f"'{name}' of shape {tuple(array.shape)}")
-            if name in ("frames", "start") and array.dtype.kind not in "fc":
-                raise self._wrong(f"'{name}' of {array.dtype}")
-        # Format 1 left out rows of zeros.
-        for name in ("complete", "frames", *(ONES if self.format > 1 else ())):
-            if self._storage.missing(arrays[name], 0):
-                raise self._wrong(f"no first row of '{name}'")
+    def _open_arrays(self) -> dict[str, Any]:
+        """The arrays of a rollout, checked for how they are stored."""
+        group, arrays = self._group, {}
+        for name, by_row in self.layout.arrays.items():
+            place = self.layout.place(name)
+            if place not in group:
+                raise self._wrong(f"no array '{place}'")
+            if reason := self._storage.fault(group, place, by_row):
+                raise self._wrong(f"'{place}', {reason}")
+            arrays[name] = self._storage.array(group, place)
+            # Format 1 left out rows of zeros.
+            row = 0 if by_row or self.format < 3 else None
+            needed = name in ("complete", *self.layout.fields) or (self.format > 1 and not by_row)
+            if needed and self._storage.missing(arrays[name], row):
+                raise self._wrong(f"no first row of '{place}'")
+        carry = self.layout.place("carry")
+        if carry not in group:
+            raise self._wrong(f"no array '{carry}'")
+        for name in ("", *group[carry]):
+            if reason := self._storage.fault(group, f"{carry}/{name}".rstrip("/"), bool(name)):
+                raise self._wrong(f"'{carry}/{name}', {reason}".replace("/'", "'"))
         return arrays
+
+    def _check_arrays(self) -> None:
+        """Refuse arrays of other shapes and types than those of a rollout."""
+        parts, lead = self.parts, () if self.format > 2 else (1,)
+        wanted = {name: (self.steps, *parts.shape_of(name)) for name in parts.names}
+        wanted |= {"lasted": (*lead, self.samples), "ending": (*lead, self.samples), "complete": lead}
+        if self.format > 1:
+            wanted["digests"] = (self.steps, 32) if self.format == 2 else (self.steps, 1 + parts.total, 32)
+        for name, shape in wanted.items():
+            if tuple(self._arrays[name].shape) != shape:
+                raise self._wrong(f"'{name}' of shape {tuple(self._arrays[name].shape)}")
+        if parts.named and len(parts.fields) != parts.shape[parts.channel]:
+            raise self._wrong(f"fields {parts.fields} of {parts.shape[parts.channel]} channels")
+        for name in ("start", *parts.fields):
+            if self._arrays[name].dtype.kind not in "fc":
+                raise self._wrong(f"'{name}' of {self._arrays[name].dtype}")
 
     def _check_numbers(self) -> None:
         if not 1 <= self.complete <= self.steps:
@@ -211,6 +284,10 @@ class Contents:
             raise self._wrong("times that are not finite, or not one for each frame")
         if not ((ahead > 0).all(-1) | (ahead < 0).all(-1)).all():
             raise self._wrong("times that are not in order")
+
+    def _gone(self, index: int) -> ValueError:
+        wanted = f"frame {index} of {self._name}"
+        return ValueError(expected(wanted, "no such part of the file", "a backup copy of the file"))
 
     def _wrong(self, got: str) -> ValueError:
         hint = "a backup copy of the file: this one is damaged"
@@ -237,33 +314,3 @@ def recognised(group: Any, name: str) -> int:
         wanted = f"a rollout of format {FORMAT} or older"
         raise ValueError(expected(wanted, f"format {found} in {name}", "a newer neuralop_irno"))
     return int(found)
-
-
-def head_digest(attributes: Mapping[str, Any], start: Array, times: Array | None) -> str:
-    """The digest of the constant parts of a rollout."""
-    plain = {name: attributes[name] for name in sorted(attributes) if name != "digest"}
-    plain = {name: int(each) if isinstance(each, np.integer) else each for name, each in plain.items()}
-    arrays = {"start": start} | ({} if times is None else {"times": times})
-    return digest.of_json([plain, digest.of_tensors({name: tensor(each) for name, each in arrays.items()})])
-
-
-def frame_digest(head: str, index: int, frame: Array, lasted: Array, codes: Array) -> Array:
-    """The digest of a frame and of the samples that have left by then, with their endings: 32 bytes."""
-    left = lasted <= index  # samples that leave later do not change it
-    total = hashlib.sha256(f"{head}|{index}|{frame.dtype}|{frame.shape}|".encode())
-    total.update(np.where(left, lasted, -1).astype("<i8").tobytes())
-    total.update(np.where(left, codes, 0).astype("<i8").tobytes())
-    total.update(np.ascontiguousarray(frame).reshape(-1).view(np.uint8).data)
-    return np.frombuffer(total.digest(), dtype=np.uint8)
-
-
-def seal_of(head: str, after: int, arrays: Mapping[str, Array]) -> Array:
-    """The check of a slot: the number of frames before it and the digest of its content, as 5 integers."""
-    tensors = digest.of_tensors({name: tensor(each) for name, each in arrays.items()})
-    total = hashlib.sha256(f"{head}|{after}|{tensors}".encode()).digest()
-    return np.concatenate([np.asarray([after]), np.frombuffer(total, dtype="<i8")])
-
-
-def tensor(array: Array) -> Tensor:
-    """A copy of an array as a tensor."""
-    return torch.from_numpy(np.array(array))

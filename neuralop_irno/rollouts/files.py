@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from neuralop_irno.errors import expected
 from neuralop_irno.rollouts.frame_file import FrameFile
-from neuralop_irno.rollouts.sink import Callback, Memory, Sink
-from neuralop_irno.rollouts.storage import HDF5Storage, ZarrStorage
+from neuralop_irno.rollouts.hdf5_storage import HDF5Storage
+from neuralop_irno.rollouts.pvd_storage import MARK, PVDStorage
+from neuralop_irno.rollouts.sink import Callback, Memory, Plan, Saved, Several, Sink
+from neuralop_irno.rollouts.vtkhdf_storage import VTKHDFStorage
+from neuralop_irno.rollouts.zarr_storage import ZarrStorage
 
 
 class HDF5(FrameFile):
@@ -31,22 +35,99 @@ class HDF5(FrameFile):
 
 
 class Zarr(FrameFile):
-    """A rollout in a Zarr folder, one compressed chunk a frame."""
+    """A rollout in a Zarr folder, with a compressed file for each frame and field.
+
+    Args:
+        path, existing, fields, units, attributes, coordinates, chunks: see `FrameFile`.
+        shards: the shape of the parts of space that have a file of their own, multiples of ``chunks``; by
+            default a file has the whole frame of a field. Chunks are read without their neighbours in either.
+
+    Example:
+        >>> Zarr("run.zarr", fields=["u", "v"], units={"u": "m s-1"}, chunks=(64, 64))
+        Zarr('run.zarr')
+    """
 
     storage = ZarrStorage()
 
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        existing: str = "refuse",
+        *,
+        fields: Sequence[str] = (),
+        units: Mapping[str, str] | None = None,
+        attributes: Mapping[str, Mapping[str, Any]] | None = None,
+        coordinates: Mapping[str, Any] | None = None,
+        chunks: Sequence[int] | None = None,
+        shards: Sequence[int] | None = None,
+    ) -> None:
+        super().__init__(
+            path,
+            existing,
+            fields=fields,
+            units=units,
+            attributes=attributes,
+            coordinates=coordinates,
+            chunks=chunks,
+        )
+        self._labels = replace(self._labels, shards=shards)
 
-SUFFIXES: Mapping[str, type[FrameFile]] = {".h5": HDF5, ".hdf5": HDF5, ".zarr": Zarr}
+
+class VTKHDF(FrameFile):
+    """A rollout on a mesh in one HDF5 file that ParaView opens with a time slider, at any moment.
+
+    The meshes of all samples are one, with the sample of each node in ``batch``: ParaView's filter Threshold
+    selects one. Frames that are not written yet are nan. See `FrameFile` for the arguments.
+    """
+
+    storage = VTKHDFStorage()
+
+
+class PVD(FrameFile):
+    """A rollout on a mesh as ``run.pvd``, which ParaView opens with a time slider, and ``.vtu`` files.
+
+    The files are in the folder ``run.vtus``, from which the rollout is continued. They are written by meshio
+    (``pip install neuralop_irno[meshes]``). The ``.pvd`` lists the frames of up to five seconds ago. See
+    `FrameFile` for the arguments.
+    """
+
+    storage = PVDStorage()
+
+    def __init__(self, path: str | os.PathLike[str], existing: str = "refuse", **options: Any) -> None:
+        super().__init__(Path(path).with_suffix(".vtus"), existing, **options)
+
+    def begin(self, plan: Plan) -> Saved | None:
+        index = self.path.with_suffix(".pvd")
+        if os.path.lexists(index) and not (index.is_file() and MARK.encode() in index.read_bytes()[:200]):
+            got = f"{index.name}, which is not of a rollout"
+            raise FileExistsError(expected("a new file", got, "another path"))
+        return super().begin(plan)
+
+
+SUFFIXES: Mapping[str, type[FrameFile]] = {
+    ".h5": HDF5,
+    ".hdf5": HDF5,
+    ".zarr": Zarr,
+    ".vtkhdf": VTKHDF,
+    ".pvd": PVD,
+    ".vtus": PVD,
+}
+
+
+ENDS = (".h5", ".zarr", ".vtkhdf", ".pvd")
+"""The suffixes of rollout files."""
 
 
 def sink_of(to: Any) -> Sink:
-    """The sink of an argument ``to``: None for memory, a path to a file, a function, or a sink."""
+    """The sink of an argument ``to``: None for memory, a path, a function, a sink, or a list of these."""
     if to is None:
         return Memory()
+    if isinstance(to, list | tuple):
+        return Several([sink_of(each) for each in to])
     if isinstance(to, (str, os.PathLike)):
         suffix = Path(to).suffix
         if suffix not in SUFFIXES:
-            raise ValueError(expected("a path that ends in .h5 or .zarr", repr(str(to)), "run.h5"))
+            raise ValueError(expected(f"a path that ends in {', '.join(ENDS)}", repr(str(to)), "run.h5"))
         return SUFFIXES[suffix](to)
     if hasattr(to, "begin"):
         sink: Sink = to
@@ -54,6 +135,12 @@ def sink_of(to: Any) -> Sink:
     if callable(to):
         return Callback(to)
     raise TypeError(expected("a path, a function or a sink", type(to).__name__, "to='run.h5'"))
+
+
+def file_of(path: str | os.PathLike[str]) -> FrameFile:
+    """The rollout in a file, by its suffix; a folder is Zarr, and a file with another suffix HDF5."""
+    source = Path(path)
+    return SUFFIXES.get(source.suffix, Zarr if source.is_dir() else HDF5)(source)
 
 
 def check_file(path: str | os.PathLike[str]) -> list[str]:
@@ -68,10 +155,8 @@ def check_file(path: str | os.PathLike[str]) -> list[str]:
     Returns:
         a sentence for each problem.
     """
-    source = Path(path)
-    file = (Zarr if source.is_dir() else HDF5)(source)
     try:
-        with file.contents() as contents:
+        with file_of(path).contents() as contents:
             return contents.problems()
     except (ValueError, FileNotFoundError) as error:
         return [str(error)]

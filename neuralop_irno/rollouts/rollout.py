@@ -6,7 +6,7 @@ r"""The loop in time.
 
 `rollout` is the public function; `march` is the loop, one frame at a time. Other modules of the subpackage
 have the options of a step, `Window`, `Stepper`, `Clock`, `Known`, `Refine` and `Adaptive`, and of its output,
-`HDF5` and `Zarr`.
+`HDF5`, `Zarr`, `VTKHDF` and `PVD`.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from neuralop_irno.rollouts.files import sink_of
 from neuralop_irno.rollouts.known import Amendment, Change, amended
 from neuralop_irno.rollouts.outcome import ActiveSamples, Ending, Rollout
 from neuralop_irno.rollouts.parallel import Parallel, ParallelPredictor
+from neuralop_irno.rollouts.place import place_of
 from neuralop_irno.rollouts.predictor import FramePredictor
 from neuralop_irno.rollouts.refinement import Adaptive, Carry, Refinement
 from neuralop_irno.rollouts.rows import check_rows
@@ -90,9 +91,10 @@ def rollout(
         autocast: the precision inside the model; frames are float32 or better.
         grad: whether gradients pass through the rollout.
         parallel: predict this many frames together, in sweeps over all of them; see `Parallel`.
-        to: the output: memory (by default), a path that ends in ``.h5`` or ``.zarr``, `HDF5` or `Zarr`
-            with options, or a function that is called with every `Step` and may end the rollout by returning
-            `Ending.STOPPED`.
+        to: the output: memory (by default), a path that ends in ``.h5``, ``.zarr``, or for meshes in ParaView
+            ``.vtkhdf`` or ``.pvd``; `HDF5`, `Zarr`, `VTKHDF` or `PVD` with options; a function that is called
+            with every `Step` and may end the rollout by returning `Ending.STOPPED`; or a list of one place
+            for the frames, None for memory, and functions.
 
     Shapes:
         - start: ``(B, C, *S)`` or ``(N, C)``; with a window ``(B, T, C, *S)`` or ``(N, T, C)``
@@ -138,8 +140,9 @@ def rollout(
     amendments = list(amend) if isinstance(amend, Sequence) else [amend]
     changes = [each.bind(last, domain, steps) for each in amendments]
     make = FramePredictor if parallel is None else partial(ParallelPredictor, parallel, changes)
+    caller = Caller(model, domain, graph, given, autocast, last.dim(), cut, (window.inputs, window.outputs))
     predictor = make(
-        Caller(model, domain, graph, given, autocast, last.dim(), cut, (window.inputs, window.outputs)),
+        caller,
         window,
         stepper,
         clock,
@@ -161,7 +164,9 @@ def rollout(
         seen = forcing[:, : whole(count)] if isinstance(forcing, Tensor) else forcing
         return {**needed, "forcing": seen, "number of steps": budget}
 
-    plan = Plan(history, domain.samples, steps, predictor.block, times, parts)
+    known = {**({} if graph is None else graph.to_dict()), **(given or {})}
+    place = place_of(last, domain, known, caller.on_points, caller.refiner)
+    plan = Plan(history, domain.samples, steps, predictor.block, times, parts, place)
     samples = ActiveSamples(domain.samples, steps)
     with torch.set_grad_enabled(grad and torch.is_grad_enabled()):
         frames = _run(predictor, plan, samples, changes, sink_of(to))

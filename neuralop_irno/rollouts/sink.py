@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from neuralop_irno.errors import expected
 from neuralop_irno.rollouts.outcome import Ending
+from neuralop_irno.rollouts.place import Place
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ class Step:
         lasted: the number of valid frames of each sample if no other sample leaves, ``(samples,)``.
         endings: of each sample if no other sample leaves.
         carry: the refinement's state for the next call, by name.
+        moved: the arrays of its mesh, if that moves, by their names in files.
     """
 
     index: int
@@ -31,6 +34,7 @@ class Step:
     lasted: Tensor
     endings: tuple[Ending, ...]
     carry: Mapping[str, Tensor]
+    moved: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,7 @@ class Plan:
         block: frames from one history; a rollout is continued at a multiple of it.
         times: of the frames, ``(T,)`` or ``(samples, T)``; None without a clock.
         parts: (number of frames) -> the model and the options that the first frames depend on, by name.
+        place: the axes of a frame, with coordinates and mesh.
     """
 
     start: Tensor
@@ -52,6 +57,7 @@ class Plan:
     block: int
     times: Tensor | None
     parts: Callable[[int], Mapping[str, Any]]
+    place: Place
 
 
 @dataclass(frozen=True)
@@ -136,3 +142,31 @@ class Callback:
 
     def finish(self) -> None:
         """Nothing to do."""
+
+
+class Several:
+    """Passes every frame to several sinks, at most one of which stores or continues the rollout.
+
+    Args:
+        sinks: in order. Any of them may end the rollout; the others take its last frame, too.
+    """
+
+    def __init__(self, sinks: Sequence[Sink]) -> None:
+        keeping = [sink for sink in sinks if not isinstance(sink, Callback)]
+        if not sinks or len(keeping) > 1:
+            got = f"{len(keeping)} places to keep frames in"
+            hint = "to=['run.zarr', function], or [None, function] to keep them in memory"
+            raise ValueError(expected("one place for the frames, and functions", got, hint))
+        self._sinks = list(sinks)
+
+    def begin(self, plan: Plan) -> Saved | None:
+        saved = [sink.begin(plan) for sink in self._sinks]
+        return next((each for each in saved if each is not None), None)
+
+    def write(self, step: Step) -> Ending | None:
+        endings = [sink.write(step) for sink in self._sinks]
+        return Ending.STOPPED if Ending.STOPPED in endings else None
+
+    def finish(self) -> Tensor | None:
+        kept = [sink.finish() for sink in self._sinks]
+        return next((each for each in kept if each is not None), None)

@@ -1,32 +1,66 @@
-"""Named arrays in an HDF5 file or a Zarr folder: one interface to both libraries."""
+"""Named arrays in a file or a folder: one interface to all kinds of rollout files."""
 
 from __future__ import annotations
 
+import json
 import os
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 
-from neuralop_irno.checkpoint import sync_folder
-from neuralop_irno.errors import expected, from_extra
+from neuralop_irno.errors import expected
+from neuralop_irno.rollouts.place import Place
 
 Mode = Literal["r", "r+", "w"]
 Array = np.ndarray[Any, Any]
-Rows = set[tuple[str, int]]
-"""(name of an array, row)."""
+Rows = set[tuple[str, int | None]]
+"""(name of an array, row); None for a whole array."""
 
+STATE = "state"
+"""The group of what only this package reads, since format 3."""
+
+GROUPS = ("carry", STATE, f"{STATE}/carry")
 CARRIED = ("spent", "correction", "residuals")
 ARRAYS = ("frames", "digests", "complete", "start", "times", "lasted", "endings", "seals")
 NAMES = frozenset([*ARRAYS, "carry", *(f"carry/{name}" for name in CARRIED)])
-"""The names of all arrays and groups of a rollout file."""
+"""The names of all arrays and groups of a rollout file of formats 1 and 2; later ones list their own."""
 
 
-class Storage(Protocol):
+@dataclass(frozen=True)
+class NewArray:
+    """An array to add to a file.
+
+    Attributes:
+        values: of the whole array, or of its first row.
+        dims: the names of its axes; none for the arrays of `STATE`.
+        rows: their number; None if the array is written whole.
+        attributes: CF's, by name.
+        chunks: the shape of a chunk of a row; None for one chunk.
+        shards: the shape of a file of chunks; None for a file for each chunk.
+    """
+
+    values: Array
+    dims: tuple[str, ...] = ()
+    rows: int | None = None
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    chunks: tuple[int, ...] | None = None
+    shards: tuple[int, ...] | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """With the axis of rows."""
+        return self.values.shape if self.rows is None else (self.rows, *self.values.shape)
+
+
+class Storage:
     """Opens, writes and checks files of one kind."""
+
+    def check(self, place: Place) -> None:
+        """Raise ValueError if frames of a place cannot be written to these files."""
 
     def open(self, path: Path, mode: Mode) -> Any:
         """The file as a group of arrays.
@@ -34,170 +68,78 @@ class Storage(Protocol):
         Raises:
             ValueError: it is another kind of file, or damaged.
         """
+        raise NotImplementedError
 
     def close(self, group: Any) -> None:
         """Close the file."""
+        raise NotImplementedError
 
-    def add(self, group: Any, name: str, values: Array, rows: int) -> None:
-        """A new array of ``rows`` rows, with the values in the first."""
+    def add(self, group: Any, name: str, new: NewArray) -> None:
+        """Add an array, with all of its space, and write its values."""
+        raise NotImplementedError
+
+    def describe(self, group: Any, arrays: Mapping[str, NewArray]) -> list[str]:
+        """Add what other programs need to find the arrays; returns the names of all items of the file."""
+        raise NotImplementedError
+
+    def settle(self, group: Any) -> None:
+        """All arrays and attributes are there, and stay as they are."""
 
     def array(self, group: Any, name: str) -> Any:
-        """An array, to write rows to."""
+        """An array, to read and write its rows."""
+        return group[name]
+
+    def write(self, group: Any, arrays: Mapping[str, Any], index: int, values: Mapping[str, Array]) -> None:
+        """Write the arrays of a frame.
+
+        Args:
+            group: the file.
+            arrays: of the file, by name, from `array`.
+            index: of the frame.
+            values: of the arrays.
+        """
+        for name, each in values.items():
+            arrays[name][index] = each
+
+    def written(self, group: Any, index: int) -> None:
+        """A frame has been written: let other programs find it."""
+
+    def show(self, group: Any, path: Path, count: int) -> None:
+        """So many frames are synchronised with the disk: let other programs find them."""
 
     def flush(self, group: Any) -> None:
         """Pass the rows written so far to the operating system."""
 
     def sync(self, group: Any, path: Path, rows: Rows | None) -> None:
         """Synchronise rows of arrays with the disk; by default the whole file."""
+        raise NotImplementedError
 
-    def fault(self, group: Any, name: str) -> str:
-        """The difference of an array, or the group ``carry``, from the ones that we write; empty if none."""
+    def fault(self, group: Any, name: str, rows: bool) -> str:
+        """The difference of an array or a group from the ones that we write; empty if there is none.
 
-    def missing(self, array: Any, row: int) -> bool:
-        """Whether a row of an array is missing."""
+        Args:
+            group: the file.
+            name: of an item.
+            rows: whether it is an array that is written row by row.
+        """
+        raise NotImplementedError
 
-    def foreign(self, group: Any, path: Path) -> str:
-        """The name of an item in the file that is not part of a rollout; empty if there is none."""
-
-
-class HDF5Storage(Storage):
-    """One file."""
-
-    def open(self, path: Path, mode: Mode) -> Any:
-        import h5py
-
-        try:
-            # `Hold` locks out other writers. Readers need no lock, since no metadata changes.
-            return h5py.File(path, mode, locking=False)
-        except OSError as error:
-            got = first_line(error)
-            raise ValueError(expected(f"an HDF5 file in {path.name}", got, "another path")) from error
-
-    def close(self, group: Any) -> None:
-        group.close()
-
-    def add(self, group: Any, name: str, values: Array, rows: int) -> None:
-        # One contiguous block, allocated with the first row: later rows change no metadata of the file.
-        group.create_dataset(name, (rows, *values.shape), values.dtype)[0] = values
-
-    def array(self, group: Any, name: str) -> Any:
-        return group[name]
-
-    def flush(self, group: Any) -> None:
-        group.flush()
-
-    def sync(self, group: Any, path: Path, rows: Rows | None) -> None:
-        group.flush()
-        sync_file(path)
-
-    def fault(self, group: Any, name: str) -> str:
-        import h5py
-
-        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-            return "a link to another place"
-        item = group[name]
-        if isinstance(item, h5py.Group):
-            return "" if name == "carry" else "a group"
-        if item.is_virtual or item.external:
-            return "an array that lies in another file"
-        if item.dtype.kind not in "biufc":
-            return f"an array of {item.dtype}"
-        # HDF5 reads space that was never allocated as zeros.
-        if item.chunks is not None or item.id.get_storage_size() != item.nbytes:
-            return "an array that is not in one piece"
-        return ""
-
-    def missing(self, array: Any, row: int) -> bool:
+    def missing(self, array: Any, row: int | None) -> bool:
+        """Whether a row of an array is missing, or by None any part."""
         return False
 
     def foreign(self, group: Any, path: Path) -> str:
-        names = [*group, *(f"carry/{name}" for name in group.get("carry", ()))]
-        return next((name for name in names if name not in NAMES), "")
+        """The name of an item in the file that is not part of a rollout; empty if there is none."""
+        raise NotImplementedError
 
 
-class ZarrStorage(Storage):
-    """A folder, with a compressed file for each row of an array."""
-
-    def open(self, path: Path, mode: Mode) -> Any:
-        with from_extra("zarr for Zarr files", "zarr"):
-            import zarr
-        try:
-            return zarr.open_group(str(path), mode=mode, use_consolidated=False)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            got = first_line(error)
-            raise ValueError(expected(f"a Zarr group in {path.name}", got, "another path")) from error
-
-    def close(self, group: Any) -> None:
-        group.store.close()
-
-    def add(self, group: Any, name: str, values: Array, rows: int) -> None:
-        group.create_array(
-            name,
-            shape=(rows, *values.shape),
-            chunks=(1, *values.shape),
-            dtype=values.dtype,
-            # All chunks in one folder: no folders for each axis of a frame.
-            chunk_key_encoding={"name": "default", "separator": "."},
-            # Rows of zeros are written too, so that a missing row can be detected.
-            config={"write_empty_chunks": True},
-        )[0] = values
-
-    def array(self, group: Any, name: str) -> Any:
-        import zarr
-
-        with zarr.config.set({"array.write_empty_chunks": True}):
-            return group[name]
-
-    def flush(self, group: Any) -> None:
-        """Nothing to do: every chunk is a file, written whole."""
-
-    def sync(self, group: Any, path: Path, rows: Rows | None) -> None:
-        if rows is None:
-            files = [file for file in path.rglob("*") if file.is_file()]
-        else:
-            arrays = {name: group[name] for name in {name for name, _ in rows}}
-            files = [self._chunk(arrays[name], row) for name, row in sorted(rows)]
-        for file in files:
-            sync_file(file)
-        for folder in sorted({file.parent for file in files}):
-            sync_folder(folder)
-
-    def fault(self, group: Any, name: str) -> str:
-        import zarr
-
-        folder = Path(group.store.root) / name
-        if any(place.is_symlink() for place in (folder, *folder.iterdir())):
-            return "a link to another place"
-        item = group[name]
-        if isinstance(item, zarr.Group):
-            return "" if name == "carry" else "a group"
-        kinds = {type(codec).__name__ for codec in getattr(item.metadata, "codecs", ())}
-        if item.metadata.zarr_format != 3 or not {"BytesCodec"} <= kinds <= {"BytesCodec", "ZstdCodec"}:
-            return "an array with other codecs"
-        if item.dtype.kind not in "biufc":
-            return f"an array of {item.dtype}"
-        if tuple(item.chunks) != (1, *item.shape[1:]):
-            return "an array that is not stored row by row"
-        return ""
-
-    def missing(self, array: Any, row: int) -> bool:
-        return not self._chunk(array, row).is_file()
-
-    def foreign(self, group: Any, path: Path) -> str:
-        for place in path.rglob("*"):
-            inside = place.relative_to(path)
-            name = CHUNK.sub("", inside.as_posix())
-            if place.is_symlink() or (name and name not in NAMES):
-                return inside.as_posix()
-        return ""
-
-    def _chunk(self, array: Any, row: int) -> Path:
-        key = array.metadata.encode_chunk_key((row, *[0] * (len(array.shape) - 1)))
-        return Path(array.store.root, array.path, key)
-
-
-CHUNK = re.compile(r"(^|/)(zarr\.json|c([./]\d+)*)$")
-"""Files in the folder of an array: its metadata, and chunks (in subfolders in format 1)."""
+def listed(group: Any) -> frozenset[str]:
+    """The names of the items that a file says it has."""
+    names = group.attrs.get("items")
+    if not isinstance(names, str):
+        return NAMES
+    with readable("the list of items"):
+        return frozenset(json.loads(names))
 
 
 def sync_file(path: Path) -> None:
@@ -209,6 +151,10 @@ def sync_file(path: Path) -> None:
         os.close(handle)
 
 
+KINDS = (OSError, KeyError, IndexError, TypeError, AttributeError, RuntimeError, OverflowError, ValueError)
+"""Errors of the libraries on damaged files."""
+
+
 @contextmanager
 def readable(what: str) -> Iterator[None]:
     """Convert the errors of the libraries on damaged files into one ValueError.
@@ -218,7 +164,9 @@ def readable(what: str) -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, KeyError, IndexError, TypeError, AttributeError, RuntimeError, OverflowError) as error:
+    except KINDS as error:
+        if str(error).startswith("expected "):
+            raise
         hint = "a backup copy of the file"
         raise ValueError(expected(f"{what} to be readable", first_line(error), hint)) from error
 

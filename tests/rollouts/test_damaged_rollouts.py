@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from cases import KINDS, MODEL, ONE_SENTENCE, START, half_done
+from format2 import Format2
 
 from neuralop_irno import rollout
 from neuralop_irno.rollouts import HDF5, Clock, Zarr
@@ -25,9 +26,9 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 CANNOT_BE = {
     "complete": (61, -5, 0, 4),
     "lasted": (-1, 1, 99),
-    "endings": (9,),
+    "ending": (9,),
     "start": (2.0,),
-    "digests": (3,),
+    "state/digests": (3,),
 }
 
 
@@ -36,7 +37,8 @@ CANNOT_BE = {
 def test_numbers_that_cannot_be_are_refused(kind: str, name: str, value: float, tmp_path: Path) -> None:
     path = half_done(kind, tmp_path)
     file = KINDS[kind].storage.open(path, "r+")
-    file[name][0] = value
+    rows = name.startswith("state") or file[name].shape
+    file[name][0 if rows else ...] = value
     KINDS[kind].storage.close(file)
     for use in (
         KINDS[kind](path).read,
@@ -48,18 +50,25 @@ def test_numbers_that_cannot_be_are_refused(kind: str, name: str, value: float, 
 
 
 @pytest.mark.parametrize("times", [[1.0, np.nan, 3.0, 4.0], [1.0, 3.0, 2.0, 4.0], [1.0, 1.0, 2.0, 3.0]])
-@pytest.mark.parametrize("form", [1, 2])
+@pytest.mark.parametrize("form", [1, 2, 3])
 def test_times_have_to_be_finite_and_in_order(times: list[float], form: int, tmp_path: Path) -> None:
-    path = half_done("h5", tmp_path, clock=Clock())
+    if form == 3:
+        path = half_done("h5", tmp_path, clock=Clock())
+    else:
+        path = tmp_path / "run.h5"
+        rollout(MODEL, START, 4, clock=Clock(), to=Format2(path))
     with h5py.File(path, "r+") as file:
-        file["times"][0] = times
-        file.attrs["format"] = form
+        if form == 3:
+            file["time"][:] = times
+        else:
+            file["times"][0] = times
+            file.attrs["format"] = form
     with pytest.raises(ValueError, match="times" if form == 1 else "SHA-256"):
         HDF5(path).read()
 
 
 @pytest.mark.parametrize(
-    "name", ["frames/c.1.0.0.0", "start/c.0.0.0.0.0", "complete/c.0", "digests/c.0.0", "lasted/c.0.0"]
+    "name", ["frames/c.1.0.0.0", "start/c.0.0.0.0", "complete/c", "state/digests/c.0.0.0", "lasted/c.0"]
 )
 def test_chunks_that_are_missing_are_not_zeros(name: str, tmp_path: Path) -> None:
     path = half_done("zarr", tmp_path)

@@ -267,7 +267,7 @@ def test_frames_that_a_loss_of_power_took_are_computed_again(kind: str, tmp_path
     """Frames after ``complete`` were not synchronised: the first that is not whole ends them."""
     path, whole = half_done(kind, tmp_path), rollout(MODEL, START, 4).frames
     group = KINDS[kind].storage.open(path, "r+")
-    group["complete"][0] = 1
+    group["complete"][...] = 1
     group["frames"][1] = 0.0
     KINDS[kind].storage.close(group)
     assert torch.equal(KINDS[kind](path).read().frames, whole[:, :1])
@@ -279,9 +279,9 @@ def test_frames_that_a_loss_of_power_took_are_computed_again(kind: str, tmp_path
 def test_files_of_a_later_format_are_named(kind: str, tmp_path: Path) -> None:
     path = half_done(kind, tmp_path)
     file = KINDS[kind].storage.open(path, "r+")
-    file.attrs["format"] = 3
+    file.attrs["format"] = 4
     KINDS[kind].storage.close(file)
-    with pytest.raises(ValueError, match=r"format 2 or older, got format 3 .*; try a newer neuralop_irno"):
+    with pytest.raises(ValueError, match=r"format 3 or older, got format 4 .*; try a newer neuralop_irno"):
         KINDS[kind](path).read()
 
 

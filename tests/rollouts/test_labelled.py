@@ -16,11 +16,11 @@ xarray = pytest.importorskip("xarray")
 KINDS = {"h5": HDF5, "zarr": Zarr}
 PLACES = [
     {},
-    {"step": 2},
-    {"step": [3, 0], "y": slice(None, None, -2)},
+    {"time": 2},
+    {"time": [3, 0], "y": slice(None, None, -2)},
     {"sample": 1, "channel": 0, "x": [2, 0]},
-    {"step": slice(4, 1, -1), "sample": [2, 2]},
-    {"step": slice(2, 2)},
+    {"time": slice(4, 1, -1), "sample": [2, 2]},
+    {"time": slice(2, 2)},
 ]
 
 
@@ -30,9 +30,9 @@ def test_every_part_is_that_of_the_stored_frames(kind: str, tmp_path: Path) -> N
     window, clock = Window(inputs=2), Clock(start=1.0, step=0.25)
     rollout(point_model(4, 2), start, 5, window=window, clock=clock, to=path)
     stored = KINDS[kind](path).read()
-    known = xarray.DataArray(stored.frames.transpose(0, 1), dims=("step", "sample", "channel", "y", "x"))
+    known = xarray.DataArray(stored.frames.transpose(0, 1), dims=("time", "sample", "channel", "y", "x"))
     data = open_rollout(path)
-    assert dict(data.sizes) == {"step": 5, "sample": 3, "start_step": 2, "channel": 2, "y": 5, "x": 4}
+    assert dict(data.sizes) == {"time": 5, "sample": 3, "start_step": 2, "channel": 2, "y": 5, "x": 4}
     for place in PLACES:
         xarray.testing.assert_equal(data.frames.isel(place).drop_vars("time"), known.isel(place))
     np.testing.assert_array_equal(data.time, stored.times)

@@ -93,7 +93,7 @@ REFUSED: dict[str, Callable[[], Any]] = {
         model=refiner(), refinement=Refine(), limit=0.1, on_untrusted="stpo"
     ),
     "limit >= 0, got -1": lambda: go(model=refiner(), refinement=Refine(), limit=-1),
-    "a path that ends in .h5 or .zarr, got 'run.txt'": lambda: go(to="run.txt"),
+    "a path that ends in .h5, .zarr, .vtkhdf, .pvd, got 'run.txt'": lambda: go(to="run.txt"),
     "existing='refuse', 'continue' or 'overwrite', got 'keep'": lambda: HDF5("run.h5", existing="keep"),
     "an output of shape (2, 1, 8, 6), 1 frames like the input frames, got (2, 3, 8, 6)": lambda: go(
         model=fno(1, 3)
@@ -156,7 +156,7 @@ def test_files_of_something_else_are_left_alone(kind: Any, tmp_path: Path) -> No
     file.attrs["format"] = "of somebody else"
     other.storage.close(file)
     for mistake in (other.read, lambda: go(to=other)):
-        with pytest.raises(ValueError, match=r"a rollout of format 2, got other with format of somebody"):
+        with pytest.raises(ValueError, match=r"a rollout of format 3, got other with format of somebody"):
             mistake()
     with pytest.raises(FileNotFoundError, match=ONE_SENTENCE):
         kind(tmp_path / "none").read()
