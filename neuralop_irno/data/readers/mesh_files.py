@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import os
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,157 +12,168 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neuralop_irno.data.cells import cells_of
-from neuralop_irno.data.finite import finite
-from neuralop_irno.data.mesh import edges_of
-from neuralop_irno.data.readers.deadline import within
-from neuralop_irno.data.readers.mesh_references import OutsideError, refuse_outside
-from neuralop_irno.domain.elements import lumped_measure
-from neuralop_irno.errors import check_choice, expected, from_extra, one_line
+from neuralop_irno.data.cell_shapes import FACES
+from neuralop_irno.data.cells import MESHIO_NAMES, Cells, cells_of
+from neuralop_irno.data.readers.mesh_graphs import Mesh as Mesh
+from neuralop_irno.data.readers.mesh_tags import Marked, Tags
+from neuralop_irno.data.readers.meshio_files import by_meshio, existing
+from neuralop_irno.errors import expected, from_extra
 
-CORNERS = {"triangle": 3, "quad": 4, "tetra": 4}
-"""Cell types that are read, by meshio's names, and their numbers of corners."""
+CORNERS = {"triangle": 3, "quad": 4, "polygon": 0, "tetra": 4, "hexahedron": 8, "wedge": 6, "pyramid": 5}
+"""Cell types that are read, by meshio's names, and their numbers of corners; 0 for any from 3 on."""
 
-SECONDS, SECONDS_PER_MB = 3.0, 5.0
-"""Limit on CPU time for reading a file: some of meshio's readers hang on truncated files."""
+OF_BODIES = frozenset(MESHIO_NAMES[kind] for kind in FACES)
+"""Those of them that have a volume."""
 
-TAGS = frozenset({"gmsh:physical", "medit:ref", "cell_tags", "obj:group_ids"})
-"""Cell data that hold group numbers, by meshio's names."""
+HIGHER = re.compile(r"(triangle|quad|tetra|hexahedron|wedge|pyramid|line)\d+")
+"""meshio's names of cells of higher order, whose corners come first."""
 
-OF_GENERATORS = frozenset({"gmsh:geometrical", "facet_normals"})
-"""Cell data that are internal to mesh generators or follow from the cells."""
+BELOW = frozenset({"vertex", "line"})
+"""Cell types that mark boundaries, or points."""
 
-BELOW = frozenset({"vertex", "line", "line3"})
-"""Cell types that mark boundaries; they are ignored."""
-
-
-@dataclass(frozen=True)
-class Mesh:
-    """Triangles of a plane or a surface, or tetrahedra of a body, with fields at the nodes.
-
-    Attributes:
-        pos: coordinates, ``(N, d)``, in double precision.
-        cells: the corners of each cell, ``(cells, 3)`` or ``(cells, 4)``.
-        fields: fields at the nodes by name, ``(N, C)``.
-        numbers: index of each node in the file, ``(N,)``; nodes that no cell uses are left out.
-    """
-
-    pos: Tensor
-    cells: Tensor
-    fields: Mapping[str, Tensor]
-    numbers: Tensor
-
-    def graph(self, x: Sequence[str], y: Sequence[str] = ()) -> Any:
-        """A PyTorch Geometric graph of some of the fields.
-
-        Args:
-            x: names of the input fields; they are concatenated.
-            y: names of the target fields.
-        """
-        from torch_geometric.data import Data
-
-        cells = self.cells.T.contiguous()
-        graph = Data(
-            x=self._side_by_side(x),
-            pos=self.pos.float(),
-            face=cells,
-            edge_index=torch.from_numpy(edges_of(self.cells.numpy())),
-            measure=lumped_measure(self.pos, cells).float(),
-        )
-        if y:
-            graph.y = self._side_by_side(y)
-        return graph
-
-    def _side_by_side(self, names: Sequence[str]) -> Tensor:
-        for name in names:
-            check_choice("a field of this mesh", name, self.fields)
-        if not names:
-            hint = f"one of {sorted(self.fields)}" if self.fields else "a file with fields at its nodes"
-            raise ValueError(expected("at least one field", list(names), hint))
-        columns = [finite(self.fields[name].float(), f"the field {name!r}") for name in names]
-        return torch.cat(columns, 1)
+OF_GENERATORS = frozenset({"gmsh:bounding_entities"})
+"""Sets that are internal to mesh generators."""
 
 
-def read_mesh(path: str | os.PathLike[str], without: Sequence[str] = ()) -> Mesh:
+def read_mesh(path: str | os.PathLike[str]) -> Mesh:
     """A mesh from a file in any format that meshio reads.
 
-    Quadrilaterals are cut into two triangles. If there are tetrahedra, triangles are ignored as surface
-    markers. A mesh in the plane z = 0 gets two coordinates.
-
-    Fields at the nodes are read. Cell data, named sets and physical groups cannot be read: a file that has
-    some is refused unless they are listed in ``without``.
-
+    Cells are triangles, quadrilaterals, polygons, tetrahedra, hexahedra, wedges and pyramids, also mixed. If
+    there are cells of bodies, those of surfaces mark their boundary. Cells of higher order are read by their
+    corners. A file without cells is a cloud of points. A mesh in the plane z = 0 gets two coordinates.
 
     Args:
         path: the file; its suffix determines the format.
-        without: names of cell data, sets and groups to ignore.
-
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: meshio cannot read it, or not within a time limit; it has cells of other types, or
-            data that would be ignored; it refers to a file outside its folder.
+        ValueError: meshio cannot read it, or not within a time limit; it has cells of other types; it refers
+            to a file outside its folder.
     """
-    source = Path(path)
-    if not source.is_file():
-        raise FileNotFoundError(expected("a mesh file", f"no file at {source}", "the path of a mesh file"))
-    found = _read(source)
-    left_out = _left_out(found) - set(without)
-    if left_out:
-        hint = f"read_mesh(path, without={sorted(left_out)}), or moving values from cells to nodes"
-        wanted = f"fields at the nodes alone in {source.name}"
-        raise ValueError(expected(wanted, f"cell data or groups {sorted(left_out)}", hint))
-    kinds = {block.type for block in found.cells} - BELOW
-    if not kinds or not kinds <= CORNERS.keys():
-        wanted = f"cells of the kinds {', '.join(CORNERS)} in {source.name}"
-        raise ValueError(expected(wanted, sorted(kinds), "exporting linear cells of these kinds"))
-    corners = {kind: _corners(found, kind, source) for kind in CORNERS}
-    quads = corners["quad"]
-    triangles = np.concatenate([corners["triangle"], quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]])
-    cells = corners["tetra"] if len(corners["tetra"]) else triangles
-    pos = _field("coordinates", found.points, len(found.points), source).numpy()
-    if not len(cells) or cells.min() < 0 or cells.max() >= len(pos) or not np.isfinite(pos).all():
-        wanted = f"cells between nodes with finite coordinates in {source.name}"
-        hint = "exporting the mesh again"
-        raise ValueError(expected(wanted, f"{len(cells)} cells, {len(pos)} nodes", hint))
+    source = existing(Path(path))
+    return mesh_of(by_meshio(source), source.name)
+
+
+def mesh_of(found: Any, name: str) -> Mesh:
+    """A mesh from what meshio, or another reader, found in a file.
+
+    Args:
+        found: points, cells (blocks of a type), point_data, cell_data (an array for each block), point_sets,
+            cell_sets and field_data, as in ``meshio.Mesh``.
+        name: of the file.
+    """
+    blocks = [_linear(block, name) for block in found.cells]
+    kinds = {kind for kind, _ in blocks}
+    bodies, above = kinds & OF_BODIES, kinds - BELOW
+    if not above <= CORNERS.keys() or (not above and "line" in kinds):
+        wanted = f"cells of the kinds {', '.join(CORNERS)} in {name}"
+        hint = "exporting linear cells of these kinds (OpenFOAM: foamToVTK without -poly)"
+        raise ValueError(expected(wanted, sorted(above), hint))
+    pos = _rows("coordinates", found.points, len(found.points), name).numpy()
+    corners = np.concatenate([np.empty(0, dtype=np.int64), *(block.reshape(-1) for _, block in blocks)])
+    ends = (int(corners.min(initial=0)), int(corners.max(initial=-1)))
+    if ends[0] < 0 or ends[1] >= len(pos) or not np.isfinite(pos).all():
+        wanted = f"cells between nodes with finite coordinates in {name}"
+        cells = sum(len(block) for _, block in blocks)
+        raise ValueError(expected(wanted, f"{cells} cells, {len(pos)} nodes", "exporting the mesh again"))
     if pos.shape[1] == 3 and not pos[:, 2].any():
         pos = pos[:, :2]
-    numbers, cells = np.unique(cells, return_inverse=True)
+    own = [place for place, (kind, _) in enumerate(blocks) if kind in (bodies or above)]
+    used = [blocks[place][1].reshape(-1) for place in own]
+    numbers = np.unique(np.concatenate(used)) if above else np.arange(len(pos))
+    place_of = np.full(len(pos) + 1, -1, dtype=np.int64)
+    place_of[numbers] = np.arange(len(numbers))
+    renumbered = [(kind, place_of[block]) for kind, block in blocks]
+    shape = Cells.of_blocks([renumbered[place] for place in own])
     fields = {
-        name: _field(name, values, len(pos), source)[numbers] for name, values in found.point_data.items()
+        field: _rows(field, values, len(pos), name)[numbers] for field, values in found.point_data.items()
     }
+    curved = any(HIGHER.fullmatch(found.cells[place].type) for place in own)
     return Mesh(
         torch.from_numpy(pos[numbers]),
-        torch.from_numpy(cells.astype(np.int64)),
-        fields,
+        shape,
+        {} if curved else fields,
         torch.from_numpy(numbers.astype(np.int64)),
+        _on_cells(found, own, len(shape), name),
+        _tags(
+            found, renumbered, own, place_of, {key: values[:, 0].numpy() for key, values in fields.items()}
+        ),
+        frozenset(fields) if curved else frozenset(),
     )
 
 
-def _left_out(found: Any) -> set[str]:
-    """Names of data that a file holds besides nodes, cells and fields at the nodes.
+def _linear(block: Any, name: str) -> tuple[str, Any]:
+    """Type and corners of a block of cells, without the middle nodes of cells of higher order."""
+    higher = HIGHER.fullmatch(block.type)
+    kind = higher[1] if higher else block.type
+    if kind not in CORNERS and kind not in BELOW:
+        return kind, np.empty((0, 1), dtype=np.int64)  # refused by its type
+    corners, count = np.asarray(block.data), {**CORNERS, "vertex": 1, "line": 2}[kind]
+    enough = corners.ndim == 2 and corners.shape[1] >= max(count, 1 if kind in BELOW else 3)
+    if not enough or corners.dtype.kind not in "iu" or (count != corners.shape[1] and not higher and count):
+        wanted = f"cells of {count or 'at least 3'} corners in {name}"
+        got = f"{corners.dtype} of shape {corners.shape}"
+        raise ValueError(expected(wanted, got, "exporting the mesh again"))
+    return kind, corners[:, : count or corners.shape[1]].astype(np.int64)
 
-    Tags that are equal for all cells and the internal data of mesh generators do not count.
-    """
-    names = {*found.cell_sets, *found.point_sets}
-    for name, blocks in found.cell_data.items():
-        tags = np.concatenate([np.ravel(block) for block in blocks]) if blocks else np.zeros(0)
-        if name not in OF_GENERATORS and not (name in TAGS and len(np.unique(tags)) <= 1):
-            names.add(name)
-    return names
+
+def _on_cells(found: Any, own: Sequence[int], count: int, name: str) -> dict[str, Tensor]:
+    """The fields on the cells of the mesh; not those on its boundary."""
+    fields = {}
+    for field, parts in found.cell_data.items():
+        chosen = [np.asarray(parts[place]) for place in own]
+        widths = {part.shape[1:] for part in chosen}
+        if chosen and len(widths) == 1:
+            fields[field] = _rows(field, np.concatenate(chosen), count, name)
+    return fields
 
 
-def _field(name: str, values: Any, nodes: int, source: Path) -> Tensor:
-    """A field at all nodes, ``(nodes, C)``."""
+def _tags(
+    found: Any,
+    blocks: Sequence[tuple[str, Any]],
+    own: Sequence[int],
+    place_of: Any,
+    fields: Mapping[str, Any],
+) -> Tags:
+    """The sets and groups of a file, for nodes that are numbered as in the mesh."""
+    first = np.cumsum([0, *(len(blocks[place][1]) for place in own)])
+    marked = []
+    for place, (_, corners) in enumerate(blocks):
+        sets = {}
+        for name, parts in found.cell_sets.items():
+            part = parts[place] if place < len(parts) else None
+            if name not in OF_GENERATORS and part is not None:
+                sets[name] = _indices(part, len(corners))
+        data = {name: parts[place] for name, parts in found.cell_data.items()}
+        number = int(first[own.index(place)]) if place in own else None
+        marked.append(Marked(corners, number, data, sets))
+    nodes = {
+        name: (kept := place_of[_indices(part, len(place_of) - 1)])[kept >= 0]
+        for name, part in found.point_sets.items()
+    }
+    return Tags(marked, fields, nodes, found.field_data)
+
+
+def _indices(part: Any, count: int) -> Any:
+    """The members of a set; numbers that do not exist, and what is no number, are left out."""
+    values = np.ravel(np.asarray(part))
+    if values.dtype.kind not in "iu":
+        return np.empty(0, dtype=np.int64)
+    return values[(values >= 0) & (values < count)].astype(np.int64)
+
+
+def _rows(name: str, values: Any, count: int, file: str) -> Tensor:
+    """A field at all nodes or cells, ``(count, C)``."""
     try:
-        array = np.asarray(values, dtype=np.float64)
+        array = np.array(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        wanted = f"numbers in {name} of {source.name}"
-        raise ValueError(expected(wanted, str(error), "exporting numeric fields")) from error
-    if array.ndim < 1 or len(array) != nodes or not array.size:
-        wanted = f"{name} of {source.name} of shape ({nodes}, C)"
+        raise ValueError(
+            expected(f"numbers in {name} of {file}", str(error), "exporting numeric fields")
+        ) from error
+    if array.ndim < 1 or len(array) != count or not array.size:
+        wanted = f"{name} of {file} of shape ({count}, C)"
         raise ValueError(expected(wanted, array.shape, "exporting one value per node"))
-    return torch.from_numpy(array.reshape(nodes, -1))
+    return torch.from_numpy(array.reshape(count, -1))
 
 
 def write_fields(path: str | os.PathLike[str], graph: Any, fields: Mapping[str, Tensor]) -> Path:
@@ -172,20 +181,28 @@ def write_fields(path: str | os.PathLike[str], graph: Any, fields: Mapping[str, 
 
     Args:
         path: the file; its suffix determines the format.
-        graph: a graph with nodes ``pos`` and corners of the cells ``face``.
+        graph: a graph with nodes ``pos`` and cells, ``face`` or ``cells``, as of `Mesh.graph`. If its nodes
+            are the cells of a mesh, fields are written on these.
         fields: fields by name, ``(N,)`` or ``(N, C)``. Two channels get a third, 0, to form a vector.
     """
     with from_extra("meshio for mesh files", "meshes"):
         import meshio
     cells = cells_of(graph)
+    blocks = cells.blocks()
     for name, values in fields.items():
         checked_field(name, values, len(graph.pos))
     columns = {name: paraview_columns(values) for name, values in fields.items()}
-    mesh = meshio.Mesh(paraview_columns(graph.pos), cells.blocks(), columns)
+    if cells.points is None:
+        mesh = meshio.Mesh(paraview_columns(graph.pos), blocks, columns)
+    else:
+        ends = np.cumsum([len(corners) for _, corners in blocks])[:-1]
+        on_cells = {name: np.split(column, ends) for name, column in columns.items()}
+        mesh = meshio.Mesh(paraview_columns(torch.from_numpy(cells.points)), blocks, cell_data=on_cells)
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        mesh.write(target)
+        # For .msh meshio would take Ansys' format, which has no fields.
+        mesh.write(target, file_format="gmsh" if target.suffix.lower() == ".msh" else None)
     except (meshio.WriteError, meshio.ReadError) as error:  # ReadError for an unknown suffix
         raise ValueError(expected("a path with a suffix of meshio", target.name, "fields.vtu")) from error
     return target
@@ -212,34 +229,3 @@ def paraview_columns(values: Tensor) -> Any:
     if array.ndim == 2 and array.shape[1] == 1:
         return array[:, 0]
     return np.pad(array, ((0, 0), (0, 1))) if array.ndim == 2 and array.shape[1] == 2 else array
-
-
-def _corners(found: Any, kind: str, source: Path) -> Any:
-    """The corners of all cells of a type, ``(cells, corners)``."""
-    blocks = [np.asarray(block.data) for block in found.cells if block.type == kind]
-    for block in blocks:
-        if block.ndim != 2 or block.shape[1] != CORNERS[kind] or block.dtype.kind not in "iu":
-            wanted = f"cells of {CORNERS[kind]} corners in {source.name}"
-            hint = "exporting the mesh again"
-            raise ValueError(expected(wanted, f"{block.dtype} of shape {block.shape}", hint))
-    return np.concatenate([np.empty((0, CORNERS[kind]), dtype=np.int64), *blocks]).astype(np.int64)
-
-
-def _read(source: Path) -> Any:
-    with from_extra("meshio for mesh files", "meshes"):
-        import meshio
-
-    def read() -> Any:
-        refuse_outside(source)
-        return meshio.read(source)
-
-    # On unreadable files meshio prints and calls sys.exit; on damaged ones its readers raise any exception.
-    with contextlib.redirect_stdout(io.StringIO()) as said, contextlib.redirect_stderr(said):
-        try:
-            return within(SECONDS + SECONDS_PER_MB * source.stat().st_size / 1e6, read)
-        except OutsideError:
-            raise
-        except (Exception, SystemExit) as error:
-            reason = " ".join(said.getvalue().split()) or one_line(error)
-            wanted = f"a mesh that meshio reads in {source.name}"
-            raise ValueError(expected(wanted, reason, "exporting it as .vtu or .msh")) from error

@@ -19,8 +19,8 @@ class OutsideError(ValueError):
     """A mesh file refers to a file outside its folder."""
 
 
-def refuse_outside(source: Path) -> None:
-    """Raise an error if a mesh file refers to files outside its folder.
+def files_read_with(source: Path) -> list[Path]:
+    """A mesh file and those that it refers to; those outside its folder raise an error.
 
     XDMF refers to HDF5 or binary files, and Abaqus includes files. HDF5 (MED, CGNS, Exodus) can have links to
     other files, virtual arrays and external arrays: these are always refused.
@@ -28,15 +28,17 @@ def refuse_outside(source: Path) -> None:
     Raises:
         OutsideError: it refers to such a file.
     """
+    found = [source]
     if source.suffix.lower() in XML:
-        _check_xdmf(source)
+        found += _of_xdmf(source)
     elif source.suffix.lower() == ABAQUS:
-        _check_abaqus(source, source.parent, [])
+        found += _of_abaqus(source, source.parent, [])
     else:
         _check_hdf5(source)
+    return list(dict.fromkeys(found))
 
 
-def _check_xdmf(source: Path) -> None:
+def _of_xdmf(source: Path) -> Iterator[Path]:
     home = source.resolve().parent
     try:
         root = ElementTree.parse(source).getroot()
@@ -46,13 +48,15 @@ def _check_xdmf(source: Path) -> None:
         text = (item.text or "").strip()
         if item.get("Format") == "HDF":
             file = home / text.split(":")[0]
-            _check_place(file, home, source)
+            check_place(file, home, source)
             _check_hdf5(file)
+            yield file
         elif item.get("Format") == "Binary":
-            _check_place(Path(text), home, source)  # relative to the working directory, as in meshio
+            check_place(Path(text), home, source)  # relative to the working directory, as in meshio
+            yield Path(text)
 
 
-def _check_abaqus(source: Path, home: Path, above: list[Path]) -> None:
+def _of_abaqus(source: Path, home: Path, above: list[Path]) -> Iterator[Path]:
     if source in above or not source.is_file():
         return  # meshio cannot read it either
     with source.open(errors="replace") as lines:
@@ -60,11 +64,12 @@ def _check_abaqus(source: Path, home: Path, above: list[Path]) -> None:
             if line.partition(",")[0].strip().replace("*", "").upper() == "INCLUDE":
                 named = Path(line.split("=")[-1].strip())
                 file = named if named.exists() else home / named
-                _check_place(file, home, source)
-                _check_abaqus(file, file.parent, [*above, source])
+                check_place(file, home, source)
+                yield file
+                yield from _of_abaqus(file, file.parent, [*above, source])
 
 
-def _check_place(file: Path, home: Path, source: Path) -> None:
+def check_place(file: Path, home: Path, source: Path) -> None:
     """Check a file's folder; the file itself may be a link, as for large files under version control."""
     if not file.parent.resolve().is_relative_to(home.resolve()):
         wanted = f"references in {source.name} to files of its own folder"
