@@ -17,7 +17,7 @@ import numpy as np
 from neuralop_irno.checkpoint import sync_folder, write_bytes
 from neuralop_irno.data.cells import Cells
 from neuralop_irno.data.readers.deadline import within
-from neuralop_irno.data.readers.mesh_references import refuse_outside
+from neuralop_irno.data.readers.mesh_references import files_read_with
 from neuralop_irno.errors import expected, from_extra, one_line
 from neuralop_irno.rollouts.hdf5_storage import HDF5Storage
 from neuralop_irno.rollouts.place import XYZ, Array, Place
@@ -183,7 +183,7 @@ def _read(path: Path) -> Any:
     import meshio
 
     def read() -> Any:
-        refuse_outside(path)
+        files_read_with(path)
         return meshio.read(path, file_format="vtu")
 
     try:
