@@ -10,11 +10,12 @@ from irno_cli.options import add_base, add_common, base_of, count, number, resul
 
 HELP = "write the refined answers to the fields of a file"
 DESCRIPTION = (
-    "Reads x, and whatever else the base takes, from arrays (.npz, .safetensors, .pt, HDF5, Zarr), or "
-    "fields at the nodes of meshes (the formats of meshio, or a folder of such files), and writes the "
-    "answers of the model of a run folder. Arrays: y, and for each sample the steps, whether it converged, "
-    "and the error estimate of a calibrated model. Meshes: the mesh with the answer's channels. Existing "
-    "files are not replaced."
+    "Reads x, and whatever else the base takes, from arrays (.npz, .safetensors, .pt, HDF5, NetCDF, Zarr), "
+    "or fields at the nodes of meshes (the formats of meshio, or a folder of such files), and writes the "
+    "answers of the model of a run folder. Of a model trained on own files (data: files) the variables are "
+    "those of its config, and NetCDF keeps dimensions, coordinates and units. Arrays: y, and for each "
+    "sample the steps, whether it converged, and the error estimate of a calibrated model. Meshes: the mesh "
+    "with the answer's channels. Existing files are not replaced."
 )
 
 
@@ -31,7 +32,12 @@ def add_options(command: argparse.ArgumentParser) -> None:
         default=(),
         help="arrays to read (default: all but y), or fields of meshes: u,v",
     )
-    command.add_argument("--names", type=_names, default=(), help="of the answer's channels on meshes: p,q")
+    command.add_argument(
+        "--names",
+        type=_names,
+        default=(),
+        help="of the answer's channels on meshes, or of its variables: p,q",
+    )
     command.add_argument("--batch-size", type=count, default=16, help="samples per call (default: 16)")
     command.add_argument("--steps", type=count, help="number of steps (default: the model's K)")
     command.add_argument("--rtol", type=number, default=0.0, help="stop each sample at this tolerance")
@@ -53,7 +59,7 @@ def run(options: argparse.Namespace) -> None:
     from tqdm import tqdm
 
     from neuralop_irno.prediction import predict
-    from neuralop_irno.training.run import read_model
+    from neuralop_irno.training.run import read_model, read_options_of_files
 
     model = read_model(options.folder, options.device, base_of(options))
     if options.patches is not None:
@@ -72,6 +78,7 @@ def run(options: argparse.Namespace) -> None:
             names=options.names,
             batch_size=options.batch_size,
             watch=watch,
+            data=read_options_of_files(options.folder),
             steps=options.steps,
             rtol=options.rtol,
             max_steps=options.max_steps,

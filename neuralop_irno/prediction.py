@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from neuralop_irno.data.array_file import ArrayFile
-from neuralop_irno.data.readers.array_formats import SUFFIXES
+from neuralop_irno.data.readers.array_formats import NETCDF, SUFFIXES
+from neuralop_irno.data.readers.file_inputs import NAMES, FileInputs
 from neuralop_irno.data.readers.mesh_files import read_mesh, write_fields
 from neuralop_irno.data.readers.named_arrays import NamedArrays
 from neuralop_irno.devices import device_of, to_device
@@ -56,6 +58,7 @@ def predict(
     rtol: float = 0.0,
     solver: SolverLike | None = None,
     watch: Callable[[int, int], None] | None = None,
+    data: Mapping[str, Any] | None = None,
 ) -> Predicted:
     """Write the refined answers to the samples of a file, or to each mesh of a folder.
 
@@ -63,22 +66,28 @@ def predict(
     row for each sample of x is cut into batches, the rest is passed whole. Written are ``y``, and for each
     sample ``steps``, ``converged`` with a tolerance, and ``error_estimate`` if the model is calibrated.
 
+    Named variables: NetCDF, and every format if ``data`` names variables, is read as in training; the
+    answer is written under the names of its y. A NetCDF file keeps the dimensions, coordinates and units of
+    the input. Of a series the frames that follow each window of the input are written.
+
     Meshes: ``fields`` are the fields at the nodes that form x, one after the other. Written is the mesh with
     the answer's channels as ``names``, ``y0, y1, ..`` by default.
 
     Args:
         model: a trained refiner.
-        source: an ``.npz``, ``.safetensors``, ``.pt``, HDF5 or Zarr file, a mesh in a format of meshio, or a
-            folder of meshes.
+        source: an ``.npz``, ``.safetensors``, ``.pt``, HDF5, NetCDF or Zarr file, a mesh in a format of
+            meshio, or a folder of meshes.
         to: a new file, whose suffix determines the format, or for a folder of meshes a new folder.
-        fields: names of the arrays to read (by default all), or of the fields of meshes.
-        names: of the channels of the answer on meshes.
+        fields: names of the arrays to read (by default all), of the variables of x, or of the fields of
+            meshes.
+        names: of the channels of the answer on meshes, or of its variables.
         batch_size: samples of arrays per call.
         steps: see `IterativeRefiner.solve`, as for the next three.
         max_steps: largest number of steps with a tolerance.
         rtol: the tolerance.
         solver: a solver for these answers.
         watch: called with the numbers of samples that are done and in all.
+        data: the options of the data set ``files`` that the model was trained on.
 
     Raises:
         FileNotFoundError, FileExistsError, ValueError, TypeError: of the files, and of the model's call.
@@ -88,6 +97,9 @@ def predict(
     tell = watch or _silently
     solve = {"steps": steps, "max_steps": max_steps, "rtol": rtol, "solver": solver}
     with evaluating(model):
+        if origin.suffix in NETCDF or (data is not None and not fields and data.keys() & set(NAMES)):
+            inputs = FileInputs(origin, data or {}, fields, names)
+            return _named(model, inputs, target, batch_size, tell, solve)
         if origin.suffix in SUFFIXES:
             if names:
                 raise ValueError(expected("no names of channels, for arrays", list(names), "names=()"))
@@ -122,6 +134,42 @@ def _arrays(
             total.add(found)
             tell(place.stop, count)
     return total.of(to)
+
+
+def _named(
+    model: IterativeRefiner,
+    inputs: FileInputs,
+    to: Path,
+    batch_size: int,
+    tell: Callable[[int, int], None],
+    solve: Mapping[str, Any],
+) -> Predicted:
+    total, done = _Total(), 0
+    whole = len(inputs.rows[0])  # a trajectory is written when all of its windows are answered
+    waiting: dict[str, list[Tensor]] = {}
+    with ArrayFile(to) as file:
+        for sample in inputs.batches(batch_size):
+            found = model.solve(**to_device(sample, device_of(model)), **solve)
+            rows = _rows(found, _field(found), solve)
+            values = {**inputs.written(rows.pop("y").cpu(), to.suffix == ".nc"), **rows}
+            file.labels = inputs.labels(values)
+            total.add(found)
+            done += len(sample["x"])
+            for name, part in values.items():
+                waiting.setdefault(name, []).extend(part)
+            while len(waiting["steps"]) >= whole:
+                file.append({name: _frames(parts[:whole], inputs) for name, parts in waiting.items()})
+                waiting = {name: parts[whole:] for name, parts in waiting.items()}
+            tell(done, len(inputs))
+    return total.of(to)
+
+
+def _frames(parts: Sequence[Tensor], inputs: FileInputs) -> Tensor:
+    """A row of the written array: a sample, or the frames of all windows of a trajectory."""
+    if not inputs.series:
+        return parts[0][None]
+    joined = torch.cat(list(parts)) if parts[0].dim() else torch.stack(list(parts))
+    return joined if inputs.alone else joined[None]
 
 
 def _meshes(

@@ -53,7 +53,7 @@ def stored(path: Path, **arrays: Tensor) -> Path:
     return path
 
 
-@pytest.mark.parametrize("target", ENDINGS)
+@pytest.mark.parametrize("target", [*ENDINGS, "nc"])
 @pytest.mark.parametrize("source", ENDINGS)
 def test_any_format_in_and_out_gives_the_models_answers(
     source: str, target: str, run_folder: Path, tmp_path: Path, capsys: Capsys

@@ -6,11 +6,13 @@ import io
 import os
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import h5py
 import numpy as np
 import torch
 from safetensors.torch import save
@@ -20,8 +22,27 @@ from neuralop_irno.checkpoint import write_bytes
 from neuralop_irno.errors import expected, from_extra
 
 IN_MEMORY = (".npz", ".safetensors", ".pt")
-SUFFIXES = (*IN_MEMORY, ".h5", ".hdf5", ".zarr")
+SUFFIXES = (*IN_MEMORY, ".h5", ".hdf5", ".nc", ".zarr")
 """Of the files that are written; the first are collected in memory."""
+
+
+NO_VALUES = "This is a netCDF dimension but not a netCDF variable."
+"""The name by which NetCDF-4 marks a dimension without coordinates."""
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The names of axes, coordinates and attributes of arrays, for formats that hold them.
+
+    Attributes:
+        axes: of each array.
+        coordinates: values and attributes, by the name of their axis.
+        attributes: of each array, such as its units.
+    """
+
+    axes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    coordinates: Mapping[str, tuple[Any, Mapping[str, Any]]] = field(default_factory=dict)
+    attributes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 class ArrayFile:
@@ -30,7 +51,10 @@ class ArrayFile:
     An error inside leaves no file.
 
     Args:
-        path: a new ``.npz``, ``.safetensors``, ``.pt``, HDF5 or Zarr file.
+        path: a new ``.npz``, ``.safetensors``, ``.pt``, HDF5, NetCDF (4) or Zarr file.
+
+    Attributes:
+        labels: of the arrays, written to NetCDF when the file is complete; to be set before that.
 
     Raises:
         ValueError: the suffix is not supported.
@@ -57,6 +81,7 @@ class ArrayFile:
         self._parts: dict[str, list[Tensor]] = {}
         self._temporary = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex}")
         self._group: Any = None
+        self.labels = Labels()
 
     def __enter__(self) -> Self:
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -67,9 +92,7 @@ class ArrayFile:
                 import zarr
             self._group = zarr.open_group(str(self._temporary), mode="w")
         else:
-            import h5py
-
-            self._group = h5py.File(self._temporary, "x")
+            self._group = h5py.File(self._temporary, "x", track_order=True)
         return self
 
     def append(self, rows: Mapping[str, Tensor]) -> None:
@@ -84,6 +107,8 @@ class ArrayFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if kind is None and self.path.suffix == ".nc":
+            _label(self._group, self.labels)
         if hasattr(self._group, "close"):
             self._group.close()
         if self._group is None and kind is None:
@@ -110,6 +135,28 @@ def _append(group: Any, name: str, rows: Any) -> None:
     start = array.shape[0]
     array.resize((start + len(rows), *rows.shape[1:]))
     array[start:] = rows
+
+
+def _label(file: Any, labels: Labels) -> None:
+    """Name the axes of the arrays of an HDF5 file as NetCDF-4 does, by dimension scales."""
+    for name in list(file):
+        array = file[name]
+        axes = labels.axes.get(name) or ["sample", *(f"{name}_{axis}" for axis in range(1, array.ndim))]
+        array.attrs.update(labels.attributes.get(name, {}))
+        for axis, dim in enumerate(axes):
+            # A variable of the name of a dimension would be its coordinate.
+            dim = f"{dim}_axis" if dim in file and not h5py.h5ds.is_scale(file[dim].id) else dim
+            if dim not in file:
+                _add_scale(file, dim, array.shape[axis], labels.coordinates.get(axes[axis]))
+            array.dims[axis].attach_scale(file[dim])
+
+
+def _add_scale(file: Any, name: str, size: int, coordinate: tuple[Any, Mapping[str, Any]] | None) -> None:
+    if coordinate is None or len(coordinate[0]) != size:
+        file.create_dataset(name, (size,), ">f4").make_scale(f"{NO_VALUES}{size:10d}")
+    else:
+        file.create_dataset(name, data=coordinate[0]).make_scale(name)
+        file[name].attrs.update(coordinate[1])
 
 
 def _packed(suffix: str, parts: Mapping[str, list[Tensor]]) -> bytes:

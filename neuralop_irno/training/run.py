@@ -109,6 +109,14 @@ def read_run(folder: Path, device: str = "cpu", base: Any = None) -> tuple[Exper
     return read_experiment(folder / CONFIG, unstated=1), read_model(folder, device, base)
 
 
+def read_options_of_files(folder: Path) -> dict[str, Any] | None:
+    """The options of the data set ``files`` of a run; None of other data sets, or without a config."""
+    if not (folder / CONFIG).is_file():
+        return None
+    data = read_experiment(folder / CONFIG, unstated=1).content["data"]
+    return data if data.get("name") == "files" else None
+
+
 def read_model(folder: Path, device: str = "cpu", base: Any = None) -> IterativeRefiner:
     """The trained refiner of a run folder, or of one that `IterativeRefiner.save_pretrained` wrote.
 

@@ -17,7 +17,7 @@ from neuralop_irno.data.finite import spelled
 from neuralop_irno.data.readers.array_formats import IN_MEMORY, files_of, stored_arrays
 from neuralop_irno.data.readers.axes import Order, roles_of
 from neuralop_irno.data.readers.file_grid import Boundaries, FileGrid, grid_of, measure_of
-from neuralop_irno.data.readers.stored import Stored
+from neuralop_irno.data.readers.stored import KEPT, Stored
 from neuralop_irno.data.readers.variables import EVERYTHING, Variable, one_size
 from neuralop_irno.errors import did_you_mean, expected
 
@@ -135,6 +135,20 @@ class FieldFile:
         if values.ndim not in (1, 2) or values.shape[-1] not in (self.frames, self.frames + 1):
             return None
         return values[..., : self.frames]  # some of PDEBench's files have a time more than frames
+
+    def coordinate(self, axis: str) -> tuple[Any, dict[str, Any]] | None:
+        """The values and the attributes of the coordinate of an axis; None if the file has none."""
+        stored = self._coordinates.get(axis)
+        if stored is None or len(stored.shape) != 1:
+            return None
+        return self._values(axis), self.attributes_of(axis, stored)
+
+    def attributes_of(self, name: str, stored: Stored | None = None) -> dict[str, Any]:
+        """The attributes that describe a variable: units, names; none if the file does not have it."""
+        if stored is None and name in self._arrays:
+            stored = self._arrays[name]()
+        known = {} if stored is None else stored.attributes
+        return {key: known[key] for key in KEPT if key in known}
 
     def read(
         self, variables: Sequence[Variable], grid: FileGrid, samples: slice, times: slice = EVERYTHING

@@ -110,6 +110,10 @@ class FilePairs(GridPairs):
         pair = {"x": self._x(part, place)[0], "y": self._y(part, place)[0]}
         return {**pair, **self.source.entries(part)}
 
+    def input(self, index: int) -> Tensor:
+        """The x of a pair alone, ``(C, *S)``."""
+        return self._x(*self.source.where(self.places[index]))[0]
+
     def _x(self, part: FieldFile, place: slice) -> Tensor:
         found = part.read([*part.fields, *part.scalars], part.input_grid, place)[:, 0]
         if not part.static:
