@@ -12,6 +12,7 @@ from .base.operator import SuperResolution as SuperResolution
 from .base.points import PointOperator as PointOperator
 from .base.pyg import GraphOperator as GraphOperator
 from .base.tuples import TupleOperator as TupleOperator
+from .base.units import Units as Units
 from .conformal import Calibration as Calibration
 from .correction.correction import Correction as Correction
 from .correction.correction import FunctionCorrection as FunctionCorrection
@@ -50,6 +51,7 @@ from .diagnostics.calibration import calibrate as calibrate
 from .diagnostics.report import Diagnosis as Diagnosis
 from .diagnostics.report import diagnose as diagnose
 from .diagnostics.rollout import evaluate_rollout as evaluate_rollout
+from .diagnostics.rollout_comparison import compare_rollouts as compare_rollouts
 from .domain.resolution import Resolution as Resolution
 from .domain.sphere import SphereDomain as SphereDomain
 from .lipschitz import Residual as Residual

@@ -15,6 +15,7 @@ from neuralop_irno.base.conditions import Conditions
 from neuralop_irno.base.operator import BaseOperator
 from neuralop_irno.base.sizes import ModelSpec
 from neuralop_irno.base.tuples import TupleCall, TupleOperator
+from neuralop_irno.base.units import Units
 from neuralop_irno.correction.correction import BoundCorrection, Correction, FunctionCorrection, masked
 from neuralop_irno.correction.from_module import as_correction
 from neuralop_irno.correction.tuples import TupleCorrection
@@ -234,9 +235,15 @@ def _for_each_field(
 
 
 def physics_of(
-    residual_fn: Callable[[Tensor, Tensor], Tensor] | None, residual_tol: float | None, call: BaseCall
+    residual_fn: Callable[[Tensor, Tensor], Tensor] | None,
+    residual_tol: float | None,
+    call: BaseCall,
+    units: Units | None = None,
 ) -> BoundCorrection | None:
-    """h -> the residual of the equation for one call, 0 outside of its mask; None without ``residual_fn``."""
+    """h -> the residual of the equation for one call, 0 outside of its mask; None without ``residual_fn``.
+
+    The equation is one of fields in the units of the data, those of the call are in ``units``.
+    """
     if (residual_fn is None) is not (residual_tol is None):
         hint = "residual_fn=..., residual_tol=1e-3"
         raise ValueError(expected("residual_fn and residual_tol together", "one of them", hint))
@@ -248,7 +255,8 @@ def physics_of(
     if isinstance(call, TupleCall):
         wanted, got = "one field for residual_fn", f"a tuple of {len(call.calls)}"
         raise ValueError(expected(wanted, got, "rtol=, a tolerance of the iteration"))
-    return masked(FunctionCorrection(residual_fn).bind(call.x, call.domain), call.condition.mask)
+    equation = residual_fn if units is None else units.before(residual_fn)
+    return masked(FunctionCorrection(equation).bind(call.x, call.domain), call.condition.mask)
 
 
 def build_solver(solver: SolverLike, alpha: StepSizeLike | None) -> Solver:

@@ -15,6 +15,7 @@ from neuralop_irno.base.pyg import GraphOperator
 from neuralop_irno.base.signatures import FunctionModule
 from neuralop_irno.base.sizes import ModelSpec
 from neuralop_irno.base.tuples import TupleOperator
+from neuralop_irno.base.units import Units
 from neuralop_irno.correction.from_module import Joined
 from neuralop_irno.correction.graph import JoinedOnGraph
 from neuralop_irno.correction.tuples import TupleCorrection
@@ -86,6 +87,7 @@ class Described(nn.Module):
     solver: nn.Module
     gradient: GradientRule
     resolution: Resolution
+    units: Units | None
     train_output: str
     ignore: tuple[str, ...]
     _steps: tuple[int, int]
@@ -111,7 +113,9 @@ class Described(nn.Module):
             "resolution": self.resolution.plain() or None,
             "train_output": self.train_output,
             "ignore": list(self.ignore),
-            **conditions,  # left out where there are none: older versions do not have the option
+            # Left out where there are none: older versions do not have these options.
+            **conditions,
+            **({} if self.units is None else {"units": self.units.plain()}),
         }
 
     @property

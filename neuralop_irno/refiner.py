@@ -11,14 +11,15 @@ import torch
 from torch import Tensor
 
 from neuralop_irno._neuralop import BaseModel
-from neuralop_irno.at_resolution import bound_to_call, brought_to, in_box, resolution_of, with_domain
+from neuralop_irno.at_resolution import resolution_of, with_domain
 from neuralop_irno.base.answers import Outputs
 from neuralop_irno.base.call import BaseCall
 from neuralop_irno.base.checks import refuse_unread
 from neuralop_irno.base.conditions import Conditions
-from neuralop_irno.base.inputs import check_channels
 from neuralop_irno.base.neuraloperator import wrap_operator
 from neuralop_irno.base.operator import BaseOperator
+from neuralop_irno.base.scaled_calls import agreed_units
+from neuralop_irno.base.units import Units
 from neuralop_irno.base.weights import build_base
 from neuralop_irno.build import (
     BaseLike,
@@ -35,11 +36,12 @@ from neuralop_irno.build import (
     physics_of,
     step_range,
 )
-from neuralop_irno.correction.correction import BoundCorrection, Correction
+from neuralop_irno.calls import Called
+from neuralop_irno.correction.correction import Correction
 from neuralop_irno.correction.from_module import as_correction
 from neuralop_irno.correction.in_patches import InPatches
 from neuralop_irno.description import Described
-from neuralop_irno.devices import as_tensor, as_tensors, call_in_tensors
+from neuralop_irno.devices import as_tensor, as_tensors
 from neuralop_irno.domain.resolution import Resolution
 from neuralop_irno.errors import check_choice, expected
 from neuralop_irno.hub import OnHub
@@ -52,7 +54,7 @@ from neuralop_irno.solver.step_size import StepSizeLike
 from neuralop_irno.solver.stopping import Limits
 
 
-class IterativeRefiner(Described, OnHub, BaseModel, name="irno"):
+class IterativeRefiner(Called, Described, OnHub, BaseModel, name="irno"):
     r"""A base operator refined by an iterated correction.
 
     .. math:: h_0 = \text{base}(x) \qquad h_{k+1} = h_k + \alpha \, \Phi(x, h_k)
@@ -92,6 +94,9 @@ class IterativeRefiner(Described, OnHub, BaseModel, name="irno"):
             ``scalar``, ``mask``, or the number of channels of a field. By default what the base states.
         ignore: names of keyword arguments to ignore, such as other keys of samples, which neuraloperator's
             ``Trainer`` passes on. Any other argument that is not read is a TypeError.
+        units: the mean and deviation of each channel of x and of the answer, `Units` or their plain data. The
+            correction then works on scaled fields, and with ``base: True`` the base does too; the model takes
+            and returns those of the data. Tolerances, norms and error estimates are in scaled units.
 
     Shapes:
         - on grids x is ``(B, in_channels, *S)`` and the answer ``(B, out_channels, *S)``
@@ -124,6 +129,7 @@ class IterativeRefiner(Described, OnHub, BaseModel, name="irno"):
         train_output: str = "trajectory",
         ignore: Sequence[str] = (),
         condition: Sequence[str] | Mapping[str, str | int] | None = None,
+        units: Units | Mapping[str, Any] | None = None,
         _config_name: str | None = None,
     ) -> None:
         super().__init__()
@@ -135,6 +141,7 @@ class IterativeRefiner(Described, OnHub, BaseModel, name="irno"):
         self.gradient = gradient_rule(gradient)
         self.base: BaseOperator = wrap_operator(operator, freeze_base, channels, output, layout)
         self.base.freeze(freeze_base)  # an adapter that was given may have another setting
+        self.units = agreed_units(plain(units), self.base)
         self.conditions = Conditions.of(plain(self.base.condition if condition is None else condition))
         self.sizes = agreed_sizes(given_sizes(in_channels, out_channels, self.base), self.base.sizes())
         self.resolution = resolution_of(resolution, self.base)
@@ -241,7 +248,7 @@ class IterativeRefiner(Described, OnHub, BaseModel, name="irno"):
             raise ValueError(
                 expected("fields with values in solve", "meta tensors", "model(x) for shapes only")
             )
-        phi = self.phi(problem, physics_of(residual_fn, residual_tol, problem))
+        phi = self.phi(problem, physics_of(residual_fn, residual_tol, problem, self.units))
         chosen = other_solver(solver, self.solver)
         solution = run_to_tolerance(phi, chosen, problem.start, self.steps, limits, problem.as_answer)
         if self.calibration:
@@ -264,25 +271,6 @@ class IterativeRefiner(Described, OnHub, BaseModel, name="irno"):
         run_steps(self.phi(problem), self.solver, problem.start, count, watch=keep)
         return [problem.as_answer(h) for h in found]
 
-    def unknown(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[str]:
-        """The names of the given keyword arguments that neither the base nor a condition reads."""
-        return [name for name in self.base.unknown(args, kwargs) if name not in self.conditions.kinds]
-
-    def arguments(self, sample: Mapping[str, Any]) -> dict[str, Any]:
-        """The entries of a data set's sample that a call reads, without y."""
-        unknown = {"y", *self.unknown((), sample)}
-        return {name: value for name, value in sample.items() if name not in unknown}
-
-    def problem(
-        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], start: Tensor | None = None
-    ) -> BaseCall:
-        """A call of the base as a `BaseCall`; entries of a sample that the base does not read are ignored."""
-        args, kwargs, start = *call_in_tensors(args, kwargs, self), as_tensors(start, self)
-        periodic, channels = self.correction.periodic, self.sizes.in_channels
-        call = self.conditions.call(self.base, args, kwargs, start, periodic, channels)
-        check_channels(call, self.sizes, getattr(self.correction, "dim", None))
-        return in_box(call, self.resolution)
-
     def _problem(
         self,
         method: Callable[..., Any],
@@ -297,18 +285,11 @@ class IterativeRefiner(Described, OnHub, BaseModel, name="irno"):
         refuse_unread(unread, kwargs, method, names, IterativeRefiner.solve, sample)
         return self.problem(args, kwargs, start)
 
-    def phi(self, problem: BaseCall, physics: BoundCorrection | None = None) -> BoundCorrection:
-        """The correction for one call, h -> Phi(x, h), evaluated at the resolution of training."""
-        return bound_to_call(problem, self.resolution, self.correction, physics)
-
-    def at_resolution(self, problem: BaseCall) -> BaseCall:
-        """The call on a grid that is nowhere coarser than that of training."""
-        return brought_to(problem, self.resolution, self.correction)
-
     def with_base(self, base: BaseLike) -> Self:
         """A copy of this refiner, with its trained correction, around another base.
 
-        The calibration is dropped: it was fitted to the old base.
+        The calibration is dropped: it was fitted to the old base. A base without units of its own is given x
+        as it is; the ``base`` of a refiner has its units.
 
         Args:
             base: a module, a callable or a config, with the same channels.
@@ -321,6 +302,7 @@ class IterativeRefiner(Described, OnHub, BaseModel, name="irno"):
             "output": self.base.output,
             "in_channels": None,  # taken from the correction; a base with others is refused
             "out_channels": None,
+            "units": self.units and replace(self.units, base=False),
         }
         other = type(self)(**{**self.config, **parts})
         other.sizes = agreed_sizes(self.sizes, other.base.sizes())

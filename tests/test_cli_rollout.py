@@ -35,7 +35,15 @@ def test_rollout_writes_a_report_on_the_refined_flows_and_prints_the_base_beside
     found = json.loads(capsys.readouterr().out)
     assert set(found) == {"refined", "base"}
     after = contents(run_folder)
-    names = {"rollout.json", "rollout.txt", "rollout.gif", "error_in_time.png", "spectra.png", "drift.png"}
+    names = {
+        "rollout.json",
+        "rollout.csv",
+        "rollout.txt",
+        "rollout.gif",
+        "error_in_time.png",
+        "spectra.png",
+        "drift.png",
+    }
     assert set(after) - set(before) == {f"rollout/{name}" for name in names}
     assert all(after[name] == content for name, content in before.items())
     report = json.loads(after["rollout/rollout.json"])

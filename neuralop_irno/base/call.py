@@ -9,7 +9,8 @@ from typing import Any, cast
 from torch import Tensor
 
 from neuralop_irno.base.checks import check_finite
-from neuralop_irno.domain.condition import Condition
+from neuralop_irno.base.units import Units, check_units
+from neuralop_irno.domain.condition import Condition, inside_of
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.grid import GridDomain
 from neuralop_irno.domain.resampling import GridMaps
@@ -56,6 +57,29 @@ class BaseCall:
         check_finite(truth, "y")
         return truth
 
+    def in_units(self, units: Units) -> BaseCall:
+        """The call in the units of a model: x, h_0 and targets are scaled, answers are in the old units.
+
+        Only the change of h is converted back, so that without one the answer is the base's to the bit.
+        Outside of a mask all fields stay 0.
+        """
+        on_grid, mask = isinstance(self.domain, GridDomain), self.condition.mask
+        inside = inside_of(mask) if mask is not None else _unchanged
+        check_units(units.x, self.x, "x", on_grid)
+        check_units(units.y, self.start, "the answer", on_grid)
+        start = inside(units.y.apply(self.start))
+
+        def as_field(other: Any) -> Tensor:
+            field = self.as_field(other)
+            # The caller refuses fields of other shapes, in its own words.
+            return inside(units.y.apply(field)) if field.shape == start.shape else field
+
+        def as_answer(refined: Tensor) -> Any:
+            return self.as_answer(self.start + units.y.undo_change(refined - start))
+
+        x = inside(units.x.apply(self.x.to(start.dtype)))
+        return replace(self, x=x, start=start, as_field=as_field, as_answer=as_answer)
+
     def brought_up(self, maps: GridMaps | SphereMaps) -> BaseCall:
         """The call on the fine grid of a pair of maps; its answers are brought down again.
 
@@ -79,3 +103,7 @@ class BaseCall:
 def in_state_dtype(x: Tensor, h: Tensor) -> Tensor:
     """x in the precision of h if it is floating point, else unchanged."""
     return x.to(h.dtype) if x.is_floating_point() else x
+
+
+def _unchanged(field: Tensor) -> Tensor:
+    return field

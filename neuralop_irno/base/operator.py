@@ -26,6 +26,7 @@ from neuralop_irno.base.signatures import (
     signature_of,
 )
 from neuralop_irno.base.sizes import ModelSpec, on_its_grid, stated_sizes
+from neuralop_irno.base.units import Units
 from neuralop_irno.domain.condition import Condition
 from neuralop_irno.domain.grid import GridDomain, resample
 from neuralop_irno.domain.sphere import SphereDomain, grid_domain
@@ -57,6 +58,14 @@ class BaseOperator(nn.Module):
 
     stated: ModelSpec | None = None
     """The channels and dimensions of a module whose attributes do not state them."""
+
+    units: Units | None = None
+    """Those of the module, if it works in other ones than the adapter's; see `take_units`."""
+
+    converted: Callable[[BaseOperator, Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any] | None = (
+        None
+    )
+    """What makes a call of the module from one of the adapter, where it has units."""
 
     def __init__(
         self,
@@ -114,6 +123,10 @@ class BaseOperator(nn.Module):
     def stated_sizes(self) -> ModelSpec:
         """The channels and dimensions that the module states."""
         return self.stated or stated_sizes(self.module)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        call, converted = super().__call__, self.converted
+        return call(*args, **kwargs) if converted is None else converted(self, call, args, kwargs)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The base's own answer; arguments that are not in its signature are left out."""

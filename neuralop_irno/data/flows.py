@@ -65,9 +65,36 @@ class Flow:
 
     def to(self, device: torch.device | str) -> Flow:
         """The inputs of a model on a device; frames and times stay where they are."""
-        parts = {name: getattr(self, name) for name in ("start", "static", "forcing", "graph")}
-        moved: dict[str, Any] = {name: part.to(device) for name, part in parts.items() if part is not None}
-        return replace(self, **moved)
+        moved = [
+            part if part is None else part.to(device) for part in (self.static, self.forcing, self.graph)
+        ]
+        return Flow(self.start.to(device), moved[0], moved[1], self.frames, self.times, moved[2])
+
+    def repeated(self, count: int) -> Flow:
+        """Each trajectory this many times, side by side."""
+        return side_by_side([flow for flow in self.apart() for _ in range(count)])
+
+    def apart(self) -> list[Flow]:
+        """Each trajectory alone."""
+        if self.samples == 1:
+            return [self]
+        count = self.samples
+        if self.graph is None:
+            graphs: list[Any] = [None] * count
+            sizes = [1] * count
+        else:
+            from torch_geometric.data import Batch
+
+            parts = self.graph.to_data_list()
+            graphs = [Batch.from_data_list([part]) for part in parts]
+            sizes = [part.num_nodes for part in parts]
+
+        def cut(whole: Tensor | None, rows: list[int]) -> Sequence[Any]:
+            return [None] * count if whole is None else whole.split(rows)
+
+        fields = [cut(whole, sizes) for whole in (self.start, self.static, self.forcing, self.frames)]
+        times = cut(self.times, [1] * count)
+        return [Flow(*own) for own in zip(*fields, times, graphs, strict=True)]
 
 
 def side_by_side(flows: Sequence[Flow]) -> Flow:
@@ -77,17 +104,24 @@ def side_by_side(flows: Sequence[Flow]) -> Flow:
         >>> side_by_side([Flow(torch.zeros(1, 2, 1, 8)), Flow(torch.zeros(1, 2, 1, 8))])
         Flow(start (2, 2, 1, 8), no frames)
     """
-    parts = {
-        name: [getattr(flow, name) for flow in flows]
-        for name in ("start", "static", "forcing", "frames", "times")
-    }
-    joined: dict[str, Any] = {name: torch.cat(part) for name, part in parts.items() if part[0] is not None}
-    if flows[0].graph is None:
-        return Flow(**joined)
-    from torch_geometric.data import Batch
 
-    graphs = [graph for flow in flows for graph in flow.graph.to_data_list()]
-    return Flow(**joined, graph=Batch.from_data_list(graphs))
+    def joined(parts: Sequence[Tensor | None]) -> Tensor | None:
+        known = [part for part in parts if part is not None]
+        return torch.cat(known) if len(known) == len(flows) else None
+
+    graph = None
+    if flows[0].graph is not None:
+        from torch_geometric.data import Batch
+
+        graph = Batch.from_data_list([part for flow in flows for part in flow.graph.to_data_list()])
+    return Flow(
+        torch.cat([flow.start for flow in flows]),
+        joined([flow.static for flow in flows]),
+        joined([flow.forcing for flow in flows]),
+        joined([flow.frames for flow in flows]),
+        joined([flow.times for flow in flows]),
+        graph,
+    )
 
 
 class Flows(Sequence[Flow], ABC):

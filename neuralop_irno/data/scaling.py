@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -53,6 +55,19 @@ class Scaling:
         """Convert back to the units of the file; shapes as in `apply`."""
         mean, std = self._columns(fields)
         return fields * std + mean
+
+    def split(self, sizes: Sequence[int]) -> list[Scaling]:
+        """The scaling of each of several fields, from their numbers of channels."""
+        ends = list(accumulate(sizes))
+        if ends[-1:] != [len(self.mean)]:
+            wanted = f"fields of {len(self.mean)} channels together"
+            raise ValueError(expected(wanted, list(sizes), "the scaling of these fields"))
+        places = [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]
+        return [Scaling(self.mean[place], self.std[place]) for place in places]
+
+    def undo_change(self, change: Tensor) -> Tensor:
+        """Convert a difference of two scaled fields back, exactly 0 to 0; shapes as in `apply`."""
+        return change * self._columns(change)[1]
 
     def _columns(self, fields: Tensor) -> tuple[Tensor, Tensor]:
         frames, rest = divmod(fields.shape[1], max(len(self.mean), 1))

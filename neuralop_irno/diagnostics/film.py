@@ -1,7 +1,8 @@
-"""One field of one sample in time, predicted and true, for films."""
+"""One field of one sample in time, true and predicted by one or several models, for films."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
@@ -17,42 +18,82 @@ LONGEST = 100
 
 @dataclass(frozen=True)
 class Film:
-    """Frames of one field, on a line, on a grid, or on points in the plane.
+    """Frames of one field, on a line, on a grid, or on points.
 
     Attributes:
-        predicted: ``(T, n)``, ``(T, n, m)``; for three-dimensional grids the middle layer.
+        predicted: by the name of the model, ``(T, n)``, ``(T, n, m)``; for three-dimensional grids the middle
+            layer.
         true: the same.
         numbers: of the frames, from 1.
         title: which field and sample it is.
+        error: of this sample, the mean over all frames.
         pos: the points of a graph, ``(n, d)``; None on grids.
-        cells: of a mesh of triangles, ``(3, cells)``.
+        cells: of a mesh, triangles ``(3, cells)`` or tetrahedra ``(4, cells)``.
     """
 
-    predicted: Tensor
+    predicted: Mapping[str, Tensor]
     true: Tensor
     numbers: tuple[int, ...]
     title: str
+    error: float
     pos: Tensor | None = None
     cells: Tensor | None = None
 
     @classmethod
-    def of(cls, frames: Tensor, truth: Tensor, domain: Domain, sample: int, name: str) -> Self:
-        """The first field of a sample."""
-        steps = frames.shape[1]
+    def of(
+        cls, frames: Mapping[str, Tensor], truth: Tensor, domain: Domain, errors: Tensor, name: str
+    ) -> Self:
+        """The first field of the sample with the median error.
+
+        Args:
+            frames: by the name of the model.
+            truth: the true ones.
+            domain: of a frame.
+            errors: of each sample, ``(samples,)``.
+            name: of the field.
+
+        Shapes:
+            - frames, truth: ``(B, T, C, *S)`` or ``(N, T, C)``
+        """
+        errors = errors.nan_to_num(LARGEST, LARGEST).clamp(max=LARGEST)
+        sample = int(errors.argsort()[(len(errors) - 1) // 2])
+        steps = truth.shape[1]
         numbers = range(0, steps, -(-steps // LONGEST))
-        title = f"{name}, sample {sample}"
-        pos, cells = None, None
-        keep = torch.tensor([sample], device=frames.device)
-        shown = []
-        for series in (frames, truth):
+        keep = torch.tensor([sample], device=truth.device)
+
+        def shown(series: Tensor) -> Tensor:
             own = domain.take(series, keep)
             field = own[:, :, 0].T if isinstance(domain, GraphDomain) else own[0, :, 0]
             while field.dim() > 3:
                 field = field[:, field.shape[1] // 2]
-            shown.append(field[list(numbers)].detach().float().cpu())
+            return field[list(numbers)].detach().float().cpu()
+
+        pos, cells = None, None
         if isinstance(domain, GraphDomain):
             part = domain.select(keep)
             pos = None if part.pos is None else part.pos.detach().cpu()
-            triangles = part.cells is not None and len(part.cells) == 3
-            cells = part.cells.cpu() if part.cells is not None and triangles else None
-        return cls(shown[0], shown[1], tuple(n + 1 for n in numbers), title, pos, cells)
+            cells = None if part.cells is None else part.cells.cpu()
+        return cls(
+            {model: shown(series) for model, series in frames.items()},
+            shown(truth),
+            tuple(n + 1 for n in numbers),
+            f"{name}, sample {sample}",
+            float(errors[sample]),
+            pos,
+            cells,
+        )
+
+
+LARGEST = 1e30
+"""The error of a sample that has blown up."""
+
+
+def median_of(films: list[Film], errors: Tensor) -> Film:
+    """The film of a sample whose error is closest to the median of all.
+
+    Args:
+        films: of parts of the samples.
+        errors: of all samples, ``(samples,)``.
+    """
+    middle = float(errors.nan_to_num(LARGEST, LARGEST).clamp(max=LARGEST).median())
+    return min(films, key=lambda film: abs(film.error - middle))

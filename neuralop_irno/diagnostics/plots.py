@@ -130,60 +130,69 @@ def reliability(path: Path, curve: Sequence[tuple[float, float]]) -> Path:
 
 
 def rollout_errors(
-    path: Path, times: Sequence[float], scores: Mapping[str, tuple[Tensor, float]], note: str
+    path: Path, times: Sequence[float], scores: Mapping[str, tuple[Mapping[str, Tensor], float]], note: str
 ) -> Path:
-    """Scores of every sample in time, with the median.
+    """Scores of every sample in time, with the median of each model.
 
     Args:
         path: the PNG.
         times: of the frames.
-        scores: by title ``(samples, T)``, and the limit to mark.
+        scores: by title ``(samples, T)`` by model, and the limit to mark.
         note: the title of the picture.
     """
     figure = Figure(figsize=(4.5 * len(scores), 4), layout="constrained")
     panels = figure.subplots(1, len(scores), squeeze=False)[0]
-    for axes, (title, (values, limit)) in zip(panels, scores.items(), strict=True):
-        axes.plot(times, values.T, color="tab:blue", linewidth=0.5, alpha=0.4)
-        axes.plot(times, values.nanmedian(0).values, color="black", linewidth=1.5, label="median")
+    for axes, (title, (models, limit)) in zip(panels, scores.items(), strict=True):
+        for place, (name, values) in enumerate(models.items()):
+            axes.plot(times, values.T, color=f"C{place}", linewidth=0.5, alpha=0.4)
+            middle = values.nanmedian(0).values
+            axes.plot(times, middle, color=f"C{place}", linewidth=2, label=f"median, {name}")
         axes.axhline(limit, color="grey", linewidth=1, linestyle=":")
         # Scores far above 2 would compress the rest of the axis.
-        axes.set(xlabel="time", title=title, ylim=(None, 2) if (values > 2).any() else None)
+        large = any((values > 2).any() for values in models.values())
+        axes.set(xlabel="time", title=title, ylim=(None, 2) if large else None)
         axes.legend(fontsize=8)
     figure.suptitle(note, fontsize=10)
     return save(figure, path)
 
 
-def rollout_spectra(path: Path, frequency: Tensor, predicted: Tensor, true: Tensor, error: Tensor) -> Path:
-    """The energy of prediction, truth and error by frequency, in some of the frames.
+def rollout_spectra(path: Path, models: Mapping[str, Mapping[str, Tensor]]) -> Path:
+    """The energy of prediction, truth and error by frequency, in some of the frames; a row for each model.
 
-    Shapes:
-        - frequency: ``(bands,)``; the others: ``(T, bands)``
+    Args:
+        path: the PNG.
+        models: by name ``frequency``, ``(bands,)``, and ``predicted``, ``true``, ``error``, ``(T, bands)``.
     """
-    figure = Figure(figsize=(9, 4), layout="constrained")
-    left, right = figure.subplots(1, 2, sharey=True)
-    last = len(true) - 1
-    shown = sorted({0, last // 4, last // 2, last})
-    for place, frame in enumerate(shown):
-        colour = COLOURS(place / max(len(shown) - 1, 1))
-        left.plot(frequency, true[frame], ":", color=colour)
-        left.plot(frequency, predicted[frame], color=colour)
-        right.plot(frequency, error[frame], color=colour, label=f"frame {frame + 1}")
-    if (true > 0).any():
-        left.set_yscale("log")
-    left.set(xlabel="frequency / Nyquist", title="energy, predicted and true (dotted)")
-    right.set(xlabel="frequency / Nyquist", title="energy of the error")
-    right.legend(fontsize=8)
+    figure = Figure(figsize=(9, 4 * len(models)), layout="constrained")
+    panels = figure.subplots(len(models), 2, sharey=True, squeeze=False)
+    for (left, right), (name, found) in zip(panels, models.items(), strict=True):
+        last = len(found["true"]) - 1
+        shown = sorted({0, last // 4, last // 2, last})
+        for place, frame in enumerate(shown):
+            colour = COLOURS(place / max(len(shown) - 1, 1))
+            left.plot(found["frequency"], found["true"][frame], ":", color=colour)
+            left.plot(found["frequency"], found["predicted"][frame], color=colour)
+            label = f"frame {frame + 1}"
+            right.plot(found["frequency"], found["error"][frame], color=colour, label=label)
+        if (found["true"] > 0).any():
+            left.set_yscale("log")
+        left.set(xlabel="frequency / Nyquist", title=f"energy, {name} and true (dotted)")
+        right.set(xlabel="frequency / Nyquist", title=f"energy of the error, {name}")
+        right.legend(fontsize=8)
     return save(figure, path)
 
 
-def rollout_drifts(path: Path, times: Sequence[float], drift: Mapping[str, Tensor]) -> Path:
-    """Each watched quantity minus that of the truth, ``(samples, T)``."""
+def rollout_drifts(path: Path, times: Sequence[float], drift: Mapping[str, Mapping[str, Tensor]]) -> Path:
+    """Each watched quantity minus that of the truth, ``(samples, T)`` by model."""
     figure = Figure(figsize=(4 * len(drift), 3.4), layout="constrained")
     panels = figure.subplots(1, len(drift), squeeze=False)[0]
-    for axes, (name, values) in zip(panels, drift.items(), strict=True):
-        axes.plot(times, values.T, color="tab:blue", linewidth=0.7, alpha=0.6)
+    for axes, (quantity, models) in zip(panels, drift.items(), strict=True):
+        for place, (name, values) in enumerate(models.items()):
+            lines = axes.plot(times, values.T, color=f"C{place}", linewidth=0.7, alpha=0.6)
+            lines[0].set_label(name)
         axes.axhline(0, color="grey", linewidth=0.8)
-        axes.set(xlabel="time", title=f"drift, {name}")
+        axes.set(xlabel="time", title=f"drift, {quantity}")
+        axes.legend(fontsize=8)
     return save(figure, path)
 
 

@@ -55,29 +55,53 @@ def writer_for(path: Path) -> Any:
     return MP4Writer(fps=PER_SECOND)
 
 
-def show(path: Path, film: Film, writer: Any) -> Path:
-    """Write a film: the truth, the prediction and their difference side by side.
+def projector_for(path: Path, film: Film) -> Callable[[], Path]:
+    """A function that writes a film; what is missing for it is refused now.
 
     Args:
-        path: the file.
+        path: the file, a GIF or an MP4.
         film: its frames.
-        writer: of `writer_for`.
+    """
+    writer = writer_for(path)
+    if film.pos is not None and film.pos.shape[1] == 3:
+        from neuralop_irno.diagnostics.scene import Scene  # PyVista, an extra
+
+        scene = Scene(film)
+        return lambda: _written(path, film, writer, scene.panel)
+    return lambda: _written(path, film, writer, _panel)
+
+
+Panel = Callable[[Axes, Film, Tensor, float], Show]
+"""Draws the first frame of a series in a panel, and returns the function for the others."""
+
+
+def _written(path: Path, film: Film, writer: Any, panel: Panel) -> Path:
+    """Write the truth and the prediction of each model side by side, and their differences below.
+
+    One model has its difference beside it, and all panels have one row.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    models = len(film.predicted)
+    rows = min(models, 2)
+    figure = Figure(figsize=(9 if models == 1 else 3 * (1 + models), 3.4 * rows), layout="constrained")
     FigureCanvasAgg(figure)
-    series = {"truth": film.true, "predicted": film.predicted, "difference": film.predicted - film.true}
+    axes = figure.subplots(rows, 3 if models == 1 else 1 + models, squeeze=False)
+    series = {"truth": film.true, **film.predicted}
+    differences = {f"{name} - truth": values - film.true for name, values in film.predicted.items()}
+    first = [*series, *(differences if rows == 1 else ())]
+    places = dict(zip(first, axes[0], strict=True))
+    if rows > 1:
+        axes[1, 0].set_axis_off()
+        places |= dict(zip(differences, axes[1, 1:], strict=True))
     limit = max(film.true.abs().max().item(), 1e-12)
-    axes = figure.subplots(1, 3)
-    panels = [
-        _panel(each, film, values[0], limit) for each, values in zip(axes, series.values(), strict=True)
-    ]
-    for each, name in zip(axes, series, strict=True):
+    shown = {**series, **differences}
+    panels = {name: panel(places[name], film, shown[name][0], limit) for name in shown}
+    for name, each in places.items():
         each.set_title(name, fontsize=10)
     with writer.saving(figure, path, DPI):
         for place, number in enumerate(film.numbers):
-            for panel, values in zip(panels, series.values(), strict=True):
-                panel(values[place])
+            for name, draw in panels.items():
+                draw(shown[name][place])
             figure.suptitle(f"{film.title}, frame {number}", fontsize=10)
             writer.grab_frame()
     return path
@@ -90,7 +114,7 @@ def _panel(axes: Axes, film: Film, first: Tensor, limit: float) -> Show:
         axes.set(aspect="equal")
         axes.set_axis_off()
         x, y = film.pos[:, 0].numpy(), film.pos[:, 1].numpy()
-        if film.cells is None:
+        if film.cells is None or len(film.cells) != 3:
             points = axes.scatter(x, y, c=first.numpy(), s=8, **scale)
             return lambda values: points.set_array(values.numpy())
         triangles = Triangulation(x, y, film.cells.T.numpy())

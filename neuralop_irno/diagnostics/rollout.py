@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from neuralop_irno.diagnostics.film import Film
-from neuralop_irno.diagnostics.rollout_report import RolloutReport, Spectra
+from neuralop_irno.diagnostics.rollout_report import RolloutReport
+from neuralop_irno.diagnostics.rollout_scores import Spectra
 from neuralop_irno.diagnostics.spectral_error import band_energy, band_middles
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.graph import GraphDomain
@@ -45,6 +46,7 @@ def evaluate_rollout(
     quantities: Mapping[str, Quantity] | None = None,
     lengths: Sequence[float] | None = None,
     sphere: str | None = None,
+    spread: Tensor | None = None,
 ) -> RolloutReport:
     """Compare a rollout with the truth, frame by frame, field by field and sample by sample.
 
@@ -63,9 +65,11 @@ def evaluate_rollout(
         quantities: functions of a frame whose drift is measured, besides the mean of each field.
         lengths: the sides of the box of a grid, for its spectra; without them the cells are taken as cubes.
         sphere: the grid of fields on a sphere; see `neuralop_irno.domain.sphere.SphereDomain`.
+        spread: of an ensemble whose mean ``frames`` is, its standard deviation at each point. The report then
+            has the score ``spread`` in units of the VRMSE, which it should equal.
 
     Shapes:
-        - frames, truth: ``(B, T, C, *S)`` or ``(N, T, C)``
+        - frames, truth, spread: ``(B, T, C, *S)`` or ``(N, T, C)``
 
     Example:
         >>> truth = torch.sin(torch.arange(8.0)).expand(2, 3, 1, 8)
@@ -74,7 +78,7 @@ def evaluate_rollout(
         >>> report.valid_time.tolist(), report.drift["mean of u"][0]
         ([1.0, 1.0], tensor([0.0000, 0.1000, 1.0000]))
     """
-    names, domain = _checked(frames, truth, graph, fields, {"lengths": lengths, "sphere": sphere})
+    names, domain = checked_domain(frames, truth, graph, fields, {"lengths": lengths, "sphere": sphere})
     steps = frames.shape[1]
     parts = [_by_sample(series, domain) for series in (frames, truth)]
     by = {"weights": _quadrature(domain)}
@@ -82,9 +86,14 @@ def evaluate_rollout(
         name: torch.stack([metric(p, t, space=1, **by) for p, t in zip(*parts, strict=True)]).cpu()
         for name, metric in SCORES.items()
     }
+    if spread is not None:
+        pairs = zip(_by_sample(spread, domain), parts[1], strict=True)
+        wide = [vrmse(t + s, t, space=1, weights=by["weights"]) for s, t in pairs]
+        scores["spread"] = torch.stack(wide).cpu()
     size = torch.stack([domain.norm(frame) for frame in frames.unbind(1)], 1)
     largest = torch.stack([domain.norm(frame) for frame in truth.unbind(1)]).amax(0)
-    sound = size <= EXPLODED * largest[:, None]  # false for nan
+    # False for nan, and after the first frame in which a sample has blown up.
+    sound = (size <= EXPLODED * largest[:, None]).long().cumprod(1).bool()
     watched = {f"mean of {name}": _mean_of(domain, place) for place, name in enumerate(names)}
     drift = {
         name: torch.stack([q(p) - q(t) for p, t in zip(frames.unbind(1), truth.unbind(1), strict=True)], 1)
@@ -95,8 +104,7 @@ def evaluate_rollout(
             wanted = f"'{name}' as {domain.samples} numbers"
             hint = "one for each sample"
             raise ValueError(expected(wanted, tuple(values.shape[:1] + values.shape[2:]), hint))
-    error = scores["vrmse"].mean(2)
-    middle = error.nan_to_num(torch.inf).mean(1).argsort()[(domain.samples - 1) // 2]
+    error = scores["vrmse"].mean((1, 2))
     return RolloutReport(
         fields=names,
         step=step,
@@ -104,13 +112,13 @@ def evaluate_rollout(
         correlation=correlation,
         scores=scores,
         drift={name: values.cpu() for name, values in drift.items()},
-        sound=sound.long().cumprod(1).sum(1).cpu(),  # frames before the first unsound one
+        sound=sound.sum(1).cpu(),
         spectra=_spectra(frames, truth, domain, sound),
-        film=Film.of(frames, truth, domain, int(middle), names[0]),
+        film=Film.of({"predicted": frames}, truth, domain, error, names[0]),
     )
 
 
-def _checked(
+def checked_domain(
     frames: Tensor,
     truth: Tensor,
     graph: Any,

@@ -173,7 +173,7 @@ def test_everything_can_be_drawn(shape: tuple[int, ...], graph: Data | None, tmp
     folder = evaluate_rollout(*series(*shape), graph=graph).write(tmp_path / "report")
     with Image.open(folder / "rollout.gif") as film:
         assert film.n_frames == 3
-    assert {path.suffix for path in folder.iterdir()} == {".json", ".txt", ".png", ".gif"}
+    assert {path.suffix for path in folder.iterdir()} == {".json", ".csv", ".txt", ".png", ".gif"}
 
 
 def test_a_film_has_at_most_a_hundred_frames() -> None:
