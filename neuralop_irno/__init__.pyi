@@ -122,3 +122,4 @@ from .training.evaluation import score as score
 from .training.evaluation import scores_per_step as scores_per_step
 from .training.run import read_run as read_run
 from .training.trainer import Trainer as Trainer
+from .training.units import measured_units as measured_units

@@ -12,13 +12,22 @@ import yaml
 from torch import nn
 
 from neuralop_irno._neuralop import UQNO
+from neuralop_irno.base.units import Units
 from neuralop_irno.budget import within_budget
 from neuralop_irno.data.fields import Splits
 from neuralop_irno.data.splits import load_splits
 from neuralop_irno.errors import at_key, expected, shown
 from neuralop_irno.formats import FORMAT, current_experiment
 from neuralop_irno.losses.refinement import RefinementLoss
-from neuralop_irno.model_config import EXAMPLE, OBJECT, base_part, built_base, channels_of, refiner_part
+from neuralop_irno.model_config import (
+    EXAMPLE,
+    OBJECT,
+    base_part,
+    built_base,
+    channels_of,
+    comes_trained,
+    refiner_part,
+)
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.registry import CORRECTIONS, DATASETS, Part, call_with_options, named, plain
@@ -64,6 +73,12 @@ class Experiment:
     base_training: Recipe | None
     folder: str
 
+    @property
+    def trains_base(self) -> bool:
+        """Whether the base learns in the run from its first weights, and does not come trained."""
+        learns = self.base_training is not None or self.model.options.get("freeze_base") is False
+        return learns and not comes_trained(self.content["model"].get("base"))
+
     def changed(self, **sections: Any) -> Experiment:
         """The experiment with other content of some sections."""
         return experiment({**self.content, **sections})
@@ -105,11 +120,20 @@ class Experiment:
             raise ValueError(expected(wanted, stated, "leaving data_channels out"))
         return found, answered
 
-    def build_refiner(self, base: nn.Module, padding: Sequence[str] | None = None) -> IterativeRefiner:
-        """Build the refiner; ``padding`` (the boundary conditions of the data) goes to the correction."""
+    def build_refiner(
+        self, base: nn.Module, padding: Sequence[str] | None = None, units: Units | None = None
+    ) -> IterativeRefiner:
+        """Build the refiner.
+
+        Args:
+            base: its base.
+            padding: the boundary conditions of the data, for the correction.
+            units: those of the fields; by default those that the config states.
+        """
         with at_key("model"), within_budget():
             correction = _padded(self.model.options.get("correction", "unet"), padding)
-            refiner: IterativeRefiner = self.model.with_options(base=base, correction=correction).build()
+            model = self.model if units is None else self.model.with_options(units=units)
+            refiner: IterativeRefiner = model.with_options(base=base, correction=correction).build()
         return refiner
 
     def build_loss(self) -> RefinementLoss:

@@ -3,7 +3,8 @@
 Up to format 2 the corrections ``unet`` and ``mgno`` computed the origin of a periodic grid from x, and
 ``unet`` averaged cells in pairs; since format 3 they do so with ``frame: true`` and ``blur: false`` only. Up
 to format 3 the latitudes of a refiner around SFNO were padded as a circle, which a sphere refuses: such a
-model is built with its own padding, and its calls raise an error that names the right one.
+model is built with its own padding, and its calls raise an error that names the right one. Up to format 4
+runs used the fields of the user's own files as they are; since format 5 with ``normalise: false`` only.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-FORMAT = 4
+FORMAT = 5
 """Increased when older versions of the package cannot read new files. Format 1 had no digests; up to format 3
 checkpoints and snapshots held the weights of frozen bases."""
 
@@ -20,6 +21,12 @@ WITH_OPTIONS = 3
 
 WITH_SPHERES = 4
 """The format since which models around `ON_SPHERES` are on a sphere."""
+
+WITH_UNITS = 5
+"""The format since which runs scale the fields of data sets of the user's own files."""
+
+AS_THEY_ARE = ("files",)
+"""The data sets of own files before this format."""
 
 ON_SPHERES = ("sfno",)
 
@@ -58,11 +65,18 @@ def current_model(config: Mapping[str, Any], version: int) -> dict[str, Any]:
 
 
 def current_experiment(content: Mapping[str, Any], version: int) -> dict[str, Any]:
-    """The config of a run, with a section ``model``, from a file of format ``version``."""
-    model = content.get("model")
-    if not isinstance(model, Mapping):
-        return dict(content)
-    return {**content, "model": current_model(model, version)}
+    """The config of a run, with sections ``data`` and ``model``, from a file of format ``version``.
+
+    Example:
+        >>> current_experiment({"data": {"name": "files", "train": "a.npz"}}, version=4)
+        {'data': {'normalise': False, 'name': 'files', 'train': 'a.npz'}}
+    """
+    result, model, data = dict(content), content.get("model"), content.get("data")
+    if isinstance(model, Mapping):
+        result["model"] = current_model(model, version)
+    if version < WITH_UNITS and isinstance(data, Mapping) and data.get("name") in AS_THEY_ARE:
+        result["data"] = {"normalise": False, **data}
+    return result
 
 
 def current_study(content: Mapping[str, Any], version: int) -> dict[str, Any]:

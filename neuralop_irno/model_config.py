@@ -36,6 +36,9 @@ FROM_DATA = ("in_channels", "out_channels", "dim")
 OBJECT = "object"
 """The key of the name of a base that Python builds."""
 
+CHECKPOINT = "checkpoint"
+"""The key of the folder of neuraloperator's files of a base."""
+
 
 def base_part(config: Any) -> Part:
     """The base of a config: a model, `load_base` for files of neuraloperator, or one that Python builds."""
@@ -44,9 +47,9 @@ def base_part(config: Any) -> Part:
         hint = f"model: {EXAMPLE}, or --base module:function"
         raise TypeError(expected("a base in the model", shown(config), hint))
     with at_key("base"):
-        if "checkpoint" in config:
-            rest = {name: value for name, value in config.items() if name != "checkpoint"}
-            files = Part(load_base, {"folder": config["checkpoint"], **rest}, "the base's files")
+        if CHECKPOINT in config:
+            rest = {name: value for name, value in config.items() if name != CHECKPOINT}
+            files = Part(load_base, {"folder": config[CHECKPOINT], **rest}, "the base's files")
             files.refuse_missing()
             return files
         if OBJECT in config:
@@ -59,6 +62,18 @@ def base_part(config: Any) -> Part:
             base_part(config.get("base"))
             refiner_part(config)
         return part
+
+
+def comes_trained(config: Any) -> bool:
+    """Whether the config of a base, or of a network inside it, names files of weights.
+
+    Example:
+        >>> comes_trained({"model_arch": "fno", "weights": "fno.pt"}), comes_trained("fno")
+        (True, False)
+    """
+    if not isinstance(config, Mapping):
+        return False
+    return bool({WEIGHTS, CHECKPOINT} & config.keys()) or any(map(comes_trained, config.values()))
 
 
 def _model(config: Mapping[str, Any], complete: bool) -> Part:

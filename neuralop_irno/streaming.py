@@ -18,13 +18,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from neuralop_irno.base.call import BaseCall
 from neuralop_irno.base.tuples import refuse_tuple
 from neuralop_irno.correction.in_patches import Patch, cover, patches_of
 from neuralop_irno.devices import device_of
+from neuralop_irno.domain.condition import Condition
 from neuralop_irno.domain.grid import GridDomain
 from neuralop_irno.errors import expected
 from neuralop_irno.modes import evaluating
 from neuralop_irno.refiner import IterativeRefiner
+from neuralop_irno.solution import unchanged
 from neuralop_irno.solver.drive import run_steps
 from neuralop_irno.solver.picard import Picard
 
@@ -125,10 +128,12 @@ def _stepped(model: IterativeRefiner, taken: int, x: Array, h: Array, patch: Pat
     """The inner cells of a patch after one step; what it takes is freed before the next patch is read."""
     device = device_of(model)
     part, state = (_read(array, patch, device) for array in (x, h))
-    phi = model.correction.bind(part, GridDomain.of(part))
+    call = BaseCall(part, state, GridDomain.of(part), unchanged, unchanged, Condition())
+    call = call if model.units is None else call.in_units(model.units)
+    phi = model.correction.bind(call.x, call.domain)
     steps = torch.full((1,), taken, device=device)
-    refined = run_steps(phi, model.solver, state, 1, taken=steps).value
-    return patch.kept(refined)[0].cpu().numpy()
+    refined = run_steps(phi, model.solver, call.start, 1, taken=steps).value
+    return patch.kept(call.as_answer(refined))[0].cpu().numpy()
 
 
 def _ask_base(
@@ -140,7 +145,7 @@ def _ask_base(
         raise ValueError(expected("start= for a base with an axis of times", "none", "start=, its answer"))
     for patch in cover(shape, size, (halo,) * len(shape), periodic):
         part = _read(x, patch, device_of(model))
-        answer = model.problem((axes.unfold(part),), {}).start
+        answer = model.call((axes.unfold(part),), {}).start
         if answer.shape[2:] != part.shape[2:]:
             wanted, got = "a base that answers on the grid of x", tuple(answer.shape[2:])
             raise ValueError(expected(f"{wanted}, {tuple(part.shape[2:])}", got, "start=, its answer"))

@@ -16,6 +16,7 @@ from neuralop_irno.domain.grid import GridDomain
 from neuralop_irno.domain.resampling import GridMaps
 from neuralop_irno.domain.sphere_maps import SphereMaps
 from neuralop_irno.errors import expected
+from neuralop_irno.solution import unchanged
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class BaseCall:
         Outside of a mask all fields stay 0.
         """
         on_grid, mask = isinstance(self.domain, GridDomain), self.condition.mask
-        inside = inside_of(mask) if mask is not None else _unchanged
+        inside = inside_of(mask) if mask is not None else unchanged
         check_units(units.x, self.x, "x", on_grid)
         check_units(units.y, self.start, "the answer", on_grid)
         start = inside(units.y.apply(self.start))
@@ -103,7 +104,3 @@ class BaseCall:
 def in_state_dtype(x: Tensor, h: Tensor) -> Tensor:
     """x in the precision of h if it is floating point, else unchanged."""
     return x.to(h.dtype) if x.is_floating_point() else x
-
-
-def _unchanged(field: Tensor) -> Tensor:
-    return field

@@ -3,14 +3,38 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor
 
-from neuralop_irno.errors import expected
+from neuralop_irno.errors import expected, shown
+
+Normalise = bool | Literal["all"]
+"""Whether a run scales the fields of a data set by the mean and deviation of its training set.
+
+``all``: also for a base that comes trained.
+"""
+
+Data = TypeVar("Data")
+
+
+def to_normalise(splits: Mapping[str, Data], normalise: Normalise) -> dict[str, Data]:
+    """Data sets that state, in their attribute ``normalise``, whether a run scales their fields.
+
+    Raises:
+        ValueError: it is no such value.
+    """
+    if normalise not in (True, False, "all"):
+        wanted, got = "normalise as true, false or all", shown(normalise)
+        raise ValueError(expected(wanted, got, "normalise: true"))
+    each: Any
+    for each in splits.values():
+        each.normalise = normalise
+    return dict(splits)
 
 
 @dataclass(frozen=True)

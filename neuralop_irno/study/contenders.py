@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
 from neuralop_irno.base.fine_tuning import last_spectral_layer, train_only
+from neuralop_irno.base.operator import BaseOperator
 from neuralop_irno.config import Experiment
 from neuralop_irno.devices import device_of
 from neuralop_irno.digest import of_json
@@ -19,6 +20,7 @@ from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.registry import MODELS, accepts, call_with_options, plain
 from neuralop_irno.study import controls
 from neuralop_irno.study.plan import Variant
+from neuralop_irno.training.units import alone, units_of_run
 
 
 @dataclass(frozen=True)
@@ -79,8 +81,23 @@ def contender(setting: Setting) -> Contender:
 
 
 def _base(setting: Setting) -> Contender:
-    model = setting.experiment.build_base(setting.splits)
+    network = setting.experiment.build_base(setting.splits)
+    model = _scaled(setting, network, learns=False)
     return Contender(model, model, setting.experiment.base_training, loss_for(setting.splits["train"]))
+
+
+def _scaled(setting: Setting, network: nn.Module, learns: bool = True) -> nn.Module:
+    """A network that is trained alone, in the units of the data set if it is to be normalised.
+
+    Args:
+        setting: its setting.
+        network: the network.
+        learns: whether it learns in every case; a base may come trained.
+    """
+    units = units_of_run(setting.experiment, network, setting.splits["train"])
+    if units is None or not (learns or units.base):
+        return network
+    return alone(network, setting.experiment, replace(units, base=True))
 
 
 def _refined(setting: Setting) -> Contender:
@@ -118,7 +135,7 @@ def _last_layer(setting: Setting) -> Contender:
 
 def _alone(setting: Setting) -> Contender:
     experiment = setting.experiment.changed(model={"base": setting.variant.network})
-    model = experiment.build_base(setting.splits)
+    model = _scaled(setting, experiment.build_base(setting.splits))
     recipe = controls.without_replay(experiment.training)
     return Contender(model, model, recipe, _loss_of_the_last_step(experiment))
 
@@ -130,7 +147,7 @@ def _rebuilt(setting: Setting) -> Contender:
         {**config, option: 1}, option, _size(setting.base), lambda wide: _size(_built(setting, wide))
     )
     torch.manual_seed(setting.seed)  # the search above has drawn random weights
-    model = _built(setting, config)
+    model = _scaled(setting, _built(setting, config))
     given = {**(setting.experiment.content["base_training"] or {}), **setting.variant.training}
     recipe: Recipe = call_with_options(Recipe, given, "the base's training")
     return Contender(model, model, recipe, loss_for(setting.splits["train"]))
@@ -158,8 +175,15 @@ def _size(model: nn.Module) -> int:
 def _refiner(setting: Setting) -> IterativeRefiner:
     """The refiner around the trained base, on the base's device."""
     assert setting.base is not None
-    padding = getattr(setting.splits["train"], "padding", None)
-    return setting.experiment.build_refiner(setting.base, padding).to(device_of(setting.base))
+    train, experiment = setting.splits["train"], setting.experiment
+    base: Any = setting.base
+    units = base.units if isinstance(base, BaseOperator) else None
+    if units is not None:
+        base = base.module  # its adapter is frozen apart from that of the refiner
+    else:
+        units = units_of_run(experiment, base, train)
+    refiner = experiment.build_refiner(base, getattr(train, "padding", None), units)
+    return refiner.to(device_of(setting.base))
 
 
 def _loss_of_the_last_step(experiment: Experiment) -> RefinementLoss:

@@ -170,8 +170,8 @@ def _scores(
     base = model.base if isinstance(model, IterativeRefiner) else wrap_operator(model, frozen=False)
     owner, inside = sample.get("batch"), inside_in(model, sample, y)
     if isinstance(base, PointOperator):  # points that are padding do not count
-        caller: Any = model if isinstance(model, IterativeRefiner) else base
-        call = caller.problem((), sample, start=answers[0])
+        call_of: Any = model.call if isinstance(model, IterativeRefiner) else base.problem
+        call = call_of((), sample, start=answers[0])
         answers, y = [call.as_field(answer) for answer in answers], call.as_field(y)
         owner, inside = call.domain.batch, call.condition.mask
     sphere = None if owner is not None else sphere_in(model, sample)

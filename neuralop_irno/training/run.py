@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 from torch.utils.data import Dataset
 
-from neuralop_irno.base.neuraloperator import wrap_operator
 from neuralop_irno.checkpoint import write_bytes
 from neuralop_irno.claim import claim
 from neuralop_irno.config import Experiment, read_experiment
@@ -28,6 +26,7 @@ from neuralop_irno.training.distributed import Peers, local_device
 from neuralop_irno.training.folder import MODEL
 from neuralop_irno.training.identity import refuse_other
 from neuralop_irno.training.trainer import History, Trainer
+from neuralop_irno.training.units import alone, units_of_run
 from neuralop_irno.yaml_files import read_yaml, written
 
 CONFIG = "config.yaml"
@@ -70,14 +69,23 @@ def train_experiment(
     metric = METRICS.lookup(own_metric(train))
     torch.manual_seed(experiment.training.seed)
     base = experiment.build_base(splits, trust_base, base)
+    units = units_of_run(experiment, base, train)
+    if units is not None:
+        tell(f"fields are scaled by their mean and deviation, {'also' if units.base else 'not'} for the base")
     base_trainer = None
     if experiment.base_training is not None:
         own = loss_for(train)
         base_trainer = Trainer(
-            _alone(base, experiment), experiment.base_training, own, folder / "base", metric, device, show
+            alone(base, experiment, units),
+            experiment.base_training,
+            own,
+            folder / "base",
+            metric,
+            device,
+            show,
         )
     torch.manual_seed(experiment.training.seed)  # the correction does not depend on the base's random numbers
-    refiner = experiment.build_refiner(base, getattr(train, "padding", None))
+    refiner = experiment.build_refiner(base, getattr(train, "padding", None), units)
     trainer = Trainer(refiner, experiment.training, loss, folder, metric, device, show)
     _rehearse(refiner, loss, train)
     if peers.first:
@@ -127,13 +135,6 @@ def read_model(folder: Path, device: str = "cpu", base: Any = None) -> Iterative
     """
     given = {} if base is None else {"base": base}
     return IterativeRefiner.from_checkpoint(folder / MODEL, map_location=device, **given).eval()
-
-
-def _alone(base: Any, experiment: Experiment) -> nn.Module:
-    """The base as it is trained alone: with the layout and output of the model, if they are stated."""
-    names = ("channels", "output", "layout")
-    stated = {name: experiment.model.options[name] for name in names if name in experiment.model.options}
-    return wrap_operator(base, frozen=False, **stated) if stated else base
 
 
 def _rehearse(refiner: IterativeRefiner, loss: RefinementLoss, data: Dataset[Sample]) -> None:

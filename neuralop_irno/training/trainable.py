@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import ConcatDataset, Dataset
 
+from neuralop_irno.base.conditions import conditioned
 from neuralop_irno.base.layout import AS_IT_STANDS, Axes
 from neuralop_irno.base.neuraloperator import wrap_operator
 from neuralop_irno.base.operator import BaseOperator
@@ -16,6 +17,7 @@ from neuralop_irno.base.points import PointOperator
 from neuralop_irno.base.sizes import on_its_grid
 from neuralop_irno.base.tuples import TupleOperator
 from neuralop_irno.devices import to_device
+from neuralop_irno.domain.condition import Condition, mask_in
 from neuralop_irno.domain.resolution import Resolution
 from neuralop_irno.losses.loss import as_trajectory
 from neuralop_irno.refiner import IterativeRefiner
@@ -50,11 +52,18 @@ class Trainable(nn.Module):
         if isinstance(self.model, RolloutModel):
             return as_trajectory(self.model(**sample, y=y), sample)
         model: Any = self.model
-        if isinstance(model, PointOperator) or not self.layout.plain:
+        if isinstance(model, PointOperator) or not self.layout.plain or model.units is not None:
             call = model.problem((), sample)
+            if model.units is not None:
+                call = conditioned(call, Condition(mask=mask_in(call.start, sample))).in_units(model.units)
             whole = torch.ones(call.domain.samples, device=call.start.device)
             return Trajectory((call.start,), (whole,), call.domain, as_field=call.as_field)
         return as_trajectory(model.split(model(**sample))[0], on_its_grid(model.module, sample))
+
+    def in_units_of_data(self, states: Tensor) -> Tensor:
+        """Fields of a refiner's trajectory in the units of the data."""
+        units = self.model.units if isinstance(self.model, IterativeRefiner) else None
+        return states if units is None else units.y.undo(states)
 
     def from_batch(self, batch: Sample) -> Sample:
         """A collated sample with x and y laid out as in a call of the model."""

@@ -14,6 +14,7 @@ from neuralop_irno.data.readers.axes import Order
 from neuralop_irno.data.readers.field_file import Wanted
 from neuralop_irno.data.readers.file_grid import Boundaries
 from neuralop_irno.data.readers.file_sets import FileFrames, FilePairs, FileSet
+from neuralop_irno.data.scaling import Normalise, to_normalise
 from neuralop_irno.data.sizes import three
 from neuralop_irno.data.splits import SPLITS, parts_of
 from neuralop_irno.errors import expected
@@ -41,6 +42,7 @@ def files(
     periodic: Sequence[bool] | None = None,
     padding: Sequence[str] | None = None,
     sphere: str | None = None,
+    normalise: Normalise = True,
 ) -> dict[str, Data]:
     """Fields of one's own files: ``.npz``, ``.safetensors``, ``.pt``, HDF5, NetCDF (3, 4) or Zarr (2, 3).
 
@@ -66,6 +68,8 @@ def files(
         padding: padding mode of each axis, in place of ``periodic``.
         sphere: the grid of fields on a sphere, ``equiangular``, ``legendre-gauss`` or ``lobatto``, north pole
             first; by default that of the latitudes and longitudes in the file.
+        normalise: whether a run scales the fields by the mean and deviation of the training set; ``all`` also
+            for a base that comes trained.
     """
     wanted = wanted_of(x, y, static, mask, time, layout, periodic, padding, sphere)
     windows = {"inputs": inputs, "outputs": outputs, "stride": stride, "step": step}
@@ -78,10 +82,12 @@ def files(
         if test is not None:
             raise ValueError(expected("a split of train alone", f"also test {test!r}", "leaving test out"))
         whole = FileSet(paths_of(train), wanted)
-        return {name: _data(whole, part, windows) for name, part in _parts(whole, split).items()}
+        parts = _parts(whole, split).items()
+        return to_normalise({name: _data(whole, part, windows) for name, part in parts}, normalise)
     named: dict[str, str] = dict(zip(SPLITS, (train, str(valid), test or str(valid)), strict=True))
     opened = {pattern: FileSet(paths_of(pattern), wanted) for pattern in dict.fromkeys(named.values())}
-    return {name: _data(opened[pattern], None, windows) for name, pattern in named.items()}
+    found = {name: _data(opened[pattern], None, windows) for name, pattern in named.items()}
+    return to_normalise(found, normalise)
 
 
 def read_fields(path: str | os.PathLike[str], sphere: str | None = None) -> FieldDataset | FilePairs:
