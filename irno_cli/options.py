@@ -83,6 +83,21 @@ def number(word: str) -> float:
     raise refused("a number >= 0", repr(word), "1e-3")
 
 
+def names(word: str) -> tuple[str, ...]:
+    """Parse names with commas between them."""
+    return tuple(filter(None, (name.strip() for name in word.split(","))))
+
+
+def clock(word: str) -> tuple[float, float]:
+    """Parse a start, and after a comma the frames between two restarts."""
+    start, comma, restart = word.partition(",")
+    with suppress(ValueError):
+        found = float(start), float(restart) if comma else 1.0
+        if math.isfinite(found[0]) and 0 < found[1] < math.inf:
+            return found
+    raise refused("a start, or a start and the frames between restarts", repr(word), "0,4")
+
+
 def add_run(command: argparse.ArgumentParser) -> None:
     """Add the folder of a run, and ``--split``, ``--device`` and ``--json``."""
     command.add_argument("folder", type=Path, help="a run folder that irno train wrote")

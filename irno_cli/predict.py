@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from irno_cli.options import add_base, add_common, base_of, count, number, result
+from irno_cli.options import add_base, add_common, base_of, count, names, number, result
 
 HELP = "write the refined answers to the fields of a file"
 DESCRIPTION = (
@@ -28,13 +28,13 @@ def add_options(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--fields",
-        type=_names,
+        type=names,
         default=(),
         help="arrays to read (default: all but y), or fields of meshes: u,v",
     )
     command.add_argument(
         "--names",
-        type=_names,
+        type=names,
         default=(),
         help="of the answer's channels on meshes, or of its variables: p,q",
     )
@@ -92,8 +92,3 @@ def run(options: argparse.Namespace) -> None:
     lines = [f"{found.samples} samples written to {options.to}, {found.evaluations} evaluations of Phi"]
     lines += [f"  {n} samples: {outcome.value}" for outcome, n in found.outcomes.items()]
     result(options, content, "\n".join(lines))
-
-
-def _names(word: str) -> tuple[str, ...]:
-    """Parse names with commas between them."""
-    return tuple(filter(None, (name.strip() for name in word.split(","))))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from neuralop_irno.data.fields import FieldDataset
-from neuralop_irno.data.flows import Flow, Flows
+from neuralop_irno.data.flows import Flow, Flows, on_graph
 from neuralop_irno.data.frames import FrameWindows
 from neuralop_irno.data.graphs import GraphDataset
 from neuralop_irno.data.joined import join_pairs, runs_of
@@ -79,6 +79,9 @@ class _Read(Flows):
         self._data = data
         lengths = [(length - 1) // data.step + 1 - data.inputs for length in data.frames.lengths]
         super().__init__(data.fields, data.inputs, data.outputs, lengths, steps, data.scaling)
+        self.units = data.frames.units
+        if data.frames.measure is not None:
+            self.given = {"measure": data.frames.measure}
 
     def _flow(self, trajectory: int) -> Flow:
         data, inputs = self._data, self.inputs
@@ -136,7 +139,7 @@ class _OnPoints(Flows):
         elif known:
             forcing = torch.stack(known, 1)
         times = data.times[torch.tensor(places)][None].double()
-        return _on_graph(graph, frames[:, :1], static, forcing, frames[:, 1:], times)
+        return on_graph(graph, frames[:, :1], static, forcing, frames[:, 1:], times)
 
 
 class _OnMeshes(Flows):
@@ -152,7 +155,7 @@ class _OnMeshes(Flows):
         times, static = getattr(graph, "times", None), getattr(graph, "static", None)
         start, frames = graph.x[:, : self.inputs], graph.x[:, self.inputs :]
         ahead = None if times is None else times[None, self.inputs - 1 :]
-        return _on_graph(graph, start, static, None, frames, ahead)
+        return on_graph(graph, start, static, None, frames, ahead)
 
 
 class _OnGraphs(Flows):
@@ -168,7 +171,7 @@ class _OnGraphs(Flows):
     def _flow(self, trajectory: int) -> Flow:
         graph, count = self._data[trajectory], len(self.fields)
         start, static = graph.x[:, : self._known.channels], graph.x[:, self._known.channels :]
-        return _on_graph(
+        return on_graph(
             graph,
             start.unflatten(1, (self.inputs, count)),
             static if static.shape[1] else None,
@@ -191,22 +194,3 @@ SOURCES: Mapping[type, Callable[[Any, int | None], Flows]] = {
 def _equidistant(steps: int, step: float) -> Tensor:
     """The times of the start and of the frames that follow, ``(1, 1 + steps)``."""
     return torch.arange(steps + 1, dtype=torch.float64)[None] * step
-
-
-def _on_graph(
-    graph: Any,
-    start: Tensor,
-    static: Tensor | None,
-    forcing: Tensor | None,
-    frames: Tensor,
-    times: Tensor | None,
-) -> Flow:
-    """A flow on the mesh of a graph, without what belongs to a pair or to a whole trajectory."""
-    from torch_geometric.data import Batch
-
-    alone = graph.clone()
-    for name in ("y", "t", "tau", "static", "times"):
-        if name in alone:
-            del alone[name]
-    alone.x = start
-    return Flow(start, static, forcing, frames, times, Batch.from_data_list([alone]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +14,9 @@ from neuralop_irno.errors import expected
 
 MOST = 20
 """The frames of a flow if no number is given, and its data have as many."""
+
+OF_PAIRS = ("y", "t", "tau", "static", "times")
+"""Entries of graphs that belong to a pair of frames, or to a whole trajectory."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,34 @@ def side_by_side(flows: Sequence[Flow]) -> Flow:
     )
 
 
+def on_graph(
+    graph: Any,
+    start: Tensor,
+    static: Tensor | None = None,
+    forcing: Tensor | None = None,
+    frames: Tensor | None = None,
+    times: Tensor | None = None,
+) -> Flow:
+    """A flow on the mesh of a graph, without what belongs to a pair or to a whole trajectory.
+
+    Args:
+        graph: of one sample.
+        start: see `Flow`, as for the others.
+        static: constant channels.
+        forcing: channels that depend on time.
+        frames: those that follow.
+        times: of the frames.
+    """
+    from torch_geometric.data import Batch
+
+    alone = graph.clone()
+    for name in OF_PAIRS:
+        if name in alone:
+            del alone[name]
+    alone.x = start
+    return Flow(start, static, forcing, frames, times, Batch.from_data_list([alone]))
+
+
 class Flows(Sequence[Flow], ABC):
     """The trajectories of a data set that have ``steps`` frames after their start.
 
@@ -138,6 +169,8 @@ class Flows(Sequence[Flow], ABC):
         scaling: from the units of flows to those that models of this data take and return; None if they are
             equal. ``static`` and ``forcing`` are in the latter.
         steps: frames of each flow.
+        units: of fields, by name, where the files state them.
+        given: what all samples have besides x and y: the ``measure`` of the cells of a grid.
     """
 
     def __init__(
@@ -160,6 +193,8 @@ class Flows(Sequence[Flow], ABC):
         self._long = [place for place, length in enumerate(lengths) if length >= self.steps]
         same = scaling is None or (not any(scaling.mean) and all(std == 1 for std in scaling.std))
         self.scaling = None if same else scaling
+        self.units: Mapping[str, str] = {}
+        self.given: Mapping[str, Tensor] = {}
 
     def __repr__(self) -> str:
         return f"Flows({len(self)} of {self.steps} frames of {', '.join(self.fields)})"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -63,6 +64,7 @@ class Frames(ABC):
         files: the files that the frames are read from.
         resolution: what is known of the grid.
         measure: of the cells, which broadcasts with ``S``; None if all count alike.
+        units: of the fields, by name, where the files state them.
         summary: one line on what was read, for the user.
     """
 
@@ -74,6 +76,7 @@ class Frames(ABC):
     files: tuple[Path, ...] = ()
     resolution: Resolution = Resolution()
     measure: Tensor | None = None
+    units: Mapping[str, str] = MappingProxyType({})
     summary: str = ""
 
     @abstractmethod

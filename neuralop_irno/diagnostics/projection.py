@@ -55,6 +55,22 @@ def writer_for(path: Path) -> Any:
     return MP4Writer(fps=PER_SECOND)
 
 
+def refuse_film(video: str | None, dimensions: int | None) -> None:
+    """Raise an error for a film that cannot be written here.
+
+    Args:
+        video: its format; None for no film.
+        dimensions: of the points of a graph; None on grids.
+    """
+    if video is None:
+        return
+    writer_for(Path(f"rollout.{video}"))
+    if dimensions == 3:
+        from neuralop_irno.diagnostics.scene import pyvista
+
+        pyvista()
+
+
 def projector_for(path: Path, film: Film) -> Callable[[], Path]:
     """A function that writes a film; what is missing for it is refused now.
 

@@ -14,6 +14,7 @@ from neuralop_irno.diagnostics.rollout_scores import Spectra
 from neuralop_irno.diagnostics.spectral_error import band_energy, band_middles
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.graph import GraphDomain
+from neuralop_irno.domain.grid import GridDomain
 from neuralop_irno.domain.sphere import SphereDomain, grid_domain
 from neuralop_irno.errors import expected
 from neuralop_irno.metrics import acc, relative_l1, relative_l2, vrmse
@@ -46,6 +47,7 @@ def evaluate_rollout(
     quantities: Mapping[str, Quantity] | None = None,
     lengths: Sequence[float] | None = None,
     sphere: str | None = None,
+    measure: Tensor | None = None,
     spread: Tensor | None = None,
 ) -> RolloutReport:
     """Compare a rollout with the truth, frame by frame, field by field and sample by sample.
@@ -65,6 +67,7 @@ def evaluate_rollout(
         quantities: functions of a frame whose drift is measured, besides the mean of each field.
         lengths: the sides of the box of a grid, for its spectra; without them the cells are taken as cubes.
         sphere: the grid of fields on a sphere; see `neuralop_irno.domain.sphere.SphereDomain`.
+        measure: of the cells of a grid, which broadcasts with ``S``; it weights all scores.
         spread: of an ensemble whose mean ``frames`` is, its standard deviation at each point. The report then
             has the score ``spread`` in units of the VRMSE, which it should equal.
 
@@ -78,10 +81,11 @@ def evaluate_rollout(
         >>> report.valid_time.tolist(), report.drift["mean of u"][0]
         ([1.0, 1.0], tensor([0.0000, 0.1000, 1.0000]))
     """
-    names, domain = checked_domain(frames, truth, graph, fields, {"lengths": lengths, "sphere": sphere})
+    box = {"lengths": lengths, "sphere": sphere, "measure": measure}
+    names, domain = checked_domain(frames, truth, graph, fields, box)
     steps = frames.shape[1]
     parts = [_by_sample(series, domain) for series in (frames, truth)]
-    by = {"weights": _quadrature(domain)}
+    by = {"weights": _quadrature(domain, measure)}
     scores = {
         name: torch.stack([metric(p, t, space=1, **by) for p, t in zip(*parts, strict=True)]).cpu()
         for name, metric in SCORES.items()
@@ -152,11 +156,15 @@ def _by_sample(series: Tensor, domain: Domain) -> list[Tensor]:
     return [part.flatten(2) for part in series.unbind(0)]
 
 
-def _quadrature(domain: Domain) -> Tensor | None:
-    """The weight of each point of a sphere, ``(points,)``; None for other domains."""
-    if not isinstance(domain, SphereDomain):
+def _quadrature(domain: Domain, measure: Tensor | None) -> Tensor | None:
+    """The weight of each point of a sphere, or of a grid with measures, ``(points,)``; None for others."""
+    if isinstance(domain, SphereDomain):
+        weights = domain.quadrature if measure is None else domain.quadrature * measure
+    elif measure is not None and isinstance(domain, GridDomain):
+        weights = measure
+    else:
         return None
-    return domain.quadrature.expand(domain.shape).flatten()
+    return weights.expand(domain.shape).flatten()
 
 
 def _mean_of(domain: Domain, channel: int) -> Quantity:

@@ -24,6 +24,7 @@ def compare_rollouts(
     correlation: float = 0.8,
     lengths: Sequence[float] | None = None,
     sphere: str | None = None,
+    measure: Tensor | None = None,
     spread: Mapping[str, Tensor] | None = None,
 ) -> RolloutComparison:
     """Compare several rollouts with the truth, side by side in every table and picture.
@@ -31,13 +32,14 @@ def compare_rollouts(
     Args:
         frames: the predicted ones, by the name of the model.
         truth: the true ones.
-        graph: see `evaluate_rollout`, as for the next six.
+        graph: see `evaluate_rollout`, as for the next seven.
         fields: names.
         step: the time between two frames.
         threshold: of the VRMSE.
         correlation: of the anomalies.
         lengths: the sides of the box of a grid.
         sphere: the grid of fields on a sphere.
+        measure: of the cells of a grid.
         spread: of ensembles, by the name of the model.
 
     Example:
@@ -57,6 +59,7 @@ def compare_rollouts(
             correlation=correlation,
             lengths=lengths,
             sphere=sphere,
+            measure=measure,
             spread=None if spread is None else spread[name],
         )
         for name, series in frames.items()

@@ -16,6 +16,18 @@ SIZE = 320
 """The side of a panel in pixels."""
 
 
+def pyvista() -> Any:
+    """The package PyVista.
+
+    Raises:
+        ImportError: it is not installed.
+    """
+    with from_extra("PyVista for films of points and meshes in three dimensions", "pyvista"):
+        import pyvista as package
+
+    return package
+
+
 class Scene:
     """The points or cells of a film in three dimensions: a surface, the cut half of a solid, or a cloud.
 
@@ -27,19 +39,16 @@ class Scene:
     """
 
     def __init__(self, film: Film) -> None:
-        with from_extra("PyVista for films of points and meshes in three dimensions", "pyvista"):
-            import pyvista
-
         assert film.pos is not None
-        self._pyvista: Any = pyvista
+        self._pyvista = pv = pyvista()
         pos = film.pos.double().numpy()
         corners = 0 if film.cells is None else len(film.cells)
         if film.cells is None or corners not in (3, 4):
-            mesh: Any = pyvista.PolyData(pos)
+            mesh: Any = pv.PolyData(pos)
         elif corners == 3:
-            mesh = pyvista.PolyData.from_regular_faces(pos, film.cells.T.numpy())
+            mesh = pv.PolyData.from_regular_faces(pos, film.cells.T.numpy())
         else:
-            mesh = pyvista.UnstructuredGrid({pyvista.CellType.TETRA: film.cells.T.numpy()}, pos)
+            mesh = pv.UnstructuredGrid({pv.CellType.TETRA: film.cells.T.numpy()}, pos)
         mesh["node"] = np.arange(len(pos))
         if corners == 4:
             mesh = mesh.clip("x", crinkle=True)  # whole cells, so that the nodes keep their numbers

@@ -97,21 +97,14 @@ class Sink(Protocol):
 
 
 class Memory:
-    """Keeps all frames, on their device.
-
-    Args:
-        stop: called after every frame; a true result ends the rollout.
-    """
-
-    def __init__(self, stop: Callable[[], bool] | None = None) -> None:
-        self._stop = stop
+    """Keeps all frames, on their device."""
 
     def begin(self, plan: Plan) -> None:
         self._steps = plan.steps
         self._frames: list[Tensor] = []
         self._whole: Tensor | None = None
 
-    def write(self, step: Step) -> Ending | None:
+    def write(self, step: Step) -> None:
         if torch.is_grad_enabled():
             self._frames.append(step.frame)
         else:
@@ -120,12 +113,33 @@ class Memory:
                 self._whole = step.frame.new_empty((shape[0], self._steps, *shape[1:]))
             self._whole[:, step.index] = step.frame
         self._taken = step.index + 1
-        return Ending.STOPPED if self._stop is not None and self._stop() else None
 
     def finish(self) -> Tensor | None:
         if self._frames:
             return torch.stack(self._frames, 1)
         return None if self._whole is None else self._whole[:, : self._taken]
+
+
+class Until:
+    """Another sink, until a function ends the rollout. A rollout in a file can then be continued.
+
+    Args:
+        sink: receives all frames up to the end.
+        stop: called after every frame; a true result ends the rollout.
+    """
+
+    def __init__(self, sink: Sink, stop: Callable[[], bool]) -> None:
+        self._sink, self._stop = sink, stop
+
+    def begin(self, plan: Plan) -> Saved | None:
+        return self._sink.begin(plan)
+
+    def write(self, step: Step) -> Ending | None:
+        ended = self._sink.write(step)
+        return Ending.STOPPED if self._stop() else ended
+
+    def finish(self) -> Tensor | None:
+        return self._sink.finish()
 
 
 class Callback:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from series import FLOWS, of_well
+from flow_data import FLOWS, of_well
 from torch import Tensor
 from torch_geometric.data import Data
 

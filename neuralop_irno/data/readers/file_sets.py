@@ -165,6 +165,8 @@ class FileFrames(Frames):
         self.files, self.resolution = source.files, first.grid.resolution
         self.padding = first.grid.padding or ("replicate",) * len(first.grid.shape)
         self.measure = first.measure
+        stated = {name: each.stored.units for each in first.targets for name in each.channels}
+        self.units = {name: units for name, units in stated.items() if units}
         self.summary = self._summary()
 
     def read(self, trajectory: int, places: range) -> Tensor:

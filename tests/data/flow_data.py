@@ -11,7 +11,7 @@ from layouts import numbers, write_well
 
 
 def of_well(folder: Path, extras: bool = False, **options: Any) -> Mapping[str, Any]:
-    write_well(folder, orders=(("density",), ("velocity",), ("strain",)), extras=extras)
+    write_well(folder, orders=(("density",), ("velocity",), ()), extras=extras)
     return {"name": "the_well", "folder": str(folder), "inputs": 2, **options}
 
 
@@ -33,10 +33,10 @@ def of_rigno(folder: Path) -> Mapping[str, Any]:
     folder.mkdir()
     with h5py.File(folder / "CE-Gauss.nc", "w") as file:
         file["u"], file["x"] = (
-            numbers(3, 5, 12, 5),
-            np.random.default_rng(0).random((1, 1, 12, 2), np.float32),
+            numbers(3, 5, 16, 5),
+            np.random.default_rng(0).random((1, 1, 16, 2), np.float32),
         )
-        file["c"] = numbers(3, 1, 12, 1)
+        file["c"] = numbers(3, 1, 16, 1)
     return {"name": "rigno_file", "path": str(folder / "CE-Gauss.nc"), "samples": [1, 1, 1], "leads": [2, 4]}
 
 
