@@ -25,14 +25,17 @@ class MeshTrajectories(Sequence[Any], ABC):
     """Trajectories on meshes that are read when they are indexed.
 
     Each is a graph of PyTorch Geometric with the frames as x, ``(N, T, C)``; with their ``times``, ``(T,)``
-    in double precision, or None; with ``static``, ``(N, S)``, if there are constant channels; and with pos,
-    edge_index, measure, and the cells as ``face`` or ``cells``, where they are known.
+    in double precision, if they are known; with ``static``, ``(N, S)``, if there are constant channels; and
+    with pos, edge_index, measure, and the cells as ``face`` or ``cells``, where they are known.
 
     Attributes:
         lengths: number of frames of each trajectory.
     """
 
     lengths: Sequence[int]
+
+    def __repr__(self) -> str:
+        return f"{len(self)} trajectories"
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -70,7 +73,8 @@ class HeldTrajectories(MeshTrajectories):
         whole = self.graphs[trajectory]
         graph, frames = copy.copy(whole), torch.tensor(places)
         graph.x = whole.x[:, frames]
-        graph.times = None if (times := getattr(whole, "times", None)) is None else times[frames]
+        if "times" in whole:
+            graph.times = whole.times[frames]
         return graph
 
 
@@ -131,7 +135,7 @@ class MeshWindows(Dataset[Any]):
         self._first = [0, *accumulate(counts)]
 
     def __repr__(self) -> str:
-        pairs = f"{len(self)} pairs of {len(self.trajectories)} trajectories"
+        pairs = f"{len(self)} pairs of {self.trajectories!r}"
         return f"MeshWindows({pairs}: {self.inputs} to {self.outputs} frames of {', '.join(self.fields)})"
 
     def __len__(self) -> int:

@@ -15,8 +15,8 @@ from torch import Tensor
 from neuralop_irno.data.cell_shapes import FACES
 from neuralop_irno.data.cells import MESHIO_NAMES, Cells, cells_of
 from neuralop_irno.data.readers.mesh_graphs import Mesh as Mesh
+from neuralop_irno.data.readers.mesh_series import found_in
 from neuralop_irno.data.readers.mesh_tags import Marked, Tags
-from neuralop_irno.data.readers.meshio_files import by_meshio, existing
 from neuralop_irno.errors import expected, from_extra
 
 CORNERS = {"triangle": 3, "quad": 4, "polygon": 0, "tetra": 4, "hexahedron": 8, "wedge": 6, "pyramid": 5}
@@ -36,7 +36,7 @@ OF_GENERATORS = frozenset({"gmsh:bounding_entities"})
 
 
 def read_mesh(path: str | os.PathLike[str]) -> Mesh:
-    """A mesh from a file in any format that meshio reads.
+    """A mesh from a file in any format that meshio reads, or a ``.vtkhdf`` file.
 
     Cells are triangles, quadrilaterals, polygons, tetrahedra, hexahedra, wedges and pyramids, also mixed. If
     there are cells of bodies, those of surfaces mark their boundary. Cells of higher order are read by their
@@ -47,11 +47,10 @@ def read_mesh(path: str | os.PathLike[str]) -> Mesh:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: meshio cannot read it, or not within a time limit; it has cells of other types; it refers
-            to a file outside its folder.
+        ValueError: meshio cannot read it, or not within a time limit; it has cells of other types, or several
+            frames; it refers to a file outside its folder.
     """
-    source = existing(Path(path))
-    return mesh_of(by_meshio(source), source.name)
+    return mesh_of(found_in(Path(path)), Path(path).name)
 
 
 def mesh_of(found: Any, name: str) -> Mesh:

@@ -40,8 +40,9 @@ def write_vtkhdf(
 
     Args:
         path: the file, ``run.vtkhdf``.
-        graph: a graph with nodes ``pos`` and corners of the cells ``face``, of triangles or tetrahedra; a
-            sequence of them, one for each frame, if the mesh moves or changes.
+        graph: a graph with nodes ``pos`` and cells, ``face`` or ``cells``; a sequence of them, one for each
+            frame, if the mesh moves or changes. If its nodes are the cells of a mesh, fields are written on
+            these.
         fields: the frames of each field by name. Two channels get a third, 0, to form a vector.
         times: the time of each frame, increasing; by default 0, 1, 2, ...
 
@@ -85,6 +86,7 @@ class _Series:
 
     def __init__(self, root: Any, times: list[float] | None) -> None:
         self._root, self._times, self._mesh = root, times, None
+        self._on = "Point"  # where fields are
         self._parts: list[int] = []  # the number of the mesh of each frame
         self._starts: list[tuple[int, int, int]] = []  # of the points, cells and corners of each mesh
         self._data: dict[str, list[int]] = {}
@@ -96,7 +98,7 @@ class _Series:
         self._parts.append(len(self._starts) - 1)
         for name, values in frame.items():
             checked_field(name, values, len(mesh.pos))
-            start = _append(self._root.require_group("PointData"), name, paraview_columns(values))
+            start = _append(self._root.require_group(f"{self._on}Data"), name, paraview_columns(values))
             self._data.setdefault(name, []).append(start)
 
     def finish(self) -> None:
@@ -113,13 +115,14 @@ class _Series:
         starts = np.asarray(self._starts)[self._parts]
         steps["PointOffsets"] = starts[:, 0]
         steps["CellOffsets"], steps["ConnectivityIdOffsets"] = starts[:, 1:2], starts[:, 2:]
-        offsets = steps.create_group("PointDataOffsets")
+        offsets = steps.create_group(f"{self._on}DataOffsets")
         for name, each in self._data.items():
             offsets[name] = np.asarray(each)
 
     def _add_mesh(self, mesh: Any) -> None:
         cells = cells_of(mesh)
-        points = mesh.pos.detach().cpu().double().numpy()
+        points = mesh.pos.detach().cpu().double().numpy() if cells.points is None else cells.points
+        self._on = "Point" if cells.points is None else "Cell"
         points = np.pad(points, ((0, 0), (0, 3 - points.shape[1])))
         self._starts.append(
             (
