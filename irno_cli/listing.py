@@ -49,6 +49,7 @@ def run(options: argparse.Namespace) -> None:
 def _of_run(folder: Path) -> tuple[dict[str, Any], str]:
     """The parts of the model of a run, from its file."""
     from neuralop_irno import checkpoint
+    from neuralop_irno.base.units import Units
     from neuralop_irno.domain.resolution import Resolution
     from neuralop_irno.training.folder import MODEL
 
@@ -56,6 +57,9 @@ def _of_run(folder: Path) -> tuple[dict[str, Any], str]:
     model = content["model"]
     parts = {name: model.get(name) for name in ("base", "correction", "solver", "steps", "resolution")}
     lines = [f"{name}: {_words(value)}" for name, value in parts.items() if name != "resolution"]
+    if "units" in model:
+        parts["units"] = model["units"]
+        lines.append(f"units: {Units.of(model['units'])}")
     return parts, "\n".join([*lines, f"trained on: {Resolution.of(parts['resolution'])}"])
 
 

@@ -30,6 +30,10 @@ class Called(nn.Module):
     units: Units | None
     ignore: tuple[str, ...]
 
+    def extra_repr(self) -> str:
+        """The units, if there are any, in the first line of the printed module."""
+        return "" if self.units is None else f"units {self.units}"
+
     def unknown(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[str]:
         """The names of the given keyword arguments that neither the base nor a condition reads."""
         return [name for name in self.base.unknown(args, kwargs) if name not in self.conditions.kinds]

@@ -99,7 +99,8 @@ def is_card(path: Path) -> bool:
 
 
 def _parts(model: Contents) -> Iterator[Sequence[Any]]:
-    for part in ("base", "correction", "solver", "steps"):
+    units = ("units",) if "units" in model.config else ()
+    for part in ("base", "correction", "solver", "steps", *units):
         count = model.parameters.get(part)
         yield part, f"`{json.dumps(model.config[part])}`", "" if count is None else f"{count:,}"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -31,13 +31,20 @@ class Units:
 
     Example:
         >>> units = Units.of({"x": {"mean": [0.0], "std": [2.0]}, "y": {"mean": [100.0], "std": [5.0]}})
-        >>> Units.of(units.plain()) == units, units.base
-        (True, False)
+        >>> print(units)
+        x mean 0 std 2, y mean 100 std 5, not for the base
+        >>> Units.of(units.plain()) == units
+        True
     """
 
     x: Scaling
     y: Scaling
     base: bool = False
+
+    def __str__(self) -> str:
+        pairs = (("x", self.x), ("y", self.y))
+        each = [f"{name} mean {_short(side.mean)} std {_short(side.std)}" for name, side in pairs]
+        return f"{', '.join(each)}, {'also' if self.base else 'not'} for the base"
 
     def __post_init__(self) -> None:
         if not isinstance(self.x, Scaling) or not isinstance(self.y, Scaling):
@@ -94,3 +101,9 @@ def check_units(scaling: Scaling, field: Tensor, what: str, repeats: bool) -> No
         raise ValueError(
             expected(f"{what} with the {stated} channels of the model's units", got, "other units")
         )
+
+
+def _short(numbers: Sequence[float]) -> str:
+    """The number of one channel, or those of several in brackets."""
+    words = [f"{number:.6g}" for number in numbers]
+    return words[0] if len(words) == 1 else f"[{', '.join(words)}]"

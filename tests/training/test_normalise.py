@@ -12,6 +12,7 @@ from test_measured_units import CLOSE, PHI, base, moved, pairs, ring
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from irno_cli.main import main
 from neuralop_irno import (
     IterativeRefiner,
     PointOperator,
@@ -108,7 +109,7 @@ def fitted(content: Experiment, folder: Path, **options: Any) -> IterativeRefine
 
 @pytest.mark.parametrize("graphs", [False, True], ids=["grids", "graphs"])
 def test_a_base_of_the_run_is_scaled_and_scored_in_the_units_of_the_data(
-    graphs: bool, tmp_path: Path
+    graphs: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     parts = {"base": GNN, "correction": {"name": "meshgraph", "width": 4}} if graphs else {}
     content = run({**FIELDS, "graphs": graphs}, model=parts, base_training=ONCE)
@@ -120,8 +121,12 @@ def test_a_base_of_the_run_is_scaled_and_scored_in_the_units_of_the_data(
     scores, alone = scores_per_step(model, valid), scores_per_step(model.base, valid)
     torch.testing.assert_close(scores[0], alone[0], rtol=1e-4, atol=1e-4)
     assert scores_per_step(model, valid, metric=relative_l2).max() < 0.1  # 101325 away from zero
-    again = IterativeRefiner.from_pretrained(model.save_pretrained(tmp_path / "alone"))
-    assert torch.equal(scores_per_step(again, valid), scores)
+    folder = model.save_pretrained(tmp_path / "alone")
+    assert torch.equal(scores_per_step(IterativeRefiner.from_pretrained(folder), valid), scores)
+    assert main(["list", str(folder)]) == 0
+    assert f"units: {model.units}" in capsys.readouterr().out
+    assert '"std"' in (folder / "README.md").read_text()
+    assert f"units {model.units}" in repr(model)
 
 
 def test_a_base_that_comes_trained_is_scaled_if_the_config_says_so(tmp_path: Path) -> None:
