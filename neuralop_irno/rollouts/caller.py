@@ -143,6 +143,12 @@ class Caller:
             other.given |= {} if "batch" in unknown else batch
         return other
 
+    def on(self, domain: Domain, graph: Any, given: Mapping[str, Any]) -> Caller:
+        """The same on another mesh."""
+        other = copy.copy(self)
+        other.domain, other.graph, other.given = domain, graph, dict(given)
+        return other
+
     def _field(self, call: BaseOperator | IterativeRefiner, x: Tensor, times: Times) -> Tensor:
         answer = self._called(call, x, times)
         # A function of the base's answer has been applied to the answer of a refiner.

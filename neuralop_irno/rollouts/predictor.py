@@ -77,6 +77,11 @@ class FramePredictor:
         self.account = Account(self._calls, self.domain.samples) if self.refinement else None
         self.untrusted = torch.zeros(steps, self.domain.samples, dtype=torch.bool) if self.trust else None
 
+    def on(self, caller: Caller) -> None:
+        """Continue with the model on another mesh."""
+        self.caller = self._remaining = caller
+        self.domain = caller.domain
+
     def frames(self, history: Tensor, first: int, samples: ActiveSamples) -> Iterator[Tensor]:
         """The frames of one block, as they are computed: one after the other, or a bundle at once.
 

@@ -22,7 +22,7 @@ from neuralop_irno.errors import expected, from_extra, one_line
 from neuralop_irno.rollouts.hdf5_storage import HDF5Storage
 from neuralop_irno.rollouts.place import XYZ, Array, Place
 from neuralop_irno.rollouts.storage import STATE, Mode, NewArray, Rows, sync_file
-from neuralop_irno.rollouts.vtkhdf_storage import refuse_complex, refuse_points
+from neuralop_irno.rollouts.vtkhdf_storage import refuse_points
 
 STATE_FILE = "state.hdf"
 FRAME = re.compile(r"frame_\d{6,}\.vtu")
@@ -51,7 +51,6 @@ class PVDStorage(HDF5Storage):
         if not _of_frames(name, new.rows is not None):
             super().add(group, name, new)
             return
-        refuse_complex(new.values)
         array = group.create_dataset(name, new.shape, new.values.dtype)  # never written: it takes no space
         for key, value in new.attributes.items():
             array.attrs[key] = value

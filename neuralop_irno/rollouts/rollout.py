@@ -30,6 +30,7 @@ from neuralop_irno.rollouts.caller import Caller
 from neuralop_irno.rollouts.clock import Clock
 from neuralop_irno.rollouts.files import sink_of
 from neuralop_irno.rollouts.known import Amendment, Change, amended
+from neuralop_irno.rollouts.moving import Move, MovingMesh
 from neuralop_irno.rollouts.outcome import ActiveSamples, Ending, Rollout
 from neuralop_irno.rollouts.parallel import Parallel, ParallelPredictor
 from neuralop_irno.rollouts.place import place_of
@@ -62,6 +63,7 @@ def rollout(
     autocast: torch.dtype | None = None,
     grad: bool = False,
     parallel: Parallel | int | None = None,
+    move: Move | None = None,
     to: Any = None,
 ) -> Rollout:
     """Call a model repeatedly on its own frames.
@@ -91,6 +93,11 @@ def rollout(
         autocast: the precision inside the model; frames are float32 or better.
         grad: whether gradients pass through the rollout.
         parallel: predict this many frames together, in sweeps over all of them; see `Parallel`.
+        move: for a mesh that moves, a function (number of the frame from 0, frame) of these alone: the
+            positions of the nodes at that frame, or several parts of the mesh by name, ``pos``, ``measure``,
+            ``edge_index``, ``edge_attr``, ``edge_weight``, ``face``. The next call of the model has them, and
+            files hold them. The measure of moved nodes follows from their cells; amendments keep the mesh of
+            the start.
         to: the output: memory (by default), a path that ends in ``.h5``, ``.zarr``, or for meshes in ParaView
             ``.vtkhdf`` or ``.pvd``; `HDF5`, `Zarr`, `VTKHDF` or `PVD` with options; a function that is called
             with every `Step` and may end the rollout by returning `Ending.STOPPED`; or a list of one place
@@ -130,6 +137,8 @@ def rollout(
         raise ValueError(
             expected("parallel=None with grad=True", repr(parallel), "one frame after the other")
         )
+    if move is not None and parallel is not None:
+        raise ValueError(expected("parallel=None with move", repr(parallel), "one frame after the other"))
     cut = check_rows(given or {}, domain, last.dim(), per_sample)
     bundle = window.outputs
 
@@ -156,6 +165,7 @@ def rollout(
     needed |= {"clock": clock, "static": static, "amend": amendments, "given": given, "autocast": autocast}
     needed |= {"refinement": refinement, "limit": limit, "on_untrusted": on_untrusted}
     needed |= {} if parallel is None else {"parallel": parallel}
+    needed |= {} if move is None else {"move": move}
 
     def parts(count: int) -> dict[str, Any]:
         # A budget is shared by all calls, and the last window by its frames.
@@ -168,8 +178,9 @@ def rollout(
     place = place_of(last, domain, known, caller.on_points, caller.refiner)
     plan = Plan(history, domain.samples, steps, predictor.block, times, parts, place)
     samples = ActiveSamples(domain.samples, steps)
+    mesh = None if move is None else MovingMesh(move, caller)
     with torch.set_grad_enabled(grad and torch.is_grad_enabled()):
-        frames = _run(predictor, plan, samples, changes, sink_of(to))
+        frames = _run(predictor, plan, samples, changes, mesh, sink_of(to))
     return Rollout(
         frames,
         times,
@@ -188,6 +199,7 @@ def march(
     samples: ActiveSamples,
     changes: Sequence[Change] = (),
     first: int = 0,
+    mesh: MovingMesh | None = None,
 ) -> Iterator[Step]:
     """The loop: yields every frame as soon as it is computed.
 
@@ -198,13 +210,18 @@ def march(
         samples: the active samples; changed in place when samples leave.
         changes: of every frame, in order.
         first: the number of the first frame, at the start of a block.
+        mesh: that moves; None for a fixed one.
     """
+    if mesh is not None and first:
+        predictor.on(mesh(first - 1, history[:, -1], samples)[0])
     for start in range(first, steps, predictor.block):
         made: list[Tensor] = []
+        caller: Caller | None = None
         for frames in predictor.frames(history, start, samples):
             for frame in frames.unbind(1):
                 index = start + len(made)
                 made.append(_counted(frame, index, predictor.domain, samples, changes))
+                caller, moved = (None, {}) if mesh is None else mesh(index, made[-1], samples)
                 yield Step(
                     index,
                     None if predictor.clock is None else predictor.clock.time(index + 1),
@@ -212,14 +229,22 @@ def march(
                     samples.lasted,
                     tuple(samples.endings),
                     predictor.carry.tensors(),
+                    moved,
                 )
                 if index + 1 == steps:
                     return
+        if caller is not None:
+            predictor.on(caller)
         history = predictor.window.slide(history, torch.stack(made[-predictor.window.inputs :], 1))
 
 
 def _run(
-    predictor: FramePredictor, plan: Plan, samples: ActiveSamples, changes: Sequence[Change], sink: Sink
+    predictor: FramePredictor,
+    plan: Plan,
+    samples: ActiveSamples,
+    changes: Sequence[Change],
+    mesh: MovingMesh | None,
+    sink: Sink,
 ) -> Tensor | None:
     """March from the start, or from the end of an earlier run, and write every frame to the sink."""
     saved = sink.begin(plan)
@@ -233,7 +258,7 @@ def _run(
                 if lasted < first:
                     samples.leave(torch.tensor([sample]), lasted, ending)
         predictor.begin(plan.steps, carry)
-        for step in march(predictor, history, plan.steps, samples, changes, first):
+        for step in march(predictor, history, plan.steps, samples, changes, first, mesh):
             if sink.write(step) is Ending.STOPPED:
                 samples.leave(samples.active, step.index + 1, Ending.STOPPED)
                 break

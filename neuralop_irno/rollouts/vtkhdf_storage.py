@@ -42,10 +42,9 @@ class VTKHDFStorage(HDF5Storage):
         points, start = root.create_group("PointData"), group.create_group(STEPS)
         offsets = start.create_group("PointDataOffsets")
         _add_mesh(group, root, arrays, frames, steps, count)
-        for name, new in frames.items():
+        for name in frames:
             if name in ("face", *XYZ):
                 continue
-            refuse_complex(new.values)
             view(points, name, group[name], count)
             offsets[name] = np.full(steps, steps * count)  # behind the frames: nan
         for name in {"batch", "measure"} & (arrays.keys() - frames.keys()):
@@ -113,13 +112,6 @@ def refuse_points(place: Place, suffix: str) -> None:
         raise ValueError(expected(wanted, got, hint))
 
 
-def refuse_complex(values: Any) -> None:
-    """Raise ValueError for numbers that VTK does not have."""
-    if values.dtype.kind == "c":
-        hint = "a path that ends in .zarr or .h5"
-        raise ValueError(expected("frames of real numbers for ParaView", values.dtype, hint))
-
-
 def _add_mesh(
     group: Any,
     root: Any,
@@ -142,6 +134,9 @@ def _add_mesh(
         points = np.stack([arrays[name].values for name in axes], 1)
         root["Points"] = np.pad(points, ((0, 0), (0, 3 - len(axes))))
     if "face" in frames:
+        if (cells.corners < 0).any():
+            wanted = "cells of one type where they change from frame to frame"
+            raise ValueError(expected(wanted, "several types", "a path that ends in .pvd"))
         layout = h5py.VirtualLayout((steps * cells.corners.size,), cells.corners.dtype)
         layout[:] = h5py.VirtualSource(group["face"])
         root.create_virtual_dataset("Connectivity", layout, fillvalue=0)

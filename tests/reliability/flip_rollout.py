@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch_geometric.data import Data
 
 from neuralop_irno import rollout
-from neuralop_irno.rollouts import HDF5, Zarr
+from neuralop_irno.data.mesh import square_with_holes
+from neuralop_irno.rollouts import HDF5, PVD, VTKHDF, Zarr
 from neuralop_irno.rollouts.files import check_file
 
-KINDS: dict[str, Any] = {"h5": HDF5, "zarr": Zarr}
+KINDS: dict[str, Any] = {"h5": HDF5, "zarr": Zarr, "vtkhdf": VTKHDF, "pvd": PVD}
 STEPS = 6
 
 
@@ -26,8 +28,14 @@ def half(u: torch.Tensor) -> torch.Tensor:
     return 0.5 * u
 
 
+def half_on_mesh(data: Data) -> torch.Tensor:
+    return 0.5 * data.x
+
+
 def places_of(path: Path) -> list[tuple[Path, int, int]]:
     """(file, first byte, bytes) of the frames."""
+    if path.suffix == ".pvd":
+        return [(frame, 0, frame.stat().st_size) for frame in sorted(path.with_suffix(".vtus").glob("*.vtu"))]
     if path.is_dir():
         return [(chunk, 0, chunk.stat().st_size) for chunk in sorted((path / "frames").glob("c.*"))]
     import h5py
@@ -41,12 +49,17 @@ def flip_often(kind: str, flips: int, folder: Path, seed: int = 0) -> tuple[int,
     """Flip bits one after the other.
 
     Returns:
-        how many were refused, and how many changed no number (in a Zarr chunk's own header). No other way to
-        be read is allowed.
+        how many were refused, and how many changed no number (in a Zarr chunk's own header, in the text or the
+        mesh of a ``.vtu``). No other way to be read is allowed.
     """
     draw, path = random.Random(seed), folder / f"run.{kind}"
     start = torch.randn(2, 1, 16, generator=torch.Generator().manual_seed(seed))
-    rollout(half, start, STEPS, to=KINDS[kind](path))
+    if kind in ("vtkhdf", "pvd"):
+        mesh = square_with_holes(0.5)
+        x, pos, face = start[0, 0, : len(mesh.pos), None], torch.from_numpy(mesh.pos), mesh.triangles.T
+        rollout(half_on_mesh, Data(x=x, pos=pos, face=torch.from_numpy(face)), STEPS, to=path)
+    else:
+        rollout(half, start, STEPS, to=path)
     file = KINDS[kind](path)
     whole, places = file.read().frames, places_of(path)
     refused = same = 0

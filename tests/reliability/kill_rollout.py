@@ -13,6 +13,7 @@ import random
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,16 @@ from typing import Any
 import torch
 from killing import child, seconds_of
 from torch import Tensor, nn
+from torch_geometric.data import Batch, Data
 
 from neuralop_irno import Correction, IterativeRefiner, rollout
-from neuralop_irno.rollouts import HDF5, Known, Refine, Rollout, Window, Zarr
+from neuralop_irno.data.mesh import square_with_holes
+from neuralop_irno.rollouts import HDF5, PVD, VTKHDF, Clock, Known, Refine, Rollout, Window, Zarr
 from neuralop_irno.rollouts.files import check_file
 from neuralop_irno.rollouts.hold import remove
 
-KINDS: dict[str, Any] = {"h5": HDF5, "zarr": Zarr}
+KINDS: dict[str, Any] = {"h5": HDF5, "zarr": Zarr, "vtkhdf": VTKHDF, "pvd": PVD}
+CASES = [("h5", False), ("zarr", False), *((kind, True) for kind in KINDS)]
 STEPS, PAUSE = 30, 0.005
 
 
@@ -53,6 +57,41 @@ def refined(to: Any = None) -> Rollout:
     return rollout(model, start, STEPS, window=window, refinement=refine, amend=Known(wall), to=to)
 
 
+class Counted(nn.Module):
+    """Each node from its neighbours. Every call adds a byte to a file, which a kill does not take back."""
+
+    def __init__(self, log: Path | None) -> None:
+        super().__init__()
+        self._log = log
+
+    def forward(self, data: Data) -> Tensor:
+        if self._log is not None:
+            with self._log.open("ab") as log:
+                log.write(b".")
+        time.sleep(PAUSE)
+        source, target = data.edge_index
+        weight = (data.pos[source] - data.pos[target]).norm(dim=1, keepdim=True)
+        return torch.tanh(data.x + torch.zeros_like(data.x).index_add(0, target, weight * data.x[source]))
+
+
+def on_mesh(to: Any = None, log: Path | None = None) -> Rollout:
+    """Two meshes that move, one call for each frame."""
+    parts = []
+    for spacing in (0.3, 0.4):
+        mesh = square_with_holes(spacing)
+        pos, face = torch.from_numpy(mesh.pos), torch.from_numpy(mesh.triangles.T)
+        x = torch.stack([pos[:, 0], -pos[:, 1]], 1)
+        parts.append(Data(x=x, pos=pos, face=face, edge_index=torch.from_numpy(mesh.edges())))
+    graph = Batch.from_data_list(parts)
+    pos = graph.pos
+    move = partial(moved, pos)
+    return rollout(Counted(log), graph, STEPS, clock=Clock(step=0.1), move=move, to=to)
+
+
+def moved(pos: Tensor, index: int, frame: Tensor) -> Tensor:
+    return pos + 0.01 * index + 0.1 * frame
+
+
 def check(kind: str, path: Path, whole: Tensor, frames: int) -> None:
     """The file is sound, holds the same bits, and at least so many frames."""
     assert check_file(path) == []
@@ -62,27 +101,40 @@ def check(kind: str, path: Path, whole: Tensor, frames: int) -> None:
     assert torch.equal(found.nan_to_num(7), whole[:, : found.shape[1]].nan_to_num(7))
 
 
-def kill_often(kind: str, kills: int, folder: Path, seed: int = 0) -> int:
-    """Kill so many times, checking file and bits in between; returns how many rollouts were finished."""
-    draw, whole = random.Random(seed), refined().frames
+def kill_often(kind: str, kills: int, folder: Path, seed: int = 0, mesh: bool = False) -> int:
+    """Kill so many times, checking file and bits in between; returns how many rollouts were finished.
+
+    On a mesh the calls of the model are counted: each kill costs one at most.
+    """
+    draw, log = random.Random(seed), folder.parent / f"{folder.name}.calls"
+    work: Callable[[Any], Rollout] = partial(on_mesh, log=log) if mesh else refined
+    whole = work(None).frames
     assert whole is not None
     path = folder / f"whole.{kind}"
-    length = seconds_of(partial(refined, KINDS[kind](path)))
-    remove(path)
+    length = seconds_of(partial(work, KINDS[kind](path)))
+    clear(folder)
     done = finished = 0
     while done < kills:
-        path = folder / f"{finished}.{kind}"
+        path, before = folder / f"{finished}.{kind}", done
         file = KINDS[kind](path, existing="continue")
-        while done < kills and child(partial(refined, file), draw.uniform(0.0, length)):
+        log.write_bytes(b"")
+        while done < kills and child(partial(work, file), draw.uniform(0.0, length)):
             done += 1
-            if path.exists():
+            if file.path.exists():
                 child(partial(check, kind, path, whole, 1))
-        child(partial(refined, file))
+        child(partial(work, file))
         child(partial(check, kind, path, whole, STEPS))
-        assert {place.name for place in folder.iterdir()} == {path.name}
-        remove(path)
+        if mesh:
+            assert STEPS <= len(log.read_bytes()) <= STEPS + done - before
+        assert {place.name for place in folder.iterdir()} <= {path.name, file.path.name}
+        clear(folder)
         finished += 1
     return finished
+
+
+def clear(folder: Path) -> None:
+    for place in folder.iterdir():
+        remove(place)
 
 
 def main() -> None:
@@ -90,10 +142,13 @@ def main() -> None:
     parser.add_argument("kills", type=int, nargs="?", default=100)
     kills = parser.parse_args().kills
     torch.set_num_threads(1)
-    for kind in KINDS:
+    for kind, mesh in CASES:
         with tempfile.TemporaryDirectory() as place:
-            finished = kill_often(kind, kills, Path(place))
-        sys.stdout.write(f"{kind}: {kills} kills of {finished} rollouts, the same bits each time\n")
+            folder = Path(place) / "files"
+            folder.mkdir()
+            finished = kill_often(kind, kills, folder, mesh=mesh)
+        where = "meshes" if mesh else "a grid"
+        sys.stdout.write(f"{kind}, {where}: {kills} kills of {finished} rollouts, the same bits each time\n")
 
 
 if __name__ == "__main__":
