@@ -14,11 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from neuralop_irno.checkpoint import sync_folder, write_bytes
+from neuralop_irno.checkpoint import sync_folder
 from neuralop_irno.data.cells import Cells
-from neuralop_irno.data.readers.deadline import within
-from neuralop_irno.data.readers.mesh_references import files_read_with
-from neuralop_irno.errors import expected, from_extra, one_line
+from neuralop_irno.data.readers.meshio_files import by_meshio
+from neuralop_irno.errors import expected, from_extra
 from neuralop_irno.rollouts.hdf5_storage import HDF5Storage
 from neuralop_irno.rollouts.place import XYZ, Array, Place
 from neuralop_irno.rollouts.storage import STATE, Mode, NewArray, Rows, sync_file
@@ -27,8 +26,6 @@ from neuralop_irno.rollouts.vtkhdf_storage import refuse_points
 STATE_FILE = "state.hdf"
 FRAME = re.compile(r"frame_\d{6,}\.vtu")
 MARK = "<!-- frames of a rollout of neuralop_irno -->"
-SECONDS, SECONDS_PER_MB = 3.0, 5.0
-"""Limit on CPU time for reading a frame: meshio hangs on some damaged files."""
 
 
 class PVDStorage(HDF5Storage):
@@ -99,7 +96,12 @@ class PVDStorage(HDF5Storage):
                 "</VTKFile>\n",
             ]
         )
-        write_bytes(path.with_suffix(".pvd"), content.encode())
+        # Under a name that `Hold` removes after a kill.
+        temporary = path.with_name(f".{uuid.uuid4().hex}.{path.name}")
+        temporary.write_text(content)
+        sync_file(temporary)
+        temporary.replace(path.with_suffix(".pvd"))
+        sync_folder(path.parent)
 
     def sync(self, group: Any, path: Path, rows: Rows | None) -> None:
         if rows is None:
@@ -144,7 +146,7 @@ class _Rows:
 
     def __getitem__(self, key: Any) -> Array:
         index, *rest = key if isinstance(key, tuple) else (key,)
-        found = _read(frame_path(self._group, index))
+        found = by_meshio(frame_path(self._group, index))
         shape = self.shape[1:]
         if self._name in XYZ:
             values = found.points[:, XYZ.index(self._name)]
@@ -176,17 +178,3 @@ def _columns(values: Array) -> Array:
     if values.ndim == 2 and values.shape[1] == 1:
         return values[:, 0]
     return np.pad(values, ((0, 0), (0, 1))) if values.ndim == 2 and values.shape[1] == 2 else values
-
-
-def _read(path: Path) -> Any:
-    import meshio
-
-    def read() -> Any:
-        files_read_with(path)
-        return meshio.read(path, file_format="vtu")
-
-    try:
-        return within(SECONDS + SECONDS_PER_MB * path.stat().st_size / 1e6, read)
-    except (Exception, SystemExit) as error:
-        hint = "a backup copy of the file"
-        raise ValueError(expected(f"a frame in {path.name}", one_line(error), hint)) from error

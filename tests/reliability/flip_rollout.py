@@ -49,8 +49,8 @@ def flip_often(kind: str, flips: int, folder: Path, seed: int = 0) -> tuple[int,
     """Flip bits one after the other.
 
     Returns:
-        how many were refused, and how many changed no number (in a Zarr chunk's own header, in the text or the
-        mesh of a ``.vtu``). No other way to be read is allowed.
+        how many were refused, and how many changed no number (in a Zarr chunk's own header, in the text or
+        the mesh of a ``.vtu``). No other way to be read is allowed.
     """
     draw, path = random.Random(seed), folder / f"run.{kind}"
     start = torch.randn(2, 1, 16, generator=torch.Generator().manual_seed(seed))
