@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parsed(arguments)
     try:
         options.run(options)
-    except (ValueError, TypeError, FileNotFoundError) as error:
+    except (ValueError, TypeError, FileNotFoundError, ImportError) as error:
         return _end(error, BAD_INPUT)
     except (RuntimeError, OSError, AssertionError) as error:  # neuraloperator's checks are assertions
         return _end(error, FAILED)

@@ -138,26 +138,26 @@ def _prepared(options: argparse.Namespace, stop: Callable[[], bool]) -> Rolling:
     from irno_cli.rolling import Rolling
     from neuralop_irno.data.flow_sources import flows_of
     from neuralop_irno.data.readers.starts import starts_of
-    from neuralop_irno.training.run import read_run
+    from neuralop_irno.training.run import read_options_of_files, read_run
 
     experiment, model = read_run(options.folder, options.device, base_of(options))
     data = experiment.splits()[options.split]
     flows = flows_of(data, options.steps if options.start is None else 1)
-    clock = _clock(options, flows)
     if options.start is not None:
-        flows = starts_of(options.start, flows, options.steps or STEPS, options.fields)
-    return Rolling(options, model, flows, _refinements(options, model), clock, stop)
+        named = read_options_of_files(options.folder)
+        flows = starts_of(options.start, flows, options.steps or STEPS, options.fields, named)
+    return Rolling(options, model, flows, _refinements(options, model), _clock(options, flows), stop)
 
 
 def _clock(options: argparse.Namespace, flows: Any) -> Any:
-    """The clock of the options, or for starts from a file that of the data; else None, that of each flow."""
+    """The clock of the options; None for that of the times of each flow."""
     from neuralop_irno.rollouts import Clock
     from neuralop_irno.rollouts.of_flows import clock_of
 
-    own = clock_of(flows[0].times)
     if options.step is None and options.clock is None:
-        return None if options.start is None or own is None else Clock(0.0, own.step)
-    start, restart = options.clock or (0.0 if own is None or options.start else own.start, 1)
+        return None
+    own = clock_of(flows[0].times)
+    start, restart = options.clock or (0.0 if own is None else own.start, 1)
     return Clock(start, options.step or (1.0 if own is None else own.step), restart)
 
 

@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import zarr
 from layouts import numbers, write_well
+from own_files import in_netcdf3, variables
 
 
 def of_well(folder: Path, extras: bool = False, **options: Any) -> Mapping[str, Any]:
@@ -40,6 +41,13 @@ def of_rigno(folder: Path) -> Mapping[str, Any]:
     return {"name": "rigno_file", "path": str(folder / "CE-Gauss.nc"), "samples": [1, 1, 1], "leads": [2, 4]}
 
 
+def of_own_files(folder: Path) -> Mapping[str, Any]:
+    folder.mkdir()
+    in_netcdf3(folder / "own.nc", variables(2, series=True))
+    names = {"y": ["u", "v"], "static": ["m"], "mask": "m", "time": "time"}
+    return {"name": "files", "train": str(folder / "own.nc"), "split": [2, 1, 2], "inputs": 2, **names}
+
+
 def generated(name: str, **options: Any) -> Callable[[Path], Mapping[str, Any]]:
     return lambda folder: {"name": name, **options}
 
@@ -51,6 +59,7 @@ FLOWS: dict[str, Callable[[Path], Mapping[str, Any]]] = {
     "well": of_well,
     "zarr": of_zarr,
     "zarr bundles": lambda folder: of_zarr(folder, outputs=2),
+    "own files": of_own_files,
     "points": generated("ce_gauss", samples=[1, 1, 2], points=16, resolution=8, frames=3, time=0.05),
     "rigno": of_rigno,
     "meshes": generated("waves", samples=[1, 1, 2], spacing=0.4, outputs=3),

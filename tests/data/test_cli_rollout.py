@@ -12,6 +12,7 @@ import meshio
 import numpy as np
 import pytest
 import torch
+import xarray
 from flow_data import FLOWS
 from test_cli import Capsys, contents, refused
 from torch import Tensor
@@ -20,6 +21,7 @@ from irno_cli.main import main
 from neuralop_irno import HDF5, Zarr, flows_of, moments, relative_l2, rollout, side_by_side, vrmse
 from neuralop_irno.assimilation.starts import perturbed
 from neuralop_irno.config import experiment
+from neuralop_irno.data.splits import load_splits
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.rollouts import Adaptive, Clock, Ending, Refine, Step, Window
 from neuralop_irno.rollouts.files import file_of
@@ -43,7 +45,7 @@ MODELS: dict[str, Mapping[str, Any]] = {
     "meshes": {**ON_POINTS, "base": {**RIGNO, "time": False}},
     "wind": {**ON_POINTS, "base": {**RIGNO, "time": False}, "correction": MESHGRAPH},
 }  # fmt: skip
-RUNS = ("windows", "bundles", "sphere", "well", "zarr", "points", "rigno", "meshes", "wind")
+RUNS = ("windows", "bundles", "sphere", "well", "zarr", "own files", "points", "rigno", "meshes", "wind")
 SUFFIXES = (".h5", ".zarr", "")
 CASES = [(kind, SUFFIXES[place % 3]) for place, kind in enumerate(RUNS)]
 CASES += [("meshes", suffix) for suffix in (".vtkhdf", ".pvd")]
@@ -107,7 +109,7 @@ def test_frames_and_scores_are_those_of_python(
             assert torch.equal(stored.frames, frames)
             assert stored.times is not None or kind in ("zarr", "well")
         axes = {"space": frames.dim() - 3}
-        if flow.graph is None and kind != "sphere":
+        if flow.graph is None and kind not in ("sphere", "own files"):  # their points count by their area
             scores = torch.tensor(found[name]["scores"]["relative_l2"])
             torch.testing.assert_close(scores, relative_l2(frames, flow.frames, **axes), rtol=1e-4, atol=1e-6)
         elif flow.graph is not None:
@@ -117,7 +119,8 @@ def test_frames_and_scores_are_those_of_python(
                 )
                 scores = torch.tensor(found[name]["scores"]["vrmse"][sample])
                 torch.testing.assert_close(scores, vrmse(own, true, space=1), rtol=1e-4, atol=1e-6)
-    assert set(found) - {"files"} == {"base", "refined"}
+    assert set(found) - {"files", "units"} == {"base", "refined"}
+    assert found.get("units") == ({"u": "m s-1"} if kind == "own files" else None)
     report = json.loads((folder / "rollout/rollout.json").read_text())
     assert report == {name: found[name] for name in ("base", "refined")}
 
@@ -211,6 +214,28 @@ def test_starts_from_arrays_need_no_truth(suffix: str, run_of: Any, tmp_path: Pa
     assert "expected a new file, got run.zarr, which exists" in refused(capsys, *words, code=1)
     assert main([*words, "--existing", "continue"]) == 0
     assert "3 of 3 samples, 3 frames: took all of its steps" in capsys.readouterr().out
+
+
+def test_a_series_of_named_variables_starts_from_its_last_frames(
+    run_of: Any, tmp_path: Path, capsys: Capsys
+) -> None:
+    folder, to = run_of("own files"), tmp_path / "run.zarr"
+    source = FLOWS["own files"](tmp_path / "data")["train"]
+    words = ["rollout", str(folder), "--start", str(source), "--to", str(to), "--steps", "3", "--json"]
+    assert main(words) == 0
+    assert json.loads(capsys.readouterr().out)["endings"] == ["completed"] * 5
+    found = xarray.open_zarr(to)
+    np.testing.assert_allclose(found["time"], 12.5 + 0.5 * np.arange(1, 4))
+    assert found["u"].attrs["units"] == "m s-1"
+    stored = file_of(to).read().frames
+    _, flows = loaded(folder)
+    assert stored.shape == (5, 3, *flows[0].start.shape[2:])
+    # The last two frames are those from which the last frame of the longest flow of the data is four ahead.
+    series = flows_of(load_splits(FLOWS["own files"](tmp_path / "again"))["test"])[0]
+    known = torch.cat([series.start, series.frames], 1)
+    options = {**options_for(flows, series), "clock": None}
+    frames = rollout(loaded(folder)[0], known[:, -2:], 3, **options, refinement=Refine(2)).frames
+    torch.testing.assert_close(stored[3:4], frames)
 
 
 def test_starts_from_a_folder_of_meshes(run_of: Any, tmp_path: Path, capsys: Capsys) -> None:

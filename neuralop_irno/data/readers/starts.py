@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from neuralop_irno.data.flows import Flow, Flows, on_graph
-from neuralop_irno.data.readers.array_formats import SUFFIXES
+from neuralop_irno.data.readers.array_formats import NETCDF, SUFFIXES
+from neuralop_irno.data.readers.file_inputs import GRID, NAMES
+from neuralop_irno.data.readers.file_sets import FileFrames, FileSet
+from neuralop_irno.data.readers.files import wanted_of
 from neuralop_irno.data.readers.mesh_files import read_mesh
 from neuralop_irno.data.readers.named_arrays import NamedArrays
 from neuralop_irno.errors import expected
@@ -16,23 +23,32 @@ TRUTH = "y"
 """An array that is not read, so that files of training can be given."""
 
 
-def starts_of(path: str | os.PathLike[str], like: Flows, steps: int, names: Sequence[str] = ()) -> Flows:
+def starts_of(
+    path: str | os.PathLike[str],
+    like: Flows,
+    steps: int,
+    names: Sequence[str] = (),
+    data: Mapping[str, Any] | None = None,
+) -> Flows:
     """Flows without frames, from the formats that `predict` reads.
 
     x holds the frames as channels, the oldest first and in the units of the data's files, and then the
-    constant channels, as samples of the data do.
+    constant channels, as samples of the data do. Series of named variables start from their last frames.
 
     Args:
-        path: a file of arrays with x, ``(n, channels, *S)``; a mesh with fields at its nodes, or a folder of
-            such meshes.
+        path: a file of arrays with x, ``(n, channels, *S)``; a series of the variables of ``data``; a mesh
+            with fields at its nodes, or a folder of such meshes.
         like: flows of the data that the model was trained on: the names of fields, windows and scaling.
         steps: frames to predict.
         names: of the fields of meshes that are the channels of x, in this order; by default all.
+        data: the options of the data set ``files`` that the model was trained on.
     """
     source = Path(path)
     if source.suffix in SUFFIXES:
         if names:
             raise ValueError(expected("no names of fields, for arrays", list(names), "a mesh, or no names"))
+        if source.suffix in NETCDF or (data is not None and data.keys() & set(NAMES)):
+            return _Named(source, like, steps, data or {})
         return _Arrays(source, like, steps)
     inside = sorted(file for file in source.iterdir() if file.is_file()) if source.is_dir() else [source]
     if not inside:
@@ -41,11 +57,19 @@ def starts_of(path: str | os.PathLike[str], like: Flows, steps: int, names: Sequ
 
 
 class _Starts(Flows):
-    """Flows of one frame each or more, and none that follow."""
+    """Flows without frames that follow; their times begin at 0, with the step of the data."""
 
     def __init__(self, count: int, like: Flows, steps: int) -> None:
         super().__init__(like.fields, like.inputs, like.outputs, [steps] * count, steps, like.scaling)
         self.units, self.given = like.units, like.given
+        times = like[0].times
+        self._step = None if times is None else float(times[0, 1] - times[0, 0])
+
+    def _times(self, start: float = 0.0) -> Tensor | None:
+        """The times of the start and of the frames that follow."""
+        if self._step is None:
+            return None
+        return start + self._step * torch.arange(self.steps + 1, dtype=torch.float64)[None]
 
     def _frames(self, channels: int, name: str) -> int:
         """The number of channels that are frames, checked."""
@@ -59,6 +83,8 @@ class _Starts(Flows):
 
 
 class _Arrays(_Starts):
+    """The samples of an array x."""
+
     def __init__(self, path: Path, like: Flows, steps: int) -> None:
         self._arrays = NamedArrays(path)
         shapes = {name: shape for name, shape in self._arrays.shapes.items() if name != TRUTH}
@@ -73,10 +99,43 @@ class _Arrays(_Starts):
         x = self._arrays.part("x", slice(trajectory, trajectory + 1))
         static = x[:, self._count :]
         start = x[:, : self._count].unflatten(1, (self.inputs, len(self.fields)))
-        return Flow(start, static if static.shape[1] else None)
+        return Flow(start, static if static.shape[1] else None, times=self._times())
+
+
+class _Named(_Starts):
+    """The last frames of each series of named variables."""
+
+    def __init__(self, path: Path, like: Flows, steps: int, data: Mapping[str, Any]) -> None:
+        stated = {name: data[name] for name in (*NAMES, *GRID) if data.get(name) is not None}
+        wanted = wanted_of(**stated)
+        if not wanted.order.series:
+            raise ValueError(expected("data whose config names an axis of time", stated, "time: t"))
+        self._series = FileFrames(FileSet([path], wanted))
+        part = self._series.source.parts[0]
+        changing = [each.name for each in (*part.fields, *part.scalars) if "T" in each.roles]
+        forcing = [name for name in changing if name not in wanted.y]
+        if forcing:
+            hint = "irno.rollout(model, start, steps, forcing=..) in Python"
+            raise ValueError(expected("inputs that do not change in time", forcing, hint))
+        self._every = int(data.get("step", 1))
+        super().__init__(len(self._series.lengths), like, steps)
+        needed = self._every * (self.inputs - 1) + 1
+        if min(self._series.lengths) < needed:
+            wanted_frames = f"{needed} frames in {path.name}, to start from the last"
+            raise ValueError(expected(wanted_frames, min(self._series.lengths), "a longer series"))
+
+    def _flow(self, trajectory: int) -> Flow:
+        last = self._series.lengths[trajectory] - 1
+        places = range(last - self._every * (self.inputs - 1), last + 1, self._every)
+        start, known = self._series.read(trajectory, places), self._series.known(trajectory, places)
+        times = self._series.times(trajectory)
+        now = 0.0 if times is None else float(times[last])
+        return Flow(start[None], None if known is None else known[None], times=self._times(now))
 
 
 class _Meshes(_Starts):
+    """The fields of meshes, one trajectory for each file."""
+
     def __init__(self, paths: Sequence[Path], like: Flows, steps: int, names: Sequence[str]) -> None:
         super().__init__(len(paths), like, steps)
         self._paths, self._names = paths, names
@@ -87,4 +146,4 @@ class _Meshes(_Starts):
         count = self._frames(graph.x.shape[1], path.name)
         start = graph.x[:, :count].unflatten(1, (self.inputs, len(self.fields)))
         static = graph.x[:, count:]
-        return on_graph(graph, start, static if static.shape[1] else None)
+        return on_graph(graph, start, static if static.shape[1] else None, times=self._times())
