@@ -58,11 +58,7 @@ class Calibration:
         coverage: float = 0.9,
         groups: Tensor | None = None,
     ) -> Self:
-        """Fit the factor of the predictor whose estimates are closest to the errors.
-
-        A quantile of the samples that also choose the predictor would cover too few new samples. So the
-        samples are split: some choose the predictor, the others give the factor. If there are no more than
-        the factor needs, the first predictor is used.
+        """Fit the factor of the predictor whose estimates are closest to the errors: `conformal_factor`.
 
         Windows of one trajectory are not exchangeable, trajectories are. With ``groups`` each group has the
         same weight for any size, and the coverage is that of a sample of a new group.
@@ -73,39 +69,13 @@ class Calibration:
             coverage: the share of samples that the estimate should cover.
             groups: the number of the group of each sample, ``(samples,)``; by default one group per sample.
         """
-        if not 0 < coverage < 1:
-            raise ValueError(expected("a coverage between 0 and 1", coverage, "coverage=0.9"))
-        count = len(errors)
-        group = torch.arange(count) if groups is None else groups.unique(return_inverse=True)[1]
-        number = int(group.max()) + 1 if count else 0
-        needed = math.ceil(coverage / (1 - coverage) - ROUNDING)
-        if number < needed:
-            what = "samples" if groups is None else "trajectories"
-            hint = f"more {what}, or a smaller coverage"
-            raise ValueError(expected(f"at least {needed} {what} for a coverage of {coverage}", number, hint))
-        scores = {
-            name: torch.where(errors == 0, 0.0, errors.double() / values.double()).nan_to_num(
-                math.inf, math.inf
-            )
-            for name, values in predictors.items()
-        }
-        chosen, fitting = next(iter(scores)), torch.ones(count, dtype=torch.bool)
-        choosing = min(number // 2, number - needed) if len(scores) > 1 else 0
-        if choosing:
-            order = torch.randperm(number, generator=torch.Generator().manual_seed(0))
-            fitting = order.argsort()[group] >= choosing
-            chosen = min(
-                scores, key=lambda name: _looseness(scores[name][~fitting], group[~fitting], coverage)
-            )
-        factor = _quantile(scores[chosen][fitting], group[fitting], coverage, beyond=1)
-        if not math.isfinite(factor):
-            hint = "a trained model, and a solve that converges"
-            wanted = "finite errors and predictors above zero in most samples"
-            raise ValueError(expected(wanted, "too few", hint))
-        if factor == 0 and bool((errors[fitting] > 0).any()):
+        scores = {name: _ratio(errors, values) for name, values in predictors.items()}
+        widths = {name: _ratio(values, errors) for name, values in predictors.items()}
+        chosen, factor = conformal_factor(scores, widths, coverage, groups)
+        if factor == 0 and bool(((scores[chosen] == 0) & (errors > 0)).any()):
             got = f"{chosen}, which is infinite in most samples"
             raise ValueError(expected("a finite predictor", got, "a trained model, or more max_steps"))
-        return cls(chosen, factor, coverage, count)
+        return cls(chosen, factor, coverage, len(errors))
 
     def estimate(self, predictors: Mapping[str, Tensor]) -> Tensor:
         """An upper estimate of the distance to the truth, with the stated coverage, ``(samples,)``.
@@ -118,6 +88,64 @@ class Calibration:
     def to_plain(self) -> dict[str, Any]:
         """Plain data for a checkpoint."""
         return asdict(self)
+
+
+def conformal_factor(
+    scores: Mapping[str, Tensor],
+    widths: Mapping[str, Tensor],
+    coverage: float,
+    groups: Tensor | None = None,
+) -> tuple[str, float]:
+    """The predictor with the tightest estimates, and the conformal quantile of its scores.
+
+    A quantile of the samples that also choose the predictor would cover too few new samples. So the groups
+    are split: some choose the predictor, the others give the factor. If there are no more than the factor
+    needs, the first predictor is used. Each group has the same weight for any size.
+
+    Args:
+        scores: by predictor, for each sample the smallest factor whose estimate covers it, ``(samples,)``;
+            infinite if none does.
+        widths: by predictor, its size in units of the error, ``(samples,)``.
+        coverage: the share of new groups to cover.
+        groups: the number of the group of each sample, ``(samples,)``; by default one group per sample.
+
+    Raises:
+        ValueError: there are too few groups for this coverage, or of finite scores.
+    """
+    if not 0 < coverage < 1:
+        raise ValueError(expected("a coverage between 0 and 1", coverage, "coverage=0.9"))
+    count = len(next(iter(scores.values())))
+    group = torch.arange(count) if groups is None else groups.unique(return_inverse=True)[1]
+    number = int(group.max()) + 1 if count else 0
+    needed = math.ceil(coverage / (1 - coverage) - ROUNDING)
+    if number < needed:
+        what = "samples" if groups is None else "trajectories"
+        hint = f"more {what}, or a smaller coverage"
+        raise ValueError(expected(f"at least {needed} {what} for a coverage of {coverage}", number, hint))
+    chosen, fitting = next(iter(scores)), torch.ones(count, dtype=torch.bool)
+    choosing = min(number // 2, number - needed) if len(scores) > 1 else 0
+    if choosing:
+        order = torch.randperm(number, generator=torch.Generator().manual_seed(0))
+        fitting = order.argsort()[group] >= choosing
+
+        def looseness(name: str) -> float:
+            """The median width in units of the error; near 1 for a sharp predictor of one number."""
+            one, size = scores[name][~fitting], widths[name][~fitting]
+            loose = _quantile(one, group[~fitting], coverage) * _quantile(size, group[~fitting], 0.5)
+            return loose if 0 < loose < math.inf else math.inf
+
+        chosen = min(scores, key=looseness)
+    factor = _quantile(scores[chosen][fitting], group[fitting], coverage, beyond=1)
+    if not math.isfinite(factor):
+        hint = "a trained model, and a solve that converges"
+        wanted = "finite errors and predictors above zero in most samples"
+        raise ValueError(expected(wanted, "too few", hint))
+    return chosen, factor
+
+
+def _ratio(one: Tensor, other: Tensor) -> Tensor:
+    """One by the other in double precision; 0 where the first is, infinite where it is not defined."""
+    return torch.where(one == 0, 0.0, one.double() / other.double()).nan_to_num(math.inf, math.inf)
 
 
 def _quantile(scores: Tensor, group: Tensor, level: float, beyond: int = 0) -> float:
@@ -134,13 +162,3 @@ def _quantile(scores: Tensor, group: Tensor, level: float, beyond: int = 0) -> f
     weights = (1 / sizes[place].double())[order].cumsum(0)
     enough = weights >= level * (len(sizes) + beyond) - ROUNDING
     return ordered[int(enough.int().argmax())].item() if enough.any() else math.inf
-
-
-def _looseness(scores: Tensor, group: Tensor, level: float) -> float:
-    """The factor of a predictor divided by its median ratio error / predictor; near 1 for a sharp predictor.
-
-    A median of zero (infinite predictor) or infinity (zero predictor) gives infinity: neither predicts the
-    error.
-    """
-    middle = _quantile(scores, group, 0.5)
-    return _quantile(scores, group, level) / middle if 0 < middle < math.inf else math.inf

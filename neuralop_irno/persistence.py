@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from neuralop_irno import checkpoint, digest, stored_base
+from neuralop_irno.bands import Bands
 from neuralop_irno.conformal import Calibration
 from neuralop_irno.errors import expected, in_grammar
 from neuralop_irno.formats import current_model
@@ -90,9 +91,11 @@ class Persistent(TensorsOnly):
             ``{"object": class name}``, and have to be passed to `from_checkpoint`. It is derived from the
             current parts, also if they were replaced.
         calibration: the conformal calibration of the error estimate; None if the model was not calibrated.
+        bands: the conformal bands of the error at each point; None if it was not calibrated for them.
     """
 
     calibration: Calibration | None = None
+    bands: Bands | None = None
 
     def __new__(cls, *args: Any, **options: Any) -> Self:
         """Raise ValueError for an unknown option, before neuraloperator records it."""
@@ -129,8 +132,9 @@ class Persistent(TensorsOnly):
             hint = str(target / f"model{checkpoint.SUFFIX}")
             raise IsADirectoryError(expected("the path of a file", f"the folder {target}", hint))
         content = {"model": without_caches(self.config), "notes": dict(notes or {})}
-        if self.calibration is not None:
-            content["calibration"] = self.calibration.to_plain()
+        for name, fitted in (("calibration", self.calibration), ("bands", self.bands)):
+            if fitted is not None:
+                content[name] = fitted.to_plain()
         tensors, base = split_state(self)
         if with_base or not base:
             return checkpoint.write(target, {**tensors, **base}, content)
@@ -228,9 +232,11 @@ class Persistent(TensorsOnly):
         tensors |= model._base_of(content, path)
         model._take_precision(tensors)
         model._load_tensors(tensors)
-        if "calibration" in content:
-            with in_grammar(f"a calibration in {path.name}", "calibrating it again"):
+        with in_grammar(f"a calibration in {path.name}", "calibrating it again"):
+            if "calibration" in content:
                 model.calibration = Calibration(**content["calibration"])
+            if "bands" in content:
+                model.bands = Bands(**content["bands"])
         return model if map_location is None else model.to(map_location)
 
     def _base_of(self, content: Mapping[str, Any], path: Path) -> dict[str, Tensor]:

@@ -44,6 +44,7 @@ from neuralop_irno.description import Described
 from neuralop_irno.devices import as_tensor, as_tensors
 from neuralop_irno.domain.resolution import Resolution
 from neuralop_irno.errors import check_choice, expected
+from neuralop_irno.estimates import with_estimates
 from neuralop_irno.hub import OnHub
 from neuralop_irno.registry import plain
 from neuralop_irno.solution import Solution, Trajectory
@@ -243,7 +244,8 @@ class IterativeRefiner(Called, Described, OnHub, BaseModel, name="irno"):
             kwargs: keyword arguments of the base; an argument that is not read is a TypeError.
         """
         limits = Limits(steps, max_steps, max_evaluations, atol, rtol, residual_tol)
-        problem = self.at_resolution(self._problem(IterativeRefiner.solve, args, kwargs, start))
+        call = self._problem(IterativeRefiner.solve, args, kwargs, start)
+        problem = self.at_resolution(call)
         if problem.start.is_meta:
             raise ValueError(
                 expected("fields with values in solve", "meta tensors", "model(x) for shapes only")
@@ -251,9 +253,7 @@ class IterativeRefiner(Called, Described, OnHub, BaseModel, name="irno"):
         phi = self.phi(problem, physics_of(residual_fn, residual_tol, problem, self.units))
         chosen = other_solver(solver, self.solver)
         solution = run_to_tolerance(phi, chosen, problem.start, self.steps, limits, problem.as_answer)
-        if self.calibration:
-            estimate = self.calibration.estimate(solution.predictors)
-            solution = replace(solution, error_estimate=estimate)
+        solution = with_estimates(solution, call, self.base.field_of, self.calibration, self.bands)
         return solution.or_raise() if throw else solution
 
     @torch.no_grad()
@@ -288,8 +288,8 @@ class IterativeRefiner(Called, Described, OnHub, BaseModel, name="irno"):
     def with_base(self, base: BaseLike) -> Self:
         """A copy of this refiner, with its trained correction, around another base.
 
-        The calibration is dropped: it was fitted to the old base. A base without units of its own is given x
-        as it is; the ``base`` of a refiner has its units.
+        The calibration and the bands are dropped: they were fitted to the old base. A base without units of
+        its own is given x as it is; the ``base`` of a refiner has its units.
 
         Args:
             base: a module, a callable or a config, with the same channels.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Self
 
@@ -56,10 +56,15 @@ class Solution:
         bound_holds: for each sample, whether q < 1 and steady: a sign, but no proof, that the condition is
             met. ``(samples,)``
         error_estimate: for each sample, an estimate of the distance to the *truth* with the coverage of the
-            model's calibration; None for a model without calibration. ``(samples,)``
+            model's calibration, in the units of the iteration, as ``error_bound``; None for a model without
+            calibration. ``(samples,)``
         best: the iterates with the smallest residuals, laid out like the value.
         predictors: the predictors of the error estimate, by name, each ``(samples,)``.
         evaluations: number of evaluations of Phi, counted in samples.
+        error_band: at each point and channel, the half-width of a band around the value, in which the truth
+            is on a stated share of the region with a stated probability: see `Bands`. Laid out like the field
+            in the value, in its units; nan where the answer is not refined (outside of a mask). None for a
+            model without bands.
     """
 
     value: Any
@@ -73,6 +78,7 @@ class Solution:
     best: Any
     predictors: dict[str, Tensor]
     evaluations: int
+    error_band: Tensor | None = field(default=None, kw_only=True)
 
     def __repr__(self) -> str:
         """The numbers of samples by outcome, and their median steps, without fields."""

@@ -326,7 +326,7 @@ class PointOperator(GraphOperator):
         def as_answer(refined: Tensor) -> Any:
             if points.inside is None:
                 return refined.reshape(whole.shape)
-            return whole.masked_scatter(points.inside.reshape(*axes, 1), refined)
+            return whole.masked_scatter(points.inside.reshape(*axes, 1), refined.to(whole.dtype))
 
         h = as_field(whole)
         return BaseCall(in_state_dtype(x, h), h, points.domain(h), as_field, as_answer, Condition())

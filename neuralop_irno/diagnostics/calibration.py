@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Subset
 
+from neuralop_irno.bands import BandEvidence, Bands, check_share
+from neuralop_irno.base.tuples import refuse_tuple
 from neuralop_irno.conformal import Calibration
 from neuralop_irno.devices import device_of, to_device
 from neuralop_irno.errors import expected
@@ -28,11 +30,13 @@ class Evidence:
         errors: |h - y| in the domain's norm, ``(samples,)``.
         predictors: by name, each ``(samples,)``; see `neuralop_irno.conformal.PREDICTORS`.
         groups: the trajectory of each sample, ``(samples,)``; None if each sample is its own.
+        bands: the same for bands; None if it was not gathered.
     """
 
     errors: Tensor
     predictors: dict[str, Tensor]
     groups: Tensor | None = None
+    bands: BandEvidence | None = None
 
     def __repr__(self) -> str:
         return f"Evidence({len(self.errors)} samples, predictors {', '.join(self.predictors)})"
@@ -43,6 +47,7 @@ class Evidence:
             self.errors[keep],
             {name: values[keep] for name, values in self.predictors.items()},
             None if self.groups is None else self.groups[keep],
+            None if self.bands is None else self.bands.take(keep),
         )
 
     def fit(self, coverage: float) -> Calibration:
@@ -128,6 +133,7 @@ def gather(
     model: IterativeRefiner,
     batches: Iterable[Mapping[str, Any]],
     groups: Tensor | Sequence[int] | None = None,
+    share: float | None = None,
     **options: Any,
 ) -> Evidence:
     """Solve every batch and compare with its y.
@@ -136,18 +142,27 @@ def gather(
         model: in evaluation mode while this lasts.
         batches: dicts with y and the arguments of the base.
         groups: the trajectory of each sample, in the order of the batches, ``(samples,)``.
+        share: of the region, for which evidence for bands is gathered too.
         options: of `IterativeRefiner.solve`: the same as in later calls of it.
     """
-    errors, known = [], []
+    if share is not None:
+        refuse_tuple(model.base, "bands of the error")
+        check_share(share)
+    errors, known, bands = [], [], []
     device = device_of(model)
     with evaluating(model):
         for batch in batches:
             sample = model.base.from_batch(to_device(batch, device))
             y = truth_of(sample)
-            solution = model.solve(**model.arguments(sample), **options)
-            problem = model.problem((), sample, start=solution.value)
-            errors.append(problem.domain.norm(problem.start - problem.as_field(y)).cpu())
+            problem = model.problem((), sample)
+            start = {"start": problem.as_answer(problem.start)}  # the base is called once
+            solution = model.solve(**model.arguments(sample), **{**start, **options})
+            answer = problem.as_field(solution.value)
+            error = answer - problem.as_field(y)
+            errors.append(problem.domain.norm(error).cpu())
             known.append({name: values.cpu() for name, values in solution.predictors.items()})
+            if share is not None:
+                bands.append(BandEvidence.of(error, answer - problem.start, problem.domain, share))
     if not errors:
         raise ValueError(expected("at least one batch", "none", "a loader with samples"))
     found = torch.cat(errors)
@@ -156,7 +171,8 @@ def gather(
         got = f"groups of shape {tuple(belongs.shape)}"
         hint = "one number for each sample, in the order of the batches"
         raise ValueError(expected(f"the groups of {len(found)} samples", got, hint))
-    return Evidence(found, {name: torch.cat([k[name] for k in known]) for name in known[0]}, belongs)
+    predictors = {name: torch.cat([k[name] for k in known]) for name in known[0]}
+    return Evidence(found, predictors, belongs, BandEvidence.joined(bands) if bands else None)
 
 
 def calibrate(
@@ -164,13 +180,15 @@ def calibrate(
     batches: Iterable[Mapping[str, Any]],
     coverage: float = 0.9,
     groups: Tensor | Sequence[int] | None = None,
+    share: float | None = None,
     **options: Any,
 ) -> Calibration:
     """Measure an error estimate of a model on held-out data, and store it with the model.
 
-    Afterwards `IterativeRefiner.solve` fills ``error_estimate``, and `IterativeRefiner.save` stores the
-    calibration with the weights. The stated coverage holds for samples that are exchangeable with those of
-    the batches: of the same distribution, from trajectories outside of the training and validation sets.
+    Afterwards `IterativeRefiner.solve` fills ``error_estimate``, and with ``share`` also ``error_band``, and
+    `IterativeRefiner.save` stores the calibration with the weights. Those of earlier calls are replaced. The
+    stated coverage holds for samples that are exchangeable with those of the batches: of the same
+    distribution, from trajectories outside of the training and validation sets.
 
     Args:
         model: gets the calibration.
@@ -179,6 +197,7 @@ def calibrate(
         coverage: the share of samples whose error the estimate should cover.
         groups: the trajectory of each sample, in the order of the batches, ``(samples,)``. Windows of one
             trajectory are not exchangeable; without groups each sample counts as a separate trajectory.
+        share: calibrates `Bands` too, which hold on this share of the region: ``model.bands``.
         options: of `IterativeRefiner.solve`: the same as in later calls of it.
 
     Example:
@@ -188,9 +207,12 @@ def calibrate(
         >>> model = IterativeRefiner(torch.nn.Conv1d(1, 1, 3, padding=1), "unet")
         >>> with torch.no_grad():
         ...     _ = model.correction.last.weight.normal_(std=0.1)
-        >>> calibration = calibrate(model, DataLoader(FieldDataset(x, 0.5 * x), batch_size=8))
-        >>> model.solve(x).error_estimate.shape
-        torch.Size([32])
+        >>> calibration = calibrate(model, DataLoader(FieldDataset(x, 0.5 * x), batch_size=8), share=0.8)
+        >>> model.solve(x).error_estimate.shape, model.solve(x).error_band.shape
+        (torch.Size([32]), torch.Size([32, 1, 16]))
     """
-    model.calibration = gather(model, batches, groups, **options).fit(coverage)
-    return model.calibration
+    evidence = gather(model, batches, groups, share, **options)
+    calibration = evidence.fit(coverage)
+    bands = None if evidence.bands is None else Bands.fit(evidence.bands, coverage, evidence.groups)
+    model.calibration, model.bands = calibration, bands
+    return calibration

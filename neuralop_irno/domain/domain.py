@@ -8,6 +8,9 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
+ROUNDING = 1e-6
+"""Tolerance of a share of the measure: weights in float32 sum to 1 up to rounding."""
+
 
 class Domain(ABC):
     r"""A batch of domains: grids of one shape, or point sets of any sizes.
@@ -31,6 +34,10 @@ class Domain(ABC):
     @abstractmethod
     def mean(self, field: Tensor) -> Tensor:
         """The measure-weighted mean over domain and channels, ``(samples,)``."""
+
+    @abstractmethod
+    def weights(self, field: Tensor) -> Tensor:
+        """The weight of each value in `mean`, laid out like the field."""
 
     @abstractmethod
     def spread(self, values: Tensor, field: Tensor) -> Tensor:
@@ -59,6 +66,22 @@ class Domain(ABC):
     @abstractmethod
     def masked(self, mask: Tensor) -> Domain:
         """The domain with measure 0 outside of a mask, laid out like a field with one channel."""
+
+    def quantile(self, field: Tensor, share: float) -> Tensor:
+        """The smallest value not exceeded on this share of the measure, over all channels, ``(samples,)``.
+
+        It is infinite for a sample without measure.
+        """
+        numbers = torch.arange(self.samples, device=field.device)
+        sample = self.spread(numbers, field).expand_as(field).flatten().cpu()
+        weight = self.weights(field).flatten().double().cpu()
+        order = field.flatten().cpu().argsort()
+        order = order[sample[order].argsort(stable=True)]
+        values, sample, reached = field.flatten().cpu()[order], sample[order], weight[order].cumsum(0)
+        total = weight.new_zeros(self.samples).index_add(0, sample, weight[order])
+        reached -= (total.cumsum(0) - total)[sample]
+        values = torch.where(reached >= share - ROUNDING, values, math.inf)
+        return values.new_full((self.samples,), math.inf).scatter_reduce(0, sample, values, "amin").to(field)
 
     def inner(self, a: Tensor, b: Tensor) -> Tensor:
         """The measure-weighted mean of a times b, ``(samples,)``."""

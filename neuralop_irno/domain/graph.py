@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -162,10 +163,19 @@ class GraphDomain(Domain):
 
     def mean(self, field: Tensor) -> Tensor:
         values = field.flatten(1).mean(1)
-        weights = torch.ones_like(values) if self.measure is None else self.measure.to(values.dtype)
-        total = values.new_zeros(self.samples).index_add(0, self.batch, weights)
-        summed = values.new_zeros(self.samples).index_add(0, self.batch, weights * values)
-        return summed / total.clamp(min=torch.finfo(values.dtype).tiny)
+        weights, total = self._measures(values)
+        return values.new_zeros(self.samples).index_add(0, self.batch, weights * values) / total
+
+    def weights(self, field: Tensor) -> Tensor:
+        weights, total = self._measures(field)
+        each = weights / total[self.batch] / math.prod(field.shape[1:])
+        return each.reshape(-1, *[1] * (field.dim() - 1)).expand_as(field)
+
+    def _measures(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """The measure of each node, ``(N,)``, and of each sample, ``(samples,)``."""
+        each = like.new_ones(len(like)) if self.measure is None else self.measure.to(like.dtype)
+        total = each.new_zeros(self.samples).index_add(0, self.batch, each)
+        return each, total.clamp(min=torch.finfo(like.dtype).tiny)
 
     def spread(self, values: Tensor, field: Tensor) -> Tensor:
         return values[self.batch].reshape(-1, *[1] * (field.dim() - 1))

@@ -125,6 +125,10 @@ class GridDomain(Domain):
             field = field * self.measure.to(field)
         return field.flatten(1).mean(1)
 
+    def weights(self, field: Tensor) -> Tensor:
+        measure = field.new_ones(()) if self.measure is None else self.measure.to(field)
+        return (measure / math.prod(field.shape[1:])).expand_as(field)
+
     def spread(self, values: Tensor, field: Tensor) -> Tensor:
         return values.reshape(-1, *[1] * (field.dim() - 1))
 

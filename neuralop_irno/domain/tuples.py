@@ -80,6 +80,10 @@ class TupleDomain(Domain):
         fields = zip(self.parts, self.fields(field), strict=True)
         return torch.stack([part.mean(each) for part, each in fields]).mean(0)
 
+    def weights(self, field: Tensor) -> Tensor:
+        fields = zip(self.parts, self.fields(field), strict=True)
+        return self.packed([part.weights(each) for part, each in fields]) / len(self.parts)
+
     def spread(self, values: Tensor, field: Tensor) -> Tensor:
         return values.reshape(-1, 1, 1)
 
