@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import meshio
 import numpy as np
 import pytest
 import torch
@@ -179,6 +180,35 @@ def test_other_words_are_refused_before_the_training(tmp_path: Path) -> None:
     assert all(data.normalise is True for data in load_splits(files).values())
     with pytest.raises((TypeError, ValueError), match="normalise"):
         load_splits({**files, "normalise": "base"})
+
+
+def own_files(kind: str, place: Path) -> dict[str, Any]:
+    """A series of pressures in files, cut into windows of two frames and the one that follows."""
+    draw, window = np.random.default_rng(0), {"x": "p", "inputs": 2}
+    if kind == "files":
+        np.savez(place / "p.npz", p=101325 + 300 * draw.standard_normal((4, 6, 1, 8)))
+        return {"name": kind, "train": str(place / "p.npz"), "split": [2, 1, 1], "time": 1, **window}
+    points = [[x, y, 0.0] for y in range(3) for x in range(3)]
+    corners = [(n, n + 1, n + 4) for n in (0, 1, 3, 4)] + [(n, n + 4, n + 3) for n in (0, 1, 3, 4)]
+    for frame in range(12):
+        fields = {"p": 101325 + 300 * draw.standard_normal(9)}
+        meshio.Mesh(points, [("triangle", corners)], fields).write(place / f"run_{frame:03}.vtu")
+    return {"name": kind, "train": str(place), "split": [6, 3, 3], **window}
+
+
+@pytest.mark.parametrize("kind", ["files", "mesh_files"])
+def test_series_of_own_files_are_scaled_as_one_field(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    parts = {"base": GNN, "correction": {"name": "meshgraph", "width": 4}} if kind == "mesh_files" else {}
+    content = run(own_files(kind, tmp_path / "data"), model=parts, base_training=ONCE)
+    model = fitted(content, tmp_path / "run")
+    assert model.units is not None
+    assert model.units.x.mean == model.units.y.mean * 2
+    assert model.units.x.std == model.units.y.std * 2
+    assert model.units.y.mean == pytest.approx([101325], abs=100)
+    train_experiment(content, tmp_path / "run", show=False, say=lambda line: None, resume=True)
+    assert read_run(tmp_path / "run")[1].units == model.units
+    assert scores_per_step(model, content.splits()["test"], metric=relative_l2).max() < 0.05
 
 
 # Everything else sees fields in the units of the data.

@@ -19,6 +19,7 @@ from neuralop_irno.data.readers.mesh_series import (
     series_of,
 )
 from neuralop_irno.data.readers.vtkhdf_files import SUFFIX
+from neuralop_irno.data.scaling import Normalise, to_normalise
 from neuralop_irno.data.sizes import three
 from neuralop_irno.data.splits import SPLITS, parts_of
 from neuralop_irno.errors import expected, from_extra
@@ -44,6 +45,7 @@ def mesh_files(
     inputs: int = 1,
     outputs: int = 1,
     stride: int = 1,
+    normalise: Normalise = True,
 ) -> dict[str, Data]:
     """Fields of one's own mesh files, in the formats of meshio and in ``.vtkhdf``.
 
@@ -67,6 +69,8 @@ def mesh_files(
         inputs: frames in x.
         outputs: frames in y.
         stride: frames between the starts of two windows.
+        normalise: whether a run scales the fields by the mean and deviation of the training set; ``all`` also
+            for a base that comes trained.
     """
     wanted = wanted_of(x=x, y=y, static=static, tags=tags, boundary=boundary, on=on, neighbours=neighbours)
     windows = {"inputs": inputs, "outputs": outputs, "stride": stride}
@@ -81,15 +85,17 @@ def mesh_files(
         for name, paths in given.items():
             same = next((other for other in known if given[other] == paths), None)
             known[name] = known[same] if same else _data(_sources(paths or (), wanted), wanted, windows)
-        return known
+        return to_normalise(known, normalise)
     if test is not None:
         raise ValueError(expected("a split of train alone", f"also test {test!r}", "leaving test out"))
     counts, sources = three("split", split, (80, 10, 10)), _sources(train, wanted)
     if not wanted.y and len(sources) == 1:
         parts = parts_of("frames", counts, len(sources[0]))
-        return {name: _data(sources, wanted, windows, part) for name, part in parts.items()}
+        found = {name: _data(sources, wanted, windows, part) for name, part in parts.items()}
+        return to_normalise(found, normalise)
     parts = parts_of("series" if not wanted.y else "files", counts, len(sources))
-    return {name: _data([sources[i] for i in part], wanted, windows) for name, part in parts.items()}
+    found = {name: _data([sources[i] for i in part], wanted, windows) for name, part in parts.items()}
+    return to_normalise(found, normalise)
 
 
 def wanted_of(
