@@ -13,6 +13,7 @@ from layouts import numbers
 from own_files import AXES, FORMATS, FRAMES, SAMPLES, labelled, pdebench, variables, written
 
 from neuralop_irno import load_splits
+from neuralop_irno.data.flow_sources import flows_of
 from neuralop_irno.data.frames import FrameWindows
 
 SPLIT = [3, 1, 1]
@@ -111,6 +112,18 @@ def test_a_single_trajectory_is_split_by_frames(tmp_path: Path) -> None:
     data = load_splits(config(str(tmp_path / "a.nc"), y=["u"], time="time", split=[2, 2, 2]))
     assert [len(each) for each in data.values()] == [1, 1, 1]
     assert [each.frames.times(0).tolist() for each in data.values()] == [[10, 10.5], [11, 11.5], [12, 12.5]]
+
+
+def test_rollouts_start_from_own_series_and_know_their_times(tmp_path: Path) -> None:
+    arrays = variables(2, series=True)
+    path = written(tmp_path, "netcdf 4", arrays)
+    test = load_splits(config(path, y=["u"], static=["m"], time="time", inputs=2))["test"]
+    flow = flows_of(test)[0]
+    u, m = (torch.from_numpy(arrays[name][1]) for name in "um")
+    assert torch.equal(flow.start[0], u[4, :2])
+    assert torch.equal(flow.frames[0], u[4, 2:])
+    assert torch.equal(flow.static[0], m[None])
+    assert flow.times.tolist() == [[10.5, 11.0, 11.5, 12.0, 12.5]]
 
 
 @pytest.mark.parametrize("pattern", ["", "*.nc"])

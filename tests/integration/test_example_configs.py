@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import xarray
 
 from irno_cli.main import main
 from neuralop_irno.yaml_files import read_yaml, written
@@ -17,15 +19,22 @@ DATA = {
     "paper": {**FLOWS, "resolution": 16, "warmup": 0.1, "outputs": 1},
     "turbulence": {**FLOWS, "resolution": 16, "warmup": 0.1, "outputs": 1},
     "shallow_water": {**FLOWS, "resolution": 8, "warmup": 0.0},
+    "own_weather": {"train": "weather.nc", "split": [6, 4, 4]},
 }
-FRAMES = {"shallow_water": ["--fields", "3"]}
-"""Options of `irno rollout`."""
-
 NETWORK = {"hidden_channels": 4, "n_layers": 1, "width": 4, "depth": 0, "epochs": 1}
 COMMANDS = (
     ["evaluate"], ["evaluate", "--rtol", "1e-2", "--max-steps", "3"], ["check"], ["rollout", "--steps", "2"],
     ["diagnose", "--samples", "1", "--steps", "3", "--iterations", "3"],
 )  # fmt: skip
+
+
+def write_weather(path: Path) -> None:
+    """A file as the example on own weather describes it."""
+    draw, axes = np.random.default_rng(0), ("time", "lat", "lon")
+    content: dict[str, Any] = {name: (axes, draw.normal(size=(14, 7, 8))) for name in ("t2m", "u10", "v10")}
+    content["orography"] = (axes[1:], draw.normal(size=(7, 8)))
+    along = {"time": np.arange(14.0), "lat": np.linspace(90, -90, 7), "lon": 45.0 * np.arange(8)}
+    xarray.Dataset(content, along).to_netcdf(path, engine="scipy")
 
 
 def shrunk(config: Any) -> Any:
@@ -37,15 +46,16 @@ def shrunk(config: Any) -> Any:
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in EXAMPLES.glob("*.yaml")))
 def test_every_command_on_every_example(
-    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_weather(tmp_path / "weather.nc")
     config = shrunk(read_yaml(EXAMPLES / f"{name}.yaml"))
     config["data"].update(DATA[name])
     (tmp_path / "c.yaml").write_bytes(written(config))
     run = str(tmp_path / "run")
     for command, *options in (["train", str(tmp_path / "c.yaml"), "--folder"], *COMMANDS):
-        more = FRAMES.get(name, []) if command == "rollout" else []
-        code = main([command, *options, run, *more, "--json"])
+        code = main([command, *options, run, "--json"])
         out, err = capsys.readouterr()
         assert code == 0, f"{command}: {err}"
         assert out.startswith("{")

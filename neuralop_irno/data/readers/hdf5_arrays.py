@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,13 @@ import h5py
 import numpy as np
 
 from neuralop_irno.data.readers import hdf5
-from neuralop_irno.data.readers.stored import Stored, described
+from neuralop_irno.data.readers.stored import KEPT, PACKED, Stored, described
 from neuralop_irno.errors import expected
 
 DEPTH, MOST = 3, 10_000
 """Groups inside groups that are listed, and arrays. Hard links can form circles."""
 
-NO_VARIABLE = b"This is a netCDF dimension but not a netCDF variable"
+NO_VARIABLE = "This is a netCDF dimension but not a netCDF variable"
 """The start of the name of a NetCDF-4 dimension without coordinates."""
 
 SAMPLE = "sample"
@@ -42,7 +43,13 @@ def stored_arrays(path: str) -> dict[str, Callable[[], Stored]]:
             inside = _arrays_in(file[groups[0]])
             found: dict[str, Any] = {name: partial(_stacked, path, tuple(groups), name) for name in inside}
         else:
-            found = {name: partial(_stored, path, name) for name in _arrays_in(file)}
+            names = _arrays_in(file)
+            axes_of = _scales(file, names)
+            found = {
+                name: partial(_stored, path, name, axes_of.get(name, {}))
+                for name in names
+                if not _without_values(file, name)
+            }
     axes = next((axes for axes in (SPACE, GRID) if axes[0] in found), None)
     if axes is None:
         return found
@@ -73,34 +80,56 @@ def _walk(group: h5py.Group, above: str, depth: int) -> Iterator[str]:
         kind = group.get(name, getclass=True)
         if kind is h5py.Group and depth > 1:
             yield from _walk(group[name], f"{above}{name}/", depth - 1)
-        elif kind is h5py.Dataset and not _without_values(group[name]):
+        elif kind is h5py.Dataset:
             yield f"{above}{name}"
 
 
-def _without_values(dataset: h5py.Dataset) -> bool:
-    """Whether it is a dimension of NetCDF-4 without coordinates."""
-    scale = h5py.h5ds.get_scale_name(dataset.id) if h5py.h5ds.is_scale(dataset.id) else None
-    return (scale or b"").startswith(NO_VARIABLE)
+def _scale_name(file: h5py.File, name: str) -> str | None:
+    """The name of an array as a dimension scale; None if it is none."""
+    if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+        return None
+    known = file[name].attrs
+    return str(_plain(known.get("NAME", name))) if _plain(known.get("CLASS")) == "DIMENSION_SCALE" else None
 
 
-def _stored(path: str, name: str) -> Stored:
+def _without_values(file: h5py.File, name: str) -> bool:
+    """Whether an array is a dimension of NetCDF-4 without coordinates."""
+    return (_scale_name(file, name) or "").startswith(NO_VARIABLE)
+
+
+def _scales(file: h5py.File, names: Sequence[str]) -> dict[str, dict[int, str]]:
+    """The names of the axes of arrays, from the lists of references of the scales.
+
+    The lists of the arrays say the same, but HDF5's library damages its memory where those are damaged.
+    """
+    found: dict[str, dict[int, str]] = {}
+    for name in names:
+        if _scale_name(file, name) is None:
+            continue
+        for entry in np.ravel(file[name].attrs.get("REFERENCE_LIST", ())):
+            with suppress(TypeError, ValueError, IndexError, KeyError, OSError, RuntimeError):
+                target, axis = entry  # of an array that was deleted the reference is left
+                found.setdefault(str(file[target].name).strip("/"), {})[int(axis)] = _last(name)
+    return found
+
+
+def _stored(path: str, name: str, scales: Mapping[int, str] | None = None) -> Stored:
     # Links and arrays that are not completely stored are refused before anything else is read of them.
     dataset = hdf5.array(hdf5.opened(path), name)
     with hdf5.named_damage(Path(path)):
-        dims, attributes = _dims(dataset), described(dict(dataset.attrs))
+        known = {key: dataset.attrs.get(key) for key in (*KEPT, *PACKED, "CLASS", "DIMENSION_LABELS")}
+    if dataset.ndim == 1 and _plain(known["CLASS"]) == "DIMENSION_SCALE":
+        scales = {0: _last(name)}
+    found = known["DIMENSION_LABELS"]
+    labels = dict(enumerate(str(_plain(label)) for label in np.ravel([] if found is None else found)))
+    named = {**labels, **(scales or {})}
+    dims = tuple(named.get(axis) or None for axis in range(dataset.ndim))
     read = partial(hdf5.stored_part, path, name)
-    return Stored(dataset.shape, read, dims, attributes, dataset.dtype.kind)
+    return Stored(dataset.shape, read, dims, described(known), dataset.dtype.kind)
 
 
-def _dims(dataset: h5py.Dataset) -> tuple[str | None, ...]:
-    """The names of the axes, by the scales attached to them, or by their labels."""
-    if dataset.ndim == 1 and h5py.h5ds.is_scale(dataset.id):
-        return (_last(dataset.name),)
-    names = []
-    for axis in range(dataset.ndim):
-        scales = dataset.dims[axis]
-        names.append((_last(scales[0].name) if len(scales) else scales.label) or None)
-    return tuple(names)
+def _plain(value: Any) -> Any:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
 def _last(path: Any) -> str:
