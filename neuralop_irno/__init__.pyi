@@ -110,6 +110,7 @@ from .rollouts import TrajectorySegments as TrajectorySegments
 from .rollouts import UntrustedFrames as UntrustedFrames
 from .rollouts import Window as Window
 from .rollouts import Zarr as Zarr
+from .rollouts import convert_rollout as convert_rollout
 from .rollouts import open_rollout as open_rollout
 from .rollouts import rollout as rollout
 from .solution import Outcome as Outcome

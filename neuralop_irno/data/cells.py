@@ -100,7 +100,8 @@ def cells_of(graph: Any) -> Cells:
 
     Args:
         graph: a graph of PyTorch Geometric, or a mapping, with ``cells``, those of a file; or with ``face``,
-            the corners of triangles or tetrahedra, ``(3, cells)`` or ``(4, cells)``.
+            the corners of triangles or tetrahedra, ``(3, cells)`` or ``(4, cells)``. A batch has a list of
+            ``cells``, one of each sample.
 
     Raises:
         ValueError: it has no cells, or others.
@@ -108,6 +109,9 @@ def cells_of(graph: Any) -> Cells:
     known = graph.get("cells", None)
     if isinstance(known, Cells):
         return known
+    if isinstance(known, Sequence):
+        ends = np.asarray(graph.get("ptr", [0] * len(known)))
+        return joined(known, ends[: len(known)].tolist())
     face = graph.get("face", None)
     if face is None or len(face) not in VTK_TYPES:
         hint = "graph.pos = the nodes, graph.face = the corners of the cells, (3, cells) or (4, cells)"
@@ -115,3 +119,33 @@ def cells_of(graph: Any) -> Cells:
         raise ValueError(expected("a graph of triangles or tetrahedra", got, hint))
     corners = np.asarray(face.cpu() if hasattr(face, "cpu") else face).T.astype(np.int64)
     return Cells(corners, np.full(len(corners), VTK_TYPES[len(face)], dtype=np.uint8))
+
+
+def joined(parts: Sequence[Cells], first: Sequence[int]) -> Cells:
+    """The cells of several meshes as those of one.
+
+    Args:
+        parts: of each mesh.
+        first: the number of the first node of each in the whole; not used if the nodes are the cells.
+
+    Example:
+        >>> triangle = Cells.of_blocks([("triangle", np.array([[0, 1, 2]]))])
+        >>> joined([triangle, Cells.of_blocks([("quad", np.array([[0, 1, 2, 3]]))])], [0, 3]).corners.tolist()
+        [[0, 1, 2, -1], [3, 4, 5, 6]]
+    """
+    points = [part.points for part in parts]
+    whole = None
+    held = [each for each in points if each is not None]
+    if len(held) == len(parts):
+        whole = np.concatenate(held)
+        first = np.cumsum([0, *map(len, held)])[:-1].tolist()
+    most = max(part.corners.shape[1] for part in parts)
+    rows = [
+        np.pad(
+            np.where(part.corners < 0, -1, part.corners + start),
+            ((0, 0), (0, most - part.corners.shape[1])),
+            constant_values=-1,
+        )
+        for part, start in zip(parts, first, strict=True)
+    ]
+    return Cells(np.concatenate(rows), np.concatenate([part.types for part in parts]), whole)

@@ -4,6 +4,7 @@ from neuralop_irno._moved import names_of as _names_of
 from neuralop_irno._moved import with_old_names as _with_old_names
 from neuralop_irno.rollouts.autoregression import Autoregression as Autoregression
 from neuralop_irno.rollouts.clock import Clock as Clock
+from neuralop_irno.rollouts.conversion import convert_rollout as convert_rollout
 from neuralop_irno.rollouts.curriculum import Curriculum as Curriculum
 from neuralop_irno.rollouts.curriculum import RolloutTraining as RolloutTraining
 from neuralop_irno.rollouts.files import HDF5 as HDF5

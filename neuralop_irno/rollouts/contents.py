@@ -85,9 +85,10 @@ class Contents:
         self.slots = [int(seal[0]) for seal in self._seals]
 
     def attributes(self, name: str) -> dict[str, Any]:
-        """The CF attributes of an array, not checked."""
+        """The CF attributes of an array as plain data, not checked."""
         with readable(f"'{name}' of {self._name}"):
-            return dict(self._group[self.layout.place(name)].attrs)
+            held = dict(self._group[self.layout.place(name)].attrs)
+        return {key: each.tolist() if hasattr(each, "tolist") else each for key, each in held.items()}
 
     def dtype(self, name: str) -> Any:
         """The type of the numbers of an array."""

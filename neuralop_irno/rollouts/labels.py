@@ -16,7 +16,20 @@ from neuralop_irno.rollouts.place import CHANNEL, Place, axis_of
 
 NAME = re.compile(r"[A-Za-z_]\w*")
 RESERVED = frozenset(
-    {"time", "step", "start_step", "sample", "node", "cell", "corner", CHANNEL, "start", "lasted", "ending"}
+    {
+        "time",
+        "step",
+        "start_step",
+        "sample",
+        "node",
+        "point",
+        "cell",
+        "corner",
+        CHANNEL,
+        "start",
+        "lasted",
+        "ending",
+    }
     | {"complete", "state", "frames", "mesh", "VTKHDF"}
 )
 """Names of the other variables and dimensions of a file."""

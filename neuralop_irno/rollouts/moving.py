@@ -44,6 +44,11 @@ class MovingMesh:
             raise TypeError(expected("move as a function", type(move).__name__, hint))
         if not isinstance(caller.domain, GraphDomain):
             raise ValueError(expected("a graph beside move", "a grid", "move=None"))
+        cells = _parts_of(caller).get("cells")
+        if any(each.points is not None for each in (cells if isinstance(cells, list) else [cells]) if each):
+            raise ValueError(
+                expected("fields at the nodes of a mesh that moves", "on its cells", "move=None")
+            )
         self._move, self._caller = move, caller
         self._names: frozenset[str] | None = None
         self._types: Any = None
@@ -62,6 +67,9 @@ class MovingMesh:
             if known.get(name) is None:
                 hint = f"graph.{name} = that of the start"
                 raise ValueError(expected(f"a graph with {name}, which moves", "none", hint))
+            if name == "face" and known.get("cells") is not None:
+                wanted, got = "cells that move to be triangles or tetrahedra", "cells of a file"
+                raise ValueError(expected(wanted, got, "del graph.cells"))
         names = frozenset(parts)
         self._names = self._names or names
         if names != self._names:

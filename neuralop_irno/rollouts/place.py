@@ -21,6 +21,9 @@ Array = NDArray[Any]
 
 CHANNEL = "channel"
 XYZ = ("x", "y", "z")
+POINTS = ("point_x", "point_y", "point_z")
+"""The coordinates of the corners of cells, where the nodes of a graph are the cells."""
+
 AXES = {1: ("x",), 2: ("y", "x"), 3: ("z", "y", "x")}
 """The names of the axes of a grid, by their number."""
 
@@ -55,6 +58,13 @@ class Place:
     def space(self) -> tuple[str, ...]:
         """The axes of space."""
         return tuple(name for name in self.dims if name not in ("sample", CHANNEL))
+
+    @property
+    def location(self) -> str:
+        """UGRID's name of what the fields of a mesh are on."""
+        if POINTS[0] not in self.constants:
+            return "node"
+        return "volume" if self.constants["mesh"].attributes["topology_dimension"] == 3 else "face"
 
     @property
     def on_mesh(self) -> bool:
@@ -120,13 +130,19 @@ def nodes_of(pos: Tensor | None, measure: Tensor | None) -> dict[str, Variable]:
 
 
 def cells_as_variables(cells: Cells) -> dict[str, Variable]:
-    """The corners of cells and VTK's numbers of their types."""
+    """The cells and VTK's numbers of their types; also their points, where these are not the nodes."""
+    on = "cell" if cells.points is None else "node"
     said: dict[str, Any] = {"long_name": "corners of the cell", "start_index": 0}
     if (cells.corners < 0).any():
         said["_FillValue"] = -1
-    return {
-        "face": Variable(cells.corners, ("cell", "corner"), said),
-        "cell_type": Variable(cells.types, ("cell",), {"long_name": "VTK's number of the type of the cell"}),
+    points = np.empty((0, 0)) if cells.points is None else cells.points
+    corners = {
+        name: Variable(np.ascontiguousarray(values), ("point",), {"long_name": f"{name[-1]} of the corner"})
+        for name, values in zip(POINTS, points.T, strict=False)
+    }
+    return corners | {
+        "face": Variable(cells.corners, (on, "corner"), said),
+        "cell_type": Variable(cells.types, (on,), {"long_name": "VTK's number of the type of the cell"}),
     }
 
 
@@ -142,11 +158,12 @@ def as_array(tensor: Tensor) -> Array:
 
 def _topology(constants: Mapping[str, Variable]) -> Variable:
     """UGRID's description of a mesh."""
+    corners = POINTS if POINTS[0] in constants else XYZ
     solid = bool((constants["cell_type"].values >= 10).any())  # VTK's numbers of solids start there
     said = {
         "cf_role": "mesh_topology",
         "topology_dimension": 3 if solid else 2,
-        "node_coordinates": " ".join(name for name in XYZ if name in constants),
+        "node_coordinates": " ".join(name for name in corners if name in constants),
         f"{'volume' if solid else 'face'}_node_connectivity": "face",
     }
     return Variable(np.asarray(0, dtype=np.int32), (), said)

@@ -19,7 +19,7 @@ from neuralop_irno.data.cells import Cells
 from neuralop_irno.data.readers.meshio_files import by_meshio
 from neuralop_irno.errors import expected, from_extra
 from neuralop_irno.rollouts.hdf5_storage import HDF5Storage
-from neuralop_irno.rollouts.place import XYZ, Array, Place
+from neuralop_irno.rollouts.place import POINTS, XYZ, Array, Place
 from neuralop_irno.rollouts.storage import STATE, Mode, NewArray, Rows, sync_file
 from neuralop_irno.rollouts.vtkhdf_storage import refuse_points
 
@@ -61,17 +61,24 @@ class PVDStorage(HDF5Storage):
         import meshio
 
         target = frame_path(group, index)
-        mesh = {name: values.get(name, group[name]) for name in (*XYZ, "face") if name in group}
-        points = np.stack([np.asarray(mesh[name]) for name in XYZ if name in mesh], 1)
+        on_cells = POINTS[0] in group
+        corners = POINTS if on_cells else XYZ
+        mesh = {name: values.get(name, group[name]) for name in (*corners, "face") if name in group}
+        points = np.stack([np.asarray(mesh[name]) for name in corners if name in mesh], 1)
         points = np.pad(points, ((0, 0), (0, 3 - points.shape[1])))
         cells = Cells(np.asarray(mesh["face"]), np.asarray(group["cell_type"]))
         data = {name: _columns(each) for name, each in values.items() if name not in mesh}
         for name in ("batch", "measure"):
             if name in group and name not in values:
                 data[name] = np.asarray(group[name])
+        blocks = cells.blocks()
+        ends = np.cumsum([len(block) for _, block in blocks])[:-1]
+        held: dict[str, Any] = {"point_data": data}
+        if on_cells:
+            held = {"cell_data": {name: np.split(each, ends) for name, each in data.items()}}
         temporary = target.with_name(f"{target.name}.{uuid.uuid4().hex}.partial")
         try:
-            meshio.write(temporary, meshio.Mesh(points, cells.blocks(), data), file_format="vtu")
+            meshio.write(temporary, meshio.Mesh(points, blocks, **held), file_format="vtu")
             temporary.replace(target)
         except BaseException:
             temporary.unlink(missing_ok=True)
@@ -153,7 +160,9 @@ class _Rows:
         elif self._name == "face":
             values = np.concatenate([block.data for block in found.cells])
         else:
-            values = np.asarray(found.point_data[self._name])
+            on_cells = POINTS[0] in self._group
+            values = found.cell_data[self._name] if on_cells else [found.point_data[self._name]]
+            values = np.concatenate(values)
             values = values.reshape(len(values), -1)[:, : int(np.prod(shape[1:]))]
         return values.reshape(shape).astype(self.dtype, copy=False)[tuple(rest)]
 

@@ -278,7 +278,7 @@ def _frames(
     apart = [name for name, each in place.constants.items() if each.dims == ("node",)]
     said: dict[str, Any] = {"coordinates": " ".join(apart)} if apart else {}
     if "mesh" in place.constants:
-        said |= {"mesh": "mesh", "location": "node"}
+        said |= {"mesh": "mesh", "location": place.location}
     shards = None
     if parts.chunks is not None:
         inside = _dims(place, parts.named)

@@ -19,7 +19,7 @@ from neuralop_irno.data.cells import Cells
 from neuralop_irno.data.readers.vtkhdf import VERSION
 from neuralop_irno.errors import expected
 from neuralop_irno.rollouts.hdf5_storage import HDF5Storage, items_of
-from neuralop_irno.rollouts.place import XYZ, Place
+from neuralop_irno.rollouts.place import POINTS, XYZ, Place
 from neuralop_irno.rollouts.storage import STATE, NewArray
 
 ROOT, STEPS = "VTKHDF", "VTKHDF/Steps"
@@ -39,16 +39,17 @@ class VTKHDFStorage(HDF5Storage):
         root = group.create_group(ROOT)
         root.attrs["Version"] = np.asarray(VERSION)
         root.attrs["Type"] = np.bytes_("UnstructuredGrid")
-        points, start = root.create_group("PointData"), group.create_group(STEPS)
-        offsets = start.create_group("PointDataOffsets")
+        on = "Cell" if POINTS[0] in arrays else "Point"
+        data, start = root.create_group(f"{on}Data"), group.create_group(STEPS)
+        offsets = start.create_group(f"{on}DataOffsets")
         _add_mesh(group, root, arrays, frames, steps, count)
         for name in frames:
             if name in ("face", *XYZ):
                 continue
-            view(points, name, group[name], count)
+            view(data, name, group[name], count)
             offsets[name] = np.full(steps, steps * count)  # behind the frames: nan
         for name in {"batch", "measure"} & (arrays.keys() - frames.keys()):
-            points[name], offsets[name] = arrays[name].values, np.zeros(steps, dtype=np.int64)
+            data[name], offsets[name] = arrays[name].values, np.zeros(steps, dtype=np.int64)
         times = arrays["time"].values if "time" in arrays and arrays["time"].values.ndim == 1 else None
         start.attrs["NSteps"] = steps
         start["Values"] = np.arange(1.0, steps + 1) if times is None else times.astype(np.float64)
@@ -69,9 +70,10 @@ class VTKHDFStorage(HDF5Storage):
         """Lead VTK to frames."""
         root, start = group[ROOT], group[STEPS]
         places = np.arange(rows.start, rows.stop)
-        nodes = int(root["NumberOfPoints"][0])
-        for name, offsets in start["PointDataOffsets"].items():
-            if root["PointData"][name].is_virtual:
+        on = "Point" if "PointData" in root else "Cell"
+        nodes = int(root[f"NumberOf{on}s"][0])
+        for name, offsets in start[f"{on}DataOffsets"].items():
+            if root[f"{on}Data"][name].is_virtual:
                 offsets[rows] = places * nodes
         if root["Points"].is_virtual:
             start["PointOffsets"][rows] = places * nodes
@@ -123,7 +125,7 @@ def _add_mesh(
     """Points and cells: stored, or views of those of all frames."""
     import h5py
 
-    axes = [name for name in XYZ if name in arrays]
+    axes = [name for name in (POINTS if POINTS[0] in arrays else XYZ) if name in arrays]
     cells = Cells(arrays["face"].values, arrays["cell_type"].values)
     if axes[0] in frames:
         layout = h5py.VirtualLayout((steps * count, 3), arrays["x"].values.dtype)
@@ -143,6 +145,7 @@ def _add_mesh(
     else:
         root["Connectivity"] = cells.connectivity
     root["Offsets"], root["Types"] = cells.offsets, cells.types
-    sizes = {"Points": count, "Cells": len(cells.types), "ConnectivityIds": len(cells.connectivity)}
+    nodes = count if axes[0] in frames else len(root["Points"])
+    sizes = {"Points": nodes, "Cells": len(cells.types), "ConnectivityIds": len(cells.connectivity)}
     for name, size in sizes.items():
         root[f"NumberOf{name}"] = np.asarray([size])

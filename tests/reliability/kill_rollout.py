@@ -31,7 +31,7 @@ from neuralop_irno.rollouts.hold import remove
 
 KINDS: dict[str, Any] = {"h5": HDF5, "zarr": Zarr, "vtkhdf": VTKHDF, "pvd": PVD}
 CASES = [("h5", False), ("zarr", False), *((kind, True) for kind in KINDS)]
-STEPS, PAUSE = 30, 0.005
+STEPS, PAUSE = 16, 0.005
 
 
 class Base(nn.Module):

@@ -1,6 +1,7 @@
 """Every kind of rollout file on every kind of domain: the same bits, names, and what other programs open."""
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -323,4 +324,13 @@ def test_options_that_do_not_fit_are_refused_and_leave_nothing(
     with pytest.raises(ValueError, match=ONE_SENTENCE) as caught:
         WRONG[message]()
     assert message in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_meshio_is_named_before_the_first_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "meshio", None)
+    with pytest.raises(ImportError, match=r"pip install neuralop_irno\[meshes\]"):
+        run("triangles", PVD(tmp_path / "run.pvd"))
     assert not list(tmp_path.iterdir())
