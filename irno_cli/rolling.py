@@ -21,7 +21,7 @@ from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.rollouts import Clock, Rollout
 from neuralop_irno.rollouts.files import SUFFIXES
 from neuralop_irno.rollouts.labels import NAME, RESERVED
-from neuralop_irno.rollouts.of_flows import clock_of, options_for
+from neuralop_irno.rollouts.of_flows import clock_of, rollout_options
 from neuralop_irno.rollouts.refinement import Refinement
 from neuralop_irno.rollouts.rollout import rollout
 from neuralop_irno.rollouts.sink import Memory, Until
@@ -132,7 +132,7 @@ class Rolling:
             self._model,
             there.first,
             self._flows.steps,
-            **options_for(self._flows, there, self._options.stepper, self._clock),
+            **rollout_options(self._flows, there, self._options.stepper, self._clock),
             refinement=self._refinements[name],
             to=Until(sink, self._stop),
         )

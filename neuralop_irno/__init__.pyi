@@ -113,6 +113,7 @@ from .rollouts import Zarr as Zarr
 from .rollouts import convert_rollout as convert_rollout
 from .rollouts import open_rollout as open_rollout
 from .rollouts import rollout as rollout
+from .rollouts import rollout_options as rollout_options
 from .solution import Outcome as Outcome
 from .solution import Solution as Solution
 from .solution import Trajectory as Trajectory

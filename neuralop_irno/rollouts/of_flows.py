@@ -17,7 +17,9 @@ REGULAR = 1e-3
 """The largest difference between equal steps, in units of the step: times may be in single precision."""
 
 
-def options_for(flows: Flows, flow: Flow, rule: str = "out", clock: Clock | None = None) -> dict[str, Any]:
+def rollout_options(
+    flows: Flows, flow: Flow, rule: str = "out", clock: Clock | None = None
+) -> dict[str, Any]:
     """The options of `rollout` with which a model starts from a flow: what the data imply.
 
     Args:
@@ -32,7 +34,7 @@ def options_for(flows: Flows, flow: Flow, rule: str = "out", clock: Clock | None
         >>> from neuralop_irno.data.flow_sources import flows_of
         >>> from neuralop_irno.rollouts.rollout import rollout
         >>> flows = flows_of(windows(torch.randn(3, 9, 16), step=0.1), steps=4)
-        >>> run = rollout(lambda u: 0.9 * u, flows[0].first, flows.steps, **options_for(flows, flows[0]))
+        >>> run = rollout(lambda u: 0.9 * u, flows[0].first, flows.steps, **rollout_options(flows, flows[0]))
         >>> run.frames.shape, run.times
         (torch.Size([1, 4, 1, 16]), tensor([0.1000, 0.2000, 0.3000, 0.4000], dtype=torch.float64))
     """

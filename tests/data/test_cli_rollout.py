@@ -25,7 +25,7 @@ from neuralop_irno.data.splits import load_splits
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.rollouts import Adaptive, Clock, Ending, Refine, Step, Window
 from neuralop_irno.rollouts.files import file_of
-from neuralop_irno.rollouts.of_flows import options_for
+from neuralop_irno.rollouts.of_flows import rollout_options
 from neuralop_irno.rollouts.sink import Until
 from neuralop_irno.training.folder import MODEL
 from neuralop_irno.training.run import CONFIG
@@ -80,7 +80,7 @@ def in_python(folder: Path, refinement: Any, **options: Any) -> tuple[Tensor, An
     model, flows = loaded(folder)
     flow = side_by_side(flows[:])
     frames = rollout(
-        model, flow.first, flows.steps, **{**options_for(flows, flow), **options}, refinement=refinement
+        model, flow.first, flows.steps, **{**rollout_options(flows, flow), **options}, refinement=refinement
     ).frames
     assert frames is not None
     return frames, flow
@@ -161,7 +161,7 @@ def test_options_are_those_of_python(
     assert main(["rollout", str(folder), "--video", "none", "--to", to, *words]) == 0
     _, flows = loaded(folder)
     flow = side_by_side(flows[:])
-    frames, _ = in_python(folder, refinement, **options_for(flows, flow, **implied))
+    frames, _ = in_python(folder, refinement, **rollout_options(flows, flow, **implied))
     stored = HDF5(to).read()
     assert torch.equal(stored.frames, frames)
     if option == "clock":
@@ -178,7 +178,9 @@ def test_an_ensemble_is_judged_by_its_mean_and_has_a_spread(
     found = json.loads(capsys.readouterr().out)["refined"]["scores"]
     model, flows = loaded(folder)
     flow = perturbed(side_by_side(flows[:]), 3, 0.1)
-    frames = rollout(model, flow.first, flows.steps, **options_for(flows, flow), refinement=Refine(2)).frames
+    frames = rollout(
+        model, flow.first, flows.steps, **rollout_options(flows, flow), refinement=Refine(2)
+    ).frames
     assert torch.equal(HDF5(to).read().frames, frames)
     mean, spread = moments(frames, 3, None if flow.graph is None else flow.graph.batch)
     if kind == "windows":
@@ -206,7 +208,7 @@ def test_starts_from_arrays_need_no_truth(suffix: str, run_of: Any, tmp_path: Pa
     assert json.loads(capsys.readouterr().out) == {"files": [str(to)], "endings": ["completed"] * 3}
     assert contents(folder) == before
     model, flows = loaded(folder)
-    options = {"window": Window(2), "stepper": options_for(flows, flows[0])["stepper"]}
+    options = {"window": Window(2), "stepper": rollout_options(flows, flows[0])["stepper"]}
     frames = rollout(
         model, torch.from_numpy(x).unflatten(1, (2, 2)), 3, **options, refinement=Refine(2)
     ).frames
@@ -233,7 +235,7 @@ def test_a_series_of_named_variables_starts_from_its_last_frames(
     # The last two frames are those from which the last frame of the longest flow of the data is four ahead.
     series = flows_of(load_splits(FLOWS["own files"](tmp_path / "again"))["test"])[0]
     known = torch.cat([series.start, series.frames], 1)
-    options = {**options_for(flows, series), "clock": None}
+    options = {**rollout_options(flows, series), "clock": None}
     frames = rollout(loaded(folder)[0], known[:, -2:], 3, **options, refinement=Refine(2)).frames
     torch.testing.assert_close(stored[3:4], frames)
 
