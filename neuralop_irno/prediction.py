@@ -15,7 +15,8 @@ from torch import Tensor
 from neuralop_irno.data.array_file import ArrayFile
 from neuralop_irno.data.readers.array_formats import NETCDF, SUFFIXES
 from neuralop_irno.data.readers.file_inputs import NAMES, FileInputs
-from neuralop_irno.data.readers.mesh_files import read_mesh, write_fields
+from neuralop_irno.data.readers.mesh_inputs import MeshInputs, check_target, target_of, write_answers
+from neuralop_irno.data.readers.mesh_sets import meshes_in
 from neuralop_irno.data.readers.named_arrays import NamedArrays
 from neuralop_irno.devices import device_of, to_device
 from neuralop_irno.errors import check_least, expected
@@ -70,8 +71,9 @@ def predict(
     answer is written under the names of its y. A NetCDF file keeps the dimensions, coordinates and units of
     the input. Of a series the frames that follow each window of the input are written.
 
-    Meshes: ``fields`` are the fields at the nodes that form x, one after the other. Written is the mesh with
-    the answer's channels as ``names``, ``y0, y1, ..`` by default.
+    Meshes: ``fields``, or those that ``data`` names, form x, one after the other, at the nodes or on the
+    cells. Written are the cells of the file with the answer under the names of ``data``, or with its channels
+    as ``names``, ``y0, y1, ..`` by default. Of a series each frame is answered, into a ``.vtkhdf`` file.
 
     Args:
         model: a trained refiner.
@@ -87,7 +89,7 @@ def predict(
         rtol: the tolerance.
         solver: a solver for these answers.
         watch: called with the numbers of samples that are done and in all.
-        data: the options of the data set ``files`` that the model was trained on.
+        data: the options of the data set ``files`` or ``mesh_files`` that the model was trained on.
 
     Raises:
         FileNotFoundError, FileExistsError, ValueError, TypeError: of the files, and of the model's call.
@@ -97,14 +99,16 @@ def predict(
     tell = watch or _silently
     solve = {"steps": steps, "max_steps": max_steps, "rtol": rtol, "solver": solver}
     with evaluating(model):
+        on_meshes = data is not None and data.get("name") == "mesh_files"
+        if on_meshes or not (origin.suffix in NETCDF or origin.suffix in SUFFIXES):
+            inputs = MeshInputs(data if data is not None and on_meshes else {}, fields, names)
+            return _meshes(model, origin, target, inputs, tell, solve)
         if origin.suffix in NETCDF or (data is not None and not fields and data.keys() & set(NAMES)):
-            inputs = FileInputs(origin, data or {}, fields, names)
-            return _named(model, inputs, target, batch_size, tell, solve)
-        if origin.suffix in SUFFIXES:
-            if names:
-                raise ValueError(expected("no names of channels, for arrays", list(names), "names=()"))
-            return _arrays(model, NamedArrays(origin, fields), target, batch_size, tell, solve)
-        return _meshes(model, origin, target, fields, names, tell, solve)
+            variables = FileInputs(origin, data or {}, fields, names)
+            return _named(model, variables, target, batch_size, tell, solve)
+        if names:
+            raise ValueError(expected("no names of channels, for arrays", list(names), "names=()"))
+        return _arrays(model, NamedArrays(origin, fields), target, batch_size, tell, solve)
 
 
 def _arrays(
@@ -176,24 +180,29 @@ def _meshes(
     model: IterativeRefiner,
     source: Path,
     to: Path,
-    fields: Sequence[str],
-    names: Sequence[str],
+    inputs: MeshInputs,
     tell: Callable[[int, int], None],
     solve: Mapping[str, Any],
 ) -> Predicted:
-    inside = sorted(path for path in source.iterdir() if path.is_file()) if source.is_dir() else []
-    if source.is_dir() and not inside:
-        raise FileNotFoundError(expected(f"meshes in {source}", "an empty folder", "the folder of the files"))
-    pairs = [(path, to / path.name) for path in inside] or [(source, to)]
+    if source.is_dir():
+        pairs = [(path, target_of(path, to)) for path in meshes_in(source)]
+    else:
+        check_target(source, to)
+        pairs = [(source, to)]
     if os.path.lexists(to):
         raise FileExistsError(expected("a new path", f"{to.name}, which exists", "another path"))
     total = _Total()
     try:
         for done, (path, target) in enumerate(pairs, 1):
-            graph = read_mesh(path).graph(fields)
-            found = model.solve(graph.to(device_of(model)), **solve)
-            write_fields(target, graph, _channels(_field(found), names))
-            total.add(found)
+            graphs, answers = [], []
+            for mesh, graph in inputs.frames(path):
+                sample = graph.clone()
+                sample.cells = None  # for the file alone
+                found = model.solve(sample.to(device_of(model)), **solve)
+                graphs.append(graph)
+                answers.append(inputs.named(mesh, _field(found).cpu()))
+                total.add(found)
+            write_answers(path, target, graphs, answers)
             tell(done, len(pairs))
     except BaseException:
         for _, target in pairs:
@@ -230,15 +239,6 @@ class _Total:
     def of(self, *files: Path) -> Predicted:
         """The summary."""
         return Predicted(files, self.outcomes.total(), dict(self.outcomes), self.evaluations)
-
-
-def _channels(answer: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
-    """The channels of an answer at nodes, by name."""
-    channels = list(names) or [f"y{channel}" for channel in range(answer.shape[1])]
-    if len(channels) != answer.shape[1]:
-        wanted = f"a name for each of {answer.shape[1]} channels of the answer"
-        raise ValueError(expected(wanted, channels, "names=['T', 'p']"))
-    return dict(zip(channels, answer.split(1, 1), strict=True))
 
 
 def _field(found: Solution) -> Tensor:

@@ -34,9 +34,6 @@ class MeshTrajectories(Sequence[Any], ABC):
 
     lengths: Sequence[int]
 
-    def __repr__(self) -> str:
-        return f"{len(self)} trajectories"
-
     def __len__(self) -> int:
         return len(self.lengths)
 
@@ -135,8 +132,13 @@ class MeshWindows(Dataset[Any]):
         self._first = [0, *accumulate(counts)]
 
     def __repr__(self) -> str:
-        pairs = f"{len(self)} pairs of {self.trajectories!r}"
+        pairs = f"{len(self)} pairs of {len(self.trajectories)} trajectories"
         return f"MeshWindows({pairs}: {self.inputs} to {self.outputs} frames of {', '.join(self.fields)})"
+
+    @property
+    def summary(self) -> str:
+        """One line on what was read; empty for trajectories in memory."""
+        return getattr(self.trajectories, "summary", "")
 
     def __len__(self) -> int:
         return self._first[-1]

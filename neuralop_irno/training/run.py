@@ -118,11 +118,11 @@ def read_run(folder: Path, device: str = "cpu", base: Any = None) -> tuple[Exper
 
 
 def read_options_of_files(folder: Path) -> dict[str, Any] | None:
-    """The options of the data set ``files`` of a run; None of other data sets, or without a config."""
+    """The options of a data set ``files`` or ``mesh_files`` of a run; None of others, or without a config."""
     if not (folder / CONFIG).is_file():
         return None
     data = read_experiment(folder / CONFIG, unstated=1).content["data"]
-    return data if data.get("name") == "files" else None
+    return data if data.get("name") in ("files", "mesh_files") else None
 
 
 def read_model(folder: Path, device: str = "cpu", base: Any = None) -> IterativeRefiner:

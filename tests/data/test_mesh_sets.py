@@ -120,7 +120,7 @@ def test_pairs_are_split_in_order_or_by_folders(tmp_path: Path) -> None:
         assert torch.equal(graph.x, whole["train"][size - 1].x)
     assert cut["train"].resolution.extent is None  # squares of other sizes
     assert cut["valid"].resolution.extent == "fixed"
-    assert repr(cut["train"]) == "MeshPairs(3 files, 6 nodes (quad), T, q, wall=1 to next)"
+    assert repr(cut["train"]) == "MeshPairs(pairs: 3, x T; static q, wall=1; y next, on 6 nodes (quad))"
 
 
 def test_one_series_is_split_by_frames(tmp_path: Path) -> None:

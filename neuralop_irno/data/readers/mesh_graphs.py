@@ -84,6 +84,10 @@ class Mesh:
             graph.y = self.columns(y, place)
         return graph
 
+    def on_same(self, other: Mesh) -> bool:
+        """Whether another mesh has the same nodes, at the same places, and the same cells."""
+        return torch.equal(self.pos, other.pos) and np.array_equal(self.shape.corners, other.shape.corners)
+
     def place_of(self, names: Sequence[str], on: str | None = None) -> str:
         """Where some fields are, ``nodes`` or ``cells``; all have to be at one place."""
         middle = sorted(self.on_middles & set(names))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -55,14 +56,25 @@ class Wanted:
     on: str | None = None
     neighbours: int = 0
 
+    @property
+    def inputs(self) -> str:
+        """The names of the input, for summaries."""
+        more = [*self.static, *self.tags, *(["boundary"] if self.boundary else [])]
+        return ", ".join(self.x) + (f"; static {', '.join(more)}" if more else "")
+
     def place(self, mesh: Mesh, truth: bool = True) -> str:
         """Where the fields are; with ``truth`` also those of the target."""
         return mesh.place_of([*self.x, *(self.y if truth else ()), *self.static], self.on)
 
-    def input(self, mesh: Mesh) -> Any:
-        """A graph without targets: x, then what is constant in time."""
+    def input(self, mesh: Mesh, like: Any = None) -> Any:
+        """A graph without targets: x, then what is constant in time.
+
+        Args:
+            mesh: with the fields.
+            like: a graph on the same mesh, whose edges are used again.
+        """
         place = self.place(mesh, truth=False)
-        graph = mesh.skeleton(place, self.neighbours)
+        graph = mesh.skeleton(place, self.neighbours) if like is None else copy.copy(like)
         graph.x = torch.cat([mesh.columns(self.x, place), self.constant(mesh, place)], 1)
         return graph
 
@@ -151,8 +163,12 @@ class MeshPairs(Dataset[Any]):
         self.resolution = self._seen.resolution
 
     def __repr__(self) -> str:
-        inputs = ", ".join([*self.wanted.x, *self.wanted.static, *self.wanted.tags])
-        return f"MeshPairs({len(self)} files, {self._seen}, {inputs} to {', '.join(self.wanted.y)})"
+        return f"MeshPairs({self.summary})"
+
+    @property
+    def summary(self) -> str:
+        """One line on what was read."""
+        return f"pairs: {len(self)}, x {self.wanted.inputs}; y {', '.join(self.wanted.y)}, on {self._seen}"
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -201,13 +217,16 @@ class SeriesTrajectories(MeshTrajectories):
             wish = "series whose fields have the same numbers of channels"
             raise ValueError(expected(wish, f"{sorted(names)}", "vectors of one length in all files"))
 
-    def __repr__(self) -> str:
+    @property
+    def summary(self) -> str:
+        """One line on what was read."""
         low, high = min(self.lengths), max(self.lengths)
         ends = [(times[0], times[-1]) for each in self.series if (times := each.times)]
         spans = sorted({f"{first:g} to {last:g}" for first, last in ends})
         time = f", times {spans[0]}" if len(spans) == 1 else ""
         frames = low if low == high else f"{low} to {high}"
-        return f"{len(self)} trajectories of {frames} frames{time}, {self.seen}"
+        what = self.wanted.inputs
+        return f"trajectories: {len(self)} of {frames} frames{time}, {what}, on {self.seen}"
 
     @property
     def files(self) -> tuple[Path, ...]:

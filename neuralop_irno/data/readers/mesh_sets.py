@@ -25,6 +25,9 @@ from neuralop_irno.data.splits import SPLITS, parts_of
 from neuralop_irno.errors import expected, from_extra
 from neuralop_irno.registry import DATASETS
 
+NAMES = ("x", "y", "static", "tags", "boundary", "on", "neighbours")
+"""The options of `mesh_files` that name what is read of a mesh."""
+
 Given = str | Sequence[str]
 Data = MeshPairs | MeshWindows
 

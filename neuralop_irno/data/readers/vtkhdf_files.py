@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neuralop_irno.data.cells import MESHIO_NAMES, OTHER_WAY, WEDGE
-from neuralop_irno.data.readers.hdf5 import array, member, named_damage, opened
+from neuralop_irno.data.readers.hdf5 import array, member, named_damage
 from neuralop_irno.errors import expected
 
 SUFFIX = ".vtkhdf"
@@ -52,29 +54,49 @@ class VTKHDFFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        root = self._root()
-        kind = root.attrs.get("Type", b"")
-        kind = kind.decode(errors="replace") if isinstance(kind, bytes) else str(kind)
-        if kind != "UnstructuredGrid":
-            hint = "ParaView's filter Append Datasets, and saving it again"
-            raise ValueError(expected(f"an UnstructuredGrid in {path.name}", repr(kind), hint))
-        self.times = None
-        if "Steps" in root:
-            self.times = [float(time) for time in self._numbers("Steps/Values", 0, None)]
+        self.path, self.times = path, None
+        with self._opened() as root:
+            kind = root.attrs.get("Type", b"")
+            kind = kind.decode(errors="replace") if isinstance(kind, bytes) else str(kind)
+            if kind != "UnstructuredGrid":
+                hint = "ParaView's filter Append Datasets, and saving it again"
+                raise ValueError(expected(f"an UnstructuredGrid in {path.name}", repr(kind), hint))
+            if "Steps" in root:
+                held = _Frames(root, path.name, timed=True)
+                self.times = [float(time) for time in held.numbers("Steps/Values", 0, None)]
 
     def __len__(self) -> int:
         return 1 if self.times is None else len(self.times)
 
     def frame(self, place: int) -> Found:
         """The mesh and the fields of a frame."""
-        with named_damage(self.path):
-            return self._frame(place)
+        with self._opened() as root:
+            return _Frames(root, self.path.name, self.times is not None).frame(place)
 
-    def _frame(self, place: int) -> Found:
+    @contextmanager
+    def _opened(self) -> Iterator[Any]:
+        """The root of the file, which is open for this call only: it may be written again meanwhile."""
+        with named_damage(self.path), h5py.File(self.path, "r") as file:
+            yield member(file, "VTKHDF")
+
+
+class _Frames:
+    """The arrays of an open file.
+
+    Args:
+        root: the group with everything.
+        name: of the file.
+        timed: whether it has steps.
+    """
+
+    def __init__(self, root: Any, name: str, timed: bool) -> None:
+        self._root, self._name, self._timed = root, name, timed
+
+    def frame(self, place: int) -> Found:
+        """The mesh and the fields of a frame."""
         first, parts = self._step("PartOffsets", place), self._step("NumberOfParts", place, 1)
-        if self.times is None:
-            parts = len(member(self._root(), "NumberOfPoints"))
+        if not self._timed:
+            parts = len(member(self._root, "NumberOfPoints"))
         sizes = {
             name: self._whole(f"NumberOf{name}", first, parts)
             for name in ("Points", "Cells", "ConnectivityIds")
@@ -84,31 +106,28 @@ class VTKHDFFile:
             for name, word in (("Points", "Point"), ("Cells", "Cell"), ("ConnectivityIds", "ConnectivityId"))
         }
         total = {name: int(counts.sum()) for name, counts in sizes.items()}
-        points = self._numbers("Points", start["Points"], total["Points"])
+        points = self.numbers("Points", start["Points"], total["Points"])
         types = self._whole("Types", start["Cells"], total["Cells"])
         ends = self._whole("Offsets", start["Cells"] + first, total["Cells"] + parts)
         connectivity = self._whole("Connectivity", start["ConnectivityIds"], total["ConnectivityIds"])
-        corners, counts = _corners(sizes, ends, connectivity, self.path.name)
-        blocks, splits = _blocks(corners, counts, types, self.path.name)
+        corners, counts = _corners(sizes, ends, connectivity, self._name)
+        blocks, splits = _blocks(corners, counts, types, self._name)
         on_cells = self._data("Cell", place, start["Cells"], total["Cells"])
         return Found(
             points, blocks, self._data("Point", place, start["Points"], total["Points"]),
             {name: np.split(values, splits) for name, values in on_cells.items()},
         )  # fmt: skip
 
-    def _root(self) -> Any:
-        return member(opened(self.path), "VTKHDF")
-
     def _data(self, kind: str, place: int, start: int, count: int) -> dict[str, Any]:
         """The fields at the points, or on the cells, of a frame."""
-        root, group = self._root(), f"{kind}Data"
+        root, group = self._root, f"{kind}Data"
         if group not in root or not count:
             return {}
         held = member(root, group)
         names = [name for name in held if isinstance(held.get(name), h5py.Dataset)]
         offsets = f"Steps/{kind}DataOffsets"
         return {
-            name: self._numbers(
+            name: self.numbers(
                 f"{group}/{name}",
                 int(self._whole(f"{offsets}/{name}", place, 1)[0]) if f"{offsets}/{name}" in root else start,
                 count,
@@ -118,7 +137,7 @@ class VTKHDFFile:
 
     def _step(self, name: str, place: int, default: int = 0) -> int:
         """A number of a step."""
-        if self.times is None or f"Steps/{name}" not in self._root():
+        if not self._timed or f"Steps/{name}" not in self._root:
             return default
         return int(self._whole(f"Steps/{name}", place, 1).reshape(-1)[0])
 
@@ -126,17 +145,17 @@ class VTKHDFFile:
         """Some rows of an array of whole numbers."""
         return np.asarray(self._rows(name, start, count), dtype=np.int64)
 
-    def _numbers(self, name: str, start: int, count: int | None) -> NDArray[np.float64]:
+    def numbers(self, name: str, start: int, count: int | None) -> NDArray[np.float64]:
         """Some rows of an array."""
         return np.asarray(self._rows(name, start, count), dtype=np.float64)
 
     def _rows(self, name: str, start: int, count: int | None) -> Any:
         if count == 0:
             return np.empty(0)
-        held = array(self._root(), name)
+        held = array(self._root, name)
         end = len(held) if count is None else start + count
         if held.ndim < 1 or not 0 <= start <= end <= len(held):
-            wanted = f"rows {start} to {end} of {name} in {self.path.name}"
+            wanted = f"rows {start} to {end} of {name} in {self._name}"
             raise ValueError(expected(wanted, f"shape {held.shape}", "writing the file again"))
         return held[start:end]
 
