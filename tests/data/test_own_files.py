@@ -1,6 +1,7 @@
 """Own files on grids: every format gives the same numbers, and what the file says of its grid is used."""
 
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from own_files import AXES, FORMATS, FRAMES, SAMPLES, labelled, pdebench, variab
 from neuralop_irno import load_splits
 from neuralop_irno.data.flow_sources import flows_of
 from neuralop_irno.data.frames import FrameWindows
+from neuralop_irno.registry import DATASETS
+from neuralop_irno.yaml_files import parsed
 
 SPLIT = [3, 1, 1]
 NAMED = ("hdf5 with labels", "netcdf 3", "netcdf 4", "zarr 2", "zarr 3")
@@ -200,6 +203,30 @@ def test_packed_numbers_are_unpacked_and_a_mask_explains_fill_values(tmp_path: P
     assert pair["measure"].tolist() == mask.tolist()
 
 
+@pytest.mark.parametrize("engine", ["scipy", "h5netcdf"])
+def test_numbers_that_netcdf_never_wrote_are_no_numbers(engine: Any, tmp_path: Path) -> None:
+    values = numbers(5, 8).astype("f4")
+    values[4, 2] = np.float32(9.969209968386869e36)
+    data = xarray.Dataset({"u": (("sample", "x"), values)})
+    data.to_netcdf(tmp_path / "a.nc", engine=engine, encoding={"u": {"_FillValue": None}})
+    test = load_splits(config(str(tmp_path / "a.nc"), x=["u"], y=["u"]))["test"]
+    with pytest.raises(ValueError, match=r"^expected u\[4\] in a.nc to be finite, got 1 NaN"):
+        test[0]
+
+
+def test_files_of_different_boxes_and_masks(tmp_path: Path) -> None:
+    for place in range(2):
+        data = labelled(variables(1, series=True)).assign_coords(x=(1 + place) * np.arange(8.0))
+        data["ocean"] = ("x", np.arange(8.0) > place)
+        data.to_netcdf(tmp_path / f"{place}.nc", engine="h5netcdf")
+    options = config(str(tmp_path), y=["u"], time="time", split=[6, 2, 2])
+    assert load_splits(options)["train"].resolution.lengths is None
+    with pytest.raises(
+        ValueError, match=r"^expected 1.nc with the mask and the latitudes of 0.nc, got others"
+    ):
+        load_splits({**options, "mask": "ocean"})
+
+
 def test_axes_that_are_not_equidistant_have_no_lengths_and_a_note(tmp_path: Path) -> None:
     data = xarray.Dataset({"u": (("sample", "x"), numbers(5, 8))}, {"x": np.arange(8.0) ** 2})
     data.to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
@@ -256,3 +283,14 @@ def test_channels_that_may_be_space_are_refused(shape: tuple[int, ...], tmp_path
     letters = "XYZ"[: len(shape) - 1]
     data = load_splits(config(str(tmp_path / "a.npz"), layout=f"B {' '.join(letters)}"))
     assert data["train"][0]["x"].shape == (1, *shape[1:])
+
+
+def test_the_configs_in_the_docs_have_options_that_exist() -> None:
+    page = (Path(__file__).parents[2] / "docs/data.md").read_text()
+    section = page.split("## Your own files, on grids")[1].split("\n## ")[0]
+    blocks = re.findall(r"```yaml\n(data:\n.*?)```", section, re.DOTALL)
+    lines = re.findall(r"^data: \{.*?\}", section, re.MULTILINE)
+    assert len(blocks) == 2
+    assert len(lines) == 5
+    for text in (*blocks, *lines):
+        DATASETS.part(parsed(text)["data"]).refuse_missing()

@@ -6,6 +6,7 @@ import base64
 import binascii
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -26,6 +27,9 @@ SUFFIXES = (*IN_MEMORY, *HDF5, *NETCDF, *ZARR)
 
 DIMENSIONS = "_ARRAY_DIMENSIONS"
 """The attribute in which xarray names the axes of arrays of Zarr 2."""
+
+NEVER_WRITTEN = 9.969209968386869e36
+"""What NetCDF stores for real numbers that were never written, unless the file states another value."""
 
 Openers = Mapping[str, Callable[[], Stored]]
 
@@ -56,7 +60,11 @@ def stored_arrays(path: str | os.PathLike[str]) -> Openers:
         return {name: partial(_in_zarr, str(source), name) for name in names}
     if source.suffix in (*HDF5, *NETCDF):
         classic = source.suffix in NETCDF and _starts_with(source, netcdf3.MAGIC)
-        return (netcdf3 if classic else hdf5_arrays).stored_arrays(str(source))
+        found = (netcdf3 if classic else hdf5_arrays).stored_arrays(str(source))
+        return {
+            name: partial(_filled, array) if source.suffix in NETCDF else array
+            for name, array in found.items()
+        }
     whole = read_tensors(source) if source.suffix in TORCH else read_arrays(source)
     return {name: partial(_in_memory, tensor) for name, tensor in whole.items()}
 
@@ -71,6 +79,14 @@ def _starts_with(source: Path, magic: bytes) -> bool:
         return False
     with source.open("rb") as file:
         return file.read(len(magic)) == magic
+
+
+def _filled(array: Callable[[], Stored]) -> Stored:
+    """An array of NetCDF with its fill value."""
+    stored = array()
+    if stored.kind != "f" or "_FillValue" in stored.attributes:
+        return stored
+    return replace(stored, attributes={**stored.attributes, "_FillValue": NEVER_WRITTEN})
 
 
 def _in_memory(tensor: Tensor) -> Stored:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from neuralop_irno.data.frames import Frames, GridPairs
 from neuralop_irno.data.readers.field_file import FieldFile, Wanted
 from neuralop_irno.data.readers.variables import EVERYTHING, Variable
 from neuralop_irno.data.scaling import Scaling
+from neuralop_irno.domain.resolution import Resolution
 from neuralop_irno.errors import expected
 
 
@@ -46,6 +48,13 @@ class FileSet:
                 raise ValueError(expected(wanted_fields, got, "files of the same variables"))
         self._first = [0, *accumulate(part.samples for part in self.parts)]
         self.samples = self._first[-1]
+
+    @property
+    def resolution(self) -> Resolution:
+        """What is known of the grid; of boxes of different sides, not the sides."""
+        first, *others = (part.grid for part in self.parts)
+        same = all(grid.lengths == first.lengths for grid in others)
+        return (first if same else replace(first, lengths=None)).resolution
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -97,7 +106,7 @@ class FilePairs(GridPairs):
         first = source.parts[0]
         self.fields = tuple(name for each in first.targets for name in each.channels)
         self.scaling = Scaling.none(len(self.fields))
-        self.files, self.resolution = source.files, first.grid.resolution
+        self.files, self.resolution = source.files, source.resolution
         self.padding = first.grid.padding  # type: ignore[assignment]
         what = f"x {source.listed([*first.fields, *first.scalars])}; y {source.listed(first.targets)}"
         self.summary = source.about(f"pairs: {len(self)}", what)
@@ -162,9 +171,13 @@ class FileFrames(Frames):
         ]
         self.fields = tuple(name for each in first.targets for name in each.channels)
         self.scaling = Scaling.none(len(self.fields))
-        self.files, self.resolution = source.files, first.grid.resolution
+        self.files, self.resolution = source.files, source.resolution
         self.padding = first.grid.padding or ("replicate",) * len(first.grid.shape)
         self.measure = first.measure
+        for part in source.parts[1:]:
+            if not _same(part.measure, self.measure):
+                wanted = f"{part.path.name} with the mask and the latitudes of {first.path.name}"
+                raise ValueError(expected(wanted, "others", "trajectories of one grid"))
         stated = {name: each.stored.units for each in first.targets for name in each.channels}
         self.units = {name: units for name, units in stated.items() if units}
         self.summary = self._summary()
@@ -204,3 +217,7 @@ class FileFrames(Frames):
 
     def _slice(self, places: range) -> slice:
         return slice(self._start + places.start, self._start + places.stop, places.step)
+
+
+def _same(one: Tensor | None, other: Tensor | None) -> bool:
+    return one is other if one is None or other is None else torch.equal(one, other)
