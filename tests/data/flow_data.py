@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import meshio
 import numpy as np
 import zarr
 from layouts import numbers, write_well
 from own_files import in_netcdf3, variables
+from scipy.spatial import Delaunay
 
 
 def of_well(folder: Path, extras: bool = False, **options: Any) -> Mapping[str, Any]:
@@ -48,6 +50,26 @@ def of_own_files(folder: Path) -> Mapping[str, Any]:
     return {"name": "files", "train": str(folder / "own.nc"), "split": [2, 1, 2], "inputs": 2, **names}
 
 
+def of_mesh_files(folder: Path) -> Mapping[str, Any]:
+    """Three series of a solid of tetrahedra."""
+    pos = np.random.default_rng(0).random((20, 3))
+    cells = [("tetra", Delaunay(pos).simplices)]
+    for run in range(3):
+        (folder / f"run{run}").mkdir(parents=True)
+        for frame in range(5):
+            fields = {"T": numbers(len(pos), seed=10 * run + frame), "wall": (pos[:, 0] < 0.2).astype(float)}
+            meshio.Mesh(pos, cells, fields).write(folder / f"run{run}/frame_{frame}.vtu")
+    series = [str(folder / f"run{run}") for run in range(3)]
+    return {
+        "name": "mesh_files",
+        "train": series,
+        "split": [1, 1, 1],
+        "x": "T",
+        "static": "wall",
+        "inputs": 2,
+    }
+
+
 def generated(name: str, **options: Any) -> Callable[[Path], Mapping[str, Any]]:
     return lambda folder: {"name": name, **options}
 
@@ -63,6 +85,7 @@ FLOWS: dict[str, Callable[[Path], Mapping[str, Any]]] = {
     "points": generated("ce_gauss", samples=[1, 1, 2], points=16, resolution=8, frames=3, time=0.05),
     "rigno": of_rigno,
     "meshes": generated("waves", samples=[1, 1, 2], spacing=0.4, outputs=3),
+    "mesh files": of_mesh_files,
     "wind": generated("advection_diffusion", samples=[1, 1, 2], spacing=0.4, outputs=2),
 }  # fmt: skip
 """From a folder for files to the config of the data."""

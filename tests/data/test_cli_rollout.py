@@ -4,26 +4,21 @@ import csv
 import json
 import os
 import signal
-from collections.abc import Mapping
+import sys
 from pathlib import Path
 from typing import Any
 
-import meshio
 import numpy as np
 import pytest
 import torch
-import xarray
-from flow_data import FLOWS
+from rollout_runs import ON_GRIDS, RunOf, in_python, loaded, runs_in
 from test_cli import Capsys, contents, refused
-from torch import Tensor
 
 from irno_cli.main import main
-from neuralop_irno import HDF5, Zarr, flows_of, moments, relative_l2, rollout, side_by_side, vrmse
+from neuralop_irno import HDF5, moments, relative_l2, rollout, side_by_side, vrmse
 from neuralop_irno.assimilation.starts import perturbed
 from neuralop_irno.config import experiment
-from neuralop_irno.data.splits import load_splits
-from neuralop_irno.refiner import IterativeRefiner
-from neuralop_irno.rollouts import Adaptive, Clock, Ending, Refine, Step, Window
+from neuralop_irno.rollouts import Adaptive, Clock, Ending, Refine, Step
 from neuralop_irno.rollouts.files import file_of
 from neuralop_irno.rollouts.of_flows import rollout_options
 from neuralop_irno.rollouts.sink import Until
@@ -31,71 +26,33 @@ from neuralop_irno.training.folder import MODEL
 from neuralop_irno.training.run import CONFIG
 from neuralop_irno.yaml_files import written
 
-FNO = {"model_arch": "fno", "n_modes": [4, 4], "hidden_channels": 4, "n_layers": 1}
-UNET = {"name": "unet", "width": 4, "depth": 1}
-ON_GRIDS = {"base": FNO, "correction": UNET, "steps": 2}
-RIGNO = {"model_arch": "rigno", "width": 4, "steps": 1}
-ON_POINTS = {"base": RIGNO, "correction": {"name": "rigno", "width": 4, "steps": 1}, "steps": 2}
-MESHGRAPH = {"name": "meshgraph", "width": 4, "steps": 1}
-MODELS: dict[str, Mapping[str, Any]] = {
-    "windows": {**ON_GRIDS, "base": {**FNO, "n_modes": [4]}},
-    "sphere": {**ON_GRIDS, "base": {**FNO, "model_arch": "sfno"}},
-    "points": ON_POINTS,
-    "rigno": ON_POINTS,
-    "meshes": {**ON_POINTS, "base": {**RIGNO, "time": False}},
-    "wind": {**ON_POINTS, "base": {**RIGNO, "time": False}, "correction": MESHGRAPH},
-}  # fmt: skip
-RUNS = ("windows", "bundles", "sphere", "well", "zarr", "own files", "points", "rigno", "meshes", "wind")
+RUNS = (
+    "windows",
+    "bundles",
+    "sphere",
+    "well",
+    "zarr",
+    "own files",
+    "points",
+    "rigno",
+    "meshes",
+    "wind",
+    "mesh files",
+)
 SUFFIXES = (".h5", ".zarr", "")
 CASES = [(kind, SUFFIXES[place % 3]) for place, kind in enumerate(RUNS)]
 CASES += [("meshes", suffix) for suffix in (".vtkhdf", ".pvd")]
 CASES += [(kind, suffix) for kind in ("zarr", "meshes") for suffix in SUFFIXES if (kind, suffix) not in CASES]
-MADE: dict[str, Path] = {}
 
 
-@pytest.fixture
-def run_of(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """From the kind of data to the folder of a run, with a model whose weights are random."""
-
-    def make(kind: str) -> Path:
-        if kind not in MADE:
-            place = tmp_path_factory.mktemp("rollout")
-            content = {"data": FLOWS[kind](place / "data"), "model": MODELS.get(kind, ON_GRIDS)}
-            known = experiment(content)
-            splits = known.splits()
-            refiner = known.build_refiner(known.build_base(splits), getattr(splits["train"], "padding", None))
-            with torch.no_grad():  # a new correction adds nothing to the base
-                for weight in refiner.correction.parameters():
-                    weight += 0.05 * torch.randn_like(weight)
-            refiner.save(place / MODEL)
-            (place / CONFIG).write_bytes(written(known.content))
-            MADE[kind] = place
-        return MADE[kind]
-
-    return make
-
-
-def in_python(folder: Path, refinement: Any, **options: Any) -> tuple[Tensor, Any]:
-    """The frames of all flows of the test set, and their flow, by `irno.rollout`."""
-    model, flows = loaded(folder)
-    flow = side_by_side(flows[:])
-    frames = rollout(
-        model, flow.first, flows.steps, **{**rollout_options(flows, flow), **options}, refinement=refinement
-    ).frames
-    assert frames is not None
-    return frames, flow
-
-
-def loaded(folder: Path) -> tuple[IterativeRefiner, Any]:
-    from neuralop_irno.training.run import read_run
-
-    known, model = read_run(folder)
-    return model, flows_of(known.splits()["test"])
+@pytest.fixture(scope="module")
+def run_of(tmp_path_factory: pytest.TempPathFactory) -> RunOf:
+    return runs_in(tmp_path_factory)
 
 
 @pytest.mark.parametrize(("kind", "suffix"), CASES)
 def test_frames_and_scores_are_those_of_python(
-    kind: str, suffix: str, run_of: Any, tmp_path: Path, capsys: Capsys
+    kind: str, suffix: str, run_of: RunOf, tmp_path: Path, capsys: Capsys
 ) -> None:
     folder, to = run_of(kind), tmp_path / f"run{suffix}"
     words = ["rollout", str(folder), "--video", "none", "--json", *(["--to", str(to)] if suffix else [])]
@@ -107,7 +64,7 @@ def test_frames_and_scores_are_those_of_python(
             assert found["files"] == [str(to)]
             stored = file_of(to).read()
             assert torch.equal(stored.frames, frames)
-            assert stored.times is not None or kind in ("zarr", "well")
+            assert (stored.times is None) == (flow.times is None)
         axes = {"space": frames.dim() - 3}
         if flow.graph is None and kind not in ("sphere", "own files"):  # their points count by their area
             scores = torch.tensor(found[name]["scores"]["relative_l2"])
@@ -125,7 +82,7 @@ def test_frames_and_scores_are_those_of_python(
     assert report == {name: found[name] for name in ("base", "refined")}
 
 
-def test_a_report_has_both_models_in_each_file(run_of: Any, capsys: Capsys) -> None:
+def test_a_report_has_both_models_in_each_file(run_of: RunOf, capsys: Capsys) -> None:
     folder = run_of("meshes")
     before = contents(folder)
     assert main(["rollout", str(folder), "--batch-size", "1"]) == 0  # meshes of different sizes, one by one
@@ -154,7 +111,7 @@ OPTIONS: dict[str, tuple[list[str], Any, dict[str, Any]]] = {
 @pytest.mark.parametrize("option", OPTIONS)
 @pytest.mark.parametrize("kind", ["windows", "points"])
 def test_options_are_those_of_python(
-    kind: str, option: str, run_of: Any, tmp_path: Path, capsys: Capsys
+    kind: str, option: str, run_of: RunOf, tmp_path: Path, capsys: Capsys
 ) -> None:
     folder, (words, refinement, implied) = run_of(kind), OPTIONS[option]
     to = str(tmp_path / "run.h5")
@@ -170,7 +127,7 @@ def test_options_are_those_of_python(
 
 @pytest.mark.parametrize("kind", ["windows", "meshes"])
 def test_an_ensemble_is_judged_by_its_mean_and_has_a_spread(
-    kind: str, run_of: Any, tmp_path: Path, capsys: Capsys
+    kind: str, run_of: RunOf, tmp_path: Path, capsys: Capsys
 ) -> None:
     folder, to = run_of(kind), str(tmp_path / "run.h5")
     words = ["--members", "3", "--noise", "0.1", "--to", to, "--json", "--video", "none"]
@@ -191,75 +148,8 @@ def test_an_ensemble_is_judged_by_its_mean_and_has_a_spread(
     assert all(number > 0 for number in np.ravel(found["spread"]))
 
 
-@pytest.mark.parametrize("suffix", [".npz", ".h5"])
-def test_starts_from_arrays_need_no_truth(suffix: str, run_of: Any, tmp_path: Path, capsys: Capsys) -> None:
-    folder, start, to = run_of("zarr"), tmp_path / f"x{suffix}", tmp_path / "run.zarr"
-    x = np.random.default_rng(0).standard_normal((3, 4, 8, 8)).astype(np.float32)  # two frames of u and v
-    if suffix == ".h5":
-        import h5py
-
-        with h5py.File(start, "w") as file:
-            file["x"] = x
-    else:
-        np.savez(start, x=x, y=x)
-    before = contents(folder)
-    words = ["rollout", str(folder), "--start", str(start), "--to", str(to), "--steps", "3"]
-    assert main([*words, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"files": [str(to)], "endings": ["completed"] * 3}
-    assert contents(folder) == before
-    model, flows = loaded(folder)
-    options = {"window": Window(2), "stepper": rollout_options(flows, flows[0])["stepper"]}
-    frames = rollout(
-        model, torch.from_numpy(x).unflatten(1, (2, 2)), 3, **options, refinement=Refine(2)
-    ).frames
-    assert torch.equal(Zarr(to).read().frames, frames)
-    assert "expected a new file, got run.zarr, which exists" in refused(capsys, *words, code=1)
-    assert main([*words, "--existing", "continue"]) == 0
-    assert "3 of 3 samples, 3 frames: took all of its steps" in capsys.readouterr().out
-
-
-def test_a_series_of_named_variables_starts_from_its_last_frames(
-    run_of: Any, tmp_path: Path, capsys: Capsys
-) -> None:
-    folder, to = run_of("own files"), tmp_path / "run.zarr"
-    source = FLOWS["own files"](tmp_path / "data")["train"]
-    words = ["rollout", str(folder), "--start", str(source), "--to", str(to), "--steps", "3", "--json"]
-    assert main(words) == 0
-    assert json.loads(capsys.readouterr().out)["endings"] == ["completed"] * 5
-    found = xarray.open_zarr(to)
-    np.testing.assert_allclose(found["time"], 12.5 + 0.5 * np.arange(1, 4))
-    assert found["u"].attrs["units"] == "m s-1"
-    stored = file_of(to).read().frames
-    _, flows = loaded(folder)
-    assert stored.shape == (5, 3, *flows[0].start.shape[2:])
-    # The last two frames are those from which the last frame of the longest flow of the data is four ahead.
-    series = flows_of(load_splits(FLOWS["own files"](tmp_path / "again"))["test"])[0]
-    known = torch.cat([series.start, series.frames], 1)
-    options = {**rollout_options(flows, series), "clock": None}
-    frames = rollout(loaded(folder)[0], known[:, -2:], 3, **options, refinement=Refine(2)).frames
-    torch.testing.assert_close(stored[3:4], frames)
-
-
-def test_starts_from_a_folder_of_meshes(run_of: Any, tmp_path: Path, capsys: Capsys) -> None:
-    folder, source = run_of("meshes"), tmp_path / "meshes"
-    source.mkdir()
-    _, flows = loaded(folder)
-    for place, flow in enumerate(flows):
-        graph = flow.graph
-        pos = torch.nn.functional.pad(graph.pos, (0, 1)).numpy()
-        fields = {"displacement": flow.start[:, 0, 0].numpy(), "wall": flow.static[:, 0].numpy()}
-        meshio.Mesh(pos, [("triangle", graph.face.T.numpy())], fields).write(source / f"{place}.vtu")
-    words = ["rollout", str(folder), "--start", str(source), "--to", str(tmp_path / "run.h5"), "--steps", "4"]
-    assert main([*words, "--fields", "displacement,wall", "--batch-size", "1"]) == 0
-    assert "run-0.h5" in capsys.readouterr().out
-    for place, flow in enumerate(flows):
-        stored = HDF5(tmp_path / f"run-{place}.h5").read()
-        assert stored.frames.shape == (flow.start.shape[0], 4, 1)
-        torch.testing.assert_close(stored.times, 0.15 * torch.arange(1.0, 5.0).double())
-
-
 def test_a_signal_ends_it_after_a_frame_and_the_file_goes_on(
-    run_of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capsys
+    run_of: RunOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capsys
 ) -> None:
     class Signalling(Until):
         def write(self, step: Step) -> Ending | None:
@@ -310,7 +200,7 @@ def test_a_signal_ends_it_after_a_frame_and_the_file_goes_on(
 def test_what_cannot_be_done_is_refused_before_a_frame(
     words: list[Any],
     message: str,
-    run_of: Any,
+    run_of: RunOf,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: Capsys,
@@ -321,16 +211,12 @@ def test_what_cannot_be_done_is_refused_before_a_frame(
     assert not list(tmp_path.iterdir())
 
 
-def test_starts_of_another_form_are_refused(run_of: Any, tmp_path: Path, capsys: Capsys) -> None:
-    np.savez(tmp_path / "x.npz", x=np.zeros((2, 3, 8, 8)))
-    np.savez(tmp_path / "more.npz", x=np.zeros((2, 4, 8, 8)), tau=np.zeros(2))
-    for name, message in {
-        "x.npz": "expected x of 4 channels or more in x.npz, 2 frames of u, v, got 3; try all",
-        "more.npz": "expected x (n, channels, *S) alone in more.npz, got {'x': (2, 4, 8, 8), 'tau'",
-    }.items():
-        words = ["--start", tmp_path / name, "--to", tmp_path / "run.h5"]
-        assert message in refused(capsys, "rollout", run_of("zarr"), *words)
-        assert not (tmp_path / "run.h5").exists()
+def test_films_in_three_dimensions_need_pyvista(
+    run_of: RunOf, monkeypatch: pytest.MonkeyPatch, capsys: Capsys
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyvista", None)  # as where it is not installed
+    said = "irno: expected PyVista for films of points and meshes in three dimensions, got none; try pip "
+    assert said in refused(capsys, "rollout", run_of("mesh files"))
 
 
 def test_data_without_time_are_refused_by_name(tmp_path: Path, capsys: Capsys) -> None:

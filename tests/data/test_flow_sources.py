@@ -64,6 +64,7 @@ def test_a_flow_is_the_pairs_of_its_trajectory_one_after_the_other(kind: str, tm
         assert torch.equal(flow.graph.x, flow.start)
         assert torch.equal(flow.graph.pos, pair.pos)
         assert not {"y", "t", "tau"} & set(flow.graph.keys())
+    assert (flow.times is None) == (kind in ("zarr", "zarr bundles", "mesh files"))
     if flow.times is not None:
         assert flow.times.shape == (1, 1 + flows.steps)
         assert (flow.times.diff() > 0).all()

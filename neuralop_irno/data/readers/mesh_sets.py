@@ -87,11 +87,11 @@ def mesh_files(
         known: dict[str, Data] = {}
         for name, paths in given.items():
             same = next((other for other in known if given[other] == paths), None)
-            known[name] = known[same] if same else _data(_sources(paths or (), wanted), wanted, windows)
+            known[name] = known[same] if same else _data(sources_of(paths or (), wanted), wanted, windows)
         return to_normalise(known, normalise)
     if test is not None:
         raise ValueError(expected("a split of train alone", f"also test {test!r}", "leaving test out"))
-    counts, sources = three("split", split, (80, 10, 10)), _sources(train, wanted)
+    counts, sources = three("split", split, (80, 10, 10)), sources_of(train, wanted)
     if not wanted.y and len(sources) == 1:
         parts = parts_of("frames", counts, len(sources[0]))
         found = {name: _data(sources, wanted, windows, part) for name, part in parts.items()}
@@ -142,7 +142,7 @@ def _data(
     return MeshWindows(found, found.fields, **windows, files=found.files, resolution=found.seen.resolution)
 
 
-def _sources(given: Given, wanted: Wanted) -> list[Any]:
+def sources_of(given: Given, wanted: Wanted) -> list[Any]:
     """The files of pairs, or the series."""
     paths = [path for pattern in _names(given) for path in _matches(pattern)]
     if wanted.y:

@@ -11,11 +11,13 @@ import torch
 from torch import Tensor
 
 from neuralop_irno.data.flows import Flow, Flows, on_graph
+from neuralop_irno.data.readers import mesh_sets
 from neuralop_irno.data.readers.array_formats import NETCDF, SUFFIXES
 from neuralop_irno.data.readers.file_inputs import GRID, NAMES
 from neuralop_irno.data.readers.file_sets import FileFrames, FileSet
 from neuralop_irno.data.readers.files import wanted_of
-from neuralop_irno.data.readers.mesh_files import read_mesh
+from neuralop_irno.data.readers.mesh_inputs import MeshInputs
+from neuralop_irno.data.readers.mesh_samples import SeriesTrajectories
 from neuralop_irno.data.readers.named_arrays import NamedArrays
 from neuralop_irno.errors import expected
 
@@ -33,26 +35,26 @@ def starts_of(
     """Flows without frames, from the formats that `predict` reads.
 
     x holds the frames as channels, the oldest first and in the units of the data's files, and then the
-    constant channels, as samples of the data do. Series of named variables start from their last frames.
+    constant channels, as samples of the data do. Series of named fields start from their last frames.
 
     Args:
-        path: a file of arrays with x, ``(n, channels, *S)``; a series of the variables of ``data``; a mesh
-            with fields at its nodes, or a folder of such meshes.
+        path: a file of arrays with x, ``(n, channels, *S)``; a series of the fields that ``data`` names; a
+            mesh with fields, or a folder of such meshes.
         like: flows of the data that the model was trained on: the names of fields, windows and scaling.
         steps: frames to predict.
-        names: of the fields of meshes that are the channels of x, in this order; by default all.
-        data: the options of the data set ``files`` that the model was trained on.
+        names: of the fields of meshes that are the channels of x, in order; by default those of ``data``.
+        data: the options of the data set ``files`` or ``mesh_files`` that the model was trained on.
     """
-    source = Path(path)
+    source, known = Path(path), data or {}
+    if known.get("name") == "mesh_files" and not names:
+        return _Series(source, like, steps, known)
     if source.suffix in SUFFIXES:
         if names:
             raise ValueError(expected("no names of fields, for arrays", list(names), "a mesh, or no names"))
-        if source.suffix in NETCDF or (data is not None and data.keys() & set(NAMES)):
-            return _Named(source, like, steps, data or {})
+        if source.suffix in NETCDF or known.keys() & set(NAMES):
+            return _Named(source, like, steps, known)
         return _Arrays(source, like, steps)
-    inside = sorted(file for file in source.iterdir() if file.is_file()) if source.is_dir() else [source]
-    if not inside:
-        raise FileNotFoundError(expected(f"meshes in {source}", "an empty folder", "the folder of the files"))
+    inside = mesh_sets.meshes_in(source) if source.is_dir() else [source]
     return _Meshes(inside, like, steps, names)
 
 
@@ -80,6 +82,11 @@ class _Starts(Flows):
             )
             raise ValueError(expected(what, channels, "all frames as channels, the oldest first"))
         return wanted
+
+    def _check_lengths(self, lengths: Sequence[int], needed: int, name: str) -> None:
+        if min(lengths) < needed:
+            wanted = f"{needed} frames in {name}, to start from the last"
+            raise ValueError(expected(wanted, min(lengths), "a longer series"))
 
 
 class _Arrays(_Starts):
@@ -119,10 +126,7 @@ class _Named(_Starts):
             raise ValueError(expected("inputs that do not change in time", forcing, hint))
         self._every = int(data.get("step", 1))
         super().__init__(len(self._series.lengths), like, steps)
-        needed = self._every * (self.inputs - 1) + 1
-        if min(self._series.lengths) < needed:
-            wanted_frames = f"{needed} frames in {path.name}, to start from the last"
-            raise ValueError(expected(wanted_frames, min(self._series.lengths), "a longer series"))
+        self._check_lengths(self._series.lengths, self._every * (self.inputs - 1) + 1, path.name)
 
     def _flow(self, trajectory: int) -> Flow:
         last = self._series.lengths[trajectory] - 1
@@ -138,12 +142,29 @@ class _Meshes(_Starts):
 
     def __init__(self, paths: Sequence[Path], like: Flows, steps: int, names: Sequence[str]) -> None:
         super().__init__(len(paths), like, steps)
-        self._paths, self._names = paths, names
+        self._paths, self._inputs = paths, MeshInputs({}, names)
 
     def _flow(self, trajectory: int) -> Flow:
         path = self._paths[trajectory]
-        graph = read_mesh(path).graph(self._names)
+        _, graph = next(self._inputs.frames(path))
         count = self._frames(graph.x.shape[1], path.name)
         start = graph.x[:, :count].unflatten(1, (self.inputs, len(self.fields)))
         static = graph.x[:, count:]
         return on_graph(graph, start, static if static.shape[1] else None, times=self._times())
+
+
+class _Series(_Starts):
+    """The last frames of each series on meshes, with the fields of training."""
+
+    def __init__(self, path: Path, like: Flows, steps: int, data: Mapping[str, Any]) -> None:
+        wanted = mesh_sets.wanted_of(**{name: data[name] for name in mesh_sets.NAMES if name in data})
+        self._series = SeriesTrajectories(mesh_sets.sources_of(str(path), wanted), wanted)
+        super().__init__(len(self._series), like, steps)
+        self._check_lengths(self._series.lengths, self.inputs, path.name)
+
+    def _flow(self, trajectory: int) -> Flow:
+        count = self._series.lengths[trajectory]
+        graph = self._series.part(trajectory, range(count - self.inputs, count))
+        times = getattr(graph, "times", None)
+        now = 0.0 if times is None else float(times[-1])
+        return on_graph(graph, graph.x, getattr(graph, "static", None), times=self._times(now))

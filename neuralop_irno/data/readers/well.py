@@ -89,6 +89,9 @@ class Well(Frames):
             channels = torch.cat([channels, values.reshape(-1, *[1] * len(file.grid)).expand(-1, *file.grid)])
         return channels if len(channels) else None
 
+    def times(self, trajectory: int) -> Tensor:
+        return self._where(trajectory)[0].times
+
     def _where(self, trajectory: int) -> tuple[WellFile, int]:
         """The file of a trajectory, and its index in that file."""
         place = bisect_right(self._first, trajectory) - 1

@@ -66,6 +66,7 @@ class WellFile:
         box: the sides of the box, n times the spacing of n points; None if an axis is not evenly spaced.
         trajectories: number of trajectories.
         frames: number of frames of each.
+        times: of the frames, ``(T,)``.
         varying: the fields that vary in time, in the order of the channels.
         constant: the fields that do not.
         parameters: the scalars that are constant in time.
@@ -114,7 +115,8 @@ class WellFile:
         if not 1 <= len(axes) == len(set(axes)) <= 3:
             raise ValueError(expected(f"1 to 3 axes in {self.path.name}", axes, "downloading it again"))
         self.grid = tuple(int(array(file, f"dimensions/{axis}").shape[-1]) for axis in axes)
-        self.frames = self._times(array(file, "dimensions/time"))
+        self.times = self._times(array(file, "dimensions/time"))
+        self.frames = len(self.times)
         self.trajectories = self._count(file.attrs["n_trajectories"])
         fields = [v for order in range(len(ORDERS)) for v in self._fields(file, axes, order)]
         self.varying = tuple(v for v in fields if v.in_time)
@@ -131,13 +133,13 @@ class WellFile:
         sides = [_side(array(file, f"dimensions/{axis}")) for axis in axes]
         self.box = None if None in sides else tuple(side for side in sides if side is not None)
 
-    def _times(self, times: Any) -> int:
-        """The number of frames, one for each time; checks that the times ascend."""
+    def _times(self, times: Any) -> Tensor:
+        """The time of each frame, ``(T,)``; checks that they ascend."""
         values = numbers(times)
         if values.ndim != 1 or (np.diff(values) <= 0).any():
             got = f"unsorted ones, shape {values.shape}"
             raise ValueError(expected(f"ascending times in {self.path.name}", got, "downloading it again"))
-        return len(values)
+        return torch.from_numpy(values.astype(np.float64))
 
     def _count(self, value: Any) -> int:
         if not isinstance(value, (int, np.integer)) or value < 1:
