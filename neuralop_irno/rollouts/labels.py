@@ -14,7 +14,7 @@ from neuralop_irno.annotations import as_whole
 from neuralop_irno.errors import check_choice, expected, shown
 from neuralop_irno.rollouts.place import CHANNEL, Place, axis_of
 
-NAME = re.compile(r"[A-Za-z_]\w*")
+NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 RESERVED = frozenset(
     {
         "time",
@@ -55,6 +55,11 @@ class Labels:
                 raise ValueError(expected(wanted, repr(name), "fields=['u', 'v']"))
         if len(set(names)) != len(names):
             raise ValueError(expected("a name of its own for each field", names, "fields=['u', 'v']"))
+        said = [*self.units.values(), *(each for held in self.attributes.values() for each in held.values())]
+        wrong = [each for each in said if not isinstance(each, str | int | float)]
+        if wrong or not all(isinstance(each, str) for each in self.units.values()):
+            wanted = "units as texts, and attributes as texts and numbers"
+            raise ValueError(expected(wanted, shown(wrong or self.units), "units={'u': 'm s-1'}"))
         for option in ("chunks", "shards"):
             sizes = getattr(self, option)
             whole = None if sizes is None else [as_whole(size) for size in sizes]

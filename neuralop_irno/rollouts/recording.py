@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -97,7 +97,9 @@ class Recording:
             attributes={"long_name": "the frames before the first predicted one"},
         )
         constants = {name: each.values for name, each in arrays.items()}
-        arrays |= _frames(plan.steps, place, parts, labels, frame, moved, time_axis)
+        beside = [name for name, each in place.constants.items() if each.dims == ("node",)]
+        beside += ["time"] if plan.times is not None and plan.times.dim() > 1 else []
+        arrays |= _frames(plan.steps, place, parts, labels, frame, moved, time_axis, beside)
         arrays |= _endings(plan)
         arrays |= _state(plan.steps, parts, carry)
         layout = {
@@ -272,11 +274,11 @@ def _frames(
     frame: Array,
     moved: Mapping[str, Array],
     time_axis: str,
+    beside: Sequence[str],
 ) -> dict[str, NewArray]:
-    """The arrays with a row for each frame."""
+    """The arrays with a row for each frame; ``beside`` are the names of coordinates of several axes."""
     dims = (time_axis, *_dims(place, parts.named))
-    apart = [name for name, each in place.constants.items() if each.dims == ("node",)]
-    said: dict[str, Any] = {"coordinates": " ".join(apart)} if apart else {}
+    said: dict[str, Any] = {"coordinates": " ".join(beside)} if beside else {}
     if "mesh" in place.constants:
         said |= {"mesh": "mesh", "location": place.location}
     shards = None

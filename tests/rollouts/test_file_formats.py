@@ -18,6 +18,7 @@ from meshes import MESHES, Spreading, meshes, tetrahedra, triangles
 from neuralop_irno import Ending, IterativeRefiner, open_rollout, rollout
 from neuralop_irno.rollouts import HDF5, PVD, VTKHDF, Clock, Zarr
 from neuralop_irno.rollouts.files import check_file, sink_of
+from neuralop_irno.verify import verify
 
 KINDS: dict[str, Any] = {"h5": HDF5, "zarr": Zarr, "vtkhdf": VTKHDF, "pvd": PVD}
 OF_MESHES = ("vtkhdf", "pvd")
@@ -123,6 +124,20 @@ def test_xarray_alone_opens_it_with_names_and_coordinates(kind: str, domain: str
             np.testing.assert_array_equal(data.face.T, start.face)
             assert data[data.u.attrs["mesh"]].attrs["cf_role"] == "mesh_topology"
         assert data.ending.attrs["flag_meanings"].split()[0] == "completed"
+
+
+@pytest.mark.parametrize("kind", ["h5", "zarr"])
+def test_samples_with_their_own_clocks_have_their_own_times(kind: str, tmp_path: Path) -> None:
+    xarray = pytest.importorskip("xarray")
+    path, clock = tmp_path / f"run.{kind}", Clock(start=torch.tensor([0.0, 1.0]), step=0.5)
+    rollout(lambda x, t: 0.5 * x, grid(3), 2, clock=clock, to=path)
+    if kind == "h5":
+        pytest.importorskip("h5netcdf")
+    engine = {"engine": "h5netcdf"} if kind == "h5" else {"engine": "zarr", "consolidated": False}
+    with xarray.open_dataset(path, **engine) as data:
+        assert data.frames.dims == ("step", "sample", "channel", "x")
+        assert data.frames.time.values.tolist() == [[0.5, 1.0], [1.5, 2.0]]
+    assert open_rollout(path).frames.time.dims == ("sample", "step")
 
 
 def test_frames_that_are_not_written_are_nan_for_xarray(tmp_path: Path) -> None:
@@ -306,6 +321,8 @@ WRONG: dict[str, Callable[[], Any]] = {
     "a path that ends in .h5, .zarr, .vtkhdf, .pvd": lambda: sink_of("run.txt"),
     "a name of its own for each field": lambda: Zarr("a.zarr", fields=["u", "u"]),
     "names of fields from letters": lambda: Zarr("a.zarr", fields=["time"]),
+    "units as texts": lambda: Zarr("a.zarr", units={"u": 1.0}),
+    "attributes as texts and numbers": lambda: Zarr("a.zarr", attributes={"u": {"valid": [0, 1]}}),
     "chunks >= 1": lambda: HDF5("a.h5", chunks=(0, 2)),
     "shards that are multiples of chunks": lambda: Zarr("a.zarr", chunks=(2, 2), shards=(3, 2)),
     "a name for each of 2 channels": lambda: run("plane", HDF5("a.h5", fields=["u"])),
@@ -325,6 +342,17 @@ def test_options_that_do_not_fit_are_refused_and_leave_nothing(
         WRONG[message]()
     assert message in str(caught.value)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_verify_finds_the_files_and_their_damage(kind: str, tmp_path: Path) -> None:
+    run("triangles", tmp_path / f"run.{kind}")
+    assert {found.state for found in verify(tmp_path)} == {"ok"}
+    file = KINDS[kind](tmp_path / f"run.{kind}")
+    group = file.storage.open(file.path, "r+")
+    group["state/digests"][1, 1] = 0
+    file.storage.close(group)
+    assert "damaged" in {found.state for found in verify(tmp_path)}
 
 
 def test_a_missing_meshio_is_named_before_the_first_call(
