@@ -15,6 +15,7 @@ import torch
 import xarray
 import yaml
 import zarr
+from mesh_layouts import mesh_pairs, mesh_pvd, mesh_vtkhdf, mesh_xdmf
 from safetensors.torch import save_file
 from scipy.sparse import csr_matrix
 from torch import Tensor
@@ -315,6 +316,7 @@ SMALL: dict[str, Callable[[Path], dict[str, Any]]] = {
     "npz": _npz, "safetensors": _safetensors, "the_well": _well, "superbench": _superbench, "zarr": _zarr,
     "neuraloperator_file": _tensors, "rigno points": _points, "rigno grid": _grids, "car_cfd": _cars,
     "planetoid": _papers, "torch": _torch, "pdebench": _pdebench,
+    "mesh pairs": mesh_pairs, "mesh pvd": mesh_pvd, "mesh xdmf": mesh_xdmf, "mesh vtkhdf": mesh_vtkhdf,
     "netcdf 3": partial(_own, suffix=".nc", engine="scipy"),
     "netcdf 4": partial(_own, suffix=".nc", engine="h5netcdf"),
     "zarr 2": partial(_own, suffix=".zarr", zarr_format=2),

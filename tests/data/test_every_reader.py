@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import meshio
 import numpy as np
 import pytest
 import torch
@@ -30,6 +31,7 @@ def test_a_data_set_names_the_files_that_it_reads(kind: str, tmp_path: Path) -> 
 
 ARRAYS = {
     "the_well": ("data/valid/a.hdf5", "t1_fields/velocity"),
+    "mesh vtkhdf": ("run.vtkhdf", "VTKHDF/CellData/T"),
     "superbench": ("valid_1/2008.h5", "fields"),
     "rigno points": ("CE-Gauss.nc", "u"),
     "rigno grid": ("Poisson-Gauss.nc", "solution"),
@@ -172,6 +174,25 @@ def in_pickle(path: Path, value: float) -> None:
     path.write_bytes(pickle.dumps(csr_matrix(matrix)))
 
 
+def in_mesh(path: Path, value: float) -> None:
+    mesh = meshio.read(path)
+    for fields in (mesh.point_data, {name: parts[-1] for name, parts in mesh.cell_data.items()}):
+        if "T" in fields:
+            fields["T"][-1] = value
+    mesh.write(path)
+
+
+def in_xdmf(path: Path, value: float) -> None:
+    before, attribute, rest = path.read_text().rpartition('<Attribute Name="T"')
+    rows, end, tail = rest.partition("\n</DataItem>")
+    path.write_text(f"{before}{attribute}{rows.rpartition(chr(10))[0]}\n{value}{end}{tail}")
+
+
+def in_vtkhdf(path: Path, value: float) -> None:
+    with h5py.File(path, "a") as file:
+        file["VTKHDF/CellData/T"][-1] = value
+
+
 HOLES: dict[str, tuple[str, Callable[[Path, float], None], str]] = {
     "npz": ("a.npz", in_npz, "y in a.npz"),
     "safetensors": ("a.safetensors", in_safetensors, "y in a.safetensors"),
@@ -189,6 +210,10 @@ HOLES: dict[str, tuple[str, Callable[[Path, float], None], str]] = {
     "planetoid": ("Cora/raw/ind.cora.tx", in_pickle, "ind.cora.tx"),
     "torch": ("a.pt", in_pt, "y in a.pt"),
     "pdebench": ("a.h5", in_hdf5("tensor"), r"tensor\[2, 0:2\] in a.h5"),
+    "mesh pairs": ("pair_2.vtu", in_mesh, "T in pair_2.vtu"),
+    "mesh pvd": ("f5.vtu", in_mesh, "T in frame 5 of run.pvd"),
+    "mesh xdmf": ("run.xdmf", in_xdmf, "T in frame 5 of run.xdmf"),
+    "mesh vtkhdf": ("run.vtkhdf", in_vtkhdf, "T in frame 5 of run.vtkhdf"),
     "netcdf 4": ("a.nc", in_hdf5("u"), r"u\[2, 0:2\] in a.nc"),
     "netcdf 3": ("a.nc", in_netcdf3, r"u\[2, 2:4\] in a.nc"),
     "zarr 2": ("a.zarr", in_own_zarr, r"u\[2, 2:4\] in a.zarr"),

@@ -207,7 +207,10 @@ CHANGES = {
         mesh_of("quad", {"T": SIX[:, 0], "c": SIX[:, 0]}),
         "c that is constant in time, got",
     ),
-    "not finite": (mesh_of("quad", {"T": SIX[:, 0] * np.nan, "c": SIX[:, 1]}), "the field 'T' to be finite"),
+    "not finite": (
+        mesh_of("quad", {"T": SIX[:, 0] * np.nan, "c": SIX[:, 1]}),
+        "T in frame 2 of f0.vtu .. to be",
+    ),
 }
 
 

@@ -84,8 +84,11 @@ def use(words: dict[str, Any]) -> None:
     """Read the data and some samples, as a training would."""
     if "mesh" in words:
         mesh = read_mesh(words["mesh"])
-        if mesh.fields:
-            mesh.graph(sorted(mesh.fields))
+        for place, fields in (("nodes", mesh.fields), ("cells", mesh.cell_fields)):
+            if fields:
+                mesh.graph(sorted(fields), on=place)
+            for tag in mesh.tags.names:
+                mesh.flags([tag], False, place)
         return
     for data in load_splits(words).values():
         samples: Any = data
@@ -163,7 +166,7 @@ def replace_array(draw: random.Random, path: Path) -> None:
         np.zeros(0, "f4"), np.float32(1), np.full((2, 3), np.nan, "f4"), np.zeros((3, 1, 8), "c8"),
         np.array([b"word"]), np.zeros((1,) * 6, "i8"), np.arange(6, dtype=">f8"), np.zeros((9, 9, 9)),
     ])  # fmt: skip
-    if path.suffix in (".hdf5", ".h5", ".nc"):
+    if path.suffix in (".hdf5", ".h5", ".nc", ".vtkhdf"):
         with h5py.File(path, "a") as file:
             names: list[str] = []
             file.visit(names.append)

@@ -98,6 +98,7 @@ def mesh_of(found: Any, name: str) -> Mesh:
             found, renumbered, own, place_of, {key: values[:, 0].numpy() for key, values in fields.items()}
         ),
         frozenset(fields) if curved else frozenset(),
+        name,
     )
 
 

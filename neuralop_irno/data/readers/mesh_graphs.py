@@ -39,6 +39,7 @@ class Mesh:
         tags: sets and groups of nodes and cells.
         on_middles: names of the fields at nodes of a mesh of higher order. Its cells are read by their
             corners, so these fields are not read.
+        name: of the file, for errors.
     """
 
     pos: Tensor
@@ -48,6 +49,7 @@ class Mesh:
     cell_fields: Mapping[str, Tensor] = field(default_factory=dict)
     tags: Tags = field(default_factory=Tags)
     on_middles: frozenset[str] = frozenset()
+    name: str = "this mesh"
 
     def __repr__(self) -> str:
         names = ", ".join(sorted(self.fields)) or "none"
@@ -114,7 +116,7 @@ class Mesh:
     def columns(self, names: Sequence[str], place: str) -> Tensor:
         """Some fields side by side in single precision, ``(rows, C)``."""
         return torch.cat(
-            [finite(self._field(name, place).float(), f"the field {name!r}") for name in names], 1
+            [finite(self._field(name, place).float(), f"{name} in {self.name}") for name in names], 1
         )
 
     def widths(self, names: Sequence[str], place: str) -> list[int]:
