@@ -110,7 +110,6 @@ class Recording:
             "moving": {name: list(shape) for name, shape in parts.moving.items()},
             "constants": sorted(constants),
             "axes": {name: each.dims for name, each in place.constants.items()},
-            "carry": sorted(carry),
         }
         labelled = digests({LABELS: labels.plain()})
         attributes: dict[str, Any] = {
