@@ -79,7 +79,8 @@ class Rolling:
             raise ValueError(expected(f"--samples up to {len(flows)}, the trajectories", samples, hint))
         first = flows[0]
         video = None if options.video == "none" or first.frames is None else options.video
-        refuse_film(video, None if first.graph is None else first.graph.pos.shape[1])
+        pos = None if first.graph is None else first.graph.pos
+        refuse_film(video, None if pos is None else pos.shape[1])
         size = options.batch_size or self._at_once(first)
         self._batches = [range(begin, min(begin + size, samples)) for begin in range(0, samples, size)]
 
@@ -159,7 +160,7 @@ class Rolling:
             threshold=self._options.threshold,
             correlation=self._options.correlation,
             lengths=resolution.box(flow.frames.shape[3:]) if on_grid else None,
-            sphere=resolution.sphere if on_grid else None,
+            sphere=self._flows.given.get("sphere", resolution.sphere) if on_grid else None,
             measure=self._flows.given.get("measure"),
             spread=spread,
         )

@@ -61,6 +61,7 @@ class _Joined(Flows):
         count = len(known.fields)
         _, lengths = runs_of(data, count, known.inputs)
         super().__init__(known.fields, known.inputs, known.outputs, lengths.tolist(), steps)
+        self.given = {} if data.resolution.sphere is None else {"sphere": data.resolution.sphere}
         self._found = join_pairs(data, self.steps, count, known.inputs)
         self._times = _equidistant(self.steps, known.step)
         self._rows = {trajectory: row for row, trajectory in enumerate(self._long)}
@@ -80,8 +81,8 @@ class _Read(Flows):
         lengths = [(length - 1) // data.step + 1 - data.inputs for length in data.frames.lengths]
         super().__init__(data.fields, data.inputs, data.outputs, lengths, steps, data.scaling)
         self.units = data.frames.units
-        if data.frames.measure is not None:
-            self.given = {"measure": data.frames.measure}
+        known = {"measure": data.frames.measure, "sphere": data.resolution.sphere}
+        self.given = {name: value for name, value in known.items() if value is not None}
 
     def _flow(self, trajectory: int) -> Flow:
         data, inputs = self._data, self.inputs

@@ -170,7 +170,7 @@ class Flows(Sequence[Flow], ABC):
             equal. ``static`` and ``forcing`` are in the latter.
         steps: frames of each flow.
         units: of fields, by name, where the files state them.
-        given: what all samples have besides x and y: the ``measure`` of the cells of a grid.
+        given: what all samples have besides x and y: the ``measure`` of the cells of a grid, and ``sphere``.
     """
 
     def __init__(
@@ -194,7 +194,7 @@ class Flows(Sequence[Flow], ABC):
         same = scaling is None or (not any(scaling.mean) and all(std == 1 for std in scaling.std))
         self.scaling = None if same else scaling
         self.units: Mapping[str, str] = {}
-        self.given: Mapping[str, Tensor] = {}
+        self.given: Mapping[str, Any] = {}
 
     def __repr__(self) -> str:
         return f"Flows({len(self)} of {self.steps} frames of {', '.join(self.fields)})"
