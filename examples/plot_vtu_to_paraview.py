@@ -1,8 +1,8 @@
-"""From a folder of VTU files to a film in ParaView: docs/vtu-to-paraview.md, every command as it stands there.
+"""From a folder of VTU files to a film in ParaView: the commands of docs/vtu-to-paraview.md, run.
 
-The folder is made here in place of the user's own: a warm spot is carried by the wind around cold holes, on 24
-meshes of different sizes, one folder of numbered files for each. Nothing below that is Python: a YAML and five
-commands.
+The folder is made here in place of the user's own: a warm spot is carried by the wind around cold holes, on
+24 meshes of different sizes, one folder of numbered files for each. Nothing after that is Python: a YAML and
+five commands.
 """
 
 import os
