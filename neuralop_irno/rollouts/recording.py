@@ -160,7 +160,8 @@ class Recording:
         made._written = {(name, row) for name in names for row in range(contents.complete, count)}
         if made._written:  # written by a process that was killed before it synchronised them
             states = (f"{STATE}/seals", *(f"{STATE}/carry/{name}" for name in group[f"{STATE}/carry"]))
-            made._written |= {(name, slot) for name in states for slot in range(SLOTS)}
+            filled = [slot for slot, after in enumerate(made._after) if after]
+            made._written |= {(name, slot) for name in states for slot in filled}
             made.save()
         else:
             storage.show(group, path, made._count)

@@ -276,6 +276,22 @@ def test_frames_that_a_loss_of_power_took_are_computed_again(kind: str, tmp_path
 
 
 @both
+@pytest.mark.parametrize("steps", [2, 4])
+def test_frames_that_a_killed_process_did_not_synchronise_are_kept(
+    kind: str, steps: int, tmp_path: Path
+) -> None:
+    path = tmp_path / f"run.{kind}"
+    rollout(MODEL, START, 2, to=KINDS[kind](path))
+    group = KINDS[kind].storage.open(path, "r+")
+    group["complete"][...] = 1
+    KINDS[kind].storage.close(group)
+    rollout(MODEL, START, steps, to=KINDS[kind](path, existing="continue"))
+    assert torch.equal(KINDS[kind](path).read().frames, rollout(MODEL, START, steps).frames)
+    with KINDS[kind](path).contents() as found:
+        assert found.complete == steps
+
+
+@both
 def test_files_of_a_later_format_are_named(kind: str, tmp_path: Path) -> None:
     path = half_done(kind, tmp_path)
     file = KINDS[kind].storage.open(path, "r+")

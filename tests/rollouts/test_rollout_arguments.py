@@ -137,7 +137,6 @@ def test_what_a_function_returns_otherwise_does_not_end_it() -> None:
 
 
 def test_a_signal_ends_a_rollout_that_is_asked_to_heed_it() -> None:
-    from neuralop_irno.rollouts.sink import Memory
     from neuralop_irno.training.stopping import stop_request
 
     def model(u: Tensor) -> Tensor:
@@ -145,6 +144,7 @@ def test_a_signal_ends_a_rollout_that_is_asked_to_heed_it() -> None:
         return 0.5 * u
 
     with stop_request() as request:
-        run = irno.rollout(model, START, 5, to=Memory(stop=lambda: bool(request)))
+        to = [None, lambda step: irno.Ending.STOPPED if request else None]
+        run = irno.rollout(model, START, 5, to=to)
     assert torch.equal(run.frames, 0.5 * START[:, None])
     assert run.lasted.tolist() == [1] * 4
