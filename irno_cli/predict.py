@@ -11,11 +11,11 @@ from irno_cli.options import add_base, add_common, base_of, count, names, number
 HELP = "write the refined answers to the fields of a file"
 DESCRIPTION = (
     "Reads x, and whatever else the base takes, from arrays (.npz, .safetensors, .pt, HDF5, NetCDF, Zarr), "
-    "or fields at the nodes of meshes (the formats of meshio, or a folder of such files), and writes the "
-    "answers of the model of a run folder. Of a model trained on own files (data: files) the variables are "
-    "those of its config, and NetCDF keeps dimensions, coordinates and units. Arrays: y, and for each "
-    "sample the steps, whether it converged, and the error estimate of a calibrated model. Meshes: the mesh "
-    "with the answer's channels. Existing files are not replaced."
+    "or fields on meshes (the formats of meshio, .vtkhdf, .pvd, or a folder of such files), and writes the "
+    "answers of the model of a run folder. Of a model trained on own files (data: files or mesh_files) the "
+    "variables are those of its config, and NetCDF keeps dimensions, coordinates and units. Arrays: y, and "
+    "for each sample the steps, whether it converged, and the error estimate of a calibrated model. Meshes: "
+    "the cells of the file with the answer; of a series a .vtkhdf file. Existing files are not replaced."
 )
 
 
