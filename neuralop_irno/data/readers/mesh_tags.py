@@ -48,7 +48,7 @@ class Tags:
         blocks: the cells of the file.
         node_data: fields at the nodes by name.
         node_sets: indices of nodes by name.
-        groups: number and dimension of Gmsh's groups by name.
+        groups: number and dimension of Gmsh's groups by name; other formats keep other things there.
     """
 
     blocks: Sequence[Marked] = ()
@@ -60,7 +60,8 @@ class Tags:
     def names(self) -> list[str]:
         """All names of sets and groups."""
         of_cells = (name for block in self.blocks for name in block.sets)
-        return sorted({*of_cells, *self.node_sets, *self.groups})
+        of_gmsh = self.groups if any(PHYSICAL in block.data for block in self.blocks) else ()
+        return sorted({*of_cells, *self.node_sets, *of_gmsh})
 
     def flags(self, tag: str, cells: Cells, nodes: int, on: str) -> Flags:
         """Which nodes, or cells, have a tag.
