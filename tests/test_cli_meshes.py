@@ -10,15 +10,13 @@ import pytest
 import yaml
 
 from irno_cli.main import main
-from neuralop_irno import read_mesh
+from neuralop_irno import load_splits, read_mesh
 from neuralop_irno.data.mesh import random_holes, square_with_holes
+from neuralop_irno.data.readers.mesh_series import series_of
 
 BASE = {"model_arch": "gnn_stack", "width": 4, "layers": 2}
-MODEL: dict[str, Any] = {
-    "base": BASE,
-    "correction": {"name": "meshgraph", "width": 4, "steps": 1},
-    "steps": 2,
-}
+PHI = {"name": "meshgraph", "width": 4, "steps": 1}
+MODEL: dict[str, Any] = {"base": BASE, "correction": PHI, "steps": 2}
 TRAINING = {"epochs": 1, "batch_size": 4}
 
 
@@ -95,7 +93,7 @@ def test_a_config_and_commands_train_check_evaluate_and_predict(
         "training": TRAINING, "folder": "run",
     }  # fmt: skip
     if case != "series":
-        correction = {**MODEL["correction"], "dim": 3}
+        correction = {**PHI, "dim": 3}
         config["model"] = {**MODEL, "correction": correction, "resolution": {"extent": "fixed"}}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
     assert main(["train", "config.yaml"]) == 0
@@ -135,8 +133,6 @@ def test_each_frame_of_a_series_is_answered(
     assert main(["predict", "run", "new.pvd", "--to", "out.vtkhdf"]) == 0
     assert main(["predict", "run", "out.vtkhdf", "--to", "again.vtkhdf"]) == 0  # as an input, too
     assert main(["predict", "run", "runs/3", "--to", "out"]) == 0
-    from neuralop_irno.data.readers.mesh_series import series_of
-
     series = series_of(tmp_path / "out.vtkhdf")
     assert series is not None
     assert series.times == [0.0, 0.5, 1.0, 1.5]
@@ -145,3 +141,38 @@ def test_each_frame_of_a_series_is_answered(
         np.testing.assert_allclose(frame.point_data["T"], alone, rtol=1e-5, atol=1e-6)
     assert main(["predict", "run", "new.pvd", "--to", "out.vtu"]) == 2
     assert "expected a .vtkhdf file for the answers to the series new.pvd" in capsys.readouterr().err
+
+
+def cell_series(folder: Path) -> None:
+    """Heat that decays on hexahedra, as finite volumes have it."""
+    points, boxes = in_box(2)
+    for run in range(3):
+        for frame in range(4):
+            heat = np.sin(points[boxes].mean(1)[:, 0] + run) * 0.8**frame
+            path = folder / f"runs/{run}/heat_{frame}.vtu"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            meshio.Mesh(points, [("hexahedron", boxes)], cell_data={"T": [heat]}).write(path)
+
+
+@pytest.mark.parametrize("ending", ["vtkhdf", "pvd"])
+def test_rollouts_on_cells_are_files_that_are_data_again(
+    ending: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    cell_series(tmp_path)
+    config = {
+        "data": {"name": "mesh_files", "train": "runs/*", "split": [1, 1, 1], "x": "T"},
+        "model": {**MODEL, "correction": {**PHI, "dim": 3}}, "training": TRAINING, "folder": "run",
+    }  # fmt: skip
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    assert main(["train", "config.yaml"]) == 0
+    assert "on 8 cells (hexahedron)" in capsys.readouterr().err
+    words = ["rollout", "run", "--steps", "3", "--to", f"out.{ending}", "--video", "none", "--json"]
+    assert main(words) == 0
+    capsys.readouterr()
+    path = f"out.{ending}"
+    data = load_splits({"name": "mesh_files", "train": path, "valid": path, "x": "T"})["train"]
+    graph: Any = data.trajectories[0]  # type: ignore[attr-defined]
+    assert graph.x.shape == (8, 3, 1)
+    assert graph.x.isfinite().all()
+    assert graph.measure.sum().item() == pytest.approx(1)

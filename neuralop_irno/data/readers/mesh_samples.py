@@ -105,19 +105,21 @@ class Seen:
 
     def __init__(self) -> None:
         self.nodes: list[int] = []
+        self.place = "nodes"
         self.kinds: Counter[str] = Counter()
         self.boxes: list[Any] = []
 
-    def add(self, mesh: Mesh, graph: Any) -> None:
-        """Count a mesh."""
+    def add(self, mesh: Mesh, graph: Any, place: str) -> None:
+        """Count a mesh, whose fields are on its nodes or cells."""
         self.nodes.append(graph.num_nodes)
+        self.place = place
         self.kinds.update({MESHIO_NAMES[int(kind)]: 1 for kind in np.unique(mesh.shape.types)})
         self.boxes.append(np.ptp(mesh.pos.numpy(), axis=0))
 
     def __str__(self) -> str:
         low, high = min(self.nodes), max(self.nodes)
         kinds = ", ".join(self.kinds) or "points"
-        return f"{low if low == high else f'{low} to {high}'} nodes ({kinds})"
+        return f"{low if low == high else f'{low} to {high}'} {self.place} ({kinds})"
 
     @property
     def resolution(self) -> Resolution:
@@ -153,7 +155,7 @@ class MeshPairs(Dataset[Any]):
         for place, path in enumerate(self.paths):
             mesh = read_mesh(path)
             graph = self._keep(place, mesh)
-            self._seen.add(mesh, graph)
+            self._seen.add(mesh, graph, wanted.place(mesh))
             self.fields = wanted.channels(mesh, wanted.y)
             widths.add((graph.x.shape[1], graph.y.shape[1]))
             if len(widths) > 1:
@@ -210,7 +212,7 @@ class SeriesTrajectories(MeshTrajectories):
         for trajectory, each in enumerate(self.series):
             _ascending(each)
             mesh, graph = self._mesh(trajectory)
-            self.seen.add(mesh, graph)
+            self.seen.add(mesh, graph, wanted.place(mesh))
             self.fields = wanted.channels(mesh, wanted.x)
             names.add((self.fields, graph.static.shape[1] if "static" in graph else 0))
         if len(names) > 1:

@@ -152,12 +152,31 @@ class _Frames:
     def _rows(self, name: str, start: int, count: int | None) -> Any:
         if count == 0:
             return np.empty(0)
-        held = array(self._root, name)
-        end = len(held) if count is None else start + count
-        if held.ndim < 1 or not 0 <= start <= end <= len(held):
+        held, rows = _stored(self._root, name)
+        end = rows if count is None else start + count
+        if held.ndim < 1 or not 0 <= start <= end <= rows:
             wanted = f"rows {start} to {end} of {name} in {self._name}"
             raise ValueError(expected(wanted, f"shape {held.shape}", "writing the file again"))
         return held[start:end]
+
+
+def _stored(root: Any, name: str) -> tuple[h5py.Dataset, int]:
+    """An array, and how many of its rows are in the file.
+
+    It is a whole one, or a virtual one of whole arrays of the same file, as in files of rollouts; these have
+    more rows than frames.
+    """
+    held, covered = member(root, name), 0
+    if not isinstance(held, h5py.Dataset) or not held.is_virtual or not held.size:
+        whole = array(root, name)
+        return whole, len(whole) if whole.ndim else 0
+    for source in held.virtual_sources():
+        if source.file_name != "." or member(root.file, source.dset_name).is_virtual:
+            wanted = f"{name} in {Path(root.file.filename).name} itself"
+            raise ValueError(expected(wanted, "a virtual array of others", "writing the file again"))
+        array(root.file, source.dset_name)
+        covered += source.vspace.get_select_npoints()
+    return held, covered * len(held) // held.size
 
 
 def _corners(sizes: dict[str, Any], ends: Any, connectivity: Any, name: str) -> tuple[Any, Any]:
