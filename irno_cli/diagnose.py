@@ -12,7 +12,8 @@ DESCRIPTION = (
     "step, by frequency and by resolution, and how often the error estimate covers the true error. Writes "
     "diagnosis.json, diagnosis.txt and figures to the folder diagnosis of the run. With --calibrate, "
     "an error estimate is first calibrated on every other trajectory of the test set and stored with "
-    "the model, so that solve() returns an error_estimate; the report then uses the other half."
+    "the model, so that solve() returns an error_estimate, and with --share an error_band at each point; "
+    "the report then uses the other half."
 )
 
 
@@ -30,6 +31,11 @@ def add_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--coverage", type=share, default=0.9, help="coverage of the error estimate (default: 0.9)"
     )
+    command.add_argument(
+        "--share",
+        type=share,
+        help="with --calibrate: also error bands at each point, which hold on this share of the region",
+    )
 
 
 def run(options: argparse.Namespace) -> None:
@@ -46,6 +52,8 @@ def run(options: argparse.Namespace) -> None:
     from neuralop_irno.training.resolutions import at_resolutions
     from neuralop_irno.training.run import read_run
 
+    if options.share and not options.calibrate:
+        raise ValueError(expected("--share beside --calibrate", "--share alone", "--calibrate --share 0.9"))
     experiment, refiner = read_run(options.folder, options.device, base_of(options))
     splits = experiment.splits()
     part = Part.of(splits[options.split])
@@ -55,7 +63,7 @@ def run(options: argparse.Namespace) -> None:
             raise ValueError(expected("held-out samples", got, "a separate test set in the config"))
         first, second = halves(splits["test"])
         batches = (sample for _, sample in load_all(first.data, at_once(refiner)))
-        calibrate(refiner, batches, options.coverage, first.groups)
+        calibrate(refiner, batches, options.coverage, first.groups, options.share)
         with claim(options.folder):  # so that no training replaces the model meanwhile
             weights, content = checkpoint.read(options.folder / MODEL)
             own = refiner.state_dict()

@@ -15,7 +15,8 @@ DESCRIPTION = (
     "answers of the model of a run folder. Of a model trained on own files (data: files or mesh_files) the "
     "variables are those of its config, and NetCDF keeps dimensions, coordinates and units. Arrays: y, and "
     "for each sample the steps, whether it converged, and the error estimate of a calibrated model. Meshes: "
-    "the cells of the file with the answer; of a series a .vtkhdf file. Existing files are not replaced."
+    "the cells of the file with the answer; of a series a .vtkhdf file. If the model has error bands, they "
+    "are written too: error_band beside y, <name>_error beside named fields. Existing files are not replaced."
 )
 
 

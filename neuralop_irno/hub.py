@@ -166,4 +166,4 @@ class OnHub(Persistent):
             if isinstance(part, nn.Module)
         }
         config: Any = self.config
-        return Contents(config, parameters, str(self.resolution), self.calibration)
+        return Contents(config, parameters, str(self.resolution), self.calibration, self.bands)

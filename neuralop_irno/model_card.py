@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from neuralop_irno.bands import Bands
 from neuralop_irno.conformal import Calibration
 
 CARD = "README.md"
@@ -38,12 +39,14 @@ class Contents:
         parameters: numbers of parameters, by part.
         grids: the grids of training, as text.
         calibration: of the error estimate.
+        bands: of the error at each point.
     """
 
     config: Mapping[str, Any]
     parameters: Mapping[str, int]
     grids: str
     calibration: Calibration | None
+    bands: Bands | None
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,8 @@ def card(model: Contents, run: RunFiles | None, title: str) -> str:
     sections = [] if run is None else list(_of_run(run))
     if model.calibration is not None:
         sections.append(_calibrated(model.calibration))
+    if model.bands is not None:
+        sections.append(_with_bands(model.bands))
     lines += sections or ["None: the model was saved without the folder of its run.", ""]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -169,6 +174,14 @@ def _calibrated(calibration: Calibration) -> str:
         "### Error estimate\n\n"
         f"`solve` returns an error estimate with a stated coverage of {coverage}, calibrated on {samples} "
         "held-out samples (`irno diagnose RUN --calibrate`, or `irno.calibrate`).\n"
+    )
+
+
+def _with_bands(bands: Bands) -> str:
+    return (
+        "### Error band\n\n"
+        f"`solve` returns a half-width of the error at each point: for a new trajectory, {bands}, "
+        f"calibrated on {bands.samples} held-out samples.\n"
     )
 
 

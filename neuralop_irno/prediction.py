@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,11 +66,14 @@ def predict(
 
     Arrays: those of the file are the arguments of the model by name, x and others; y is not read. What has a
     row for each sample of x is cut into batches, the rest is passed whole. Written are ``y``, and for each
-    sample ``steps``, ``converged`` with a tolerance, and ``error_estimate`` if the model is calibrated.
+    sample ``steps``, ``converged`` with a tolerance, and ``error_estimate`` if the model is calibrated; with
+    `Bands` also ``error_band``, laid out like y.
 
     Named variables: NetCDF, and every format if ``data`` names variables, is read as in training; the
     answer is written under the names of its y. A NetCDF file keeps the dimensions, coordinates and units of
     the input. Of a series the frames that follow each window of the input are written.
+
+    Named variables and the fields of meshes have their bands beside them, as ``<name>_error``.
 
     Meshes: ``fields``, or those that ``data`` names, form x, one after the other, at the nodes or on the
     cells. Written are the cells of the file with the answer under the names of ``data``, or with its channels
@@ -134,7 +138,10 @@ def _arrays(
             place = slice(start, min(start + batch_size, count))
             sample = {**whole, **{name: arrays.part(name, place) for name in each}}
             found = model.solve(**to_device(sample, device_of(model)), **solve)
-            file.append(_rows(found, _field(found), solve))
+            fields = {"y": _field(found)}
+            if found.error_band is not None:
+                fields["error_band"] = found.error_band
+            file.append({**fields, **_rows(found, solve)})
             total.add(found)
             tell(place.stop, count)
     return total.of(to)
@@ -154,8 +161,8 @@ def _named(
     with ArrayFile(to) as file:
         for sample in inputs.batches(batch_size):
             found = model.solve(**to_device(sample, device_of(model)), **solve)
-            rows = _rows(found, _field(found), solve)
-            values = {**inputs.written(rows.pop("y").cpu(), to.suffix == ".nc"), **rows}
+            fields = _with_band(found, lambda field: inputs.written(field, to.suffix == ".nc"))
+            values = {**fields, **_rows(found, solve)}
             file.labels = inputs.labels(values)
             total.add(found)
             done += len(sample["x"])
@@ -200,7 +207,7 @@ def _meshes(
                 sample.cells = None  # for the file alone
                 found = model.solve(sample.to(device_of(model)), **solve)
                 graphs.append(graph)
-                answers.append(inputs.named(mesh, _field(found).cpu()))
+                answers.append(_with_band(found, partial(inputs.named, mesh)))
                 total.add(found)
             write_answers(path, target, graphs, answers)
             tell(done, len(pairs))
@@ -248,14 +255,27 @@ def _field(found: Solution) -> Tensor:
     return found.value
 
 
-def _rows(found: Solution, answer: Tensor, solve: Mapping[str, Any]) -> dict[str, Tensor]:
-    """What is written of a batch, with a row for each sample."""
-    rows = {"y": answer, "steps": found.steps}
+def _rows(found: Solution, solve: Mapping[str, Any]) -> dict[str, Tensor]:
+    """What is written of a batch beside its fields, a number for each sample."""
+    rows = {"steps": found.steps}
     if solve["rtol"]:
         rows["converged"] = found.good
     if found.error_estimate is not None:
         rows["error_estimate"] = found.error_estimate
     return rows
+
+
+def _with_band(found: Solution, named: Callable[[Tensor], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """An answer by the names of its fields, and for each of them its error band as ``<name>_error``."""
+    fields = named(_field(found).cpu())
+    if found.error_band is None:
+        return fields
+    band = {f"{name}_error": part for name, part in named(found.error_band.cpu()).items()}
+    taken = sorted(fields.keys() & band.keys())
+    if taken:
+        wanted = "answers whose names leave those of their error bands free"
+        raise ValueError(expected(wanted, ", ".join(taken), "other names, --names T,q"))
+    return {**fields, **band}
 
 
 def _silently(done: int, total: int) -> None:

@@ -218,8 +218,11 @@ def test_diagnose_writes_a_report_and_stores_the_calibration(run_folder: Path, c
     assert all(after[name] == content for name, content in before.items())
     notes = checkpoint.read(run_folder / "model.safetensors")[1]["notes"]
     assert notes["epoch"] in (1, 2)
-    assert main(["diagnose", str(run_folder), "--calibrate", "--coverage", "0.5"]) == 0
-    assert "share of samples where" in capsys.readouterr().out
+    options = ["--calibrate", "--coverage", "0.5", "--share", "0.8"]
+    assert main(["diagnose", str(run_folder), *options]) == 0
+    printed = capsys.readouterr().out
+    assert "share of samples where" in printed
+    assert "the error is below the band on 80% of the region or more" in printed
     refiner = read_run(run_folder)[1]
     assert (refiner.calibration.coverage, refiner.calibration.samples) == (0.5, 2)  # half of the test set
     assert checkpoint.read(run_folder / "model.safetensors")[1]["notes"] == notes

@@ -15,7 +15,7 @@ from test_cli import CONFIG, Capsys, refused, written
 from torch import Tensor
 
 from irno_cli.main import main
-from neuralop_irno import IterativeRefiner, predict, read_mesh
+from neuralop_irno import Bands, IterativeRefiner, predict, read_mesh
 from neuralop_irno.data.readers.named_arrays import NamedArrays
 from neuralop_irno.training.run import read_run
 
@@ -110,6 +110,55 @@ def test_meshes_keep_their_cells_and_get_the_answers(tmp_path: Path) -> None:
         expected = (1 + index) * torch.arange(4.0)[:, None].double() / 2 + 1
         torch.testing.assert_close(mesh.fields["p"], expected)
         assert len(mesh.cells) == 2
+
+
+def moving(base: Any, **options: Any) -> IterativeRefiner:
+    """A refiner that changes the base's answer, with error bands."""
+    model = IterativeRefiner(base, **options)
+    with torch.no_grad():
+        for weight in model.correction.parameters():
+            weight += 0.1 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(0))
+    model.bands = Bands("local", 2.0, share=0.8, coverage=0.9, samples=20)
+    return model.eval()
+
+
+def test_bands_are_written_beside_the_answers(tmp_path: Path) -> None:
+    x = torch.randn(5, 1, 8, generator=torch.Generator().manual_seed(0))
+    on_grids = moving(
+        torch.nn.Conv1d(1, 1, 3, padding=1), correction={"name": "unet", "width": 2, "depth": 1}
+    )
+    arrays = stored(tmp_path / "in.npz", x=x)
+    predict(on_grids, arrays, tmp_path / "out.npz", batch_size=2)
+    torch.testing.assert_close(
+        NamedArrays(tmp_path / "out.npz").part("error_band"), on_grids.solve(x).error_band
+    )
+
+    named = {"x": ["T"], "y": ["q"]}
+    predict(on_grids, stored(tmp_path / "in.h5", T=x, q=x), tmp_path / "out.nc", data=named)
+    variables = NamedArrays(tmp_path / "out.nc")
+    assert variables.shapes["q"] == variables.shapes["q_error"]
+
+    phi = {"name": "meshgraph", "width": 4, "steps": 1}
+    on_meshes = moving(Halved(), correction=phi, in_channels=2, out_channels=1)
+    path = plate(tmp_path / "plate.vtu", 1.0)
+    predict(on_meshes, path, tmp_path / "mesh.vtu", fields=["T", "q"], names=["p"])
+    mesh = read_mesh(tmp_path / "mesh.vtu")
+    band = on_meshes.solve(read_mesh(path).graph(["T", "q"])).error_band
+    torch.testing.assert_close(mesh.fields["p_error"], band.double())
+    assert (mesh.fields["p_error"] > 0).all()
+
+
+def test_a_name_that_is_that_of_a_band_is_refused(tmp_path: Path) -> None:
+    class Both(Halved):
+        def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
+            return x
+
+    phi = {"name": "meshgraph", "width": 4, "steps": 1}
+    model = moving(Both(), correction=phi, in_channels=2, out_channels=2)
+    path, to = plate(tmp_path / "plate.vtu", 1.0), tmp_path / "mesh.vtu"
+    with pytest.raises(ValueError, match="names leave those of their error bands free, got p_error"):
+        predict(model, path, to, fields=["T", "q"], names=["p", "p_error"])
+    assert not to.exists()
 
 
 @pytest.mark.parametrize("option", ["--patches", "--batch-size"])

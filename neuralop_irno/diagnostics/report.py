@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from neuralop_irno.bands import Bands
 from neuralop_irno.base.tuples import refuse_tuple
 from neuralop_irno.conformal import Calibration
 from neuralop_irno.devices import device_of, to_device
@@ -41,6 +42,7 @@ class Diagnosis:
         frequency: the middle of each radial band, relative to the Nyquist frequency.
         bands: the error in each band in units of the base's, ``(steps + 1, samples, bands)``.
         calibration: the model's own, from other data, if it has one.
+        error_bands: the same for error bands.
     """
 
     contraction: Contraction
@@ -49,6 +51,7 @@ class Diagnosis:
     frequency: Tensor
     bands: Tensor
     calibration: Calibration | None
+    error_bands: Bands | None
 
     def __repr__(self) -> str:
         steps, samples = self.convergence.changes.shape
@@ -60,7 +63,7 @@ class Diagnosis:
 
     def to_plain(self) -> dict[str, Any]:
         """All of it as plain data."""
-        contraction, convergence = self.contraction, self.convergence
+        contraction, convergence, bands = self.contraction, self.convergence, self._observed_bands()
         return {
             "contraction": {f.name: as_json(getattr(contraction, f.name)) for f in fields(contraction)},
             "admissible_alpha": as_json(contraction.admissible),
@@ -77,6 +80,9 @@ class Diagnosis:
             "reliability": self.evidence.reliability(),
             "calibration": self.calibration and self.calibration.to_plain(),
             "observed_coverage": self.calibration and self.evidence.coverage(self.calibration),
+            "error_bands": self.error_bands and self.error_bands.to_plain(),
+            "observed_band_coverage": bands and bands[0],
+            "band_width": bands and as_json(torch.tensor(bands[1])),
         }
 
     def write(self, folder: str | Path) -> Path:
@@ -89,6 +95,12 @@ class Diagnosis:
         plots.reliability(target / "reliability.png", self.evidence.reliability())
         plots.band_ratios(target / "error_by_band.png", self.frequency, self.bands)
         return target
+
+    def _observed_bands(self) -> tuple[float, float] | None:
+        """How often the statement of the bands holds, and their width; see `Bands.observed`."""
+        if self.error_bands is None or self.evidence.bands is None:
+            return None
+        return self.error_bands.observed(self.evidence.bands)
 
     def _theory(self) -> list[str]:
         found = self.contraction
@@ -146,6 +158,12 @@ class Diagnosis:
             lines.append(
                 f"the model's own calibration: stated {self.calibration.coverage:.0%}, observed {seen:.0%}"
             )
+        bands = self._observed_bands()
+        if bands is not None:
+            lines += [
+                f"error_band: {self.error_bands}",
+                f"  observed {bands[0]:.0%}; mean half-width {bands[1]:.3g} times the error's norm, median",
+            ]
         return lines
 
 
@@ -213,7 +231,7 @@ def diagnose(
             spectrum = spectrum_of(domain, device)
             frequency = band_middles(spectrum, BANDS).cpu()
             ratios.append(band_ratios(answers, truth, spectrum, BANDS).cpu())
-        evidence = gather(model, loaded, groups)
+        evidence = gather(model, loaded, groups, None if model.bands is None else model.bands.share)
     return Diagnosis(
         _joined(measured),
         Convergence(torch.cat(errors, 1), torch.cat(changes, 1), model.steps),
@@ -221,6 +239,7 @@ def diagnose(
         frequency,
         torch.cat(ratios, 1),
         model.calibration,
+        model.bands,
     )
 
 
