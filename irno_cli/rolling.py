@@ -170,11 +170,14 @@ def names_in_files(fields: Sequence[str]) -> dict[str, str]:
     """Names of fields that a rollout file can have, by the names in the data.
 
     Example:
-        >>> names_in_files(["velocity_x", "field 0", "x"])
-        {'velocity_x': 'velocity_x', 'field 0': 'field_0', 'x': 'x_'}
+        >>> names_in_files(["u", "T [K]", "T (K)", "x", "2m"])
+        {'u': 'u', 'T [K]': 'T__K_', 'T (K)': 'T__K__', 'x': 'x_', '2m': '_2m'}
     """
-    plain = {field: re.sub(r"\W", "_", field) for field in fields}
-    return {
-        field: f"{name}_" if name in TAKEN or not NAME.fullmatch(name) else name
-        for field, name in plain.items()
-    }
+    names: dict[str, str] = {}
+    for field in fields:
+        name = re.sub(r"\W", "_", field, flags=re.ASCII)
+        name = name if NAME.match(name) else f"_{name}"
+        while name in TAKEN or name in names.values():
+            name += "_"
+        names[field] = name
+    return names

@@ -92,6 +92,14 @@ def test_frames_are_taken_one_by_one_and_a_mesh_is_stored_once(tmp_path: Path) -
         assert root["PointData/u"][:].reshape(4, 5)[:, 0].tolist() == [0, 1, 2, 3]
 
 
+def test_names_that_hdf5_takes_for_paths_are_those_of_one_array(tmp_path: Path) -> None:
+    graph = tetrahedra()
+    path = write_vtkhdf(tmp_path / "run.vtkhdf", graph, {"p/rho": frames(graph, 1)}, TIMES)
+    with h5py.File(path) as file:
+        assert list(file["VTKHDF/PointData"]) == ["p_rho"]
+    assert read(path, TIMES[0]).GetPointData().GetArray("p_rho").GetTuple(1) == (3.0,)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -105,6 +113,10 @@ def test_frames_are_taken_one_by_one_and_a_mesh_is_stored_once(tmp_path: Path) -
         ({"times": [0.0, 1.0]}, "expected a time for each of 3 frames, got 2"),
         ({"times": [0.0, 2.0, 1.0]}, "expected increasing times"),
         ({"graph": Data(pos=torch.ones(5, 3))}, "expected a graph of triangles or tetrahedra, got no cells"),
+        (
+            {"fields": {"p/r": torch.ones(5, 3, 1), "p_r": torch.ones(5, 3, 1)}},
+            r"expected a name of its own for each field, got \['p_r', 'p_r'\]",
+        ),
         (
             {"graph": [tetrahedra()]},
             "expected one graph, or one for each frame, got 1 graphs",

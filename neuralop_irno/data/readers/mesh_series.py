@@ -149,6 +149,9 @@ def in_natural_order(paths: Iterable[Path]) -> list[Path]:
 def grouped(paths: Iterable[Path]) -> list[list[Path]]:
     """Numbered files by the name without the number, each group in order.
 
+    Raises:
+        ValueError: a name ends with a decimal number, ``run_0.25``, whose order would be another one.
+
     Example:
         >>> paths = [Path("a_10.vtu"), Path("b_0.vtu"), Path("a_9.vtu")]
         >>> [[path.name for path in group] for group in grouped(paths)]
@@ -156,6 +159,10 @@ def grouped(paths: Iterable[Path]) -> list[list[Path]]:
     """
     groups: dict[tuple[Path, str, str], list[Path]] = {}
     for path in in_natural_order(paths):
+        if re.search(r"\d\.\d+$", path.stem):
+            wanted = "files with whole numbers, run_000.vtu, run_001.vtu, .."
+            hint = "a .pvd file that lists the files with their times"
+            raise ValueError(expected(wanted, f"{path.name}, a time or two numbers", hint))
         stem = re.sub(r"[-_.]?\d+$", "", path.stem)
         groups.setdefault((path.parent, stem, path.suffix), []).append(path)
     return list(groups.values())

@@ -6,10 +6,12 @@ import contextlib
 import io
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from neuralop_irno.data.readers.deadline import within
 from neuralop_irno.data.readers.mesh_references import OutsideError, files_read_with
+from neuralop_irno.data.readers.raw_vtu import inlined
 from neuralop_irno.errors import expected, from_extra, one_line
 
 SECONDS, SECONDS_PER_MB = 3.0, 5.0
@@ -51,8 +53,18 @@ def by_meshio(source: Path, read: Callable[[Any], Any] | None = None) -> Any:
 def _one_mesh(meshio: Any, source: Path) -> Any:
     """One mesh. Gmsh's files are named here: meshio would try another reader first, which does not end."""
     with source.open("rb") as file:
-        gmsh = source.suffix.lower() == ".msh" and b"$MeshFormat" in file.read(4096)
-    return meshio.read(source, file_format="gmsh" if gmsh else None)
+        head = file.read(4096)
+    ending = source.suffix.lower()
+    if ending == ".vtu":
+        if b"vtkLZ4DataCompressor" in head:
+            raise ValueError("LZ4, which meshio lacks: in ParaView choose the Compressor Type ZLib")
+        text = inlined(source)
+        if text is not None:
+            with TemporaryDirectory() as folder:
+                again = Path(folder, source.name)
+                again.write_bytes(text)
+                return meshio.read(again)
+    return meshio.read(source, file_format="gmsh" if ending == ".msh" and b"$MeshFormat" in head else None)
 
 
 def unreadable(source: Path, reason: str) -> ValueError:

@@ -43,7 +43,8 @@ def write_vtkhdf(
         graph: a graph with nodes ``pos`` and cells, ``face`` or ``cells``; a sequence of them, one for each
             frame, if the mesh moves or changes. If its nodes are the cells of a mesh, fields are written on
             these.
-        fields: the frames of each field by name. Two channels get a third, 0, to form a vector.
+        fields: the frames of each field by name, in which ``/`` becomes ``_``. Two channels get a third, 0,
+            to form a vector.
         times: the time of each frame, increasing; by default 0, 1, 2, ...
 
     Shapes:
@@ -62,6 +63,9 @@ def write_vtkhdf(
 
     if not fields:
         raise ValueError(expected("at least one field", "none", "fields={'u': run.frames}"))
+    names = [_plain(name) for name in fields]
+    if len(set(names)) < len(names):
+        raise ValueError(expected("a name of its own for each field", names, "fields={'u': ..., 'v': ...}"))
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
@@ -98,8 +102,9 @@ class _Series:
         self._parts.append(len(self._starts) - 1)
         for name, values in frame.items():
             checked_field(name, values, len(mesh.pos))
-            start = _append(self._root.require_group(f"{self._on}Data"), name, paraview_columns(values))
-            self._data.setdefault(name, []).append(start)
+            held = self._root.require_group(f"{self._on}Data")
+            start = _append(held, _plain(name), paraview_columns(values))
+            self._data.setdefault(_plain(name), []).append(start)
 
     def finish(self) -> None:
         """Write what is known at the end: the times, and the places of each frame in the arrays."""
@@ -136,6 +141,11 @@ class _Series:
         for name, array in sizes.items():
             _append(self._root, f"NumberOf{name}", np.asarray([len(array)]))
         self._mesh = mesh
+
+
+def _plain(name: str) -> str:
+    """A name that HDF5 does not take for a path: VTK would not find its field."""
+    return name.replace("/", "_")
 
 
 def _append(group: Any, name: str, rows: Any) -> int:
