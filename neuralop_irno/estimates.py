@@ -47,13 +47,14 @@ def _laid_out(width: Tensor, call: BaseCall, field_of: FieldOf) -> Tensor:
     """Half-widths in the layout and the units of an answer; nan where the answer is not refined.
 
     ``call.as_answer`` is affine: units and what is outside of a mask are left over from its value at 0. In
-    double precision, because fields may be far from zero and the width small.
+    double precision where the device has it, because fields may be far from zero and the width small.
     """
-    finite = torch.where(width.isfinite(), width, 0).double()
+    exact = width.dtype if width.device.type == "mps" else torch.float64
+    finite = torch.where(width.isfinite(), width, 0).to(exact)
     zero, unit, answer = (
         field_of(call.as_answer(field))
         for field in (torch.zeros_like(finite), torch.ones_like(finite), finite)
     )
-    infinite = field_of(call.as_answer((~width.isfinite()).double())) != zero
+    infinite = field_of(call.as_answer((~width.isfinite()).to(exact))) != zero
     band = torch.where(infinite, math.inf, answer - zero)
-    return torch.where(unit == zero, math.nan, band).to(call.start.dtype)
+    return torch.where(unit > zero, band, math.nan).to(call.start.dtype)

@@ -74,7 +74,7 @@ class Domain(ABC):
         """
         numbers = torch.arange(self.samples, device=field.device)
         sample = self.spread(numbers, field).expand_as(field).flatten().cpu()
-        weight = self.weights(field).flatten().double().cpu()
+        weight = self.weights(field).flatten().cpu().double()
         order = field.flatten().cpu().argsort()
         order = order[sample[order].argsort(stable=True)]
         values, sample, reached = field.flatten().cpu()[order], sample[order], weight[order].cumsum(0)

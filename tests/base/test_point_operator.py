@@ -26,7 +26,7 @@ from point_networks import (
 from torch import Tensor, nn
 from torch_geometric.data import Batch, Data
 
-from neuralop_irno import IterativeRefiner, PointOperator
+from neuralop_irno import Bands, IterativeRefiner, PointOperator
 
 
 @pytest.fixture(params=FAMILIES)
@@ -100,6 +100,17 @@ def test_padding_changes_nothing_to_the_bit_and_is_answered_by_the_base(correcti
     assert model(**nothing, mask=mask, start=start)[mask].isfinite().all()
     with pytest.raises(ValueError, match="expected start to be finite"):
         model(**nothing, mask=mask, start=torch.full_like(start, torch.nan))
+
+
+def test_padding_has_no_band_whatever_the_base_answers_there() -> None:
+    model, sample = refiner("with a mask"), call("with a mask")
+    mask = torch.stack([torch.arange(N) < count for count in (N, 14, 17)])
+    model.bands = Bands("local", 2.0, share=0.8, coverage=0.9, samples=20)
+    for outside in (1.0, torch.nan):
+        padded = {name: torch.where(mask[..., None], part, outside) for name, part in sample.items()}
+        band = model.solve(**padded, mask=mask).error_band
+        assert torch.equal(band.isnan(), ~mask[..., None].expand(band.shape))
+        assert band[mask].isfinite().all()
 
 
 def test_the_answer_is_at_the_query_points_and_x_is_interpolated_to_them() -> None:
