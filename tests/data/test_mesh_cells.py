@@ -182,3 +182,16 @@ def test_points_alone_have_neither_edges_nor_measures_unless_asked(
         mesh.graph(["T"], neighbours=6)
     with pytest.raises(ValueError, match=r"^expected cells, which have a boundary, got points alone"):
         mesh.flags([], True, "nodes")
+
+
+@pytest.mark.parametrize("on", ["nodes", "cells"])
+def test_coordinates_that_single_precision_would_merge_are_refused(on: str, tmp_path: Path) -> None:
+    mesh = mesh_of("triangle", {"T": SIX[:, 0]}, {"T": np.arange(4.0)})
+    for shift, fits in ((1e4, True), (5.2e6, False)):
+        mesh.points = SIX + np.array([0.1, shift + 0.1, 0])
+        found = read_mesh(write(tmp_path / f"{on}.vtu", mesh))
+        if fits:
+            assert found.graph(["T"], on=on).measure.sum().item() == pytest.approx(1)
+        else:
+            with pytest.raises(ValueError, match=r"^expected nodes of .*, got .*; try moving the origin"):
+                found.graph(["T"], on=on)

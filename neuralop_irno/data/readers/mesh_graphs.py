@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -24,6 +25,9 @@ PLACES = ("nodes", "cells")
 
 POSITION = "position"
 """The name under which coordinates are a field, in files without a field of this name."""
+
+MOST_ROUNDING = 0.01
+"""The most that single precision may move a node, as a share of the length of an edge."""
 
 
 @dataclass(frozen=True)
@@ -145,26 +149,40 @@ class Mesh:
             graph = Data(pos=self.pos.float())
             if neighbours:
                 graph.edge_index = _nearest(self.pos.numpy(), neighbours)
+                self._check_rounding(self.pos, graph.edge_index)
             return graph
         if place == "cells":
             points = self.pos.numpy()
             centre, volume = centres(self.shape, points)
+            edges = torch.from_numpy(edges_between_cells(self.shape))
+            self._check_rounding(torch.from_numpy(centre), edges)
             return Data(
                 pos=torch.from_numpy(centre).float(),
-                edge_index=torch.from_numpy(edges_between_cells(self.shape)),
+                edge_index=edges,
                 measure=torch.from_numpy(volume).float(),
                 cells=replace(self.shape, points=points),
             )
-        face = self.cells.T.contiguous()
+        face, edges = self.cells.T.contiguous(), torch.from_numpy(edges_between_nodes(self.shape))
+        self._check_rounding(self.pos, edges)
         graph = Data(
             pos=self.pos.float(),
             face=face,
-            edge_index=torch.from_numpy(edges_between_nodes(self.shape)),
+            edge_index=edges,
             measure=lumped_measure(self.pos, face).float(),
         )
         if not self._simple:
             graph.cells = self.shape
         return graph
+
+    def _check_rounding(self, pos: Tensor, edges: Tensor) -> None:
+        """Raise ValueError if coordinates in single precision lose the lengths of edges."""
+        source, target = edges
+        error = (pos - pos.float().double()).abs().max().item()
+        length = (pos[source] - pos[target]).norm(dim=1).median().item() if len(source) else math.inf
+        if error > MOST_ROUNDING * length:
+            wanted = f"nodes of {self.name} that single precision keeps apart"
+            got = f"coordinates rounded by {error:.2g}, edges of length {length:.2g}"
+            raise ValueError(expected(wanted, got, "moving the origin to the mesh (ParaView: Transform)"))
 
     @property
     def _simple(self) -> bool:
