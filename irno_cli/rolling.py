@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -123,9 +123,19 @@ class Rolling:
         if last:
             path = path.with_name(f"{path.stem}-{number:0{len(str(last))}}{path.suffix}")
         self.files.append(path)
-        names = names_in_files(self._flows.fields)
-        units = {names[field]: unit for field, unit in self._flows.units.items()}
-        return SUFFIXES[path.suffix](path, self._options.existing, fields=list(names.values()), units=units)
+        axes = names_in_files(list(self._flows.coordinates), RESERVED)
+        names = names_in_files(self._flows.fields, TAKEN | set(axes.values()))
+        attributes = {axes[name]: self._flows.attributes[name] for name in axes}
+        if self._clock is None and "time" in self._flows.attributes:
+            attributes["time"] = self._flows.attributes["time"]
+        return SUFFIXES[path.suffix](
+            path,
+            self._options.existing,
+            fields=list(names.values()),
+            units={names[field]: unit for field, unit in self._flows.units.items()},
+            coordinates={axes[name]: values for name, values in self._flows.coordinates.items()},
+            attributes=attributes,
+        )
 
     def _rollout(self, name: str, start: Flow, sink: Any) -> Rollout:
         there = start.to(self._options.device)
@@ -166,8 +176,8 @@ class Rolling:
         )
 
 
-def names_in_files(fields: Sequence[str]) -> dict[str, str]:
-    """Names of fields that a rollout file can have, by the names in the data.
+def names_in_files(fields: Sequence[str], taken: Set[str] = TAKEN) -> dict[str, str]:
+    """Names of fields that a rollout file can have, by the names in the data, other than those ``taken``.
 
     Example:
         >>> names_in_files(["u", "T [K]", "T (K)", "x", "2m"])
@@ -177,7 +187,7 @@ def names_in_files(fields: Sequence[str]) -> dict[str, str]:
     for field in fields:
         name = re.sub(r"\W", "_", field, flags=re.ASCII)
         name = name if NAME.match(name) else f"_{name}"
-        while name in TAKEN or name in names.values():
+        while name in taken or name in names.values():
             name += "_"
         names[field] = name
     return names

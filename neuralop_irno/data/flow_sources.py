@@ -80,7 +80,8 @@ class _Read(Flows):
         self._data = data
         lengths = [(length - 1) // data.step + 1 - data.inputs for length in data.frames.lengths]
         super().__init__(data.fields, data.inputs, data.outputs, lengths, steps, data.scaling)
-        self.units = data.frames.units
+        self.units, self.coordinates = data.frames.units, data.frames.coordinates
+        self.attributes = data.frames.attributes
         known = {"measure": data.frames.measure, "sphere": data.resolution.sphere}
         self.given = {name: value for name, value in known.items() if value is not None}
 

@@ -65,6 +65,8 @@ class Frames(ABC):
         resolution: what is known of the grid.
         measure: of the cells, which broadcasts with ``S``; None if all count alike.
         units: of the fields, by name, where the files state them.
+        coordinates: along the axes of the grid, by name, in their order; empty if they are not known.
+        attributes: of ``time`` and of the coordinates, by name, as CF has them.
         summary: one line on what was read, for the user.
     """
 
@@ -77,6 +79,8 @@ class Frames(ABC):
     resolution: Resolution = Resolution()
     measure: Tensor | None = None
     units: Mapping[str, str] = MappingProxyType({})
+    coordinates: Mapping[str, Any] = MappingProxyType({})
+    attributes: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
     summary: str = ""
 
     @abstractmethod

@@ -149,6 +149,10 @@ class Caller:
         other.domain, other.graph, other.given = domain, graph, dict(given)
         return other
 
+    def takes(self, name: str, value: Any = 1.0) -> bool:
+        """Whether the model has an argument of this name."""
+        return not (self.refiner or self._base).unknown((), {name: value})
+
     def _field(self, call: BaseOperator | IterativeRefiner, x: Tensor, times: Times) -> Tensor:
         answer = self._called(call, x, times)
         # A function of the base's answer has been applied to the answer of a refiner.
@@ -157,8 +161,7 @@ class Caller:
 
     def _called(self, call: Callable[..., Any], x: Tensor, times: Times, **options: Any) -> Any:
         # A clock provides t and tau; a model may take only one of them.
-        reads = self.refiner or self._base
-        timing = {name: time for name, time in times.items() if not reads.unknown((), {name: time})}
+        timing = {name: time for name, time in times.items() if self.takes(name, time)}
         args: tuple[Any, ...] = ()
         x = self.layout.x.unfold(x, self._frames[0])
         named = {self._input: x, **self.given, **timing}

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import torch
+from torch import Tensor
 
 from neuralop_irno.annotations import as_whole
 from neuralop_irno.errors import check_choice, expected, shown
@@ -124,7 +124,7 @@ class Labels:
             return place
         axes = [] if place.on_mesh or "node" in place.dims else place.space
         given = {
-            name: np.asarray(torch.as_tensor(values).cpu(), dtype=np.float64)
+            name: np.asarray(values.cpu() if isinstance(values, Tensor) else values, dtype=np.float64)
             for name, values in self.coordinates.items()
         }
         lengths = [each.shape for each in given.values()]

@@ -236,6 +236,9 @@ class FramePredictor:
             if self.window.outputs > 1:
                 wanted = "one way to many frames"
                 raise ValueError(expected(wanted, "a bundle and restarts", "Window(outputs=1)"))
+            if self.clock.block > 1 and self.stepper.rule != "der" and not self.caller.takes("tau"):
+                wanted = "a model that takes tau, for several frames from one"
+                raise ValueError(expected(wanted, f"restart={self.clock.block}", "restart=1"))
             if self.clock.restart < 1 and self.window.inputs > 1:
                 wanted = "inputs=1 where a frame takes several calls"
                 raise ValueError(expected(wanted, self.window.inputs, "restart=1"))

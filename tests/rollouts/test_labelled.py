@@ -84,3 +84,9 @@ def test_wrong_names_and_a_missing_package_are_refused(
     monkeypatch.setitem(sys.modules, "xarray", None)
     with pytest.raises(ImportError, match=r"pip install neuralop_irno\[xarray\]"):
         open_rollout(path)
+
+
+def test_coordinates_may_be_views(tmp_path: Path) -> None:
+    to = HDF5(tmp_path / "run.h5", coordinates={"y": np.arange(4.0)[::-1]})
+    rollout(lambda u: u, torch.ones(1, 2, 4), 1, to=to)
+    assert open_rollout(tmp_path / "run.h5").y.values.tolist() == [3, 2, 1, 0]

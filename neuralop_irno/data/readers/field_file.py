@@ -125,10 +125,7 @@ class FieldFile:
     @cached_property
     def times(self) -> Any:
         """The times of the frames, ``(T,)`` or ``(samples, T)``; None if the file does not say them."""
-        timed = [each for each in self.targets if "T" in each.roles]
-        axis = timed[0].stored.dims[timed[0].roles.index("T")] if timed else None
-        name = self.wanted.order.time
-        stored = next((self._coordinate(word) for word in (name, axis) if isinstance(word, str)), None)
+        stored = self._time()
         if stored is None:
             return None
         values = stored.numbers((), np.float64)
@@ -136,12 +133,36 @@ class FieldFile:
             return None
         return values[..., : self.frames]  # some of PDEBench's files have a time more than frames
 
+    def _time(self) -> Stored | None:
+        timed = [each for each in self.targets if "T" in each.roles]
+        axis = timed[0].stored.dims[timed[0].roles.index("T")] if timed else None
+        name = self.wanted.order.time
+        return next((self._coordinate(word) for word in (name, axis) if isinstance(word, str)), None)
+
     def coordinate(self, axis: str) -> tuple[Any, dict[str, Any]] | None:
         """The values and the attributes of the coordinate of an axis; None if the file has none."""
         stored = self._coordinates.get(axis)
         if stored is None or len(stored.shape) != 1:
             return None
         return self._values(axis), self.attributes_of(axis, stored)
+
+    @property
+    def coordinates(self) -> dict[str, tuple[Any, dict[str, Any]]]:
+        """The coordinates of all axes of the grid, in the order in which they are read; empty if one lacks."""
+        found: dict[str, Any] = {name: self.coordinate(name) for name in self.grid.names}
+        sizes = dict(zip(self.grid.names, self.grid.shape, strict=True))
+        if any(each is None or len(each[0]) != sizes[name] for name, each in found.items()):
+            return {}
+        turned = dict(zip(self.grid.names, self.grid.flipped, strict=True))
+        return {
+            name: (values[::-1] if turned[name] else values, said) for name, (values, said) in found.items()
+        }
+
+    @property
+    def attributes_of_time(self) -> dict[str, Any]:
+        """The attributes of the times of a series."""
+        stored = self._time()
+        return {} if stored is None else self.attributes_of("", stored)
 
     def attributes_of(self, name: str, stored: Stored | None = None) -> dict[str, Any]:
         """The attributes that describe a variable: units, names; none if the file does not have it."""

@@ -138,23 +138,26 @@ def _on_globe(
         note = "no coordinates of latitude and longitude: used as a flat grid"
         return FileGrid(names, shape, (False, False), padding=stated.modes(2), notes=(note,))
     step = _spacing(longitude)
-    circle = step is not None and step > 0 and abs(shape[1] * step - 360) < EQUAL * step
+    circle = step is not None and abs(shape[1] * abs(step) - 360) < EQUAL * abs(step)
+    eastward = step is not None and step > 0
     north_first = bool(latitude[0] > latitude[-1])
     rows = latitude if north_first else latitude[::-1]
-    found = next((grid for grid in GRIDS if circle and _has_rows(grid, rows)), None)
+    turned = () if north_first else (f"{names[0]} turned to north first",)
+    found = next((grid for grid in GRIDS if circle and eastward and _has_rows(grid, rows)), None)
     if stated.sphere not in (None, found):
         got = f"{stated.sphere!r}, while its coordinates are {found or 'of none of them'}"
         wanted = f"the grid of the sphere that the file has, of {', '.join(GRIDS)}"
         raise ValueError(expected(wanted, got, "leaving sphere out"))
     if found is not None:
-        notes = () if north_first else (f"{names[0]} turned to north first",)
         modes = stated.modes(2) or padding_across_poles(found)
-        return FileGrid(names, shape, (not north_first, False), None, found, modes, notes=notes)
-    weights = torch.from_numpy(np.cos(np.deg2rad(latitude))).float().clamp(min=0)[:, None]
+        return FileGrid(names, shape, (not north_first, False), None, found, modes, notes=turned)
+    weights = torch.from_numpy(np.cos(np.deg2rad(rows))).float().clamp(min=0)[:, None]
     modes = stated.modes(2) or ("replicate", "circular" if circle else "replicate")
     ends = [f"{name} {along[0]:g} to {along[-1]:g}" for name, along in zip(names, values, strict=True)]
     note = f"{', '.join(ends)}: no grid of a whole sphere, rows weighted by the cosine of the latitude"
-    return FileGrid(names, shape, (False, False), padding=modes, weights=weights, notes=(note,))
+    return FileGrid(
+        names, shape, (not north_first, False), padding=modes, weights=weights, notes=(note, *turned)
+    )
 
 
 def _has_rows(grid: str, rows: Any) -> bool:

@@ -49,6 +49,7 @@ class FileInputs:
         stated = {name: options[name] for name in (*NAMES, *GRID) if options.get(name) is not None}
         wanted = wanted_of(**{**stated, **({"x": list(x)} if x else {})})
         self.series, self.names = wanted.order.series, tuple(y or wanted.y)
+        self._stated = bool(y)
         known: Wanted = replace(wanted, alone=False, y=wanted.y if self.series else ())
         self._set = FileSet([path], known)
         self.file: FieldFile = self._set.parts[0]
@@ -103,6 +104,9 @@ class FileInputs:
         answer = answer.flip(turned) if turned else answer
         answer = answer.unflatten(1, (self.outputs, -1)) if self.series else answer
         sizes = self._channels(answer.shape[axis])
+        if len(sizes) != len(self.names) and self._stated:
+            wanted = f"a name for each of {len(sizes)} variables of the answer"
+            raise ValueError(expected(wanted, list(self.names), "names in the order of y"))
         names = self.names if len(sizes) == len(self.names) else ("y",)
         parts = dict(zip(names, answer.split(sizes, axis), strict=True))
         alone = [name for name, size in zip(names, sizes, strict=True) if squeezed and size == 1]

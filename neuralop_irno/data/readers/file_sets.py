@@ -9,6 +9,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -66,6 +67,25 @@ class FileSet:
         place = bisect_right(self._first, sample) - 1
         own = sample - self._first[place]
         return self.parts[place], slice(own, own + 1)
+
+    def coordinates(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The coordinates of the grid as it is read, and the attributes of them and of time.
+
+        What differs from file to file is left out.
+        """
+        grids = [part.coordinates for part in self.parts]
+        clocks = [part.attributes_of_time for part in self.parts]
+        first = grids[0]
+        same = all(
+            grid.keys() == first.keys()
+            and all(np.array_equal(grid[name][0], first[name][0]) for name in first)
+            for grid in grids
+        )
+        known = first if same else {}
+        values = {name: found[0] for name, found in known.items()}
+        said = {name: found[1] for name, found in known.items()}
+        time = {"time": clocks[0]} if all(clock == clocks[0] for clock in clocks) else {}
+        return values, {**said, **time}
 
     def entries(self, part: FieldFile) -> dict[str, Any]:
         """What a sample of a file says of its grid."""
@@ -180,6 +200,7 @@ class FileFrames(Frames):
                 raise ValueError(expected(wanted, "others", "trajectories of one grid"))
         stated = {name: each.stored.units for each in first.targets for name in each.channels}
         self.units = {name: units for name, units in stated.items() if units}
+        self.coordinates, self.attributes = source.coordinates()
         self.summary = self._summary()
 
     def read(self, trajectory: int, places: range) -> Tensor:

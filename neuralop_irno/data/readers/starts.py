@@ -126,6 +126,7 @@ class _Named(_Starts):
             raise ValueError(expected("inputs that do not change in time", forcing, hint))
         self._every = int(data.get("step", 1))
         super().__init__(len(self._series.lengths), like, steps)
+        self.coordinates, self.attributes = self._series.coordinates, self._series.attributes
         self._check_lengths(self._series.lengths, self._every * (self.inputs - 1) + 1, path.name)
 
     def _flow(self, trajectory: int) -> Flow:
