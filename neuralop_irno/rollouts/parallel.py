@@ -49,7 +49,8 @@ class Parallel:
 
     Args:
         frames: of a window; also the largest number of sweeps, except of corrections.
-        rtol: the tolerance; with 0 there are as many sweeps as frames.
+        rtol: the tolerance; with 0 there are as many sweeps as frames, which have to be Picard's of step size
+            1: those of other solvers are not the usual rollout.
         solver: over the sweeps: ``picard``, ``anderson``, ``aitken``, ``broyden`` or a config.
 
     Example:
@@ -67,7 +68,9 @@ class Parallel:
             raise ValueError(expected("parallel >= 1", repr(self.frames), "parallel=16"))
         object.__setattr__(self, "frames", count)
         Limits(rtol=self.rtol)
-        solver_from(self.solver)
+        if not self.rtol and not _exact(solver_from(self.solver), count):
+            wanted = "rtol > 0 with a solver other than picard of step size 1"
+            raise ValueError(expected(wanted, f"rtol=0 with {self.solver!r}", "rtol=1e-6"))
 
 
 class ParallelPredictor(FramePredictor):
@@ -167,7 +170,7 @@ class ParallelPredictor(FramePredictor):
             answers = self.domain.put(answers, active, solution.value)
             counted[samples.active] += solution.steps.cpu()
         # As many of Picard's sweeps as there are calls give the answers of calls one after the other.
-        exact = isinstance(solver, Picard) and not together
+        exact = _exact(solver, calls) and not together
         good = [
             outcome.good or (exact and outcome is Outcome.OUT_OF_STEPS and steps == calls)
             for outcome, steps in zip(solution.outcomes, solution.steps.tolist(), strict=True)
@@ -183,6 +186,11 @@ class ParallelPredictor(FramePredictor):
         answer = rule(caller, x, self.times(places[0], 1, samples), None)
         whole = answer.new_zeros((len(history), *answer.shape[1:]))
         return torch.cat([self.domain.put(whole, active, answer)] * len(places), 1)
+
+
+def _exact(solver: Any, sweeps: int) -> bool:
+    """Whether a number of sweeps gives as many frames of the usual rollout, whatever the model."""
+    return type(solver) is Picard and bool((solver.alpha(torch.arange(sweeps)) == 1).all())
 
 
 Rule = Callable[[Caller, Tensor, Times, Tensor | None], Tensor]

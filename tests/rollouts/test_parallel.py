@@ -212,3 +212,23 @@ def test_what_does_not_go_together_teaches(options: dict[str, Any]) -> None:
     model = IterativeRefiner(lambda x: 0.9 * x, Contracting(), steps=4).eval()
     with pytest.raises(ValueError, match=ONE_SENTENCE):
         rollout(model, torch.ones(1, 1, 4), 4, **options)
+
+
+@pytest.mark.parametrize(
+    "solver", ["picard", {"name": "picard", "alpha": 0.5}, "anderson", "aitken", "broyden"]
+)
+def test_without_a_tolerance_only_sweeps_of_picard_are_the_usual_rollout(solver: Any) -> None:
+    start = torch.linspace(0.1, 0.9, 8, dtype=torch.float64).expand(2, 1, 8)
+
+    def logistic(u: torch.Tensor) -> torch.Tensor:
+        return 3.9 * u * (1 - u)
+
+    usual = rollout(logistic, start, 20).frames
+    if solver == "picard":
+        assert torch.equal(rollout(logistic, start, 20, parallel=Parallel(16, rtol=0.0)).frames, usual)
+    else:
+        with pytest.raises(ValueError, match=r"^expected rtol > 0 with a solver other than picard"):
+            Parallel(16, rtol=0.0, solver=solver)
+    torch.testing.assert_close(
+        rollout(logistic, start, 20, parallel=Parallel(16, solver=solver)).frames, usual
+    )

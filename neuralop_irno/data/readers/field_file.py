@@ -148,7 +148,7 @@ class FieldFile:
 
     @property
     def coordinates(self) -> dict[str, tuple[Any, dict[str, Any]]]:
-        """The coordinates of all axes of the grid, in the order in which they are read; empty if one lacks."""
+        """The coordinates of all axes of the grid, in the order of reading; empty if one lacks."""
         found: dict[str, Any] = {name: self.coordinate(name) for name in self.grid.names}
         sizes = dict(zip(self.grid.names, self.grid.shape, strict=True))
         if any(each is None or len(each[0]) != sizes[name] for name, each in found.items()):
