@@ -64,6 +64,14 @@ def finite_volumes(folder: Path) -> None:
         mesh.write(folder / f"case_{number}.vtk")
 
 
+def clouds(folder: Path) -> None:
+    """Pairs of fields at points without cells."""
+    for number in range(4):
+        points = np.random.default_rng(number).random((9, 3))
+        known = {"f": points[:, 0], "p": points.sum(1)}
+        meshio.Mesh(points, [("vertex", np.arange(9)[:, None])], known).write(folder / f"cloud_{number}.vtu")
+
+
 CASES: dict[str, tuple[Any, dict[str, Any], str, str]] = {
     "series": (
         holed_squares, {"train": "runs/*", "split": [2, 1, 1], "x": "T", "boundary": True},
@@ -77,6 +85,10 @@ CASES: dict[str, tuple[Any, dict[str, Any], str, str]] = {
     "finite volumes": (
         finite_volumes, {"train": "case_*.vtk", "split": [2, 1, 1], "x": ["U"], "y": ["p"], "on": "cells"},
         "case_3.vtk", "p",
+    ),
+    "points": (
+        clouds, {"train": "cloud_*.vtu", "split": [2, 1, 1], "x": "f", "y": "p", "neighbours": 3},
+        "cloud_3.vtu", "p",
     ),
 }  # fmt: skip
 

@@ -16,6 +16,7 @@ VTK_TYPES = {3: 5, 4: 10}
 """VTK's numbers of triangles and tetrahedra, by their corners."""
 
 MESHIO_NAMES = {
+    1: "vertex",
     5: "triangle", 7: "polygon", 9: "quad", 10: "tetra", 12: "hexahedron", 13: "wedge", 14: "pyramid",
 }  # fmt: skip
 """meshio's names of VTK's types."""

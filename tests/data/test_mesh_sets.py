@@ -7,7 +7,7 @@ import meshio
 import numpy as np
 import pytest
 import torch
-from small_meshes import SHAPES, SIX, cell_count, mesh_of, write
+from small_meshes import SHAPES, SIX, TWO, cell_count, mesh_of, write
 from torch import Tensor
 
 from neuralop_irno import load_splits, read_mesh, write_vtkhdf
@@ -177,6 +177,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "no field": ({"x": "TT"}, r"a field of this mesh, got 'TT'; try 'T'"),
     "no x": ({"x": []}, r"fields of the input, got none"),
     "too many": ({"split": [9, 1, 1], "valid": None}, r"at most 6 files in all"),
+    "in space": ({"train": ["all", "space.vtu"]}, r"meshes that all lie in the plane z = 0, .* in space.vtu"),
     "decimals": ({"y": (), "train": "times"}, r"files with whole numbers, .*, got run_0.5.vtu,"),
     "series": ({"train": "run.pvd"}, r"one mesh in run.pvd, got a series of 4 frames; try its frames"),
     "a frame": ({"y": "T", "train": "all/m1.vtu"}, r"trajectories of at least 2 frames, got one of 1"),
@@ -187,6 +188,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
 def test_options_that_do_not_fit_the_files_teach(mistake: str, tmp_path: Path) -> None:
     pairs(tmp_path / "all")
     pvd(tmp_path, "triangle", "nodes")
+    write(tmp_path / "space.vtu", mesh_of("hexahedron", {"T": TWO[:, 0], "next": TWO[:, 1]}))
     for time in ("0.5", "0.25"):  # as numbers 0, 5 and 0, 25 they would be in the wrong order
         write(tmp_path / f"times/run_{time}.vtu", mesh_of("quad", {"T": SIX[:, 0]}))
     options, message = MISTAKES[mistake]

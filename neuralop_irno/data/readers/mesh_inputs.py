@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
+from neuralop_irno.data.cells import Cells
 from neuralop_irno.data.readers.mesh_files import mesh_of, write_fields
 from neuralop_irno.data.readers.mesh_graphs import Mesh
 from neuralop_irno.data.readers.mesh_samples import Wanted
@@ -90,7 +93,7 @@ def check_target(path: Path, target: Path) -> None:
 def write_answers(
     path: Path, target: Path, graphs: Sequence[Any], answers: Sequence[Mapping[str, Tensor]]
 ) -> None:
-    """Write answers on the cells of their file.
+    """Write answers on the cells of their file; at points alone, on a vertex for each.
 
     Args:
         path: the input; times of a series are kept.
@@ -98,10 +101,19 @@ def write_answers(
         graphs: of each frame; the mesh is written once if they share their positions.
         answers: fields of each frame.
     """
+    drawn = [_with_cells(graph) for graph in graphs]
     if target.suffix.lower() != SUFFIX:
-        write_fields(target, graphs[0], answers[0])
+        write_fields(target, drawn[0], answers[0])
         return
     series = series_of(path)
     times = None if series is None else series.times
-    mesh = graphs[0] if all(graph.pos is graphs[0].pos for graph in graphs) else graphs
+    mesh = drawn[0] if all(graph.pos is drawn[0].pos for graph in drawn) else drawn
     write_vtkhdf(target, mesh, {name: [each[name] for each in answers] for name in answers[0]}, times)
+
+
+def _with_cells(graph: Any) -> Any:
+    if "face" in graph or "cells" in graph:
+        return graph
+    drawn = copy.copy(graph)
+    drawn.cells = Cells.of_blocks([("vertex", np.arange(len(graph.pos))[:, None])])
+    return drawn

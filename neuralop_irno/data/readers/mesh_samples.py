@@ -115,6 +115,10 @@ class Seen:
         self.place = place
         self.kinds.update({MESHIO_NAMES[int(kind)]: 1 for kind in np.unique(mesh.shape.types)})
         self.boxes.append(np.ptp(mesh.pos.numpy(), axis=0))
+        if len(self.boxes[0]) != len(self.boxes[-1]):
+            wanted = "meshes that all lie in the plane z = 0, or none"
+            got = f"{len(self.boxes[-1])} coordinates in {mesh.name}, {len(self.boxes[0])} before"
+            raise ValueError(expected(wanted, got, "moving them to one plane (ParaView: Transform)"))
 
     def __str__(self) -> str:
         low, high = min(self.nodes), max(self.nodes)
@@ -124,8 +128,6 @@ class Seen:
     @property
     def resolution(self) -> Resolution:
         """One domain, if the boxes around the meshes have the same sides; else nothing is known."""
-        if len({len(box) for box in self.boxes}) > 1:
-            return Resolution()
         sides = np.stack(self.boxes)
         alike = np.ptp(sides, axis=0).max() <= SAME_BOX * sides.max()
         return Resolution(extent="fixed" if alike else None)

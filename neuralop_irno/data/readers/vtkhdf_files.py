@@ -19,7 +19,7 @@ from neuralop_irno.errors import expected
 
 SUFFIX = ".vtkhdf"
 
-NAMES = {**MESHIO_NAMES, 1: "vertex", 3: "line"}
+NAMES = {**MESHIO_NAMES, 3: "line"}
 """meshio's names of the types of cells that are read."""
 
 
