@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from neuralop_irno.data.readers.deadline import within
+from neuralop_irno.data.readers.gmsh_data import check_fields
 from neuralop_irno.data.readers.mesh_references import OutsideError, files_read_with
 from neuralop_irno.data.readers.raw_vtu import inlined
 from neuralop_irno.errors import expected, from_extra, one_line
@@ -64,7 +65,10 @@ def _one_mesh(meshio: Any, source: Path) -> Any:
                 again = Path(folder, source.name)
                 again.write_bytes(text)
                 return meshio.read(again)
-    return meshio.read(source, file_format="gmsh" if ending == ".msh" and b"$MeshFormat" in head else None)
+    gmsh = ending == ".msh" and b"$MeshFormat" in head
+    if gmsh:
+        check_fields(source)
+    return meshio.read(source, file_format="gmsh" if gmsh else None)
 
 
 def unreadable(source: Path, reason: str) -> ValueError:
