@@ -81,7 +81,7 @@ class Account:
 
     def __init__(self, calls: int, samples: int) -> None:
         self.evaluations = torch.zeros(calls, samples, dtype=torch.long)
-        self.residual = torch.full((calls, samples), torch.nan)
+        self.residual = torch.full((calls, samples), torch.nan, dtype=torch.float32)
         self.contraction, self.error_bound, self.error_estimate = (self.residual.clone() for _ in range(3))
         self.outcomes: list[tuple[Outcome | None, ...]] = [(None,) * samples] * calls
 

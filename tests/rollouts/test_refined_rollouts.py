@@ -38,6 +38,19 @@ def test_k_steps_with_an_account_are_the_models_own() -> None:
         assert told.account.outcomes[step] == solution.outcomes
 
 
+@pytest.mark.parametrize("refinement", [Refine(rtol=1e-3), Adaptive(2.0, 4)], ids=repr)
+def test_an_account_does_not_depend_on_torchs_default(refinement: object) -> None:
+    model = contracting()
+    told = rollout(model, START, 3, refinement=refinement)
+    torch.set_default_dtype(torch.float64)
+    try:
+        again = rollout(model, START, 3, refinement=refinement)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    torch.testing.assert_close(told.frames, again.frames)
+    torch.testing.assert_close(told.account.residual, again.account.residual)
+
+
 def test_a_tolerance_in_every_step() -> None:
     model = contracting()
     run = rollout(model, START, 5, refinement=Refine(rtol=1e-6, max_steps=60))
