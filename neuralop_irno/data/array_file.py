@@ -6,7 +6,8 @@ import io
 import os
 import shutil
 import uuid
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -54,7 +55,7 @@ class ArrayFile:
         path: a new ``.npz``, ``.safetensors``, ``.pt``, HDF5, NetCDF (4) or Zarr file.
 
     Attributes:
-        labels: of the arrays, written to NetCDF when the file is complete; to be set before that.
+        labels: of the arrays, written to NetCDF and Zarr; to be set before the first rows.
 
     Raises:
         ValueError: the suffix is not supported.
@@ -102,13 +103,15 @@ class ArrayFile:
             if self._group is None:
                 self._parts.setdefault(name, []).append(values)
             else:
-                _append(self._group, name, values.numpy())
+                _append(self._group, name, values.numpy(), _axes(name, values.dim(), rows, self.labels))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is None and self.path.suffix == ".nc":
             _label(self._group, self.labels)
+        if kind is None and self.path.suffix == ".zarr":
+            _add_coordinates(self._group, self.labels)
         if hasattr(self._group, "close"):
             self._group.close()
         if self._group is None and kind is None:
@@ -121,13 +124,24 @@ class ArrayFile:
             self._temporary.unlink(missing_ok=True)
 
 
-def _append(group: Any, name: str, rows: Any) -> None:
+def _axes(name: str, count: int, names: Collection[str], labels: Labels) -> list[str]:
+    """The names of the axes of an array; a variable of the name of an axis would be its coordinate."""
+    axes = labels.axes.get(name) or ["sample", *(f"{name}_{axis}" for axis in range(1, count))]
+    return [f"{axis}_axis" if axis in names else axis for axis in axes]
+
+
+def _append(group: Any, name: str, rows: Any, axes: list[str]) -> None:
     if name not in group:
         shape = (0, *rows.shape[1:])
         chunks = (1, *rows.shape[1:]) if rows.ndim > 1 else (max(len(rows), 1),)
         if hasattr(group, "create_array"):
             group.create_array(
-                name, shape=shape, chunks=chunks, dtype=rows.dtype, config={"write_empty_chunks": True}
+                name,
+                shape=shape,
+                chunks=chunks,
+                dtype=rows.dtype,
+                dimension_names=axes,
+                config={"write_empty_chunks": True},
             )
         else:
             group.create_dataset(name, shape, rows.dtype, chunks=chunks, maxshape=(None, *rows.shape[1:]))
@@ -139,16 +153,31 @@ def _append(group: Any, name: str, rows: Any) -> None:
 
 def _label(file: Any, labels: Labels) -> None:
     """Name the axes of the arrays of an HDF5 file as NetCDF-4 does, by dimension scales."""
-    for name in list(file):
+    names = list(file)
+    for name in names:
         array = file[name]
-        axes = labels.axes.get(name) or ["sample", *(f"{name}_{axis}" for axis in range(1, array.ndim))]
         array.attrs.update(labels.attributes.get(name, {}))
-        for axis, dim in enumerate(axes):
-            # A variable of the name of a dimension would be its coordinate.
-            dim = f"{dim}_axis" if dim in file and not h5py.h5ds.is_scale(file[dim].id) else dim
+        for axis, dim in enumerate(_axes(name, array.ndim, names, labels)):
             if dim not in file:
-                _add_scale(file, dim, array.shape[axis], labels.coordinates.get(axes[axis]))
+                _add_scale(file, dim, array.shape[axis], labels.coordinates.get(dim))
             array.dims[axis].attach_scale(file[dim])
+
+
+def _add_coordinates(group: Any, labels: Labels) -> None:
+    """The attributes of the arrays of a Zarr group, and the coordinates of their axes."""
+    sizes = {}
+    for name, array in list(group.arrays()):
+        array.attrs.update(labels.attributes.get(name, {}))
+        sizes |= dict(zip(array.metadata.dimension_names, array.shape, strict=True))
+    for axis, (values, said) in labels.coordinates.items():
+        if sizes.get(axis) == len(values):
+            found = np.ascontiguousarray(values)
+            group.create_array(axis, data=found, dimension_names=[axis]).attrs.update(said)
+    import zarr
+
+    with warnings.catch_warnings():  # Zarr 3 has no specification of it yet; xarray looks for it first
+        warnings.simplefilter("ignore")
+        zarr.consolidate_metadata(group.store)
 
 
 def _add_scale(file: Any, name: str, size: int, coordinate: tuple[Any, Mapping[str, Any]] | None) -> None:

@@ -100,3 +100,17 @@ def test_names_that_are_not_those_of_the_answer_leave_no_file(
     assert command("predict", run, tmp_path / "north.nc", "--to", to, "--names", "p,q") == 2
     assert "expected a name for each of 1 variables of the answer, got ['p', 'q']" in capsys.readouterr().err
     assert {path.name for path in tmp_path.iterdir()} == {"c.yaml", "run", "north.nc", "south.nc"}
+
+
+def test_zarr_has_the_names_coordinates_and_units_of_netcdf(tmp_path: Path) -> None:
+    series(tmp_path, "a part of the globe")
+    run = trained(tmp_path, "south.nc")
+    for name in ("out.nc", "out.zarr"):
+        assert command("predict", run, tmp_path / "south.nc", "--to", tmp_path / name) == 0
+    found, other = xarray.open_zarr(tmp_path / "out.zarr"), xarray.open_dataset(tmp_path / "out.nc")
+    with found, other:
+        assert found.t2m.isel(t2m_channel=0).dims == other.t2m.dims
+        xarray.testing.assert_equal(found.isel(t2m_channel=0).compute(), other.compute())
+        assert {name: found[name].attrs for name in ("lat", "lon")} == {
+            name: {"units": UNITS[name]} for name in ("lat", "lon")
+        }
