@@ -165,7 +165,7 @@ def _label(file: Any, labels: Labels) -> None:
 
 def _add_coordinates(group: Any, labels: Labels) -> None:
     """The attributes of the arrays of a Zarr group, and the coordinates of their axes."""
-    sizes = {}
+    sizes: dict[str, int] = {}
     for name, array in list(group.arrays()):
         array.attrs.update(labels.attributes.get(name, {}))
         sizes |= dict(zip(array.metadata.dimension_names, array.shape, strict=True))
