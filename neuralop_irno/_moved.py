@@ -81,7 +81,6 @@ MOVED = {
 RENAMED = {
     "Doubt": "UntrustedFrames",
     "Flows": "JoinedTrajectories",
-    "InTime": "RolloutModel",
     "Stretches": "TrajectorySegments",
     "flows": "join_pairs",
 }

@@ -28,7 +28,7 @@ def test_old_names_give_the_same_objects_with_a_warning(old: str) -> None:
         assert getattr(neuralop_irno, old) is getattr(neuralop_irno, RENAMED[old])
 
 
-@pytest.mark.parametrize("old", ["Doubt", "InTime", "Stretches"])
+@pytest.mark.parametrize("old", ["Doubt", "Stretches"])
 def test_old_names_in_the_package_of_rollouts(old: str) -> None:
     with pytest.warns(DeprecationWarning, match=f"{old} is now {RENAMED[old]}; "):
         assert getattr(rollouts, old) is getattr(rollouts, RENAMED[old])

@@ -93,8 +93,8 @@ class PVD(FrameFile):
 
     storage = PVDStorage()
 
-    def __init__(self, path: str | os.PathLike[str], existing: str = "refuse", **options: Any) -> None:
-        super().__init__(Path(path).with_suffix(".vtus"), existing, **options)
+    def _kept_in(self, path: Path) -> Path:
+        return path.with_suffix(".vtus")
 
     def begin(self, plan: Plan) -> Saved | None:
         index = self.path.with_suffix(".pvd")

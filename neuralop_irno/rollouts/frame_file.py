@@ -90,7 +90,7 @@ class FrameFile:
         chunks: Sequence[int] | None = None,
     ) -> None:
         check_choice("existing='refuse', 'continue' or 'overwrite'", existing, EXISTING)
-        self._path, self._existing = Path(path), existing
+        self._path, self._existing = self._kept_in(Path(path)), existing
         self._labels = Labels(fields, units or {}, attributes or {}, coordinates or {}, chunks)
         self._hold: Hold | None = None
         self._recording: Recording | None = None
@@ -99,6 +99,10 @@ class FrameFile:
     def path(self) -> Path:
         """The file or folder with the frames."""
         return self._path
+
+    def _kept_in(self, path: Path) -> Path:
+        """The file or folder with the frames, from the path of the caller."""
+        return path
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._path.as_posix()!r})"

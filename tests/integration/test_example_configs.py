@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import meshio
 import numpy as np
 import pytest
 import xarray
 
 from irno_cli.main import main
+from neuralop_irno.data.mesh import square_with_holes
 from neuralop_irno.yaml_files import read_yaml, written
 
 EXAMPLES = Path(__file__).parents[2] / "examples/configs"
@@ -20,6 +22,7 @@ DATA = {
     "turbulence": {**FLOWS, "resolution": 16, "warmup": 0.1, "outputs": 1},
     "shallow_water": {**FLOWS, "resolution": 8, "warmup": 0.0},
     "own_weather": {"train": "weather.nc", "split": [6, 4, 4]},
+    "own_meshes": {"train": "meshes/*", "split": [2, 1, 2]},
 }
 NETWORK = {"hidden_channels": 4, "n_layers": 1, "width": 4, "depth": 0, "epochs": 1}
 COMMANDS = (
@@ -37,6 +40,17 @@ def write_weather(path: Path) -> None:
     xarray.Dataset(content, along).to_netcdf(path, engine="scipy")
 
 
+def write_meshes(folder: Path) -> None:
+    """Folders of numbered files, each on a mesh of its own, as the example on own meshes describes them."""
+    for run in range(5):
+        mesh = square_with_holes(0.25, (), run)
+        cells = [("triangle", mesh.triangles)]
+        (folder / f"{run}").mkdir(parents=True)
+        for frame in range(4):
+            values = {"T": np.cos(3 * mesh.pos[:, 0] + 0.3 * frame)}
+            meshio.Mesh(mesh.pos, cells, values).write(folder / f"{run}" / f"heat_{frame:03}.vtu")
+
+
 def shrunk(config: Any) -> Any:
     """The same with small networks and short trainings."""
     if isinstance(config, dict):
@@ -50,6 +64,7 @@ def test_every_command_on_every_example(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write_weather(tmp_path / "weather.nc")
+    write_meshes(tmp_path / "meshes")
     config = shrunk(read_yaml(EXAMPLES / f"{name}.yaml"))
     config["data"].update(DATA[name])
     (tmp_path / "c.yaml").write_bytes(written(config))

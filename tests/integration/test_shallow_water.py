@@ -47,7 +47,7 @@ def test_twenty_updates_of_sfno_and_unet_evaluated_rolled_out_and_read_back(
     run, answer = tmp_path / "run", tmp_path / "answer.pt"
     assert main(["train", str(tmp_path / "c.yaml"), "--folder", str(run), "--json"]) == 0
     assert main(["evaluate", str(run), "--json"]) == 0
-    assert main(["rollout", str(run), "--fields", "3", "--steps", "4", "--json"]) == 0
+    assert main(["rollout", str(run), "--steps", "4", "--json"]) == 0
     assert '"refined"' in capsys.readouterr().out
     done = fresh(f"import sys; sys.argv = ['', {str(run / 'model.safetensors')!r}, {str(answer)!r}]\n{READ}")
     assert done.returncode == 0, done.stderr

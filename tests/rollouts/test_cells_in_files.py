@@ -8,7 +8,7 @@ import meshio
 import numpy as np
 import pytest
 import torch
-from meshes import Spreading
+from mesh_cases import Spreading
 from torch_geometric.data import Batch, Data
 
 from neuralop_irno import open_rollout, read_mesh, rollout

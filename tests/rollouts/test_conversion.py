@@ -9,7 +9,7 @@ import pytest
 import torch
 from cases import START, point_model
 from format2 import Format2
-from meshes import Spreading, meshes
+from mesh_cases import Spreading, meshes
 
 from neuralop_irno import convert_rollout, open_rollout, rollout
 from neuralop_irno.rollouts import HDF5, PVD, VTKHDF, Clock, Zarr

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from cases import ONE_SENTENCE, Breaking, Interrupted, graphs, point_model
-from meshes import MESHES, Spreading, triangles
+from mesh_cases import MESHES, Spreading, triangles
 
 from neuralop_irno import Ending, IterativeRefiner, open_rollout, rollout
 from neuralop_irno.rollouts import HDF5, PVD, VTKHDF, Clock, Zarr

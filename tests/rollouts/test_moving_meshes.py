@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from cases import Breaking, Interrupted
-from meshes import MESHES, Spreading, meshes, triangles
+from mesh_cases import MESHES, Spreading, meshes, triangles
 
 from neuralop_irno import open_rollout, rollout
 from neuralop_irno.domain.elements import lumped_measure

@@ -9,7 +9,7 @@ import meshio
 import numpy as np
 import pytest
 from cases import ONE_SENTENCE, Breaking, Interrupted
-from meshes import Spreading, meshes, tetrahedra, triangles
+from mesh_cases import Spreading, meshes, tetrahedra, triangles
 
 from neuralop_irno import rollout
 from neuralop_irno.rollouts import PVD, VTKHDF, Clock
