@@ -165,6 +165,10 @@ def from_extra(package: str, extra: str) -> Iterator[None]:
         raise ImportError(expected(package, "none", f"pip install neuralop_irno[{extra}]")) from error
 
 
+class UnreadableError(Exception):
+    """Why a file cannot be read: the part of a sentence that its reader makes of it."""
+
+
 def one_line(error: BaseException) -> str:
     """The message and the notes of an error in one line."""
     line = " ".join(str(error).split()) or type(error).__name__

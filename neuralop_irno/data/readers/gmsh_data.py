@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from neuralop_irno.errors import UnreadableError
+
 TEXT = re.compile(rb"\$MeshFormat\s+(2\.\d|4\.1)\s+0\s")
 """The start of a text file, and its version."""
 
@@ -24,10 +26,14 @@ def check_fields(path: Path) -> None:
         names: set[bytes] = set()
         for name, numbers in _fields(whole, kind):
             if name in names:
-                raise ValueError(f"{name.decode()} at several times: export each time to a file of its own")
+                raise UnreadableError(
+                    f"{name.decode()} at several times: export each time to a file of its own"
+                )
             if numbers != _listed(whole, kind, text[1] != b"4.1"):
                 what = kind.decode().lower()
-                raise ValueError(f"{name.decode()} not at all {what}s, or not in the order of the {what}s")
+                raise UnreadableError(
+                    f"{name.decode()} not at all {what}s, or not in the order of the {what}s"
+                )
             names.add(name)
 
 

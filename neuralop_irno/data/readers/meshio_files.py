@@ -13,7 +13,7 @@ from neuralop_irno.data.readers.deadline import within
 from neuralop_irno.data.readers.gmsh_data import check_fields
 from neuralop_irno.data.readers.mesh_references import OutsideError, files_read_with
 from neuralop_irno.data.readers.raw_vtu import inlined
-from neuralop_irno.errors import expected, from_extra, one_line
+from neuralop_irno.errors import UnreadableError, expected, from_extra, one_line
 
 SECONDS, SECONDS_PER_MB = 3.0, 5.0
 """Limit on CPU time for reading a file: some of meshio's readers hang on truncated files."""
@@ -58,7 +58,7 @@ def _one_mesh(meshio: Any, source: Path) -> Any:
     ending = source.suffix.lower()
     if ending == ".vtu":
         if b"vtkLZ4DataCompressor" in head:
-            raise ValueError("LZ4, which meshio lacks: in ParaView choose the Compressor Type ZLib")
+            raise UnreadableError("LZ4, which meshio lacks: in ParaView choose the Compressor Type ZLib")
         text = inlined(source)
         if text is not None:
             with TemporaryDirectory() as folder:

@@ -14,6 +14,8 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+from neuralop_irno.errors import UnreadableError
+
 RAW = re.compile(rb"<AppendedData[^>]*\bencoding\s*=\s*[\"']raw[\"'][^>]*>\s*_")
 HEADERS = {"UInt32": "u4", "UInt64": "u8"}
 
@@ -36,7 +38,7 @@ def inlined(path: Path) -> bytes | None:
         if array.get("format") == "appended":
             parts = _parts(data, int(array.attrib.pop("offset")), numbers, "compressor" in root.attrib)
             if parts is None:
-                raise ValueError(f"the array {array.get('Name')!r}, which ends after the file")
+                raise UnreadableError(f"the array {array.get('Name')!r}, which ends after the file")
             array.text = "".join(base64.b64encode(part).decode() for part in parts)
             array.set("format", "binary")
     return ElementTree.tostring(root)
