@@ -153,10 +153,10 @@ def test_files_of_something_else_are_left_alone(kind: Any, tmp_path: Path) -> No
     assert path.read_text() == "not a rollout"
     other = kind(tmp_path / "other", existing="continue")
     file = other.storage.open(tmp_path / "other", "w")
-    file.attrs["format"] = "of somebody else"
+    file.attrs["format"] = "of another program"
     other.storage.close(file)
     for mistake in (other.read, lambda: go(to=other)):
-        with pytest.raises(ValueError, match=r"a rollout of format 3, got other with format of somebody"):
+        with pytest.raises(ValueError, match=r"a rollout of format 3, got other with format of another"):
             mistake()
     with pytest.raises(FileNotFoundError, match=ONE_SENTENCE):
         kind(tmp_path / "none").read()
