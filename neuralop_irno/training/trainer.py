@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence, Sized
 from contextlib import closing
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast
@@ -31,10 +32,12 @@ from neuralop_irno.training.optimizers import optimizer_for
 from neuralop_irno.training.precision import resolve
 from neuralop_irno.training.progress import Display, display, to_stderr
 from neuralop_irno.training.replay import Replay
+from neuralop_irno.training.reporting import Reporter, Reports, checked, name_of
 from neuralop_irno.training.snapshot import Progress, TrainingRun
 from neuralop_irno.training.states import States
 from neuralop_irno.training.stopping import Stopped, StopRequest, stop_request
 from neuralop_irno.training.trainable import Trainable
+from neuralop_irno.training.training_log import TrainingLog
 from neuralop_irno.training.updates import Updater, parts
 
 History = list[dict[str, Any]]
@@ -53,6 +56,9 @@ class Trainer:
         device: where to train; under torchrun ``cuda`` uses one GPU for each process.
         show: whether to show progress on standard error: a bar on a terminal, elsewhere a line every 30
             seconds at most.
+        reporters: are given the numbers of each epoch and of every ``report_every``-th update, and the files;
+            they may end the training after an epoch. See docs/tracking.md.
+        report_every: updates between two of their logs; 0 logs epochs only.
 
     Example:
         >>> from neuralop_irno.data.fields import FieldDataset
@@ -74,6 +80,8 @@ class Trainer:
         metric: Callable[[Tensor, Tensor], Tensor] = vrmse,
         device: torch.device | str = "cpu",
         show: bool = True,
+        reporters: Sequence[Reporter] = (),
+        report_every: int = 50,
     ) -> None:
         self.recipe = recipe or Recipe()
         self.device = local_device(device)
@@ -82,6 +90,7 @@ class Trainer:
         self.folder = None if folder is None else Path(folder)
         self.metric = metric
         self.show = show
+        self.reporters, self.report_every = checked(reporters), report_every
         self._best: dict[str, Tensor] | None = None
         self._trainable = Trainable(self.model)
         if self.recipe.replay and not self._trainable.has_frozen_base:
@@ -118,7 +127,12 @@ class Trainer:
         refuse_empty(training=train, validation=valid)
         self.peers = Peers.join(self.device)
         self._files = RunFolder(self.folder, self.peers)
-        with self._files.claimed(resume), stop_request(heeded=self.folder is not None) as stop:
+        with (
+            self._files.claimed(resume),
+            stop_request(heeded=self.folder is not None) as stop,
+            Reports(self.reporters if self.peers.first else ()) as reports,
+        ):
+            self._log = TrainingLog(reports, self.report_every, self.device)
             return self._fit(train, valid, resume, stop)
 
     def _fit(
@@ -130,6 +144,7 @@ class Trainer:
         starts = self._starts(train)
         run, lines = self._begin(train, valid, starts, resume)
         begun = run.progress.update
+        self._log.reports.start({"recipe": asdict(recipe)}, self.folder, begun)
         valid_starts = None if valid is None else self._starts(valid)
         update = Updater(run, self._trainable, recipe, self.peers, self.device, starts)
         grids = grids_of(train)
@@ -137,11 +152,13 @@ class Trainer:
         with closing(display(updates, begun, self.show and self.peers.first)) as bar:
             for line in lines:
                 bar.say(line)
-            while run.progress.epoch < recipe.epochs and not self._patience_is_over(run.progress):
+            while run.progress.epoch < recipe.epochs and not self._is_over(run.progress):
                 order = epoch_order(samples, recipe.batch_size, recipe.seed, run.progress.epoch, grids)
                 self._train_epoch(run, update, train, order, updates, bar, stop)
                 with run.averaged():
                     record = self._score(run.progress, valid, valid_starts, updates, bar)
+                self._log.epoch(record)
+                record |= self._ending(run.progress, bar)
                 run.progress.finish_epoch(record)
                 self._files.write_history(run.progress.history)
                 self._files.snapshot(run)
@@ -194,6 +211,7 @@ class Trainer:
         self.model.train()
         self.loss.train()
         progress = run.progress
+        self._log.begin_epoch()
         rest = order[progress.batch :]
         divided = [parts(whole, self.recipe.accumulate) for whole in rest]
         samples = load(train, [self.peers.share(part)[0] for batch in divided for part in batch])
@@ -202,12 +220,14 @@ class Trainer:
             own = (sample for _, sample in islice(samples, len(batch)))
             done = update(whole, own, rate, bool(stop))
             progress.add(done.loss, len(whole), done.skipped)
+            self._log.update(done.loss / len(whole), rate, done.skipped, len(whole), progress.update)
             bar.update(progress.loss)
             save_now = bool(self.recipe.save_every) and progress.update % self.recipe.save_every == 0
             if save_now or done.stop:
                 self._files.snapshot(run)
             if done.stop:
                 self._stop(progress, stop)
+        self._log.end_updates()
 
     def _score(
         self,
@@ -272,8 +292,20 @@ class Trainer:
             return self.model.correction
         return self.model
 
-    def _patience_is_over(self, progress: Progress) -> bool:
-        return self.recipe.patience is not None and progress.waited >= self.recipe.patience
+    def _is_over(self, progress: Progress) -> bool:
+        """Whether patience is over, or a reporter has ended the training."""
+        stopped = bool(progress.history) and "stopped" in progress.history[-1]
+        return stopped or (self.recipe.patience is not None and progress.waited >= self.recipe.patience)
+
+    def _ending(self, progress: Progress, bar: Display) -> dict[str, str]:
+        """The entry ``stopped`` of an epoch's record, if a reporter of the first process asks for the end."""
+        place = self._log.reports.should_stop()
+        shared = self.peers.total(torch.tensor(0 if place is None else place + 1, device=self.device)).item()
+        if not shared:
+            return {}
+        reason = f"{name_of(self.reporters[int(shared) - 1])} after epoch {progress.epoch + 1}"
+        bar.say(f"training: stopped by {reason}")
+        return {"stopped": reason}
 
     def _stop(self, progress: Progress, stop: StopRequest) -> None:
         reason = f"stopped by {stop.signal or 'a signal to another process'} at update {progress.update}"

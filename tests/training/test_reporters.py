@@ -1,0 +1,104 @@
+"""Reporters are given the numbers of the history; their failures do not end a training, their stops do."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_trainer import problem, refiner
+
+from neuralop_irno.recipe import Recipe
+from neuralop_irno.training.trainer import Trainer
+from neuralop_irno.training.training_log import values_of
+
+RECIPE = Recipe(epochs=3, batch_size=4, precision="float32")
+
+
+class Recorder:
+    """Keeps all that it is given; fails in one method, or stops at an epoch."""
+
+    def __init__(self, fails: str = "", stops: int = 0) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+        self.fails, self.stops = fails, stops
+
+    def start(self, *given: Any) -> None:
+        self._record("start", *given)
+
+    def log(self, *given: Any) -> None:
+        self._record("log", *given)
+
+    def file(self, *given: Any) -> None:
+        self._record("file", *given)
+
+    def end(self, *given: Any) -> None:
+        self._record("end", *given)
+
+    def should_stop(self) -> bool:
+        self._record("should_stop")
+        return len(self.epochs) == self.stops
+
+    @property
+    def epochs(self) -> list[dict[str, float]]:
+        return [values for name, values, *_ in (c for c in self.calls if c[0] == "log") if "epoch" in values]
+
+    def _record(self, method: str, *given: Any) -> None:
+        self.calls.append((method, *given))
+        if method == self.fails:
+            raise OSError("the disk is full")
+
+
+def fit(folder: Path | None, *reporters: Any, resume: bool = False, **options: Any) -> list[dict[str, Any]]:
+    trainer = Trainer(refiner(), RECIPE, folder=folder, show=False, reporters=reporters, **options)
+    return trainer.fit(problem(), problem(6), resume)
+
+
+@pytest.fixture
+def logged() -> Iterator[list[str]]:
+    lines: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
+    log = logging.getLogger("neuralop_irno")
+    log.addHandler(handler)
+    yield lines
+    log.removeHandler(handler)
+
+
+def test_they_get_the_numbers_of_the_history_and_of_every_nth_update() -> None:
+    own = Recorder()
+    history = fit(None, own, report_every=3)
+    assert [call[0] for call in own.calls if call[0] != "log"] == ["start", *["should_stop"] * 3, "end"]
+    assert own.calls[-1] == ("end", "finished")
+    for record, values in zip(history, own.epochs, strict=True):
+        assert values_of(record).items() <= values.items()
+        assert values["samples_per_second"] > 0
+    updates = [call for call in own.calls if call[0] == "log" and "update/loss" in call[1]]
+    assert [update for *_, update in updates] == [3, 6, 9, 12]
+    assert all(values["update/rate"] > 0 for _, values, _ in updates)
+
+
+@pytest.mark.parametrize("method", ["start", "log", "should_stop", "end"])
+def test_one_that_fails_is_logged_once_and_the_others_go_on(method: str, logged: list[str]) -> None:
+    broken, whole = Recorder(fails=method), Recorder()
+    assert fit(None, broken, whole) == fit(None)
+    assert logged == ["reporter Recorder is switched off: the disk is full"]
+    assert sum(call[0] == method for call in broken.calls) <= 2  # end, which it is also closed with
+    assert len(whole.epochs) == 3
+
+
+def test_one_that_stops_ends_a_finished_run_with_the_reason(tmp_path: Path) -> None:
+    first, second = Recorder(), Recorder(stops=2)
+    history = fit(tmp_path, first, second)
+    assert [record.get("stopped") for record in history] == [None, "Recorder after epoch 2"]
+    assert first.calls[-1] == second.calls[-1] == ("end", "finished")
+    again = Recorder()
+    assert fit(tmp_path, again, resume=True) == history  # it is over
+    assert again.calls[0][-1] == 8
+    assert again.epochs == []
+
+
+def test_what_is_no_reporter_is_refused() -> None:
+    with pytest.raises(TypeError, match="expected reporters with start, log, file, end and should_stop"):
+        fit(None, print)
