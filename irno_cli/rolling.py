@@ -13,6 +13,7 @@ from torch import Tensor
 from neuralop_irno.assimilation.members import moments
 from neuralop_irno.assimilation.starts import perturbed
 from neuralop_irno.data.flows import Flow, Flows, side_by_side
+from neuralop_irno.data.scaling import Scaling
 from neuralop_irno.diagnostics.projection import refuse_film
 from neuralop_irno.diagnostics.rollout_comparison import compare_rollouts
 from neuralop_irno.diagnostics.rollout_report import RolloutComparison
@@ -172,8 +173,19 @@ class Rolling:
             lengths=resolution.box(flow.frames.shape[3:]) if on_grid else None,
             sphere=self._flows.given.get("sphere", resolution.sphere) if on_grid else None,
             measure=self._flows.given.get("measure"),
+            scale=self._scale,
             spread=spread,
         )
+
+    @property
+    def _scale(self) -> tuple[float, ...] | None:
+        """The deviation of each field over the training set, in the units of the files; None if not known."""
+        units, scaling = self._model.units, self._flows.scaling
+        if units is None:
+            return None
+        of_frame = units.y.std[: len(self._flows.fields)]
+        within = Scaling.none(len(of_frame)) if scaling is None else scaling
+        return tuple(std * unit for std, unit in zip(of_frame, within.std, strict=True))
 
 
 def names_in_files(fields: Sequence[str], taken: Set[str] = TAKEN) -> dict[str, str]:

@@ -18,6 +18,7 @@ from neuralop_irno.domain.grid import GridDomain
 from neuralop_irno.domain.sphere import SphereDomain, grid_domain
 from neuralop_irno.errors import expected
 from neuralop_irno.metrics import acc, relative_l1, relative_l2, vrmse
+from neuralop_irno.registry import accepts
 from neuralop_irno.spectrum.of_domain import spectrum_of
 
 SCORES: dict[str, Callable[..., Tensor]] = {
@@ -48,6 +49,7 @@ def evaluate_rollout(
     lengths: Sequence[float] | None = None,
     sphere: str | None = None,
     measure: Tensor | None = None,
+    scale: Sequence[float] | None = None,
     spread: Tensor | None = None,
 ) -> RolloutReport:
     """Compare a rollout with the truth, frame by frame, field by field and sample by sample.
@@ -68,6 +70,7 @@ def evaluate_rollout(
         lengths: the sides of the box of a grid, for its spectra; without them the cells are taken as cubes.
         sphere: the grid of fields on a sphere; see `neuralop_irno.domain.sphere.SphereDomain`.
         measure: of the cells of a grid, which broadcasts with ``S``; it weights all scores.
+        scale: of each field, its deviation over the training set; see `neuralop_irno.metrics.vrmse`.
         spread: of an ensemble whose mean ``frames`` is, its standard deviation at each point. The report then
             has the score ``spread`` in units of the VRMSE, which it should equal.
 
@@ -87,12 +90,17 @@ def evaluate_rollout(
     parts = [_by_sample(series, domain) for series in (frames, truth)]
     by = {"weights": _quadrature(domain, measure)}
     scores = {
-        name: torch.stack([metric(p, t, space=1, **by) for p, t in zip(*parts, strict=True)]).cpu()
+        name: torch.stack(
+            [
+                metric(p, t, space=1, **by, **({"scale": scale} if accepts(metric, "scale") else {}))
+                for p, t in zip(*parts, strict=True)
+            ]
+        ).cpu()
         for name, metric in SCORES.items()
     }
     if spread is not None:
         pairs = zip(_by_sample(spread, domain), parts[1], strict=True)
-        wide = [vrmse(t + s, t, space=1, weights=by["weights"]) for s, t in pairs]
+        wide = [vrmse(t + s, t, space=1, weights=by["weights"], scale=scale) for s, t in pairs]
         scores["spread"] = torch.stack(wide).cpu()
     size = torch.stack([domain.norm(frame) for frame in frames.unbind(1)], 1)
     largest = torch.stack([domain.norm(frame) for frame in truth.unbind(1)]).amax(0)

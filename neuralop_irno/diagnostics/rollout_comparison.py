@@ -25,6 +25,7 @@ def compare_rollouts(
     lengths: Sequence[float] | None = None,
     sphere: str | None = None,
     measure: Tensor | None = None,
+    scale: Sequence[float] | None = None,
     spread: Mapping[str, Tensor] | None = None,
 ) -> RolloutComparison:
     """Compare several rollouts with the truth, side by side in every table and picture.
@@ -32,7 +33,7 @@ def compare_rollouts(
     Args:
         frames: the predicted ones, by the name of the model.
         truth: the true ones.
-        graph: see `evaluate_rollout`, as for the next seven.
+        graph: see `evaluate_rollout`, as for the next eight.
         fields: names.
         step: the time between two frames.
         threshold: of the VRMSE.
@@ -40,6 +41,7 @@ def compare_rollouts(
         lengths: the sides of the box of a grid.
         sphere: the grid of fields on a sphere.
         measure: of the cells of a grid.
+        scale: of the fields.
         spread: of ensembles, by the name of the model.
 
     Example:
@@ -60,6 +62,7 @@ def compare_rollouts(
             lengths=lengths,
             sphere=sphere,
             measure=measure,
+            scale=scale,
             spread=None if spread is None else spread[name],
         )
         for name, series in frames.items()

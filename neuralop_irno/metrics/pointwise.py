@@ -6,15 +6,17 @@ Non-finite values stay in the result; `summarise` counts them separately.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import sqrt
 
 import torch
 from torch import Tensor
 
 from neuralop_irno.errors import expected
+from neuralop_irno.precision import rounding
 from neuralop_irno.registry import METRICS
 
-VARIANCE_FLOOR = 1e-7
-"""Added to the variance in VRMSE, as in The Well, so that a constant target has a finite score."""
+LEAST_VARIANCE = 1e-7
+"""A target with a smaller variance, in units of its scale, is constant; The Well adds it to the variance."""
 
 NORM_FLOOR = 1e-10
 """Added to the norm of the target, as in RIGNO."""
@@ -26,12 +28,19 @@ def vrmse(
     space: int | None = None,
     reference_axes: bool = False,
     weights: Tensor | None = None,
+    scale: Sequence[float] | None = None,
 ) -> Tensor:
     r"""Root mean square error in units of the target's standard deviation (https://arxiv.org/abs/2412.00568):
 
-    .. math:: \sqrt{\frac{\langle (p - t)^2 \rangle}{\mathrm{Var}(t) + 10^{-7}}}
+    .. math:: \sqrt{\langle (p - t)^2 \rangle / \mathrm{Var}(t)}
 
     with the unbiased variance over space. Predicting the target's spatial mean gives about 1.
+
+    A target that is constant in space has no deviation: its error is divided by ``scale``, or without one by
+    the root mean square of the target (by 1 if that is 0). Constant are targets whose variance is at most
+    :math:`10^{-7}` in units of the scale, or without one those that only rounding keeps from being constant.
+    The Well adds :math:`10^{-7}` to the variance instead, which has the same result, to rounding, on fields
+    of deviation 1, but depends on the units of others.
 
     Args:
         prediction: p.
@@ -42,29 +51,38 @@ def vrmse(
             ``(B, C, *S)`` to a metric for ``(B, *S, C)``, which gives this result.
         weights: weights of the points in all means over space, which broadcast with it, such as
             `neuralop_irno.domain.sphere.row_weights`; not with ``reference_axes``.
+        scale: the deviation of each of the C fields over a training set; the channels may be those of
+            several frames, one after the other. Not with ``reference_axes``.
 
     Shapes:
         - prediction, target: ``(B, C, *S)``, or any leading axes with ``space`` given
         - returns: the leading axes, ``(B, C)``; with ``reference_axes`` ``(B, W)``, W points on the last axis
 
     Example:
-        >>> target = torch.tensor([[[0.0, 2.0, 0.0, 2.0]]])
-        >>> vrmse(torch.ones(1, 1, 4), target)
-        tensor([[0.8660]])
+        >>> target = torch.tensor([[[0.0, 2.0, 0.0, 2.0], [5.0, 5.0, 5.0, 5.0]]])
+        >>> vrmse(torch.ones(1, 2, 4), target), vrmse(torch.ones(1, 2, 4), target, scale=(1.0, 10.0))
+        (tensor([[0.8660, 0.8000]]), tensor([[0.8660, 0.4000]]))
     """
-    if reference_axes and weights is not None:
-        raise ValueError(expected("weights without reference_axes", "both", "reference_axes=False"))
+    if reference_axes and (weights is not None or scale is not None):
+        wanted = "neither weights nor scale with reference_axes"
+        raise ValueError(expected(wanted, "one of them", "reference_axes=False"))
     if reference_axes:
         space = spatial_axes(prediction, target, space)
         prediction, target = (field.movedim(-1, -space - 1) for field in (prediction, target))
     error, truth = over_space(prediction, target, space)
     share = _shares(target, space, weights)
-    if share is None:
-        variance = truth.var(-1)
+    # Divided first, since squares of small or large numbers are not finite in single precision.
+    unit = _unit(truth, scale)
+    error, truth = error / unit[..., None], truth / unit[..., None]
+    count = truth.shape[-1]
+    centred = truth - _mean(truth, share)[..., None]
+    deviation = (_mean(centred.square(), share) * (count / max(count - 1, 1))).sqrt()
+    if scale is None:
+        size = _mean(truth.square(), share).sqrt()
+        least, size = size * rounding(truth.dtype), torch.where(size > 0, size, 1 / unit)
     else:
-        centred = truth - _mean(truth, share)[..., None]
-        variance = _mean(centred.square(), share) * (len(share) / max(len(share) - 1, 1))
-    return (_mean(error.square(), share) / (variance + VARIANCE_FLOOR)).sqrt()
+        least, size = torch.full_like(deviation, sqrt(LEAST_VARIANCE)), torch.ones_like(deviation)
+    return _mean(error.square(), share).sqrt() / torch.where(deviation > least, deviation, size)
 
 
 def relative_l2(
@@ -212,6 +230,18 @@ def _shares(target: Tensor, space: int | None, weights: Tensor | None) -> Tensor
     axes = spatial_axes(target, target, space)
     whole = weights.to(target).expand(target.shape[-axes:]).flatten()
     return whole / whole.sum()
+
+
+def _unit(truth: Tensor, scale: Sequence[float] | None) -> Tensor:
+    """The scale of each field, or the largest of its numbers, ``(B, C)``; 1 if all are 0."""
+    if scale is None:
+        largest = truth.abs().amax(-1)
+        return torch.where(largest > 0, largest, 1)
+    fields, channels = len(scale), truth.shape[-2] if truth.dim() > 1 else 1
+    if not fields or channels % fields or min(scale) <= 0:
+        got = f"{channels} channels and {list(scale)}"
+        raise ValueError(expected("a scale > 0 for each field", got, "the deviations of the training set"))
+    return truth.new_tensor(scale).repeat(channels // fields).expand(truth.shape[:-1])
 
 
 def _mean(values: Tensor, share: Tensor | None) -> Tensor:

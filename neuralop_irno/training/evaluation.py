@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from neuralop_irno.base.operator import BaseOperator
 from neuralop_irno.base.points import PointOperator
 from neuralop_irno.base.sizes import sphere_of
 from neuralop_irno.base.tuples import TupleOperator
+from neuralop_irno.base.units import Units
 from neuralop_irno.devices import to_device
 from neuralop_irno.domain.condition import mask_in
 from neuralop_irno.domain.sphere import grid_of, row_weights
@@ -116,14 +118,15 @@ def scores_per_step(
         - returns: ``(steps + 1, n)``, or ``(1, n)``
     """
     columns: list[Tensor] = []
+    scaled = in_units(metric, units_of(model))
     with evaluating(model):
         for index, batch in load_all(dataset, batch_size or at_once(model)):
             sample = to_device(batch, torch.device(device))
             y = sample.pop("y")
-            by_field = metric
+            by_field = scaled
             if isinstance(model, IterativeRefiner):
                 known = None if starts is None else starts[index]
-                by_field = of_each_field(metric, model.base, y)
+                by_field = of_each_field(scaled, model.base, y)
                 answers, y = _iterates(model, sample, y, steps, known)
             else:
                 base = wrap_operator(model, frozen=False)
@@ -133,6 +136,20 @@ def scores_per_step(
                 answers = [layout.answer.fold(base.split(base(**sample))[0])]
             columns.append(torch.stack(_scores(model, sample, by_field, answers, y)).cpu())
     return torch.cat(columns, 1)
+
+
+def in_units(metric: Metric, units: Units | None) -> Metric:
+    """A metric that takes a ``scale`` with that of a model's units, the deviations of its training set."""
+    if units is None or not accepts(metric, "scale"):
+        return metric
+    return partial(metric, scale=units.y.std)  # type: ignore[call-arg]
+
+
+def units_of(model: nn.Module) -> Units | None:
+    """The units of a refiner, or of another model, if it has any."""
+    if isinstance(model, IterativeRefiner):
+        return model.units
+    return wrap_operator(model, frozen=False).units
 
 
 def of_each_field(metric: Metric, base: BaseOperator, y: Any) -> Metric:
@@ -225,10 +242,11 @@ def scores_of_solutions(
         options: of `IterativeRefiner.solve`.
     """
     scores, steps, outcomes = [], [], Counter[Outcome]()
+    scaled = in_units(metric, units_of(model))
     with evaluating(model):
         for _, batch in load_all(dataset, batch_size or at_once(model)):
             sample = model.base.from_batch(to_device(batch, torch.device(device)))
-            by_field = of_each_field(metric, model.base, sample["y"])
+            by_field = of_each_field(scaled, model.base, sample["y"])
             y = model.base.as_field(sample.pop("y"))
             solution = model.solve(**model.arguments(sample), **options)
             found = model.base.as_field(solution.value)

@@ -24,6 +24,7 @@ from neuralop_irno.data.scaling import Scaling
 from neuralop_irno.domain.condition import Condition, mask_in
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.errors import at_key, expected
+from neuralop_irno.precision import rounding
 from neuralop_irno.training.batches import Sample, at_once, load_all
 
 
@@ -139,7 +140,7 @@ def measured_units(
         _frames(operator.layout.answer, sample["y"]),
     )
     labels = _labels(data, (call.x.shape[1], call.start.shape[1]), frames)
-    x, y = _pooled((of_x, of_y), labels, torch.finfo(call.start.dtype).eps)
+    x, y = _pooled((of_x, of_y), labels, rounding(call.start.dtype))
     return Units(x, y, base)
 
 

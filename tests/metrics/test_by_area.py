@@ -24,7 +24,7 @@ def test_weighted_errors_are_norms_of_the_sphere_and_equal_weights_change_nothin
     assert torch.allclose(vrmse(p, t, weights=weights), size / spread, rtol=1e-6)
     for metric in (rmse, relative_l2, relative_l1, vrmse):
         assert torch.allclose(metric(p, t, weights=torch.ones(6, 1)), metric(p, t))
-    with pytest.raises(ValueError, match=r"^expected weights without reference_axes, got both; try"):
+    with pytest.raises(ValueError, match=r"^expected neither weights nor scale with reference_axes, got"):
         vrmse(p, t, reference_axes=True, weights=weights)
 
 

@@ -75,12 +75,6 @@ def test_rfne_is_the_norm_of_frobenius_of_each_sample_and_field() -> None:
         torch.testing.assert_close(scores[place], expected / torch.linalg.matrix_norm(target[place], "fro"))
 
 
-def test_the_floor_is_added_to_the_variance_inside_the_root() -> None:
-    target = 1e-3 * torch.tensor([[[1.0, -1.0, 1.0, -1.0]]], dtype=torch.float64)  # its variance is 4/3 e-6
-    expected = math.sqrt(4e-6 / (4e-6 / 3 + 1e-7))
-    assert vrmse(target + 2e-3, target).item() == pytest.approx(expected, rel=1e-12)
-
-
 @pytest.mark.parametrize("shape", [(2, 3, 5, 4), (2, 6, 3, 5, 4), (2, 3, 5), (2, 3, 4, 5, 6)])
 def test_the_published_axes_are_fields_and_all_of_space_but_the_last(shape: tuple[int, ...]) -> None:
     prediction, target = pair(*shape)
@@ -90,7 +84,7 @@ def test_the_published_axes_are_fields_and_all_of_space_but_the_last(shape: tupl
     assert scores.shape == (*shape[:leading], shape[-1])
     reduced = tuple(range(leading, len(shape) - 1))
     error = (prediction - target).square().mean(reduced)
-    torch.testing.assert_close(scores, (error / (target.var(reduced) + 1e-7)).sqrt())
+    torch.testing.assert_close(scores, (error / target.var(reduced)).sqrt())
 
 
 def test_fields_of_unequal_difficulty_look_easier_on_the_published_axes() -> None:
@@ -100,11 +94,6 @@ def test_fields_of_unequal_difficulty_look_easier_on_the_published_axes() -> Non
     assert vrmse(prediction, target).mean().item() == pytest.approx((0.1 + 1.0) / 2, rel=0.05)
     mixed = vrmse(prediction, target, reference_axes=True).mean().item()
     assert mixed == pytest.approx(0.1 / math.sqrt((1 + 0.01) / 2), rel=0.05)
-
-
-def test_a_constant_target_has_a_finite_vrmse() -> None:
-    target = torch.full((1, 1, 8), 3.0, dtype=torch.float64)
-    assert vrmse(target + 1, target).item() == pytest.approx(1 / math.sqrt(1e-7))
 
 
 def test_a_sample_that_blew_up_stays_in_the_scores() -> None:
