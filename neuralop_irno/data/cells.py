@@ -21,6 +21,8 @@ MESHIO_NAMES = {
 }  # fmt: skip
 """meshio's names of VTK's types."""
 
+POLYHEDRON, CUT = 42, "cutting cells into tetrahedra, as ParaView's filter Tetrahedralize does"
+"""VTK's type of cells that are not read, and what can be done about them."""
 
 WEDGE, OTHER_WAY = 13, [0, 2, 1, 3, 5, 4]
 """The cell whose corners meshio lists in another order than VTK, and that order."""

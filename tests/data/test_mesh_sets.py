@@ -235,9 +235,9 @@ PVDS = {
         r"references in a.pvd to files of its own",
     ),
     "no time": ('<DataSet file="a.vtu"/>', r"a time for each frame of a.pvd, got None"),
-    "parts": (
-        '<DataSet timestep="0" file="a.vtu"/><DataSet timestep="0" part="1" file="b.vtu"/>',
-        r"a file for each time in a.pvd, got several files for one time",
+    "copies": (
+        '<DataSet timestep="0" file="a.vtu"/><DataSet timestep="0" part="1" file="a.vtu"/>',
+        r"each cell in one part of a.pvd, got 2 quad cells in several; try writing it without ghost cells",
     ),
     "empty": ("", r"a file for each time in a.pvd, got none"),
     "cut": ("<", r"a mesh that meshio reads in a.pvd"),
@@ -250,7 +250,8 @@ PVDS = {
 def test_lists_of_files_stay_in_their_folder(case: str, tmp_path: Path) -> None:
     lines, message = PVDS[case]
     (tmp_path / "in").mkdir()
-    write(tmp_path / "a.vtu", mesh_of("quad", {"T": SIX[:, 0]}))
+    for folder in (tmp_path, *([tmp_path / "in"] if case == "copies" else [])):
+        write(folder / "a.vtu", mesh_of("quad", {"T": SIX[:, 0]}))
     head = '<!DOCTYPE x [<!ENTITY secret SYSTEM "../a.vtu">]>' if case == "entity" else ""
     (tmp_path / "in/a.pvd").write_text(f"{head}<VTKFile><Collection>{lines}</Collection></VTKFile>")
     with pytest.raises((ValueError, FileNotFoundError), match=f"^expected {message}"):

@@ -13,6 +13,7 @@ from neuralop_irno.data.readers.array_formats import SUFFIXES, ZARR
 from neuralop_irno.data.readers.axes import Order
 from neuralop_irno.data.readers.field_file import Wanted
 from neuralop_irno.data.readers.file_grid import Boundaries
+from neuralop_irno.data.readers.file_names import in_natural_order
 from neuralop_irno.data.readers.file_sets import FileFrames, FilePairs, FileSet
 from neuralop_irno.data.scaling import Normalise, to_normalise
 from neuralop_irno.data.sizes import three
@@ -124,21 +125,21 @@ def wanted_of(
 
 
 def paths_of(pattern: str | os.PathLike[str]) -> list[Path]:
-    """The files of a path, a folder or a pattern, sorted by name.
+    """The files of a path, a folder or a pattern, in natural order (2 before 10).
 
     Raises:
         FileNotFoundError: there are none.
     """
     path = Path(pattern)
     if path.is_dir() and path.suffix not in ZARR:
-        found = sorted(inner for inner in path.iterdir() if inner.suffix in SUFFIXES)
+        found = in_natural_order(inner for inner in path.iterdir() if inner.suffix in SUFFIXES)
         if not found:
             hint = f"files that end in one of {', '.join(SUFFIXES)}"
             raise FileNotFoundError(expected(f"data files in {path}", "none", hint))
         return found
     if path.exists() or not set(str(pattern)) & set("*?["):
         return [path]
-    found = sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
+    found = in_natural_order(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
     if not found:
         raise FileNotFoundError(expected(f"files {pattern}", "none", "the pattern of files that exist"))
     return found

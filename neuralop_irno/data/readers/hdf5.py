@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 
 from neuralop_irno.data.finite import finite, spelled
+from neuralop_irno.data.readers.file_names import in_natural_order
 from neuralop_irno.errors import did_you_mean, expected
 
 OPEN_FILES = 128
@@ -42,8 +43,8 @@ def _opened(path: str, process: int) -> h5py.File:
 
 
 def files_in(folder: str | os.PathLike[str]) -> list[Path]:
-    """The HDF5 files of a folder, sorted by name."""
-    found = sorted(path for path in Path(folder).glob("*") if path.suffix in (".h5", ".hdf5"))
+    """The HDF5 files of a folder, in natural order."""
+    found = in_natural_order(path for path in Path(folder).glob("*") if path.suffix in (".h5", ".hdf5"))
     if not found:
         hint = "the folder of the .h5 or .hdf5 files"
         raise FileNotFoundError(expected(f"HDF5 files in {folder}", "none", hint))

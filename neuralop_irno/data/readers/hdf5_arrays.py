@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 
 from neuralop_irno.data.readers import hdf5
+from neuralop_irno.data.readers.file_names import natural
 from neuralop_irno.data.readers.stored import KEPT, PACKED, Stored, described
 from neuralop_irno.errors import expected
 
@@ -38,7 +39,7 @@ def stored_arrays(path: str) -> dict[str, Callable[[], Stored]]:
     """
     file = hdf5.opened(path)
     with hdf5.named_damage(Path(path)):
-        groups = sorted(name for name in file if name.isdecimal() and _is_group(file, name))
+        groups = sorted((name for name in file if name.isdecimal() and _is_group(file, name)), key=natural)
         if groups and len(groups) == len(file):
             inside = _arrays_in(file[groups[0]])
             found: dict[str, Any] = {name: partial(_stacked, path, tuple(groups), name) for name in inside}

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from neuralop_irno.data.cell_shapes import FACES
-from neuralop_irno.data.cells import MESHIO_NAMES, Cells, cells_of
+from neuralop_irno.data.cells import CUT, MESHIO_NAMES, Cells, cells_of
 from neuralop_irno.data.readers.mesh_graphs import Mesh as Mesh
 from neuralop_irno.data.readers.mesh_series import found_in
 from neuralop_irno.data.readers.mesh_tags import Marked, Tags
@@ -66,7 +66,9 @@ def mesh_of(found: Any, name: str) -> Mesh:
     bodies, above = kinds & OF_BODIES, kinds - BELOW
     if not above <= CORNERS.keys() or (not above and "line" in kinds):
         wanted = f"cells of the kinds {', '.join(CORNERS)} in {name}"
-        hint = "exporting linear cells of these kinds (OpenFOAM: foamToVTK without -poly)"
+        hint = "exporting linear cells of these kinds"
+        if any("polyhedron" in kind for kind in above):
+            hint = f"{CUT} (OpenFOAM: foamToVTK without -poly)"
         raise ValueError(expected(wanted, sorted(above), hint))
     pos = _rows("coordinates", found.points, len(found.points), name).numpy()
     corners = np.concatenate([np.empty(0, dtype=np.int64), *(block.reshape(-1) for _, block in blocks)])

@@ -30,6 +30,9 @@ KEPT_BYTES = 2 * 2**30
 SAME_BOX = 0.05
 """Boxes around meshes are one domain if their sides differ by less than this share of the longest one."""
 
+REGULAR = 1e-3
+"""Distances in time are equal if they differ by less than this share."""
+
 SAME_NODES = 1e-6
 """Nodes are at one place if they differ by less than this share of the size of the mesh."""
 
@@ -225,8 +228,7 @@ class SeriesTrajectories(MeshTrajectories):
     def summary(self) -> str:
         """One line on what was read."""
         low, high = min(self.lengths), max(self.lengths)
-        ends = [(times[0], times[-1]) for each in self.series if (times := each.times)]
-        spans = sorted({f"{first:g} to {last:g}" for first, last in ends})
+        spans = sorted({_span(times) for each in self.series if (times := each.times)})
         time = f", times {spans[0]}" if len(spans) == 1 else ""
         frames = low if low == high else f"{low} to {high}"
         what = self.wanted.inputs
@@ -286,6 +288,14 @@ class SeriesTrajectories(MeshTrajectories):
     def _keep(self, trajectory: int, number: int, frame: Tensor) -> Tensor:
         self._kept.put((trajectory, number), frame, frame.nbytes)
         return frame
+
+
+def _span(times: Sequence[float]) -> str:
+    """The first and the last time, and the distances between frames if they differ."""
+    gaps = np.diff(times)
+    low, high = gaps.min(initial=np.inf), gaps.max(initial=0)
+    regular = high <= (1 + REGULAR) * low
+    return f"{times[0]:g} to {times[-1]:g}{'' if regular else f' at distances of {low:g} to {high:g}'}"
 
 
 def _refuse_other_mesh(first: Mesh, mesh: Mesh, name: str, moving: bool) -> None:

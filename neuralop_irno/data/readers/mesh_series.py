@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+from neuralop_irno.data.readers.mesh_parts import joined
 from neuralop_irno.data.readers.mesh_references import XML, check_place, files_read_with
 from neuralop_irno.data.readers.meshio_files import by_meshio, existing, unreadable
 from neuralop_irno.data.readers.vtkhdf_files import SUFFIX, VTKHDFFile
@@ -41,10 +41,10 @@ class Series(ABC):
 
 
 class FileSeries(Series):
-    """One file for each frame.
+    """One file for each frame, or several that hold its parts.
 
     Args:
-        paths: of the files, in order.
+        frames: the files of each frame, in order.
         name: for errors.
         times: of the frames.
         listed: a file that lists them.
@@ -52,20 +52,20 @@ class FileSeries(Series):
 
     def __init__(
         self,
-        paths: Sequence[Path],
+        frames: Sequence[Sequence[Path]],
         name: str,
         times: Sequence[float] | None = None,
         listed: tuple[Path, ...] = (),
     ) -> None:
-        self.paths, self.name, self.times = list(paths), name, times
-        inner = (path for frame in paths for path in files_of(existing(frame)))
+        self._frames, self.name, self.times = list(frames), name, times
+        inner = (path for frame in frames for part in frame for path in files_of(existing(part)))
         self.files = tuple(dict.fromkeys((*listed, *inner)))
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self._frames)
 
     def read(self, places: Iterable[int]) -> Iterator[Any]:
-        return (found_in(self.paths[place]) for place in places)
+        return (joined([found_in(part) for part in self._frames[place]], self.name) for place in places)
 
 
 class VTKHDFSeries(Series):
@@ -141,53 +141,17 @@ def files_of(path: Path) -> list[Path]:
     return [path] if path.suffix.lower() == SUFFIX else files_read_with(path)
 
 
-def in_natural_order(paths: Iterable[Path]) -> list[Path]:
-    """Paths by name, numbers in names by value: ``run_2`` before ``run_10``."""
-    return sorted(paths, key=_by_number)
-
-
-def grouped(paths: Iterable[Path]) -> list[list[Path]]:
-    """Numbered files by the name without the number, each group in order.
-
-    Raises:
-        ValueError: a name ends with a decimal number, ``run_0.25``, whose order would be another one.
-
-    Example:
-        >>> paths = [Path("a_10.vtu"), Path("b_0.vtu"), Path("a_9.vtu")]
-        >>> [[path.name for path in group] for group in grouped(paths)]
-        [['a_9.vtu', 'a_10.vtu'], ['b_0.vtu']]
-    """
-    groups: dict[tuple[Path, str, str], list[Path]] = {}
-    for path in in_natural_order(paths):
-        if re.search(r"\d\.\d+$", path.stem):
-            wanted = "files with whole numbers, run_000.vtu, run_001.vtu, .."
-            hint = "a .pvd file that lists the files with their times"
-            raise ValueError(expected(wanted, f"{path.name}, a time or two numbers", hint))
-        stem = re.sub(r"[-_.]?\d+$", "", path.stem)
-        groups.setdefault((path.parent, stem, path.suffix), []).append(path)
-    return list(groups.values())
-
-
-def _by_number(path: Path) -> list[tuple[int, int, str]]:
-    words = re.split(r"(\d+)", str(path))
-    return [(1, int(word), "") if word.isdecimal() else (0, 0, word) for word in words]
-
-
 def _from_pvd(path: Path) -> Series:
-    """The series that a ``.pvd`` file of ParaView lists."""
-    entries = list(_xml(path).iter("DataSet"))
-    frames, times = [], []
-    for entry in entries:
+    """The series that a ``.pvd`` file of ParaView lists; several files of one time are parts of its mesh."""
+    frames: dict[float, list[Path]] = {}
+    for entry in _xml(path).iter("DataSet"):
         file = path.parent / (entry.get("file") or "")
         check_place(file, path.parent, path)
-        frames.append(file)
-        times.append(_number(entry.get("timestep"), path))
-    if not entries or len(set(times)) < len(times):
-        got = "none" if not entries else "several files for one time"
-        hint = "one file a frame: parts joined by ParaView's filter Merge Blocks"
-        raise ValueError(expected(f"a file for each time in {path.name}", got, hint))
-    order = sorted(range(len(times)), key=times.__getitem__)
-    return FileSeries([frames[i] for i in order], path.name, [times[i] for i in order], (path,))
+        frames.setdefault(_number(entry.get("timestep"), path), []).append(file)
+    if not frames:
+        raise ValueError(expected(f"a file for each time in {path.name}", "none", "writing the series again"))
+    times = sorted(frames)
+    return FileSeries([frames[time] for time in times], path.name, times, (path,))
 
 
 def _frames_of(path: Path) -> list[Any]:

@@ -8,16 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from neuralop_irno.data.mesh_windows import MeshWindows
+from neuralop_irno.data.readers.file_names import grouped, in_natural_order
 from neuralop_irno.data.readers.mesh_references import XML
 from neuralop_irno.data.readers.mesh_samples import MeshPairs, SeriesTrajectories, Wanted
-from neuralop_irno.data.readers.mesh_series import (
-    PVD,
-    FileSeries,
-    Series,
-    grouped,
-    in_natural_order,
-    series_of,
-)
+from neuralop_irno.data.readers.mesh_series import PVD, FileSeries, Series, series_of
 from neuralop_irno.data.readers.vtkhdf_files import SUFFIX
 from neuralop_irno.data.scaling import Normalise, to_normalise
 from neuralop_irno.data.sizes import three
@@ -171,7 +165,7 @@ def _in_folder(folder: Path) -> list[Series]:
 
 
 def _numbered(files: Sequence[Path]) -> list[Series]:
-    return [FileSeries(group, f"{group[0].name} ..") for group in grouped(files)]
+    return [FileSeries([[path] for path in group], f"{group[0].name} ..") for group in grouped(files)]
 
 
 def _matches(pattern: str) -> list[Path]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from neuralop_irno.data.cells import CUT, POLYHEDRON
 from neuralop_irno.data.readers.deadline import within
 from neuralop_irno.data.readers.gmsh_data import check_fields
 from neuralop_irno.data.readers.mesh_references import OutsideError, files_read_with
@@ -73,9 +74,8 @@ def _one_mesh(meshio: Any, source: Path) -> Any:
 
 def unreadable(source: Path, reason: str) -> ValueError:
     """The error for a file that meshio cannot read."""
-    return ValueError(
-        expected(f"a mesh that meshio reads in {source.name}", reason, "exporting it as .vtu or .msh")
-    )
+    hint = CUT if f"types {POLYHEDRON}" in reason else "exporting it as .vtu or .msh"
+    return ValueError(expected(f"a mesh that meshio reads in {source.name}", reason, hint))
 
 
 def _files(source: Path) -> list[Path]:

@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from neuralop_irno.data.cells import MESHIO_NAMES, OTHER_WAY, WEDGE
+from neuralop_irno.data.cells import CUT, MESHIO_NAMES, OTHER_WAY, POLYHEDRON, WEDGE
 from neuralop_irno.data.readers.hdf5 import array, member, named_damage
 from neuralop_irno.errors import expected
 
@@ -209,7 +209,8 @@ def _blocks(corners: Any, counts: Any, types: Any, name: str) -> tuple[list[Bloc
         kind, width = int(types[start]), int(counts[start])
         if kind not in NAMES:
             wanted = f"cells of the kinds {', '.join(NAMES.values())} in {name}"
-            raise ValueError(expected(wanted, f"VTK's type {kind}", "exporting linear cells of these kinds"))
+            hint = CUT if kind == POLYHEDRON else "exporting linear cells of these kinds"
+            raise ValueError(expected(wanted, f"VTK's type {kind}", hint))
         block = corners[first[start] : first[end]].reshape(-1, width)
         if kind == WEDGE and width == len(OTHER_WAY):
             block = block[:, OTHER_WAY]
