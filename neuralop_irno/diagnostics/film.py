@@ -9,6 +9,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from neuralop_irno.diagnostics.rollout_frames import Series, frame_of
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.graph import GraphDomain
 
@@ -41,7 +42,7 @@ class Film:
 
     @classmethod
     def of(
-        cls, frames: Mapping[str, Tensor], truth: Tensor, domain: Domain, errors: Tensor, name: str
+        cls, frames: Mapping[str, Series], truth: Series, domain: Domain, errors: Tensor, name: str
     ) -> Self:
         """The first field of the sample with the median error.
 
@@ -59,18 +60,13 @@ class Film:
         sample = int(errors.argsort()[(len(errors) - 1) // 2])
         steps = truth.shape[1]
         numbers = range(0, steps, -(-steps // LONGEST))
-        keep = torch.tensor([sample], device=truth.device)
 
-        def shown(series: Tensor) -> Tensor:
-            own = domain.take(series, keep)
-            field = own[:, :, 0].T if isinstance(domain, GraphDomain) else own[0, :, 0]
-            while field.dim() > 3:
-                field = field[:, field.shape[1] // 2]
-            return field[list(numbers)].detach().float().cpu()
+        def shown(series: Series) -> Tensor:
+            return torch.stack([_field(frame_of(series, index), sample, domain) for index in numbers])
 
         pos, cells = None, None
         if isinstance(domain, GraphDomain):
-            part = domain.select(keep)
+            part = domain.select(torch.tensor([sample], device=domain.batch.device))
             pos = None if part.pos is None else part.pos.detach().cpu()
             cells = None if part.cells is None else part.cells.cpu()
         return cls(
@@ -82,6 +78,15 @@ class Film:
             pos,
             cells,
         )
+
+
+def _field(frame: Tensor, sample: int, domain: Domain) -> Tensor:
+    """The first field of a sample; the middle layer of a three-dimensional grid."""
+    own = domain.take(frame, torch.tensor([sample], device=frame.device))
+    field = own[:, 0] if isinstance(domain, GraphDomain) else own[0, 0]
+    while field.dim() > 2:
+        field = field[field.shape[0] // 2]
+    return field.detach().float().cpu()
 
 
 LARGEST = 1e30

@@ -10,12 +10,13 @@ from torch import Tensor
 
 from neuralop_irno.diagnostics.film import Film
 from neuralop_irno.diagnostics.rollout import checked_domain, evaluate_rollout
+from neuralop_irno.diagnostics.rollout_frames import Series
 from neuralop_irno.diagnostics.rollout_report import RolloutComparison
 
 
 def compare_rollouts(
-    frames: Mapping[str, Tensor],
-    truth: Tensor,
+    frames: Mapping[str, Series],
+    truth: Series,
     *,
     graph: Any = None,
     fields: Sequence[str] | None = None,
@@ -26,12 +27,12 @@ def compare_rollouts(
     sphere: str | None = None,
     measure: Tensor | None = None,
     scale: Sequence[float] | None = None,
-    spread: Mapping[str, Tensor] | None = None,
+    spread: Mapping[str, Series] | None = None,
 ) -> RolloutComparison:
     """Compare several rollouts with the truth, side by side in every table and picture.
 
     Args:
-        frames: the predicted ones, by the name of the model.
+        frames: the predicted ones, in memory or in files, by the name of the model.
         truth: the true ones.
         graph: see `evaluate_rollout`, as for the next eight.
         fields: names.

@@ -219,7 +219,7 @@ TRUTH = torch.zeros(2, 3, 1, 8)
     ("words", "message"),
     [
         ({"frames": TRUTH[:, :2]}, r"frames like the truth, \(2, 3, 1, 8\), got \(2, 2, 1, 8\)"),
-        ({"truth": TRUTH / 0}, "a finite truth, got 48 NaN or inf"),
+        ({"truth": TRUTH / 0}, "a finite truth, got 16 NaN or inf in frame 0"),
         ({"fields": ["u", "v"]}, r"names of 1 fields, got \['u', 'v'\]"),
         ({"frames": TRUTH[0], "truth": TRUTH[0]}, r"frames \(B, T, C, ...\), or \(N, T, C\) with graph="),
         ({"quantities": {"all": lambda u: u[..., 0]}}, r"'all' as 2 numbers, got \(2, 1\)"),
