@@ -53,6 +53,7 @@ WHOLE = {
     "batch_size": (1, MANY),
     "accumulate": (1, MANY),
     "patience": (1, MANY),
+    "shards": (1, MANY),
     "save_every": (0, MANY),
     "seed": (0, 2**32 - 1),
 }
@@ -108,6 +109,9 @@ class Recipe:
         cache_base: compute a frozen base's answers once.
         patience: end the training after this many epochs in a row without a better validation score, at
             least 1; None never ends it early.
+        shards: number of shards of the training set, each on one process for the whole training; the number
+            of processes has to divide it. Part of the order of the batches, which is the same for every
+            number of processes.
         save_every: updates between two snapshots to resume from; 0 saves at the end of epochs only.
         seed: seed of all random numbers.
     """
@@ -129,6 +133,7 @@ class Recipe:
     shifts: bool = False
     cache_base: bool = True
     patience: int | None = None
+    shards: int = 16
     save_every: int = 0
     seed: int = 0
 

@@ -43,6 +43,7 @@ from neuralop_irno.correction.in_patches import InPatches
 from neuralop_irno.description import Described
 from neuralop_irno.devices import as_tensor, as_tensors
 from neuralop_irno.domain.resolution import Resolution
+from neuralop_irno.draws import integer
 from neuralop_irno.errors import check_choice, expected
 from neuralop_irno.estimates import with_estimates
 from neuralop_irno.hub import OnHub
@@ -329,4 +330,4 @@ class IterativeRefiner(Called, Described, OnHub, BaseModel, name="irno"):
 
     def _draw_steps(self) -> int:
         fewest, most = self._steps
-        return most if fewest == most else int(torch.randint(fewest, most + 1, ()))
+        return most if fewest == most else integer(fewest, most + 1)

@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 import torch
 from torch import Tensor
 
+from neuralop_irno import draws
 from neuralop_irno.correction.correction import BoundCorrection, Correction, masked
 from neuralop_irno.correction.graph import GraphCorrection
 from neuralop_irno.domain.condition import Condition
@@ -60,9 +61,9 @@ def _redrawn(share: float, correction: Correction, domain: GraphDomain) -> Graph
     if domain.pos is None or not (domain.has_edges and along_edges(correction)):
         wanted = "a mesh with coordinates and a correction along its edges, to redraw these"
         raise ValueError(expected(wanted, "another", "resolution={'redrawn': 0}"))
-    if torch.rand(()) >= share:
+    if draws.share() >= share:
         return domain
-    return dilated(domain, spacings(domain), reads(correction), int(torch.randint(DRAWS, ())))
+    return dilated(domain, spacings(domain), reads(correction), draws.integer(0, DRAWS))
 
 
 def dilated(

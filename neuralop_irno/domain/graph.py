@@ -191,7 +191,7 @@ class GraphDomain(Domain):
         rank = torch.empty_like(order)
         everyone = torch.arange(len(order), device=order.device)
         rank[order] = everyone - (counts.cumsum(0) - counts)[self.batch[order]]
-        width = field[:1].numel()
+        width = math.prod(field.shape[1:])
         inside = torch.arange(width, device=field.device).reshape(1, *field.shape[1:])
         return rank.reshape(-1, *[1] * (field.dim() - 1)) * width + inside
 

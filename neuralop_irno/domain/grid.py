@@ -136,7 +136,7 @@ class GridDomain(Domain):
         return field.abs().flatten(1).amax(1)
 
     def places(self, field: Tensor) -> Tensor:
-        numbers = torch.arange(field[:1].numel(), device=field.device)
+        numbers = torch.arange(math.prod(field.shape[1:]), device=field.device)
         return numbers.reshape(1, *field.shape[1:]).expand(field.shape)
 
     def take(self, field: Tensor, keep: Tensor) -> Tensor:

@@ -167,6 +167,21 @@ class Resolution:
         all_known = [*(self.spacing or ()), *(each for each in spacings if each is not None)]
         return replace(self, spacing=(min(all_known), max(all_known))) if all_known else self
 
+    def joined(self, other: Resolution) -> Self:
+        """This resolution with the sizes and spacings that were met by another one of the same fields.
+
+        Example:
+            >>> Resolution([8]).joined(Resolution([[16], [8]])).cells
+            ((8,), (16,))
+        """
+        found = self
+        for shape in other.cells:
+            found = found.seen(shape)
+        pairs = zip(found.fields, other.fields, strict=True)
+        return replace(
+            found.met(other.spacing or ()), fields=tuple(one.joined(theirs) for one, theirs in pairs)
+        )
+
     def coarser(self, spacing: float | None) -> float | None:
         """The mean spacing to which a mesh is coarsened for Phi; None if Phi is evaluated on it as it is.
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from neuralop_irno.domain.domain import Domain
+from neuralop_irno.domain.noise import fresh
 from neuralop_irno.errors import check_choice, expected
 from neuralop_irno.linearisation import Linearisation
 from neuralop_irno.losses.loss import Loss
@@ -67,7 +68,7 @@ class ContractionLoss(StepLoss):
         self.target, self.direction = target, direction
 
     def of_step(self, jacobian: Linearisation, error: Tensor, domain: Domain) -> Tensor:
-        direction = error if self.direction == "error" else torch.randn_like(error)
+        direction = error if self.direction == "error" else fresh(domain, error)
         if self.direction == "power":
             direction = jacobian.pull(jacobian.push(direction).detach())
         # The gradient of the root is infinite at zero: add the smallest positive number.
@@ -96,7 +97,7 @@ class JacobianLoss(StepLoss):
         self.probes = probes
 
     def of_step(self, jacobian: Linearisation, error: Tensor, domain: Domain) -> Tensor:
-        probes = (torch.randn_like(error) for _ in range(self.probes))
+        probes = (fresh(domain, error) for _ in range(self.probes))
         return torch.stack([squared_stretch(jacobian, probe, domain) for probe in probes]).mean(0)
 
 

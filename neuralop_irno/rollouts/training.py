@@ -22,6 +22,8 @@ from torch.utils.checkpoint import checkpoint
 from neuralop_irno.base.sizes import on_its_grid
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.graph import domain_of
+from neuralop_irno.domain.noise import fresh
+from neuralop_irno.draws import integers, kept
 from neuralop_irno.errors import expected
 from neuralop_irno.rollouts.caller import Caller
 from neuralop_irno.rollouts.clock import Clock
@@ -168,7 +170,9 @@ class RolloutModel(nn.Module):
                 history = history.detach()
             truth = after[:, call * bundle : (call + 1) * bundle]
             if plan.gradient == "checkpointed":
-                history, one = checkpoint(supervise, history, truth, call * bundle, use_reentrant=False)
+                history, one = checkpoint(
+                    supervise, history, truth, call * bundle, use_reentrant=False, context_fn=kept
+                )
             else:
                 history, one = supervise(history, truth, call * bundle)
             made.append(one)
@@ -208,7 +212,7 @@ class Supervision:
             wanted = "a refiner that returns trajectories of one length"
             got = f"train_output={self.refiner.train_output!r}, steps={self.refiner.config['steps']}"
             raise ValueError(expected(wanted, got, "train_output='trajectory', steps=4"))
-        self._drawn = torch.randint(max(self.refiner.steps, 1), (predictor.domain.samples,))
+        self._drawn = integers(max(self.refiner.steps, 1), predictor.domain.samples)
 
     def __call__(self, history: Tensor, truth: Tensor, index: int) -> tuple[Tensor, SupervisedCall]:
         """The history after a call, and the supervised call.
@@ -255,7 +259,7 @@ def noised(history: Tensor, following: Tensor, noise: float, domain: Domain) -> 
     """Frames with noise in units of the change to the frame that follows, channel by channel."""
     change = following - history[:, -1]
     sizes = [domain.spread(domain.norm(part), part) for part in change.split(1, 1)]
-    return history + noise * torch.cat(sizes, 1).unsqueeze(1) * torch.randn_like(history)
+    return history + noise * torch.cat(sizes, 1).unsqueeze(1) * fresh(domain, history)
 
 
 def joined(calls: Sequence[Trajectory], as_field: Any) -> Trajectory:

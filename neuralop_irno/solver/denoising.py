@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from neuralop_irno.domain.domain import Domain
+from neuralop_irno.domain.noise import normal, seeds
 from neuralop_irno.errors import expected
 from neuralop_irno.registry import SOLVERS
 from neuralop_irno.solver.picard import Damped
 from neuralop_irno.solver.solver import Phi, SolverState
-
-MULTIPLIERS = (-4658895280553007687, -7723592293110705685)  # of splitmix64, as signed numbers
-INCREMENT = -7046029254386353131
 
 
 @dataclass(frozen=True)
@@ -79,51 +75,3 @@ class Denoising(Damped):
             noisy = torch.where(begun, noisy, 0.0)
         clean = noisy - self.residual(phi, noisy, state)
         return clean, DenoisingState(state.taken + 1, h, clean - h, state.seed)
-
-
-def seeds(samples: int, device: torch.device) -> Tensor:
-    """A seed for each sample from torch's generator, drawn in order, ``(samples,)``.
-
-    After the same ``torch.manual_seed`` a batch gets the seeds that its samples get in a loop.
-    """
-    return torch.randint(2**62, (samples,)).to(device)
-
-
-def normal(domain: Domain, like: Tensor, seeds: Tensor, draw: Tensor) -> Tensor:
-    """Standard normal numbers, laid out like a field.
-
-    A number depends only on the seed of its sample, the number of the draw, and its position in the sample:
-    it is a hash of the three (splitmix64), made normal by the Box-Muller transform.
-
-    Args:
-        domain: the domain of the field.
-        like: the field.
-        seeds: the seed of each sample, ``(samples,)``.
-        draw: the number of the draw of each sample, ``(samples,)``.
-
-    Example:
-        >>> from neuralop_irno.domain.grid import GridDomain
-        >>> field = torch.zeros(2, 1, 4)
-        >>> pair = normal(GridDomain.of(field), field, torch.tensor([3, 3]), torch.tensor([0, 0]))
-        >>> torch.equal(pair[0], pair[1])
-        True
-    """
-    start = domain.spread(_mixed(_mixed(seeds) + draw), like)
-    numbers = _mixed(start + domain.places(like))
-    # Two numbers of 24 of the 64 bits; the first is never zero, for the logarithm.
-    first = ((numbers >> 40) & 0xFFFFFF).to(torch.float32).add(1) / 2**24
-    second = ((numbers >> 8) & 0xFFFFFF).to(torch.float32) / 2**24
-    return ((-2 * first.log()).sqrt() * (2 * math.pi * second).cos()).to(like.dtype)
-
-
-def _mixed(numbers: Tensor) -> Tensor:
-    """One round of splitmix64, in 64-bit integers that wrap around."""
-    numbers = numbers + INCREMENT
-    for shift, multiplier in zip((30, 27), MULTIPLIERS, strict=True):
-        numbers = (numbers ^ _shifted(numbers, shift)) * multiplier
-    return numbers ^ _shifted(numbers, 31)
-
-
-def _shifted(numbers: Tensor, places: int) -> Tensor:
-    """Logical shift to the right: torch's own shift keeps the sign."""
-    return (numbers >> places) & ((1 << (64 - places)) - 1)

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from neuralop_irno.draws import integers
 from neuralop_irno.errors import expected
 from neuralop_irno.printed import PrintedAsCall
 from neuralop_irno.registry import GRADIENTS
@@ -117,7 +118,7 @@ class Detached(GradientRule):
         return Last(1)
 
     def __call__(self, phi: Phi, solver: Solver, start: Tensor, taken: Tensor, steps: int) -> Iterates:
-        draws = torch.randint(steps, taken.shape).to(taken.device)
+        draws = integers(steps, len(taken)).to(taken.device)
         before = SolveRecorder(phi, start, draws, solver.answer)
         with torch.no_grad():
             run_until(phi, solver, start, before, taken)
@@ -138,7 +139,7 @@ class FromTruth(GradientRule):
         return Last(1)
 
     def __call__(self, phi: Phi, solver: Solver, start: Tensor, taken: Tensor, steps: int) -> Iterates:
-        draws = torch.randint(steps, taken.shape).to(taken.device)
+        draws = integers(steps, len(taken)).to(taken.device)
         return run_steps(phi, solver, start, 1, taken=taken + draws)
 
 

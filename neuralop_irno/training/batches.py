@@ -1,4 +1,4 @@
-"""Batches of a training set in seeded order, from any batch on: a resumed run gets the same ones."""
+"""Batches of a data set: collated, in any order, and on one grid each."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset, default
 
 from neuralop_irno.base.layout import Layout
 from neuralop_irno.base.pyg import collate_graphs, graph_among
+from neuralop_irno.draws import integer
 from neuralop_irno.errors import expected
 
 Sample = dict[str, Any]
@@ -57,34 +58,6 @@ def _shapes(dataset: Any) -> list[Any]:
         own = [_input_of(first).shape if isinstance(first, dict) else None] * len(part)
         found += _shapes(part) or own
     return found
-
-
-def epoch_order(
-    samples: int, batch_size: int, seed: int, epoch: int, grids: Tensor | None = None
-) -> tuple[Tensor, ...]:
-    """The sample numbers of every batch of an epoch; a last, smaller batch is kept.
-
-    Args:
-        samples: in the data set.
-        batch_size: samples in a batch.
-        seed: of the training.
-        epoch: its number.
-        grids: of the samples, from `grids_of`; a batch has samples on one grid only.
-
-    Example:
-        >>> [len(batch) for batch in epoch_order(10, 4, seed=0, epoch=3)]
-        [4, 4, 2]
-        >>> batches = epoch_order(4, 4, seed=0, epoch=0, grids=torch.tensor([0, 0, 0, 1]))
-        >>> sorted(batch.sort().values.tolist() for batch in batches)
-        [[0, 1, 2], [3]]
-    """
-    generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
-    order = torch.randperm(samples, generator=generator)
-    if grids is None:
-        return order.split(batch_size)
-    on_one_grid = (order[grids[order] == grid].split(batch_size) for grid in grids.unique())
-    batches = [batch for split in on_one_grid for batch in split]
-    return tuple(batches[place] for place in torch.randperm(len(batches), generator=generator))
 
 
 def load(dataset: Dataset[Sample], order: Sequence[Tensor]) -> Iterator[tuple[Tensor, Sample]]:
@@ -171,10 +144,7 @@ def refuse_empty(**sets: Dataset[Sample] | None) -> None:
 
 def draw_roll(field: Tensor, periodic: Sequence[bool]) -> list[int]:
     """Draw the shift of a batch along each spatial axis: random on periodic axes, 0 on others."""
-    return [
-        int(torch.randint(n, ())) if closed else 0
-        for n, closed in zip(field.shape[2:], periodic, strict=True)
-    ]
+    return [integer(0, n) if closed else 0 for n, closed in zip(field.shape[2:], periodic, strict=True)]
 
 
 def roll(field: Tensor, amounts: Sequence[int]) -> Tensor:

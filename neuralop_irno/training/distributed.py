@@ -6,6 +6,7 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -81,21 +82,19 @@ class Peers:
         """Whether this process is the one that writes files and shows progress."""
         return self.rank == 0
 
-    def share(self, index: Tensor) -> tuple[Tensor, float]:
-        """This process's part of a batch of sample numbers, and its weight in the loss.
-
-        A process without samples takes the first one with weight 0: it has to take part in every
-        update, since the other processes wait for its gradients.
-        """
-        own = index[self.rank :: self.world]
-        return (own, 1.0) if len(own) else (index[:1], 0.0)
-
     def total(self, value: Tensor) -> Tensor:
         """The sum of a value over all processes."""
         if self.world > 1:
             value = value.clone()
             dist.all_reduce(value)
         return value
+
+    def gather(self, content: Any) -> list[Any]:
+        """Plain data of all processes, by rank."""
+        found: list[Any] = [content] * self.world
+        if self.world > 1:
+            dist.all_gather_object(found, content)
+        return found
 
     def add_gradients(self, parameters: Sequence[nn.Parameter], numbers: Tensor) -> Tensor:
         """Sum gradients over all processes, in place, and return the sums of some numbers.

@@ -14,6 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from neuralop_irno.draws import uniform
 from neuralop_irno.training.states import States
 
 
@@ -49,7 +50,7 @@ class Replay:
 
         A sample whose state is not finite always starts again.
         """
-        ended = torch.rand(len(index)) < 1 / self.life
+        ended = uniform(len(index)) < 1 / self.life
         owner = self.states.owners(index)
         lost = owner[~states.flatten(1).isfinite().all(1).cpu()]
         ended[lost] = True

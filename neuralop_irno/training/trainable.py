@@ -24,6 +24,7 @@ from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.rollouts.training import RolloutModel
 from neuralop_irno.solution import Trajectory
 from neuralop_irno.training.batches import Sample, at_once, load_all
+from neuralop_irno.training.distributed import Peers
 from neuralop_irno.training.states import States
 
 
@@ -130,6 +131,12 @@ class Trainable(nn.Module):
             for part in parts:
                 stated = Resolution.of(getattr(part, "resolution", None))
                 self.model.resolution = self.model.resolution.completed(stated)
+
+    def join_resolution(self, peers: Peers) -> None:
+        """Collect the grids and spacings that the other processes met in training."""
+        if isinstance(self.model, IterativeRefiner):
+            for other in peers.gather(self.model.resolution.plain()):
+                self.model.resolution = self.model.resolution.joined(Resolution.of(other))
 
     @torch.no_grad()
     def starts(self, dataset: Dataset[Sample], device: torch.device, batch_size: int | None = None) -> States:

@@ -21,7 +21,7 @@ from neuralop_irno.metrics import summarise, vrmse
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.training.average import Average
-from neuralop_irno.training.batches import Sample, epoch_order, grids_of, load, of_graphs, refuse_empty
+from neuralop_irno.training.batches import Sample, grids_of, load, of_graphs, refuse_empty
 from neuralop_irno.training.best_model import held_tensors
 from neuralop_irno.training.distributed import Peers, local_device
 from neuralop_irno.training.divergence import DivergenceError
@@ -33,6 +33,7 @@ from neuralop_irno.training.precision import resolve
 from neuralop_irno.training.progress import Display, display, to_stderr
 from neuralop_irno.training.replay import Replay
 from neuralop_irno.training.reporting import Reporter, Reports, checked, name_of
+from neuralop_irno.training.shards import Shards
 from neuralop_irno.training.snapshot import Progress, TrainingRun
 from neuralop_irno.training.states import States
 from neuralop_irno.training.stopping import Stopped, StopRequest, stop_request
@@ -126,6 +127,9 @@ class Trainer:
         """
         refuse_empty(training=train, validation=valid)
         self.peers = Peers.join(self.device)
+        self._shards = Shards(
+            len(cast(Sized, train)), self.recipe.shards, grids_of(train), self.peers.rank, self.peers.world
+        )
         self._files = RunFolder(self.folder, self.peers)
         with (
             self._files.claimed(resume),
@@ -138,7 +142,7 @@ class Trainer:
     def _fit(
         self, train: Dataset[Sample], valid: Dataset[Sample] | None, resume: bool, stop: StopRequest
     ) -> History:
-        recipe, samples = self.recipe, len(cast(Sized, train))
+        recipe, shards = self.recipe, self._shards
         self._trainable.take_resolution(train)
         torch.manual_seed(recipe.seed)
         starts = self._starts(train)
@@ -146,15 +150,15 @@ class Trainer:
         begun = run.progress.update
         self._log.reports.start({"recipe": asdict(recipe)}, self.folder, begun)
         valid_starts = None if valid is None else self._starts(valid)
-        update = Updater(run, self._trainable, recipe, self.peers, self.device, starts)
-        grids = grids_of(train)
-        updates = recipe.epochs * len(epoch_order(samples, recipe.batch_size, recipe.seed, 0, grids))
+        update = Updater(run, self._trainable, recipe, self.peers, shards, self.device, starts)
+        updates = recipe.epochs * len(shards.order(recipe.batch_size, recipe.seed, 0))
         with closing(display(updates, begun, self.show and self.peers.first)) as bar:
             for line in lines:
                 bar.say(line)
             while run.progress.epoch < recipe.epochs and not self._is_over(run.progress):
-                order = epoch_order(samples, recipe.batch_size, recipe.seed, run.progress.epoch, grids)
+                order = shards.order(recipe.batch_size, recipe.seed, run.progress.epoch)
                 self._train_epoch(run, update, train, order, updates, bar, stop)
+                self._trainable.join_resolution(self.peers)
                 with run.averaged():
                     record = self._score(run.progress, valid, valid_starts, updates, bar)
                 self._log.epoch(record)
@@ -214,7 +218,7 @@ class Trainer:
         self._log.begin_epoch()
         rest = order[progress.batch :]
         divided = [parts(whole, self.recipe.accumulate) for whole in rest]
-        samples = load(train, [self.peers.share(part)[0] for batch in divided for part in batch])
+        samples = load(train, [self._shards.share(part)[0] for batch in divided for part in batch])
         for whole, batch in zip(rest, divided, strict=True):
             rate = self.recipe.rate(progress.update, updates)
             own = (sample for _, sample in islice(samples, len(batch)))
@@ -224,6 +228,7 @@ class Trainer:
             bar.update(progress.loss)
             save_now = bool(self.recipe.save_every) and progress.update % self.recipe.save_every == 0
             if save_now or done.stop:
+                self._trainable.join_resolution(self.peers)
                 self._files.snapshot(run)
             if done.stop:
                 self._stop(progress, stop)

@@ -15,6 +15,7 @@ from neuralop_irno.domain.grid import measure_on
 from neuralop_irno.domain.resampling import GridMaps
 from neuralop_irno.domain.sphere import grid_of
 from neuralop_irno.domain.sphere_maps import SphereMaps
+from neuralop_irno.draws import drawn_for, key
 from neuralop_irno.errors import expected
 from neuralop_irno.losses.loss import matching
 from neuralop_irno.recipe import PRECISIONS, Recipe
@@ -23,6 +24,7 @@ from neuralop_irno.training.coarsening import Coarsening
 from neuralop_irno.training.distributed import Peers
 from neuralop_irno.training.divergence import DivergenceError
 from neuralop_irno.training.evaluation import inside_in
+from neuralop_irno.training.shards import Shards
 from neuralop_irno.training.snapshot import TrainingRun
 from neuralop_irno.training.states import States
 from neuralop_irno.training.trainable import Trainable
@@ -61,6 +63,7 @@ class Updater:
         trainable: the run's model.
         recipe: the options of the training.
         peers: the processes that train together.
+        shards: the samples of this process.
         device: of this process.
         starts: the base's outputs for the training set, if they are cached.
     """
@@ -71,11 +74,12 @@ class Updater:
         trainable: Trainable,
         recipe: Recipe,
         peers: Peers,
+        shards: Shards,
         device: torch.device,
         starts: States | None,
     ) -> None:
         self.run, self.trainable, self.recipe = run, trainable, recipe
-        self.peers, self.device, self.starts = peers, device, starts
+        self.peers, self.shards, self.device, self.starts = peers, shards, device, starts
         self.coarsening = Coarsening(trainable.model, recipe)
         self.parameters = [p for group in run.optimizer.param_groups for p in group["params"]]
         peers.share_out([*trainable.parameters(), *trainable.buffers(), *run.loss.buffers()])
@@ -93,6 +97,7 @@ class Updater:
             DivergenceError: the loss is not finite, in any process; the weights are left as they are.
         """
         self.run.optimizer.zero_grad(set_to_none=True)
+        seed_generators(self.device, self.recipe.seed, self.run.progress.update, self.peers.rank)
         losses = [
             self._backward(part, sample, len(whole))
             for part, sample in zip(parts(whole, self.recipe.accumulate), samples, strict=True)
@@ -106,7 +111,12 @@ class Updater:
 
     def _backward(self, part: Tensor, sample: Sample, batch: int) -> Tensor:
         """Accumulate the gradients of a part of a batch; returns its summed loss."""
-        index, weight = self.peers.share(part)
+        index, weight = self.shards.share(part)
+        with drawn_for(index, self.recipe.seed, self.run.progress.update):
+            return self._backward_share(index, weight, sample, batch)
+
+    def _backward_share(self, index: Tensor, weight: float, sample: Sample, batch: int) -> Tensor:
+        """The same for this process's share of the part, with a weight of 0 for padding."""
         sample = self.trainable.from_batch(to_device(sample, self.device))
         fields, taken, moved = self._fields(index, sample)
         maps = self.coarsening.maps(self.run.progress.update, fields["y"].shape[2:], grid_of(sample))
@@ -175,6 +185,14 @@ class Updater:
         model: Any = self.trainable.model
         parts = (model.correction, model.solver) if self.trainable.has_frozen_base else (model,)
         return [buffer for part in (*parts, self.run.loss) for buffer in part.buffers()]
+
+
+def seed_generators(device: torch.device, *numbers: int) -> None:
+    """Seed torch's generators of the CPU and of a device, for models and data sets that draw from them."""
+    seed = key(*numbers)
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
 
 
 def _restricted(field: Tensor, maps: GridMaps | SphereMaps, inside: Tensor | None) -> Tensor:

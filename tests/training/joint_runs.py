@@ -9,6 +9,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import ConcatDataset, Subset
+from torch_geometric.data import Data
+from torch_geometric.nn import GraphSAGE
 
 from neuralop_irno import IterativeRefiner, RefinementLoss
 from neuralop_irno.data.fields import FieldDataset
@@ -46,6 +49,76 @@ def remainders(batch: int) -> list[dict[str, Any]]:
         history = Trainer(model, Recipe(**SMALL), show=False).fit(problem(batch + rest), problem(2))
         found.append({"weights": weights(model), "loss": [record["loss"] for record in history]})
     return found
+
+
+def rings(sizes: list[int]) -> list[Data]:
+    """Cycles with the field and its mean over neighbours."""
+    found = []
+    for number, n in enumerate(sizes):
+        node = torch.arange(n)
+        x = torch.randn(n, 1, generator=torch.Generator().manual_seed(number))
+        angle = node * (2 * torch.pi / n)
+        edges = torch.cat([torch.stack([node, (node + 1) % n]), torch.stack([(node + 1) % n, node])], 1)
+        pos = torch.stack([angle.cos(), angle.sin()], 1)
+        found.append(Data(x=x, y=(x.roll(1, 0) + x.roll(-1, 0)) / 2, edge_index=edges, pos=pos))
+    return found
+
+
+def in_double(data: Any) -> Any:
+    """The same samples in double precision."""
+    if isinstance(data, ConcatDataset):
+        return ConcatDataset([in_double(part) for part in data.datasets])
+    if isinstance(data, list):
+        return [graph.clone().apply(lambda part: part.double(), "x", "y", "pos") for graph in data]
+    return FieldDataset(data.x.double(), data.y.double())
+
+
+def periodic(**options: Any) -> IterativeRefiner:
+    """A refiner that commutes with shifts."""
+    torch.manual_seed(0)
+    base = nn.Conv1d(1, 1, 3, padding=1, padding_mode="circular")
+    return IterativeRefiner(base, {"name": "unet", "width": 4, "depth": 1}, **{"steps": 3, **options})
+
+
+def on_graphs(**options: Any) -> IterativeRefiner:
+    """A refiner of graphs."""
+    torch.manual_seed(0)
+    phi = {"name": "meshgraph", "width": 4, "steps": 1}
+    return IterativeRefiner(GraphSAGE(1, 4, 1, 1), phi, steps=2, in_channels=1, out_channels=1, **options)
+
+
+def several_grids(samples: int = 11) -> ConcatDataset[Any]:
+    """Samples on two grids."""
+    fine = torch.randn(3, 1, 16, generator=torch.Generator().manual_seed(1))
+    return ConcatDataset([problem(samples - 3), FieldDataset(fine, fine.roll(1, -1))])
+
+
+CASES: dict[str, tuple[Any, Any, dict[str, Any], dict[str, Any]]] = {
+    "replay, shifts": (periodic, problem(11), {"replay": 2, "shifts": True}, {}),
+    "detached, any K": (lambda: periodic(steps=[2, 4]), problem(11), {"accumulate": 2}, {"contraction": 0.1}),
+    "noise": (lambda: periodic(solver="denoising", gradient="from_truth"), problem(9), {}, {}),
+    "graphs, replay": (on_graphs, rings([5, 8, 6, 9, 7, 6, 5]), {"replay": 2}, {}),
+    "several grids": (periodic, several_grids(), {"replay": 2}, {}),
+}
+"""Trainings whose draws and batches do not depend on the number of processes."""
+
+
+def trained_in_part(folder: Path | None, case: str, double: bool, resume: bool = False) -> dict[str, Any]:
+    """The record and weights of a case after some 20 updates."""
+    build, data, options, loss = CASES[case]
+    model = build()
+    if double:
+        model, data = model.double(), in_double(data)
+    recipe = Recipe(**{**SMALL, "optimizer": "sgd", "epochs": 7, "save_every": 1, **options})
+    trainer = Trainer(model, recipe, RefinementLoss(**loss), folder, show=False)
+    valid = data if isinstance(data, list) else Subset(data, [0, 1, len(data) - 1])
+    history = trainer.fit(data, valid, resume)
+    return {"history": history, "weights": weights(model)}
+
+
+def every_case() -> list[dict[str, Any]]:
+    """All cases, in single and in double precision."""
+    return [trained_in_part(None, case, double) for case in CASES for double in (False, True)]
 
 
 def unused() -> list[float]:

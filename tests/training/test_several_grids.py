@@ -11,9 +11,10 @@ from torch import nn
 from torch.utils.data import ConcatDataset, Subset
 
 from neuralop_irno import FieldDataset, IterativeRefiner, Recipe, Resolution, Trainer, scores_per_step
-from neuralop_irno.training.batches import epoch_order, grids_of, load_all
+from neuralop_irno.training.batches import grids_of, load_all
 from neuralop_irno.training.replay import Replay
 from neuralop_irno.training.resolutions import at_resolutions
+from neuralop_irno.training.shards import Shards
 
 SIZES = ((5, 8), (3, 16), (2, 8))
 
@@ -41,7 +42,7 @@ def test_batches_have_one_grid_and_each_sample_once() -> None:
     grids = grids_of(mixed())
     assert grids is not None
     assert grids.tolist() == [0] * 5 + [1] * 3 + [0] * 2
-    order = epoch_order(10, 4, seed=1, epoch=0, grids=grids)
+    order = Shards(10, 4, grids).order(4, seed=1, epoch=0)
     assert torch.cat(order).sort().values.equal(torch.arange(10))
     assert all(len(grids[batch].unique()) == 1 for batch in order)
     assert [len(batch) for batch in sorted(order, key=len)] == [3, 3, 4]

@@ -17,7 +17,6 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from neuralop_irno import IterativeRefiner, RefinementLoss
 from neuralop_irno.data.fields import FieldDataset
 from neuralop_irno.recipe import Recipe
-from neuralop_irno.training.batches import epoch_order
 from neuralop_irno.training.evaluation import scores_per_step
 from neuralop_irno.training.replay import Replay
 from neuralop_irno.training.states import States
@@ -160,14 +159,6 @@ def test_replayed_steps_are_counted_on_the_device_of_the_states() -> None:
     assert replay.taken.device.type == "meta"
     replay.restore(torch.zeros(3, 1, 4), torch.ones(3, dtype=torch.long))
     assert replay.taken.device.type == replay.states.values.device.type == "meta"
-
-
-def test_an_epoch_sees_every_sample_once_in_seeded_order() -> None:
-    first = torch.cat(epoch_order(10, 4, seed=1, epoch=0))
-    assert sorted(first.tolist()) == list(range(10))
-    assert torch.equal(first, torch.cat(epoch_order(10, 4, seed=1, epoch=0)))
-    assert not torch.equal(first, torch.cat(epoch_order(10, 4, seed=1, epoch=1)))
-    assert not torch.equal(first, torch.cat(epoch_order(10, 4, seed=2, epoch=0)))
 
 
 def test_the_rate_rises_and_falls_to_zero() -> None:
