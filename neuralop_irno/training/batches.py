@@ -70,9 +70,19 @@ def load(dataset: Dataset[Sample], order: Sequence[Tensor]) -> Iterator[tuple[Te
     )
 
 
-def load_all(dataset: Dataset[Sample], batch_size: int | None = None) -> Iterator[tuple[Tensor, Sample]]:
-    """Every sample once, in order; the batch size is that of `at_a_time` by default."""
+def load_all(
+    dataset: Dataset[Sample], batch_size: int | None = None, numbers: Tensor | None = None
+) -> Iterator[tuple[Tensor, Sample]]:
+    """Samples in order, each batch on one grid.
+
+    Args:
+        dataset: of dicts or graphs.
+        batch_size: that of `at_a_time` by default.
+        numbers: of the samples; all by default.
+    """
     order, grids = torch.arange(len(cast(Sized, dataset))), grids_of(dataset)
+    if numbers is not None:
+        order, grids = numbers, None if grids is None else grids[numbers]
     runs = [len(order)] if grids is None else grids.unique_consecutive(return_counts=True)[1].tolist()
     each = [
         (run, at_a_time(Subset(dataset, run.tolist())) if batch_size is None else batch_size)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -23,6 +24,7 @@ from neuralop_irno.base.units import Units
 from neuralop_irno.devices import to_device
 from neuralop_irno.domain.condition import mask_in
 from neuralop_irno.domain.sphere import grid_of, row_weights
+from neuralop_irno.draws import drawn_for
 from neuralop_irno.metrics import vrmse
 from neuralop_irno.modes import evaluating
 from neuralop_irno.refiner import IterativeRefiner
@@ -102,6 +104,8 @@ def scores_per_step(
     batch_size: int | None = None,
     device: torch.device | str = "cpu",
     starts: States | None = None,
+    numbers: Tensor | None = None,
+    seed: Sequence[int] | None = None,
 ) -> Tensor:
     """A metric of h_0 .. h_steps for every sample; of the output for models other than refiners.
 
@@ -112,7 +116,10 @@ def scores_per_step(
         metric: prediction and target to ``(B, ...)``; averaged over the axes after the batch.
         batch_size: samples per batch; by default that of `at_a_time`.
         device: where the model is.
-        starts: the base's outputs h_0 for the whole data set, if they are cached.
+        starts: the base's outputs h_0 for these samples, if they are cached.
+        numbers: of the samples to score, ``(n,)``; all by default.
+        seed: whole numbers. The draws of a random model then depend on these and on the sample's number
+            alone; otherwise they come from torch's generator.
 
     Shapes:
         - returns: ``(steps + 1, n)``, or ``(1, n)``
@@ -120,22 +127,30 @@ def scores_per_step(
     columns: list[Tensor] = []
     scaled = in_units(metric, units_of(model))
     with evaluating(model):
-        for index, batch in load_all(dataset, batch_size or at_once(model)):
+        for index, batch in load_all(dataset, batch_size or at_once(model), numbers):
             sample = to_device(batch, torch.device(device))
-            y = sample.pop("y")
-            by_field = scaled
-            if isinstance(model, IterativeRefiner):
-                known = None if starts is None else starts[index]
-                by_field = of_each_field(scaled, model.base, y)
-                answers, y = _iterates(model, sample, y, steps, known)
-            else:
-                base = wrap_operator(model, frozen=False)
-                layout = AS_IT_STANDS if base.layout.plain else base.layout
-                sample = layout.from_batch({**sample, "y": y})
-                y = layout.answer.fold(sample.pop("y"))
-                answers = [layout.answer.fold(base.split(base(**sample))[0])]
-            columns.append(torch.stack(_scores(model, sample, by_field, answers, y)).cpu())
+            known = None if starts is None else starts[index]
+            with nullcontext() if seed is None else drawn_for(index, *seed):
+                columns.append(torch.stack(_each_step(model, sample, steps, scaled, known)).cpu())
     return torch.cat(columns, 1)
+
+
+def _each_step(
+    model: nn.Module, sample: Sample, steps: int | None, metric: Metric, start: Tensor | None
+) -> list[Tensor]:
+    """The scores of the answers to one batch after every step."""
+    y = sample.pop("y")
+    by_field = metric
+    if isinstance(model, IterativeRefiner):
+        by_field = of_each_field(metric, model.base, y)
+        answers, y = _iterates(model, sample, y, steps, start)
+    else:
+        base = wrap_operator(model, frozen=False)
+        layout = AS_IT_STANDS if base.layout.plain else base.layout
+        sample = layout.from_batch({**sample, "y": y})
+        y = layout.answer.fold(sample.pop("y"))
+        answers = [layout.answer.fold(base.split(base(**sample))[0])]
+    return _scores(model, sample, by_field, answers, y)
 
 
 def in_units(metric: Metric, units: Units | None) -> Metric:

@@ -39,7 +39,7 @@ from neuralop_irno.training.states import States
 from neuralop_irno.training.stopping import Stopped, StopRequest, stop_request
 from neuralop_irno.training.trainable import Trainable
 from neuralop_irno.training.training_log import TrainingLog
-from neuralop_irno.training.updates import Updater, parts
+from neuralop_irno.training.updates import Updater, parts, seed_generators
 
 History = list[dict[str, Any]]
 
@@ -252,7 +252,11 @@ class Trainer:
         }
         self._report_skipped(progress, bar)
         if valid is not None:
-            scores = scores_per_step(self.model, valid, metric=self.metric, device=self.device, starts=starts)
+            seed = (self.recipe.seed, progress.update)
+            seed_generators(self.device, *seed, self.peers.rank)
+            scores = scores_per_step(
+                self.model, valid, metric=self.metric, device=self.device, starts=starts, seed=seed
+            )
             summaries = [summarise(step) for step in scores]
             record["valid"] = [summary.mean for summary in summaries]
             record["not_finite"] = summaries[-1].not_finite

@@ -17,10 +17,9 @@ from neuralop_irno.training.distributed import local_device
 BATCH = 4
 
 
-@pytest.mark.parametrize("world", [2, 4])
-def test_processes_are_one_for_every_remainder(world: int) -> None:
+def test_processes_are_one_for_every_remainder() -> None:
     alone = joint_runs.remainders(BATCH)
-    for own in together(joint_runs.remainders, world, BATCH):
+    for own in together(joint_runs.remainders, 2, BATCH):
         for ours, theirs in zip(own, alone, strict=True):
             assert ours["weights"] == pytest.approx(theirs["weights"], rel=1e-3, abs=1e-5)
             assert ours["loss"] == pytest.approx(theirs["loss"], rel=1e-4)

@@ -36,7 +36,9 @@ def refiner() -> IterativeRefiner:
 
 
 def trained(folder: Path | None = None, resume: bool = False, valid: bool = True, **words: Any) -> Any:
-    recipe = Recipe(**{"epochs": 2, "batch_size": 4, "precision": "float32", "save_every": 1, "seed": 1, **words})
+    recipe = Recipe(
+        **{"epochs": 2, "batch_size": 4, "precision": "float32", "save_every": 1, "seed": 1, **words}
+    )
     loss = RefinementLoss(spectral=0.5)
     trainer = Trainer(refiner(), recipe, loss, folder, show=False)
     history = trainer.fit(data(), data(4) if valid else None, resume)

@@ -24,8 +24,7 @@ def assert_close(ours: dict[str, Any], theirs: dict[str, Any], rel: float) -> No
         assert own["valid"] == pytest.approx(other["valid"], rel=rel)
 
 
-@pytest.mark.parametrize("world", [2, 4])
-def test_several_processes_are_one(alone: list[dict[str, Any]], world: int) -> None:
-    for own in together(joint_runs.every_case, world):
+def test_several_processes_are_one(alone: list[dict[str, Any]]) -> None:
+    for own in together(joint_runs.every_case, 4):
         for place, (ours, theirs) in enumerate(zip(own, alone, strict=True)):
             assert_close(ours, theirs, 1e-12 if place % 2 else 1e-5)
