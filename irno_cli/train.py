@@ -6,7 +6,7 @@ import argparse
 import math
 from pathlib import Path
 
-from irno_cli.options import add_base, add_common, base_of, result, say
+from irno_cli.options import add_base, add_common, base_of, count, names, result, say
 
 HELP = "train a refiner from a YAML config"
 DESCRIPTION = (
@@ -36,6 +36,19 @@ def add_options(command: argparse.ArgumentParser) -> None:
         action="store_true",
         help="unpickle the files of a neuraloperator base; this can run any code in them",
     )
+    command.add_argument(
+        "--log",
+        type=names,
+        default=(),
+        metavar="NAME,..",
+        help="trackers that are given numbers, pictures and files: csv, tensorboard, wandb, mlflow",
+    )
+    command.add_argument(
+        "--log-every",
+        type=count,
+        default=50,
+        help="updates between two logs, 0 for epochs only (default: 50)",
+    )
     add_base(command)
     add_common(command)
 
@@ -45,13 +58,15 @@ def run(options: argparse.Namespace) -> None:
     from neuralop_irno.config import read_experiment
     from neuralop_irno.errors import expected
     from neuralop_irno.training.distributed import Peers, local_device
+    from neuralop_irno.training.reporters.by_name import reporters_named
     from neuralop_irno.training.run import train_experiment
 
+    reporters = reporters_named(options.log)
     experiment = read_experiment(options.config, options.overrides, given=options.base)
     folder = options.folder or Path(experiment.folder)
     history = train_experiment(
         experiment, folder, options.device, options.resume, say, not options.json, options.trust_base,
-        base_of(options),
+        base_of(options), reporters, options.log_every,
     )  # fmt: skip
     if not Peers.join(local_device(options.device)).first:
         return

@@ -123,6 +123,11 @@ from .solver.solver import Solver as Solver
 from .streaming import stream as stream
 from .training.evaluation import score as score
 from .training.evaluation import scores_per_step as scores_per_step
+from .training.reporters.csv_file import CsvReporter as CsvReporter
+from .training.reporters.mlflow_run import MlflowReporter as MlflowReporter
+from .training.reporters.tensorboard_events import TensorBoardReporter as TensorBoardReporter
+from .training.reporters.wandb_run import WandbReporter as WandbReporter
+from .training.reporting import Reporter as Reporter
 from .training.run import read_run as read_run
 from .training.trainer import Trainer as Trainer
 from .training.units import measured_units as measured_units

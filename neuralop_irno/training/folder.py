@@ -24,6 +24,15 @@ from neuralop_irno.training.snapshot import Progress, TrainingRun
 
 HISTORY = "history.json"
 
+CONFIG = "config.yaml"
+"""The file of a run that ``irno train`` started."""
+
+
+def files_of(folder: Path) -> list[Path]:
+    """The files of a run that are of use without its snapshots: model, base, history and config."""
+    files = [folder / name for name in (MODEL, HISTORY, CONFIG)]
+    return [path for path in (*files, *sorted(folder.glob(f"base-*{checkpoint.SUFFIX}"))) if path.is_file()]
+
 
 def best_weights(folder: Path, progress: Progress) -> dict[str, Tensor] | None:
     """The best weights of a run so far, from its ``model.safetensors``; None if there is none yet.

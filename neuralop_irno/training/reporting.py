@@ -22,28 +22,23 @@ Values = Mapping[str, float]
 class Reporter(Protocol):
     """Is given the numbers and files of a training. One reporter may follow several trainings in turn.
 
+    A class that inherits from this one needs only those of the methods that it uses.
+
     Example:
-        >>> class Printed:
-        ...     def start(self, config, folder, update):
-        ...         print("from update", update)
-        ...
+        >>> import neuralop_irno as irno
+        >>> class Printed(irno.Reporter):
         ...     def log(self, values, update):
-        ...         print(update, list(values)[:3])
+        ...         print(update, [name for name in values if name in ("epoch", "loss")])
         ...
-        ...     def file(self, path): ...
         ...     def end(self, status):
         ...         print(status)
-        ...
-        ...     def should_stop(self):
-        ...         return False
         >>> import torch
-        >>> import neuralop_irno as irno
-        >>> model = irno.IterativeRefiner(torch.nn.Conv1d(1, 1, 1), "unet", in_channels=1, out_channels=1)
+        >>> base, phi = torch.nn.Conv1d(1, 1, 3, padding=1), {"name": "unet", "width": 4, "depth": 1}
+        >>> model = irno.IterativeRefiner(base, phi)
         >>> data = irno.FieldDataset(torch.ones(4, 1, 8), torch.ones(4, 1, 8))
         >>> recipe = irno.Recipe(epochs=1, batch_size=2)
         >>> history = irno.Trainer(model, recipe, show=False, reporters=[Printed()]).fit(data)
-        from update 0
-        2 ['epoch', 'update', 'loss']
+        2 ['epoch', 'loss']
         finished
     """
 
@@ -73,6 +68,7 @@ class Reporter(Protocol):
 
     def should_stop(self) -> bool:
         """Whether the training is to end, as a finished one; it is called after every epoch."""
+        return False
 
 
 class Reports:
@@ -87,6 +83,9 @@ class Reports:
     def __init__(self, reporters: Sequence[Reporter]) -> None:
         self._on = dict(enumerate(reporters))
         self._started = False
+
+    def __bool__(self) -> bool:
+        return bool(self._on)
 
     def start(self, config: Mapping[str, Any], folder: Path | None, update: int) -> None:
         """See `Reporter.start`."""

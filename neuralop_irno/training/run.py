@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,13 @@ from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.sealed import format_of, is_sealed, seal
 from neuralop_irno.training.batches import Sample, at_once, load_all, refuse_empty
 from neuralop_irno.training.distributed import Peers, local_device
+from neuralop_irno.training.folder import CONFIG as CONFIG
 from neuralop_irno.training.folder import MODEL
 from neuralop_irno.training.identity import refuse_other
+from neuralop_irno.training.reporting import Reporter
 from neuralop_irno.training.trainer import History, Trainer
 from neuralop_irno.training.units import alone, units_of_run
 from neuralop_irno.yaml_files import read_yaml, written
-
-CONFIG = "config.yaml"
 
 
 def train_experiment(
@@ -41,6 +41,8 @@ def train_experiment(
     show: bool = True,
     trust_base: bool = False,
     base: Any = None,
+    reporters: Sequence[Reporter] = (),
+    report_every: int = 50,
 ) -> History:
     """Run an experiment in a folder, and return the refiner's history.
 
@@ -54,6 +56,8 @@ def train_experiment(
         show: whether to draw progress bars.
         trust_base: unpickle the files of a neuraloperator base without restrictions, which can run code.
         base: the base, for a config with the base ``{object: its name}``.
+        reporters: of the training of the refiner, and before it of that of a base that is trained.
+        report_every: updates between two of their logs; 0 logs epochs only.
     """
     loss = experiment.build_loss()
     peers = Peers.join(local_device(device))
@@ -83,10 +87,14 @@ def train_experiment(
             metric,
             device,
             show,
+            reporters,
+            report_every,
         )
     torch.manual_seed(experiment.training.seed)  # the correction does not depend on the base's random numbers
     refiner = experiment.build_refiner(base, getattr(train, "padding", None), units)
-    trainer = Trainer(refiner, experiment.training, loss, folder, metric, device, show)
+    trainer = Trainer(
+        refiner, experiment.training, loss, folder, metric, device, show, reporters, report_every
+    )
     _rehearse(refiner, loss, train)
     if peers.first:
         # Check again under the lock: another process may have started a run in the folder meanwhile.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence, Sized
 from contextlib import closing
-from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast
@@ -38,7 +37,7 @@ from neuralop_irno.training.snapshot import Progress, TrainingRun
 from neuralop_irno.training.states import States
 from neuralop_irno.training.stopping import Stopped, StopRequest, stop_request
 from neuralop_irno.training.trainable import Trainable
-from neuralop_irno.training.training_log import TrainingLog
+from neuralop_irno.training.training_log import TrainingLog, solves_of
 from neuralop_irno.training.updates import Updater, parts, seed_generators
 
 History = list[dict[str, Any]]
@@ -148,7 +147,7 @@ class Trainer:
         starts = self._starts(train)
         run, lines = self._begin(train, valid, starts, resume)
         begun = run.progress.update
-        self._log.reports.start({"recipe": asdict(recipe)}, self.folder, begun)
+        self._log.start(run, recipe, train, self.folder, self.peers.world)
         valid_starts = None if valid is None else self._starts(valid)
         update = Updater(run, self._trainable, recipe, self.peers, shards, self.device, starts)
         updates = recipe.epochs * len(shards.order(recipe.batch_size, recipe.seed, 0))
@@ -161,12 +160,14 @@ class Trainer:
                 self._trainable.join_resolution(self.peers)
                 with run.averaged():
                     record = self._score(run.progress, valid, valid_starts, updates, bar)
-                self._log.epoch(record)
+                    solves = solves_of(self.model, valid, self.metric) if self.reporters else {}
+                self._log.epoch(record, solves)
                 record |= self._ending(run.progress, bar)
                 run.progress.finish_epoch(record)
                 self._files.write_history(run.progress.history)
                 self._files.snapshot(run)
         self._keep(run, begun)
+        self._log.finish(self.model, valid, self.folder)
         return run.progress.history
 
     def _keep(self, run: TrainingRun, begun: int) -> None:

@@ -3,28 +3,64 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sized
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, cast
 
 import torch
+from torch import nn
+from torch.utils.data import Dataset
 
-from neuralop_irno.training.reporting import Reports
+from neuralop_irno.devices import device_of
+from neuralop_irno.errors import one_line
+from neuralop_irno.recipe import Recipe
+from neuralop_irno.refiner import IterativeRefiner
+from neuralop_irno.solution import Outcome
+from neuralop_irno.solver.implicit import Implicit
+from neuralop_irno.training import pictures
+from neuralop_irno.training.batches import Sample
+from neuralop_irno.training.evaluation import Metric, scores_of_solutions
+from neuralop_irno.training.folder import files_of
+from neuralop_irno.training.reporting import Reports, log
+from neuralop_irno.training.snapshot import TrainingRun
 
 
 def values_of(record: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers of a record of the history, by name; those of a list by the step of the iteration.
+    """The numbers of a record of the history by name, except its update; those of a list by the step k.
 
     Example:
-        >>> values_of({"epoch": 1, "loss": 0.5, "valid": [0.3, 0.2], "stopped": "Pruner after epoch 1"})
-        {'epoch': 1.0, 'loss': 0.5, 'valid/h_0': 0.3, 'valid/h_1': 0.2}
+        >>> values_of({"epoch": 1, "update": 8, "valid": [0.3, 0.2], "stopped": "Pruner after epoch 1"})
+        {'epoch': 1.0, 'valid/h_0': 0.3, 'valid/h_1': 0.2}
     """
     values: dict[str, float] = {}
     for name, entry in record.items():
         if isinstance(entry, list):
             values |= {f"{name}/h_{step}": float(number) for step, number in enumerate(entry)}
-        elif isinstance(entry, (int, float)):
+        elif isinstance(entry, (int, float)) and name != "update":
             values[name] = float(entry)
     return values
+
+
+def solves_of(model: nn.Module, valid: Dataset[Sample] | None, metric: Metric) -> dict[str, float]:
+    """How the solves of the validation samples end, if the model is trained at a tolerance; else nothing.
+
+    That is with the gradient rules of the fixed point, ``implicit``, ``neumann`` and ``one_step``: to their
+    ``rtol`` in K steps at most. The random numbers of the training are not used.
+
+    Returns:
+        the samples of each outcome, the mean of their steps and their score.
+    """
+    if valid is None or not isinstance(model, IterativeRefiner) or not isinstance(model.gradient, Implicit):
+        return {}
+    device = device_of(model)
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        solved = scores_of_solutions(
+            model, valid, metric, device=device, rtol=model.gradient.rtol, max_steps=model.steps
+        )
+    counts = {outcome.name.lower(): float(solved.outcomes[outcome]) for outcome in Outcome}
+    counts |= {"steps": solved.steps.double().mean().item(), "score": solved.scores.mean().item()}
+    return {f"solve/{name}": value for name, value in counts.items()}
 
 
 class TrainingLog:
@@ -47,6 +83,45 @@ class TrainingLog:
         self.reports, self.every, self.device = reports, every, device
         self._clock = clock
         self._epoch, self._recent = (_Speed(clock) for _ in range(2))
+
+    def start(
+        self, run: TrainingRun, recipe: Recipe, train: Dataset[Sample], folder: Path | None, world: int
+    ) -> None:
+        """Start the reporters with the options of a training.
+
+        Args:
+            run: new or restored.
+            recipe: its options.
+            train: its samples.
+            folder: of the training.
+            world: the number of processes.
+        """
+        if not self.reports:
+            return
+        model = run.model
+        config = {
+            "recipe": asdict(recipe),
+            "model": model.config if isinstance(model, IterativeRefiner) else type(model).__name__,
+            "loss": type(run.loss).__name__,
+            "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
+            "samples": len(cast(Sized, train)),
+            "processes": world,
+            "precision": run.precision,
+        }
+        self.reports.start(config, folder, run.progress.update)
+
+    def finish(self, model: nn.Module, valid: Dataset[Sample] | None, folder: Path | None) -> None:
+        """Give the reporters the files of a training that has ended, and pictures of its model."""
+        if not self.reports or folder is None:
+            return
+        found = files_of(folder)
+        if valid is not None and isinstance(model, IterativeRefiner):
+            try:
+                found += pictures.draw(model, valid, folder)
+            except Exception as error:  # not every base has spectra; the training is done in any case
+                log.warning("no pictures for the reporters: %s", one_line(error))
+        for path in found:
+            self.reports.file(path)
 
     def begin_epoch(self) -> None:
         """Measure the time of an epoch from now on."""
@@ -74,10 +149,10 @@ class TrainingLog:
         """End the time of an epoch's updates: the validation is not counted."""
         self._epoch.stop()
 
-    def epoch(self, record: Mapping[str, Any]) -> None:
-        """Log the record of an epoch, as it is in the history, with the speed of its updates."""
+    def epoch(self, record: Mapping[str, Any], solves: Mapping[str, float]) -> None:
+        """Log the record of an epoch, as it is in the history, with `solves_of` and the speed of updates."""
         speed = {"samples_per_second": self._epoch.value(), **self._memory()}
-        self.reports.log({**values_of(record), **speed}, record["update"])
+        self.reports.log({**values_of(record), **solves, **speed}, record["update"])
 
     def _memory(self) -> dict[str, float]:
         if self.device.type != "cuda":

@@ -13,7 +13,7 @@ from torch.utils.data import ConcatDataset, Subset
 from torch_geometric.data import Data
 from torch_geometric.nn import GraphSAGE
 
-from neuralop_irno import IterativeRefiner, RefinementLoss
+from neuralop_irno import IterativeRefiner, RefinementLoss, Reporter
 from neuralop_irno.data.fields import FieldDataset
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.training.stopping import Stopped
@@ -168,3 +168,23 @@ def endings(folder: Path) -> dict[str, dict[str, Any]]:
     """The same for every way to end."""
     ways = ("", "interrupt", "SIGTERM", "SIGHUP")
     return {how: ended_and_resumed(folder / (how or "whole"), how) for how in ways}
+
+
+class Counter(Reporter):
+    """Counts what it is given, and stops the training after its first epoch."""
+
+    def __init__(self) -> None:
+        self.logs = 0
+
+    def log(self, values: Any, update: int) -> None:
+        self.logs += 1
+
+    def should_stop(self) -> bool:
+        return True
+
+
+def reported() -> dict[str, Any]:
+    """A training that a reporter of the first process stops."""
+    own = Counter()
+    history = Trainer(refiner(), Recipe(**SMALL), show=False, reporters=[own]).fit(problem(6), problem(2))
+    return {"logs": own.logs, "history": history}

@@ -45,6 +45,13 @@ def test_a_run_that_ended_within_an_epoch_goes_on_as_if_it_had_not(tmp_path: Pat
             assert run["restored"]
 
 
+def test_a_reporter_of_the_first_process_stops_all() -> None:
+    first, second = together(joint_runs.reported, 2)
+    assert (first["logs"], second["logs"]) == (1, 0)
+    assert first["history"] == second["history"]
+    assert [record["stopped"] for record in first["history"]] == ["Counter after epoch 1"]
+
+
 def test_torchrun_starts_what_trains_as_one(tmp_path: Path) -> None:
     script = str(Path(__file__).with_name("small_run.py"))
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]

@@ -11,6 +11,7 @@ import pytest
 from test_trainer import problem, refiner
 
 from neuralop_irno.recipe import Recipe
+from neuralop_irno.solution import Outcome
 from neuralop_irno.training.trainer import Trainer
 from neuralop_irno.training.training_log import values_of
 
@@ -77,6 +78,20 @@ def test_they_get_the_numbers_of_the_history_and_of_every_nth_update() -> None:
     updates = [call for call in own.calls if call[0] == "log" and "update/loss" in call[1]]
     assert [update for *_, update in updates] == [3, 6, 9, 12]
     assert all(values["update/rate"] > 0 for _, values, _ in updates)
+
+
+def test_a_training_at_a_tolerance_reports_how_solves_end_and_keeps_its_random_numbers() -> None:
+    own = Recorder()
+    histories = []
+    for reporters in ([], [own]):
+        model = refiner(gradient={"name": "one_step"}, steps=[1, 3])  # the steps of a batch are drawn
+        trainer = Trainer(model, RECIPE, show=False, reporters=reporters)
+        histories.append(trainer.fit(problem(), problem(6)))
+    assert histories[0] == histories[1]
+    for values in own.epochs:
+        counts = [values[f"solve/{outcome.name.lower()}"] for outcome in Outcome]
+        assert sum(counts) == 6
+        assert 1 <= values["solve/steps"] <= 3
 
 
 @pytest.mark.parametrize("method", ["start", "log", "should_stop", "end"])

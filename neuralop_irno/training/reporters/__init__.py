@@ -1,0 +1,1 @@
+"""Reporters that write to CSV, TensorBoard, Weights & Biases and MLflow."""
