@@ -77,7 +77,7 @@ class FileGrid:
         points = f"{' x '.join(map(str, self.shape))} points ({', '.join(self.names)})"
         box = "" if self.lengths is None else f", box {' x '.join(f'{side:.4g}' for side in self.lengths)}"
         globe = "" if self.sphere is None else f", {self.sphere} grid of a sphere"
-        ends = "not stated" if self.padding is None else ", ".join(self.padding)
+        ends = "by the option padding of the correction" if self.padding is None else ", ".join(self.padding)
         return f"{points}{box}{globe}, boundaries {ends}{''.join(f'; {note}' for note in self.notes)}"
 
 
@@ -107,18 +107,19 @@ def grid_of(
         return _on_globe((latitude, longitude), (sizes[latitude], sizes[longitude]), known, stated)
     if stated.sphere is not None:
         return _stated_sphere(tuple(names), tuple(shape), stated)
-    sides, notes = [], []
+    sides, flipped, notes = [], [], []
     for name, size in zip(names, shape, strict=True):
         values = coordinates[name][0] if name in coordinates else None
         spacing = None if values is None else _spacing(values)
         sides.append(None if spacing is None else size * abs(spacing))
+        flipped.append(values is not None and _descends(values))
+        if flipped[-1]:
+            notes.append(f"{name} turned to ascending")
         if values is not None and size > 1 and spacing is None:
             notes.append(f"{name} is not equidistant: used as a grid of points, without lengths")
     lengths = None if None in sides else tuple(float(side or 0) for side in sides)
     modes = stated.modes(len(names)) or (("replicate",) * len(names) if coordinates else None)
-    return FileGrid(
-        tuple(names), tuple(shape), (False,) * len(names), lengths, None, modes, notes=tuple(notes)
-    )
+    return FileGrid(tuple(names), tuple(shape), tuple(flipped), lengths, None, modes, notes=tuple(notes))
 
 
 def _stated_sphere(names: tuple[str, ...], shape: tuple[int, ...], stated: Boundaries) -> FileGrid:
@@ -139,25 +140,23 @@ def _on_globe(
         return FileGrid(names, shape, (False, False), padding=stated.modes(2), notes=(note,))
     step = _spacing(longitude)
     circle = step is not None and abs(shape[1] * abs(step) - 360) < EQUAL * abs(step)
-    eastward = step is not None and step > 0
-    north_first = bool(latitude[0] > latitude[-1])
-    rows = latitude if north_first else latitude[::-1]
-    turned = () if north_first else (f"{names[0]} turned to north first",)
-    found = next((grid for grid in GRIDS if circle and eastward and _has_rows(grid, rows)), None)
+    flipped = (bool(latitude[0] <= latitude[-1]), _descends(longitude))
+    rows = latitude[::-1] if flipped[0] else latitude
+    ways = (f"{names[0]} turned to north first", f"{names[1]} turned to ascending")
+    turned = tuple(way for way, flip in zip(ways, flipped, strict=True) if flip)
+    found = next((grid for grid in GRIDS if circle and _has_rows(grid, rows)), None)
     if stated.sphere not in (None, found):
         got = f"{stated.sphere!r}, while its coordinates are {found or 'of none of them'}"
         wanted = f"the grid of the sphere that the file has, of {', '.join(GRIDS)}"
         raise ValueError(expected(wanted, got, "leaving sphere out"))
     if found is not None:
         modes = stated.modes(2) or padding_across_poles(found)
-        return FileGrid(names, shape, (not north_first, False), None, found, modes, notes=turned)
+        return FileGrid(names, shape, flipped, None, found, modes, notes=turned)
     weights = torch.from_numpy(np.cos(np.deg2rad(rows))).float().clamp(min=0)[:, None]
     modes = stated.modes(2) or ("replicate", "circular" if circle else "replicate")
     ends = [f"{name} {along[0]:g} to {along[-1]:g}" for name, along in zip(names, values, strict=True)]
     note = f"{', '.join(ends)}: no grid of a whole sphere, rows weighted by the cosine of the latitude"
-    return FileGrid(
-        names, shape, (not north_first, False), padding=modes, weights=weights, notes=(note, *turned)
-    )
+    return FileGrid(names, shape, flipped, padding=modes, weights=weights, notes=(note, *turned))
 
 
 def _has_rows(grid: str, rows: Any) -> bool:
@@ -166,6 +165,11 @@ def _has_rows(grid: str, rows: Any) -> bool:
         return False
     wanted = 90 - np.rad2deg(colatitudes(grid, len(rows)).numpy())
     return bool(np.abs(wanted - rows).max() < EQUAL * 180 / len(rows))
+
+
+def _descends(values: Any) -> bool:
+    """Whether coordinates go from large to small: then fields are read from the other end."""
+    return len(values) > 1 and bool((np.diff(values) < 0).all())
 
 
 def _spacing(values: Any) -> float | None:

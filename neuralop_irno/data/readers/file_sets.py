@@ -100,13 +100,13 @@ class FileSet:
             for each in variables
         )
 
-    def about(self, count: str, what: str) -> str:
-        """One line on what was read."""
+    def about(self, count: str, what: str, padding: tuple[str, ...] | None) -> str:
+        """One line on what was read, and with which padding of each axis."""
         first = self.parts[0]
         static = f", static {', '.join(self.wanted.static)}" if self.wanted.static else ""
         mask = "" if self.wanted.mask is None else f", mask {self.wanted.mask}"
         inputs = "" if first.input_grid.shape == first.grid.shape else f", x on {first.input_grid}"
-        return f"{count}, {what}{static}{mask}, on {first.grid}{inputs}"
+        return f"{count}, {what}{static}{mask}, on {replace(first.grid, padding=padding)}{inputs}"
 
 
 class FilePairs(GridPairs):
@@ -129,7 +129,7 @@ class FilePairs(GridPairs):
         self.files, self.resolution = source.files, source.resolution
         self.padding = first.grid.padding  # type: ignore[assignment]
         what = f"x {source.listed([*first.fields, *first.scalars])}; y {source.listed(first.targets)}"
-        self.summary = source.about(f"pairs: {len(self)}", what)
+        self.summary = source.about(f"pairs: {len(self)}", what, first.grid.padding)
 
     def __len__(self) -> int:
         return len(self.places)
@@ -231,7 +231,7 @@ class FileFrames(Frames):
         more = [each for each in (*first.fields, *first.scalars) if each.name not in known]
         frames = " to ".join(map(str, sorted({min(self.lengths), max(self.lengths)})))
         what = source.listed(first.targets) + (f"; further inputs {source.listed(more)}" if more else "")
-        return source.about(f"trajectories: {len(self.trajectories)} of {frames} frames", what)
+        return source.about(f"trajectories: {len(self.trajectories)} of {frames} frames", what, self.padding)
 
     def _where(self, trajectory: int) -> tuple[FieldFile, slice]:
         return self.source.where(self.trajectories[trajectory])

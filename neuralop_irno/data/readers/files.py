@@ -15,6 +15,7 @@ from neuralop_irno.data.readers.field_file import Wanted
 from neuralop_irno.data.readers.file_grid import Boundaries
 from neuralop_irno.data.readers.file_names import in_natural_order
 from neuralop_irno.data.readers.file_sets import FileFrames, FilePairs, FileSet
+from neuralop_irno.data.readers.variables import check_names, names_in
 from neuralop_irno.data.scaling import Normalise, to_normalise
 from neuralop_irno.data.sizes import three
 from neuralop_irno.data.splits import SPLITS, parts_of
@@ -114,14 +115,16 @@ def wanted_of(
 ) -> Wanted:
     """What is read of files, from the options of `files`."""
     order = Order(time, layout)
-    inputs, targets = _names(x), _names(y)
+    inputs, targets = names_in(x), names_in(y)
     alone = x is None and y is None
     if order.series:
         inputs, targets = inputs or targets or ("x",), targets or inputs or ("x",)
     else:
         inputs, targets = inputs or ("x",), targets or ("y",)
+    for option, names in (("x", inputs), ("y", targets), ("static", names_in(static))):
+        check_names(option, names)
     boundaries = Boundaries(periodic, padding, sphere)
-    return Wanted(inputs, targets, _names(static), mask, order, boundaries, alone)
+    return Wanted(inputs, targets, names_in(static), mask, order, boundaries, alone)
 
 
 def paths_of(pattern: str | os.PathLike[str]) -> list[Path]:
@@ -143,10 +146,6 @@ def paths_of(pattern: str | os.PathLike[str]) -> list[Path]:
     if not found:
         raise FileNotFoundError(expected(f"files {pattern}", "none", "the pattern of files that exist"))
     return found
-
-
-def _names(given: str | Sequence[str] | None) -> tuple[str, ...]:
-    return (given,) if isinstance(given, str) else tuple(given or ())
 
 
 def _parts(whole: FileSet, split: Sequence[int]) -> dict[str, Any]:

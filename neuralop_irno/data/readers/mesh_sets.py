@@ -12,6 +12,7 @@ from neuralop_irno.data.readers.file_names import grouped, in_natural_order
 from neuralop_irno.data.readers.mesh_references import XML
 from neuralop_irno.data.readers.mesh_samples import MeshPairs, SeriesTrajectories, Wanted
 from neuralop_irno.data.readers.mesh_series import PVD, FileSeries, Series, series_of
+from neuralop_irno.data.readers.variables import check_names, names_in
 from neuralop_irno.data.readers.vtkhdf_files import SUFFIX
 from neuralop_irno.data.scaling import Normalise, to_normalise
 from neuralop_irno.data.sizes import three
@@ -105,11 +106,14 @@ def wanted_of(
     neighbours: int = 0,
 ) -> Wanted:
     """What is read of a mesh, from the options of `mesh_files`; y that is x is a series."""
-    inputs, targets = _names(x), _names(y)
+    inputs, targets = names_in(x), names_in(y)
     if not inputs:
         raise ValueError(expected("fields of the input", "none", "x: [T]"))
     targets = () if targets == inputs else targets
-    return Wanted(inputs, targets, _names(static), _names(tags), boundary, on, neighbours)
+    named = {"x": inputs, "y": targets, "static": names_in(static), "tags": names_in(tags)}
+    for option, names in named.items():
+        check_names(option, names)
+    return Wanted(inputs, targets, named["static"], named["tags"], boundary, on, neighbours)
 
 
 def meshes_in(folder: Path) -> list[Path]:
@@ -138,7 +142,7 @@ def _data(
 
 def sources_of(given: Given, wanted: Wanted) -> list[Any]:
     """The files of pairs, or the series."""
-    paths = [path for pattern in _names(given) for path in _matches(pattern)]
+    paths = [path for pattern in names_in(given) for path in _matches(pattern)]
     if wanted.y:
         return [file for path in paths for file in (meshes_in(path) if path.is_dir() else [path])]
     found: list[Series] = []
@@ -179,7 +183,3 @@ def _matches(pattern: str) -> list[Path]:
     if not path.exists():
         raise FileNotFoundError(expected("a mesh file", f"no file at {path}", "the path of a mesh file"))
     return [path]
-
-
-def _names(given: Given) -> tuple[str, ...]:
-    return (given,) if isinstance(given, str) else tuple(given)

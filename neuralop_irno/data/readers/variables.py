@@ -73,6 +73,31 @@ class Variable:
         return np.ascontiguousarray(np.flip(values, tuple(turned)))
 
 
+def names_in(given: str | Sequence[str] | None) -> tuple[str, ...]:
+    """The names of an option that takes one name or several.
+
+    Example:
+        >>> names_in("T"), names_in(["T", "q"]), names_in(None)
+        (('T',), ('T', 'q'), ())
+    """
+    return (given,) if isinstance(given, str) else tuple(given or ())
+
+
+def check_names(option: str, names: Sequence[str]) -> None:
+    """Raise a ValueError if a name comes twice in an option.
+
+    Example:
+        >>> check_names("x", ["T", "q", "T"])
+        Traceback (most recent call last):
+        ValueError: expected each name once in x, got T twice or more; try x: [T, q]
+    """
+    more = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+    if more:
+        got = f"{', '.join(more)} twice or more"
+        hint = f"{option}: [{', '.join(dict.fromkeys(names))}]"
+        raise ValueError(expected(f"each name once in {option}", got, hint))
+
+
 def one_size(what: str, variables: Sequence[Variable], role: str) -> int:
     """The length of an axis that variables share; 1 if none has it.
 
