@@ -6,7 +6,7 @@ import argparse
 from dataclasses import replace
 from typing import Any
 
-from irno_cli.options import add_run, base_of, count, factor, number, result
+from irno_cli.options import above_zero, add_run, base_of, count, number, result
 
 HELP = "print the error of a trained refiner, step by step"
 DESCRIPTION = (
@@ -25,7 +25,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--rtol", type=number, default=0.0, help="stop each sample at this tolerance")
     command.add_argument(
         "--resolution",
-        type=factor,
+        type=above_zero("2"),
         default=1.0,
         help="bring the fields to a grid of the same box with this many times as many cells along each axis",
     )

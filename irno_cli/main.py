@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 
 from irno_cli import (
@@ -20,6 +20,7 @@ from irno_cli import (
     train,
     verify,
 )
+from irno_cli.wording import worded
 
 COMMANDS = {
     "demo": demo, "train": train, "check": check, "evaluate": evaluate, "predict": predict,
@@ -45,7 +46,8 @@ def parser() -> argparse.ArgumentParser:
     for name, module in COMMANDS.items():
         command = commands.add_parser(name, help=module.HELP, description=module.DESCRIPTION)
         module.add_options(command)
-        command.set_defaults(run=module.run)
+        flags = {each.dest: each.option_strings[-1] for each in command._actions if each.option_strings}
+        command.set_defaults(run=module.run, flags=flags)
     return root
 
 
@@ -55,11 +57,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options.run(options)
     except (ValueError, TypeError, FileNotFoundError, ImportError) as error:
-        return _end(error, BAD_INPUT)
+        return _end(error, BAD_INPUT, options.flags)
     except (RuntimeError, OSError, AssertionError) as error:  # neuraloperator's checks are assertions
-        return _end(error, FAILED)
+        return _end(error, FAILED, options.flags)
     except KeyboardInterrupt:
-        return _end("interrupted", INTERRUPTED)
+        return _end("interrupted", INTERRUPTED, {})
     return 0
 
 
@@ -75,10 +77,10 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def _end(reason: object, code: int) -> int:
-    """Print the reason in one line; returns the exit code."""
+def _end(reason: BaseException | str, code: int, flags: Mapping[str, str]) -> int:
+    """Print the reason in one line, with hints in the words of the command; returns the exit code."""
     from neuralop_irno.errors import one_line
 
-    line = one_line(reason) if isinstance(reason, BaseException) else reason
+    line = reason if isinstance(reason, str) else worded(one_line(reason), flags)
     print(f"irno: {line}", file=sys.stderr)
     return code

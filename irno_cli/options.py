@@ -8,6 +8,7 @@ import math
 import operator
 import re
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
@@ -66,12 +67,17 @@ def share(word: str) -> float:
     return value
 
 
-def factor(word: str) -> float:
-    """Parse a number above 0."""
-    value = number(word)
-    if not value:
-        raise refused("a number above 0", repr(word), "2")
-    return value
+def above_zero(example: str) -> Callable[[str], float]:
+    """A parser of numbers above 0; ``example`` is its hint."""
+
+    def parse(word: str) -> float:
+        with suppress(ValueError):
+            value = float(word)
+            if 0 < value < math.inf:
+                return value
+        raise refused("a number above 0", repr(word), example)
+
+    return parse
 
 
 def number(word: str) -> float:
@@ -93,9 +99,11 @@ def clock(word: str) -> tuple[float, float]:
     start, comma, restart = word.partition(",")
     with suppress(ValueError):
         found = float(start), float(restart) if comma else 1.0
-        if math.isfinite(found[0]) and 0 < found[1] < math.inf:
+        whole = 0 < found[1] < math.inf and min(found[1] % 1, 1 / found[1] % 1) < 1e-9
+        if math.isfinite(found[0]) and whole:
             return found
-    raise refused("a start, or a start and the frames between restarts", repr(word), "0,4")
+    wanted = "a start, or a start and the frames between restarts, a whole number or one over it"
+    raise refused(wanted, repr(word), "0,4 or 0,0.5")
 
 
 def add_run(command: argparse.ArgumentParser) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from irno_cli.options import add_run, base_of, clock, count, factor, names, number, result
+from irno_cli.options import above_zero, add_run, base_of, clock, count, names, number, result
 
 if TYPE_CHECKING:
     from irno_cli.rolling import Rolling
@@ -55,7 +56,9 @@ def add_options(command: argparse.ArgumentParser) -> None:
         help="what the model predicts: the next frame, its residual to the last one, or the derivative in "
         "time (default: out)",
     )
-    model.add_argument("--step", type=factor, help="the time between frames (default: from the data, or 1)")
+    model.add_argument(
+        "--step", type=above_zero("0.1"), help="the time between frames (default: from the data, or 1)"
+    )
     model.add_argument(
         "--clock",
         type=clock,
@@ -67,9 +70,11 @@ def add_options(command: argparse.ArgumentParser) -> None:
     refinement.add_argument(
         "--refine", type=count, help="steps; with --rtol or --budget the most (default: the model's K)"
     )
-    refinement.add_argument("--rtol", type=factor, help="stop each sample at this tolerance")
+    refinement.add_argument("--rtol", type=above_zero("1e-3"), help="stop each sample at this tolerance")
     refinement.add_argument(
-        "--budget", type=factor, help="evaluations of Phi per frame on average, more where they are needed"
+        "--budget",
+        type=above_zero("2.4"),
+        help="evaluations of Phi per frame on average, more where they are needed",
     )
     ensemble = command.add_argument_group("ensembles")
     ensemble.add_argument(
@@ -80,7 +85,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
     )
     ensemble.add_argument(
         "--noise",
-        type=factor,
+        type=above_zero("0.01"),
         help="deviation of the perturbations in units of each field's (default: 0.01)",
     )
     report = command.add_argument_group("results")
@@ -145,7 +150,8 @@ def _prepared(options: argparse.Namespace, stop: Callable[[], bool]) -> Rolling:
     flows = flows_of(data, options.steps if options.start is None else 1)
     if options.start is not None:
         named = read_options_of_files(options.folder)
-        flows = starts_of(options.start, flows, options.steps or STEPS, options.fields, named)
+        steps = options.steps or STEPS
+        flows = starts_of(options.start, flows, steps, options.fields, named, options.step)
     return Rolling(options, model, flows, _refinements(options, model), _clock(options, flows), stop)
 
 
@@ -163,11 +169,16 @@ def _clock(options: argparse.Namespace, flows: Any) -> Any:
 
 def _refinements(options: argparse.Namespace, model: Any) -> dict[str, Any]:
     """The refinement of each model, by its name."""
+    from neuralop_irno.errors import expected
     from neuralop_irno.rollouts import Adaptive, Refine
 
     steps = model.steps if options.refine is None else options.refine
     refined: Any = Refine(steps)
     if options.budget is not None:
+        if not 1 <= options.budget <= steps:
+            wanted = f"--budget from 1 to {steps}, the most evaluations per frame"
+            hint = f"--refine {max(2, math.ceil(options.budget))} --budget {max(1.0, options.budget):g}"
+            raise ValueError(expected(wanted, f"{options.budget:g}", hint))
         refined = Adaptive(options.budget, steps)
     elif options.rtol is not None:
         refined = Refine(rtol=options.rtol, max_steps=options.refine)

@@ -126,7 +126,7 @@ def _arrays(
     if "x" not in arrays.shapes or not arrays.shapes["x"]:
         got = sorted(arrays.shapes)
         raise ValueError(
-            expected(f"an array 'x' in {arrays.path.name}, of samples", got, "x=..., (n, C, *S)")
+            expected(f"an array 'x' in {arrays.path.name}, of samples", got, "an array x of shape (n, C, *S)")
         )
     count = arrays.shapes["x"][0]
     axes = None if model.base.stated_layout else len(arrays.shapes["x"])

@@ -204,7 +204,7 @@ def test_evaluate_to_a_tolerance_counts_outcomes_and_work(run_folder: Path, caps
     assert main(["evaluate", str(run_folder), "--solver", "aitken"]) == 0
     assert "4 samples: took the number of steps that was asked for" in capsys.readouterr().out
     message = refused(capsys, "evaluate", run_folder, "--max-steps", 3)
-    assert "a tolerance beside max_steps, got none; try steps=3" in message
+    assert "a tolerance beside max_steps, got none; try --steps 3" in message
 
 
 def test_diagnose_writes_a_report_and_stores_the_calibration(run_folder: Path, capsys: Capsys) -> None:

@@ -115,8 +115,16 @@ class _Read(Flows):
         return range(ahead * step, (ahead + self.inputs) * step, step)
 
     def _times(self, trajectory: int) -> Tensor | None:
+        times = self._ahead(trajectory)
+        return None if times is None else times[None, : self.steps + 1]
+
+    def _ahead(self, trajectory: int) -> Tensor | None:
+        """The times of the last given frame, and of all that follow."""
         times = self._data.frames.times(trajectory)
-        return None if times is None else times[:: self._data.step][self.inputs - 1 :][None, : self.steps + 1]
+        return None if times is None else times[:: self._data.step][self.inputs - 1 :]
+
+    def times(self) -> Tensor | None:
+        return self._ahead(self._long[0])
 
 
 class _OnPoints(Flows):
@@ -158,6 +166,10 @@ class _OnMeshes(Flows):
         start, frames = graph.x[:, : self.inputs], graph.x[:, self.inputs :]
         ahead = None if times is None else times[None, self.inputs - 1 :]
         return on_graph(graph, start, static, None, frames, ahead)
+
+    def times(self) -> Tensor | None:
+        times = self._parts.times(self._long[0])
+        return None if times is None else times[self.inputs - 1 :]
 
 
 class _OnGraphs(Flows):

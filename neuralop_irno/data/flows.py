@@ -214,6 +214,14 @@ class Flows(Sequence[Flow], ABC):
     def __iter__(self) -> Iterator[Flow]:
         return (self[place] for place in range(len(self)))
 
+    def times(self) -> Tensor | None:
+        """The times of the first trajectory's frames, from the last given one, ``(T,)``; None if not known.
+
+        These are all that the data state, which may be more than `steps`.
+        """
+        times: Tensor | None = self[0].times
+        return None if times is None else times[0]
+
     @abstractmethod
     def _flow(self, trajectory: int) -> Flow:
         """A trajectory, read now."""

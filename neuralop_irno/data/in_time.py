@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from neuralop_irno.errors import expected
+
+REGULAR = 1e-3
+"""Distances in time are equal if they differ by less than this share: times may be in single precision."""
 
 
 @dataclass(frozen=True)
@@ -37,3 +43,25 @@ class InTime:
     def channels(self) -> int:
         """The channels of x that are frames."""
         return self.inputs * len(self.fields)
+
+
+def step_of(times: Sequence[float], what: str) -> float:
+    """The distance of equidistant times.
+
+    Args:
+        times: two or more, ascending.
+        what: whose they are, for the error.
+
+    Raises:
+        ValueError: they are not equidistant.
+
+    Example:
+        >>> step_of([0.0, 0.5, 1.0], "the data")
+        0.5
+    """
+    gaps = np.diff(np.asarray(times, dtype=np.float64))
+    low, high = float(gaps.min()), float(gaps.max())
+    if high - low > REGULAR * abs(high):
+        got = f"distances of {low:g} to {high:g}"
+        raise ValueError(expected(f"frames at equal distances in time in {what}", got, f"step={low:g}"))
+    return float(gaps.mean())

@@ -51,6 +51,11 @@ class MeshTrajectories(Sequence[Any], ABC):
     def part(self, trajectory: int, places: range) -> Any:
         """The graph of a trajectory with some of its frames only."""
 
+    def times(self, trajectory: int) -> Tensor | None:
+        """The times of all frames of a trajectory, ``(T,)``; None if they are not known."""
+        found: Tensor | None = getattr(self[trajectory], "times", None)
+        return found
+
 
 class HeldTrajectories(MeshTrajectories):
     """Trajectories in memory.

@@ -176,7 +176,7 @@ def test_a_signal_ends_it_after_a_frame_and_the_file_goes_on(
     assert contents(folder) == before
     frames, _ = in_python(folder, Refine(2))
     assert torch.equal(HDF5(to).read().frames, frames[:, :2])
-    assert "which exists; try existing='continue'" in refused(capsys, *words, code=1)
+    assert "which exists; try --existing continue or overwrite" in refused(capsys, *words, code=1)
     assert main([*words, "--existing", "continue"]) == 0
     assert torch.equal(HDF5(to).read().frames, frames)
 
@@ -191,7 +191,10 @@ def test_a_signal_ends_it_after_a_frame_and_the_file_goes_on(
         (["--steps", 0], "expected --steps >= 1, got 0; try --steps 1"),
         (["--samples", 9], "expected --samples up to 2, the trajectories, got 9; try --samples 2"),
         (["--rtol", 0.1, "--budget", 2], "expected --rtol or --budget, got both; try one of them"),
-        (["--budget", 9], "expected 1 <= budget <= most"),
+        (
+            ["--budget", 9],
+            "expected --budget from 1 to 2, the most evaluations per frame, got 9; try --refine 9",
+        ),
         (["--noise", 0.1], "expected --members beside --noise, got none; try --members 8"),
         (["--existing", "continue"], "expected --to beside --existing, got none; try --to run.h5"),
         (

@@ -1,7 +1,9 @@
 """``irno rollout --start``: rollouts from one's own files, without a truth."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import h5py
 import meshio
@@ -15,6 +17,7 @@ from test_cli import Capsys, contents, refused
 
 from irno_cli.main import main
 from neuralop_irno import HDF5, Zarr, flows_of, rollout, rollout_options
+from neuralop_irno.data.readers.starts import starts_of
 from neuralop_irno.data.splits import load_splits
 from neuralop_irno.rollouts import Refine, Window
 from neuralop_irno.rollouts.files import file_of
@@ -113,3 +116,33 @@ def test_starts_of_another_form_are_refused(run_of: RunOf, tmp_path: Path, capsy
         words = ["--start", tmp_path / name, "--to", tmp_path / "run.h5"]
         assert message in refused(capsys, "rollout", run_of("zarr"), *words)
         assert not (tmp_path / "run.h5").exists()
+
+
+def turned(folder: Path, times: list[float]) -> Mapping[str, Any]:
+    """Own files whose frames have other times."""
+    data = FLOWS["own files"](folder)
+    whole = xarray.load_dataset(data["train"], engine="scipy").assign_coords(time=times)
+    whole.to_netcdf(data["train"], engine="scipy", format="NETCDF3_64BIT")
+    return data
+
+
+def test_a_step_of_irregular_times_has_to_be_stated(tmp_path: Path) -> None:
+    data = turned(tmp_path / "data", [0, 1, 2, 3, 5, 6])
+    flows, source = flows_of(load_splits(data)["test"], 1), data["train"]
+    with pytest.raises(
+        ValueError, match=r"^expected frames at equal distances in time in the data of the model"
+    ):
+        starts_of(source, flows, 3, data=data)
+    stated = starts_of(source, flows, 3, data=data, step=0.5)
+    assert stated[0].times.tolist() == [[6.0, 6.5, 7.0, 7.5]]
+
+
+def test_a_file_of_other_distances_than_in_training_is_refused(
+    run_of: RunOf, tmp_path: Path, capsys: Capsys
+) -> None:
+    source = turned(tmp_path / "data", [0, 1, 2, 3, 4, 5])["train"]
+    words = ["rollout", run_of("own files"), "--start", source, "--to", tmp_path / "run.h5", "--steps", "2"]
+    message = "expected frames at distances of 0.5 in time in own.nc, as in training, got 1; try --step 1 if"
+    assert message in refused(capsys, *words)
+    assert main([str(word) for word in (*words, "--step", 1, "--json")]) == 0
+    assert file_of(tmp_path / "run.h5").read().times.tolist() == [6.0, 7.0]

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from neuralop_irno.data.cells import MESHIO_NAMES
+from neuralop_irno.data.in_time import REGULAR
 from neuralop_irno.data.mesh_windows import OF_TRAJECTORIES, MeshTrajectories
 from neuralop_irno.data.readers.mesh_files import Mesh, mesh_of, read_mesh
 from neuralop_irno.data.readers.mesh_graphs import POSITION
@@ -29,9 +30,6 @@ KEPT_BYTES = 2 * 2**30
 
 SAME_BOX = 0.05
 """Boxes around meshes are one domain if their sides differ by less than this share of the longest one."""
-
-REGULAR = 1e-3
-"""Distances in time are equal if they differ by less than this share."""
 
 SAME_NODES = 1e-6
 """Nodes are at one place if they differ by less than this share of the size of the mesh."""
@@ -254,6 +252,12 @@ class SeriesTrajectories(MeshTrajectories):
         if times is not None:
             graph.times = torch.tensor([times[number] for number in numbers], dtype=torch.float64)
         return graph
+
+    def times(self, trajectory: int) -> Tensor | None:
+        known = self.series[trajectory].times
+        if known is None:
+            return None
+        return torch.tensor([known[number] for number in self._frames[trajectory]], dtype=torch.float64)
 
     def _mesh(self, trajectory: int) -> tuple[Mesh, Any]:
         """The mesh of a trajectory, that of its first frame, and its graph without frames."""

@@ -89,7 +89,7 @@ class Tags:
             corners = sides[sides >= 0]
             found[corners] = True
         if not known:
-            hint = did_you_mean(tag, self.names) if self.names else "name=number, as in boundary=3"
+            hint = did_you_mean(tag, self.names) if self.names else "tags: [boundary=3], a field and a number"
             raise ValueError(expected("a set or group of this mesh", repr(tag), hint))
         return found if on == "nodes" else own
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from neuralop_irno.data.flows import Flow, Flows, on_graph
+from neuralop_irno.data.in_time import REGULAR, step_of
 from neuralop_irno.data.readers import mesh_sets
 from neuralop_irno.data.readers.array_formats import NETCDF, SUFFIXES
 from neuralop_irno.data.readers.file_inputs import GRID, NAMES
@@ -31,6 +32,7 @@ def starts_of(
     steps: int,
     names: Sequence[str] = (),
     data: Mapping[str, Any] | None = None,
+    step: float | None = None,
 ) -> Flows:
     """Flows without frames, from the formats that `predict` reads.
 
@@ -44,28 +46,34 @@ def starts_of(
         steps: frames to predict.
         names: of the fields of meshes that are the channels of x, in order; by default those of ``data``.
         data: the options of the data set ``files`` or ``mesh_files`` that the model was trained on.
+        step: the time between two frames; by default that of ``like``, at equal distances.
+
+    Raises:
+        ValueError: the times of ``like`` have other distances, and no step is given; the frames of a file
+            have another distance than this step.
     """
     source, known = Path(path), data or {}
     if known.get("name") == "mesh_files" and not names:
-        return _Series(source, like, steps, known)
+        return _Series(source, like, steps, known, step)
     if source.suffix in SUFFIXES:
         if names:
             raise ValueError(expected("no names of fields, for arrays", list(names), "a mesh, or no names"))
         if source.suffix in NETCDF or known.keys() & set(NAMES):
-            return _Named(source, like, steps, known)
-        return _Arrays(source, like, steps)
+            return _Named(source, like, steps, known, step)
+        return _Arrays(source, like, steps, step)
     inside = mesh_sets.meshes_in(source) if source.is_dir() else [source]
-    return _Meshes(inside, like, steps, names)
+    return _Meshes(inside, like, steps, names, step)
 
 
 class _Starts(Flows):
     """Flows without frames that follow; their times begin at 0, with the step of the data."""
 
-    def __init__(self, count: int, like: Flows, steps: int) -> None:
+    def __init__(self, count: int, like: Flows, steps: int, step: float | None) -> None:
         super().__init__(like.fields, like.inputs, like.outputs, [steps] * count, steps, like.scaling)
         self.units, self.given = like.units, like.given
-        times = like[0].times
-        self._step = None if times is None else float(times[0, 1] - times[0, 0])
+        times = None if step is not None else like.times()
+        self._trained = None if times is None else step_of(times.tolist(), "the data of the model")
+        self._step = self._trained if step is None else step
 
     def _times(self, start: float = 0.0) -> Tensor | None:
         """The times of the start and of the frames that follow."""
@@ -83,6 +91,16 @@ class _Starts(Flows):
             raise ValueError(expected(what, channels, "all frames as channels, the oldest first"))
         return wanted
 
+    def _check_distances(self, times: Tensor | None, name: str) -> None:
+        """Raise ValueError if the frames to start from are not as far apart as in training."""
+        if times is None or self._trained is None:
+            return
+        gaps = times.double().diff()
+        if ((gaps - self._trained).abs() > REGULAR * self._trained).any():
+            wanted = f"frames at distances of {self._trained:g} in time in {name}, as in training"
+            got = ", ".join(f"{gap:g}" for gap in gaps.unique().tolist()[:6])
+            raise ValueError(expected(wanted, got, f"step={gaps[-1]:g} if the file has other units of time"))
+
     def _check_lengths(self, lengths: Sequence[int], needed: int, name: str) -> None:
         if min(lengths) < needed:
             wanted = f"{needed} frames in {name}, to start from the last"
@@ -92,14 +110,14 @@ class _Starts(Flows):
 class _Arrays(_Starts):
     """The samples of an array x."""
 
-    def __init__(self, path: Path, like: Flows, steps: int) -> None:
+    def __init__(self, path: Path, like: Flows, steps: int, step: float | None) -> None:
         self._arrays = NamedArrays(path)
         shapes = {name: shape for name, shape in self._arrays.shapes.items() if name != TRUTH}
         shape = shapes.pop("x", ())
         if len(shape) < 3 or not shape[0] or shapes:
             wanted, got = f"x (n, channels, *S) alone in {path.name}", dict(self._arrays.shapes)
             raise ValueError(expected(wanted, got, "irno.rollout(model, start, steps, given=..) in Python"))
-        super().__init__(shape[0], like, steps)
+        super().__init__(shape[0], like, steps, step)
         self._count = self._frames(shape[1], path.name)
 
     def _flow(self, trajectory: int) -> Flow:
@@ -112,7 +130,9 @@ class _Arrays(_Starts):
 class _Named(_Starts):
     """The last frames of each series of named variables."""
 
-    def __init__(self, path: Path, like: Flows, steps: int, data: Mapping[str, Any]) -> None:
+    def __init__(
+        self, path: Path, like: Flows, steps: int, data: Mapping[str, Any], step: float | None
+    ) -> None:
         stated = {name: data[name] for name in (*NAMES, *GRID) if data.get(name) is not None}
         wanted = wanted_of(**stated)
         if not wanted.order.series:
@@ -125,7 +145,8 @@ class _Named(_Starts):
             hint = "irno.rollout(model, start, steps, forcing=..) in Python"
             raise ValueError(expected("inputs that do not change in time", forcing, hint))
         self._every = int(data.get("step", 1))
-        super().__init__(len(self._series.lengths), like, steps)
+        super().__init__(len(self._series.lengths), like, steps, step)
+        self._name = path.name
         self.coordinates, self.attributes = self._series.coordinates, self._series.attributes
         self._check_lengths(self._series.lengths, self._every * (self.inputs - 1) + 1, path.name)
 
@@ -134,6 +155,7 @@ class _Named(_Starts):
         places = range(last - self._every * (self.inputs - 1), last + 1, self._every)
         start, known = self._series.read(trajectory, places), self._series.known(trajectory, places)
         times = self._series.times(trajectory)
+        self._check_distances(None if times is None else times[places], self._name)
         now = 0.0 if times is None else float(times[last])
         return Flow(start[None], None if known is None else known[None], times=self._times(now))
 
@@ -141,8 +163,10 @@ class _Named(_Starts):
 class _Meshes(_Starts):
     """The fields of meshes, one trajectory for each file."""
 
-    def __init__(self, paths: Sequence[Path], like: Flows, steps: int, names: Sequence[str]) -> None:
-        super().__init__(len(paths), like, steps)
+    def __init__(
+        self, paths: Sequence[Path], like: Flows, steps: int, names: Sequence[str], step: float | None
+    ) -> None:
+        super().__init__(len(paths), like, steps, step)
         self._paths, self._inputs = paths, MeshInputs({}, names)
 
     def _flow(self, trajectory: int) -> Flow:
@@ -157,15 +181,19 @@ class _Meshes(_Starts):
 class _Series(_Starts):
     """The last frames of each series on meshes, with the fields of training."""
 
-    def __init__(self, path: Path, like: Flows, steps: int, data: Mapping[str, Any]) -> None:
+    def __init__(
+        self, path: Path, like: Flows, steps: int, data: Mapping[str, Any], step: float | None
+    ) -> None:
         wanted = mesh_sets.wanted_of(**{name: data[name] for name in mesh_sets.NAMES if name in data})
         self._series = SeriesTrajectories(mesh_sets.sources_of(str(path), wanted), wanted)
-        super().__init__(len(self._series), like, steps)
+        super().__init__(len(self._series), like, steps, step)
+        self._name = path.name
         self._check_lengths(self._series.lengths, self.inputs, path.name)
 
     def _flow(self, trajectory: int) -> Flow:
         count = self._series.lengths[trajectory]
         graph = self._series.part(trajectory, range(count - self.inputs, count))
         times = getattr(graph, "times", None)
+        self._check_distances(times, self._name)
         now = 0.0 if times is None else float(times[-1])
         return on_graph(graph, graph.x, getattr(graph, "static", None), times=self._times(now))
