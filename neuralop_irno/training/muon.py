@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -66,8 +66,20 @@ class Muon(Optimizer):
         super().__init__(groups, {"lr": lr, "weight_decay": weight_decay, "betas": list(betas)})
 
     @torch.no_grad()
-    def step(self) -> None:  # type: ignore[override]  # no closure: the trainer has none
-        """One update; a parameter without a gradient stays as it is."""
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+        """One update; a parameter without a gradient stays as it is.
+
+        Args:
+            closure: computes the loss and the gradients first, and returns the loss; loops of other packages
+                pass one.
+
+        Returns:
+            the closure's loss.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
         for group in self.param_groups:
             matrices: dict[torch.Size, list[nn.Parameter]] = {}
             others: list[nn.Parameter] = []
@@ -79,6 +91,7 @@ class Muon(Optimizer):
             for weights in matrices.values():
                 self._muon(weights, group)
             self._adamw(others, group)
+        return loss
 
     def _muon(self, weights: list[nn.Parameter], group: dict[str, Any]) -> None:
         """Update weights of one shape, ``(rows, ...)`` each: few large products, not many small ones."""
