@@ -126,6 +126,7 @@ class Rolling:
         self.files.append(path)
         axes = names_in_files(list(self._flows.coordinates), RESERVED)
         names = names_in_files(self._flows.fields, TAKEN | set(axes.values()))
+        vectors = names_in_files(list(self._flows.vectors), TAKEN | {*axes.values(), *names.values()})
         attributes = {axes[name]: self._flows.attributes[name] for name in axes}
         if self._clock is None and "time" in self._flows.attributes:
             attributes["time"] = self._flows.attributes["time"]
@@ -136,6 +137,10 @@ class Rolling:
             units={names[field]: unit for field, unit in self._flows.units.items()},
             coordinates={axes[name]: values for name, values in self._flows.coordinates.items()},
             attributes=attributes,
+            vectors={
+                vectors[name]: [names[each] for each in components]
+                for name, components in self._flows.vectors.items()
+            },
         )
 
     def _rollout(self, name: str, start: Flow, sink: Any) -> Rollout:

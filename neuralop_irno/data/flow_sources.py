@@ -159,6 +159,7 @@ class _OnMeshes(Flows):
         self._parts = data.trajectories
         lengths = [length - data.inputs for length in self._parts.lengths]
         super().__init__(data.fields, data.inputs, data.outputs, lengths, steps)
+        self.vectors = self._parts.vectors
 
     def _flow(self, trajectory: int) -> Flow:
         graph = self._parts.part(trajectory, range(self.inputs + self.steps))

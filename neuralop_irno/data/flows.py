@@ -170,6 +170,7 @@ class Flows(Sequence[Flow], ABC):
             equal. ``static`` and ``forcing`` are in the latter.
         steps: frames of each flow.
         units: of fields, by name, where the files state them.
+        vectors: the fields that are the components of a vector, by its name.
         coordinates: along the axes of a grid, by name, in their order; empty if they are not known.
         attributes: of ``time`` and of the coordinates, by name, as CF has them.
         given: what all samples have besides x and y: the ``measure`` of the cells of a grid, and ``sphere``.
@@ -196,6 +197,7 @@ class Flows(Sequence[Flow], ABC):
         same = scaling is None or (not any(scaling.mean) and all(std == 1 for std in scaling.std))
         self.scaling = None if same else scaling
         self.units: Mapping[str, str] = {}
+        self.vectors: Mapping[str, Sequence[str]] = {}
         self.coordinates: Mapping[str, Any] = {}
         self.attributes: Mapping[str, Mapping[str, Any]] = {}
         self.given: Mapping[str, Any] = {}

@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, overload
 
 import torch
@@ -30,9 +31,11 @@ class MeshTrajectories(Sequence[Any], ABC):
 
     Attributes:
         lengths: number of frames of each trajectory.
+        vectors: the names of the channels that are the components of a vector, by its name.
     """
 
     lengths: Sequence[int]
+    vectors: Mapping[str, Sequence[str]] = MappingProxyType({})
 
     def __len__(self) -> int:
         return len(self.lengths)

@@ -38,7 +38,7 @@ class Zarr(FrameFile):
     """A rollout in a Zarr folder, with a compressed file for each frame and field.
 
     Args:
-        path, existing, fields, units, attributes, coordinates, chunks: see `FrameFile`.
+        path, existing, fields, units, attributes, coordinates, chunks, vectors: see `FrameFile`.
         shards: the shape of the parts of space that have a file of their own, multiples of ``chunks``; by
             default a file has the whole frame of a field. Chunks are read without their neighbours in either.
 
@@ -59,6 +59,7 @@ class Zarr(FrameFile):
         attributes: Mapping[str, Mapping[str, Any]] | None = None,
         coordinates: Mapping[str, Any] | None = None,
         chunks: Sequence[int] | None = None,
+        vectors: Mapping[str, Sequence[str]] | None = None,
         shards: Sequence[int] | None = None,
     ) -> None:
         super().__init__(
@@ -69,25 +70,28 @@ class Zarr(FrameFile):
             attributes=attributes,
             coordinates=coordinates,
             chunks=chunks,
+            vectors=vectors,
         )
         self._labels = replace(self._labels, shards=shards)
 
 
 class VTKHDF(FrameFile):
-    """A rollout on a mesh in one HDF5 file that ParaView opens with a time slider, at any moment.
+    """A rollout in one HDF5 file that ParaView opens with a time slider, at any moment.
 
-    The meshes of all samples are one, with the sample of each node in ``batch``: ParaView's filter Threshold
-    selects one. Frames that are not written yet are nan. See `FrameFile` for the arguments.
+    The meshes, or points, of all samples are one, with the sample of each node in ``batch``: ParaView's
+    filter Threshold selects one. Grids have equal steps along each axis, and a block for each sample. Frames
+    that are not written yet are nan. See `FrameFile` for the arguments.
     """
 
     storage = VTKHDFStorage()
 
 
 class PVD(FrameFile):
-    """A rollout on a mesh as ``run.pvd``, which ParaView opens with a time slider, and ``.vtu`` files.
+    """A rollout as ``run.pvd``, which ParaView opens with a time slider, and a file for each frame.
 
-    The files are in the folder ``run.vtus``, from which the rollout is continued. They are written by meshio
-    (``pip install neuralop_irno[meshes]``). The ``.pvd`` lists the frames of up to five seconds ago. See
+    The files are in the folder ``run.vtus``, from which the rollout is continued: ``.vtu`` on meshes and
+    points, written by meshio (``pip install neuralop_irno[meshes]``); ``.vti`` on grids of equal steps and
+    ``.vtr`` on others, one for each sample. The ``.pvd`` lists the frames of up to five seconds ago. See
     `FrameFile` for the arguments.
     """
 

@@ -53,6 +53,7 @@ from neuralop_irno.rollouts.place import Array, as_array
 from neuralop_irno.rollouts.recording import LABELS, Recording
 from neuralop_irno.rollouts.sink import Plan, Saved, Step
 from neuralop_irno.rollouts.storage import Storage
+from neuralop_irno.rollouts.vectors import with_vectors
 
 EXISTING = ("refuse", "continue", "overwrite")
 
@@ -74,6 +75,8 @@ class FrameFile:
             sides and layout of points it has. Meshes have those of their nodes.
         chunks: the shape of parts of space that are read, and checked, without their neighbours:
             ``(64, 64)`` on a grid, ``(4096,)`` nodes. By default frames are read whole.
+        vectors: the fields that are the components of a vector, by its name: ``{"wind": ["u", "v"]}``. In
+            ``.vtkhdf`` and ``.pvd`` files a vector is one array, which glyphs and streamlines need.
     """
 
     storage: Storage
@@ -88,10 +91,12 @@ class FrameFile:
         attributes: Mapping[str, Mapping[str, Any]] | None = None,
         coordinates: Mapping[str, Any] | None = None,
         chunks: Sequence[int] | None = None,
+        vectors: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         check_choice("existing='refuse', 'continue' or 'overwrite'", existing, EXISTING)
         self._path, self._existing = self._kept_in(Path(path)), existing
-        self._labels = Labels(fields, units or {}, attributes or {}, coordinates or {}, chunks)
+        said = with_vectors(attributes or {}, vectors or {}, fields)
+        self._labels = Labels(fields, units or {}, said, coordinates or {}, chunks)
         self._hold: Hold | None = None
         self._recording: Recording | None = None
 
@@ -108,8 +113,8 @@ class FrameFile:
         return f"{type(self).__name__}({self._path.as_posix()!r})"
 
     def begin(self, plan: Plan) -> Saved | None:
-        place = self._labels.on(plan.place, (*plan.start.shape[:1], *plan.start.shape[2:]))
-        self.storage.check(place)
+        shape = (*plan.start.shape[:1], *plan.start.shape[2:])
+        self.storage.check(self._labels.on(plan.place, shape), shape)
         self._plan, self._hold = plan, Hold(self._path)
         self._replaces = os.path.lexists(self._path)
         try:

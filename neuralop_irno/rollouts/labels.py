@@ -13,6 +13,7 @@ from torch import Tensor
 from neuralop_irno.annotations import as_whole
 from neuralop_irno.errors import check_choice, expected, shown
 from neuralop_irno.rollouts.place import CHANNEL, Place, axis_of
+from neuralop_irno.rollouts.vectors import VECTOR
 
 NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 RESERVED = frozenset(
@@ -60,6 +61,10 @@ class Labels:
         if wrong or not all(isinstance(each, str) for each in self.units.values()):
             wanted = "units as texts, and attributes as texts and numbers"
             raise ValueError(expected(wanted, shown(wrong or self.units), "units={'u': 'm s-1'}"))
+        for name in self._vectors:
+            if not NAME.fullmatch(name) or name in RESERVED or name in names:
+                wanted = "names of vectors from letters, digits and _, and none of a field"
+                raise ValueError(expected(wanted, repr(name), "vectors={'U': ['u', 'v']}"))
         for option in ("chunks", "shards"):
             sizes = getattr(self, option)
             whole = None if sizes is None else [as_whole(size) for size in sizes]
@@ -78,6 +83,11 @@ class Labels:
         """The names of the arrays of fields: one for each channel, or one for all."""
         return tuple(self.fields) or ("frames",)
 
+    @property
+    def _vectors(self) -> set[str]:
+        """The names of vectors."""
+        return {str(self.attributes[name][VECTOR]) for name in self.fields if VECTOR in self.said(name)}
+
     def on(self, place: Place, shape: tuple[int, ...]) -> Place:
         """The place of frames of a shape, with the names, coordinates and units of these options.
 
@@ -94,11 +104,10 @@ class Labels:
                 hint = f"{option}={(64,) * len(place.space)}"
                 raise ValueError(expected(f"{option} for the axes {place.space}", sizes, hint))
         place = self._renamed(place, dict(zip(place.dims, shape, strict=True)))
-        taken = {*place.dims, *place.constants} & set(self.fields)
+        taken = {*place.dims, *place.constants} & {*self.fields, *self._vectors}
         if taken:
-            raise ValueError(
-                expected("names of fields that are no coordinates", sorted(taken), "fields=['u']")
-            )
+            wanted = "names of fields and vectors that are no coordinates"
+            raise ValueError(expected(wanted, sorted(taken), "fields=['u']"))
         labelled = {"time", *self.names, *place.constants}
         for name in (*self.units, *self.attributes):
             check_choice("units and attributes of a field or a coordinate", name, labelled)

@@ -1,11 +1,13 @@
-"""Rollouts on meshes as a ``.pvd`` file, which ParaView opens, over a folder with a ``.vtu`` file a frame.
+"""Rollouts as a ``.pvd`` file, which ParaView opens, over a folder with a file for each frame.
 
-The folder also has ``state.hdf``: all of a rollout file except the frames. The ``.pvd`` lists the frames that
-are synchronised with the disk; it is written again from ``state.hdf`` and holds nothing of its own.
+The files are ``.vtu`` on meshes and points; on grids ``.vti`` or ``.vtr``, one for each sample. The folder
+also has ``state.hdf``: all of a rollout file except the frames. The ``.pvd`` lists the frames that are
+synchronised with the disk; it is written again from ``state.hdf`` and holds nothing of its own.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import uuid
 from collections.abc import Mapping
@@ -15,26 +17,26 @@ from typing import Any
 import numpy as np
 
 from neuralop_irno.checkpoint import sync_folder
-from neuralop_irno.data.cells import Cells
-from neuralop_irno.data.readers.meshio_files import by_meshio
 from neuralop_irno.errors import expected, from_extra
 from neuralop_irno.rollouts.hdf5_storage import HDF5Storage
-from neuralop_irno.rollouts.place import POINTS, XYZ, Array, Place
+from neuralop_irno.rollouts.place import Array, Place
 from neuralop_irno.rollouts.storage import STATE, Mode, NewArray, Rows, sync_file
-from neuralop_irno.rollouts.vtkhdf_storage import refuse_points
+from neuralop_irno.rollouts.vti_frames import GridFrames
+from neuralop_irno.rollouts.vtk_grid import check_drawn
+from neuralop_irno.rollouts.vtu_frames import VTUFrames
 
 STATE_FILE = "state.hdf"
-FRAME = re.compile(r"frame_\d{6,}\.vtu")
+FRAME = re.compile(r"frame_\d{6,}(_\d+)?\.(vtu|vti|vtr)")
 MARK = "<!-- frames of a rollout of neuralop_irno -->"
 
 
 class PVDStorage(HDF5Storage):
     """A folder, ``run.vtus`` beside ``run.pvd``."""
 
-    def check(self, place: Place) -> None:
-        with from_extra("meshio for mesh files", "meshes"):
-            import meshio  # noqa: F401
-        refuse_points(place, ".pvd")
+    def check(self, place: Place, shape: tuple[int, ...]) -> None:
+        if check_drawn(place, shape, ".pvd") is None:
+            with from_extra("meshio for mesh files", "meshes"):
+                import meshio  # noqa: F401
 
     def open(self, path: Path, mode: Mode) -> Any:
         if mode == "w":
@@ -58,39 +60,27 @@ class PVDStorage(HDF5Storage):
         return _Rows(group, name) if _of_frames(name, bool(by_row)) else array
 
     def write(self, group: Any, arrays: Mapping[str, Any], index: int, values: Mapping[str, Array]) -> None:
-        import meshio
-
-        target = frame_path(group, index)
-        on_cells = POINTS[0] in group
-        corners = POINTS if on_cells else XYZ
-        mesh = {name: values.get(name, group[name]) for name in (*corners, "face") if name in group}
-        points = np.stack([np.asarray(mesh[name]) for name in corners if name in mesh], 1)
-        points = np.pad(points, ((0, 0), (0, 3 - points.shape[1])))
-        cells = Cells(np.asarray(mesh["face"]), np.asarray(group["cell_type"]))
-        data = {name: _columns(each) for name, each in values.items() if name not in mesh}
-        for name in ("batch", "measure"):
-            if name in group and name not in values:
-                data[name] = np.asarray(group[name])
-        blocks = cells.blocks()
-        ends = np.cumsum([len(block) for _, block in blocks])[:-1]
-        held: dict[str, Any] = {"point_data": data}
-        if on_cells:
-            held = {"cell_data": {name: np.split(each, ends) for name, each in data.items()}}
-        temporary = target.with_name(f"{target.name}.{uuid.uuid4().hex}.partial")
+        frames = frames_of(group)
+        targets = frame_paths(group, frames, index)
+        temporary = [target.with_name(f"{target.name}.{uuid.uuid4().hex}.partial") for target in targets]
         try:
-            meshio.write(temporary, meshio.Mesh(points, blocks, **held), file_format="vtu")
-            temporary.replace(target)
+            frames.write(temporary, values)
+            for whole, target in zip(temporary, targets, strict=True):
+                whole.replace(target)
         except BaseException:
-            temporary.unlink(missing_ok=True)
+            for each in temporary:
+                each.unlink(missing_ok=True)
             raise
 
     def show(self, group: Any, path: Path, count: int) -> None:
         times = np.asarray(group["time"]) if "time" in group else None
         if times is None or times.ndim > 1:
             times = np.arange(1.0, count + 1)
+        frames = frames_of(group)
         lines = [
-            f'<DataSet timestep="{float(time)!r}" group="" part="0" file="{path.name}/{frame_name(index)}"/>'
+            f'<DataSet timestep="{float(time)!r}" group="" part="{part}" file="{path.name}/{name}"/>'
             for index, time in enumerate(times[:count])
+            for part, name in enumerate(frame_names(frames, index))
         ]
         content = "\n".join(
             [
@@ -114,7 +104,9 @@ class PVDStorage(HDF5Storage):
         if rows is None:
             files = {file for file in path.iterdir() if FRAME.fullmatch(file.name)}
         else:
-            files = {frame_path(group, row) for name, row in rows if row is not None and "/" not in name}
+            written = {row for name, row in rows if row is not None and "/" not in name}
+            frames = frames_of(group)
+            files = {file for row in written for file in frame_paths(group, frames, row)}
         for file in sorted(files):
             sync_file(file)
         group.flush()
@@ -140,50 +132,44 @@ class PVDStorage(HDF5Storage):
 
 
 class _Rows:
-    """An array whose rows are in the ``.vtu`` files of the frames."""
+    """An array whose rows are in the files of the frames."""
 
     def __init__(self, group: Any, name: str) -> None:
         self._group, self._name = group, name
+        self._frames = frames_of(group)
         self.shape, self.dtype = group[name].shape, group[name].dtype
 
     def has(self, index: int) -> bool:
-        """Whether there is a file of a frame."""
-        path = frame_path(self._group, index)
-        return path.is_file() and not path.is_symlink()
+        """Whether there are the files of a frame."""
+        paths = frame_paths(self._group, self._frames, index)
+        return all(path.is_file() and not path.is_symlink() for path in paths)
 
     def __getitem__(self, key: Any) -> Array:
         index, *rest = key if isinstance(key, tuple) else (key,)
-        found = by_meshio(frame_path(self._group, index))
-        shape = self.shape[1:]
-        if self._name in XYZ:
-            values = found.points[:, XYZ.index(self._name)]
-        elif self._name == "face":
-            values = np.concatenate([block.data for block in found.cells])
-        else:
-            on_cells = POINTS[0] in self._group
-            values = found.cell_data[self._name] if on_cells else [found.point_data[self._name]]
-            values = np.concatenate(values)
-            values = values.reshape(len(values), -1)[:, : int(np.prod(shape[1:]))]
-        return values.reshape(shape).astype(self.dtype, copy=False)[tuple(rest)]
+        values = self._frames.read(frame_paths(self._group, self._frames, index), self._name)
+        return values.astype(self.dtype, copy=False)[tuple(rest)]
 
 
-def frame_name(index: int) -> str:
-    """The name of the file of a frame."""
-    return f"frame_{index:06d}.vtu"
+def frames_of(group: Any) -> VTUFrames | GridFrames:
+    """The kind of files of frames."""
+    on_grid = "node" not in json.loads(group.attrs["layout"])["dims"]
+    return GridFrames(group) if on_grid else VTUFrames(group)
 
 
-def frame_path(group: Any, index: int) -> Path:
-    """The file of a frame."""
-    return Path(group.file.filename).parent / frame_name(index)
+def frame_names(frames: VTUFrames | GridFrames, index: int) -> list[str]:
+    """The names of the files of a frame: one, or one for each sample on a grid."""
+    if frames.pieces == 1:
+        return [f"frame_{index:06d}{frames.suffix}"]
+    digits = len(str(frames.pieces - 1))
+    return [f"frame_{index:06d}_{piece:0{digits}d}{frames.suffix}" for piece in range(frames.pieces)]
+
+
+def frame_paths(group: Any, frames: VTUFrames | GridFrames, index: int) -> list[Path]:
+    """The files of a frame."""
+    folder = Path(group.file.filename).parent
+    return [folder / name for name in frame_names(frames, index)]
 
 
 def _of_frames(name: str, by_row: bool) -> bool:
     """Whether an array is in the files of frames."""
     return by_row and not name.startswith(f"{STATE}/")
-
-
-def _columns(values: Array) -> Array:
-    """VTK's columns: no axis for one channel, three for two."""
-    if values.ndim == 2 and values.shape[1] == 1:
-        return values[:, 0]
-    return np.pad(values, ((0, 0), (0, 1))) if values.ndim == 2 and values.shape[1] == 2 else values

@@ -59,8 +59,8 @@ class NewArray:
 class Storage:
     """Opens, writes and checks files of one kind."""
 
-    def check(self, place: Place) -> None:
-        """Raise ValueError if frames of a place cannot be written to these files."""
+    def check(self, place: Place, shape: tuple[int, ...]) -> None:
+        """Raise ValueError if frames of a place and a shape cannot be written to these files."""
 
     def open(self, path: Path, mode: Mode) -> Any:
         """The file as a group of arrays.

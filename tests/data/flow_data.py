@@ -58,13 +58,14 @@ def of_mesh_files(folder: Path) -> Mapping[str, Any]:
         (folder / f"run{run}").mkdir(parents=True)
         for frame in range(5):
             fields = {"T": numbers(len(pos), seed=10 * run + frame), "wall": (pos[:, 0] < 0.2).astype(float)}
+            fields["U"] = numbers(len(pos), 3, seed=10 * run + frame)
             meshio.Mesh(pos, cells, fields).write(folder / f"run{run}/frame_{frame}.vtu")
     series = [str(folder / f"run{run}") for run in range(3)]
     return {
         "name": "mesh_files",
         "train": series,
         "split": [1, 1, 1],
-        "x": "T",
+        "x": ["T", "U"],
         "static": "wall",
         "inputs": 2,
     }

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import meshio
 import numpy as np
 import pytest
 import torch
@@ -41,7 +42,13 @@ RUNS = (
 )
 SUFFIXES = (".h5", ".zarr", "")
 CASES = [(kind, SUFFIXES[place % 3]) for place, kind in enumerate(RUNS)]
-CASES += [("meshes", suffix) for suffix in (".vtkhdf", ".pvd")]
+CASES += [
+    ("meshes", ".vtkhdf"),
+    ("meshes", ".pvd"),
+    ("windows", ".vtkhdf"),
+    ("sphere", ".pvd"),
+    ("points", ".vtkhdf"),
+]
 CASES += [(kind, suffix) for kind in ("zarr", "meshes") for suffix in SUFFIXES if (kind, suffix) not in CASES]
 
 
@@ -80,6 +87,17 @@ def test_frames_and_scores_are_those_of_python(
     assert found.get("units") == ({"u": "m s-1"} if kind == "own files" else None)
     report = json.loads((folder / "rollout/rollout.json").read_text())
     assert report == {name: found[name] for name in ("base", "refined")}
+
+
+def test_a_vector_of_mesh_files_is_one_array_again(run_of: RunOf, tmp_path: Path) -> None:
+    assert (
+        main(["rollout", str(run_of("mesh files")), "--video", "none", "--to", str(tmp_path / "run.pvd")])
+        == 0
+    )
+    found = meshio.read(tmp_path / "run.vtus/frame_000001.vtu")
+    frame = file_of(tmp_path / "run.pvd").frame(1)
+    np.testing.assert_array_equal(found.point_data["T"], frame[:, 0])
+    np.testing.assert_array_equal(found.point_data["U"], frame[:, 1:])
 
 
 def test_a_report_has_both_models_in_each_file(run_of: RunOf, capsys: Capsys) -> None:

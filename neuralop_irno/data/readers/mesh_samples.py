@@ -93,12 +93,15 @@ class Wanted:
 
     def channels(self, mesh: Mesh, names: Sequence[str]) -> tuple[str, ...]:
         """The names of the channels of fields: ``u``, or ``v_0``, ``v_1`` of a vector."""
-        widths = dict(zip(names, mesh.widths(names, self.place(mesh)), strict=True))
-        return tuple(
-            name if width == 1 else f"{name}_{axis}"
-            for name, width in widths.items()
-            for axis in range(width)
-        )
+        return tuple(channel for each in self.components(mesh, names).values() for channel in each)
+
+    def components(self, mesh: Mesh, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """The names of the channels of each field."""
+        widths = zip(names, mesh.widths(names, self.place(mesh)), strict=True)
+        return {
+            name: (name,) if width == 1 else tuple(f"{name}_{axis}" for axis in range(width))
+            for name, width in widths
+        }
 
 
 class Seen:
@@ -217,6 +220,8 @@ class SeriesTrajectories(MeshTrajectories):
             mesh, graph = self._mesh(trajectory)
             self.seen.add(mesh, graph, wanted.place(mesh))
             self.fields = wanted.channels(mesh, wanted.x)
+            components = wanted.components(mesh, wanted.x)
+            self.vectors = {name: each for name, each in components.items() if len(each) > 1}
             names.add((self.fields, graph.static.shape[1] if "static" in graph else 0))
         if len(names) > 1:
             wish = "series whose fields have the same numbers of channels"

@@ -70,7 +70,7 @@ class _Starts(Flows):
 
     def __init__(self, count: int, like: Flows, steps: int, step: float | None) -> None:
         super().__init__(like.fields, like.inputs, like.outputs, [steps] * count, steps, like.scaling)
-        self.units, self.given = like.units, like.given
+        self.units, self.vectors, self.given = like.units, like.vectors, like.given
         times = None if step is not None else like.times()
         self._trained = None if times is None else step_of(times.tolist(), "the data of the model")
         self._step = self._trained if step is None else step
