@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from importlib.metadata import version
 
 from irno_cli import (
@@ -55,7 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; an error is printed as one line on standard error, with an exit code."""
     options = _parsed(arguments)
     try:
-        options.run(options)
+        with _messages(options):
+            options.run(options)
     except (ValueError, TypeError, FileNotFoundError, ImportError) as error:
         return _end(error, BAD_INPUT, options.flags)
     except (RuntimeError, OSError, AssertionError) as error:  # neuraloperator's checks are assertions
@@ -63,6 +66,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _end("interrupted", INTERRUPTED, {})
     return 0
+
+
+def _messages(options: argparse.Namespace) -> AbstractContextManager[None]:
+    """Show the messages of the package on standard error; with ``--json`` only warnings."""
+    from neuralop_irno.messages import messages_shown
+
+    return messages_shown(least=logging.WARNING if getattr(options, "json", False) else logging.INFO)
 
 
 def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:

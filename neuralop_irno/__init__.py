@@ -8,11 +8,15 @@ imported from their modules at first use, like the model ``irno``; ``__init__.py
 import ``neuralop_irno.graphgym``.
 """
 
+import logging as _logging
+
 import lazy_loader as _lazy
 
 from neuralop_irno import _neuralop as _neuralop  # registers ``irno``
 from neuralop_irno._moved import keep_old_paths as _keep_old_paths
 from neuralop_irno._moved import with_old_names as _with_old_names
+
+_logging.getLogger(__name__).addHandler(_logging.NullHandler())  # applications choose handlers
 
 __getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)
 

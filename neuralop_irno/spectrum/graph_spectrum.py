@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import math
 import weakref
 from typing import NamedTuple
@@ -14,6 +13,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from neuralop_irno.domain.graph import GraphDomain
+from neuralop_irno.messages import log
 from neuralop_irno.recently_used import RecentlyUsed
 from neuralop_irno.spectrum.bands import even_bands, members
 from neuralop_irno.spectrum.choice import SpectrumChoice, dimension_of, laplacian_of
@@ -36,8 +36,6 @@ KEPT = 2 * 2**30
 
 BATCHES = 256
 """Number of batches whose keys are cached, so that repeated batches are not hashed again."""
-
-log = logging.getLogger("neuralop_irno")
 
 
 class KnownSpectrum(NamedTuple):
@@ -151,7 +149,7 @@ def _made(graph: GraphDomain, key: str, device: torch.device, choice: SpectrumCh
         laplacian = laplacian_of(graph, choice)
         spectrum, what, size = _best_for(laplacian, device, choice)
     description = f"{what} of the {choice.name_for(graph)} Laplacian"
-    log.info("a graph of %d nodes: %s", laplacian.nodes, description)
+    log.debug("a graph of %d nodes: %s", laplacian.nodes, description)
     known = KnownSpectrum(spectrum, description, size)
     _known.put(key, known, size)
     return known

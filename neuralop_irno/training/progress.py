@@ -16,9 +16,6 @@ EVERY = 30.0
 class Display(Protocol):
     """Shows the progress of a training."""
 
-    def say(self, text: str) -> None:
-        """Show a line of text."""
-
     def update(self, loss: float | None = None) -> None:
         """Count one update; ``loss`` is the mean of the epoch so far, if it was computed."""
 
@@ -28,9 +25,6 @@ class Display(Protocol):
 
 class Quiet:
     """Shows nothing."""
-
-    def say(self, text: str) -> None:
-        """Nothing."""
 
     def update(self, loss: float | None = None) -> None:
         """Nothing."""
@@ -49,10 +43,6 @@ class Bar:
 
     def __init__(self, updates: int, done: int) -> None:
         self._bar = tqdm(total=updates, initial=done, desc="training", unit="update")
-
-    def say(self, text: str) -> None:
-        """Show a line above the bar."""
-        self._bar.write(text, file=sys.stderr)
 
     def update(self, loss: float | None = None) -> None:
         """Move the bar."""
@@ -89,7 +79,7 @@ class Lines:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.updates, self.done = updates, done
-        self.say = write or to_stderr
+        self._write_line = write or to_stderr
         self._clock = clock
         self._start = self._last = clock()
         self._loss = ""
@@ -109,7 +99,7 @@ class Lines:
     def _write(self) -> None:
         self._last = self._clock()
         seconds = self._last - self._start
-        self.say(f"training: update {self.done} of {self.updates}{self._loss}, {seconds:.0f} s")
+        self._write_line(f"training: update {self.done} of {self.updates}{self._loss}, {seconds:.0f} s")
 
 
 def display(updates: int, done: int, show: bool) -> Display:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -10,9 +9,8 @@ from types import TracebackType
 from typing import Any, Protocol, Self, runtime_checkable
 
 from neuralop_irno.errors import expected, one_line
+from neuralop_irno.messages import log
 from neuralop_irno.training.stopping import Stopped
-
-log = logging.getLogger("neuralop_irno")
 
 Values = Mapping[str, float]
 """Numbers by name."""

@@ -17,6 +17,7 @@ from neuralop_irno.devices import device_of, to_device
 from neuralop_irno.errors import expected, in_grammar
 from neuralop_irno.formats import FORMAT, current_experiment
 from neuralop_irno.losses.refinement import RefinementLoss, loss_for
+from neuralop_irno.messages import log
 from neuralop_irno.metrics import METRICS
 from neuralop_irno.metrics.pointwise import own_metric
 from neuralop_irno.refiner import IterativeRefiner
@@ -37,7 +38,7 @@ def train_experiment(
     folder: Path,
     device: str = "cpu",
     resume: bool = False,
-    say: Callable[[str], None] = print,
+    say: Callable[[str], None] = log.info,
     show: bool = True,
     trust_base: bool = False,
     base: Any = None,
@@ -52,7 +53,7 @@ def train_experiment(
             folder ``base`` with the same files if the base is trained.
         device: where to train.
         resume: continue from the last snapshots, if there are any.
-        say: called with each line of text for the user.
+        say: called with each line of text for the user; by default they are logged.
         show: whether to draw progress bars.
         trust_base: unpickle the files of a neuraloperator base without restrictions, which can run code.
         base: the base, for a config with the base ``{object: its name}``.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence, Sized
 from contextlib import closing
 from itertools import islice
@@ -16,6 +17,7 @@ from neuralop_irno import checkpoint, digest
 from neuralop_irno.errors import expected
 from neuralop_irno.losses.loss import Loss
 from neuralop_irno.losses.refinement import RefinementLoss
+from neuralop_irno.messages import log, messages_shown
 from neuralop_irno.metrics import summarise, vrmse
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.refiner import IterativeRefiner
@@ -29,7 +31,7 @@ from neuralop_irno.training.folder import RunFolder
 from neuralop_irno.training.identity import identify
 from neuralop_irno.training.optimizers import optimizer_for
 from neuralop_irno.training.precision import resolve
-from neuralop_irno.training.progress import Display, display, to_stderr
+from neuralop_irno.training.progress import Display, display
 from neuralop_irno.training.replay import Replay
 from neuralop_irno.training.reporting import Reporter, Reports, checked, name_of
 from neuralop_irno.training.shards import Shards
@@ -131,6 +133,7 @@ class Trainer:
         )
         self._files = RunFolder(self.folder, self.peers)
         with (
+            messages_shown(self.show and self.peers.first),
             self._files.claimed(resume),
             stop_request(heeded=self.folder is not None) as stop,
             Reports(self.reporters if self.peers.first else ()) as reports,
@@ -145,24 +148,22 @@ class Trainer:
         self._trainable.take_resolution(train)
         torch.manual_seed(recipe.seed)
         starts = self._starts(train)
-        run, lines = self._begin(train, valid, starts, resume)
+        run = self._begin(train, valid, starts, resume)
         begun = run.progress.update
         self._log.start(run, recipe, train, self.folder, self.peers.world)
         valid_starts = None if valid is None else self._starts(valid)
         update = Updater(run, self._trainable, recipe, self.peers, shards, self.device, starts)
         updates = recipe.epochs * len(shards.order(recipe.batch_size, recipe.seed, 0))
         with closing(display(updates, begun, self.show and self.peers.first)) as bar:
-            for line in lines:
-                bar.say(line)
             while run.progress.epoch < recipe.epochs and not self._is_over(run.progress):
                 order = shards.order(recipe.batch_size, recipe.seed, run.progress.epoch)
                 self._train_epoch(run, update, train, order, updates, bar, stop)
                 self._trainable.join_resolution(self.peers)
                 with run.averaged():
-                    record = self._score(run.progress, valid, valid_starts, updates, bar)
+                    record = self._score(run.progress, valid, valid_starts, updates)
                     solves = solves_of(self.model, valid, self.metric) if self.reporters else {}
                 self._log.epoch(record, solves)
-                record |= self._ending(run.progress, bar)
+                record |= self._ending(run.progress)
                 run.progress.finish_epoch(record)
                 self._files.write_history(run.progress.history)
                 self._files.snapshot(run)
@@ -184,9 +185,9 @@ class Trainer:
 
     def _begin(
         self, train: Dataset[Sample], valid: Dataset[Sample] | None, starts: States | None, resume: bool
-    ) -> tuple[TrainingRun, list[str]]:
-        """A new run, or the one that the folder holds; and messages about it."""
-        recipe, lines = self.recipe, list[str]()
+    ) -> TrainingRun:
+        """A new run, or the one that the folder holds."""
+        recipe = self.recipe
         optimizer = optimizer_for(self.model, recipe)
         replay = Replay(starts, recipe.replay) if recipe.replay and starts is not None else None
         precision, about = resolve(recipe.precision, self.device, self._called_in_updates())
@@ -197,11 +198,13 @@ class Trainer:
             run,
             lambda: identify(self.model, self.loss, recipe, self.metric, train, valid, world),
             resume,
-            lines.append,
+            lambda text: self._tell(logging.WARNING, text),
         )
         if run.precision != precision:
             about = f"precision: {run.precision} (as the run was started)"
-        return run, [*lines, about] if about else lines
+        if about:
+            self._tell(logging.INFO, about)
+        return run
 
     def _train_epoch(
         self,
@@ -241,7 +244,6 @@ class Trainer:
         valid: Dataset[Sample] | None,
         starts: States | None,
         updates: int,
-        bar: Display,
     ) -> dict[str, Any]:
         """The record of an epoch; the model is stored if its score is the best so far."""
         record: dict[str, Any] = {
@@ -251,7 +253,7 @@ class Trainer:
             "loss": progress.loss,
             "skipped": progress.skipped,
         }
-        self._report_skipped(progress, bar)
+        self._report_skipped(progress)
         if valid is not None:
             seed = (self.recipe.seed, progress.update)
             seed_generators(self.device, *seed, self.peers.rank)
@@ -271,7 +273,7 @@ class Trainer:
                 progress.waited += 1
         return record
 
-    def _report_skipped(self, progress: Progress, bar: Display) -> None:
+    def _report_skipped(self, progress: Progress) -> None:
         if not progress.skipped:
             return
         if progress.skipped == progress.batch:
@@ -283,7 +285,8 @@ class Trainer:
                 )
             )
         count = f"{progress.skipped} of {progress.batch} updates"
-        bar.say(f"training: {count} of epoch {progress.epoch + 1} skipped: gradients that are not finite")
+        text = f"training: {count} of epoch {progress.epoch + 1} skipped: gradients that are not finite"
+        self._tell(logging.WARNING, text)
 
     def _starts(self, dataset: Dataset[Sample]) -> States | None:
         got = "graphs" if of_graphs(dataset) else self._trainable.off_one_grid
@@ -307,21 +310,26 @@ class Trainer:
         stopped = bool(progress.history) and "stopped" in progress.history[-1]
         return stopped or (self.recipe.patience is not None and progress.waited >= self.recipe.patience)
 
-    def _ending(self, progress: Progress, bar: Display) -> dict[str, str]:
+    def _ending(self, progress: Progress) -> dict[str, str]:
         """The entry ``stopped`` of an epoch's record, if a reporter of the first process asks for the end."""
         place = self._log.reports.should_stop()
         shared = self.peers.total(torch.tensor(0 if place is None else place + 1, device=self.device)).item()
         if not shared:
             return {}
         reason = f"{name_of(self.reporters[int(shared) - 1])} after epoch {progress.epoch + 1}"
-        bar.say(f"training: stopped by {reason}")
+        self._tell(logging.INFO, f"training: stopped by {reason}")
         return {"stopped": reason}
 
     def _stop(self, progress: Progress, stop: StopRequest) -> None:
         reason = f"stopped by {stop.signal or 'a signal to another process'} at update {progress.update}"
-        if self.peers.first:
-            to_stderr(f"training: {reason}; it can be resumed from the snapshot in {self.folder}")
+        text = f"training: {reason}; it can be resumed from the snapshot in {self.folder}"
+        self._tell(logging.WARNING, text)
         raise Stopped(reason)
+
+    def _tell(self, level: int, text: str) -> None:
+        """Log a message, in the first process."""
+        if self.peers.first:
+            log.log(level, "%s", text)
 
 
 def _checked(loss: object) -> Loss:

@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 
 from neuralop_irno.devices import device_of
 from neuralop_irno.errors import one_line
+from neuralop_irno.messages import log
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.solution import Outcome
@@ -22,7 +23,7 @@ from neuralop_irno.training import pictures
 from neuralop_irno.training.batches import Sample
 from neuralop_irno.training.evaluation import Metric, scores_of_solutions
 from neuralop_irno.training.folder import files_of
-from neuralop_irno.training.reporting import Reports, log
+from neuralop_irno.training.reporting import Reports
 from neuralop_irno.training.snapshot import TrainingRun
 
 

@@ -117,3 +117,25 @@ def test_one_that_stops_ends_a_finished_run_with_the_reason(tmp_path: Path) -> N
 def test_what_is_no_reporter_is_refused() -> None:
     with pytest.raises(TypeError, match="expected reporters with start, log, file, end and should_stop"):
         fit(None, print)
+
+
+@pytest.mark.parametrize("show", [True, False])
+def test_messages_go_to_the_logger_and_to_standard_error_if_no_application_has_a_handler(
+    show: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = logging.getLogger("neuralop_irno")
+    before = [*log.handlers], log.level
+    assert any(isinstance(handler, logging.NullHandler) for handler in log.handlers)
+    Trainer(refiner(), RECIPE, show=show, reporters=[Recorder(stops=1)]).fit(problem(), problem(6))
+    assert ("training: stopped by Recorder after epoch 1" in capsys.readouterr().err.splitlines()) == show
+    assert ([*log.handlers], log.level) == before
+
+
+def test_an_application_that_has_a_handler_gets_them_alone(
+    logged: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    logging.getLogger("neuralop_irno").setLevel(logging.INFO)
+    Trainer(refiner(), RECIPE, reporters=[Recorder(stops=1)]).fit(problem(), problem(6))
+    logging.getLogger("neuralop_irno").setLevel(logging.NOTSET)
+    assert logged[-1] == "training: stopped by Recorder after epoch 1"
+    assert "stopped by" not in capsys.readouterr().err
