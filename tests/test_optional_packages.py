@@ -45,6 +45,7 @@ def test_importing_every_module_asks_for_none_of_them() -> None:
     for name in NEVER:
         assert name not in found["loaded"]
         assert [asker for asker in found["askers"][name] if asker.startswith("neuralop_irno")] == []
+    assert {"mlflow", "tensorboard"} & {*found["loaded"]} == set()  # imported by the reporters that are built
 
 
 LIGHT = """

@@ -85,6 +85,11 @@ class Reports:
     def __bool__(self) -> bool:
         return bool(self._on)
 
+    @property
+    def keep_files(self) -> bool:
+        """Whether one of them has a method `file` of its own."""
+        return any(type(reporter).file is not Reporter.file for reporter in self._on.values())
+
     def start(self, config: Mapping[str, Any], folder: Path | None, update: int) -> None:
         """See `Reporter.start`."""
         self._started = True

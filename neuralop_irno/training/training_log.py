@@ -113,7 +113,7 @@ class TrainingLog:
 
     def finish(self, model: nn.Module, valid: Dataset[Sample] | None, folder: Path | None) -> None:
         """Give the reporters the files of a training that has ended, and pictures of its model."""
-        if not self.reports or folder is None:
+        if not self.reports.keep_files or folder is None:
             return
         found = files_of(folder)
         if valid is not None and isinstance(model, IterativeRefiner):

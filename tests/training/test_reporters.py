@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 from test_trainer import problem, refiner
+from torch import Tensor
 
+from neuralop_irno import RefinementLoss
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.solution import Outcome
+from neuralop_irno.training.stopping import Stopped
 from neuralop_irno.training.trainer import Trainer
 from neuralop_irno.training.training_log import values_of
 
@@ -112,6 +115,21 @@ def test_one_that_stops_ends_a_finished_run_with_the_reason(tmp_path: Path) -> N
     assert fit(tmp_path, again, resume=True) == history  # it is over
     assert again.calls[0][-1] == 8
     assert again.epochs == []
+    for own in (first, again):
+        names = [path.name for method, path in (c for c in own.calls if c[0] == "file")]
+        assert names[:2] == ["model.safetensors", "history.json"]
+        assert {"error_by_band.png", "error_per_sample.png"} <= {*names}
+
+
+def test_pictures_that_cannot_be_drawn_are_logged_and_files_are_given(
+    tmp_path: Path, logged: list[str]
+) -> None:
+    (tmp_path / "pictures").write_text("a file where the folder belongs")
+    own = Recorder()
+    assert len(fit(tmp_path, own)) == 3
+    assert len(logged) == 1
+    assert logged[0].startswith("no pictures for the reporters: ")
+    assert [call[0] for call in own.calls].count("file") >= 2
 
 
 def test_what_is_no_reporter_is_refused() -> None:
@@ -139,3 +157,21 @@ def test_an_application_that_has_a_handler_gets_them_alone(
     logging.getLogger("neuralop_irno").setLevel(logging.NOTSET)
     assert logged[-1] == "training: stopped by Recorder after epoch 1"
     assert "stopped by" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(Stopped("by SIGTERM"), "stopped"), (KeyboardInterrupt(), "stopped"), (RuntimeError("no"), "failed")],
+)
+def test_they_are_ended_with_what_ended_the_training(error: BaseException, status: str) -> None:
+    class Cut(RefinementLoss):
+        def per_sample(self, trajectory: Any, y: Tensor) -> Tensor:
+            if self.updates == 5:
+                raise error
+            return super().per_sample(trajectory, y)
+
+    own = Recorder()
+    with pytest.raises(type(error)):
+        Trainer(refiner(), RECIPE, Cut(), show=False, reporters=[own]).fit(problem(), problem(6))
+    assert own.calls[-1] == ("end", status)
+    assert len(own.epochs) == 1
