@@ -121,7 +121,11 @@ class Experiment:
         return found, answered
 
     def build_refiner(
-        self, base: nn.Module, padding: Sequence[str] | None = None, units: Units | None = None
+        self,
+        base: nn.Module,
+        padding: Sequence[str] | None = None,
+        units: Units | None = None,
+        dim: int | None = None,
     ) -> IterativeRefiner:
         """Build the refiner.
 
@@ -129,9 +133,10 @@ class Experiment:
             base: its base.
             padding: the boundary conditions of the data, for the correction.
             units: those of the fields; by default those that the config states.
+            dim: coordinates per node of the data, for the correction; None on grids.
         """
         with at_key("model"), within_budget():
-            correction = _padded(self.model.options.get("correction", "unet"), padding)
+            correction = _of_data(self.model.options.get("correction", "unet"), padding, dim)
             model = self.model if units is None else self.model.with_options(units=units)
             refiner: IterativeRefiner = model.with_options(base=base, correction=correction).build()
         return refiner
@@ -143,12 +148,15 @@ class Experiment:
         return loss
 
 
-def _padded(correction: Any, padding: Sequence[str] | None) -> Any:
-    """The config of a correction, with the padding of the data if it has that option and does not set it."""
-    options = named(correction)
-    if padding is None or not CORRECTIONS.takes(options, "padding"):
+def _of_data(correction: Any, padding: Sequence[str] | None, dim: int | None) -> Any:
+    """The config of a correction, with what the data state of the options that it has and does not set."""
+    stated = {"padding": None if padding is None else list(padding), "dim": dim}
+    known = {name: value for name, value in stated.items() if value is not None}
+    if not known or isinstance(correction, list):  # a list has a correction for each field
         return correction
-    return {"padding": list(padding), **options}
+    options = named(correction)
+    taken = {name: value for name, value in known.items() if CORRECTIONS.takes(options, name)}
+    return {**taken, **options} if taken else correction
 
 
 def experiment(config: Any) -> Experiment:

@@ -105,8 +105,7 @@ def test_a_config_and_commands_train_check_evaluate_and_predict(
         "training": TRAINING, "folder": "run",
     }  # fmt: skip
     if case != "series":
-        correction = {**PHI, "dim": 3}
-        config["model"] = {**MODEL, "correction": correction, "resolution": {"extent": "fixed"}}
+        config["model"] = {**MODEL, "resolution": {"extent": "fixed"}}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
     assert main(["train", "config.yaml"]) == 0
     said = capsys.readouterr().err
@@ -174,7 +173,7 @@ def test_rollouts_on_cells_are_files_that_are_data_again(
     cell_series(tmp_path)
     config = {
         "data": {"name": "mesh_files", "train": "runs/*", "split": [1, 1, 1], "x": "T"},
-        "model": {**MODEL, "correction": {**PHI, "dim": 3}}, "training": TRAINING, "folder": "run",
+        "model": MODEL, "training": TRAINING, "folder": "run",
     }  # fmt: skip
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
     assert main(["train", "config.yaml"]) == 0
@@ -188,3 +187,22 @@ def test_rollouts_on_cells_are_files_that_are_data_again(
     assert graph.x.shape == (8, 3, 1)
     assert graph.x.isfinite().all()
     assert graph.measure.sum().item() == pytest.approx(1)
+
+
+ON_POINTS = {"model_arch": "rigno", "width": 4, "steps": 1, "time": False, "dim": 3, "subsample": 1.0}
+
+
+@pytest.mark.parametrize("base", [BASE, ON_POINTS])
+def test_points_without_edges_are_refused_with_the_option_that_makes_them(
+    base: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    clouds(tmp_path)
+    data = {"name": "mesh_files", "train": "cloud_*.vtu", "split": [2, 1, 1], "x": "f", "y": "p"}
+    config = {"data": data, "model": {**MODEL, "base": base}, "training": TRAINING, "folder": "run"}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    assert main(["train", "config.yaml"]) == 2
+    assert (
+        "; try Data(edge_index=...), or neighbours: 8 of the data set mesh_files" in capsys.readouterr().err
+    )
+    assert main(["train", "config.yaml", "data.neighbours=3"]) == 0

@@ -29,7 +29,7 @@ from neuralop_irno.base.signatures import (
 from neuralop_irno.base.sizes import ModelSpec
 from neuralop_irno.domain.check import PARTS
 from neuralop_irno.domain.condition import Condition
-from neuralop_irno.domain.graph import GraphDomain, reads_edge_attr
+from neuralop_irno.domain.graph import EDGES, GraphDomain, reads_edge_attr
 from neuralop_irno.domain.graph_calls import (
     PARTS_BY_ROLE,
     edges_of,
@@ -237,7 +237,8 @@ class GraphOperator(BaseOperator):
             got: object = sorted(map(str, found))
             if found.get(missing) is not None:
                 got = type(found[missing]).__name__
-            raise ValueError(expected(f"a graph with {missing} as a tensor", got, f"Data({missing}=...)"))
+            hint = f"Data({missing}=...)" if missing == "x" else EDGES
+            raise ValueError(expected(f"a graph with {missing} as a tensor", got, hint))
         x = x if x.dim() > 1 else x[:, None]
         return x, GraphDomain.of(x, found, getattr(graph, "num_graphs", None))
 

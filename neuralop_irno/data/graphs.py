@@ -15,6 +15,19 @@ from neuralop_irno.data.mesh import TriangleMesh
 from neuralop_irno.domain.resolution import Resolution
 
 
+def coordinates_of(data: Any) -> int | None:
+    """The coordinates per node of the graphs of a data set; None of graphs without, and of grids.
+
+    Example:
+        >>> from torch_geometric.data import Data
+        >>> coordinates_of([Data(pos=torch.rand(5, 3))]), coordinates_of([{"x": torch.rand(1, 8)}])
+        (3, None)
+    """
+    sample = data[0]
+    pos = None if isinstance(sample, dict) else getattr(sample, "pos", None)
+    return None if pos is None else int(pos.shape[1])
+
+
 class GraphDataset(Dataset[Any]):
     """PyTorch Geometric graphs in memory.
 

@@ -18,6 +18,9 @@ from neuralop_irno.domain.sphere import grid_domain
 from neuralop_irno.errors import expected
 from neuralop_irno.precision import at_least_float32
 
+EDGES = "Data(edge_index=...), or neighbours=8 of the data set mesh_files"
+"""How points without cells get edges, for errors."""
+
 
 @dataclass(frozen=True)
 class Edges:
@@ -132,7 +135,7 @@ class GraphDomain(Domain):
         """The edges; raises ValueError if there are none."""
         if self._edges is None:
             wanted = "a graph with edges"
-            raise ValueError(expected(wanted, "points without", "edge_index=..., or correction='rigno'"))
+            raise ValueError(expected(wanted, "points without", f"{EDGES}, or correction='rigno'"))
         return self._edges
 
     def without_edge_weight(self) -> Self:

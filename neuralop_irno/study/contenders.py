@@ -12,6 +12,7 @@ from torch import nn
 from neuralop_irno.base.fine_tuning import last_spectral_layer, train_only
 from neuralop_irno.base.operator import BaseOperator
 from neuralop_irno.config import Experiment
+from neuralop_irno.data.graphs import coordinates_of
 from neuralop_irno.devices import device_of
 from neuralop_irno.digest import of_json
 from neuralop_irno.losses.refinement import RefinementLoss, loss_for
@@ -182,7 +183,7 @@ def _refiner(setting: Setting) -> IterativeRefiner:
         base = base.module  # its adapter is frozen apart from that of the refiner
     else:
         units = units_of_run(experiment, base, train)
-    refiner = experiment.build_refiner(base, getattr(train, "padding", None), units)
+    refiner = experiment.build_refiner(base, getattr(train, "padding", None), units, coordinates_of(train))
     return refiner.to(device_of(setting.base))
 
 

@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 from neuralop_irno.checkpoint import write_bytes
 from neuralop_irno.claim import claim
 from neuralop_irno.config import Experiment, read_experiment
+from neuralop_irno.data.graphs import coordinates_of
 from neuralop_irno.devices import device_of, to_device
 from neuralop_irno.errors import expected, in_grammar
 from neuralop_irno.formats import FORMAT, current_experiment
@@ -92,7 +93,7 @@ def train_experiment(
             report_every,
         )
     torch.manual_seed(experiment.training.seed)  # the correction does not depend on the base's random numbers
-    refiner = experiment.build_refiner(base, getattr(train, "padding", None), units)
+    refiner = experiment.build_refiner(base, getattr(train, "padding", None), units, coordinates_of(train))
     trainer = Trainer(
         refiner, experiment.training, loss, folder, metric, device, show, reporters, report_every
     )
