@@ -11,7 +11,7 @@ from irno_cli.options import add_base, add_common, base_of, count, names, number
 HELP = "write the refined answers to the fields of a file"
 DESCRIPTION = (
     "Reads x, and whatever else the base takes, from arrays (.npz, .safetensors, .pt, HDF5, NetCDF, Zarr), "
-    "or fields on meshes (the formats of meshio, .vtkhdf, .pvd, or a folder of such files), and writes the "
+    "or fields on meshes (the formats of meshio, .vtkhdf, .pvd), or a folder of such files, and writes the "
     "answers of the model of a run folder. Of a model trained on own files (data: files or mesh_files) the "
     "variables are those of its config, and NetCDF keeps dimensions, coordinates and units. Arrays: y, and "
     "for each sample the steps, whether it converged, and the error estimate of a calibrated model. Meshes: "
@@ -23,7 +23,7 @@ DESCRIPTION = (
 def add_options(command: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     command.add_argument("folder", type=Path, help="a run folder, or one that save_pretrained wrote")
-    command.add_argument("input", type=Path, help="a file of arrays, a mesh, or a folder of meshes")
+    command.add_argument("input", type=Path, help="a file of arrays, a mesh, or a folder of such files")
     command.add_argument(
         "--to", type=Path, required=True, help="the file, or for a folder the folder, to write"
     )
@@ -88,8 +88,11 @@ def run(options: argparse.Namespace) -> None:
         "files": [str(file) for file in found.files],
         "samples": found.samples,
         "evaluations": found.evaluations,
+        "left_out": list(found.left_out),
         "outcomes": {outcome.name.lower(): n for outcome, n in found.outcomes.items()},
     }
     lines = [f"{found.samples} samples written to {options.to}, {found.evaluations} evaluations of Phi"]
     lines += [f"  {n} samples: {outcome.value}" for outcome, n in found.outcomes.items()]
+    if found.left_out:
+        lines.append(f"  not read: {', '.join(found.left_out)}, which are neither arrays nor meshes")
     result(options, content, "\n".join(lines))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neuralop_irno.data.array_file import ArrayFile
+from neuralop_irno.data.array_file import ArrayFile, array_file_of, refuse_existing
 from neuralop_irno.data.readers.array_formats import NETCDF, SUFFIXES
 from neuralop_irno.data.readers.file_inputs import NAMES, FileInputs
+from neuralop_irno.data.readers.folder_contents import contents_of, is_folder_of_files
 from neuralop_irno.data.readers.mesh_inputs import MeshInputs, check_target, target_of, write_answers
-from neuralop_irno.data.readers.mesh_sets import meshes_in
 from neuralop_irno.data.readers.named_arrays import NamedArrays
 from neuralop_irno.devices import device_of, to_device
 from neuralop_irno.errors import check_least, expected
@@ -39,12 +40,14 @@ class Predicted:
         samples: number of samples.
         outcomes: the numbers of samples by outcome.
         evaluations: of Phi, counted in samples.
+        left_out: names of what is in the input folder and was not read.
     """
 
     files: tuple[Path, ...]
     samples: int
     outcomes: Mapping[Outcome, int]
     evaluations: int
+    left_out: tuple[str, ...] = ()
 
 
 def predict(
@@ -62,7 +65,7 @@ def predict(
     watch: Callable[[int, int], None] | None = None,
     data: Mapping[str, Any] | None = None,
 ) -> Predicted:
-    """Write the refined answers to the samples of a file, or to each mesh of a folder.
+    """Write the refined answers to the samples of a file, or of each file of a folder.
 
     Arrays: those of the file are the arguments of the model by name, x and others; y is not read. What has a
     row for each sample of x is cut into batches, the rest is passed whole. Written are ``y``, and for each
@@ -79,11 +82,14 @@ def predict(
     cells. Written are the cells of the file with the answer under the names of ``data``, or with its channels
     as ``names``, ``y0, y1, ..`` by default. Of a series each frame is answered, into a ``.vtkhdf`` file.
 
+    A folder has files of arrays, or meshes: the answers to each get its name. An error in one of them leaves
+    none.
+
     Args:
         model: a trained refiner.
         source: an ``.npz``, ``.safetensors``, ``.pt``, HDF5, NetCDF or Zarr file, a mesh in a format of
-            meshio, or a folder of meshes.
-        to: a new file, whose suffix determines the format, or for a folder of meshes a new folder.
+            meshio, or a folder of such files.
+        to: a new file, whose suffix determines the format, or for a folder a new folder.
         fields: names of the arrays to read (by default all), of the variables of x, or of the fields of
             meshes.
         names: of the channels of the answer on meshes, or of its variables.
@@ -100,19 +106,68 @@ def predict(
     """
     check_least(1, 16, batch_size=batch_size)
     origin, target = Path(source), Path(to)
-    tell = watch or _silently
     solve = {"steps": steps, "max_steps": max_steps, "rtol": rtol, "solver": solver}
+    answer = partial(_one_file, model, fields, names, batch_size, data or {}, solve)
     with evaluating(model):
-        on_meshes = data is not None and data.get("name") == "mesh_files"
-        if on_meshes or not (origin.suffix in NETCDF or origin.suffix in SUFFIXES):
-            inputs = MeshInputs(data if data is not None and on_meshes else {}, fields, names)
-            return _meshes(model, origin, target, inputs, tell, solve)
-        if origin.suffix in NETCDF or (data is not None and not fields and data.keys() & set(NAMES)):
-            variables = FileInputs(origin, data or {}, fields, names)
-            return _named(model, variables, target, batch_size, tell, solve)
-        if names:
-            raise ValueError(expected("no names of channels, for arrays", list(names), "names=()"))
-        return _arrays(model, NamedArrays(origin, fields), target, batch_size, tell, solve)
+        if is_folder_of_files(origin):
+            return _folder(answer, origin, target, _on_meshes(data or {}), watch or _silently)
+        return answer(origin, target, watch or _silently)
+
+
+def _on_meshes(data: Mapping[str, Any]) -> bool:
+    """Whether a model was trained on one's own meshes."""
+    return data.get("name") == "mesh_files"
+
+
+def _one_file(
+    model: IterativeRefiner,
+    fields: Sequence[str],
+    names: Sequence[str],
+    batch_size: int,
+    data: Mapping[str, Any],
+    solve: Mapping[str, Any],
+    source: Path,
+    to: Path,
+    tell: Callable[[int, int], None],
+) -> Predicted:
+    if _on_meshes(data) or source.suffix not in SUFFIXES:
+        return _mesh(
+            model, source, to, MeshInputs(data if _on_meshes(data) else {}, fields, names), tell, solve
+        )
+    if source.suffix in NETCDF or (not fields and data.keys() & set(NAMES)):
+        return _named(model, FileInputs(source, data, fields, names), to, batch_size, tell, solve)
+    if names:
+        raise ValueError(expected("no names of channels, for arrays", list(names), "names=()"))
+    return _arrays(model, NamedArrays(source, fields), to, batch_size, tell, solve)
+
+
+def _folder(
+    answer: Callable[[Path, Path, Callable[[int, int], None]], Predicted],
+    source: Path,
+    to: Path,
+    on_meshes: bool,
+    tell: Callable[[int, int], None],
+) -> Predicted:
+    inside = contents_of(source, on_meshes)
+    pairs = {path: (target_of if inside.on_meshes else array_file_of)(path, to) for path in inside.files}
+    refuse_existing(to)
+    total, written = _Total(), []
+    try:
+        for done, (path, target) in enumerate(pairs.items(), 1):
+            try:
+                total.join(answer(path, target, _silently))
+            except Exception as error:
+                error.add_note(f"in {path.name}")
+                raise
+            written.append(target)
+            tell(done, len(pairs))
+    except BaseException:
+        for target in written:
+            shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
+        if to.is_dir() and not any(to.iterdir()):
+            to.rmdir()
+        raise
+    return replace(total.of(*written), left_out=inside.left_out)
 
 
 def _arrays(
@@ -183,7 +238,7 @@ def _frames(parts: Sequence[Tensor], inputs: FileInputs) -> Tensor:
     return joined if inputs.alone else joined[None]
 
 
-def _meshes(
+def _mesh(
     model: IterativeRefiner,
     source: Path,
     to: Path,
@@ -191,33 +246,24 @@ def _meshes(
     tell: Callable[[int, int], None],
     solve: Mapping[str, Any],
 ) -> Predicted:
-    if source.is_dir():
-        pairs = [(path, target_of(path, to)) for path in meshes_in(source)]
-    else:
-        check_target(source, to)
-        pairs = [(source, to)]
-    if os.path.lexists(to):
-        raise FileExistsError(expected("a new path", f"{to.name}, which exists", "another path"))
+    check_target(source, to)
+    refuse_existing(to)
     total = _Total()
+    graphs, answers = [], []
+    for mesh, graph in inputs.frames(source):
+        sample = graph.clone()
+        sample.cells = None  # for the file alone
+        found = model.solve(sample.to(device_of(model)), **solve)
+        graphs.append(graph)
+        answers.append(_with_band(found, partial(inputs.named, mesh)))
+        total.add(found)
     try:
-        for done, (path, target) in enumerate(pairs, 1):
-            graphs, answers = [], []
-            for mesh, graph in inputs.frames(path):
-                sample = graph.clone()
-                sample.cells = None  # for the file alone
-                found = model.solve(sample.to(device_of(model)), **solve)
-                graphs.append(graph)
-                answers.append(_with_band(found, partial(inputs.named, mesh)))
-                total.add(found)
-            write_answers(path, target, graphs, answers)
-            tell(done, len(pairs))
+        write_answers(source, to, graphs, answers)
     except BaseException:
-        for _, target in pairs:
-            target.unlink(missing_ok=True)
-        if to.is_dir() and not any(to.iterdir()):
-            to.rmdir()
+        to.unlink(missing_ok=True)
         raise
-    return total.of(*(target for _, target in pairs))
+    tell(1, 1)
+    return total.of(to)
 
 
 def _by_sample(name: str, shape: Sequence[int], count: int, axes: int | None) -> bool:
@@ -242,6 +288,11 @@ class _Total:
         """Count the samples of a solution."""
         self.outcomes.update(found.outcomes)
         self.evaluations += found.evaluations
+
+    def join(self, other: Predicted) -> None:
+        """Count the samples of another file."""
+        self.outcomes.update(other.outcomes)
+        self.evaluations += other.evaluations
 
     def of(self, *files: Path) -> Predicted:
         """The summary."""

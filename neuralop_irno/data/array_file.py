@@ -31,6 +31,26 @@ NO_VALUES = "This is a netCDF dimension but not a netCDF variable."
 """The name by which NetCDF-4 marks a dimension without coordinates."""
 
 
+LIKE = {".nc4": ".nc", ".cdf": ".nc", ".pth": ".pt"}
+"""The endings that are written for those that are read only."""
+
+
+def array_file_of(path: Path, folder: Path) -> Path:
+    """The file in a folder for the answers to a file of arrays.
+
+    Example:
+        >>> array_file_of(Path("in/a.nc4"), Path("out")).as_posix()
+        'out/a.nc'
+    """
+    return folder / path.with_suffix(LIKE.get(path.suffix, path.suffix)).name
+
+
+def refuse_existing(path: Path) -> None:
+    """Raise FileExistsError if something is at a path."""
+    if os.path.lexists(path):
+        raise FileExistsError(expected("a new file", f"{path.name}, which exists", "another path"))
+
+
 @dataclass(frozen=True)
 class Labels:
     """The names of axes, coordinates and attributes of arrays, for formats that hold them.
@@ -77,8 +97,7 @@ class ArrayFile:
             raise ValueError(
                 expected(f"a path that ends in one of {', '.join(SUFFIXES)}", self.path.name, "answers.npz")
             )
-        if os.path.lexists(self.path):
-            raise FileExistsError(expected("a new file", f"{self.path.name}, which exists", "another path"))
+        refuse_existing(self.path)
         self._parts: dict[str, list[Tensor]] = {}
         self._temporary = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex}")
         self._group: Any = None

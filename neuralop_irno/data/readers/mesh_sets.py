@@ -116,15 +116,20 @@ def wanted_of(
     return Wanted(inputs, targets, named["static"], named["tags"], boundary, on, neighbours)
 
 
+def mesh_suffixes() -> frozenset[str]:
+    """The endings of mesh files, in lower case."""
+    with from_extra("meshio for mesh files", "meshes"):
+        import meshio
+    return frozenset({*meshio.extension_to_filetypes, SUFFIX, PVD})
+
+
 def meshes_in(folder: Path) -> list[Path]:
     """The mesh files of a folder, in natural order; files with other suffixes are left out.
 
     Raises:
         FileNotFoundError: there are none.
     """
-    with from_extra("meshio for mesh files", "meshes"):
-        import meshio
-    known = {*meshio.extension_to_filetypes, SUFFIX, PVD}
+    known = mesh_suffixes()
     found = [path for path in folder.iterdir() if path.is_file() and path.suffix.lower() in known]
     if not found:
         raise FileNotFoundError(expected(f"mesh files in {folder}", "none", "the folder of the files"))
