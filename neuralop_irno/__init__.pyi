@@ -104,6 +104,7 @@ from .rollouts import Parallel as Parallel
 from .rollouts import Refine as Refine
 from .rollouts import Rollout as Rollout
 from .rollouts import RolloutModel as RolloutModel
+from .rollouts import RolloutPart as RolloutPart
 from .rollouts import RolloutTraining as RolloutTraining
 from .rollouts import Stepper as Stepper
 from .rollouts import TrajectorySegments as TrajectorySegments

@@ -15,6 +15,7 @@ from neuralop_irno.rollouts.known import Amendment as Amendment
 from neuralop_irno.rollouts.known import Known as Known
 from neuralop_irno.rollouts.labelled import open_rollout as open_rollout
 from neuralop_irno.rollouts.of_flows import rollout_options as rollout_options
+from neuralop_irno.rollouts.of_process import RolloutPart as RolloutPart
 from neuralop_irno.rollouts.outcome import Ending as Ending
 from neuralop_irno.rollouts.outcome import Rollout as Rollout
 from neuralop_irno.rollouts.parallel import Parallel as Parallel

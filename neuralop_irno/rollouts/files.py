@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from neuralop_irno.errors import expected
+from neuralop_irno.rollouts.contents import Contents
 from neuralop_irno.rollouts.frame_file import FrameFile
 from neuralop_irno.rollouts.hdf5_storage import HDF5Storage
+from neuralop_irno.rollouts.joined_parts import is_joined, joined
+from neuralop_irno.rollouts.of_process import RolloutPart
+from neuralop_irno.rollouts.part_storage import PARTS, PartStorage
 from neuralop_irno.rollouts.pvd_storage import MARK, PVDStorage
 from neuralop_irno.rollouts.sink import Callback, Memory, Plan, Saved, Several, Sink
+from neuralop_irno.rollouts.storage import Storage
 from neuralop_irno.rollouts.vtkhdf_storage import VTKHDFStorage
 from neuralop_irno.rollouts.zarr_storage import ZarrStorage
 
@@ -41,13 +47,15 @@ class Zarr(FrameFile):
         path, existing, fields, units, attributes, coordinates, chunks, vectors: see `FrameFile`.
         shards: the shape of the parts of space that have a file of their own, multiples of ``chunks``; by
             default a file has the whole frame of a field. Chunks are read without their neighbours in either.
+        part: the samples of this process, if several write one folder, see `RolloutPart`: of each sample and
+            frame a file of its own. A path without ``part`` reads the samples of all.
 
     Example:
         >>> Zarr("run.zarr", fields=["u", "v"], units={"u": "m s-1"}, chunks=(64, 64))
         Zarr('run.zarr')
     """
 
-    storage = ZarrStorage()
+    storage: Storage = ZarrStorage()
 
     def __init__(
         self,
@@ -61,7 +69,14 @@ class Zarr(FrameFile):
         chunks: Sequence[int] | None = None,
         vectors: Mapping[str, Sequence[str]] | None = None,
         shards: Sequence[int] | None = None,
+        part: RolloutPart | None = None,
     ) -> None:
+        self._part = part
+        if part is not None:
+            if existing == "overwrite":
+                hint = "removing the folder before the processes start"
+                raise ValueError(expected("existing='refuse' or 'continue' beside part", "overwrite", hint))
+            self.storage = PartStorage(Path(path), part)
         super().__init__(
             path,
             existing,
@@ -73,6 +88,28 @@ class Zarr(FrameFile):
             vectors=vectors,
         )
         self._labels = replace(self._labels, shards=shards)
+
+    def _kept_in(self, path: Path) -> Path:
+        return path if self._part is None else path / PARTS / self._part.name
+
+    @contextmanager
+    def contents(self) -> Iterator[Contents]:
+        several = self._part is None and is_joined(self.path)
+        with joined(self.path) if several else super().contents() as contents:
+            yield contents
+
+    def _continued(self) -> Saved | None:
+        if self._part is None and is_joined(self.path):
+            wanted = f"the part of this process beside {self.path.name}, which several have written"
+            raise ValueError(expected(wanted, "none", "part=RolloutPart.of_process(samples)"))
+        return super()._continued()
+
+    def _extend(self, contents: Contents, after: int, carry: Mapping[str, Any]) -> None:
+        if self._part is not None:
+            wanted = f"the steps that {self.path.parent.parent.name} was begun with, {contents.steps}"
+            hint = "a new folder that starts from its last frames"
+            raise ValueError(expected(wanted, self._plan.steps, hint))
+        super()._extend(contents, after, carry)
 
 
 class VTKHDF(FrameFile):

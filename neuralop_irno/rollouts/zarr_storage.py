@@ -41,12 +41,16 @@ class ZarrStorage(Storage):
         group.store.close()
 
     def add(self, group: Any, name: str, new: NewArray) -> None:
+        self.create(group, name, new)[... if new.rows is None else 0] = new.values
+
+    def create(self, group: Any, name: str, new: NewArray) -> Any:
+        """Add an array without its values."""
         from zarr.codecs import ZstdCodec
 
         row = new.values.shape
         chunks = row if new.chunks is None else new.chunks
         lead = () if new.rows is None else (1,)
-        array = group.create_array(
+        return group.create_array(
             name,
             shape=new.shape,
             chunks=(*lead, *chunks),
@@ -62,7 +66,6 @@ class ZarrStorage(Storage):
             dimension_names=new.dims or None,
             attributes=dict(new.attributes),
         )
-        array[... if new.rows is None else 0] = new.values
 
     def describe(self, group: Any, arrays: Mapping[str, NewArray]) -> list[str]:
         root = Path(group.store.root)

@@ -1,0 +1,233 @@
+"""A Zarr folder that several processes write, each the frames of its own samples.
+
+    u, v, ..    the fields of all samples, a chunk (or more) for each sample and frame
+    time, x, .. the coordinates that samples share
+    parts/RANK  for each process a rollout file of its samples, whose fields are the rows of those above
+
+No two processes write one chunk or one file, so that they need not wait for each other. Each process has its
+own digests, and its own number of complete frames. The first one creates the fields and the coordinates; the
+others compare them with theirs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neuralop_irno.checkpoint import sync_folder
+from neuralop_irno.errors import expected
+from neuralop_irno.rollouts.hold import remove
+from neuralop_irno.rollouts.of_process import RolloutPart
+from neuralop_irno.rollouts.place import Array, Place
+from neuralop_irno.rollouts.storage import STATE, Mode, NewArray, Rows, readable, sync_file
+from neuralop_irno.rollouts.zarr_storage import ZarrStorage
+
+PARTS = "parts"
+"""The folder of what each process writes for itself."""
+
+KIND = "neuralop_irno.rollout.parts"
+
+
+class PartStorage(ZarrStorage):
+    """The part of one process.
+
+    Args:
+        root: the folder of all.
+        part: the samples.
+    """
+
+    def __init__(self, root: Path, part: RolloutPart) -> None:
+        self._root, self._part = root, part
+
+    def check(self, place: Place, shape: tuple[int, ...]) -> None:
+        if place.dims[0] != "sample":
+            wanted = "grids beside part=, whose samples have an axis of their own"
+            raise ValueError(expected(wanted, "a graph", "a path of its own for each process"))
+        count = self._part.rows.stop - self._part.rows.start
+        if shape[0] != count:
+            wanted = f"the {count} samples of process {self._part.rank} of {self._part.world}"
+            raise ValueError(expected(wanted, shape[0], "start[part.rows]"))
+        begun = (self._root / PARTS).is_dir() and not (self._root / "zarr.json").exists()
+        if os.path.lexists(self._root) and not begun:
+            check_root(self._root, self._part.samples, self._part.world)
+
+    def open(self, path: Path, mode: Mode) -> Any:
+        return _Own(super().open(path, mode), self._root)
+
+    def add(self, group: Any, name: str, new: NewArray) -> None:
+        if _of_frames(name, new.rows is not None):
+            group.fields = (*group.fields, name)
+        else:
+            super().add(group, name, new)
+
+    def describe(self, group: Any, arrays: Mapping[str, NewArray]) -> list[str]:
+        own = Path(group.store.root)
+        temporary = own.with_name(f".{uuid.uuid4().hex}.{self._part.name}")  # a name that `Hold` removes
+        try:
+            self._create(temporary, arrays)
+            _merge(temporary, self._root)
+            _compare(temporary, self._root)
+        finally:
+            remove(temporary)
+        return super().describe(group, arrays)
+
+    def array(self, group: Any, name: str) -> Any:
+        if name in group.fields:
+            return _Rows(super().array(group.root, name), self._part.rows)
+        return super().array(group, name)
+
+    def sync(self, group: Any, path: Path, rows: Rows | None) -> None:
+        if rows is None:
+            super().sync(group, path, None)
+            fields: Rows = {(name, 0) for name in group.fields}
+        else:
+            fields = {(name, row) for name, row in rows if name in group.fields}
+            super().sync(group, path, rows - fields)
+        files = [file for name, row in fields for file in self._chunks(self.array(group, name), row)]
+        for file in sorted(files):
+            sync_file(file)
+        for folder in sorted({file.parent for file in files}):
+            sync_folder(folder)
+
+    def fault(self, group: Any, name: str, rows: bool) -> str:
+        return super().fault(group.root if name in group.fields else group, name, rows)
+
+    def _chunks(self, array: Any, row: int | None) -> Iterator[Path]:
+        if not isinstance(array, _Rows):
+            yield from super()._chunks(array, row)
+            return
+        whole = array.whole
+        sizes = whole.shards or whole.chunks
+        counts = [range(-(-size // each)) for size, each in zip(whole.shape, sizes, strict=True)]
+        samples = range(array.rows.start, array.rows.stop)
+        for place in product(counts[0] if row is None else [row], samples, *counts[2:]):
+            yield Path(whole.store.root, whole.path, whole.metadata.encode_chunk_key(place))
+
+    def _create(self, path: Path, arrays: Mapping[str, NewArray]) -> None:
+        """What all processes share, without numbers in the fields."""
+        part, group = self._part, super().open(path, "w")
+        frames = {name: new for name, new in arrays.items() if _of_frames(name, new.rows is not None)}
+        shared = {dim for new in frames.values() for dim in new.dims}
+        for name, new in arrays.items():
+            if name in frames:
+                self.create(group, name, _of_all(new, part.samples))
+            elif name in shared:
+                super().add(group, name, new)
+        steps = next(iter(frames.values())).shape[0]
+        group.attrs.update({"kind": KIND, "samples": part.samples, "world": part.world, "steps": steps})
+        super().settle(group)
+        self.close(group)
+
+
+def check_root(root: Path, samples: int, world: int) -> None:
+    """Raise ValueError unless a folder has the parts of so many samples and processes."""
+    group = ZarrStorage().open(root, "r")
+    try:
+        found = {name: group.attrs.get(name) for name in ("kind", "samples", "world")}
+    finally:
+        group.store.close()
+    if found != {"kind": KIND, "samples": samples, "world": world}:
+        got = (
+            f"{found['samples']} and {found['world']}" if found["kind"] == KIND else "another kind of folder"
+        )
+        wanted = f"the rollouts of {samples} samples by {world} processes in {root.name}"
+        raise ValueError(expected(wanted, got, "as many processes as began it, or another path"))
+
+
+class _Own:
+    """The group of a process, with the fields of all."""
+
+    def __init__(self, own: Any, root: Path) -> None:
+        self._own, self._place = own, root
+        self.attrs, self.store = own.attrs, own.store
+        self.create_group, self.create_array = own.create_group, own.create_array
+        self.fields: tuple[str, ...] = ()
+        if isinstance(known := own.attrs.get("layout"), str):
+            with readable("the layout of a part"):
+                self.fields = tuple(map(str, json.loads(known)["fields"]))
+
+    @cached_property
+    def root(self) -> Any:
+        """The group of all, which may not exist before the first frame."""
+        return ZarrStorage().open(self._place, "r+")
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._own or (name in self.fields and name in self.root)
+
+    def __getitem__(self, name: str) -> Any:
+        return (self.root if name in self.fields else self._own)[name]
+
+
+class _Rows:
+    """The rows of some samples of an array."""
+
+    def __init__(self, whole: Any, rows: slice) -> None:
+        self.whole, self.rows = whole, rows
+        self.shape = (whole.shape[0], rows.stop - rows.start, *whole.shape[2:])
+        self.dtype = whole.dtype
+
+    def __getitem__(self, key: Any) -> Array:
+        index, *inside = key if isinstance(key, tuple) else (key, slice(0, self.shape[1]))
+        first, *rest = inside
+        own = slice(first.start + self.rows.start, first.stop + self.rows.start)
+        return np.asarray(self.whole[(index, own, *rest)])
+
+    def __setitem__(self, index: int, values: Array) -> None:
+        self.whole[index, self.rows] = values
+
+
+def _of_frames(name: str, by_row: bool) -> bool:
+    """Whether an array is one of the fields."""
+    return by_row and not name.startswith(f"{STATE}/")
+
+
+def _of_all(new: NewArray, samples: int) -> NewArray:
+    """The field of all samples, in chunks and shards of one sample."""
+    row = (samples, *new.values.shape[1:])
+    chunks = (1, *(new.values.shape if new.chunks is None else new.chunks)[1:])
+    shards = None if new.shards is None else (1, *new.shards[1:])
+    values = np.broadcast_to(np.zeros((), new.values.dtype), row)
+    return NewArray(values, new.dims, new.rows, new.attributes, chunks, shards)
+
+
+def _merge(new: Path, root: Path) -> None:
+    """Move what is missing to the folder of all; its own metadata come last: with them it is whole."""
+    for place in sorted(new.iterdir()):
+        if place.is_dir() and not (root / place.name / "zarr.json").exists():
+            _moved(place, root / place.name)
+    sync_folder(root)
+    if not (root / "zarr.json").exists():
+        temporary = root / PARTS / f".{uuid.uuid4().hex}.{new.name.rpartition('.')[2]}"
+        temporary.write_bytes((new / "zarr.json").read_bytes())
+        temporary.replace(root / "zarr.json")
+        sync_folder(root)
+
+
+def _moved(place: Path, target: Path) -> None:
+    """Rename a copy of a folder, unless another process was faster; the folder itself is compared later."""
+    copy = place.with_name(f"{place.name}.copy")
+    shutil.copytree(place, copy)
+    try:
+        copy.rename(target)
+    except OSError:
+        if not (target / "zarr.json").exists():
+            raise
+        remove(copy)
+
+
+def _compare(new: Path, root: Path) -> None:
+    """Raise ValueError if the folder of all has other fields or coordinates."""
+    for place in sorted(new.rglob("*")):
+        if place.is_file() and place.read_bytes() != (root / place.relative_to(new)).read_bytes():
+            wanted = f"the fields, steps, coordinates and chunks that {root.name} was begun with"
+            got = f"another {place.relative_to(new).as_posix()}"
+            raise ValueError(expected(wanted, got, "the same call in all processes, or another path"))
