@@ -6,6 +6,7 @@ import os
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from torch.nn.modules.module import (
@@ -29,6 +30,30 @@ def memory() -> int:
     whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     return whole if limit == resource.RLIM_INFINITY else min(whole, limit)
+
+
+def free_memory() -> int:
+    """The memory in bytes that is free on this machine, or could be freed; all of it where Linux is not.
+
+    Example:
+        >>> 2**20 < free_memory() <= memory()
+        True
+    """
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        available = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        return memory()
+    return min(memory(), available, _left_to_group())
+
+
+def _left_to_group() -> int:
+    """What the limit of this process's group leaves, in a container; otherwise the memory of the machine."""
+    group = Path("/sys/fs/cgroup")
+    try:
+        return int((group / "memory.max").read_text()) - int((group / "memory.current").read_text())
+    except (OSError, ValueError):  # no such group, or no limit: "max"
+        return memory()
 
 
 def refuse_too_large(what: str, numbers: float, hint: str) -> None:

@@ -26,6 +26,12 @@ fifth higher, and depended far more on the seed."""
 DECAYS = ("all", "matrices")
 """Which parameters decay."""
 
+PLACES = ("auto", "device", "host", "disk")
+"""Where the states of the training set are held."""
+
+OF_THE_MACHINE = ("states",)
+"""Options that do not change the result: a run may be resumed with others."""
+
 MOMENTUM = 0.95
 """Nesterov momentum of Muon and SGD."""
 
@@ -112,6 +118,9 @@ class Recipe:
         shards: number of shards of the training set, each on one process for the whole training; the number
             of processes has to divide it. Part of the order of the batches, which is the same for every
             number of processes.
+        states: where the base's answers and replayed states are held: on the ``device``, in ``host`` memory,
+            on ``disk`` in the folder of the run; ``auto`` takes the first in which they are a small part of
+            the free memory.
         save_every: updates between two snapshots to resume from; 0 saves at the end of epochs only.
         seed: seed of all random numbers.
     """
@@ -134,6 +143,7 @@ class Recipe:
     cache_base: bool = True
     patience: int | None = None
     shards: int = 16
+    states: str = "auto"
     save_every: int = 0
     seed: int = 0
 
@@ -146,6 +156,7 @@ class Recipe:
             "schedule": SCHEDULES,
             "precision": PRECISIONS,
             "decay": dict.fromkeys(DECAYS),
+            "states": dict.fromkeys(PLACES),
         }
         for name, known in choices.items():
             word = getattr(self, name)

@@ -20,6 +20,7 @@ from neuralop_irno.training import best_model, snapshot
 from neuralop_irno.training.folder import HISTORY, MODEL, best_weights
 from neuralop_irno.training.identity import DIGESTS
 from neuralop_irno.training.run import CONFIG
+from neuralop_irno.training.training_run import Progress
 
 OK, DAMAGED, UNKNOWN = "ok", "damaged", "unknown"
 
@@ -262,7 +263,7 @@ def _of_identity(shown: dict[str, Any], own: Mapping[str, Any] | str) -> bool:
 def _other_weights(folder: Path, content: Mapping[str, Any]) -> str:
     """Why the model of a run is not the one in a snapshot; empty if it is."""
     try:
-        best_weights(folder, snapshot.Progress(**content["progress"]))
+        best_weights(folder, Progress(**content["progress"]))
     except (ValueError, TypeError, FileNotFoundError) as error:
         return str(error)
     return ""

@@ -82,6 +82,10 @@ class Peers:
         """Whether this process is the one that writes files and shows progress."""
         return self.rank == 0
 
+    def answers_for(self, rank: int) -> bool:
+        """Whether this process removes the files of a rank: its own, or the first those beyond the last."""
+        return rank == self.rank or (self.first and rank >= self.world)
+
     def total(self, value: Tensor) -> Tensor:
         """The sum of a value over all processes."""
         if self.world > 1:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,14 @@ from neuralop_irno.claim import claim
 from neuralop_irno.errors import expected
 from neuralop_irno.persistence import split_state
 from neuralop_irno.refiner import IterativeRefiner
-from neuralop_irno.training import best_model, identity, snapshot
+from neuralop_irno.training import best_model, identity, process_files, snapshot
 from neuralop_irno.training.best_model import MODEL as MODEL
 from neuralop_irno.training.best_model import held_tensors
 from neuralop_irno.training.distributed import Peers
 from neuralop_irno.training.divergence import refuse_not_finite
 from neuralop_irno.training.identity import Identity
-from neuralop_irno.training.snapshot import Progress, TrainingRun
+from neuralop_irno.training.training_run import Progress, TrainingRun
+from neuralop_irno.training.writer import Writer
 
 HISTORY = "history.json"
 
@@ -67,6 +69,8 @@ class RunFolder:
     def __init__(self, path: Path | None, peers: Peers) -> None:
         self.path, self.peers = path, peers
         self._own: Identity = {}
+        self._writer = Writer()
+        self._token = ""
 
     @contextmanager
     def claimed(self, resume: bool) -> Iterator[None]:
@@ -80,15 +84,21 @@ class RunFolder:
         """
         if resume and self.path is None:
             raise ValueError(expected("a folder to resume from", "none", "Trainer(.., folder='runs/a')"))
+        self._token = self.peers.gather(secrets.token_hex(4))[0]
         if self.path is None or not self.peers.first:
-            yield
+            with closing(self._writer):
+                yield
             return
-        with claim(self.path):
+        with claim(self.path), closing(self._writer):
             if not resume and snapshot.exists(self.path):
                 raise ValueError(
                     expected("a folder without a run", str(self.path), "resume=True, or another folder")
                 )
             yield
+
+    def states_file(self) -> Path | None:
+        """The file for the states of this process on disk; None without a folder."""
+        return self.path and process_files.states_path(self.path, self._token, self.peers.rank)
 
     def begin(
         self, run: TrainingRun, own: Callable[[], Identity], resume: bool, say: Callable[[str], object]
@@ -111,6 +121,7 @@ class RunFolder:
             snapshot.load(self.path, run, self._own, self.peers, say)
             self._repair_base(run.model)
             return best_weights(self.path, run.progress)
+        snapshot.begin(self.path, self.peers)
         if self.peers.first:
             identity.write(self._own, self.path)
         return None
@@ -123,9 +134,24 @@ class RunFolder:
                 stored_base.write(self.path, base, digest.of_tensors(base))
 
     def snapshot(self, run: TrainingRun) -> None:
-        """Write a snapshot; see `neuralop_irno.training.snapshot.save`."""
+        """Copy what a snapshot holds and begin to write it, when the one before is written.
+
+        Raises:
+            DivergenceError: a weight is not finite; the snapshots before are left as they are.
+        """
+        if self.path is None:
+            return
+        path, peers = self.path, self.peers
+        self.wait()
+        taken = snapshot.capture(run, self._own, peers, self._token)
+        self._writer.start(lambda until: snapshot.write(path, taken, peers, until))
+
+    def wait(self) -> None:
+        """Wait until the last snapshot is whole, in all processes, and remove what is not needed any more."""
+        self._writer.wait()
         if self.path is not None:
-            snapshot.save(self.path, run, self._own, self.peers)
+            self.peers.wait()
+            snapshot.forget(self.path, self.peers, self._token)
 
     def write_model(self, model: nn.Module, notes: dict[str, Any]) -> None:
         """Write the model that is the best so far.
@@ -136,6 +162,7 @@ class RunFolder:
         if self.path is None or not self.peers.first:
             return
         refuse_not_finite(model)
+        self._writer.wait()
         best_model.keep(self.path, snapshot.referred(self.path))
         if isinstance(model, IterativeRefiner):
             model.save(self.path / MODEL, notes)
@@ -145,4 +172,5 @@ class RunFolder:
     def write_history(self, history: list[dict[str, Any]]) -> None:
         """Write one record for each epoch, as JSON."""
         if self.path is not None and self.peers.first:
+            self._writer.wait()
             checkpoint.write_json(self.path / HISTORY, history)

@@ -20,7 +20,7 @@ from torch.utils.data import Dataset
 from neuralop_irno import checkpoint, digest
 from neuralop_irno.data.fields import FieldDataset
 from neuralop_irno.errors import expected
-from neuralop_irno.recipe import Recipe
+from neuralop_irno.recipe import OF_THE_MACHINE, Recipe
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.training.batches import Sample
 from neuralop_irno.training.described import described, differences
@@ -41,23 +41,21 @@ def identify(
     metric: Callable[[Tensor, Tensor], Tensor],
     train: Dataset[Sample],
     valid: Dataset[Sample] | None,
-    processes: int,
 ) -> Identity:
     """The identity of a run, as plain data: equal before and after a resumption.
 
     Returns:
-        ``{"recipe": .., "data": {split: ..}, "base": .., "model": .., "loss": .., "metric": ..,
-        "processes": ..}``, where ``base`` is the digest of all weights that do not train.
+        ``{"recipe": .., "data": {split: ..}, "base": .., "model": .., "loss": .., "metric": ..}``, where
+        ``base`` is the digest of all weights that do not train.
     """
     splits = {"train": train} if valid is None else {"train": train, "valid": valid}
     return {
-        "recipe": asdict(recipe),
+        "recipe": {name: value for name, value in asdict(recipe).items() if name not in OF_THE_MACHINE},
         "data": {name: of_data(data) for name, data in splits.items()},
         "base": digest.of_tensors(frozen(model)),
         "model": described(model),
         "loss": described(loss),
         "metric": described(metric),
-        "processes": processes,
     }
 
 

@@ -11,39 +11,39 @@ truth, which gives a larger training signal.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import torch
 from torch import Tensor
 
 from neuralop_irno.draws import uniform
+from neuralop_irno.training.disk_states import DiskStates
 from neuralop_irno.training.states import States
 
 
 class Replay:
-    """The states of a training set.
+    """The states of a training set, or of one process's samples of it.
 
     Args:
         starts: the base's outputs; they are not changed.
         life: the mean number of steps before a sample starts again.
+        file: for the states; in the memory of the starts by default.
 
     Attributes:
         states: the current state of each sample.
-        taken: the steps taken to it, ``(n,)``, on the device of the states.
+        taken: the steps taken to it, ``(n,)``, on the device of the states that are read.
     """
 
-    def __init__(self, starts: States, life: float) -> None:
+    def __init__(self, starts: States, life: float, file: Path | None = None) -> None:
         self.starts = starts
         self.life = life
-        self.states = starts.copy()
-        self.taken = torch.zeros(len(starts), dtype=torch.long, device=starts.values.device)
-
-    def restore(self, states: Tensor, taken: Tensor) -> None:
-        """Restore stored states, on the device of the starts."""
-        device = self.starts.values.device
-        self.states.values, self.taken = states.to(device), taken.to(device)
+        self.states = starts.copy() if file is None else DiskStates(file, starts)
+        self.taken = torch.zeros(len(starts), dtype=torch.long, device=starts.device)
 
     def take(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """The states of some samples, and the number of steps taken to them."""
-        return self.states[index], self.taken[index]
+        return self.states[index], self.taken[self.starts.places(index)]
 
     def put(self, index: Tensor, states: Tensor) -> None:
         """Store the states after one more step; each sample starts again with probability 1 / life.
@@ -54,6 +54,42 @@ class Replay:
         owner = self.states.owners(index)
         lost = owner[~states.flatten(1).isfinite().all(1).cpu()]
         ended[lost] = True
-        shaped = ended[owner].reshape(-1, *[1] * (states.dim() - 1)).to(states.device)
-        self.states[index] = torch.where(shaped, self.starts[index], states)
-        self.taken[index] = torch.where(ended.to(self.taken.device), 0, self.taken[index] + 1)
+        if ended.any():
+            shaped = ended[owner].reshape(-1, *[1] * (states.dim() - 1)).to(states.device)
+            states = torch.where(shaped, self.starts[index], states)
+        self.states[index] = states
+        places = self.starts.places(index)
+        self.taken[places] = torch.where(ended.to(self.taken.device), 0, self.taken[places] + 1)
+
+    def kept(self) -> dict[str, Tensor]:
+        """What a snapshot stores, on the host: copies of the states, or their places in the file."""
+        common = {
+            "numbers": self.starts.numbers,
+            "lengths": self.starts.lengths(),
+            "taken": self.taken.to("cpu", copy=True),
+        }
+        if isinstance(self.states, DiskStates):
+            return {**common, **self.states.keep()}
+        return {**common, "states": self.states.values.to("cpu", copy=True).flatten()}
+
+    def restore(self, taken: Tensor, stored: Callable[[int], Tensor]) -> None:
+        """Restore the states of a snapshot.
+
+        Args:
+            taken: the steps taken to each state, ``(n,)``.
+            stored: from a sample's number to the bytes of its state; none for that of its start.
+        """
+        self.taken = taken.to(self.taken.device)
+        numbers = self.starts.numbers
+        if isinstance(self.states, DiskStates):
+            for place, number in enumerate(numbers.tolist()):
+                if taken[place]:
+                    self.states.write(place, stored(number))
+            return
+        contents = [stored(number) for number in numbers.tolist()]
+        for place, content in enumerate(contents):
+            if not len(content):
+                start = self.starts[numbers[place : place + 1]].cpu().contiguous()
+                contents[place] = start.view(torch.uint8).flatten()
+        values = self.states.values
+        values.copy_(torch.cat(contents).view(values.dtype).reshape(values.shape))

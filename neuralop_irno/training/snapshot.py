@@ -1,119 +1,43 @@
 """Snapshots: the complete state of a run, for a bit-exact resumption, in files that are whole or absent.
 
 A frozen base is not in them: a resumed run starts with the same one, by the digest in its identity. Nor are
-weights that the file of the best model holds; see `neuralop_irno.training.best_model`.
+weights that the file of the best model holds; see `neuralop_irno.training.best_model`. Nor are the states of
+torch's generators, which every update seeds anew.
 The last two snapshots are kept. If the newer one is damaged, the run continues from the older.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch import Tensor
 
 from neuralop_irno import checkpoint, digest
 from neuralop_irno.checkpoint import SUFFIX, tensors_only
 from neuralop_irno.devices import device_of
 from neuralop_irno.domain.resolution import Resolution
 from neuralop_irno.errors import expected
-from neuralop_irno.losses.loss import Loss
 from neuralop_irno.persistence import split_state
 from neuralop_irno.refiner import IterativeRefiner
-from neuralop_irno.training import best_model, identity
-from neuralop_irno.training.average import Average
+from neuralop_irno.training import best_model, identity, process_files
+from neuralop_irno.training.disk_states import DiskStates
 from neuralop_irno.training.distributed import Peers
 from neuralop_irno.training.divergence import refuse_not_finite
 from neuralop_irno.training.identity import Identity
 from neuralop_irno.training.optimizer_state import flat_state, restore
-from neuralop_irno.training.replay import Replay
+from neuralop_irno.training.process_files import Content, Stage, StoredStates
+from neuralop_irno.training.training_run import Progress, TrainingRun
 
 MODEL_PART, AVERAGE_PART = "model", "average"
 """The names of the weights, and of their average with ``ema``, start with these."""
 
 SHARED = "shared"
 """The key of a snapshot that refers to weights in the file of the best model."""
-
-Content = tuple[dict[str, Tensor], dict[str, Any]]
-
-
-@dataclass
-class Progress:
-    """The progress of a run.
-
-    Attributes:
-        epoch: epochs finished.
-        batch: batches of the current epoch that are done.
-        update: updates made, the skipped ones included.
-        loss_sum: of the current epoch, over its samples in all processes.
-        loss_count: those samples.
-        skipped: updates of the current epoch that were skipped: their gradients were not finite.
-        best: the best validation score.
-        best_weights: the digest of the weights with this score, in ``model.safetensors``; empty if
-            there are none.
-        waited: epochs since the best score.
-        history: one record for each finished epoch.
-    """
-
-    epoch: int = 0
-    batch: int = 0
-    update: int = 0
-    loss_sum: float = 0.0
-    loss_count: int = 0
-    skipped: int = 0
-    best: float = float("inf")
-    best_weights: str = ""
-    waited: int = 0
-    history: list[dict[str, Any]] = field(default_factory=list)
-
-    @property
-    def loss(self) -> float:
-        """The mean loss of the current epoch so far."""
-        return self.loss_sum / self.loss_count
-
-    def add(self, loss: float, samples: int, skipped: bool) -> None:
-        """Count one update."""
-        self.batch, self.update = self.batch + 1, self.update + 1
-        self.loss_sum, self.loss_count = self.loss_sum + loss, self.loss_count + samples
-        self.skipped += skipped
-
-    def finish_epoch(self, record: dict[str, Any]) -> None:
-        """Count one epoch."""
-        self.history.append(record)
-        self.epoch, self.batch, self.skipped = self.epoch + 1, 0, 0
-        self.loss_sum, self.loss_count = 0.0, 0
-
-
-@dataclass
-class TrainingRun:
-    """The parts of a training run that change, and its precision.
-
-    Attributes:
-        model: in training.
-        optimizer: of its parameters.
-        loss: included because its weights may rise with the updates.
-        replay: the states of the training set, with replay.
-        average: of the weights, with ``ema``.
-        progress: counters and history.
-        precision: ``float32`` or ``bfloat16``, as resolved at the start of the run.
-    """
-
-    model: nn.Module
-    optimizer: Optimizer
-    loss: Loss
-    replay: Replay | None
-    average: Average | None
-    progress: Progress
-    precision: str
-
-    def averaged(self) -> AbstractContextManager[None]:
-        """Put the averaged weights, with ``ema``, into the model within a ``with`` block."""
-        return nullcontext() if self.average is None else self.average.in_place()
 
 
 def exists(folder: Path) -> bool:
@@ -131,69 +55,138 @@ def previous_file(folder: Path) -> Path:
     return folder / f"snapshot.previous{SUFFIX}"
 
 
+def stage_of(progress: Progress) -> Stage:
+    """The stage of a snapshot."""
+    return progress.epoch, progress.update
+
+
 def faults(folder: Path, content: Mapping[str, Any]) -> dict[Path, str]:
     """The faults of the files of all processes of a snapshot, given the content of its main file."""
-    stage, own = _stage(Progress(**content["progress"])), content["identity"]
+    stage, own = stage_of(Progress(**content["progress"])), content["identity"]
     processes = content["processes"] if isinstance(own, str) else own["processes"]
-    files = {_own_file(folder, rank, stage): rank for rank in range(processes)}
-    found = {file: _read_own(file, _owner(own, rank, stage))[1] for file, rank in files.items()}
-    return {file: fault if file.is_file() else "missing" for file, fault in found.items() if fault}
+    found = {}
+    for rank in range(processes):
+        file = process_files.path_of(folder, rank, stage)
+        read, fault = process_files.read_own(file, process_files.owner(own, rank, stage), processes)
+        found[file] = ("" if file.is_file() else "missing") or fault
+        if read is not None and "file" in read[1]:
+            found[folder / read[1]["file"]] = process_files.fault_on_disk(folder, read)
+    return {file: fault for file, fault in found.items() if fault}
 
 
-def save(folder: Path, run: TrainingRun, own: Identity, peers: Peers) -> None:
-    """Write the snapshot of this process; the first process's file, written last, makes it valid.
+@dataclass
+class Capture:
+    """A snapshot in the memory of the host, which training does not change.
+
+    Attributes:
+        stage: of the run.
+        main: the content of the main file; None in all processes but the first.
+        own: the content of this process's file; None without replay.
+        states: those on disk, to be written to it before.
+    """
+
+    stage: Stage
+    main: Content | None
+    own: Content | None
+    states: DiskStates | None
+
+
+def capture(run: TrainingRun, own: Identity, peers: Peers, token: str) -> Capture:
+    """Copy what a snapshot holds.
+
+    Args:
+        run: in training.
+        own: the identity of the run.
+        peers: its processes.
+        token: that of the files with states on disk.
 
     Raises:
-        DivergenceError: a weight is not finite; the snapshots before are left as they are.
+        DivergenceError: a weight is not finite.
     """
     refuse_not_finite(run.model)
-    stage = _stage(run.progress)
-    tensors = {"random.cpu": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        tensors["random.cuda"] = torch.cuda.get_rng_state()
+    stage, of_process, states = stage_of(run.progress), None, None
     if run.replay is not None:
-        tensors |= {"replay.states": run.replay.states.values, "replay.taken": run.replay.taken}
-    checkpoint.write(_own_file(folder, peers.rank, stage), tensors, _owner(own, peers.rank, stage))
-    peers.wait()
+        owner = process_files.owner(own, peers.rank, stage)
+        of_process = process_files.content_of(run.replay, owner, peers.world)
+        states = run.replay.states if isinstance(run.replay.states, DiskStates) else None
+    main = _main_content(run, own, peers, token) if peers.first else None
+    return Capture(stage, main, of_process, states)
+
+
+def write(folder: Path, taken: Capture, peers: Peers, others: Callable[[Callable[[], bool]], None]) -> None:
+    """Write a snapshot; the first process's file, written last, makes it valid.
+
+    Args:
+        folder: of the run.
+        taken: what to write.
+        peers: the processes of the run; this function calls none of them.
+        others: waits until its argument, whether the files of all processes are there, returns True.
+    """
+    if taken.states is not None:
+        taken.states.flush()
+    if taken.own is not None:
+        checkpoint.write(process_files.path_of(folder, peers.rank, taken.stage), *taken.own)
+    if taken.main is None:
+        return
+    if taken.own is not None:
+        files = [process_files.path_of(folder, rank, taken.stage) for rank in range(peers.world)]
+        others(lambda: all(file.is_file() for file in files))
+    if main_file(folder).exists():
+        main_file(folder).replace(previous_file(folder))
+    checkpoint.write(main_file(folder), *taken.main)
+    best_model.forget(folder, referred(folder))
+
+
+def begin(folder: Path, peers: Peers, stage: Stage = (-1, -1)) -> None:
+    """Remove the files of later stages, of a process that was killed: they would be taken for new ones."""
+    process_files.remove(folder, lambda other: other > stage, peers.answers_for)
+
+
+def forget(folder: Path, peers: Peers, token: str) -> None:
+    """Remove the files of processes to which neither of the two snapshots refers. None is being written."""
+    contents = list(_configs(folder))
+    needed = {stage_of(Progress(**content["progress"])) for content in contents}
+    process_files.remove(folder, lambda stage: stage not in needed, peers.answers_for)
     if peers.first:
-        state, groups = flat_state(run.optimizer)
-        whole = {MODEL_PART: split_state(run.model)[0]}
-        if run.average is not None:
-            whole[AVERAGE_PART] = run.average.values
-        shared = _shared(run)
-        tensors = {
-            f"{part}.{k}": v for part, state in whole.items() if part != shared for k, v in state.items()
-        }
-        tensors |= {f"loss.{k}": v for k, v in tensors_only(run.loss.state_dict()).items()}
-        content = {
-            "progress": asdict(run.progress),
-            "precision": run.precision,
-            "groups": groups,
-            "identity": digest.of_json(own),
-            "processes": own["processes"],
-        }
-        if shared is not None:
-            content[SHARED] = {"part": shared, "sha256": run.progress.best_weights}
-        if isinstance(run.model, IterativeRefiner):
-            content["resolution"] = run.model.resolution.plain()
-        if main_file(folder).exists():
-            main_file(folder).replace(previous_file(folder))
-        checkpoint.write(main_file(folder), {**tensors, **state}, content)
-        best_model.forget(folder, referred(folder))
-    peers.wait()
-    for old in sorted(_own_files(folder, peers.rank), key=_stage_of)[:-2]:
-        old.unlink()
+        process_files.remove_states(folder, [token, *(content.get("states", "") for content in contents)])
+
+
+def _main_content(run: TrainingRun, own: Identity, peers: Peers, token: str) -> Content:
+    state, groups = flat_state(run.optimizer)
+    whole = {MODEL_PART: split_state(run.model)[0]}
+    if run.average is not None:
+        whole[AVERAGE_PART] = run.average.values
+    shared = _shared(run)
+    tensors = {f"{part}.{k}": v for part, state in whole.items() if part != shared for k, v in state.items()}
+    tensors |= {f"loss.{k}": v for k, v in tensors_only(run.loss.state_dict()).items()}
+    content = {
+        "progress": asdict(run.progress),
+        "precision": run.precision,
+        "groups": groups,
+        "identity": digest.of_json(own),
+        "processes": 0 if run.replay is None else peers.world,
+        "states": token,
+    }
+    if shared is not None:
+        content[SHARED] = {"part": shared, "sha256": run.progress.best_weights}
+    if isinstance(run.model, IterativeRefiner):
+        content["resolution"] = run.model.resolution.plain()
+    copies = {name: tensor.detach().to("cpu", copy=True) for name, tensor in {**tensors, **state}.items()}
+    return copies, copy.deepcopy(content)
+
+
+def _configs(folder: Path) -> Iterator[dict[str, Any]]:
+    """The contents of the main files in a folder, by their headers."""
+    for file in filter(Path.exists, (main_file(folder), previous_file(folder))):
+        try:
+            yield checkpoint.read_unchecked_config(file)
+        except (OSError, ValueError):
+            continue  # damaged: it cannot be restored
 
 
 def referred(folder: Path) -> Iterator[str]:
     """The digests of the best models to which the snapshots in a folder refer, by their headers."""
-    for file in filter(Path.exists, (main_file(folder), previous_file(folder))):
-        try:
-            content = checkpoint.read_unchecked_config(file)
-        except (OSError, ValueError):
-            continue  # damaged: it cannot be restored
-        if SHARED in content:
-            yield content[SHARED]["sha256"]
+    return (content[SHARED]["sha256"] for content in _configs(folder) if SHARED in content)
 
 
 def _shared(run: TrainingRun) -> str | None:
@@ -221,7 +214,7 @@ def load(folder: Path, run: TrainingRun, own: Identity, peers: Peers, say: Calla
         folder: of the run.
         run: gets the state.
         own: the identity of the run.
-        peers: its processes.
+        peers: its processes; their number may be another one than that of the snapshot.
         say: called with a line about a damaged file.
 
     Raises:
@@ -229,18 +222,16 @@ def load(folder: Path, run: TrainingRun, own: Identity, peers: Peers, say: Calla
     """
     damage = ""
     for file in filter(Path.exists, (main_file(folder), previous_file(folder))):
-        random, main, error = None, *_read(file)
+        stored, (main, error) = None, process_files.read(file)
         if main is not None:
             _check(main[1], own, folder)
-            stage = _stage(Progress(**main[1]["progress"]))
-            owner = _owner(own, peers.rank, stage)
-            random, error = _read_own(_own_file(folder, peers.rank, stage), owner)
-        here = main is not None and random is not None
-        if main and random and not peers.total(torch.tensor(float(not here), device=device_of(run.model))):
+            stored, error = _stored(folder, run, main[1])
+        here = main is not None and not error
+        if main and not peers.total(torch.tensor(float(not here), device=device_of(run.model))):
             if damage:
                 say(f"{damage}: going on from {file.name}")
-            _restore(run, _with_shared(*main, folder), main[1], random[0])
-            _forget_later(folder, peers.rank, stage)
+            _restore(run, _with_shared(*main, folder), main[1], stored)
+            begin(folder, peers, stage_of(run.progress))
             return
         damage = f"{file.name} is damaged ({error or 'in another process'})"
         if file == main_file(folder) and peers.first:
@@ -253,28 +244,29 @@ def load(folder: Path, run: TrainingRun, own: Identity, peers: Peers, say: Calla
     )
 
 
-def _read(file: Path) -> tuple[Content | None, str]:
-    """The content of a file, or its fault."""
+def _stored(folder: Path, run: TrainingRun, content: Mapping[str, Any]) -> tuple[StoredStates | None, str]:
+    """The states of this process's samples in a snapshot, or the fault of its files; none without replay."""
+    if run.replay is None:
+        return None, ""
+    numbers, found = run.replay.starts.numbers, list[Content]()
+    stage = stage_of(Progress(**content["progress"]))
+    for rank in range(content["processes"]):
+        owner = process_files.owner(content["identity"], rank, stage)
+        file = process_files.path_of(folder, rank, stage)
+        read, fault = process_files.read_own(file, owner, content["processes"])
+        if read is None:
+            return None, fault
+        if torch.isin(read[0]["replay.numbers"], numbers).any():
+            found.append(read)
+    stored = StoredStates(folder, found)
+    if missing := stored.missing(numbers):
+        return None, f"no process has the state of sample {missing[0]}"
     try:
-        return checkpoint.read(file), ""
-    except (ValueError, FileNotFoundError) as error:
+        for number in numbers.tolist():
+            stored(number)
+    except (ValueError, OSError) as error:
         return None, str(error)
-
-
-def _read_own(file: Path, owner: Mapping[str, Any]) -> tuple[Content | None, str]:
-    """The content of a process's file, or its fault."""
-    found, fault = _read(file)
-    if found is not None and found[1] != owner:
-        return None, expected(
-            f"{file.name} of this run", "that of another run or update", "a backup copy of it"
-        )
-    return found, fault
-
-
-def _owner(own: Identity | str, rank: int, stage: tuple[int, int]) -> dict[str, Any]:
-    """The run (its identity, or the digest of it), rank and stage of a process's file."""
-    sha256 = own if isinstance(own, str) else digest.of_json(own)
-    return {"rank": rank, "epoch": stage[0], "update": stage[1], "identity": sha256}
+    return stored, ""
 
 
 def _check(content: Mapping[str, Any], own: Identity, folder: Path) -> None:
@@ -290,7 +282,7 @@ def _check(content: Mapping[str, Any], own: Identity, folder: Path) -> None:
 
 
 def _restore(
-    run: TrainingRun, tensors: dict[str, Tensor], content: dict[str, Any], random: dict[str, Tensor]
+    run: TrainingRun, tensors: dict[str, Tensor], content: dict[str, Any], stored: StoredStates | None
 ) -> None:
     run.progress = Progress(**content["progress"])
     run.precision = content["precision"]
@@ -302,32 +294,5 @@ def _restore(
     restore(run.optimizer, tensors, content["groups"])
     if run.average is not None:
         run.average.restore(tensors_only(tensors, "average."))
-    torch.set_rng_state(random["random.cpu"])
-    if "random.cuda" in random and torch.cuda.is_available():
-        torch.cuda.set_rng_state(random["random.cuda"])
-    if run.replay is not None:
-        run.replay.restore(random["replay.states"], random["replay.taken"])
-
-
-def _stage(progress: Progress) -> tuple[int, int]:
-    """Epoch and update of a snapshot. The end of an epoch is another stage than its last update."""
-    return progress.epoch, progress.update
-
-
-def _own_file(folder: Path, rank: int, stage: tuple[int, int]) -> Path:
-    return folder / f".snapshot-{stage[0]}-{stage[1]}.rank{rank}{SUFFIX}"
-
-
-def _own_files(folder: Path, rank: int) -> list[Path]:
-    return list(folder.glob(f".snapshot-*.rank{rank}{SUFFIX}"))
-
-
-def _forget_later(folder: Path, rank: int, stage: tuple[int, int]) -> None:
-    """Remove files of later stages than the restored one: they would be taken for the newest."""
-    for file in _own_files(folder, rank):
-        if _stage_of(file) > stage:
-            file.unlink()
-
-
-def _stage_of(file: Path) -> tuple[int, ...]:
-    return tuple(int(word) for word in file.name.split(".")[1].split("-")[1:])
+    if run.replay is not None and stored is not None:
+        run.replay.restore(stored.taken(run.replay.starts.numbers), stored)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -25,7 +25,6 @@ from neuralop_irno.rollouts.training import RolloutModel
 from neuralop_irno.solution import Trajectory
 from neuralop_irno.training.batches import Sample, at_once, load_all
 from neuralop_irno.training.distributed import Peers
-from neuralop_irno.training.states import States
 
 
 class Trainable(nn.Module):
@@ -139,16 +138,27 @@ class Trainable(nn.Module):
                 self.model.resolution = self.model.resolution.joined(Resolution.of(other))
 
     @torch.no_grad()
-    def starts(self, dataset: Dataset[Sample], device: torch.device, batch_size: int | None = None) -> States:
-        """The base's output h_0 for every sample of a data set, with channels first on grids."""
+    def answers(
+        self,
+        dataset: Dataset[Sample],
+        device: torch.device,
+        batch_size: int | None = None,
+        numbers: Tensor | None = None,
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """The base's outputs h_0 for samples of a data set, and the rows of each, batch by batch.
+
+        Args:
+            dataset: of dicts or graphs.
+            device: of the model.
+            batch_size: that of an evaluation by default.
+            numbers: of the samples; all by default.
+        """
         refiner: Any = self.model
-        answers, sizes = [], []
-        for index, batch in load_all(dataset, batch_size or at_once(self.model)):
+        for index, batch in load_all(dataset, batch_size or at_once(self.model), numbers):
             sample = self.from_batch(to_device(batch, device))
             sample.pop("y")
             problem = refiner.problem((), sample)
-            answers.append(refiner.base.as_field(problem.as_answer(problem.start)))
             owner = sample.get("batch")
             ones = torch.ones(len(index), dtype=torch.long)
-            sizes.append(ones if owner is None else owner.bincount(minlength=len(index)).cpu())
-        return States.of(answers, torch.cat(sizes))
+            sizes = ones if owner is None else owner.bincount(minlength=len(index)).cpu()
+            yield refiner.base.as_field(problem.as_answer(problem.start)), sizes

@@ -22,25 +22,27 @@ from neuralop_irno.metrics import summarise, vrmse
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.training.average import Average
-from neuralop_irno.training.batches import Sample, grids_of, load, of_graphs, refuse_empty
+from neuralop_irno.training.batches import Sample, grids_of, load, refuse_empty
 from neuralop_irno.training.best_model import held_tensors
+from neuralop_irno.training.cached_starts import CachedStarts
 from neuralop_irno.training.distributed import Peers, local_device
 from neuralop_irno.training.divergence import DivergenceError
-from neuralop_irno.training.evaluation import scores_per_step
 from neuralop_irno.training.folder import RunFolder
 from neuralop_irno.training.identity import identify
 from neuralop_irno.training.optimizers import optimizer_for
+from neuralop_irno.training.placement import Placement
 from neuralop_irno.training.precision import resolve
 from neuralop_irno.training.progress import Display, display
 from neuralop_irno.training.replay import Replay
 from neuralop_irno.training.reporting import Reporter, Reports, checked, name_of
 from neuralop_irno.training.shards import Shards
-from neuralop_irno.training.snapshot import Progress, TrainingRun
 from neuralop_irno.training.states import States
 from neuralop_irno.training.stopping import Stopped, StopRequest, stop_request
 from neuralop_irno.training.trainable import Trainable
 from neuralop_irno.training.training_log import TrainingLog, solves_of
-from neuralop_irno.training.updates import Updater, parts, seed_generators
+from neuralop_irno.training.training_run import Progress, TrainingRun
+from neuralop_irno.training.updates import Updater, parts
+from neuralop_irno.training.validation import Validation
 
 History = list[dict[str, Any]]
 
@@ -147,11 +149,12 @@ class Trainer:
         recipe, shards = self.recipe, self._shards
         self._trainable.take_resolution(train)
         torch.manual_seed(recipe.seed)
-        starts = self._starts(train)
-        run = self._begin(train, valid, starts, resume)
+        starts_of = CachedStarts(self._trainable, recipe, self.device, self.folder)
+        starts, placement = starts_of(train, shards.own, copies=2 if recipe.replay else 1)
+        run = self._begin(train, valid, starts, placement, resume)
         begun = run.progress.update
         self._log.start(run, recipe, train, self.folder, self.peers.world)
-        valid_starts = None if valid is None else self._starts(valid)
+        validation = None if valid is None else Validation(valid, starts_of, self.metric, self.peers)
         update = Updater(run, self._trainable, recipe, self.peers, shards, self.device, starts)
         updates = recipe.epochs * len(shards.order(recipe.batch_size, recipe.seed, 0))
         with closing(display(updates, begun, self.show and self.peers.first)) as bar:
@@ -160,13 +163,14 @@ class Trainer:
                 self._train_epoch(run, update, train, order, updates, bar, stop)
                 self._trainable.join_resolution(self.peers)
                 with run.averaged():
-                    record = self._score(run.progress, valid, valid_starts, updates)
+                    record = self._score(run.progress, validation, updates)
                     solves = solves_of(self.model, valid, self.metric) if self.reporters else {}
                 self._log.epoch(record, solves)
                 record |= self._ending(run.progress)
                 run.progress.finish_epoch(record)
                 self._files.write_history(run.progress.history)
                 self._files.snapshot(run)
+            self._files.wait()
         self._keep(run, begun)
         self._log.finish(self.model, valid, self.folder)
         return run.progress.history
@@ -184,26 +188,33 @@ class Trainer:
             self._files.write_history(run.progress.history)
 
     def _begin(
-        self, train: Dataset[Sample], valid: Dataset[Sample] | None, starts: States | None, resume: bool
+        self,
+        train: Dataset[Sample],
+        valid: Dataset[Sample] | None,
+        starts: States | None,
+        placement: Placement,
+        resume: bool,
     ) -> TrainingRun:
         """A new run, or the one that the folder holds."""
         recipe = self.recipe
         optimizer = optimizer_for(self.model, recipe)
-        replay = Replay(starts, recipe.replay) if recipe.replay and starts is not None else None
+        replay = None
+        if recipe.replay and starts is not None:
+            file = self._files.states_file() if placement.place == "disk" else None
+            replay = Replay(starts, recipe.replay, file)
         precision, about = resolve(recipe.precision, self.device, self._called_in_updates())
         average = Average(self.model, recipe.ema) if recipe.ema else None
         run = TrainingRun(self.model, optimizer, self.loss, replay, average, Progress(), precision)
-        world = self.peers.world
         self._best = self._files.begin(
             run,
-            lambda: identify(self.model, self.loss, recipe, self.metric, train, valid, world),
+            lambda: identify(self.model, self.loss, recipe, self.metric, train, valid),
             resume,
             lambda text: self._tell(logging.WARNING, text),
         )
         if run.precision != precision:
             about = f"precision: {run.precision} (as the run was started)"
-        if about:
-            self._tell(logging.INFO, about)
+        for text in filter(None, (about, "" if starts is None else str(placement))):
+            self._tell(logging.INFO, text)
         return run
 
     def _train_epoch(
@@ -235,16 +246,11 @@ class Trainer:
                 self._trainable.join_resolution(self.peers)
                 self._files.snapshot(run)
             if done.stop:
+                self._files.wait()
                 self._stop(progress, stop)
         self._log.end_updates()
 
-    def _score(
-        self,
-        progress: Progress,
-        valid: Dataset[Sample] | None,
-        starts: States | None,
-        updates: int,
-    ) -> dict[str, Any]:
+    def _score(self, progress: Progress, validation: Validation | None, updates: int) -> dict[str, Any]:
         """The record of an epoch; the model is stored if its score is the best so far."""
         record: dict[str, Any] = {
             "epoch": progress.epoch + 1,
@@ -254,13 +260,8 @@ class Trainer:
             "skipped": progress.skipped,
         }
         self._report_skipped(progress)
-        if valid is not None:
-            seed = (self.recipe.seed, progress.update)
-            seed_generators(self.device, *seed, self.peers.rank)
-            scores = scores_per_step(
-                self.model, valid, metric=self.metric, device=self.device, starts=starts, seed=seed
-            )
-            summaries = [summarise(step) for step in scores]
+        if validation is not None:
+            summaries = [summarise(step) for step in validation(progress.update)]
             record["valid"] = [summary.mean for summary in summaries]
             record["not_finite"] = summaries[-1].not_finite
             if summaries[-1].mean < progress.best and not summaries[-1].not_finite:
@@ -287,16 +288,6 @@ class Trainer:
         count = f"{progress.skipped} of {progress.batch} updates"
         text = f"training: {count} of epoch {progress.epoch + 1} skipped: gradients that are not finite"
         self._tell(logging.WARNING, text)
-
-    def _starts(self, dataset: Dataset[Sample]) -> States | None:
-        got = "graphs" if of_graphs(dataset) else self._trainable.off_one_grid
-        for option, off in (("shifts", False), ("resolutions", (1,))):
-            if got is not None and getattr(self.recipe, option) != off:
-                hint = f"{option}={[1] if off else off}"
-                raise ValueError(expected(f"fields on one grid for {option}", got, hint))
-        if self._trainable.has_frozen_base and (self.recipe.cache_base or self.recipe.replay):
-            return self._trainable.starts(dataset, self.device)
-        return None
 
     def _called_in_updates(self) -> nn.Module:
         """The module that every update calls: without a frozen base whose outputs are cached."""

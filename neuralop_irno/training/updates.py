@@ -25,9 +25,9 @@ from neuralop_irno.training.distributed import Peers
 from neuralop_irno.training.divergence import DivergenceError
 from neuralop_irno.training.evaluation import inside_in
 from neuralop_irno.training.shards import Shards
-from neuralop_irno.training.snapshot import TrainingRun
 from neuralop_irno.training.states import States
 from neuralop_irno.training.trainable import Trainable
+from neuralop_irno.training.training_run import TrainingRun
 
 
 @dataclass(frozen=True)

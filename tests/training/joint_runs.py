@@ -103,22 +103,54 @@ CASES: dict[str, tuple[Any, Any, dict[str, Any], dict[str, Any]]] = {
 """Trainings whose draws and batches do not depend on the number of processes."""
 
 
-def trained_in_part(folder: Path | None, case: str, double: bool, resume: bool = False) -> dict[str, Any]:
-    """The record and weights of a case after some 20 updates."""
+class Cut(RefinementLoss):
+    """A loss that ends the training at an update, as control-C does."""
+
+    at = -1
+
+    def per_sample(self, trajectory: Any, y: Tensor) -> Tensor:
+        if self.training and trajectory.phi is not None and self.updates == self.at:
+            raise KeyboardInterrupt
+        return super().per_sample(trajectory, y)
+
+
+def trained(case: str, double: bool, folder: Path | None = None, at: int = -1, **words: Any) -> Any:
+    """The record and weights of a case after some 20 updates; None if it is cut at an update."""
+    Cut.at = at
     build, data, options, loss = CASES[case]
     model = build()
     if double:
         model, data = model.double(), in_double(data)
-    recipe = Recipe(**{**SMALL, "optimizer": "sgd", "epochs": 7, "save_every": 1, **options})
-    trainer = Trainer(model, recipe, RefinementLoss(**loss), folder, show=False)
+    recipe = Recipe(**{**SMALL, "optimizer": "sgd", "epochs": 7, "save_every": 1, **options, **words})
+    trainer = Trainer(model, recipe, Cut(**loss), folder, show=False)
     valid = data if isinstance(data, list) else Subset(data, [0, 1, len(data) - 1])
-    history = trainer.fit(data, valid, resume)
+    try:
+        history = trainer.fit(data, valid, resume=folder is not None)
+    except KeyboardInterrupt:
+        return None
     return {"history": history, "weights": weights(model)}
 
 
 def every_case() -> list[dict[str, Any]]:
     """All cases, in single and in double precision."""
-    return [trained_in_part(None, case, double) for case in CASES for double in (False, True)]
+    return [trained(case, double) for case in CASES for double in (False, True)]
+
+
+REPLAYED = [
+    ("replay, shifts", "disk"),
+    ("graphs, replay", "disk"),
+    ("several grids", "disk"),
+    ("graphs, replay", "host"),
+]
+"""Cases with states, and where these are held."""
+
+
+def cut_at(folder: Path, update: int) -> list[Any]:
+    """These cases, gone on with up to an update."""
+    return [
+        trained(case, True, folder / str(place), update, states=states)
+        for place, (case, states) in enumerate(REPLAYED)
+    ]
 
 
 def unused() -> list[float]:

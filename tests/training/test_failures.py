@@ -110,7 +110,7 @@ def test_a_damaged_snapshot_falls_back_on_the_one_before(
     tmp_path: Path, file: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole = model()
-    expected = fit(tmp_path / "whole", model=whole)
+    expected = fit(tmp_path / "whole", model=whole, recipe=Recipe(**SMALL, replay=2))
 
     class Interrupted(RefinementLoss):
         def per_sample(self, trajectory: Any, y: Tensor) -> Tensor:
@@ -118,7 +118,7 @@ def test_a_damaged_snapshot_falls_back_on_the_one_before(
                 raise KeyboardInterrupt
             return super().per_sample(trajectory, y)
 
-    recipe = Recipe(**SMALL, save_every=2)
+    recipe = Recipe(**SMALL, save_every=2, replay=2)
     with pytest.raises(KeyboardInterrupt):
         fit(tmp_path / "cut", loss=Interrupted(), recipe=recipe)
     progress = read(snapshot.main_file(tmp_path / "cut"))[1]["progress"]

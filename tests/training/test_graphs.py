@@ -10,6 +10,7 @@ from neuralop_irno.metrics import relative_l2
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.training.evaluation import score, scores_per_step
 from neuralop_irno.training.replay import Replay
+from neuralop_irno.training.states import States
 from neuralop_irno.training.trainable import Trainable
 from neuralop_irno.training.trainer import Trainer
 
@@ -57,7 +58,8 @@ def test_replayed_states_are_the_iterates_of_their_graphs() -> None:
     model = refiner()
     torch.nn.init.normal_(model.correction.last.weight, std=0.3)
     graphs = rings(6, 4)
-    starts = Trainable(model).starts(graphs, torch.device("cpu"), batch_size=4)
+    answers, sizes = zip(*Trainable(model).answers(graphs, torch.device("cpu"), 4), strict=True)
+    starts = States.of(answers, torch.cat(sizes))
     replay = Replay(starts, life=3.0)
     iterates = [model.eval().iterates(graph, steps=12) for graph in graphs]
     seen: set[int] = set()

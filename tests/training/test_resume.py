@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 import small_run
+import torch
 from processes import PATIENCE, Child, children
 from torch import nn
 
+from neuralop_irno import IterativeRefiner
 from neuralop_irno.checkpoint import read
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.training import snapshot
@@ -41,9 +43,10 @@ def kill_after(victim: Child, folder: Path, updates: int) -> None:
     [
         ('gradient="detached"',),
         ("replay=4", "shifts=true", 'precision="bfloat16"'),
+        ("replay=4", 'states="disk"'),
         ("freeze_base=false", 'gradient="unrolled"', "save_every=0"),
     ],
-    ids=["detached", "replay, shifts, bfloat16", "the base trains too, snapshots by epoch"],
+    ids=["detached", "replay, shifts, bfloat16", "states on disk", "the base trains too, snapshots by epoch"],
 )
 def test_killed_and_resumed_is_never_interrupted(tmp_path: Path, words: tuple[str, ...]) -> None:
     with children() as start:
@@ -84,12 +87,13 @@ def test_a_used_folder_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_random_states_of_another_run_are_not_taken(tmp_path: Path) -> None:
+def test_states_of_another_run_are_not_taken(tmp_path: Path) -> None:
     def fit(name: str, seed: int, resume: bool = False) -> None:
-        recipe = Recipe(epochs=2, seed=seed)
-        Trainer(nn.Conv1d(1, 1, 1), recipe, folder=tmp_path / name, show=False).fit(
-            small_run.problem(4), resume=resume
-        )
+        torch.manual_seed(0)
+        base, phi = nn.Conv1d(1, 1, 1), nn.Conv1d(2, 1, 1)
+        refiner = IterativeRefiner(base, phi, in_channels=1, out_channels=1, steps=2)
+        recipe = Recipe(epochs=2, seed=seed, replay=2)
+        Trainer(refiner, recipe, folder=tmp_path / name, show=False).fit(small_run.problem(4), resume=resume)
 
     fit("own", 0)
     fit("other", 1)

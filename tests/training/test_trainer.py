@@ -157,7 +157,7 @@ def test_replayed_states_are_the_iterates_of_their_samples() -> None:
 def test_replayed_steps_are_counted_on_the_device_of_the_states() -> None:
     replay = Replay(States(torch.zeros(3, 1, 4, device="meta")), life=2.0)
     assert replay.taken.device.type == "meta"
-    replay.restore(torch.zeros(3, 1, 4), torch.ones(3, dtype=torch.long))
+    replay.restore(torch.ones(3, dtype=torch.long), lambda number: torch.zeros(16, dtype=torch.uint8))
     assert replay.taken.device.type == replay.states.values.device.type == "meta"
 
 

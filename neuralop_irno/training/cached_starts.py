@@ -1,0 +1,56 @@
+"""The base's answers to the samples of one process, computed once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from neuralop_irno.errors import expected
+from neuralop_irno.recipe import Recipe
+from neuralop_irno.training.batches import Sample, of_graphs
+from neuralop_irno.training.placement import Placement
+from neuralop_irno.training.states import States
+from neuralop_irno.training.trainable import Trainable
+
+
+class CachedStarts:
+    """Computes the base's answers, if the model has a frozen base whose answers are cached.
+
+    Args:
+        trainable: the model in training.
+        recipe: its options.
+        device: of this process.
+        folder: of the run, for states on disk; None if it has none.
+    """
+
+    def __init__(
+        self, trainable: Trainable, recipe: Recipe, device: torch.device, folder: Path | None
+    ) -> None:
+        self.trainable, self.recipe, self.device, self.folder = trainable, recipe, device, folder
+
+    def __call__(
+        self, dataset: Dataset[Sample], numbers: Tensor, copies: int = 1
+    ) -> tuple[States | None, Placement]:
+        """The answers to some samples, and where they are.
+
+        Args:
+            dataset: of dicts or graphs.
+            numbers: of the samples, ascending.
+            copies: states of each sample to make room for; see `Placement`.
+
+        Raises:
+            ValueError: the recipe needs fields on one grid, and the data set has others.
+        """
+        got = "graphs" if of_graphs(dataset) else self.trainable.off_one_grid
+        for option, off in (("shifts", False), ("resolutions", (1,))):
+            if got is not None and getattr(self.recipe, option) != off:
+                hint = f"{option}={[1] if off else off}"
+                raise ValueError(expected(f"fields on one grid for {option}", got, hint))
+        placement = Placement(self.recipe.states, self.device, self.folder, copies)
+        if not (self.trainable.has_frozen_base and (self.recipe.cache_base or self.recipe.replay)):
+            return None, placement
+        answers = self.trainable.answers(dataset, self.device, numbers=numbers)
+        return placement.collected(answers, numbers), placement
