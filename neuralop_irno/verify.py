@@ -184,6 +184,10 @@ def _rollout(path: Path) -> str:
     return NO_DIGEST if contents.format == 1 else ""
 
 
+def _states(path: Path) -> str:
+    return ""  # its checksums are in the snapshots
+
+
 def _yaml(path: Path) -> str:
     return "" if sealed.is_sealed(path.read_bytes(), path.name) else NO_DIGEST
 
@@ -204,6 +208,7 @@ CHECKS: Mapping[str, Callable[[Path], str]] = {
     r"(model|\.best-.*|snapshot(\.\w+)?|\.snapshot-.*)\.safetensors": _checkpoint,
     r"([0-9a-f]{64}|ce_gauss-[0-9a-f]+)\.safetensors": _checkpoint,
     r".*\.safetensors": _tensors,
+    r"\.states-[0-9a-f]{8}\.rank\d+": _states,
     r".*\.(h5|hdf5|zarr|vtkhdf|pvd|vtus)": _rollout,
     r"(config|study)\.yaml": _yaml,
     r".*\.json": _json,

@@ -17,7 +17,7 @@ from interpreters import fresh
 from irno_cli.main import main
 from neuralop_irno import checkpoint
 from neuralop_irno.claim import claim
-from neuralop_irno.training import trainer
+from neuralop_irno.training import validation
 from neuralop_irno.training.run import read_run
 
 Capsys = pytest.CaptureFixture[str]
@@ -273,7 +273,7 @@ def test_a_run_that_diverges_ends_with_1(tmp_path: Path, capsys: Capsys) -> None
 def test_a_validation_score_that_is_not_finite_ends_with_1(
     tmp_path: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trainer, "scores_per_step", lambda *args, **options: torch.full((3, 2), torch.nan))
+    monkeypatch.setattr(validation, "scores_per_step", lambda *args, **options: torch.full((3, 2), torch.nan))
     config = written(tmp_path / "c.yaml", {**CONFIG, "base_training": None})
     assert main(["train", str(config), "--folder", str(tmp_path / "run"), "--json"]) == 1
     out, err = capsys.readouterr()

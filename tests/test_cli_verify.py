@@ -38,7 +38,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "data": {"name": "files", "train": str(place / "train.npz"), "valid": str(place / "valid.npz")},
         "model": {"base": FNO, "correction": {"name": "unet", "width": 4, "depth": 1}, "steps": 2},
         "base_training": {"epochs": 1},
-        "training": {"epochs": 1},
+        "training": {"epochs": 1, "replay": 2, "states": "disk"},
     }
     (place / "config.yaml").write_text(yaml.safe_dump(config))
     assert main(["train", str(place / "config.yaml"), "--folder", str(place / "all/run"), "--json"]) == 0
@@ -113,8 +113,17 @@ def forget_rank(run: Path) -> str:
 
 
 def other_rank(run: Path) -> str:
-    (own,), (other,) = run.glob(".snapshot-*.rank0.safetensors"), run.glob("base/.snapshot-*.rank0*")
-    shutil.copy(other, own)
+    (own,) = run.glob(".snapshot-*.rank0.safetensors")
+    tensors, content = checkpoint.read(own)
+    checkpoint.write(own, tensors, {**content, "update": 99})
+    return own.name
+
+
+def flip_state(run: Path) -> str:
+    (own,) = run.glob(".states-*")
+    content = bytearray(own.read_bytes())
+    content[1] ^= 1  # of the first slot of the first sample
+    own.write_bytes(content)
     return own.name
 
 
@@ -137,7 +146,9 @@ def other_history(run: Path) -> str:
     return "history.json"
 
 
-@pytest.mark.parametrize("spoil", [forget_rank, other_rank, forget_model, other_model, other_history])
+@pytest.mark.parametrize(
+    "spoil", [forget_rank, other_rank, flip_state, forget_model, other_model, other_history]
+)
 def test_files_of_a_run_that_do_not_fit_each_other_are_found(
     folder: Path, spoil: Callable[[Path], str]
 ) -> None:

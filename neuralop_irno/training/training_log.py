@@ -24,7 +24,7 @@ from neuralop_irno.training.batches import Sample
 from neuralop_irno.training.evaluation import Metric, scores_of_solutions
 from neuralop_irno.training.folder import files_of
 from neuralop_irno.training.reporting import Reports
-from neuralop_irno.training.snapshot import TrainingRun
+from neuralop_irno.training.training_run import TrainingRun
 
 
 def values_of(record: Mapping[str, Any]) -> dict[str, float]:
