@@ -17,8 +17,12 @@ PHRASES = {
     "clock=Clock(step=0.1)": "--step 0.1",
     "Window(outputs=1)": "--clock with a START alone",
     "restart=1": "--clock with a START alone",
+    "Window(order='time')": "irno.rollout(.., window=Window(order='time')) in Python",
 }
 """Hints in which an option of a command is an object of Python."""
+
+OTHER_NAMES = {"size": "patches"}
+"""Arguments of the library whose options have another name."""
 
 NAME = re.compile(r"(?<![\w.'\"=])([a-z]\w*)=(?!=)")
 WORD = re.compile(r"-?[\w.+-]*\w|\.\.\.?")
@@ -114,7 +118,7 @@ def _value(text: str) -> Any:
 
 
 def _option(name: str, value: Any, stated: bool, flags: Mapping[str, str]) -> str:
-    flag = flags.get(name)
+    flag = flags.get(name) or flags.get(OTHER_NAMES.get(name, ""))
     if flag is None:
         return f"{name}: {_yaml(value)}" if stated else name
     if value is None or value is False or value == () or value == []:

@@ -124,7 +124,7 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["--rtol", 0.1, "--steps", 2], "--max-steps 2"),
         (["--names", "T"], "no --names"),
         (["--batch-size", 0], "--batch-size 16"),
-        (["--patches", 0], "size: 512"),
+        (["--patches", 0], "--patches 512"),
     ],
 )
 def test_predictions_that_are_refused(
