@@ -210,7 +210,7 @@ CHECKS: Mapping[str, Callable[[Path], str]] = {
     r".*\.safetensors": _tensors,
     r"\.states-[0-9a-f]{8}\.rank\d+": _states,
     r".*\.(h5|hdf5|zarr|vtkhdf|pvd|vtus)": _rollout,
-    r"(config|study)\.yaml": _yaml,
+    r"(config|study|search)\.yaml": _yaml,
     r".*\.json": _json,
 }
 """The check for each pattern of file names; the first pattern that matches is used."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
 from neuralop_irno.config import Experiment, experiment
@@ -174,6 +175,24 @@ def study_from(config: Mapping[str, Any]) -> Study:
     if not isinstance(seeds, Sequence) or not all(isinstance(seed, int) for seed in seeds):
         raise TypeError(expected("seeds as a list of whole numbers", repr(seeds), "seeds: [0, 1, 2]"))
     return call_with_options(Study, {**content, "seeds": tuple(seeds)}, "the study")
+
+
+def plain_of(study: Study) -> dict[str, Any]:
+    """A study as plain data, with all defaults; `study_of` returns the study."""
+    content: dict[str, Any] = json.loads(json.dumps(asdict(study)))
+    return content
+
+
+def study_of(content: Mapping[str, Any]) -> Study:
+    """The study that `plain_of` wrote.
+
+    Example:
+        >>> from neuralop_irno.study.catalogue import read_study
+        >>> study_of(plain_of(read_study("main"))) == read_study("main")
+        True
+    """
+    variants = {name: variant for name, variant in content["variants"].items() if name != BASE}
+    return study_from({**content, "variants": variants})
 
 
 def merged(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,44 +3,27 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import nn
-
 from neuralop_irno.checkpoint import write_bytes, write_json
-from neuralop_irno.claim import InUseError, claim
-from neuralop_irno.data.node_classes import NodeClasses
-from neuralop_irno.diagnostics.base_check import check_base
+from neuralop_irno.claim import claim
 from neuralop_irno.errors import expected
 from neuralop_irno.formats import current_study
-from neuralop_irno.metrics import METRICS
-from neuralop_irno.metrics.pointwise import own_metric
 from neuralop_irno.sealed import format_of, is_sealed, seal
 from neuralop_irno.study import record as records
-from neuralop_irno.study.contenders import Contender, Setting, contender, digest
-from neuralop_irno.study.cost import answer_mib, machine, megaflops, training_mib
-from neuralop_irno.study.kinds import Trained, check_kind, measure
-from neuralop_irno.study.plan import BASE, Run, Study
+from neuralop_irno.study.kinds import check_kind
+from neuralop_irno.study.plan import Run, Study, plain_of
 from neuralop_irno.study.record import Record
+from neuralop_irno.study.schedule import FailedRunsError, Schedule
 from neuralop_irno.study.table import Table, table_of
-from neuralop_irno.training import snapshot
-from neuralop_irno.training.batches import at_a_time, at_once, load_all
-from neuralop_irno.training.divergence import DivergenceError
+from neuralop_irno.study.worker import Outcome, Say, Worker, do_run, file_of
 from neuralop_irno.training.identity import refuse_other
-from neuralop_irno.training.trainer import History, Trainer
 from neuralop_irno.yaml_files import read_yaml, written
 
 STUDY = "study.yaml"
-
-POLL = 0.5
-"""Seconds between two checks whether another process has finished."""
-
-Say = Callable[[str], None]
 
 
 class StudyRunner:
@@ -49,8 +32,8 @@ class StudyRunner:
     The folder gets ``study.yaml``; ``runs/``, one JSON file per run; ``table.txt``, ``table.md`` and
     ``table.json``, updated after every run; and finally ``picture.png``, if the kind of study has a figure.
 
-    Several processes may run one study in one folder: each run is done by one of them, which locks its folder
-    in ``claims/`` meanwhile, and all of them return the whole table.
+    Several processes and hosts may run one study in one folder: each run is done by one of them, which claims
+    it in ``claims/`` meanwhile, and all of them return the whole table.
 
     Args:
         study: the study.
@@ -75,142 +58,51 @@ class StudyRunner:
         self.trained = trained or folder / "trained"
         self.study, self.folder, self.device = study, folder, device
         self.say, self.show = say, show
-        self._problem = ""
-        self._splits: Any = None
-        self._bases: dict[tuple[str, str, int], nn.Module] = {}
 
-    def run(self) -> Table:
-        """Do the missing runs, and return the table of all runs."""
+    def run(self, executor: Executor | None = None) -> Table:
+        """Do the missing runs, and return the table of all runs.
+
+        Args:
+            executor: does the runs, several at a time, for example
+                `neuralop_irno.study.executors.LocalWorkers`; it stays open. None does them in this process.
+
+        Raises:
+            FailedRunsError: some runs failed; all others are finished, and in the table.
+        """
         self._begin()
         runs = self.study.runs()
-        while missing := [run for run in runs if not self._file(run).exists()]:
-            done = [self._do_unless_claimed(run, runs) for run in missing]
-            if not any(done):
-                time.sleep(POLL)
-        table = self._write_table(runs)
+        submit = self._here() if executor is None else self._by(executor)
+        try:
+            Schedule(runs, self.folder, submit, self._write_table).run()
+        except FailedRunsError:
+            self._write_table()
+            raise
+        table = self._write_table()
         self._draw(table)
         return table
 
-    def _do_unless_claimed(self, run: Run, runs: list[Run]) -> bool:
-        """Do a run unless another process does it or has finished it; returns whether it was done here."""
-        try:
-            with claim(self.folder / "claims" / run.name):
-                if self._file(run).exists():
-                    return False
-                place = runs.index(run) + 1
-                self.say(f"[{place}/{len(runs)}] {run.problem}, {run.base}, {run.variant}, seed {run.seed}")
-                records.write(self._file(run), self._do(run))
-        except InUseError:
-            return False
-        self._write_table(runs)
-        return True
+    def _here(self) -> Callable[[Run], Future[Outcome]]:
+        worker = Worker(self.study, self.folder, self.trained, self.device, self.say, self.show)
 
-    def _do(self, run: Run) -> Record:
-        """Train or resume one model, and measure it."""
-        splits = self._data(run.problem)
-        bases = self._bases_of(run)
-        setting = self._setting(run, bases.get(run.base))
-        built = contender(setting)
-        updates, seconds, notes = self._train(built, self._work(run, setting))
-        of_fields = not isinstance(splits["valid"], NodeClasses)
-        if run.variant == BASE and of_fields:
-            size = at_once(built.model) or at_a_time(splits["valid"], most=16)
-            validation = (batch for _, batch in load_all(splits["valid"], size))
-            notes += check_base(built.model, validation).problems
-        if run.variant == BASE:
-            bases = {run.base: built.model}
-            self._bases[run.problem, run.base, run.seed] = built.model
-        trained = Trained(
-            run, built.model, bases, self.study.problems[run.problem], splits["test"], self.device
-        )
-        torch.manual_seed(run.seed)  # for stochastic models; a loaded model has not set a seed
-        found = records.finite(measure(self.study, trained))
-        return Record(
-            **run._asdict(),
-            measured=found,
-            parameters=sum(weight.numel() for weight in built.counted.parameters()),
-            megaflops=megaflops(built.model, splits["test"]),
-            updates=updates,
-            notes=list(dict.fromkeys(notes + trained.notes)),
-            seconds=seconds,
-            training_mib=self._memory_of_training(built) if updates else None,
-            answer_mib=answer_mib(built.model, splits["test"]),
-            machine=machine(self.device),
-        )
+        def submit(run: Run) -> Future[Outcome]:
+            future = Future[Outcome]()
+            future.set_result(worker.attempt(run))
+            return future
 
-    def _work(self, run: Run, setting: Setting) -> Path:
-        """The training folder of a model; its name ends in the digest of everything it depends on."""
-        return (
-            self.trained / f"{run.problem}.{run.base}.{setting.variant.role}.seed{run.seed}.{digest(setting)}"
-        )
+        return submit
 
-    def _train(self, built: Contender, work: Path) -> tuple[int, float | None, list[str]]:
-        """Train on the current problem; returns updates, seconds (None if interrupted) and notes."""
-        built.model.to(self.device)
-        if built.recipe is None:
-            return 0, None, []
-        begun = snapshot.exists(work)
-        splits = self._splits
-        metric = METRICS.lookup(own_metric(splits["test"]))
-        trainer = Trainer(built.model, built.recipe, built.loss, work, metric, self.device, self.show)
-        start = time.perf_counter()
-        try:
-            history, waited = self._fit_when_free(trainer)
-        except DivergenceError as error:
-            return 0, None, [f"training diverged: {error}"]
-        seconds = None if begun or waited else time.perf_counter() - start
-        return history[-1]["update"] if history else 0, seconds, []
+    def _by(self, executor: Executor) -> Callable[[Run], Future[Outcome]]:
+        study = json.dumps(plain_of(self.study))
+        folder, trained = str(self.folder.resolve()), str(self.trained.resolve())
 
-    def _fit_when_free(self, trainer: Trainer) -> tuple[History, bool]:
-        """Train, after waiting for another process in the same folder; also returns whether it waited."""
-        waited = False
-        while True:
-            try:
-                return trainer.fit(self._splits["train"], self._splits["valid"], resume=True), waited
-            except InUseError:
-                waited = True
-                time.sleep(POLL)
+        def submit(run: Run) -> Future[Outcome]:
+            return executor.submit(do_run, study, folder, trained, list(run), self.device)
 
-    def _bases_of(self, run: Run) -> dict[str, nn.Module]:
-        """The trained bases of a run's problem and seed; empty for the run of a base."""
-        if run.variant == BASE:
-            return {}
-        found = {}
-        for name in self.study.problems[run.problem].bases:
-            key = (run.problem, name, run.seed)
-            if key not in self._bases:  # trained by an earlier process: load it from its folder
-                own = Run(run.problem, name, BASE, run.seed)
-                setting = self._setting(own, None)
-                built = contender(setting)
-                self._train(built, self._work(own, setting))
-                self._bases[key] = built.model
-            found[name] = self._bases[key]
-        return found
-
-    def _setting(self, run: Run, base: nn.Module | None) -> Setting:
-        variant = self.study.variants[run.variant]
-        experiment = self.study.problems[run.problem].experiment(run.base, variant, run.seed)
-        return Setting(experiment, variant, base, self._data(run.problem), run.seed)
-
-    def _data(self, problem: str) -> Any:
-        """The data of a problem; only one problem is kept in memory."""
-        if problem != self._problem:
-            self.say(f"preparing the data of {problem}")
-            definition = self.study.problems[problem]
-            variant = self.study.variants[BASE]
-            self._splits = definition.experiment(next(iter(definition.bases)), variant, seed=0).splits()
-            self._problem = problem
-            self._bases = {}
-        return self._splits
-
-    def _memory_of_training(self, built: Contender) -> float | None:
-        if built.recipe is None:
-            return None
-        return training_mib(built.model, built.recipe, built.loss, self._splits["train"])
+        return submit
 
     def _begin(self) -> None:
         """Write the study to its folder, or compare it with the one that is there."""
-        file, own = self.folder / STUDY, json.loads(json.dumps(asdict(self.study)))  # plain data for YAML
+        file, own = self.folder / STUDY, plain_of(self.study)
         with claim(self.folder, wait=True):
             if file.exists():
                 text, wanted = file.read_bytes(), f"the study that {self.folder} was started with"
@@ -219,12 +111,9 @@ class StudyRunner:
                 refuse_other(_of_a_run(own), _of_a_run(stored), wanted, "a new --folder")
             write_bytes(file, seal(written(own)))
 
-    def _file(self, run: Run) -> Path:
-        return self.folder / "runs" / f"{run.name}.json"
-
-    def _write_table(self, runs: list[Run]) -> Table:
+    def _write_table(self) -> Table:
         with claim(self.folder, wait=True):
-            done = [self._read(run) for run in runs if self._file(run).exists()]
+            done = [self._read(run) for run in self.study.runs() if file_of(self.folder, run).exists()]
             table = table_of(self.study, done)
             write_bytes(self.folder / "table.txt", str(table).encode())
             write_bytes(self.folder / "table.md", table.markdown().encode())
@@ -232,7 +121,7 @@ class StudyRunner:
         return table
 
     def _read(self, run: Run) -> Record:
-        file = self._file(run)
+        file = file_of(self.folder, run)
         found = records.read(file)
         if (found.problem, found.base, found.variant, found.seed) != run:
             got = f"that of {found.problem}.{found.base}.{found.variant}.seed{found.seed}"

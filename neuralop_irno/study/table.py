@@ -74,11 +74,11 @@ class Table:
     machines: list[str]
 
     def __str__(self) -> str:
-        return self._in(_text)
+        return self._in(as_text)
 
     def markdown(self) -> str:
         """The table in Markdown."""
-        return self._in(_markdown)
+        return self._in(as_markdown)
 
     def to_plain(self) -> dict[str, Any]:
         """Plain data; a mean is a mapping with keys mean, half and seeds."""
@@ -159,13 +159,15 @@ def _cell(value: Any) -> str:
     )
 
 
-def _text(rows: list[dict[str, Any]]) -> str:
+def as_text(rows: list[dict[str, Any]]) -> str:
+    """Rows as a table in plain text."""
     cells = _cells(rows)
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = ["  ".join(word.ljust(width) for word, width in zip(line, widths, strict=True)) for line in cells]
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _markdown(rows: list[dict[str, Any]]) -> str:
+def as_markdown(rows: list[dict[str, Any]]) -> str:
+    """Rows as a table in Markdown."""
     header, *body = _cells(rows)
     return "\n".join(f"| {' | '.join(line)} |" for line in [header, ["---"] * len(header), *body])

@@ -11,6 +11,7 @@ from tiny import memory_not_measured, one_base, words  # noqa: F401 - a fixture
 from neuralop_irno import checkpoint, sealed
 from neuralop_irno.study.plan import Study, study_from
 from neuralop_irno.study.runner import StudyRunner
+from neuralop_irno.study.schedule import FailedRunsError
 from neuralop_irno.verify import DAMAGED, verify
 
 pytestmark = pytest.mark.usefixtures("memory_not_measured")
@@ -47,7 +48,7 @@ def test_a_base_that_was_changed_is_refused(folder: Path) -> None:
     whole = bytearray(base.read_bytes())
     whole[-1] ^= 1
     base.write_bytes(whole)
-    with pytest.raises(ValueError, match=r"the content that model\.safetensors was written with"):
+    with pytest.raises(FailedRunsError, match=r"the content that model\.safetensors was written with"):
         run(folder)
 
 
@@ -55,7 +56,7 @@ def test_a_base_with_a_digest_of_its_own_is_refused(folder: Path) -> None:
     base = model_of_base(folder)
     tensors, content = checkpoint.read(base)
     checkpoint.write(base, {name: 2 * tensor for name, tensor in tensors.items()}, content)
-    with pytest.raises(ValueError, match=r"expected the weights in .* that the run's snapshot names"):
+    with pytest.raises(FailedRunsError, match=r"expected the weights in .* that the run's snapshot names"):
         run(folder)
     (damaged,) = [found for found in verify(folder) if found.state == DAMAGED]
     assert damaged.file == base.relative_to(folder).as_posix()
@@ -65,7 +66,7 @@ def test_a_base_with_a_digest_of_its_own_is_refused(folder: Path) -> None:
 def test_the_base_of_another_seed_is_refused(folder: Path, tmp_path: Path) -> None:
     run(tmp_path / "other", seed=1)
     shutil.copy(model_of_base(tmp_path / "other"), model_of_base(folder))
-    with pytest.raises(ValueError, match="or is that of another run"):
+    with pytest.raises(FailedRunsError, match="or is that of another run"):
         run(folder)
 
 

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 import yaml
 
-from neuralop_irno.study import runner
+from neuralop_irno.study import worker
 
 
 @pytest.fixture
 def memory_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     """Studies without the measurement of memory, half of the time of one this small."""
     for name in ("training_mib", "answer_mib"):
-        monkeypatch.setattr(runner, name, lambda *_: 1.0)
+        monkeypatch.setattr(worker, name, lambda *_: 1.0)
 
 
 def words(
