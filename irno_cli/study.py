@@ -130,7 +130,8 @@ def _executor(options: argparse.Namespace, folder: Path) -> Iterator[Executor | 
                 yield executor
         elif where in ("slurm", "submitit-local"):
             cluster = where.removeprefix("submitit-")
-            jobs = SubmititJobs(folder.resolve() / "jobs", cluster, options.slurm, workers or MOST_JOBS)
+            at_once = MOST_JOBS if workers is None else workers
+            jobs = SubmititJobs(folder.resolve() / "jobs", cluster, options.slurm, at_once)
             with closing(jobs) as executor:
                 yield executor
         elif where.startswith("dask://"):

@@ -20,6 +20,9 @@ MOST_JOBS = 256
 """Most jobs that are submitted and not finished, by default."""
 
 
+START = "spawn"
+"""How processes are started: one that was forked could not use CUDA after its parent has."""
+
 OF_SUBMITIT = ("timeout_min", "mem_gb", "nodes", "cpus_per_task", "gpus_per_node", "stderr_to_stdout")
 """Options of jobs that submitit translates for each cluster."""
 
@@ -88,7 +91,7 @@ class LocalWorkers(_ByThreads):
             hint = f"device {device.partition(':')[0]}, and CUDA_VISIBLE_DEVICES for some GPUs only"
             raise ValueError(expected("a device without a number for several workers", device, hint))
         self._free: queue.SimpleQueue[_Process] = queue.SimpleQueue()
-        self._all = [_Process(setting) for setting in _settings(workers, device)]
+        self._all = [_Process(setting) for setting in settings(workers, device)]
         for process in self._all:
             self._free.put(process)
 
@@ -200,7 +203,7 @@ class _Process:
     def call(self, fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """The result of a call, or its exception; `LostWorkerError` if the process ends without either."""
         if self._process is None:
-            context = get_context("spawn")
+            context: Any = get_context(START)
             self._pipe, far = context.Pipe()
             self._process = context.Process(target=_serve, args=(far, *self._setting), daemon=True)
             self._process.start()
@@ -251,7 +254,7 @@ def _serve(pipe: Connection, environment: dict[str, str], threads: int) -> None:
         pipe.send(answer)
 
 
-def _settings(workers: int, device: str) -> list[tuple[dict[str, str], int]]:
+def settings(workers: int, device: str) -> list[tuple[dict[str, str], int]]:
     """For each worker, its environment and its threads."""
     import torch
 

@@ -170,7 +170,7 @@ class SearchRunner:
             write_json(self.folder / "table.json", table.to_plain())
             if best is not None:
                 options = {name: best[name] for name in self.search.space}
-                content = self.search.experiment(options, seed=self.search.seeds[0]).content
+                content = self.search.experiment(options, self.search.seeds[0]).content
                 write_bytes(self.folder / BEST, written(content))
         return table
 

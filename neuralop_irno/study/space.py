@@ -91,17 +91,17 @@ class Search:
         """The values of each option."""
         return {name: _dimension(name, given) for name, given in self.search.items()}
 
-    def experiment(self, options: Mapping[str, Any], **seeds: int) -> Experiment:
+    def experiment(self, options: Mapping[str, Any], seed: int | None = None) -> Experiment:
         """The experiment of a trial.
 
         Args:
             options: a value for each option of the space.
-            seeds: ``seed``, for both trainings, if it is not that of the config.
+            seed: of both trainings; None leaves those of the config.
         """
         changes = [f"{name}={json.dumps(value)}" for name, value in options.items()]
-        for section in ("training", "base_training") if seeds else ():
-            if section == "training" or self.content.get(section):
-                changes.append(f"{section}.seed={seeds['seed']}")
+        if seed is not None:
+            trained = ("training", "base_training") if self.content.get("base_training") else ("training",)
+            changes += [f"{section}.seed={seed}" for section in trained]
         return experiment(overridden(self.content, changes))
 
     def variant(self, options: Mapping[str, Any]) -> Variant:
@@ -158,9 +158,8 @@ def _dimension(name: str, given: Any) -> Dimension:
         if section not in SEARCHED or not option or f"{option}.".startswith("base."):
             wanted = f"an option of {', '.join(SEARCHED)}, but not of the base"
             raise ValueError(expected(wanted, shown(name), "training.learning_rate"))
-        kind, values = (
-            next(iter(given.items())) if isinstance(given, Mapping) and len(given) == 1 else ("", [])
-        )
+        single = isinstance(given, Mapping) and len(given) == 1
+        kind, values = next(iter(given.items())) if single else ("", [])
         known = kind == "choice" or (kind in ("log", "range") and _are_bounds(values, kind == "log"))
         if not known or not isinstance(values, Sequence) or isinstance(values, str) or not values:
             raise ValueError(expected("a range of numbers or choices", shown(given), EXAMPLE))

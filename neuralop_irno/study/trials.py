@@ -1,8 +1,8 @@
 """Trials of a search: any number of processes and hosts share Optuna's journal in one folder.
 
-Optuna chooses the options and decides which trial is pruned. A trial is done by the process that has claimed it;
-another one takes it over if that process was killed: its options are in the journal, and its trainings resume
-from their snapshots.
+Optuna chooses the options and decides which trial is pruned. A trial is done by the process that has claimed
+it; another one takes it over if that process was killed: its options are in the journal, and its trainings
+resume from their snapshots.
 """
 
 from __future__ import annotations
@@ -228,7 +228,8 @@ def _distributions(search: Search) -> dict[str, Any]:
     def one(space: Dimension) -> Any:
         if space.kind == "choice":
             return CategoricalDistribution(space.choices)
+        low, high = space.values
         numbers = IntDistribution if space.whole else FloatDistribution
-        return numbers(*space.values, log=space.kind == "log")
+        return numbers(low, high, log=space.kind == "log")
 
     return {name: one(space) for name, space in search.space.items()}
