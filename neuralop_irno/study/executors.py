@@ -134,10 +134,7 @@ class SubmititJobs(_ByThreads):
         with from_extra("submitit for jobs of Slurm", "slurm"):
             import submitit
         with in_grammar(f"a cluster '{cluster}' on this host", "irno study --workers 2, or a login node"):
-            try:
-                self._submitit = submitit.AutoExecutor(folder, cluster=cluster)
-            except RuntimeError as error:
-                raise ValueError(str(error)) from error
+            self._submitit = submitit.AutoExecutor(folder, cluster=cluster)
         given = {name if name in OF_SUBMITIT else f"slurm_{name}": value for name, value in options.items()}
         with in_grammar("options of sbatch or of submitit", "--slurm partition=gpu,time=120"):
             self._submitit.update_parameters(**{"name": "irno", "local_timeout_min": A_YEAR, **given})
