@@ -1,3 +1,4 @@
+from . import parallel as parallel
 from .assimilation import Ensemble as Ensemble
 from .assimilation import Interpolation as Interpolation
 from .assimilation import ModelError as ModelError

@@ -17,6 +17,7 @@ from neuralop_irno.base.units import Units
 from neuralop_irno.correction.correction import BoundCorrection, Correction
 from neuralop_irno.devices import as_tensors, call_in_tensors
 from neuralop_irno.domain.resolution import Resolution
+from neuralop_irno.sharded import needs_whole_weights
 
 
 class Called(nn.Module):
@@ -61,6 +62,7 @@ class Called(nn.Module):
         check_channels(call, self.sizes, getattr(self.correction, "dim", None))
         return in_box(call, self.resolution)
 
+    @needs_whole_weights
     def phi(self, problem: BaseCall, physics: BoundCorrection | None = None) -> BoundCorrection:
         """The correction for one call, h -> Phi(x, h), evaluated at the resolution of training."""
         return bound_to_call(problem, self.resolution, self.correction, physics)

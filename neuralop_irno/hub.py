@@ -12,6 +12,7 @@ from neuralop_irno import checkpoint, digest, stored_base
 from neuralop_irno.errors import expected, from_extra, in_grammar
 from neuralop_irno.model_card import CARD, Contents, RunFiles, card, is_card
 from neuralop_irno.persistence import Persistent, split_state
+from neuralop_irno.sharded import whole, writes_files
 
 MODEL = f"model{checkpoint.SUFFIX}"
 """The file of a model, in a folder and in a repository of the Hub."""
@@ -45,7 +46,7 @@ class OnHub(Persistent):
             # The snapshots of a run name the weights of its model, which would be replaced.
             raise ValueError(expected("a folder without a run", str(target), "another folder"))
         self.save(target / MODEL, None if files is None else files.notes, with_base=True)
-        if not (target / CARD).exists() or is_card(target / CARD):
+        if writes_files(self.parameters()) and (not (target / CARD).exists() or is_card(target / CARD)):
             with in_grammar(f"reports in {run} that are whole", "writing them again, or no run"):
                 text = card(self._contents(), files, target.name)
             checkpoint.write_bytes(target / CARD, text.encode())
@@ -149,7 +150,7 @@ class OnHub(Persistent):
     def _files_of(self, run: Path) -> RunFiles:
         """The files of the run in which this model was trained."""
         tensors, content = checkpoint.read(run / MODEL)
-        own, (_, base) = self.state_dict(), split_state(self)
+        own, (_, base) = whole(self.state_dict()), split_state(self)
         weights = digest.of_tensors(tensors)
         same = weights == digest.of_tensors({name: own[name] for name in tensors if name in own})
         if not same or stored_base.reference(content, MODEL) not in (None, digest.of_tensors(base)):

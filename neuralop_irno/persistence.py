@@ -19,6 +19,7 @@ from neuralop_irno.conformal import Calibration
 from neuralop_irno.errors import expected, in_grammar
 from neuralop_irno.formats import current_model
 from neuralop_irno.registry import check_options
+from neuralop_irno.sharded import wait_for_others, whole, writes_files
 from neuralop_irno.state_dicts import TensorsOnly
 
 CACHE = "cache"
@@ -71,9 +72,10 @@ def without_caches(config: Any) -> Any:
 def split_state(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """The tensors of a model: those that training may change, and those of frozen bases of refiners in it.
 
-    A base with a weight that requires a gradient is not frozen.
+    A base with a weight that requires a gradient is not frozen. Those of a sharded model are put together, by
+    a call of all processes.
     """
-    state = checkpoint.tensors_only(model.state_dict())
+    state = whole(checkpoint.tensors_only(model.state_dict()))
     places = tuple(
         f"{name}.base.".removeprefix(".")
         for name, part in model.named_modules()
@@ -136,6 +138,21 @@ class Persistent(TensorsOnly):
             if fitted is not None:
                 content[name] = fitted.to_plain()
         tensors, base = split_state(self)
+        try:
+            if not writes_files(self.parameters()):
+                return target
+            return self._write(target, content, tensors, base, with_base)
+        finally:
+            wait_for_others(self.parameters())
+
+    def _write(
+        self,
+        target: Path,
+        content: Mapping[str, Any],
+        tensors: dict[str, Tensor],
+        base: dict[str, Tensor],
+        with_base: bool,
+    ) -> Path:
         if with_base or not base:
             return checkpoint.write(target, {**tensors, **base}, content)
         sha256 = digest.of_tensors(base)
@@ -154,8 +171,9 @@ class Persistent(TensorsOnly):
         folder = Path(save_folder)
         self.save(folder / f"{save_name}{checkpoint.SUFFIX}")
         buffer = io.BytesIO()
-        torch.save(self.state_dict(), buffer)
-        checkpoint.write_bytes(folder / f"{save_name}_state_dict.pt", buffer.getvalue())
+        torch.save(whole(self.state_dict()), buffer)
+        if writes_files(self.parameters()):
+            checkpoint.write_bytes(folder / f"{save_name}_state_dict.pt", buffer.getvalue())
 
     def load_checkpoint(
         self, save_folder: str | os.PathLike[str], save_name: str, map_location: Any = None

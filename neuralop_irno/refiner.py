@@ -48,6 +48,7 @@ from neuralop_irno.errors import check_choice, expected
 from neuralop_irno.estimates import with_estimates
 from neuralop_irno.hub import OnHub
 from neuralop_irno.registry import plain
+from neuralop_irno.sharded import needs_whole_weights, reads_weights
 from neuralop_irno.solution import Solution, Trajectory
 from neuralop_irno.solver.drive import no_steps, run_steps, run_to_tolerance, run_training
 from neuralop_irno.solver.gradient import GradientLike, gradient_rule
@@ -166,6 +167,7 @@ class IterativeRefiner(Called, Described, OnHub, BaseModel, name="irno"):
         # A module assigned to ``correction`` is converted, or refused.
         super().__setattr__(name, as_correction(value) if name == "correction" else value)
 
+    @reads_weights
     def forward(
         self,
         *args: Any,
@@ -205,6 +207,7 @@ class IterativeRefiner(Called, Described, OnHub, BaseModel, name="irno"):
             found = run_steps(phi, self.solver, start, self.steps)
         return problem.as_answer(found.value)
 
+    @reads_weights
     @torch.no_grad()
     def solve(
         self,
@@ -257,6 +260,7 @@ class IterativeRefiner(Called, Described, OnHub, BaseModel, name="irno"):
         solution = with_estimates(solution, call, self.base.field_of, self.calibration, self.bands)
         return solution.or_raise() if throw else solution
 
+    @reads_weights
     @torch.no_grad()
     def iterates(
         self, *args: Any, steps: int | None = None, start: Tensor | None = None, **kwargs: Any
@@ -286,6 +290,7 @@ class IterativeRefiner(Called, Described, OnHub, BaseModel, name="irno"):
         refuse_unread(unread, kwargs, method, names, IterativeRefiner.solve, sample)
         return self.problem(args, kwargs, start)
 
+    @needs_whole_weights
     def with_base(self, base: BaseLike) -> Self:
         """A copy of this refiner, with its trained correction, around another base.
 

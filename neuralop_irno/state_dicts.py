@@ -8,6 +8,8 @@ from typing import Any
 
 from torch import nn
 
+from neuralop_irno.sharded import divided_like
+
 METADATA = "_metadata"
 """The key under which neuraloperator's models add an entry that is not a tensor to their state dict."""
 
@@ -43,7 +45,10 @@ class TensorsOnly(nn.Module):
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
     ) -> Any:
-        """Load tensors; neuraloperator's metadata are ignored, and ``state_dict`` is not modified."""
-        clean = _TensorState(state_dict)
+        """Load tensors; neuraloperator's metadata are ignored, and ``state_dict`` is not modified.
+
+        A sharded refiner takes its parts of whole tensors.
+        """
+        clean = _TensorState(divided_like(state_dict, dict(self.named_parameters())))
         clean.versions_from(state_dict)
         return nn.Module.load_state_dict(self, clean, strict=strict, assign=assign)
