@@ -27,7 +27,8 @@ def to_device(sample: Mapping[str, Any], device: torch.device) -> dict[str, Any]
     """
 
     def moved(part: Any) -> Any:
-        return part.to(device) if isinstance(part, Tensor) else part
+        # Pinned memory is copied to a GPU while the program goes on; its kernels wait for the copy.
+        return part.to(device, non_blocking=device.type == "cuda") if isinstance(part, Tensor) else part
 
     return {name: tree_map(moved, part) for name, part in sample.items()}
 

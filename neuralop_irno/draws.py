@@ -36,10 +36,13 @@ def key(*numbers: int) -> int:
         >>> key(0, 1) == key(0, 1), key(0, 1) == key(1, 0)
         (True, False)
     """
-    hashed = torch.zeros((), dtype=torch.long)
+    hashed = 0
     for number in numbers:
-        hashed = mixed(hashed + number)
-    return int(_shifted(hashed, 1))
+        hashed = (hashed + number + INCREMENT) % 2**64
+        for shift, multiplier in zip((30, 27), MULTIPLIERS, strict=True):
+            hashed = ((hashed ^ (hashed >> shift)) * multiplier) % 2**64
+        hashed ^= hashed >> 31
+    return hashed >> 1
 
 
 class _Draws:

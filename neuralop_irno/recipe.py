@@ -29,7 +29,7 @@ DECAYS = ("all", "matrices")
 PLACES = ("auto", "device", "host", "disk")
 """Where the states of the training set are held."""
 
-OF_THE_MACHINE = ("states",)
+OF_THE_MACHINE = ("states", "workers")
 """Options that do not change the result: a run may be resumed with others."""
 
 MOMENTUM = 0.95
@@ -60,6 +60,7 @@ WHOLE = {
     "accumulate": (1, MANY),
     "patience": (1, MANY),
     "shards": (1, MANY),
+    "workers": (0, MANY),
     "save_every": (0, MANY),
     "seed": (0, 2**32 - 1),
 }
@@ -121,6 +122,8 @@ class Recipe:
         states: where the base's answers and replayed states are held: on the ``device``, in ``host`` memory,
             on ``disk`` in the folder of the run; ``auto`` takes the first in which they are a small part of
             the free memory.
+        workers: processes that load batches of the training set ahead, for each process that trains; 0 loads
+            them in this one.
         save_every: updates between two snapshots to resume from; 0 saves at the end of epochs only.
         seed: seed of all random numbers.
     """
@@ -144,6 +147,7 @@ class Recipe:
     patience: int | None = None
     shards: int = 16
     states: str = "auto"
+    workers: int = 0
     save_every: int = 0
     seed: int = 0
 

@@ -66,7 +66,7 @@ def load(dataset: Dataset[Sample], order: Sequence[Tensor]) -> Iterator[tuple[Te
     # Without its own generator the loader would draw from the global one and change a resumed run.
     generator = torch.Generator()
     return iter(
-        DataLoader(Numbered(dataset), batch_sampler=batches, collate_fn=_collate, generator=generator)
+        DataLoader(Numbered(dataset), batch_sampler=batches, collate_fn=collated, generator=generator)
     )
 
 
@@ -114,7 +114,8 @@ def at_a_time(dataset: Dataset[Sample], most: int = 64) -> int:
     return max(1, min(most, NUMBERS // max(numbers, 1)))
 
 
-def _collate(pairs: list[tuple[int, Sample]]) -> tuple[Tensor, Sample]:
+def collated(pairs: list[tuple[int, Sample]]) -> tuple[Tensor, Sample]:
+    """The numbers of some samples, and the samples as one batch."""
     numbers, samples = zip(*pairs, strict=True)
     if graph_among(samples, {}) is not None:
         return torch.tensor(numbers), collate_graphs(samples)

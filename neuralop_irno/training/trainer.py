@@ -22,13 +22,14 @@ from neuralop_irno.metrics import summarise, vrmse
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.training.average import Average
-from neuralop_irno.training.batches import Sample, grids_of, load, refuse_empty
+from neuralop_irno.training.batches import Sample, grids_of, refuse_empty
 from neuralop_irno.training.best_model import held_tensors
 from neuralop_irno.training.cached_starts import CachedStarts
 from neuralop_irno.training.distributed import Peers, local_device
 from neuralop_irno.training.divergence import DivergenceError
 from neuralop_irno.training.folder import RunFolder
 from neuralop_irno.training.identity import identify
+from neuralop_irno.training.loading import Loader
 from neuralop_irno.training.optimizers import optimizer_for
 from neuralop_irno.training.placement import Placement
 from neuralop_irno.training.precision import resolve
@@ -156,11 +157,12 @@ class Trainer:
         self._log.start(run, recipe, train, self.folder, self.peers.world)
         validation = None if valid is None else Validation(valid, starts_of, self.metric, self.peers)
         update = Updater(run, self._trainable, recipe, self.peers, shards, self.device, starts)
+        load = Loader(train, recipe.workers, self.device, recipe.seed)
         updates = recipe.epochs * len(shards.order(recipe.batch_size, recipe.seed, 0))
         with closing(display(updates, begun, self.show and self.peers.first)) as bar:
             while run.progress.epoch < recipe.epochs and not self._is_over(run.progress):
                 order = shards.order(recipe.batch_size, recipe.seed, run.progress.epoch)
-                self._train_epoch(run, update, train, order, updates, bar, stop)
+                self._train_epoch(run, update, load, order, updates, bar, stop)
                 self._trainable.join_resolution(self.peers)
                 with run.averaged():
                     record = self._score(run.progress, validation, updates)
@@ -221,7 +223,7 @@ class Trainer:
         self,
         run: TrainingRun,
         update: Updater,
-        train: Dataset[Sample],
+        load: Loader,
         order: Sequence[Tensor],
         updates: int,
         bar: Display,
@@ -233,7 +235,8 @@ class Trainer:
         self._log.begin_epoch()
         rest = order[progress.batch :]
         divided = [parts(whole, self.recipe.accumulate) for whole in rest]
-        samples = load(train, [self._shards.share(part)[0] for batch in divided for part in batch])
+        shares = [self._shards.share(part)[0] for batch in divided for part in batch]
+        samples = load(shares, progress.epoch)
         for whole, batch in zip(rest, divided, strict=True):
             rate = self.recipe.rate(progress.update, updates)
             own = (sample for _, sample in islice(samples, len(batch)))
