@@ -89,16 +89,20 @@ def children() -> Iterator[Callable[..., Child]]:
             child.end()
 
 
-def together(function: Callable[..., Any], world: int, *arguments: Any) -> list[Any]:
-    """The results of a function in several processes, which find each other as torchrun's do."""
+def environments(world: int) -> list[dict[str, str]]:
+    """The variables by which several processes find each other, as torchrun sets them."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = str(free.getsockname()[1])
     common = {"WORLD_SIZE": str(world), "LOCAL_WORLD_SIZE": str(world), "MASTER_ADDR": "localhost"}
     common["MASTER_PORT"] = port
+    return [{**common, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(world)]
+
+
+def together(function: Callable[..., Any], world: int, *arguments: Any) -> list[Any]:
+    """The results of a function in several processes, which find each other as torchrun's do."""
     with children() as start:
-        ranks = [{**common, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(world)]
-        started = [start(function, *arguments, environment=rank) for rank in ranks]
+        started = [start(function, *arguments, environment=rank) for rank in environments(world)]
         return [child.result() for child in started]
 
 
