@@ -15,6 +15,7 @@ from neuralop_irno.claim import LOCK, TEMPORARY
 from neuralop_irno.config import read_experiment
 from neuralop_irno.errors import DamageError, expected
 from neuralop_irno.rollouts.files import SUFFIXES, file_of
+from neuralop_irno.rollouts.joined_parts import is_joined
 from neuralop_irno.study import record
 from neuralop_irno.training import best_model, snapshot
 from neuralop_irno.training.folder import HISTORY, MODEL, best_weights
@@ -173,7 +174,7 @@ def _rollout(path: Path) -> str:
     file = file_of(path)
     group = file.storage.open(file.path, "r")
     try:
-        if "format" not in group.attrs and "complete" not in group:
+        if "format" not in group.attrs and "complete" not in group and not is_joined(file.path):
             raise _ForeignError
     finally:
         file.storage.close(group)

@@ -14,6 +14,7 @@ from several_processes import OPTIONS, SAMPLES, START, STEPS, Growing, of_rank, 
 from neuralop_irno import RolloutPart, Zarr, convert_rollout, open_rollout, rollout
 from neuralop_irno.rollouts import Clock
 from neuralop_irno.rollouts.files import check_file
+from neuralop_irno.verify import verify
 
 
 @pytest.fixture(scope="module")
@@ -80,9 +81,12 @@ def test_frames_count_when_all_have_them(whole: Any, tmp_path: Path) -> None:
     assert open_rollout(path).sizes["time"] == Zarr(path).read().frames.shape[1] == 2
     work(path, parts[1])
     same(path, whole)
+    assert [found.state for found in verify(path)] == ["ok"]
     chunk = path / "u/c.1.4.0.0"
     chunk.write_bytes(b"damaged")
     assert any("frame 1" in problem and "parts/000001" in problem for problem in check_file(path))
+    (found,) = verify(path)
+    assert (found.state, "parts/000001" in found.why) == ("damaged", True)
 
 
 def test_a_process_that_ended_while_it_created_the_folder(whole: Any, tmp_path: Path) -> None:
