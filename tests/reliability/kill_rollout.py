@@ -1,9 +1,11 @@
 """Kill a rollout that streams to a file with SIGKILL at random moments, go on, and compare every bit.
 
     python tests/reliability/kill_rollout.py 100
+    python tests/reliability/kill_rollout.py 10 --command
 
-A child is killed again and again; the file is checked, and the rollout goes on, until it is finished; then
-the next rollout begins. The parent itself never opens a file: Zarr keeps a thread, which children would lack.
+With --command the command `irno rollout` is killed, see `kill_command`. Else a child is killed again and
+again; the file is checked, and the rollout goes on, until it is finished; then the next rollout begins. The
+parent itself never opens a file: Zarr keeps a thread, which children would lack.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import kill_command
 import torch
 from killing import child, seconds_of
 from torch import Tensor, nn
@@ -139,6 +142,17 @@ def kill_without_waiting(kind: str, mesh: bool, kills: int, folder: Path) -> int
     return kill_often(kind, kills, folder, mesh=mesh)
 
 
+def kill_commands(kills: int) -> None:
+    """Kill the command so many times for each kind of file, on a grid and on meshes."""
+    for where in kill_command.RUNS:
+        for kind in kill_command.KINDS:
+            with tempfile.TemporaryDirectory() as place:
+                late, finished = kill_command.kill_often(kind, where, kills, Path(place))
+            counted = f"{kills} kills of {finished} commands, {late} after the first frame"
+            sys.stdout.write(f"irno rollout, {kind}, {where}: {counted}, the same bits each time\n")
+            sys.stdout.flush()
+
+
 def clear(folder: Path) -> None:
     for place in folder.iterdir():
         remove(place)
@@ -147,8 +161,13 @@ def clear(folder: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("kills", type=int, nargs="?", default=100)
-    kills = parser.parse_args().kills
+    parser.add_argument("--command", action="store_true", help="kill the command irno rollout")
+    options = parser.parse_args()
     torch.set_num_threads(1)
+    if options.command:
+        kill_commands(options.kills)
+        return
+    kills = options.kills
     for kind, mesh in CASES:
         with tempfile.TemporaryDirectory() as place:
             folder = Path(place) / "files"
