@@ -52,7 +52,7 @@ class Called(nn.Module):
         Entries of a sample that the base does not read are ignored.
         """
         call = self.call(args, kwargs, start)
-        return call if self.units is None else call.in_units(self.units)
+        return call if self.units is None else call.in_units(self.units, self.correction)
 
     def call(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], start: Tensor | None = None) -> BaseCall:
         """`problem`, in the units of the data."""

@@ -27,6 +27,8 @@ def to_device(sample: Mapping[str, Any], device: torch.device) -> dict[str, Any]
     """
 
     def moved(part: Any) -> Any:
+        if isinstance(part, Tensor) and device.type == "mps" and part.dtype == torch.float64:
+            part = part.float()  # all that this device has
         # Pinned memory is copied to a GPU while the program goes on; its kernels wait for the copy.
         return part.to(device, non_blocking=device.type == "cuda") if isinstance(part, Tensor) else part
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +15,62 @@ from neuralop_irno.errors import expected
 def at_least_float32(field: Tensor) -> Tensor:
     """The field in float32 or better, the precision of the iteration's state for any base."""
     return field.to(torch.promote_types(field.dtype, torch.float32))
+
+
+GEOMETRY = frozenset({"pos", "measure", "lengths", "period", "edge_attr", "edge_weight"})
+"""Arguments that describe a domain, which is built in their own precision."""
+
+
+def lowered(
+    args: Sequence[Any], kwargs: Mapping[str, Any], module: nn.Module
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of a call with fields in float32 in place of float64, for a module with such weights.
+
+    Data sets from files in double precision have such fields. Graphs are copied; `GEOMETRY` is not changed.
+
+    Example:
+        >>> lowered((torch.zeros(1, dtype=torch.float64),), {"t": 1.0}, nn.Linear(1, 1))
+        ((tensor([0.]),), {'t': 1.0})
+    """
+    parts = [*args, *kwargs.values()]
+    if not any(map(_is_double, parts)) or _dtype_of(module) != torch.float32:
+        return tuple(args), dict(kwargs)
+    named = {name: part if name in GEOMETRY else _in_single(part) for name, part in kwargs.items()}
+    return tuple(map(_in_single, args)), named
+
+
+def for_weights(sample: Mapping[str, Any], model: nn.Module) -> dict[str, Any]:
+    """A sample of a data set, in the precision of a model's weights; see `lowered`.
+
+    A model with units is given it as it is: it scales fields before it rounds them.
+    """
+    return dict(sample) if getattr(model, "units", None) is not None else lowered((), sample, model)[1]
+
+
+def in_precision_of(field: Tensor, module: nn.Module) -> Tensor:
+    """The field, in float32 in place of float64 for a module with such weights; see `lowered`."""
+    return lowered((field,), {}, module)[0][0]
+
+
+def _is_double(part: Any) -> bool:
+    if isinstance(part, Tensor):
+        return part.dtype == torch.float64
+    stores = [part] if isinstance(part, dict) else getattr(part, "stores", [])
+    return any(_is_double(value) for store in stores for value in store.values())
+
+
+def _in_single(part: Any) -> Any:
+    """A tensor, or a graph of PyTorch Geometric, in float32 in place of float64."""
+    if isinstance(part, Tensor):
+        return part.float() if part.dtype == torch.float64 else part
+    if not hasattr(part, "stores") or not _is_double(part):
+        return part
+    graph = copy.copy(part)
+    for store in graph.stores:
+        for name, value in list(store.items()):
+            if isinstance(value, Tensor) and name not in GEOMETRY:
+                store[name] = _in_single(value)
+    return graph
 
 
 def rounding(dtype: torch.dtype) -> float:

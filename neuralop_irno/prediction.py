@@ -23,6 +23,7 @@ from neuralop_irno.data.readers.named_arrays import NamedArrays
 from neuralop_irno.devices import device_of, to_device
 from neuralop_irno.errors import check_least, expected
 from neuralop_irno.modes import evaluating
+from neuralop_irno.precision import for_weights
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.solution import Outcome, Solution
 from neuralop_irno.solver.solver import SolverLike
@@ -191,8 +192,8 @@ def _arrays(
     with ArrayFile(to) as file:
         for start in range(0, count, batch_size):
             place = slice(start, min(start + batch_size, count))
-            sample = {**whole, **{name: arrays.part(name, place) for name in each}}
-            found = model.solve(**to_device(sample, device_of(model)), **solve)
+            sample = {**whole, **{name: arrays.part(name, place, name == "x") for name in each}}
+            found = model.solve(**for_weights(to_device(sample, device_of(model)), model), **solve)
             fields = {"y": _field(found)}
             if found.error_band is not None:
                 fields["error_band"] = found.error_band
@@ -215,7 +216,7 @@ def _named(
     waiting: dict[str, list[Tensor]] = {}
     with ArrayFile(to) as file:
         for sample in inputs.batches(batch_size):
-            found = model.solve(**to_device(sample, device_of(model)), **solve)
+            found = model.solve(**for_weights(to_device(sample, device_of(model)), model), **solve)
             fields = _with_band(found, lambda field: inputs.written(field, to.suffix == ".nc"))
             values = {**fields, **_rows(found, solve)}
             file.labels = inputs.labels(values)
@@ -253,7 +254,8 @@ def _mesh(
     for mesh, graph in inputs.frames(source):
         sample = graph.clone()
         sample.cells = None  # for the file alone
-        found = model.solve(sample.to(device_of(model)), **solve)
+        given = for_weights({"graph": sample.to(device_of(model))}, model)["graph"]
+        found = model.solve(given, **solve)
         graphs.append(graph)
         answers.append(_with_band(found, partial(inputs.named, mesh)))
         total.add(found)

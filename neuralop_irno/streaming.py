@@ -129,7 +129,7 @@ def _stepped(model: IterativeRefiner, taken: int, x: Array, h: Array, patch: Pat
     device = device_of(model)
     part, state = (_read(array, patch, device) for array in (x, h))
     call = BaseCall(part, state, GridDomain.of(part), unchanged, unchanged, Condition())
-    call = call if model.units is None else call.in_units(model.units)
+    call = call if model.units is None else call.in_units(model.units, model.correction)
     phi = model.correction.bind(call.x, call.domain)
     steps = torch.full((1,), taken, device=device)
     refined = run_steps(phi, model.solver, call.start, 1, taken=steps).value

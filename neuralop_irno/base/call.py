@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from neuralop_irno.base.checks import check_finite
 from neuralop_irno.base.units import Units, check_units
@@ -16,6 +16,7 @@ from neuralop_irno.domain.grid import GridDomain
 from neuralop_irno.domain.resampling import GridMaps
 from neuralop_irno.domain.sphere_maps import SphereMaps
 from neuralop_irno.errors import expected
+from neuralop_irno.precision import in_precision_of
 from neuralop_irno.solution import unchanged
 
 
@@ -58,8 +59,10 @@ class BaseCall:
         check_finite(truth, "y")
         return truth
 
-    def in_units(self, units: Units) -> BaseCall:
+    def in_units(self, units: Units, weights: nn.Module) -> BaseCall:
         """The call in the units of a model: x, h_0 and targets are scaled, answers are in the old units.
+
+        Fields in double precision are scaled there, and then in that of the weights that are given them.
 
         Only the change of h is converted back, so that without one the answer is the base's to the bit.
         Outside of a mask all fields stay 0.
@@ -68,18 +71,21 @@ class BaseCall:
         inside = inside_of(mask) if mask is not None else unchanged
         check_units(units.x, self.x, "x", on_grid)
         check_units(units.y, self.start, "the answer", on_grid)
-        start = inside(units.y.apply(self.start))
+        start = in_precision_of(inside(units.y.apply(self.start)), weights)
 
         def as_field(other: Any) -> Tensor:
             field = self.as_field(other)
             # The caller refuses fields of other shapes, in its own words.
-            return inside(units.y.apply(field)) if field.shape == start.shape else field
+            same = field.shape == start.shape
+            return in_precision_of(inside(units.y.apply(field)), weights) if same else field
 
         def as_answer(refined: Tensor) -> Any:
-            return self.as_answer(self.start + units.y.undo_change(refined - start))
+            change = (refined - start).to(self.start.dtype)
+            return self.as_answer(self.start + units.y.undo_change(change))
 
-        x = inside(units.x.apply(self.x.to(start.dtype)))
-        return replace(self, x=x, start=start, as_field=as_field, as_answer=as_answer)
+        x = in_precision_of(inside(units.x.apply(self.x.to(self.start.dtype))), weights)
+        condition = self.condition.to(start.dtype)
+        return replace(self, x=x, start=start, as_field=as_field, as_answer=as_answer, condition=condition)
 
     def brought_up(self, maps: GridMaps | SphereMaps) -> BaseCall:
         """The call on the fine grid of a pair of maps; its answers are brought down again.

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from neuralop_irno.base.layout import Axes
@@ -19,7 +20,7 @@ from neuralop_irno.base.substitution import with_tensors
 from neuralop_irno.base.tuples import TupleOperator, refuse_tuple
 from neuralop_irno.base.units import Units, check_units
 from neuralop_irno.errors import expected
-from neuralop_irno.precision import at_least_float32
+from neuralop_irno.precision import at_least_float32, lowered
 
 
 def agreed_units(given: Units | Mapping[str, Any] | None, base: BaseOperator) -> Units | None:
@@ -38,6 +39,8 @@ def agreed_units(given: Units | Mapping[str, Any] | None, base: BaseOperator) ->
     own = base.units
     if own is None and units is not None and units.base:
         take_units(base, units)
+    elif own is None and units is not None:
+        base.converted = as_precise_as_x
     if own is None or units is None:
         return units or own
     if (units.x, units.y) != (own.x, own.y):
@@ -77,13 +80,30 @@ def converted_call(
     for tensor, scaling in zip(given, scalings, strict=True):
         check_units(scaling, _folded(base, tensor, base.layout.x), "x", base.ON_GRID)
         changes.append((tensor, _mapped(base, tensor, base.layout.x, scaling.apply)))
-    positional, named = with_tensors(args, kwargs, changes)
+    positional, named = lowered(*with_tensors(args, kwargs, changes), base.module)
     answer = call(*positional, **named)
     field, whole = base.split(answer)
     check_units(units.y, _folded(base, field, base.layout.answer), "the answer", base.ON_GRID)
-    # In half precision a field far from zero would lose its digits.
-    field = _mapped(base, at_least_float32(field), base.layout.answer, units.y.undo)
+    # In half precision a field far from zero would lose its digits, and in single precision those of data in
+    # double precision.
+    field = at_least_float32(field)
+    field = field.double() if any(part.dtype == torch.float64 for part in given) else field
+    field = _mapped(base, field, base.layout.answer, units.y.undo)
     return field if whole is None else whole(field)
+
+
+def as_precise_as_x(
+    base: BaseOperator, call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """The answer of an adapter without units, in double precision if fields of the call had to be lowered."""
+    args = collated(args)
+    given, named = lowered(args, kwargs, base.module)
+    answer = call(*given, **named)
+    pairs = zip((*args, *kwargs.values()), (*given, *named.values()), strict=True)
+    if all(one is other for one, other in pairs):
+        return answer
+    field, whole = base.split(answer)
+    return field.double() if whole is None else whole(field.double())
 
 
 def _as_called(base: BaseOperator, args: Sequence[Any], kwargs: Mapping[str, Any]) -> BaseOperator:

@@ -27,6 +27,7 @@ from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.grid import GridDomain
 from neuralop_irno.errors import expected
 from neuralop_irno.modes import evaluating
+from neuralop_irno.precision import for_weights
 
 NOTHING = 1e-6
 """Relative changes of the output below this are rounding."""
@@ -119,7 +120,7 @@ def check_base(model: nn.Module, batches: Iterable[Mapping[str, Any]]) -> BaseCh
     """
     base = wrap_operator(model, frozen=False)
     refuse_tuple(base, "the check of a base")
-    rest = map(base.from_batch, batches)
+    rest = (base.from_batch(for_weights(batch, base)) for batch in batches)
     first = next(rest, {})
     if not isinstance(first.get("x"), Tensor) or "y" not in first:
         got = sorted(map(str, first)) or "no batch"

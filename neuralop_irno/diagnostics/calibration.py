@@ -17,6 +17,7 @@ from neuralop_irno.devices import device_of, to_device
 from neuralop_irno.errors import expected
 from neuralop_irno.losses.loss import truth_of
 from neuralop_irno.modes import evaluating
+from neuralop_irno.precision import for_weights
 from neuralop_irno.refiner import IterativeRefiner
 
 LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
@@ -152,7 +153,7 @@ def gather(
     device = device_of(model)
     with evaluating(model):
         for batch in batches:
-            sample = model.base.from_batch(to_device(batch, device))
+            sample = model.base.from_batch(for_weights(to_device(batch, device), model))
             y = truth_of(sample)
             problem = model.problem((), sample)
             start = {"start": problem.as_answer(problem.start)}  # the base is called once

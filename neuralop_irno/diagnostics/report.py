@@ -24,6 +24,7 @@ from neuralop_irno.diagnostics.spectral_error import band_middles, band_ratios
 from neuralop_irno.errors import expected
 from neuralop_irno.losses.loss import truth_of
 from neuralop_irno.modes import evaluating
+from neuralop_irno.precision import for_weights
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.solver.plain_step import plain_step
 from neuralop_irno.spectrum.of_domain import spectrum_of
@@ -211,7 +212,7 @@ def diagnose(
     frequency = torch.zeros(0)
     with evaluating(model):
         for batch in tqdm(loaded, desc="diagnosing", unit="batch", disable=None if show else True):
-            sample = model.base.from_batch(to_device(batch, device))
+            sample = model.base.from_batch(for_weights(to_device(batch, device), model))
             y = truth_of(sample)
             problem = model.at_resolution(model.problem((), sample))
             truth, domain = problem.as_field(y).to(problem.start.dtype), problem.domain

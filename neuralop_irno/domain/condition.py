@@ -57,6 +57,11 @@ class Condition:
             parts.append(self.mask.to(real))
         return torch.cat([where_inside(self.mask, real), *parts], 1) if parts else x
 
+    def to(self, dtype: torch.dtype) -> Condition:
+        """The conditions in another precision."""
+        scalars, fields = (None if part is None else part.to(dtype) for part in (self.scalars, self.fields))
+        return Condition(scalars, fields, self.mask)
+
     def carried(self, move: Callable[[Tensor], Tensor], copies: int = 1) -> Condition:
         """The conditions on another grid or mesh of the same boxes.
 

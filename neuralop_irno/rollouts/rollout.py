@@ -25,7 +25,7 @@ from neuralop_irno.devices import as_tensor
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.graph import GraphDomain, domain_of
 from neuralop_irno.errors import expected
-from neuralop_irno.precision import at_least_float32
+from neuralop_irno.precision import at_least_float32, for_weights
 from neuralop_irno.rollouts.caller import Caller
 from neuralop_irno.rollouts.clock import Clock
 from neuralop_irno.rollouts.files import sink_of
@@ -123,6 +123,9 @@ def rollout(
         raise ValueError(expected("steps >= 1", repr(steps), "steps=10"))
     steps = count
     start, static, forcing = (as_tensor(value, model) for value in (start, static, forcing))
+    if isinstance(model, torch.nn.Module):
+        fields = {"start": start, "static": static, "forcing": forcing}
+        start, static, forcing = for_weights(fields, model).values()
     graph = graph_among((start,), {})
     history = _history(start if graph is None else graph.x, window)
     last = history[:, -1]

@@ -21,6 +21,7 @@ from neuralop_irno.base.neuraloperator import wrap_operator
 from neuralop_irno.devices import device_of, to_device
 from neuralop_irno.losses.refinement import RefinementLoss
 from neuralop_irno.modes import evaluating
+from neuralop_irno.precision import for_weights
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.training.batches import Sample, load_all
@@ -75,7 +76,8 @@ def training_mib(model: nn.Module, recipe: Recipe, loss: RefinementLoss, data: D
 def _first(model: nn.Module, data: Dataset[Sample]) -> Sample:
     """The first sample without y, on the model's device."""
     _, sample = next(load_all(data, 1))
-    return {name: part for name, part in to_device(sample, device_of(model)).items() if name != "y"}
+    there = for_weights(to_device(sample, device_of(model)), model)
+    return {name: part for name, part in there.items() if name != "y"}
 
 
 def _count(model: nn.Module, sample: Sample) -> int:

@@ -20,6 +20,7 @@ from neuralop_irno.errors import check_choice
 from neuralop_irno.metrics import METRICS, summarise
 from neuralop_irno.metrics.pointwise import own_metric
 from neuralop_irno.modes import evaluating
+from neuralop_irno.precision import for_weights
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.registry import check_options
 from neuralop_irno.spectrum.of_domain import spectrum_of
@@ -110,7 +111,8 @@ def dynamics(trained: Trained, times: int = 3) -> Measured:
     energies = torch.zeros(steps + 1, len(BANDS))
     with evaluating(model):
         for _, batch in load_all(trained.test, at_once(model)):
-            sample = model.base.from_batch(to_device(batch, torch.device(trained.device)))
+            sample = for_weights(to_device(batch, torch.device(trained.device)), model)
+            sample = model.base.from_batch(sample)
             y = sample.pop("y")
             problem = model.problem((), sample)
             spectrum, truth = spectrum_of(problem.domain, y.device), problem.as_field(y)

@@ -27,6 +27,7 @@ from neuralop_irno.domain.sphere import grid_of, row_weights
 from neuralop_irno.draws import drawn_for
 from neuralop_irno.metrics import vrmse
 from neuralop_irno.modes import evaluating
+from neuralop_irno.precision import for_weights
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.registry import accepts
 from neuralop_irno.solution import Outcome
@@ -125,10 +126,11 @@ def scores_per_step(
         - returns: ``(steps + 1, n)``, or ``(1, n)``
     """
     columns: list[Tensor] = []
-    scaled = in_units(metric, units_of(model))
+    scoring = model if isinstance(model, IterativeRefiner) else wrap_operator(model, frozen=False)
+    scaled = in_units(metric, scoring.units)
     with evaluating(model):
         for index, batch in load_all(dataset, batch_size or at_once(model), numbers):
-            sample = to_device(batch, torch.device(device))
+            sample = for_weights(to_device(batch, torch.device(device)), scoring)
             known = None if starts is None else starts[index]
             with nullcontext() if seed is None else drawn_for(index, *seed):
                 columns.append(torch.stack(_each_step(model, sample, steps, scaled, known)).cpu())
@@ -158,13 +160,6 @@ def in_units(metric: Metric, units: Units | None) -> Metric:
     if units is None or not accepts(metric, "scale"):
         return metric
     return partial(metric, scale=units.y.std)  # type: ignore[call-arg]
-
-
-def units_of(model: nn.Module) -> Units | None:
-    """The units of a refiner, or of another model, if it has any."""
-    if isinstance(model, IterativeRefiner):
-        return model.units
-    return wrap_operator(model, frozen=False).units
 
 
 def of_each_field(metric: Metric, base: BaseOperator, y: Any) -> Metric:
@@ -257,10 +252,11 @@ def scores_of_solutions(
         options: of `IterativeRefiner.solve`.
     """
     scores, steps, outcomes = [], [], Counter[Outcome]()
-    scaled = in_units(metric, units_of(model))
+    scaled = in_units(metric, model.units)
     with evaluating(model):
         for _, batch in load_all(dataset, batch_size or at_once(model)):
-            sample = model.base.from_batch(to_device(batch, torch.device(device)))
+            sample = for_weights(to_device(batch, torch.device(device)), model)
+            sample = model.base.from_batch(sample)
             by_field = of_each_field(scaled, model.base, sample["y"])
             y = model.base.as_field(sample.pop("y"))
             solution = model.solve(**model.arguments(sample), **options)

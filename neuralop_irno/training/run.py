@@ -21,6 +21,7 @@ from neuralop_irno.losses.refinement import RefinementLoss, loss_for
 from neuralop_irno.messages import log
 from neuralop_irno.metrics import METRICS
 from neuralop_irno.metrics.pointwise import own_metric
+from neuralop_irno.precision import for_weights
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.sealed import format_of, is_sealed, seal
 from neuralop_irno.training.batches import Sample, at_once, load_all, refuse_empty
@@ -156,7 +157,7 @@ def _rehearse(refiner: IterativeRefiner, loss: RefinementLoss, data: Dataset[Sam
     _, batch = next(load_all(data, at_once(refiner) or 2))
     sample = to_device(batch, device_of(refiner))
     with torch.no_grad(), in_grammar("data, base, correction and loss that fit each other", "other options"):
-        sample = refiner.base.from_batch(sample)
+        sample = refiner.base.from_batch(for_weights(sample, refiner))
         value = loss(refiner.train()(**sample), sample["y"])
     if not value.isfinite():
         raise ValueError(

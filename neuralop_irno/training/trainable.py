@@ -20,6 +20,7 @@ from neuralop_irno.devices import to_device
 from neuralop_irno.domain.condition import Condition, mask_in
 from neuralop_irno.domain.resolution import Resolution
 from neuralop_irno.losses.loss import as_trajectory
+from neuralop_irno.precision import for_weights
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.rollouts.training import RolloutModel
 from neuralop_irno.solution import Trajectory
@@ -55,19 +56,23 @@ class Trainable(nn.Module):
         if isinstance(model, PointOperator) or not self.layout.plain or model.units is not None:
             call = model.problem((), sample)
             if model.units is not None:
-                call = conditioned(call, Condition(mask=mask_in(call.start, sample))).in_units(model.units)
+                call = conditioned(call, Condition(mask=mask_in(call.start, sample))).in_units(
+                    model.units, model
+                )
             whole = torch.ones(call.domain.samples, device=call.start.device)
             return Trajectory((call.start,), (whole,), call.domain, as_field=call.as_field)
         return as_trajectory(model.split(model(**sample))[0], on_its_grid(model.module, sample))
 
-    def in_units_of_data(self, states: Tensor) -> Tensor:
-        """Fields of a refiner's trajectory in the units of the data."""
+    def in_units_of_data(self, states: Tensor, like: Tensor) -> Tensor:
+        """Fields of a refiner's trajectory in the units and the precision of fields of the data."""
+        states = states.to(like.dtype)
         units = self.model.units if isinstance(self.model, IterativeRefiner) else None
         return states if units is None else units.y.undo(states)
 
     def from_batch(self, batch: Sample) -> Sample:
         """A collated sample with x and y laid out as in a call of the model."""
-        return self.layout.from_batch(batch)
+        model: Any = self.model.model if isinstance(self.model, RolloutModel) else self.model
+        return for_weights(self.layout.from_batch(batch), model)
 
     def fields(self, sample: Mapping[str, Any]) -> dict[str, Tensor]:
         """x, y and the fields of the conditions, with channels first, ``(B, C, *S)`` on grids.

@@ -136,7 +136,7 @@ class Updater:
         (losses / batch).backward()
         if self.run.replay is not None and weight:
             reached = trajectory.as_field(trajectory.as_answer(trajectory.last.detach()))
-            reached = self.trainable.in_units_of_data(reached)
+            reached = self.trainable.in_units_of_data(reached, fields["start"])
             if maps is not None:  # one step of P Phi(R x, R h)
                 reached = before["start"] + maps.prolong(reached - fields["start"])
             self.run.replay.put(index, roll(reached, [-amount for amount in moved]))

@@ -82,7 +82,7 @@ def test_frames_and_scores_are_those_of_python(
                     series[flow.graph.batch == nodes].permute(1, 2, 0) for series in (frames, flow.frames)
                 )
                 scores = torch.tensor(found[name]["scores"]["vrmse"][sample])
-                torch.testing.assert_close(scores, vrmse(own, true, space=1), rtol=1e-4, atol=1e-6)
+                torch.testing.assert_close(scores, vrmse(own, true.float(), space=1), rtol=1e-4, atol=1e-6)
     assert set(found) - {"files", "units"} == {"base", "refined"}
     assert found.get("units") == ({"u": "m s-1"} if kind == "own files" else None)
     report = json.loads((folder / "rollout/rollout.json").read_text())

@@ -115,7 +115,7 @@ def test_pairs_are_split_in_order_or_by_folders(tmp_path: Path) -> None:
     assert len(whole["test"]) == 6
     for size, graph in zip((1, 2, 3), cut["train"], strict=True):
         known = np.column_stack([size * SIX[:, 0], SIX, SIX[:, 0] == 0])
-        torch.testing.assert_close(graph.x, torch.from_numpy(known).float())
+        torch.testing.assert_close(graph.x, torch.from_numpy(known))
         assert graph.y[:, 0].tolist() == (size * SIX[:, 1]).tolist()
         assert torch.equal(graph.x, whole["train"][size - 1].x)
     assert cut["train"].resolution.extent is None  # squares of other sizes

@@ -100,7 +100,7 @@ def test_parts_of_a_time_are_one_mesh(on: str, tmp_path: Path) -> None:
     assert graph.num_nodes == known.num_nodes
     assert graph.edge_index.shape == known.edge_index.shape
     torch.testing.assert_close(graph.measure.sum(), known.measure.sum())
-    expected = graph.pos[:, 0] if on == "nodes" else torch.arange(2.0)
+    expected = (graph.pos[:, 0] if on == "nodes" else torch.arange(2.0)).double()  # as in the files
     torch.testing.assert_close(graph.x[:, 0], expected)
     torch.testing.assert_close(graph.y[:, 0], expected + 1)
 

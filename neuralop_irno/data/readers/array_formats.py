@@ -92,7 +92,7 @@ def _filled(array: Callable[[], Stored]) -> Stored:
 def _in_memory(tensor: Tensor) -> Stored:
     plain = tensor.float() if tensor.is_floating_point() and tensor.element_size() < 4 else tensor
     array = plain.detach().resolve_conj().resolve_neg().numpy()
-    return Stored(array.shape, partial(np.ndarray.__getitem__, array), kind=array.dtype.kind)
+    return Stored(array.shape, partial(np.ndarray.__getitem__, array), dtype=array.dtype)
 
 
 @lru_cache(maxsize=1024)
@@ -108,7 +108,7 @@ def _in_zarr(path: str, name: str) -> Stored:
     elif DIMENSIONS in known and fill is None:  # and as the array's own fill value in Zarr 2
         known["_FillValue"] = array.fill_value
     read = partial(zarr_store.stored_part, path, name)
-    return Stored(tuple(array.shape), read, tuple(dims), described(known), array.dtype.kind)
+    return Stored(tuple(array.shape), read, tuple(dims), described(known), array.dtype)
 
 
 def _number_of(text: str) -> float | None:

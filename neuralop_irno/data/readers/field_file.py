@@ -37,6 +37,7 @@ class Wanted:
         order: how axes are to be understood.
         boundaries: what is stated of the grid.
         alone: whether a file with more arrays is refused.
+        precise: whether fields stored in double precision are read so, and not in single precision.
     """
 
     x: tuple[str, ...]
@@ -46,6 +47,7 @@ class Wanted:
     order: Order = field(default_factory=Order)
     boundaries: Boundaries = field(default_factory=Boundaries)
     alone: bool = False
+    precise: bool = False
 
 
 class FieldFile:
@@ -90,6 +92,8 @@ class FieldFile:
             for role in "BT"
             if role in each.roles
         }
+        double = wanted.precise and any(each.double for each in chosen.values())
+        self._dtype = np.float64 if double else np.float32
         self.samples = one_size("samples", [*inputs, *self.targets], "B")
         self.frames = one_size("frames", [*self.fields, *self.targets], "T")
         self.input_grid = self._grid(self.fields or self.targets)
@@ -185,7 +189,8 @@ class FieldFile:
         blocks = []
         for each in variables:
             space = grid.names if each.space else ()
-            values = torch.from_numpy(each.read(samples, times, space, grid.flipped if space else ()))
+            flipped = grid.flipped if space else ()
+            values = torch.from_numpy(each.read(samples, times, space, flipped, self._dtype))
             if space and self.mask is not None and tuple(self.grid.shape) == values.shape[3:]:
                 values = torch.where(self.mask > 0, values, values.nan_to_num(0.0, 0.0, 0.0))
             self._refuse_holes(values, each, samples, times)
@@ -319,7 +324,9 @@ def _without_ones(variable: Variable) -> Variable:
         return variable
     stored, axes = variable.stored, len(variable.roles)
     shape, dims = tuple(stored.shape[axis] for axis in kept), tuple(stored.dims[axis] for axis in kept)
-    inner = Stored(shape, partial(_first_of_others, stored, kept, axes), dims, stored.attributes, stored.kind)
+    inner = Stored(
+        shape, partial(_first_of_others, stored, kept, axes), dims, stored.attributes, stored.dtype
+    )
     return Variable(variable.name, inner, tuple(variable.roles[axis] for axis in kept))
 
 

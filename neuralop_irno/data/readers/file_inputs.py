@@ -50,7 +50,7 @@ class FileInputs:
         wanted = wanted_of(**{**stated, **({"x": list(x)} if x else {})})
         self.series, self.names = wanted.order.series, tuple(y or wanted.y)
         self._stated = bool(y)
-        known: Wanted = replace(wanted, alone=False, y=wanted.y if self.series else ())
+        known: Wanted = replace(wanted, alone=False, y=wanted.y if self.series else (), precise=True)
         self._set = FileSet([path], known)
         self.file: FieldFile = self._set.parts[0]
         self.inputs, self.outputs, self.step = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,7 @@ def files(
             for a base that comes trained.
     """
     wanted = wanted_of(x, y, static, mask, time, layout, periodic, padding, sphere)
+    wanted = replace(wanted, precise=bool(normalise))  # fields are scaled before they are rounded
     windows = {"inputs": inputs, "outputs": outputs, "stride": stride, "step": step}
     if not wanted.order.series and set(windows.values()) != {1}:
         raise ValueError(expected("inputs, outputs, stride and step of a series", windows, "time: t"))

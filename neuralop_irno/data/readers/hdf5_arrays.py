@@ -126,7 +126,7 @@ def _stored(path: str, name: str, scales: Mapping[int, str] | None = None) -> St
     named = {**labels, **(scales or {})}
     dims = tuple(named.get(axis) or None for axis in range(dataset.ndim))
     read = partial(hdf5.stored_part, path, name)
-    return Stored(dataset.shape, read, dims, described(known), dataset.dtype.kind)
+    return Stored(dataset.shape, read, dims, described(known), dataset.dtype)
 
 
 def _plain(value: Any) -> Any:
@@ -140,7 +140,7 @@ def _last(path: Any) -> str:
 def _stacked(path: str, groups: tuple[str, ...], name: str) -> Stored:
     first = _stored(path, f"{groups[0]}/{name}")
     read = partial(_stacked_part, path, groups, name, first.shape)
-    return Stored((len(groups), *first.shape), read, (SAMPLE, *first.dims), first.attributes, first.kind)
+    return Stored((len(groups), *first.shape), read, (SAMPLE, *first.dims), first.attributes, first.dtype)
 
 
 def _stacked_part(

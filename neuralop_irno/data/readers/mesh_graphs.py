@@ -117,10 +117,13 @@ class Mesh:
             raise ValueError(expected(f"all fields {f'on the {on}' if on else 'at one of them'}", got, hint))
         return on or found[0]
 
-    def columns(self, names: Sequence[str], place: str) -> Tensor:
-        """Some fields side by side in single precision, ``(rows, C)``."""
+    def columns(self, names: Sequence[str], place: str, precise: bool = False) -> Tensor:
+        """Some fields side by side, ``(rows, C)``, in single precision; with ``precise`` as stored."""
+        each = [self._field(name, place) for name in names]
+        double = precise and any(field.dtype == torch.float64 for field in each)
+        each = [field.double() if double else field.float() for field in each]
         return torch.cat(
-            [finite(self._field(name, place).float(), f"{name} in {self.name}") for name in names], 1
+            [finite(field, f"{name} in {self.name}") for name, field in zip(names, each, strict=True)], 1
         )
 
     def widths(self, names: Sequence[str], place: str) -> list[int]:

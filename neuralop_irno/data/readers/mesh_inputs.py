@@ -39,6 +39,7 @@ class MeshInputs:
             raise ValueError(expected("the fields of the input", "none", "--fields T,q"))
         stated = {name: options[name] for name in NAMES if name in options}
         known = wanted_of(**{**stated, **({"x": list(x)} if x else {})})
+        known = replace(known, precise=True)
         self.wanted: Wanted = known if "x" in stated else replace(known, y=())
         self._names, self._trained = tuple(y), "x" in stated
 

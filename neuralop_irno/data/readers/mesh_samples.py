@@ -47,6 +47,7 @@ class Wanted:
         boundary: whether there is such a channel for the boundary.
         on: where fields are, ``nodes`` or ``cells``; None if their names decide.
         neighbours: edges to each point of a file without cells.
+        precise: whether fields stored in double precision are read so, and not in single precision.
     """
 
     x: tuple[str, ...]
@@ -56,6 +57,7 @@ class Wanted:
     boundary: bool = False
     on: str | None = None
     neighbours: int = 0
+    precise: bool = False
 
     @property
     def inputs(self) -> str:
@@ -76,19 +78,19 @@ class Wanted:
         """
         place = self.place(mesh, truth=False)
         graph = mesh.skeleton(place, self.neighbours) if like is None else copy.copy(like)
-        graph.x = torch.cat([mesh.columns(self.x, place), self.constant(mesh, place)], 1)
+        graph.x = torch.cat([mesh.columns(self.x, place, self.precise), self.constant(mesh, place)], 1)
         return graph
 
     def pair(self, mesh: Mesh) -> Any:
         """A graph with x and y."""
         place = self.place(mesh)
         graph = self.input(mesh)
-        graph.y = mesh.columns(self.y, place)
+        graph.y = mesh.columns(self.y, place, self.precise)
         return graph
 
     def constant(self, mesh: Mesh, place: str) -> Tensor:
         """The channels that are constant in time."""
-        parts = [mesh.columns(self.static, place)] if self.static else []
+        parts = [mesh.columns(self.static, place, self.precise)] if self.static else []
         return torch.cat([*parts, mesh.flags(self.tags, self.boundary, place)], 1)
 
     def channels(self, mesh: Mesh, names: Sequence[str]) -> tuple[str, ...]:
@@ -277,7 +279,7 @@ class SeriesTrajectories(MeshTrajectories):
         static = self.wanted.constant(mesh, place)
         if static.shape[1]:
             graph.static = static
-        self._keep(trajectory, first, mesh.columns(self.wanted.x, place))
+        self._keep(trajectory, first, mesh.columns(self.wanted.x, place, self.wanted.precise))
         self._meshes.put(trajectory, (mesh, graph), 3 * _bytes(graph))
         return mesh, graph
 
@@ -292,7 +294,7 @@ class SeriesTrajectories(MeshTrajectories):
             ):
                 hint = f"x: [{', '.join([*self.wanted.x, field])}]"
                 raise ValueError(expected(f"{field} that is constant in time", f"another {name}", hint))
-        return self._keep(trajectory, number, mesh.columns(self.wanted.x, place))
+        return self._keep(trajectory, number, mesh.columns(self.wanted.x, place, self.wanted.precise))
 
     def _keep(self, trajectory: int, number: int, frame: Tensor) -> Tensor:
         self._kept.put((trajectory, number), frame, frame.nbytes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,7 @@ def mesh_files(
             for a base that comes trained.
     """
     wanted = wanted_of(x=x, y=y, static=static, tags=tags, boundary=boundary, on=on, neighbours=neighbours)
+    wanted = replace(wanted, precise=bool(normalise))  # fields are scaled before they are rounded
     windows = {"inputs": inputs, "outputs": outputs, "stride": stride}
     if wanted.y and set(windows.values()) != {1}:
         raise ValueError(expected("inputs, outputs and stride of a series", windows, "leaving y out"))

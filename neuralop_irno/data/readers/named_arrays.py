@@ -52,8 +52,13 @@ class NamedArrays:
         self._stored = {name: found[name]() for name in chosen}
         self.shapes = {name: stored.shape for name, stored in self._stored.items()}
 
-    def part(self, name: str, place: Any = ()) -> Tensor:
+    def part(self, name: str, place: Any = (), precise: bool = False) -> Tensor:
         """A part of an array; real numbers become float32 unless they are integers or booleans.
+
+        Args:
+            name: of the array.
+            place: index or slices.
+            precise: whether numbers stored in double precision stay so.
 
         Raises:
             ValueError: it is damaged, or not finite.
@@ -61,5 +66,5 @@ class NamedArrays:
         stored = self._stored[name]
         plain = np.asarray(stored.read(place))
         if plain.dtype.kind == "f" or stored.packed:
-            plain = stored.converted(plain)
+            plain = stored.converted(plain, np.float64 if precise and stored.double else np.float32)
         return finite(torch.as_tensor(np.ascontiguousarray(plain)), f"{name} in {self.path.name}")

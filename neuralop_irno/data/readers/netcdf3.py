@@ -26,9 +26,7 @@ def stored_arrays(path: str) -> dict[str, Callable[[], Stored]]:
 def _stored(path: str, name: str) -> Stored:
     found = _opened(path, os.getpid())[name]
     dims, attributes = tuple(map(str, found.dimensions)), described(found._attributes)
-    return Stored(
-        tuple(found.data.shape), partial(_part, path, name), dims, attributes, found.data.dtype.kind
-    )
+    return Stored(tuple(found.data.shape), partial(_part, path, name), dims, attributes, found.data.dtype)
 
 
 def _part(path: str, name: str, place: Any = ()) -> Any:

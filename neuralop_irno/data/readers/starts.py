@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +122,7 @@ class _Arrays(_Starts):
         self._count = self._frames(shape[1], path.name)
 
     def _flow(self, trajectory: int) -> Flow:
-        x = self._arrays.part("x", slice(trajectory, trajectory + 1))
+        x = self._arrays.part("x", slice(trajectory, trajectory + 1), precise=True)
         static = x[:, self._count :]
         start = x[:, : self._count].unflatten(1, (self.inputs, len(self.fields)))
         return Flow(start, static if static.shape[1] else None, times=self._times())
@@ -137,7 +138,7 @@ class _Named(_Starts):
         wanted = wanted_of(**stated)
         if not wanted.order.series:
             raise ValueError(expected("data whose config names an axis of time", stated, "time: t"))
-        self._series = FileFrames(FileSet([path], wanted))
+        self._series = FileFrames(FileSet([path], replace(wanted, precise=True)))
         part = self._series.source.parts[0]
         changing = [each.name for each in (*part.fields, *part.scalars) if "T" in each.roles]
         forcing = [name for name in changing if name not in wanted.y]
@@ -185,6 +186,7 @@ class _Series(_Starts):
         self, path: Path, like: Flows, steps: int, data: Mapping[str, Any], step: float | None
     ) -> None:
         wanted = mesh_sets.wanted_of(**{name: data[name] for name in mesh_sets.NAMES if name in data})
+        wanted = replace(wanted, precise=True)
         self._series = SeriesTrajectories(mesh_sets.sources_of(str(path), wanted), wanted)
         super().__init__(len(self._series), like, steps, step)
         self._name = path.name

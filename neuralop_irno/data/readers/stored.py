@@ -27,14 +27,14 @@ class Stored:
         read: returns the part at a place, as it is stored.
         dims: the names of the axes; None for an axis without a name.
         attributes: those of `KEPT` and `PACKED` that the file has.
-        kind: of the numbers, as numpy's ``dtype.kind``.
+        dtype: of the numbers, as numpy's.
     """
 
     shape: tuple[int, ...]
     read: Read
     dims: tuple[str | None, ...] = ()
     attributes: Mapping[str, Any] = field(default_factory=dict)
-    kind: str = "f"
+    dtype: Any = np.float32
 
     def __post_init__(self) -> None:
         if len(self.dims) != len(self.shape):
@@ -48,6 +48,17 @@ class Stored:
     def units(self) -> str:
         """The units, or an empty string."""
         return str(self.attributes.get("units", ""))
+
+    @property
+    def kind(self) -> str:
+        """Of the numbers, as numpy's ``dtype.kind``."""
+        return np.dtype(self.dtype).kind
+
+    @property
+    def double(self) -> bool:
+        """Whether the numbers need double precision: float64, long integers, and packed ones."""
+        wide = self.kind in "iuf" and np.promote_types(np.float32, self.dtype) == np.float64
+        return wide or self.packed
 
     def numbers(self, place: Any = (), dtype: type = np.float32) -> Any:
         """A part of the array in physical units; see `converted`."""

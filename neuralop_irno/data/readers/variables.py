@@ -51,7 +51,14 @@ class Variable:
         count = self.sizes.get("C", 1)
         return (self.name,) if count == 1 else tuple(f"{self.name}{place}" for place in range(count))
 
-    def read(self, samples: slice, times: slice, space: Sequence[str], flipped: Sequence[bool] = ()) -> Any:
+    def read(
+        self,
+        samples: slice,
+        times: slice,
+        space: Sequence[str],
+        flipped: Sequence[bool] = (),
+        dtype: type = np.float32,
+    ) -> Any:
         """Values in physical units, with nan where there are none.
 
         Args:
@@ -59,12 +66,13 @@ class Variable:
             times: indices along that of time.
             space: the names of the axes of space, in order.
             flipped: which of them are reversed.
+            dtype: of the values.
 
         Shapes:
             - returns: ``(n, T, C, *S)``; axes that the variable lacks have length 1
         """
         place = tuple({"B": samples, "T": times}.get(role, EVERYTHING) for role in self.roles)
-        values = self.stored.numbers(place)
+        values = self.stored.numbers(place, dtype)
         order = [role for role in ("B", "T", "C", *space) if role in self.roles]
         values = values.transpose([self.roles.index(role) for role in order])
         missing = [axis for axis, role in enumerate(("B", "T", "C", *space)) if role not in self.roles]
