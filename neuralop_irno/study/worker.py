@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import threading
 import time
@@ -216,7 +217,11 @@ class Worker:
                 time.sleep(POLL)
 
     def bases_of(self, run: Run) -> dict[str, nn.Module]:
-        """The trained bases of a run's problem and seed, by name."""
+        """Copies of the trained bases of a run's problem and seed, by name.
+
+        A refiner freezes its base, and what it was built around is part of the identity of its training: each
+        has to be given the base as it is after its own training.
+        """
         self._data(run.problem)
         found = {}
         for name in self.study.problems[run.problem].bases:
@@ -227,7 +232,7 @@ class Worker:
                 built = contender(setting)
                 self._train(built, self._work(own, setting))
                 self._bases[key] = built.model
-            found[name] = self._bases[key]
+            found[name] = copy.deepcopy(self._bases[key])
         return found
 
     def _setting(self, run: Run, variant: Variant, base: nn.Module | None) -> Setting:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -206,6 +207,33 @@ def test_wrong_options(
     command = ["study", str(written(tmp_path, PLAN)), "--folder", str(tmp_path / "out")]
     assert main([*command, *options]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("package", "options", "extra"),
+    [
+        ("submitit", ["--executor", "submitit-local"], "slurm"),
+        ("distributed", ["--executor", "dask://localhost:1"], "dask"),
+        ("optuna", ["--search"], "optuna"),
+    ],
+)
+def test_a_missing_package_is_named_with_its_extra(
+    package: str,
+    options: list[str],
+    extra: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    content = PLAN
+    if package == "optuna":
+        problem = {name: part for name, part in one_base()["burgers"].items() if name != "bases"}
+        model = {**problem["model"], "base": one_base()["burgers"]["bases"]["fno"]}
+        content = {**problem, "model": model, "search": {"model.steps": {"range": [1, 2]}}}
+    command = ["study", *options, str(written(tmp_path, content)), "--folder", str(tmp_path / "out")]
+    assert main(command) == 2
+    assert f"try pip install neuralop_irno[{extra}]" in capsys.readouterr().err
 
 
 def test_workers_take_the_gpus_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:

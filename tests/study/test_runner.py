@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -245,6 +246,27 @@ def test_the_list(capsys: Capsys) -> None:
         assert scales["small"]["needs"] == "2 CPU cores"
     assert main(["study"]) == 2
     assert "expected the name of a study, got none; try irno study --list" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("memory_not_measured")
+def test_a_training_does_not_depend_on_those_before_it_in_its_process(tmp_path: Path) -> None:
+    """So that any process can resume it: what it belongs to is the same, alone or after others."""
+    variants: dict[str, Any] = {"first": {}, "second": {"model": {"steps": 3}}}
+    for kind in ("main", "transfer"):
+        one: dict[str, Any] = {"kind": kind, "seeds": (0,), "depth": 1}
+        ran(tmp_path / "both", variants=variants, **one)
+        ran(tmp_path / "alone", variants={"second": variants["second"]}, **one)
+        found = [
+            {
+                path.parent.name: path.read_bytes()
+                for path in (tmp_path / place).glob("trained/*/digests.json")
+            }
+            for place in ("both", "alone")
+        ]
+        assert len(found[1]) == 4
+        assert found[1].items() <= found[0].items()
+        for place in ("both", "alone"):
+            shutil.rmtree(tmp_path / place)
 
 
 @pytest.mark.usefixtures("memory_not_measured")
