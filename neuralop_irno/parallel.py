@@ -121,6 +121,15 @@ def is_sharded(model: nn.Module) -> bool:
     return bool(groups_of(model))
 
 
+def check_processes(model: nn.Module, number: int) -> None:
+    """Raise ValueError if a model is divided among another number of processes."""
+    for groups in groups_of(model):
+        if groups.processes != number:
+            hint = "a mesh of all processes of torchrun"
+            got = f"one among {groups.processes}"
+            raise ValueError(expected(f"a model that is divided among {number} processes", got, hint))
+
+
 def groups_of(model: nn.Module) -> list[WeightGroups]:
     """The groups of all parts of a model."""
     return [vars(part)[GROUPS] for part in model.modules() if GROUPS in vars(part)]

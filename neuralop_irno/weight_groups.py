@@ -80,7 +80,7 @@ class WeightGroups:
         self, layers: nn.Module, weights: Sequence[nn.Parameter], mesh: DeviceMesh, held: bool
     ) -> None:
         self.weights = _places(layers, weights)
-        self.inside = 0
+        self.processes, self.inside = mesh.size(), 0
         groups: list[Any] = []
         for dtype in dict.fromkeys(weight.dtype for weight in weights):
             own = {weight for weight in weights if weight.dtype == dtype}

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from neuralop_irno.sharded import divided
+
 
 class Average:
     r"""The average after n updates,
@@ -56,7 +58,7 @@ class Average:
     def restore(self, values: Mapping[str, Tensor]) -> None:
         """Replace the average by stored values."""
         for name, value in self.values.items():
-            value.copy_(values[name])
+            value.copy_(divided(values[name], value))
 
     @torch.no_grad()
     def _exchange(self) -> None:

@@ -17,15 +17,19 @@ from neuralop_irno import checkpoint, digest
 from neuralop_irno.errors import expected
 from neuralop_irno.persistence import split_state
 from neuralop_irno.refiner import IterativeRefiner
+from neuralop_irno.sharded import whole
 
 MODEL = f"model{checkpoint.SUFFIX}"
 
 
 def held_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """The tensors that ``model.safetensors`` of a run holds: all but those of a refiner's frozen base."""
+    """The tensors that ``model.safetensors`` of a run holds: all but those of a refiner's frozen base.
+
+    Those of a sharded model are put together, by a call of all processes.
+    """
     if isinstance(model, IterativeRefiner):
         return split_state(model)[0]
-    return checkpoint.tensors_only(model.state_dict())
+    return whole(checkpoint.tensors_only(model.state_dict()))
 
 
 def kept_file(folder: Path, sha256: str) -> Path:

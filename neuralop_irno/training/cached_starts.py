@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from neuralop_irno.errors import expected
+from neuralop_irno.parallel import gathered
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.training.batches import Sample, of_graphs
 from neuralop_irno.training.placement import Placement
@@ -52,5 +53,6 @@ class CachedStarts:
         placement = Placement(self.recipe.states, self.device, self.folder, copies)
         if not (self.trainable.has_frozen_base and (self.recipe.cache_base or self.recipe.replay)):
             return None, placement
-        answers = self.trainable.answers(dataset, self.device, numbers=numbers)
-        return placement.collected(answers, numbers), placement
+        with gathered(self.trainable.model):  # processes may have other numbers of batches
+            answers = self.trainable.answers(dataset, self.device, numbers=numbers)
+            return placement.collected(answers, numbers), placement

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from neuralop_irno.errors import expected
+from neuralop_irno.sharded import whole_tensor
 
 
 class DivergenceError(RuntimeError):
@@ -14,7 +15,7 @@ class DivergenceError(RuntimeError):
 def refuse_not_finite(model: nn.Module) -> None:
     """Refuse to store weights that are not finite: neither inference nor a resumed run could use them."""
     for name, weight in model.named_parameters():
-        if weight.requires_grad and not weight.isfinite().all():
+        if weight.requires_grad and not whole_tensor(weight).isfinite().all():
             raise DivergenceError(
                 expected(
                     "finite weights to store",

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from neuralop_irno import checkpoint, digest, stored_base
+from neuralop_irno import checkpoint, digest, parallel, stored_base
 from neuralop_irno.claim import claim
 from neuralop_irno.errors import expected
 from neuralop_irno.persistence import split_state
@@ -128,9 +128,10 @@ class RunFolder:
 
     def _repair_base(self, model: nn.Module) -> None:
         """Write the file of a frozen base again, if it is missing or damaged: the run has the same base."""
-        if self.path is not None and self.peers.first and isinstance(model, IterativeRefiner):
+        together = self.peers.first or parallel.is_sharded(model)
+        if self.path is not None and together and isinstance(model, IterativeRefiner):
             base = split_state(model)[1]
-            if base and (self.path / MODEL).is_file():
+            if self.peers.first and base and (self.path / MODEL).is_file():
                 stored_base.write(self.path, base, digest.of_tensors(base))
 
     def snapshot(self, run: TrainingRun) -> None:
@@ -159,15 +160,18 @@ class RunFolder:
         Raises:
             DivergenceError: a weight is not finite; the file before is left as it is.
         """
-        if self.path is None or not self.peers.first:
+        if self.path is None or not (self.peers.first or parallel.is_sharded(model)):
             return
         refuse_not_finite(model)
-        self._writer.wait()
-        best_model.keep(self.path, snapshot.referred(self.path))
+        if self.peers.first:
+            self._writer.wait()
+            best_model.keep(self.path, snapshot.referred(self.path))
         if isinstance(model, IterativeRefiner):
             model.save(self.path / MODEL, notes)
-        else:
-            checkpoint.write(self.path / MODEL, held_tensors(model), {"notes": notes})
+            return
+        tensors = held_tensors(model)
+        if self.peers.first:
+            checkpoint.write(self.path / MODEL, tensors, {"notes": notes})
 
     def write_history(self, history: list[dict[str, Any]]) -> None:
         """Write one record for each epoch, as JSON."""

@@ -22,6 +22,7 @@ from neuralop_irno.data.fields import FieldDataset
 from neuralop_irno.errors import expected
 from neuralop_irno.recipe import OF_THE_MACHINE, Recipe
 from neuralop_irno.refiner import IterativeRefiner
+from neuralop_irno.sharded import whole
 from neuralop_irno.training.batches import Sample
 from neuralop_irno.training.described import described, differences
 
@@ -52,7 +53,7 @@ def identify(
     return {
         "recipe": {name: value for name, value in asdict(recipe).items() if name not in OF_THE_MACHINE},
         "data": {name: of_data(data) for name, data in splits.items()},
-        "base": digest.of_tensors(frozen(model)),
+        "base": digest.of_tensors(whole(frozen(model))),
         "model": described(model),
         "loss": described(loss),
         "metric": described(metric),

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from neuralop_irno.checkpoint import tensors_only
+from neuralop_irno.sharded import divided
 
 
 def flat_state(optimizer: Optimizer) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
@@ -33,9 +34,13 @@ def flat_state(optimizer: Optimizer) -> tuple[dict[str, Tensor], list[dict[str, 
 
 
 def restore(optimizer: Optimizer, tensors: Mapping[str, Tensor], groups: list[dict[str, Any]]) -> None:
-    """Load what `flat_state` returned; tensors of other names are ignored."""
+    """Load what `flat_state` returned; tensors of other names are ignored.
+
+    The optimizer of a sharded model takes its parts of whole tensors.
+    """
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors_only(tensors, "optimizer.").items():
         place, key = name.split(".", 1)
-        state.setdefault(int(place), {})[key] = value
+        state.setdefault(int(place), {})[key] = divided(value, weights[int(place)])
     optimizer.load_state_dict({"state": state, "param_groups": groups})

@@ -8,7 +8,9 @@ from typing import Any
 from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
+from neuralop_irno.errors import expected
 from neuralop_irno.recipe import BETAS, MOMENTUM, Recipe
+from neuralop_irno.sharded import is_part
 from neuralop_irno.training.muon import Muon
 
 Groups = list[dict[str, Any]]
@@ -29,6 +31,9 @@ def optimizer_for(model: nn.Module, recipe: Recipe) -> Optimizer:
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
     least = 2 if recipe.decay == "matrices" else 0
+    if recipe.optimizer == "muon" and any(map(is_part, parameters)):
+        got = "muon, which reads whole matrices"
+        raise ValueError(expected("an optimizer for weights in parts", got, "optimizer: adamw"))
     groups: Groups = [
         {"params": [p for p in parameters if p.dim() >= least]},
         {"params": [p for p in parameters if p.dim() < least], "weight_decay": 0.0},

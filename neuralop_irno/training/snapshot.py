@@ -17,13 +17,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neuralop_irno import checkpoint, digest
+from neuralop_irno import checkpoint, digest, parallel
 from neuralop_irno.checkpoint import SUFFIX, tensors_only
 from neuralop_irno.devices import device_of
 from neuralop_irno.domain.resolution import Resolution
 from neuralop_irno.errors import expected
 from neuralop_irno.persistence import split_state
 from neuralop_irno.refiner import IterativeRefiner
+from neuralop_irno.sharded import divided_like, whole
 from neuralop_irno.training import best_model, identity, process_files
 from neuralop_irno.training.disk_states import DiskStates
 from neuralop_irno.training.distributed import Peers
@@ -109,7 +110,9 @@ def capture(run: TrainingRun, own: Identity, peers: Peers, token: str) -> Captur
         owner = process_files.owner(own, peers.rank, stage)
         of_process = process_files.content_of(run.replay, owner, peers.world)
         states = run.replay.states if isinstance(run.replay.states, DiskStates) else None
-    main = _main_content(run, own, peers, token) if peers.first else None
+    together = peers.first or parallel.is_sharded(run.model)  # whose weights all processes put together
+    main = _main_content(run, own, peers, token) if together else None
+    main = main if peers.first else None
     return Capture(stage, main, of_process, states)
 
 
@@ -153,11 +156,12 @@ def forget(folder: Path, peers: Peers, token: str) -> None:
 
 def _main_content(run: TrainingRun, own: Identity, peers: Peers, token: str) -> Content:
     state, groups = flat_state(run.optimizer)
-    whole = {MODEL_PART: split_state(run.model)[0]}
+    weights = {MODEL_PART: split_state(run.model)[0]}
     if run.average is not None:
-        whole[AVERAGE_PART] = run.average.values
+        weights[AVERAGE_PART] = run.average.values
     shared = _shared(run)
-    tensors = {f"{part}.{k}": v for part, state in whole.items() if part != shared for k, v in state.items()}
+    stored = ((part, state) for part, state in weights.items() if part != shared)
+    tensors = {f"{part}.{name}": tensor for part, each in stored for name, tensor in each.items()}
     tensors |= {f"loss.{k}": v for k, v in tensors_only(run.loss.state_dict()).items()}
     content = {
         "progress": asdict(run.progress),
@@ -171,7 +175,8 @@ def _main_content(run: TrainingRun, own: Identity, peers: Peers, token: str) -> 
         content[SHARED] = {"part": shared, "sha256": run.progress.best_weights}
     if isinstance(run.model, IterativeRefiner):
         content["resolution"] = run.model.resolution.plain()
-    copies = {name: tensor.detach().to("cpu", copy=True) for name, tensor in {**tensors, **state}.items()}
+    whole_of_all = whole({**tensors, **state})
+    copies = {name: tensor.detach().to("cpu", copy=True) for name, tensor in whole_of_all.items()}
     return copies, copy.deepcopy(content)
 
 
@@ -287,7 +292,7 @@ def _restore(
     run.progress = Progress(**content["progress"])
     run.precision = content["precision"]
     own = tensors_only(run.model.state_dict())  # with a frozen base, which the identity has compared
-    run.model.load_state_dict({**own, **tensors_only(tensors, "model.")})
+    run.model.load_state_dict(divided_like({**own, **tensors_only(tensors, "model.")}, own))
     if isinstance(run.model, IterativeRefiner):
         run.model.resolution = run.model.resolution.completed(Resolution.of(content.get("resolution")))
     run.loss.load_state_dict(tensors_only(tensors, "loss."))

@@ -19,8 +19,10 @@ from neuralop_irno.losses.loss import Loss
 from neuralop_irno.losses.refinement import RefinementLoss
 from neuralop_irno.messages import log, messages_shown
 from neuralop_irno.metrics import summarise, vrmse
+from neuralop_irno.parallel import check_processes, is_sharded
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.refiner import IterativeRefiner
+from neuralop_irno.sharded import divided_like
 from neuralop_irno.training.average import Average
 from neuralop_irno.training.batches import Sample, grids_of, refuse_empty
 from neuralop_irno.training.best_model import held_tensors
@@ -52,7 +54,8 @@ class Trainer:
     """Trains a refiner, or any model that maps x to y.
 
     Args:
-        model: trained in place; after `fit` it has the weights with the best validation score.
+        model: trained in place; after `fit` it has the weights with the best validation score. It may be
+            divided among the processes of torchrun by `neuralop_irno.parallel.shard`.
         recipe: the options of the training.
         loss: of a trajectory and y; by default the mean square error of every supervised step.
         folder: for the best model, the history, digests and snapshots; used by one run at a time.
@@ -131,6 +134,7 @@ class Trainer:
         """
         refuse_empty(training=train, validation=valid)
         self.peers = Peers.join(self.device)
+        check_processes(self.model, self.peers.world)
         self._shards = Shards(
             len(cast(Sized, train)), self.recipe.shards, grids_of(train), self.peers.rank, self.peers.world
         )
@@ -174,14 +178,15 @@ class Trainer:
                 self._files.snapshot(run)
             self._files.wait()
         self._keep(run, begun)
-        self._log.finish(self.model, valid, self.folder)
+        # The first process alone draws pictures: it cannot call a sharded model without the others.
+        self._log.finish(self.model, None if is_sharded(self.model) else valid, self.folder)
         return run.progress.history
 
     def _keep(self, run: TrainingRun, begun: int) -> None:
         """Load the best weights into the model, or the last ones (their average, with ``ema``)."""
         if self._best is not None:
             own = checkpoint.tensors_only(self.model.state_dict())  # with a frozen base
-            self.model.load_state_dict({**own, **self._best})
+            self.model.load_state_dict(divided_like({**own, **self._best}, own))
             return
         if run.average is not None:
             self.model.load_state_dict(run.average.values, strict=False)

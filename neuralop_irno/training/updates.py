@@ -18,7 +18,9 @@ from neuralop_irno.domain.sphere_maps import SphereMaps
 from neuralop_irno.draws import drawn_for, key
 from neuralop_irno.errors import expected
 from neuralop_irno.losses.loss import matching
+from neuralop_irno.parallel import sum_gradients
 from neuralop_irno.recipe import PRECISIONS, Recipe
+from neuralop_irno.sharded import is_part, whole_tensor
 from neuralop_irno.training.batches import Sample, draw_roll, roll
 from neuralop_irno.training.coarsening import Coarsening
 from neuralop_irno.training.distributed import Peers
@@ -82,7 +84,9 @@ class Updater:
         self.peers, self.shards, self.device, self.starts = peers, shards, device, starts
         self.coarsening = Coarsening(trainable.model, recipe)
         self.parameters = [p for group in run.optimizer.param_groups for p in group["params"]]
-        peers.share_out([*trainable.parameters(), *trainable.buffers(), *run.loss.buffers()])
+        sum_gradients(trainable.model)
+        shared = (*trainable.parameters(), *trainable.buffers(), *run.loss.buffers())
+        peers.share_out(tensor for tensor in shared if not is_part(tensor))
 
     def __call__(self, whole: Tensor, samples: Iterable[Sample], rate: float, stop: bool) -> Update:
         """One update.
@@ -158,7 +162,8 @@ class Updater:
         """Sum the gradients of all processes; returns the summed loss, and whether one is to stop."""
         numbers = torch.tensor([0.0, float(stop)], dtype=torch.float64, device=self.device)
         numbers[0] = loss
-        total, stops = self.peers.add_gradients(self.parameters, numbers).tolist()
+        whole = [weight for weight in self.parameters if not is_part(weight)]  # FSDP2 has summed the others'
+        total, stops = self.peers.add_gradients(whole, numbers).tolist()
         self.peers.share_out(self._moving_buffers())
         if not torch.isfinite(torch.tensor(total)):
             raise DivergenceError(
@@ -172,7 +177,7 @@ class Updater:
 
     def _step(self, rate: float) -> bool:
         """Clip, and step if every gradient is finite; returns whether it was."""
-        norm = nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip)
+        norm = whole_tensor(nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip))
         if not norm.isfinite():
             return False
         for group in self.run.optimizer.param_groups:

@@ -9,6 +9,7 @@ import pytest
 from named_cases import CORRECTED, PYG
 from processes import together
 from sharded_runs import IN_FLOAT, crosses, in_folder
+from sharded_trainings import trainings
 from sharded_uses import uses
 
 from neuralop_irno import IterativeRefiner
@@ -28,6 +29,12 @@ BOUNDS = {"implicit": 1e-5, "plain": 1e-6}  # solved to a tolerance; in single p
 def trained() -> dict[tuple[str, str, bool], list[Any]]:
     """What both processes found for each case."""
     return dict(zip(CASES, zip(*together(crosses, 2, CASES), strict=True), strict=True))
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """What both processes found for each training by the trainer."""
+    return together(trainings, 2, tmp_path_factory.mktemp("runs"))
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +121,28 @@ def test_what_cannot_be_divided_or_read_is_refused(used: list[dict[str, Any]]) -
 
 def test_a_call_that_fails_leaves_a_model_that_can_be_trained(used: list[dict[str, Any]]) -> None:
     assert all(found["after an error"] > 0 for found in used)
+
+
+@pytest.mark.parametrize("name", ["frozen=False", "frozen=True", "last weights", "plain", "sgd"])
+def test_the_trainer_trains_as_with_whole_weights(name: str, fitted: list[dict[str, Any]]) -> None:
+    for found in fitted:
+        assert isinstance(found[name], float), found[name]
+        assert found[name] < 1e-12
+
+
+@pytest.mark.parametrize("name", ["parts", "whole", "frozen"])
+def test_a_training_that_was_ended_goes_on(name: str, fitted: list[dict[str, Any]]) -> None:
+    """To the same bits in parts; with whole weights gradients are added in another order."""
+    for found in (each[f"resumed {name}"] for each in fitted):
+        assert isinstance(found, dict), found
+        assert found["file"] == 0
+        assert max(found.values()) <= (1e-5 if name == "whole" else 0)
+
+
+def test_muon_is_refused(fitted: list[dict[str, Any]]) -> None:
+    for found in fitted:
+        assert found["muon"].startswith("expected an optimizer for weights in parts, got muon")
+        assert found["muon"].endswith("try optimizer: adamw")
 
 
 def test_the_example_runs_as_documented(tmp_path: Path) -> None:
