@@ -17,8 +17,8 @@ HELP = "rerun a table: bases, refiners and controls over several seeds"
 DESCRIPTION = (
     "Trains and evaluates every model of a study, and writes one JSON file per run and a table with "
     "95 % intervals over the seeds: table.txt, table.md, table.json. An interrupted study resumes "
-    "when it is started again in the same folder. Give the name of a study of the package, or the "
-    "path of your own YAML file."
+    "when it is started again in the same folder, and several processes and hosts may share it. Give the "
+    "name of a study of the package, or the path of your own YAML file; --search searches options instead."
 )
 
 

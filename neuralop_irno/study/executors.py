@@ -194,6 +194,7 @@ class _Process:
 
     def __init__(self, setting: tuple[dict[str, str], int]) -> None:
         self._setting = setting
+        self._stopped = False
         self._process: Any = None
         self._pipe: Any = None
 
@@ -205,6 +206,8 @@ class _Process:
             self._process = context.Process(target=_serve, args=(far, *self._setting), daemon=True)
             self._process.start()
             far.close()
+        if self._stopped:  # before the process was there
+            self.stop()
         try:
             self._pipe.send((fn, args, kwargs))
             result, error = self._pipe.recv()
@@ -217,6 +220,7 @@ class _Process:
 
     def stop(self) -> None:
         """End a call: a training writes a snapshot first."""
+        self._stopped = True
         if self._process is not None and self._process.is_alive():
             os.kill(self._process.pid, signal.SIGTERM)
 

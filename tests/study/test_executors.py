@@ -20,7 +20,13 @@ from tiny import memory_not_measured, one_base, timeless, words, written  # noqa
 
 from irno_cli.main import main
 from neuralop_irno.study import executors
-from neuralop_irno.study.executors import LocalWorkers, SubmititJobs, closing, dask_workers
+from neuralop_irno.study.executors import (
+    LocalWorkers,
+    LostWorkerError,
+    SubmititJobs,
+    closing,
+    dask_workers,
+)
 from neuralop_irno.study.plan import Study, study_from
 from neuralop_irno.study.runner import StudyRunner
 from neuralop_irno.study.schedule import LOSSES, FailedRunsError
@@ -135,6 +141,25 @@ def test_of_two_commands_started_at_once_one_may_be_killed(serial: dict[str, Any
         assert codes.pop(killed) == -signal.SIGKILL
         assert list(codes.values()) == [0]
     assert timeless(json.loads((folder / "table.json").read_text())) == serial
+
+
+@pytest.mark.usefixtures("quick_start")
+def test_an_error_or_ctrl_c_stops_the_calls_of_workers() -> None:
+    begun = time.monotonic()
+    calls: list[Future[Any]] = []
+
+    def interrupted() -> None:
+        with closing(LocalWorkers(1)) as workers:
+            calls.extend(workers.submit(time.sleep, 10 * PATIENCE) for _ in range(2))
+            while not calls[0].running():
+                time.sleep(0.005)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert time.monotonic() - begun < PATIENCE
+    assert isinstance(calls[0].exception(PATIENCE), LostWorkerError)
+    assert calls[1].cancelled()
 
 
 class Losing(Executor):
