@@ -15,6 +15,7 @@ from irno_cli import (
     diagnose,
     evaluate,
     listing,
+    plan,
     predict,
     rollout,
     schema,
@@ -26,7 +27,7 @@ from irno_cli.wording import worded
 
 COMMANDS = {
     "demo": demo, "train": train, "check": check, "evaluate": evaluate, "predict": predict,
-    "rollout": rollout, "diagnose": diagnose, "study": study, "verify": verify, "list": listing,
+    "rollout": rollout, "diagnose": diagnose, "study": study, "plan": plan, "verify": verify, "list": listing,
     "schema": schema,
 }  # fmt: skip
 """The modules of the commands, each with HELP, DESCRIPTION, `add_options` and `run`."""

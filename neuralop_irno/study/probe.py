@@ -1,0 +1,159 @@
+"""Memory and time of a few updates, and of a batch of answers, extended to larger batches.
+
+They are measured on m samples, the batch or, of large samples, fewer, and on half of them; from there they
+are extended to b samples, which is exact where all samples cost the same:
+
+    a(b) = a(m) + (b - m) (a(m) - a(m / 2)) / (m / 2)
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Iterable, Sized
+from dataclasses import replace
+from functools import lru_cache
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset, Subset
+
+from neuralop_irno.data.fields import Splits
+from neuralop_irno.devices import device_of
+from neuralop_irno.losses.loss import Loss
+from neuralop_irno.recipe import Recipe
+from neuralop_irno.study.cost import MIB, peak_mib
+from neuralop_irno.training.batches import Sample, at_a_time, at_once
+from neuralop_irno.training.evaluation import scores_per_step
+from neuralop_irno.training.optimizer_state import flat_state
+from neuralop_irno.training.optimizers import optimizer_for
+from neuralop_irno.training.trainable import Trainable
+from neuralop_irno.training.trainer import Trainer
+
+UPDATES = 3
+"""Updates that are timed."""
+
+
+class Probe:
+    """Measurements of a model in training, by copies of it.
+
+    Args:
+        model: the model, on the device of the measurements.
+        recipe: its recipe.
+        loss: its loss.
+        splits: data sets ``train`` and ``valid``.
+    """
+
+    def __init__(self, model: nn.Module, recipe: Recipe, loss: Loss, splits: Splits) -> None:
+        self.model, self.recipe, self.loss, self.splits = model, recipe, loss, splits
+        self.device = device_of(model)
+        self.few = at_a_time(splits["train"])
+
+    def bytes_of_a_state(self) -> float:
+        """Those of the base's answer to a sample, if answers are kept."""
+        trainable = Trainable(self.model)
+        if not trainable.has_frozen_base or not (self.recipe.cache_base or self.recipe.replay):
+            return 0.0
+        few = self._few("train", 2)
+        return bytes_of([trainable.starts(few, self.device).values]) / len(cast(Sized, few))
+
+    def bytes_of_the_optimizer(self) -> int:
+        """Those of its state after an update."""
+        model = copy.deepcopy(self.model)
+        optimizer = optimizer_for(model, self.recipe)
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                parameter.grad = torch.zeros_like(parameter)
+        optimizer.step()
+        return bytes_of(flat_state(optimizer)[0].values())
+
+    def memory_of_updates(self, samples: int, kept: float, state: float) -> float:
+        """Bytes of the activations and gradients of an update on some samples.
+
+        Args:
+            samples: of the update.
+            kept: bytes that stay between updates, without states.
+            state: bytes of the states of a sample.
+        """
+
+        def used(few: int) -> float:
+            train = self._training(few, updates=2)
+            peak = MIB * peak_mib(train, str(self.device))
+            return peak - kept - few * state
+
+        return _extended(used, samples, self.few)
+
+    def memory_of_scores(self, state: float) -> float:
+        """Bytes of a batch of the validation."""
+        trainable, device = Trainable(self.model), str(self.device)
+
+        def used(few: int) -> float:
+            data = self._few("valid", few)
+            starts = trainable.starts(data, self.device) if state else None
+            return MIB * peak_mib(
+                lambda: scores_per_step(self.model, data, device=device, starts=starts), device
+            )
+
+        return _extended(used, self._answered_at_once("valid"), self.few)
+
+    def memory_of_starts(self, state: float) -> float:
+        """Bytes of a batch of the base's answers to the training set, if they are kept."""
+        if not state:
+            return 0.0
+        trainable, device = Trainable(self.model), str(self.device)
+
+        def used(few: int) -> float:
+            data = self._few("train", few)
+            return MIB * peak_mib(lambda: trainable.starts(data, self.device), device) - few * state
+
+        return _extended(used, self._answered_at_once("train"), self.few)
+
+    def _answered_at_once(self, split: str) -> int:
+        data = self.splits[split]
+        return min(at_once(self.model) or at_a_time(data), len(cast(Sized, data)))
+
+    def seconds_of_updates(self, samples: int) -> float:
+        """Seconds of an update on some samples: the difference of a longer and a shorter training."""
+
+        def used(few: int) -> float:
+            taken = []
+            for updates in (1, 1 + UPDATES):
+                train = self._training(few, updates)
+                start = time.perf_counter()
+                train()
+                taken.append(time.perf_counter() - start)
+            return (taken[1] - taken[0]) / UPDATES
+
+        return _extended(used, samples, self.few)
+
+    def _training(self, samples: int, updates: int) -> Callable[[], object]:
+        """A training of a copy of the model by updates on the same samples."""
+        recipe = replace(
+            self.recipe, epochs=updates, batch_size=samples, accumulate=1, resolutions=(1,), patience=None
+        )
+        model, loss = copy.deepcopy(self.model), copy.deepcopy(self.loss)
+        trainer = Trainer(model, recipe, loss, device=self.device, show=False)
+        return lambda: trainer.fit(self._few("train", samples))
+
+    def _few(self, split: str, samples: int) -> Dataset[Sample]:
+        return Subset(self.splits[split], range(min(samples, len(cast(Sized, self.splits[split])))))
+
+
+def _extended(used: Callable[[int], float], samples: int, few: int) -> float:
+    """What some samples use, from a measurement on at most ``few``, at least 2, and on half of them."""
+    few = min(samples, max(few, 2))
+    at_few = used(few)
+    if samples == few:
+        return at_few
+    return at_few + (samples - few) * (at_few - used(few // 2)) / (few - few // 2)
+
+
+def bytes_of(tensors: Iterable[Tensor]) -> int:
+    """The size of tensors in memory.
+
+    Example:
+        >>> bytes_of([torch.zeros(2), torch.zeros(2, dtype=torch.float64)])
+        24
+    """
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
