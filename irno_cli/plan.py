@@ -62,55 +62,50 @@ def run(options: argparse.Namespace) -> None:
     if 0 in options.devices:
         raise ValueError(expected("at least one device", "0", "--devices 1 8"))
     splits = stand_in(*given) if any(given) else None
-    columns = [_phases(options, splits, devices) for devices in options.devices]
-    content, texts = [], []
-    for phases in zip(*columns, strict=True):
-        content.append(_plain(phases, options.devices))
-        texts.append(_table(phases, options.devices, options.memory))
-    result(options, content, "\n\n".join(texts))
+    phases = _phases(options, splits)
+    content = [_plain(phase, options.devices) for phase in phases]
+    result(options, content, "\n\n".join(_table(phase, options.devices, options.memory) for phase in phases))
 
 
-def _phases(options: argparse.Namespace, splits: Any, devices: int) -> list[Phase]:
+def _phases(options: argparse.Namespace, splits: Any) -> list[Phase]:
     from neuralop_irno.config import read_experiment
     from neuralop_irno.errors import expected
     from neuralop_irno.study.catalogue import read_study
     from neuralop_irno.study.forecast import phases_of, phases_of_study
     from neuralop_irno.yaml_files import read_yaml
 
-    if "problems" in read_yaml(options.config):
-        if options.overrides:
-            hint = "changing the file"
-            raise ValueError(expected("no overrides for a study", " ".join(options.overrides), hint))
-        return phases_of_study(read_study(str(options.config)), splits, devices, options.device)
-    experiment = read_experiment(options.config, options.overrides)
-    return phases_of(experiment, experiment.splits() if splits is None else splits, devices, options.device)
+    if "problems" not in read_yaml(options.config):
+        experiment = read_experiment(options.config, options.overrides)
+        data = experiment.splits() if splits is None else splits
+        return phases_of(experiment, data, options.devices, options.device)
+    if options.overrides:
+        raise ValueError(expected("no overrides for a study", " ".join(options.overrides), "a changed file"))
+    return phases_of_study(read_study(str(options.config)), splits, options.devices, options.device)
 
 
-def _plain(phases: Sequence[Phase], devices: Sequence[int]) -> dict[str, Any]:
-    first = phases[0]
+def _plain(phase: Phase, devices: Sequence[int]) -> dict[str, Any]:
     each = {
         count: {
-            "memory": {**phase.memory, "together": phase.together},
-            "written in an epoch": phase.written,
-            "sent in an update": phase.sent,
-            "seconds of an update": phase.update,
+            "memory": {**cost.memory, "together": cost.together},
+            "written in an epoch": cost.written,
+            "sent in an update": cost.sent,
+            "seconds of an update": cost.update,
         }
-        for count, phase in zip(devices, phases, strict=True)
+        for count, cost in zip(devices, phase.costs, strict=True)
     }
-    return {"name": first.name, "parameters": first.parameters, "updates": first.updates, "devices": each}
+    return {"name": phase.name, "parameters": phase.parameters, "updates": phase.updates, "devices": each}
 
 
-def _table(phases: Sequence[Phase], devices: Sequence[int], memory: float) -> str:
-    first = phases[0]
-    counts = ", ".join(f"{part} {number:,}" for part, number in first.parameters.items())
-    rows = [(part, [f"{phase.memory[part] / GIB:.3f}" for phase in phases]) for part in first.memory]
+def _table(phase: Phase, devices: Sequence[int], memory: float) -> str:
+    parameters, costs = ", ".join(f"{part} {n:,}" for part, n in phase.parameters.items()), phase.costs
+    rows = [(part, [f"{cost.memory[part] / GIB:.3f}" for cost in costs]) for part in costs[0].memory]
     rows += [
-        ("together, at the peak", [f"{phase.together / GIB:.3f}" for phase in phases]),
-        (f"fits in {memory:g} GiB", ["yes" if phase.together <= memory * GIB else "no" for phase in phases]),
-        ("MiB written in an epoch", [f"{phase.written / MIB:.1f}" for phase in phases]),
-        ("MiB sent in an update", [f"{phase.sent / MIB:.1f}" for phase in phases]),
-        ("seconds of an update here", [f"{phase.update:.3g}" for phase in phases]),
+        ("together, at the peak", [f"{cost.together / GIB:.3f}" for cost in costs]),
+        (f"fits in {memory:g} GiB", ["yes" if cost.together <= memory * GIB else "no" for cost in costs]),
+        ("MiB written in an epoch", [f"{cost.written / MIB:.1f}" for cost in costs]),
+        ("MiB sent in an update", [f"{cost.sent / MIB:.1f}" for cost in costs]),
+        ("seconds of an update here", [f"{cost.update:.3g}" for cost in costs]),
     ]
     head = ("GiB of a device", [f"{n} device{'s' * (n > 1)}" for n in devices])
     lines = [f"{title:28}" + "".join(f"{cell:>12}" for cell in cells) for title, cells in (head, *rows)]
-    return "\n".join([f"{first.name}: {counts} parameters; {first.updates:,} updates", *lines])
+    return "\n".join([f"{phase.name}: {parameters} parameters; {phase.updates:,} updates", *lines])

@@ -1,47 +1,31 @@
 """What a training costs, before it is started: parameters, memory by part, bytes written, time of an update.
 
-Weights, states and files are counted. Activations and time are measured in a few updates on m samples, a
-device's share b of a batch or, of large samples, fewer, and on half of them; from there they are extended:
-
-    activations(b) = a(m) + (b - m) (a(m) - a(m / 2)) / (m / 2)
+Weights, states and files are counted; activations and time are measured, see `neuralop_irno.study.probe`.
 """
 
 from __future__ import annotations
 
-import copy
 import math
-import time
-from collections.abc import Callable, Iterable, Sequence, Sized
-from dataclasses import dataclass, replace
-from typing import cast
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
-from torch.utils.data import Dataset, Subset
+from torch import nn
+from torch.utils.data import Dataset
 
 from neuralop_irno.config import Experiment
 from neuralop_irno.data.fields import Splits
-from neuralop_irno.devices import device_of
 from neuralop_irno.losses.loss import Loss
 from neuralop_irno.losses.refinement import loss_for
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.study.contenders import Setting, contender
-from neuralop_irno.study.cost import peak_mib
 from neuralop_irno.study.plan import Study
-from neuralop_irno.training.batches import Sample, at_a_time, at_once
+from neuralop_irno.study.probe import Probe, bytes_of
+from neuralop_irno.training.batches import Sample
 from neuralop_irno.training.best_model import held_tensors
-from neuralop_irno.training.evaluation import scores_per_step
-from neuralop_irno.training.optimizer_state import flat_state
-from neuralop_irno.training.optimizers import optimizer_for
-from neuralop_irno.training.trainable import Trainable
-from neuralop_irno.training.trainer import Trainer
 from neuralop_irno.training.units import alone, units_of_run
-
-MIB, GIB = 2**20, 2**30
-
-UPDATES = 3
-"""Updates of a probe that are timed."""
 
 
 class StandIn(Dataset[Sample]):
@@ -70,31 +54,42 @@ class StandIn(Dataset[Sample]):
 
 
 @dataclass(frozen=True)
-class Phase:
-    """The cost of one training.
+class Cost:
+    """The cost of a training for one of its processes.
 
     Attributes:
-        name: what is trained.
-        parameters: the number of each part's parameters, and whether they are trained.
-        memory: bytes of each part on one device.
+        memory: bytes of each part on its device at the peak.
         written: bytes that an epoch writes, of all processes together, if it improves the score.
-        sent: bytes that a process sends in an update, by a ring; 0 for one process.
+        sent: bytes that the process sends in an update, along a ring.
         update: seconds of an update on the machine of the probe.
-        updates: of the whole training.
     """
 
-    name: str
-    parameters: dict[str, int]
     memory: dict[str, float]
     written: float
     sent: float
     update: float
-    updates: int
 
     @property
     def together(self) -> float:
-        """Bytes on one device at the peak."""
+        """Bytes on its device at the peak."""
         return sum(self.memory.values())
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One training.
+
+    Attributes:
+        name: what is trained.
+        parameters: of each part.
+        updates: of the whole training.
+        costs: one for each number of processes.
+    """
+
+    name: str
+    parameters: dict[str, int]
+    updates: int
+    costs: tuple[Cost, ...]
 
 
 def stand_in(x: Sequence[int], y: Sequence[int], samples: Sequence[int]) -> Splits:
@@ -106,16 +101,19 @@ def stand_in(x: Sequence[int], y: Sequence[int], samples: Sequence[int]) -> Spli
         samples: numbers for training and validation.
     """
     train, valid = samples
-    return {split: StandIn(x, y, n) for split, n in (("train", train), ("valid", valid), ("test", 1))}
+    sets: Any = {split: StandIn(x, y, n) for split, n in (("train", train), ("valid", valid), ("test", 1))}
+    return cast(Splits, sets)
 
 
-def phases_of(experiment: Experiment, splits: Splits, processes: int = 1, device: str = "cpu") -> list[Phase]:
+def phases_of(
+    experiment: Experiment, splits: Splits, processes: Sequence[int] = (1,), device: str = "cpu"
+) -> list[Phase]:
     """The trainings of a config: that of the base, if it has one, and that of the refiner.
 
     Args:
         experiment: the config.
         splits: its data sets, or those of `stand_in`.
-        processes: how many train together, with one device each.
+        processes: the numbers of them that train together, with one device each.
         device: of the probe.
     """
     base, train = experiment.build_base(splits), splits["train"]
@@ -131,14 +129,14 @@ def phases_of(experiment: Experiment, splits: Splits, processes: int = 1, device
 
 
 def phases_of_study(
-    study: Study, splits: Splits | None, processes: int = 1, device: str = "cpu"
+    study: Study, splits: Splits | None, processes: Sequence[int] = (1,), device: str = "cpu"
 ) -> list[Phase]:
     """The trainings of a study, each once: its seeds cost the same.
 
     Args:
         study: the study.
         splits: data sets in place of those of all problems; None reads these.
-        processes: how many train together, with one device each.
+        processes: the numbers of them that train together, with one device each.
         device: of the probe.
     """
     phases, seed = [], study.seeds[0]
@@ -158,7 +156,7 @@ def phases_of_study(
 
 
 def phase(
-    name: str, model: nn.Module, recipe: Recipe, loss: Loss, splits: Splits, processes: int = 1
+    name: str, model: nn.Module, recipe: Recipe, loss: Loss, splits: Splits, processes: Sequence[int] = (1,)
 ) -> Phase:
     """The cost of training one model.
 
@@ -168,36 +166,48 @@ def phase(
         recipe: its recipe.
         loss: its loss.
         splits: data sets ``train`` and ``valid``.
-        processes: how many train together.
+        processes: the numbers of them that train together.
+
+    Example:
+        >>> unet = {"name": "unet", "width": 2, "depth": 0, "dim": 1}
+        >>> model = IterativeRefiner(nn.Conv1d(1, 1, 1), unet, steps=2)
+        >>> data = stand_in((1, 8), (1, 8), samples=(64, 8))
+        >>> loss = loss_for(data["train"])
+        >>> one, two = phase("refiner", model, Recipe(replay=4.0), loss, data, (1, 2)).costs
+        >>> one.memory["states"], two.memory["states"]
+        (4352, 2176)
     """
-    samples, scored = (len(cast(Sized, splits[split])) for split in ("train", "valid"))
+    parts, probe = _parts(model), Probe(model, recipe, loss, splits)
+    costs = tuple(_cost(probe, count) for count in processes)
+    parameters = {part: sum(p.numel() for p in module.parameters()) for part, module in parts.items()}
+    return Phase(name, parameters, recipe.epochs * -(-probe.samples["train"] // recipe.batch_size), costs)
+
+
+def _cost(probe: Probe, processes: int) -> Cost:
+    """The cost for one process of several."""
+    model, recipe, samples = probe.model, probe.recipe, probe.samples
     share = math.ceil(recipe.batch_size / recipe.accumulate / processes)
-    parts, learning = _parts(model), bytes_of(p for p in model.parameters() if p.requires_grad)
-    probe = Probe(model, recipe, loss, splits)
-    state, optimizer = probe.bytes_of_a_state(), probe.bytes_of_the_optimizer()
+    learning = bytes_of(p for p in model.parameters() if p.requires_grad)
+    state, optimizer = probe.bytes_of_a_state, probe.bytes_of_the_optimizer
     held, average = bytes_of(held_tensors(model).values()), learning if recipe.ema else 0
     kept = state * (1 + bool(recipe.replay))
-    states = kept * -(-samples // processes) + state * -(-scored // processes)
     working = max(
         held,  # a copy of new best weights beside the old ones
         probe.memory_of_updates(share, optimizer + average, kept),
-        probe.memory_of_scores(state),
-        probe.memory_of_starts(state),
+        probe.memory_of_scores,
+        probe.memory_of_starts,
     )
-    return Phase(
-        name=name,
-        parameters={part: sum(p.numel() for p in module.parameters()) for part, module in parts.items()},
+    return Cost(
         memory={
-            **{part: bytes_of(module.parameters()) for part, module in parts.items()},
+            **{part: bytes_of(module.parameters()) for part, module in _parts(model).items()},
             "optimizer": optimizer,
             "best weights, average": held + average,
-            "states": states,
+            "states": kept * -(-samples["train"] // processes) + state * -(-samples["valid"] // processes),
             "activations, gradients": working,
         },
-        written=held + optimizer + average + (samples * (state + 8) if recipe.replay else 0),
+        written=held + optimizer + average + (samples["train"] * (state + 8) if recipe.replay else 0),
         sent=2 * (processes - 1) / processes * learning,
         update=probe.seconds_of_updates(share),
-        updates=recipe.epochs * -(-samples // recipe.batch_size),
     )
 
 

@@ -12,7 +12,7 @@ import copy
 import time
 from collections.abc import Callable, Iterable, Sized
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache, cached_property
 from typing import cast
 
 import torch
@@ -48,8 +48,13 @@ class Probe:
     def __init__(self, model: nn.Module, recipe: Recipe, loss: Loss, splits: Splits) -> None:
         self.model, self.recipe, self.loss, self.splits = model, recipe, loss, splits
         self.device = device_of(model)
+        self.samples = {split: len(cast(Sized, splits[split])) for split in ("train", "valid")}
         self.few = at_a_time(splits["train"])
+        self._peak_of_updates, self._seconds_of_updates = map(
+            cache, (self._measured_peak, self._measured_seconds)
+        )
 
+    @cached_property
     def bytes_of_a_state(self) -> float:
         """Those of the base's answer to a sample, if answers are kept."""
         trainable = Trainable(self.model)
@@ -58,6 +63,7 @@ class Probe:
         few = self._few("train", 2)
         return bytes_of([trainable.starts(few, self.device).values]) / len(cast(Sized, few))
 
+    @cached_property
     def bytes_of_the_optimizer(self) -> int:
         """Those of its state after an update."""
         model = copy.deepcopy(self.model)
@@ -76,29 +82,26 @@ class Probe:
             kept: bytes that stay between updates, without states.
             state: bytes of the states of a sample.
         """
+        return self._extended(lambda few: self._peak_of_updates(few) - kept - few * state, samples)
 
-        def used(few: int) -> float:
-            train = self._training(few, updates=2)
-            peak = MIB * peak_mib(train, str(self.device))
-            return peak - kept - few * state
-
-        return _extended(used, samples, self.few)
-
-    def memory_of_scores(self, state: float) -> float:
+    @cached_property
+    def memory_of_scores(self) -> float:
         """Bytes of a batch of the validation."""
         trainable, device = Trainable(self.model), str(self.device)
 
         def used(few: int) -> float:
             data = self._few("valid", few)
-            starts = trainable.starts(data, self.device) if state else None
+            starts = trainable.starts(data, self.device) if self.bytes_of_a_state else None
             return MIB * peak_mib(
                 lambda: scores_per_step(self.model, data, device=device, starts=starts), device
             )
 
-        return _extended(used, self._answered_at_once("valid"), self.few)
+        return self._extended(used, self._answered_at_once("valid"))
 
-    def memory_of_starts(self, state: float) -> float:
+    @cached_property
+    def memory_of_starts(self) -> float:
         """Bytes of a batch of the base's answers to the training set, if they are kept."""
+        state = self.bytes_of_a_state
         if not state:
             return 0.0
         trainable, device = Trainable(self.model), str(self.device)
@@ -107,25 +110,28 @@ class Probe:
             data = self._few("train", few)
             return MIB * peak_mib(lambda: trainable.starts(data, self.device), device) - few * state
 
-        return _extended(used, self._answered_at_once("train"), self.few)
+        return self._extended(used, self._answered_at_once("train"))
 
     def _answered_at_once(self, split: str) -> int:
         data = self.splits[split]
-        return min(at_once(self.model) or at_a_time(data), len(cast(Sized, data)))
+        return min(at_once(self.model) or at_a_time(data), self.samples[split])
 
     def seconds_of_updates(self, samples: int) -> float:
-        """Seconds of an update on some samples: the difference of a longer and a shorter training."""
+        """Seconds of an update on some samples."""
+        return self._extended(self._seconds_of_updates, samples)
 
-        def used(few: int) -> float:
-            taken = []
-            for updates in (1, 1 + UPDATES):
-                train = self._training(few, updates)
-                start = time.perf_counter()
-                train()
-                taken.append(time.perf_counter() - start)
-            return (taken[1] - taken[0]) / UPDATES
+    def _measured_peak(self, few: int) -> float:
+        return MIB * peak_mib(self._training(few, updates=2), str(self.device))
 
-        return _extended(used, samples, self.few)
+    def _measured_seconds(self, few: int) -> float:
+        """The difference of a longer and a shorter training, for each update more."""
+        taken = []
+        for updates in (1, 1 + UPDATES):
+            train = self._training(few, updates)
+            start = time.perf_counter()
+            train()
+            taken.append(time.perf_counter() - start)
+        return (taken[1] - taken[0]) / UPDATES
 
     def _training(self, samples: int, updates: int) -> Callable[[], object]:
         """A training of a copy of the model by updates on the same samples."""
@@ -136,17 +142,16 @@ class Probe:
         trainer = Trainer(model, recipe, loss, device=self.device, show=False)
         return lambda: trainer.fit(self._few("train", samples))
 
+    def _extended(self, used: Callable[[int], float], samples: int) -> float:
+        """What some samples use, from a measurement on a few and on half of them."""
+        few = min(samples, max(self.few, 2))
+        at_few = used(few)
+        if samples == few:
+            return at_few
+        return at_few + (samples - few) * (at_few - used(few // 2)) / (few - few // 2)
+
     def _few(self, split: str, samples: int) -> Dataset[Sample]:
-        return Subset(self.splits[split], range(min(samples, len(cast(Sized, self.splits[split])))))
-
-
-def _extended(used: Callable[[int], float], samples: int, few: int) -> float:
-    """What some samples use, from a measurement on at most ``few``, at least 2, and on half of them."""
-    few = min(samples, max(few, 2))
-    at_few = used(few)
-    if samples == few:
-        return at_few
-    return at_few + (samples - few) * (at_few - used(few // 2)) / (few - few // 2)
+        return Subset(self.splits[split], range(min(samples, self.samples[split])))
 
 
 def bytes_of(tensors: Iterable[Tensor]) -> int:
