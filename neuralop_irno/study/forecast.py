@@ -25,6 +25,7 @@ from neuralop_irno.study.plan import Study
 from neuralop_irno.study.probe import Probe, bytes_of
 from neuralop_irno.training.batches import Sample
 from neuralop_irno.training.best_model import held_tensors
+from neuralop_irno.training.shards import Shards
 from neuralop_irno.training.units import alone, units_of_run
 
 
@@ -175,7 +176,7 @@ def phase(
         >>> loss = loss_for(data["train"])
         >>> one, two = phase("refiner", model, Recipe(replay=4.0), loss, data, (1, 2)).costs
         >>> one.memory["states"], two.memory["states"]
-        (4352, 2176)
+        (4352.0, 2176.0)
     """
     parts, probe = _parts(model), Probe(model, recipe, loss, splits)
     costs = tuple(_cost(probe, count) for count in processes)
@@ -186,6 +187,8 @@ def phase(
 def _cost(probe: Probe, processes: int) -> Cost:
     """The cost for one process of several."""
     model, recipe, samples = probe.model, probe.recipe, probe.samples
+    owned = len(Shards(samples["train"], recipe.shards, rank=0, world=processes).own)
+    scored = -(-samples["valid"] // processes)
     share = math.ceil(recipe.batch_size / recipe.accumulate / processes)
     learning = bytes_of(p for p in model.parameters() if p.requires_grad)
     state, optimizer = probe.bytes_of_a_state, probe.bytes_of_the_optimizer
@@ -194,15 +197,15 @@ def _cost(probe: Probe, processes: int) -> Cost:
     working = max(
         held,  # a copy of new best weights beside the old ones
         probe.memory_of_updates(share, optimizer + average, kept),
-        probe.memory_of_scores,
-        probe.memory_of_starts,
+        probe.memory_of_scores(scored),
+        probe.memory_of_starts(owned),
     )
     return Cost(
         memory={
             **{part: bytes_of(module.parameters()) for part, module in _parts(model).items()},
             "optimizer": optimizer,
             "best weights, average": held + average,
-            "states": kept * -(-samples["train"] // processes) + state * -(-samples["valid"] // processes),
+            "states": kept * owned + state * scored,
             "activations, gradients": working,
         },
         written=held + optimizer + average + (samples["train"] * (state + 8) if recipe.replay else 0),

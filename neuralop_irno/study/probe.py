@@ -50,9 +50,10 @@ class Probe:
         self.device = device_of(model)
         self.samples = {split: len(cast(Sized, splits[split])) for split in ("train", "valid")}
         self.few = at_a_time(splits["train"])
-        self._peak_of_updates, self._seconds_of_updates = map(
-            cache, (self._measured_peak, self._measured_seconds)
-        )
+        self._peak_of_updates = cache(self._measured_peak_of_updates)
+        self._peak_of_scores = cache(self._measured_peak_of_scores)
+        self._peak_of_starts = cache(self._measured_peak_of_starts)
+        self._seconds_of_updates = cache(self._measured_seconds_of_updates)
 
     @cached_property
     def bytes_of_a_state(self) -> float:
@@ -84,46 +85,37 @@ class Probe:
         """
         return self._extended(lambda few: self._peak_of_updates(few) - kept - few * state, samples)
 
-    @cached_property
-    def memory_of_scores(self) -> float:
-        """Bytes of a batch of the validation."""
-        trainable, device = Trainable(self.model), str(self.device)
+    def memory_of_scores(self, samples: int) -> float:
+        """Bytes of a batch of the validation of some samples."""
+        return self._extended(self._peak_of_scores, self._answered_at_once("valid", samples))
 
-        def used(few: int) -> float:
-            data = self._few("valid", few)
-            starts = trainable.starts(data, self.device) if self.bytes_of_a_state else None
-            return MIB * peak_mib(
-                lambda: scores_per_step(self.model, data, device=device, starts=starts), device
-            )
-
-        return self._extended(used, self._answered_at_once("valid"))
-
-    @cached_property
-    def memory_of_starts(self) -> float:
-        """Bytes of a batch of the base's answers to the training set, if they are kept."""
-        state = self.bytes_of_a_state
-        if not state:
+    def memory_of_starts(self, samples: int) -> float:
+        """Bytes of a batch of the base's answers to some samples, if answers are kept."""
+        if not self.bytes_of_a_state:
             return 0.0
-        trainable, device = Trainable(self.model), str(self.device)
+        return self._extended(self._peak_of_starts, self._answered_at_once("train", samples))
 
-        def used(few: int) -> float:
-            data = self._few("train", few)
-            return MIB * peak_mib(lambda: trainable.starts(data, self.device), device) - few * state
+    def _measured_peak_of_scores(self, few: int) -> float:
+        data, device = self._few("valid", few), str(self.device)
+        starts = Trainable(self.model).starts(data, self.device) if self.bytes_of_a_state else None
+        return MIB * peak_mib(lambda: scores_per_step(self.model, data, device=device, starts=starts), device)
 
-        return self._extended(used, self._answered_at_once("train"))
+    def _measured_peak_of_starts(self, few: int) -> float:
+        data, trainable = self._few("train", few), Trainable(self.model)
+        peak = peak_mib(lambda: trainable.starts(data, self.device), str(self.device))
+        return MIB * peak - few * self.bytes_of_a_state
 
-    def _answered_at_once(self, split: str) -> int:
-        data = self.splits[split]
-        return min(at_once(self.model) or at_a_time(data), self.samples[split])
+    def _answered_at_once(self, split: str, samples: int) -> int:
+        return min(at_once(self.model) or at_a_time(self.splits[split]), samples)
 
     def seconds_of_updates(self, samples: int) -> float:
         """Seconds of an update on some samples."""
         return self._extended(self._seconds_of_updates, samples)
 
-    def _measured_peak(self, few: int) -> float:
+    def _measured_peak_of_updates(self, few: int) -> float:
         return MIB * peak_mib(self._training(few, updates=2), str(self.device))
 
-    def _measured_seconds(self, few: int) -> float:
+    def _measured_seconds_of_updates(self, few: int) -> float:
         """The difference of a longer and a shorter training, for each update more."""
         taken = []
         for updates in (1, 1 + UPDATES):

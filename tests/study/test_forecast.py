@@ -1,0 +1,140 @@
+"""A plan foretells the memory and the bytes of a training, which are measured here."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from irno_cli.main import main
+from neuralop_irno import IterativeRefiner, Recipe, Trainer, checkpoint
+from neuralop_irno._neuralop import FNO
+from neuralop_irno.losses.refinement import RefinementLoss
+from neuralop_irno.study.cost import MIB, peak_mib
+from neuralop_irno.study.forecast import phase, stand_in
+
+SPLITS = stand_in((2, 16, 16), (2, 16, 16), samples=(24, 6))
+
+CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "unrolled": ({}, {"optimizer": "adamw"}),
+    "checkpointed": ({"gradient": "checkpointed"}, {"optimizer": "sgd"}),
+    "detached, average": ({"gradient": "detached"}, {"ema": 0.9}),
+    "replay": ({}, {"replay": 4.0}),
+    "replay, in parts": ({}, {"replay": 4.0, "accumulate": 4}),
+    "base trains": ({"freeze_base": False}, {}),
+    "base trains, wide": ({"freeze_base": False, "correction": {"name": "unet", "width": 24}}, {"ema": 0.5}),
+    "wide": ({"correction": {"name": "unet", "width": 24}}, {"replay": 4.0, "optimizer": "adamw"}),
+    "nothing is kept": ({}, {"cache_base": False}),
+}
+LOSS = {"spectral": 1.0}
+
+
+def refiner(**options: Any) -> IterativeRefiner:
+    torch.manual_seed(0)
+    base = FNO(n_modes=(4, 4), hidden_channels=8, in_channels=2, out_channels=2)
+    return IterativeRefiner(
+        base, **{"correction": {"name": "unet", "width": 4, "depth": 1}, "steps": 3, **options}
+    )
+
+
+@pytest.mark.parametrize(("model", "training"), CASES.values(), ids=CASES)
+def test_memory_and_bytes_are_those_of_the_training(
+    model: dict[str, Any], training: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = Recipe(epochs=3, batch_size=8, precision="float32", **training)
+    (cost,) = phase("refiner", refiner(**model), recipe, RefinementLoss(**LOSS), SPLITS).costs
+    weights = cost.memory["base"] + cost.memory["correction"]
+    written: list[tuple[str, int]] = []
+    write = checkpoint.write_bytes
+
+    def counted(path: Path, content: bytes) -> Path:
+        written.append((Path(path).name, len(content)))
+        return write(path, content)
+
+    def fit() -> None:
+        Trainer(refiner(**model), recipe, RefinementLoss(**LOSS), tmp_path, show=False).fit(
+            SPLITS["train"], SPLITS["valid"]
+        )
+
+    monkeypatch.setattr(checkpoint, "write_bytes", counted)
+    own = sum(p.numel() * p.element_size() for p in refiner(**model).parameters())
+    assert weights == own
+    peak = MIB * peak_mib(fit) - own  # the model is built within
+    assert cost.together - weights == pytest.approx(peak, rel=0.15)
+    ends = [place for place, (name, _) in enumerate(written) if name == "snapshot.safetensors"]
+    an_epoch = sum(size for _, size in written[ends[-2] + 1 : ends[-1] + 1])
+    assert cost.written == pytest.approx(an_epoch, rel=0.15, abs=40_000)
+
+
+def test_parts_are_shared_among_processes() -> None:
+    recipe = Recipe(batch_size=8, replay=4.0)
+    one, four = phase("refiner", refiner(), recipe, RefinementLoss(**LOSS), SPLITS, (1, 4)).costs
+    assert one.memory["states"] / four.memory["states"] == pytest.approx(4, rel=0.1)
+    assert four.memory["correction"] == one.memory["correction"]
+    assert four.memory["activations, gradients"] < one.memory["activations, gradients"]
+    assert (one.sent, four.sent) == (0, 1.5 * four.memory["correction"])
+
+
+CONFIG = {
+    "data": {"name": "burgers"},
+    "model": {
+        "base": {"model_arch": "fno", "n_modes": [4], "hidden_channels": 4},
+        "correction": {"name": "unet", "width": 4, "depth": 1},
+        "steps": 2,
+    },
+    "base_training": {"epochs": 2, "batch_size": 4},
+    "training": {"epochs": 3, "batch_size": 4},
+}
+SIZES = ["--x", "1,16", "--y", "1,16", "--samples", "10,4"]
+
+
+def test_the_command_plans_configs_and_studies_without_their_data(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(yaml.safe_dump(CONFIG))
+    command = ["plan", str(path), *SIZES, "--devices", "1", "2"]
+    assert main([*command, "--json", "training.epochs=5"]) == 0
+    base, own = json.loads(capsys.readouterr().out)
+    assert (base["name"], own["name"], own["updates"]) == ("base", "refiner", 15)
+    assert own["parameters"]["base"] == base["parameters"]["base"]
+    assert own["devices"].keys() == {"1", "2"}
+    assert base["devices"]["1"]["written in an epoch"] > 0
+    study = {
+        "name": "tiny", "kind": "main", "about": "An example.", "seeds": [0],
+        "problems": {"waves": {
+            **{key: CONFIG[key] for key in ("data", "training", "base_training")},
+            "model": {key: value for key, value in CONFIG["model"].items() if key != "base"},
+            "bases": {"fno": CONFIG["model"]["base"]},
+        }},
+        "variants": {"refined": {}, "once": {"role": "same_parameters"}},
+    }  # fmt: skip
+    path.write_text(yaml.safe_dump(study, sort_keys=False))
+    assert main([*command]) == 0
+    text = capsys.readouterr().out
+    assert [line.split(":")[0] for line in text.splitlines() if " parameters; " in line] == [
+        "waves, fno, base", "waves, fno, refined", "waves, fno, once"
+    ]  # fmt: skip
+    assert text.count("fits in 80 GiB") == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--x", "1,16"], "expected --x, --y and --samples together"),
+        ([*SIZES[:-1], "10"], "--samples 12000,1500"),
+        ([*SIZES, "--devices", "0"], "at least one device"),
+        ([*SIZES, "--devices", "3"], "that divides the 16 shards"),
+    ],
+)
+def test_wrong_options_are_refused(
+    options: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(yaml.safe_dump(CONFIG))
+    assert main(["plan", str(path), *options]) == 2
+    assert message in capsys.readouterr().err
