@@ -82,7 +82,7 @@ class Phase:
 
     Attributes:
         name: what is trained.
-        parameters: of each part.
+        parameters: numbers in the weights of each part; a complex weight has two.
         updates: of the whole training.
         costs: one for each number of processes.
     """
@@ -180,7 +180,7 @@ def phase(
     """
     parts, probe = _parts(model), Probe(model, recipe, loss, splits)
     costs = tuple(_cost(probe, count) for count in processes)
-    parameters = {part: sum(p.numel() for p in module.parameters()) for part, module in parts.items()}
+    parameters = {part: sum(map(_numbers, module.parameters())) for part, module in parts.items()}
     return Phase(name, parameters, recipe.epochs * -(-probe.samples["train"] // recipe.batch_size), costs)
 
 
@@ -212,6 +212,10 @@ def _cost(probe: Probe, processes: int) -> Cost:
         sent=2 * (processes - 1) / processes * learning,
         update=probe.seconds_of_updates(share),
     )
+
+
+def _numbers(weight: nn.Parameter) -> int:
+    return weight.numel() * (2 if weight.is_complex() else 1)
 
 
 def _parts(model: nn.Module) -> dict[str, nn.Module]:
