@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from irno_cli.options import add_common, count, factor, refused, result
+from irno_cli.options import above_zero, add_common, count, refused, result
 
 if TYPE_CHECKING:
     from neuralop_irno.study.forecast import Phase
@@ -39,7 +39,9 @@ def add_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--devices", type=count, nargs="+", default=[1], help="numbers of devices, a column each (default: 1)"
     )
-    command.add_argument("--memory", type=factor, default=80.0, help="GiB of a device (default: 80)")
+    command.add_argument(
+        "--memory", type=above_zero("80"), default=80.0, help="GiB of a device (default: 80)"
+    )
     command.add_argument(
         "--x", type=shape, help="the shape of x without data: channels, then points: 44,256,256"
     )
