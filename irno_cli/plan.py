@@ -73,22 +73,25 @@ def _phases(options: argparse.Namespace, splits: Any) -> list[Phase]:
     from neuralop_irno.config import read_experiment
     from neuralop_irno.errors import expected
     from neuralop_irno.study.catalogue import read_study
-    from neuralop_irno.study.forecast import phases_of, phases_of_study
+    from neuralop_irno.study.forecast import Devices, phases_of, phases_of_study
     from neuralop_irno.yaml_files import read_yaml
 
+    devices = Devices(options.devices, options.memory * GIB, options.device)
     if "problems" not in read_yaml(options.config):
         experiment = read_experiment(options.config, options.overrides)
         data = experiment.splits() if splits is None else splits
-        return phases_of(experiment, data, options.devices, options.device)
+        return phases_of(experiment, data, devices)
     if options.overrides:
         raise ValueError(expected("no overrides for a study", " ".join(options.overrides), "a changed file"))
-    return phases_of_study(read_study(str(options.config)), splits, options.devices, options.device)
+    return phases_of_study(read_study(str(options.config)), splits, devices)
 
 
 def _plain(phase: Phase, devices: Sequence[int]) -> dict[str, Any]:
     each = {
         count: {
             "memory": {**cost.memory, "together": cost.together},
+            "memory of the host": cost.host,
+            "states on disk": cost.disk,
             "written in an epoch": cost.written,
             "sent in an update": cost.sent,
             "seconds of an update": cost.update,
@@ -104,6 +107,8 @@ def _table(phase: Phase, devices: Sequence[int], memory: float) -> str:
     rows += [
         ("together, at the peak", [f"{cost.together / GIB:.3f}" for cost in costs]),
         (f"fits in {memory:g} GiB", ["yes" if cost.together <= memory * GIB else "no" for cost in costs]),
+        ("GiB of its host", [f"{sum(cost.host.values()) / GIB:.3f}" for cost in costs]),
+        ("GiB of its states on disk", [f"{cost.disk / GIB:.3f}" for cost in costs]),
         ("MiB written in an epoch", [f"{cost.written / MIB:.1f}" for cost in costs]),
         ("MiB sent in an update", [f"{cost.sent / MIB:.1f}" for cost in costs]),
         ("seconds of an update here", [f"{cost.update:.3g}" for cost in costs]),

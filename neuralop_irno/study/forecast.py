@@ -25,6 +25,8 @@ from neuralop_irno.study.plan import Study
 from neuralop_irno.study.probe import Probe, bytes_of
 from neuralop_irno.training.batches import Sample
 from neuralop_irno.training.best_model import held_tensors
+from neuralop_irno.training.disk_states import SLOTS
+from neuralop_irno.training.placement import SHARES
 from neuralop_irno.training.shards import Shards
 from neuralop_irno.training.units import alone, units_of_run
 
@@ -54,18 +56,45 @@ class StandIn(Dataset[Sample]):
         return {name: torch.randn(shape, generator=generator) for name, shape in self.shapes.items()}
 
 
+BESIDE = 24
+"""Bytes that a snapshot has for each state beside the state itself."""
+
+
+@dataclass(frozen=True)
+class Devices:
+    """What is planned for, and what is planned with.
+
+    Attributes:
+        numbers: of devices that train together, with one process each; a cost is computed for each number.
+        memory: bytes of one device.
+        probe: the device of the measurements.
+    """
+
+    numbers: Sequence[int] = (1,)
+    memory: float = 80 * 2**30
+    probe: str = "cpu"
+
+
+ONE = Devices()
+
+
 @dataclass(frozen=True)
 class Cost:
     """The cost of a training for one of its processes.
 
     Attributes:
         memory: bytes of each part on its device at the peak.
+        host: bytes of what is not on the device, in the memory of its host: states, and the copy of the
+            weights and states that is written to a snapshot.
+        disk: bytes of its file of states.
         written: bytes that an epoch writes, of all processes together, if it improves the score.
         sent: bytes that the process sends in an update, along a ring.
         update: seconds of an update on the machine of the probe.
     """
 
     memory: dict[str, float]
+    host: dict[str, float]
+    disk: float
     written: float
     sent: float
     update: float
@@ -107,38 +136,43 @@ def stand_in(x: Sequence[int], y: Sequence[int], samples: Sequence[int]) -> Spli
 
 
 def phases_of(
-    experiment: Experiment, splits: Splits, processes: Sequence[int] = (1,), device: str = "cpu"
+    experiment: Experiment,
+    splits: Splits,
+    devices: Devices = ONE,
 ) -> list[Phase]:
     """The trainings of a config: that of the base, if it has one, and that of the refiner.
 
     Args:
         experiment: the config.
         splits: its data sets, or those of `stand_in`.
-        processes: the numbers of them that train together, with one device each.
-        device: of the probe.
+        devices: planned for.
     """
     base, train = experiment.build_base(splits), splits["train"]
     units = units_of_run(experiment, base, train)
-    refiner = experiment.build_refiner(base, getattr(train, "padding", None), units).to(device)
-    own = phase("refiner", refiner, experiment.training, experiment.build_loss(), splits, processes)
+    refiner = experiment.build_refiner(base, getattr(train, "padding", None), units).to(devices.probe)
+    own = phase("refiner", refiner, experiment.training, experiment.build_loss(), splits, devices)
     if experiment.base_training is None:
         return [own]
-    network = alone(base, experiment, units).to(device)
+    network = alone(base, experiment, units).to(devices.probe)
     for weight in network.parameters():
         weight.requires_grad_(True)  # the refiner froze them
-    return [phase("base", network, experiment.base_training, loss_for(train), splits, processes), own]
+    return [
+        phase("base", network, experiment.base_training, loss_for(train), splits, devices),
+        own,
+    ]
 
 
 def phases_of_study(
-    study: Study, splits: Splits | None, processes: Sequence[int] = (1,), device: str = "cpu"
+    study: Study,
+    splits: Splits | None,
+    devices: Devices = ONE,
 ) -> list[Phase]:
     """The trainings of a study, each once: its seeds cost the same.
 
     Args:
         study: the study.
         splits: data sets in place of those of all problems; None reads these.
-        processes: the numbers of them that train together, with one device each.
-        device: of the probe.
+        devices: planned for.
     """
     phases, seed = [], study.seeds[0]
     for name, problem in study.problems.items():
@@ -151,13 +185,18 @@ def phases_of_study(
                 own = built.model if own is None else own  # the base comes first
                 if built.recipe is not None:
                     what = f"{name}, {base}, {variant}"
-                    model = built.model.to(device)
-                    phases.append(phase(what, model, built.recipe, built.loss, data, processes))
+                    model = built.model.to(devices.probe)
+                    phases.append(phase(what, model, built.recipe, built.loss, data, devices))
     return phases
 
 
 def phase(
-    name: str, model: nn.Module, recipe: Recipe, loss: Loss, splits: Splits, processes: Sequence[int] = (1,)
+    name: str,
+    model: nn.Module,
+    recipe: Recipe,
+    loss: Loss,
+    splits: Splits,
+    devices: Devices = ONE,
 ) -> Phase:
     """The cost of training one model.
 
@@ -167,24 +206,24 @@ def phase(
         recipe: its recipe.
         loss: its loss.
         splits: data sets ``train`` and ``valid``.
-        processes: the numbers of them that train together.
+        devices: planned for.
 
     Example:
         >>> unet = {"name": "unet", "width": 2, "depth": 0, "dim": 1}
         >>> model = IterativeRefiner(nn.Conv1d(1, 1, 1), unet, steps=2)
         >>> data = stand_in((1, 8), (1, 8), samples=(64, 8))
         >>> loss = loss_for(data["train"])
-        >>> one, two = phase("refiner", model, Recipe(replay=4.0), loss, data, (1, 2)).costs
+        >>> one, two = phase("refiner", model, Recipe(replay=4.0), loss, data, Devices((1, 2))).costs
         >>> one.memory["states"], two.memory["states"]
         (4352.0, 2176.0)
     """
     parts, probe = _parts(model), Probe(model, recipe, loss, splits)
-    costs = tuple(_cost(probe, count) for count in processes)
+    costs = tuple(_cost(probe, number, devices.memory) for number in devices.numbers)
     parameters = {part: sum(map(_numbers, module.parameters())) for part, module in parts.items()}
     return Phase(name, parameters, recipe.epochs * -(-probe.samples["train"] // recipe.batch_size), costs)
 
 
-def _cost(probe: Probe, processes: int) -> Cost:
+def _cost(probe: Probe, processes: int, device_memory: float) -> Cost:
     """The cost for one process of several."""
     model, recipe, samples = probe.model, probe.recipe, probe.samples
     owned = len(Shards(samples["train"], recipe.shards, rank=0, world=processes).own)
@@ -194,6 +233,13 @@ def _cost(probe: Probe, processes: int) -> Cost:
     state, optimizer = probe.bytes_of_a_state, probe.bytes_of_the_optimizer
     held, average = bytes_of(held_tensors(model).values()), learning if recipe.ema else 0
     kept = state * (1 + bool(recipe.replay))
+    states = kept * owned + state * scored
+    fits = states <= SHARES["device"] * device_memory
+    on_disk, on_device = (
+        recipe.states == "disk",
+        recipe.states == "device" or (recipe.states == "auto" and fits),
+    )
+    snapshot = optimizer + average + (0 if on_disk or not recipe.replay else state * owned)
     working = max(
         held,  # a copy of new best weights beside the old ones
         probe.memory_of_updates(share, optimizer + average, kept),
@@ -205,10 +251,12 @@ def _cost(probe: Probe, processes: int) -> Cost:
             **{part: bytes_of(module.parameters()) for part, module in _parts(model).items()},
             "optimizer": optimizer,
             "best weights, average": held + average,
-            "states": kept * owned + state * scored,
+            "states": states if on_device else 0,
             "activations, gradients": working,
         },
-        written=held + optimizer + average + (samples["train"] * (state + 8) if recipe.replay else 0),
+        host={"states": 0 if on_device or on_disk else states, "snapshot": snapshot},
+        disk=SLOTS * state * owned + state * (owned + scored) if on_disk else 0,
+        written=held + optimizer + average + (samples["train"] * (state + BESIDE) if recipe.replay else 0),
         sent=2 * (processes - 1) / processes * learning,
         update=probe.seconds_of_updates(share),
     )

@@ -9,6 +9,8 @@ are extended to b samples, which is exact where all samples cost the same:
 from __future__ import annotations
 
 import copy
+import itertools
+import statistics
 import time
 from collections.abc import Callable, Iterable, Sized
 from dataclasses import replace
@@ -25,9 +27,12 @@ from neuralop_irno.losses.loss import Loss
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.study.cost import MIB, peak_mib
 from neuralop_irno.training.batches import Sample, at_a_time, at_once
+from neuralop_irno.training.cached_starts import CachedStarts
 from neuralop_irno.training.evaluation import scores_per_step
 from neuralop_irno.training.optimizer_state import flat_state
 from neuralop_irno.training.optimizers import optimizer_for
+from neuralop_irno.training.reporting import Reporter, Values
+from neuralop_irno.training.states import States
 from neuralop_irno.training.trainable import Trainable
 from neuralop_irno.training.trainer import Trainer
 
@@ -62,7 +67,7 @@ class Probe:
         if not trainable.has_frozen_base or not (self.recipe.cache_base or self.recipe.replay):
             return 0.0
         few = self._few("train", 2)
-        return bytes_of([trainable.starts(few, self.device).values]) / len(cast(Sized, few))
+        return bytes_of([self._starts(few).values]) / len(cast(Sized, few))
 
     @cached_property
     def bytes_of_the_optimizer(self) -> int:
@@ -97,12 +102,12 @@ class Probe:
 
     def _measured_peak_of_scores(self, few: int) -> float:
         data, device = self._few("valid", few), str(self.device)
-        starts = Trainable(self.model).starts(data, self.device) if self.bytes_of_a_state else None
+        starts = self._starts(data) if self.bytes_of_a_state else None
         return MIB * peak_mib(lambda: scores_per_step(self.model, data, device=device, starts=starts), device)
 
     def _measured_peak_of_starts(self, few: int) -> float:
-        data, trainable = self._few("train", few), Trainable(self.model)
-        peak = peak_mib(lambda: trainable.starts(data, self.device), str(self.device))
+        data = self._few("train", few)
+        peak = peak_mib(lambda: self._starts(data), str(self.device))
         return MIB * peak - few * self.bytes_of_a_state
 
     def _answered_at_once(self, split: str, samples: int) -> int:
@@ -116,23 +121,26 @@ class Probe:
         return MIB * peak_mib(self._training(few, updates=2), str(self.device))
 
     def _measured_seconds_of_updates(self, few: int) -> float:
-        """The difference of a longer and a shorter training, for each update more."""
-        taken = []
-        for updates in (1, 1 + UPDATES):
-            train = self._training(few, updates)
-            start = time.perf_counter()
-            train()
-            taken.append(time.perf_counter() - start)
-        return (taken[1] - taken[0]) / UPDATES
+        clock = _Clock()
+        self._training(few, 1 + UPDATES, clock)()
+        return statistics.median(later - earlier for earlier, later in itertools.pairwise(clock.times))
 
-    def _training(self, samples: int, updates: int) -> Callable[[], object]:
+    def _training(self, samples: int, updates: int, *reporters: Reporter) -> Callable[[], object]:
         """A training of a copy of the model by updates on the same samples."""
         recipe = replace(
             self.recipe, epochs=updates, batch_size=samples, accumulate=1, resolutions=(1,), patience=None
         )
         model, loss = copy.deepcopy(self.model), copy.deepcopy(self.loss)
-        trainer = Trainer(model, recipe, loss, device=self.device, show=False)
+        trainer = Trainer(model, recipe, loss, device=self.device, show=False, reporters=reporters)
         return lambda: trainer.fit(self._few("train", samples))
+
+    def _starts(self, data: Dataset[Sample]) -> States:
+        """The base's answers, on the device of the model."""
+        recipe = replace(self.recipe, states="device")
+        starts_of = CachedStarts(Trainable(self.model), recipe, self.device, None)
+        starts, _ = starts_of(data, torch.arange(len(cast(Sized, data))))
+        assert starts is not None
+        return starts
 
     def _extended(self, used: Callable[[int], float], samples: int) -> float:
         """What some samples use, from a measurement on a few and on half of them."""
@@ -140,10 +148,20 @@ class Probe:
         at_few = used(few)
         if samples == few:
             return at_few
-        return at_few + (samples - few) * (at_few - used(few // 2)) / (few - few // 2)
+        return at_few + (samples - few) * max(at_few - used(few // 2), 0.0) / (few - few // 2)
 
     def _few(self, split: str, samples: int) -> Dataset[Sample]:
         return Subset(self.splits[split], range(min(samples, self.samples[split])))
+
+
+class _Clock(Reporter):
+    """Keeps the time at the end of every epoch, which has one update."""
+
+    def __init__(self) -> None:
+        self.times = list[float]()
+
+    def log(self, values: Values, update: int) -> None:
+        self.times.append(time.perf_counter())
 
 
 def bytes_of(tensors: Iterable[Tensor]) -> int:

@@ -49,6 +49,7 @@ class Reporter(Protocol):
             update: the updates that an earlier process made, 0 for a new training. Those after it may have
                 been logged before a kill; they are made again, to the same bits.
         """
+        return
 
     def log(self, values: Values, update: int) -> None:
         """Log numbers, once for each name and update.
@@ -57,12 +58,15 @@ class Reporter(Protocol):
             values: by name.
             update: the updates made so far.
         """
+        return
 
     def file(self, path: Path) -> None:
         """Keep a file of the training that has ended, or a picture of it."""
+        return
 
     def end(self, status: str) -> None:
         """The training has ended: ``finished``, ``stopped`` by a signal, or ``failed``."""
+        return
 
     def should_stop(self) -> bool:
         """Whether the training is to end, as a finished one; it is called after every epoch."""

@@ -15,7 +15,7 @@ from neuralop_irno import IterativeRefiner, Recipe, Trainer, checkpoint
 from neuralop_irno._neuralop import FNO
 from neuralop_irno.losses.refinement import RefinementLoss
 from neuralop_irno.study.cost import MIB, peak_mib
-from neuralop_irno.study.forecast import phase, stand_in
+from neuralop_irno.study.forecast import Devices, phase, stand_in
 
 SPLITS = stand_in((2, 16, 16), (2, 16, 16), samples=(24, 6))
 
@@ -55,24 +55,26 @@ def test_memory_and_bytes_are_those_of_the_training(
         written.append((Path(path).name, len(content)))
         return write(path, content)
 
-    def fit() -> None:
-        Trainer(refiner(**model), recipe, RefinementLoss(**LOSS), tmp_path, show=False).fit(
-            SPLITS["train"], SPLITS["valid"]
-        )
+    def fit(folder: Path | None = None) -> None:
+        own = RefinementLoss(**LOSS)
+        Trainer(refiner(**model), recipe, own, folder, show=False).fit(SPLITS["train"], SPLITS["valid"])
 
-    monkeypatch.setattr(checkpoint, "write_bytes", counted)
     own = sum(p.numel() * p.element_size() for p in refiner(**model).parameters())
     assert weights == own
     peak = MIB * peak_mib(fit) - own  # the model is built within
     assert cost.together - weights == pytest.approx(peak, rel=0.15)
+    monkeypatch.setattr(checkpoint, "write_bytes", counted)
+    fit(tmp_path)
     ends = [place for place, (name, _) in enumerate(written) if name == "snapshot.safetensors"]
-    an_epoch = sum(size for _, size in written[ends[-2] + 1 : ends[-1] + 1])
-    assert cost.written == pytest.approx(an_epoch, rel=0.15, abs=40_000)
+    an_epoch = written[ends[-2] + 1 : ends[-1] + 1]
+    assert cost.written == pytest.approx(sum(size for _, size in an_epoch), rel=0.15, abs=40_000)
+    snapshot = sum(size for name, size in an_epoch if "snapshot" in name)
+    assert cost.host["snapshot"] == pytest.approx(snapshot, rel=0.15, abs=40_000)
 
 
 def test_parts_are_shared_among_processes() -> None:
     recipe = Recipe(batch_size=8, replay=4.0)
-    one, four = phase("refiner", refiner(), recipe, RefinementLoss(**LOSS), SPLITS, (1, 4)).costs
+    one, four = phase("refiner", refiner(), recipe, RefinementLoss(**LOSS), SPLITS, Devices((1, 4))).costs
     assert one.memory["states"] / four.memory["states"] == pytest.approx(4, rel=0.1)
     assert four.memory["correction"] == one.memory["correction"]
     assert four.memory["activations, gradients"] < one.memory["activations, gradients"]
