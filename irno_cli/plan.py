@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,6 +54,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
     from neuralop_irno.errors import expected
+    from neuralop_irno.messages import log
     from neuralop_irno.study.forecast import stand_in
 
     given = [options.x, options.y, options.samples]
@@ -64,7 +66,12 @@ def run(options: argparse.Namespace) -> None:
     if 0 in options.devices:
         raise ValueError(expected("at least one device", "0", "--devices 1 8"))
     splits = stand_in(*given) if any(given) else None
-    phases = _phases(options, splits)
+    before = log.level
+    log.setLevel(logging.WARNING)  # the trainings of the probe are not those of the user
+    try:
+        phases = _phases(options, splits)
+    finally:
+        log.setLevel(before)
     content = [_plain(phase, options.devices) for phase in phases]
     result(options, content, "\n\n".join(_table(phase, options.devices, options.memory) for phase in phases))
 
