@@ -21,6 +21,9 @@ from neuralop_irno.errors import check_least, expected
 OF_TRAJECTORIES = ("static", "times", "cells")
 """Attributes of trajectories that the samples of a data set do not have."""
 
+Vectors = tuple[list[tuple[int, ...]], list[tuple[int, ...]]]
+"""For x and for y the channels that are the components of a vector, one tuple each."""
+
 
 class MeshTrajectories(Sequence[Any], ABC):
     """Trajectories on meshes that are read when they are indexed.
@@ -99,6 +102,8 @@ class MeshWindows(Dataset[Any]):
         resolution: what is known of the meshes.
 
     Attributes:
+        vectors: for x and for y the channels that are the components of a vector, one tuple each; those of y
+            only, since the fields of x are the same.
         metric: VRMSE, since fields are in physical units and a relative error would depend on their zero.
 
     Shapes:
@@ -130,6 +135,8 @@ class MeshWindows(Dataset[Any]):
             trajectories if isinstance(trajectories, MeshTrajectories) else HeldTrajectories(trajectories)
         )
         self.fields, self.files, self.resolution = tuple(fields), files, resolution or Resolution()
+        names = self.trajectories.vectors.values()
+        self.vectors: Vectors = ([], [tuple(map(self.fields.index, parts)) for parts in names])
         self.inputs, self.outputs, self.stride = inputs, outputs, stride
         shortest = min(self.trajectories.lengths, default=0)
         if shortest < inputs + outputs:

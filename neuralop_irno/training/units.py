@@ -27,6 +27,9 @@ from neuralop_irno.errors import at_key, expected
 from neuralop_irno.precision import rounding
 from neuralop_irno.training.batches import Sample, at_once, load_all
 
+NOISE = 1e-5
+"""The largest deviation of a component of a vector that is rounding, in units of the others' largest."""
+
 
 def units_of_run(experiment: Experiment, base: Any, data: Dataset[Sample]) -> Units | None:
     """The units of the models of a config: those that it states, or those of data to be normalised, or none.
@@ -113,6 +116,8 @@ def measured_units(
     """The mean and deviation of x and y over a data set, channel by channel; the model is not called.
 
     The frames of a window share one mean and deviation per field, and a constant channel has the deviation 1.
+    A component that is constant but for rounding beside the others of its vector, such as the z of a velocity
+    in a plane, has their largest deviation.
     Points outside of a mask do not count.
 
     Args:
@@ -140,7 +145,12 @@ def measured_units(
         _frames(operator.layout.answer, sample["y"]),
     )
     labels = _labels(data, (call.x.shape[1], call.start.shape[1]), frames)
-    x, y = _pooled((of_x, of_y), labels, rounding(call.start.dtype))
+    vectors = [
+        [labels[side][channel] for channel in parts]
+        for side, own in enumerate(getattr(data, "vectors", ()))
+        for parts in own
+    ]
+    x, y = _pooled((of_x, of_y), labels, rounding(call.start.dtype), vectors)
     return Units(x, y, base)
 
 
@@ -182,13 +192,19 @@ def _labels(data: object, channels: tuple[int, int], frames: tuple[int, int]) ->
     ]
 
 
-def _pooled(sides: Sequence[Moments], labels: Sequence[Sequence[Hashable]], smallest: float) -> list[Scaling]:
+def _pooled(
+    sides: Sequence[Moments],
+    labels: Sequence[Sequence[Hashable]],
+    smallest: float,
+    vectors: Sequence[Sequence[Hashable]] = (),
+) -> list[Scaling]:
     """The scalings of x and of y, from the moments of their channels; those of equal labels are averaged.
 
     Args:
         sides: the moments of x and of y.
         labels: those of their channels.
         smallest: the deviation, relative to the mean, up to which a field is constant.
+        vectors: the labels of the components of each vector.
     """
     found: dict[Hashable, list[tuple[float, float]]] = {}
     for moments, names in zip(sides, labels, strict=True):
@@ -199,5 +215,11 @@ def _pooled(sides: Sequence[Moments], labels: Sequence[Sequence[Hashable]], smal
     for name, parts in found.items():
         mean = fmean(mean for mean, _ in parts)
         std = sqrt(fmean(variance + (own - mean) ** 2 for own, variance in parts))
-        scales[name] = mean, std if std > smallest * abs(mean) else 1.0
-    return [Scaling(*zip(*(scales[name] for name in names), strict=True)) for names in labels]
+        scales[name] = mean, std if std > smallest * abs(mean) else 0.0
+    for components in vectors:
+        largest = max(scales[name][1] for name in components)
+        for name in components:
+            mean, std = scales[name]
+            scales[name] = mean, std if std > NOISE * largest else largest
+    units = {name: (mean, std or 1.0) for name, (mean, std) in scales.items()}
+    return [Scaling(*zip(*(units[name] for name in names), strict=True)) for names in labels]

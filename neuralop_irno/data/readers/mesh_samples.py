@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 
 from neuralop_irno.data.cells import MESHIO_NAMES
 from neuralop_irno.data.in_time import REGULAR
-from neuralop_irno.data.mesh_windows import OF_TRAJECTORIES, MeshTrajectories
+from neuralop_irno.data.mesh_windows import OF_TRAJECTORIES, MeshTrajectories, Vectors
 from neuralop_irno.data.readers.mesh_files import Mesh, mesh_of, read_mesh
 from neuralop_irno.data.readers.mesh_graphs import POSITION
 from neuralop_irno.data.readers.mesh_series import Series, files_of
@@ -97,6 +97,12 @@ class Wanted:
         """The names of the channels of fields: ``u``, or ``v_0``, ``v_1`` of a vector."""
         return tuple(channel for each in self.components(mesh, names).values() for channel in each)
 
+    def vectors(self, mesh: Mesh, names: Sequence[str]) -> list[tuple[int, ...]]:
+        """The channels that are the components of a vector, for each vector among some fields."""
+        places = {channel: place for place, channel in enumerate(self.channels(mesh, names))}
+        parts = self.components(mesh, names).values()
+        return [tuple(places[each] for each in part) for part in parts if len(part) > 1]
+
     def components(self, mesh: Mesh, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
         """The names of the channels of each field."""
         widths = zip(names, mesh.widths(names, self.place(mesh)), strict=True)
@@ -148,6 +154,7 @@ class MeshPairs(Dataset[Any]):
 
     Attributes:
         fields: the names of the channels of y.
+        vectors: for x and for y the channels that are the components of a vector, one tuple each.
         metric: VRMSE, since fields are in physical units and a relative error would depend on their zero.
         files: the files that are read.
         resolution: what is known of the meshes.
@@ -165,6 +172,7 @@ class MeshPairs(Dataset[Any]):
             graph = self._keep(place, mesh)
             self._seen.add(mesh, graph, wanted.place(mesh))
             self.fields = wanted.channels(mesh, wanted.y)
+            self.vectors: Vectors = (wanted.vectors(mesh, wanted.x), wanted.vectors(mesh, wanted.y))
             widths.add((graph.x.shape[1], graph.y.shape[1]))
             if len(widths) > 1:
                 got = f"{' and '.join(map(str, sorted(widths)))} up to {path.name}"
