@@ -105,13 +105,21 @@ def at_a_time(dataset: Dataset[Sample], most: int = 64) -> int:
         >>> at_a_time([{"x": torch.zeros(3, 32, 32)}]), at_a_time([{"x": torch.zeros(3, 720, 1440)}])
         (64, 1)
     """
-    sample: Any = dataset[0]
+    return max(1, min(most, NUMBERS // max(numbers_in(dataset[0]), 1)))
+
+
+def numbers_in(sample: Any) -> int:
+    """How many numbers the fields of a sample have.
+
+    Example:
+        >>> numbers_in({"x": torch.zeros(3, 4), "name": "first"})
+        12
+    """
     if not isinstance(sample, dict) and not hasattr(sample, "to_dict"):
         got = type(sample).__name__
         raise TypeError(expected("samples as dicts, or graphs, with x and y", got, "{'x': x, 'y': y}"))
     fields = sample.values() if isinstance(sample, dict) else sample.to_dict().values()
-    numbers = sum(field.numel() for field in fields if isinstance(field, Tensor))
-    return max(1, min(most, NUMBERS // max(numbers, 1)))
+    return sum(field.numel() for field in fields if isinstance(field, Tensor))
 
 
 def collated(pairs: list[tuple[int, Sample]]) -> tuple[Tensor, Sample]:

@@ -154,7 +154,7 @@ class Trainer:
         recipe, shards = self.recipe, self._shards
         self._trainable.take_resolution(train)
         torch.manual_seed(recipe.seed)
-        starts_of = CachedStarts(self._trainable, recipe, self.device, self.folder)
+        starts_of = CachedStarts(self._trainable, recipe, self.device, self.folder, self.peers.world)
         starts, placement = starts_of(train, shards.own, copies=2 if recipe.replay else 1)
         run = self._begin(train, valid, starts, placement, resume)
         begun = run.progress.update

@@ -39,6 +39,7 @@ class Validation:
         samples = len(cast(Sized, data))
         self.part = (torch.arange(-(-samples // peers.world)) * peers.world + peers.rank) % samples
         self.starts, _ = starts(data, self.part.unique())
+        self.batch_size = starts.batch_size(data)
 
     def __call__(self, update: int) -> Tensor:
         """The scores of h_0 .. h_K, for all samples in their order: the same in every process.
@@ -52,7 +53,15 @@ class Validation:
         seed = (self.recipe.seed, update)
         seed_generators(self.device, *seed, self.peers.rank)
         scores = scores_per_step(
-            self.model, self.data, None, self.metric, None, self.device, self.starts, self.part, seed
+            self.model,
+            self.data,
+            None,
+            self.metric,
+            self.batch_size,
+            self.device,
+            self.starts,
+            self.part,
+            seed,
         )
         each: list[Tensor] = self.peers.gather(scores)
         return torch.stack(each, -1).flatten(-2)[..., : len(cast(Sized, self.data))]
