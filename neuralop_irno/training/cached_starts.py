@@ -38,7 +38,7 @@ class CachedStarts:
         recipe: Recipe,
         device: torch.device,
         folder: Path | None,
-        world: int,
+        world: int = 1,
     ) -> None:
         self.trainable, self.recipe, self.device = trainable, recipe, device
         self.folder, self.world = folder, world
