@@ -243,8 +243,8 @@ def _cost(probe: Probe, processes: int, device_memory: float) -> Cost:
     working = max(
         held,  # a copy of new best weights beside the old ones
         probe.memory_of_updates(share, optimizer + average, kept),
-        probe.memory_of_scores(scored),
-        probe.memory_of_starts(owned),
+        probe.memory_of_scores(scored, processes),
+        probe.memory_of_starts(owned, processes),
     )
     return Cost(
         memory={

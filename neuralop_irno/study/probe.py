@@ -26,7 +26,7 @@ from neuralop_irno.devices import device_of
 from neuralop_irno.losses.loss import Loss
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.study.cost import MIB, peak_mib
-from neuralop_irno.training.batches import Sample, at_a_time, at_once
+from neuralop_irno.training.batches import Sample, at_a_time
 from neuralop_irno.training.cached_starts import CachedStarts
 from neuralop_irno.training.evaluation import scores_per_step
 from neuralop_irno.training.optimizer_state import flat_state
@@ -90,28 +90,33 @@ class Probe:
         """
         return self._extended(lambda few: self._peak_of_updates(few) - kept - few * state, samples)
 
-    def memory_of_scores(self, samples: int) -> float:
+    def memory_of_scores(self, samples: int, processes: int) -> float:
         """Bytes of a batch of the validation of some samples."""
-        return self._extended(self._peak_of_scores, self._answered_at_once("valid", samples))
+        return self._extended(self._peak_of_scores, self._answered_at_once("valid", samples, processes))
 
-    def memory_of_starts(self, samples: int) -> float:
+    def memory_of_starts(self, samples: int, processes: int) -> float:
         """Bytes of a batch of the base's answers to some samples, if answers are kept."""
         if not self.bytes_of_a_state:
             return 0.0
-        return self._extended(self._peak_of_starts, self._answered_at_once("train", samples))
+        return self._extended(self._peak_of_starts, self._answered_at_once("train", samples, processes))
 
     def _measured_peak_of_scores(self, few: int) -> float:
         data, device = self._few("valid", few), str(self.device)
         starts = self._starts(data) if self.bytes_of_a_state else None
-        return MIB * peak_mib(lambda: scores_per_step(self.model, data, device=device, starts=starts), device)
+
+        def work() -> object:
+            return scores_per_step(self.model, data, batch_size=few, device=device, starts=starts)
+
+        return MIB * peak_mib(work, device)
 
     def _measured_peak_of_starts(self, few: int) -> float:
         data = self._few("train", few)
         peak = peak_mib(lambda: self._starts(data), str(self.device))
         return MIB * peak - few * self.bytes_of_a_state
 
-    def _answered_at_once(self, split: str, samples: int) -> int:
-        return min(at_once(self.model) or at_a_time(self.splits[split]), samples)
+    def _answered_at_once(self, split: str, samples: int, processes: int) -> int:
+        starts = CachedStarts(Trainable(self.model), self.recipe, self.device, None, processes)
+        return min(starts.batch_size(self.splits[split]), samples)
 
     def seconds_of_updates(self, samples: int) -> float:
         """Seconds of an update on some samples."""
@@ -136,9 +141,9 @@ class Probe:
 
     def _starts(self, data: Dataset[Sample]) -> States:
         """The base's answers, on the device of the model."""
-        recipe = replace(self.recipe, states="device")
-        starts_of = CachedStarts(Trainable(self.model), recipe, self.device, None)
-        starts, _ = starts_of(data, torch.arange(len(cast(Sized, data))))
+        few = len(cast(Sized, data))
+        recipe = replace(self.recipe, states="device", batch_size=few, accumulate=1)
+        starts, _ = CachedStarts(Trainable(self.model), recipe, self.device, None)(data, torch.arange(few))
         assert starts is not None
         return starts
 
