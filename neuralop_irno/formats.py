@@ -4,7 +4,9 @@ Up to format 2 the corrections ``unet`` and ``mgno`` computed the origin of a pe
 ``unet`` averaged cells in pairs; since format 3 they do so with ``frame: true`` and ``blur: false`` only. Up
 to format 3 the latitudes of a refiner around SFNO were padded as a circle, which a sphere refuses: such a
 model is built with its own padding, and its calls raise an error that names the right one. Up to format 4
-runs used the fields of the user's own files as they are; since format 5 with ``normalise: false`` only.
+runs used the fields of the user's own files as they are; since format 5 with ``normalise: false`` only. Up
+to format 5 the batches of a run were in another order, which depended on the number of processes: its
+snapshots are refused.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-FORMAT = 5
+FORMAT = 6
 """Increased when older versions of the package cannot read new files. Format 1 had no digests; up to format 3
 checkpoints and snapshots held the weights of frozen bases."""
 

@@ -25,7 +25,8 @@ from neuralop_irno.training.run import read_run
 from neuralop_irno.verify import OK, UNKNOWN, verify
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
-FORMATS = ["format1", "format2", "format3", "format4"]
+FORMATS = ["format1", "format2", "format3", "format4", "format6"]
+OF_REFINERS = FORMATS[:4]
 OF_ROLLOUTS = ["format1", "format2"]
 SOURCES = sorted(path.relative_to(FIXTURES) for path in FIXTURES.rglob("*") if path.is_file())
 CHECKPOINTS = [
@@ -64,7 +65,7 @@ def test_a_refiner_gives_its_answers(folder: Path) -> None:
         close(model(**answer), y)
 
 
-@pytest.mark.parametrize("version", FORMATS)
+@pytest.mark.parametrize("version", OF_REFINERS)
 def test_a_calibration_is_kept(version: str) -> None:
     found = IterativeRefiner.from_checkpoint(
         FIXTURES / version / "on_grids" / "model.safetensors"
@@ -83,7 +84,7 @@ def test_neuraloperators_files_are_the_base_of_the_checkpoint_beside_them() -> N
     }
 
 
-@pytest.mark.parametrize("version", FORMATS)
+@pytest.mark.parametrize("version", OF_REFINERS)
 def test_cached_graphs_are_not_made_again(version: str, files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = files / version / "on_graphs"
     answer = load_file(place / "answer.safetensors")
@@ -130,6 +131,14 @@ def test_an_unfinished_run_of_before_muon_is_refused_by_name(
     assert "recipe.optimizer (muon, not adamw)" in capsys.readouterr().err
 
 
+def test_an_unfinished_run_with_batches_in_another_order_is_refused_by_name(
+    files: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capsys
+) -> None:
+    monkeypatch.chdir(files / "format4/runs")
+    assert main(["train", "unfinished/config.yaml", "--folder", "unfinished", "--resume"]) == 2
+    assert "recipe.shards (16, not None)" in capsys.readouterr().err
+
+
 def test_an_unfinished_run_is_resumed(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its snapshot refers to the best model, and to what the run belongs to, which is described anew here."""
 
@@ -137,7 +146,7 @@ def test_an_unfinished_run_is_resumed(files: Path, monkeypatch: pytest.MonkeyPat
         folder = Path("unfinished")
         return identity.read(folder if isinstance(model, IterativeRefiner) else folder / "base")
 
-    monkeypatch.chdir(files / "format4/runs")
+    monkeypatch.chdir(files / "format6/runs")
     monkeypatch.setattr("neuralop_irno.training.trainer.identify", as_stored)
     assert main(["train", "unfinished/config.yaml", "--folder", "unfinished", "--resume"]) == 0
     found, stored = (json.loads(Path(run, "history.json").read_text()) for run in ("unfinished", "finished"))
@@ -216,7 +225,7 @@ def test_a_config_without_a_correction_had_a_unet() -> None:
 @pytest.mark.parametrize("version", FORMATS)
 def test_the_config_of_a_run_builds_the_model_that_was_trained(version: str) -> None:
     experiment, model = read_run(FIXTURES / version / "runs" / "finished")
-    found = experiment.build_refiner(model.base.module)
+    found = experiment.build_refiner(model.base.module, units=model.units)
     assert found.state_dict().keys() == model.state_dict().keys()
     found.load_state_dict(model.state_dict())
     answer = load_file(FIXTURES / version / "runs" / "answer.safetensors")
