@@ -8,6 +8,7 @@ import os
 # read this once, when they are loaded, and so do the processes that tests start.
 os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
+import logging
 import sys
 import warnings
 from collections.abc import Iterator
@@ -36,6 +37,15 @@ def _one_thread() -> None:
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _no_handlers_of_others() -> Iterator[None]:
+    """Handlers that trackers and schedulers add to the root logger end with the test that used them."""
+    root = logging.getLogger()
+    before = list(root.handlers)
+    yield
+    root.handlers[:] = before
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_every_name import CORRECTED, GRID
+from named_cases import CORRECTED, GRID
 from torch import Tensor, nn
 from torch_geometric.data import Batch, Data
 

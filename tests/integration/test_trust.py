@@ -159,7 +159,7 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "correction": UNET,
             "steps": 2,
         },
-        "training": {"epochs": 1},
+        "training": {"epochs": 1, "replay": 2},  # whose states are in a file of each process
         "folder": str(place / "run"),
     }
     (place / "config.yaml").write_text(yaml.safe_dump(words))
@@ -245,7 +245,7 @@ def config(tmp_path: Path, mark: Path) -> dict[str, Any]:
     return {
         "data": {"name": "burgers", "trajectories": [2, 1, 1], "frames": 2, "size": 8},
         "model": {"base": {"checkpoint": str(tmp_path), "name": "base"}, "correction": UNET, "steps": 2},
-        "training": {"epochs": 1},
+        "training": {"epochs": 1, "replay": 2},  # whose states are in a file of each process
         "folder": str(tmp_path / "run"),
     }
 
