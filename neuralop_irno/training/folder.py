@@ -117,7 +117,8 @@ class RunFolder:
         if self.path is None:
             return None
         self._own = own()
-        if resume and snapshot.exists(self.path):
+        # The first process decides, which waits for a snapshot that its thread may still be writing.
+        if self.peers.gather(resume and snapshot.exists(self.path))[0]:
             snapshot.load(self.path, run, self._own, self.peers, say)
             self._repair_base(run.model)
             return best_weights(self.path, run.progress)
