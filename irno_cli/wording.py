@@ -29,6 +29,9 @@ WORD = re.compile(r"-?[\w.+-]*\w|\.\.\.?")
 OTHERS = re.compile(r"(?:,| or) '[\w-]+'(?! on\b)")
 """Further values after the first one: ``existing='continue' or 'overwrite'``."""
 
+OF_A_FLAG = re.compile(r"--[a-z-]+ (?:\w+=[^ ,]+,)*$")
+"""The text before ``name=value`` that is the value of an option of the command."""
+
 OF_PYTHON = re.compile(r"(?:(?! or |, )[^;])*\bin Python\b")
 PLAIN = re.compile(r"[A-Za-z_](?:[\w./-]*\w)?")
 RESERVED = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}
@@ -66,7 +69,8 @@ def worded(message: str, flags: Mapping[str, str]) -> str:
 def _options(hint: str, flags: Mapping[str, str]) -> str:
     done, place = "", 0
     for found in NAME.finditer(hint):
-        if found.start() < place or _in_call(hint[: found.start()]):
+        before = hint[: found.start()]
+        if found.start() < place or _in_call(before) or OF_A_FLAG.search(before):
             continue
         end = _end_of_value(hint, found.end())
         text = hint[found.end() : end]

@@ -11,7 +11,7 @@ from test_cli import CONFIG, Capsys, refused, written
 from test_errors import PACKAGE, in_grammar
 
 from irno_cli.main import main, parser
-from irno_cli.wording import NAME, _in_call, worded
+from irno_cli.wording import NAME, OF_A_FLAG, _in_call, worded
 from neuralop_irno.data.readers.array_formats import stored_arrays
 
 ROLLOUT = {name: f"--{name}" for name in ("existing", "to", "step", "clock", "budget")}
@@ -42,6 +42,7 @@ HINTS: dict[str, tuple[dict[str, str], str]] = {
     "--base module:function, or base= in Python": ({}, "--base module:function, or base= in Python"),
     "np.savez(path, x=x, y=y)": ({}, "np.savez(path, x=x, y=y)"),
     "x=x.clone(), a tensor of its own": ({}, "x=x.clone(), a tensor of its own"),
+    "--slurm partition=gpu,time=120": ({}, "--slurm partition=gpu,time=120"),
     "training.epochs=40": ({}, "training.epochs=40"),
     "quotes around it, as in 'model.steps=[2, 8]'": ({}, "quotes around it, as in 'model.steps=[2, 8]'"),
     "tags: [boundary=3], a field and a number": ({}, "tags: [boundary=3], a field and a number"),
@@ -78,7 +79,8 @@ def test_no_hint_of_the_package_keeps_an_argument_with_a_value_of_python() -> No
         said = worded(f"expected p, got q; try {hint}", {}).partition("; try ")[2]
         for found in NAME.finditer(said):
             plain = re.match(r"None|True|False|['\d\[(]", said[found.end() :])
-            if plain and not _in_call(said[: found.start()]):
+            before = said[: found.start()]
+            if plain and not _in_call(before) and not OF_A_FLAG.search(before):
                 left.append(said)
     assert left == []
 

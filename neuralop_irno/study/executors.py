@@ -252,7 +252,10 @@ def _serve(pipe: Connection, environment: dict[str, str], threads: int) -> None:
             answer = fn(*args, **kwargs), None
         except Exception as error:
             answer = None, error
-        pipe.send(answer)
+        try:
+            pipe.send(answer)
+        except BrokenPipeError:  # the process that called was killed; its successor finds the run's files
+            return
 
 
 def settings(workers: int, device: str) -> list[tuple[dict[str, str], int]]:

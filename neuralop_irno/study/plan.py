@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
 from neuralop_irno.config import Experiment, experiment
-from neuralop_irno.errors import check_choice, expected
+from neuralop_irno.errors import check_choice, expected, shown
 from neuralop_irno.registry import MODELS, call_with_options, plain
 
 BASE = "base"
@@ -129,6 +129,7 @@ class Study:
         for given, what in ((self.problems, "problem"), (self.seeds, "seed")):
             if not given:
                 raise ValueError(expected(f"at least one {what}", "none", f"a {what}"))
+        check_seeds(self.seeds)
         for problem in self.problems.values():
             for base in problem.bases:
                 for variant in self.variants.values():
@@ -143,6 +144,17 @@ class Study:
                 found += [Run(name, base, BASE, seed) for base in problem.bases]
                 found += [Run(name, base, variant, seed) for base in problem.bases for variant in others]
         return found
+
+
+def check_seeds(seeds: Sequence[int]) -> None:
+    """Refuse seeds that no training can have, and repeated ones: equal runs would pass for independent ones.
+
+    Raises:
+        ValueError: a seed is negative, or there twice.
+    """
+    if min(seeds) < 0 or len(set(seeds)) < len(seeds):
+        wanted = "different seeds >= 0"
+        raise ValueError(expected(wanted, shown(list(seeds)), f"seeds: {list(range(len(seeds)))}"))
 
 
 def study_from(config: Mapping[str, Any]) -> Study:

@@ -133,8 +133,9 @@ class Probe:
     def _training(self, samples: int, updates: int, *reporters: Reporter) -> Callable[[], object]:
         """A training of a copy of the model by updates on the same samples."""
         recipe = replace(
-            self.recipe, epochs=updates, batch_size=samples, accumulate=1, resolutions=(1,), patience=None
-        )
+            self.recipe, epochs=updates, batch_size=samples, accumulate=1, resolutions=(1,), patience=None,
+            states="device",
+        )  # fmt: skip
         model, loss = copy.deepcopy(self.model), copy.deepcopy(self.loss)
         trainer = Trainer(model, recipe, loss, device=self.device, show=False, reporters=reporters)
         return lambda: trainer.fit(self._few("train", samples))

@@ -25,6 +25,8 @@ from neuralop_irno.yaml_files import read_yaml, written
 
 STUDY = "study.yaml"
 
+SEARCH = "search.yaml"
+
 
 class StudyRunner:
     """One study in one folder.
@@ -104,6 +106,7 @@ class StudyRunner:
         """Write the study to its folder, or compare it with the one that is there."""
         file, own = self.folder / STUDY, plain_of(self.study)
         with claim(self.folder, wait=True):
+            refuse_tables_of(self.folder / SEARCH)
             if file.exists():
                 text, wanted = file.read_bytes(), f"the study that {self.folder} was started with"
                 stored = current_study(read_yaml(file), format_of(text, file.name) or 1)
@@ -115,6 +118,8 @@ class StudyRunner:
         with claim(self.folder, wait=True):
             done = [self._read(run) for run in self.study.runs() if file_of(self.folder, run).exists()]
             table = table_of(self.study, done)
+            if tuple(read_yaml(self.folder / STUDY)["seeds"]) != self.study.seeds:
+                return table  # the files are those of a later command with other seeds
             write_bytes(self.folder / "table.txt", str(table).encode())
             write_bytes(self.folder / "table.md", table.markdown().encode())
             write_json(self.folder / "table.json", table.to_plain())
@@ -136,6 +141,20 @@ class StudyRunner:
             picture = PICTURES[self.study.kind](self.study, table)
             with claim(self.folder, wait=True):
                 save(picture, self.folder / "picture.png")
+
+
+def refuse_tables_of(file: Path) -> None:
+    """Refuse a folder whose table is that of a search, for a study, or of a study, for a search.
+
+    Args:
+        file: of the other kind, if the folder has one.
+
+    Raises:
+        ValueError: it exists.
+    """
+    if file.exists():
+        wanted = f"a folder without {file.name}, whose table would be overwritten"
+        raise ValueError(expected(wanted, str(file), "a new --folder"))
 
 
 def _of_a_run(study: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from neuralop_irno.claim import claim
 from neuralop_irno.errors import one_line
 from neuralop_irno.sealed import is_sealed, seal
 from neuralop_irno.study.claims import is_claimed
+from neuralop_irno.study.runner import SEARCH, STUDY, refuse_tables_of
 from neuralop_irno.study.schedule import LOSSES, FailedRunsError
 from neuralop_irno.study.space import Search
 from neuralop_irno.study.table import as_markdown, as_text
@@ -23,7 +24,6 @@ from neuralop_irno.study.worker import POLL, TAKEN, Outcome, Say
 from neuralop_irno.training.identity import refuse_other
 from neuralop_irno.yaml_files import read_yaml, written
 
-SEARCH = "search.yaml"
 BEST = "best.yaml"
 
 
@@ -139,6 +139,7 @@ class SearchRunner:
         """Write the search to its folder, or compare it with the one that is there."""
         file, own = self.folder / SEARCH, self.search.to_plain()
         with claim(self.folder, wait=True):
+            refuse_tables_of(self.folder / STUDY)
             if file.exists():
                 stored = read_yaml(file)
                 is_sealed(file.read_bytes(), file.name)

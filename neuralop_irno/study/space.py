@@ -15,7 +15,7 @@ from neuralop_irno.errors import at_key, check_choice, check_least, expected, sh
 from neuralop_irno.formats import FORMAT, current_experiment
 from neuralop_irno.registry import call_with_options
 from neuralop_irno.sealed import format_of
-from neuralop_irno.study.plan import Problem, Study, Variant
+from neuralop_irno.study.plan import Problem, Study, Variant, check_seeds
 from neuralop_irno.yaml_files import read_yaml
 
 SEARCHED = ("model", "loss", "training")
@@ -78,13 +78,17 @@ class Search:
     def __post_init__(self) -> None:
         check_least(1, 20, trials=self.trials)
         check_choice("a pruner", self.pruner, PRUNERS)
-        if not self.seeds or not all(isinstance(seed, int) for seed in self.seeds):
-            raise ValueError(expected("seeds as a list of whole numbers", shown(self.seeds), "seeds: [0]"))
+        if not self.seeds:
+            raise ValueError(expected("seeds as a list of whole numbers", "none", "seeds: [0]"))
+        check_seeds(self.seeds)
         if not isinstance(self.search, Mapping) or not self.search:
             raise ValueError(
                 expected("a space to search", shown(self.search), f"search: section.option: {EXAMPLE}")
             )
-        self.experiment({name: space.values[0] for name, space in self.space.items()}).build_loss()
+        first = {name: space.values[0] for name, space in self.space.items()}
+        for name, space in self.space.items():
+            for value in space.values:
+                self.experiment({**first, name: value}, self.seeds[0]).build_loss()
 
     @property
     def space(self) -> dict[str, Dimension]:
@@ -95,10 +99,11 @@ class Search:
         """The experiment of a trial.
 
         Args:
-            options: a value for each option of the space.
+            options: a value for each option of the space; parts of an option replace those of its own value.
             seed: of both trainings; None leaves those of the config.
         """
-        changes = [f"{name}={json.dumps(value)}" for name, value in options.items()]
+        outer_first = sorted(options.items(), key=lambda option: option[0].count("."))
+        changes = [f"{name}={json.dumps(value)}" for name, value in outer_first]
         if seed is not None:
             trained = ("training", "base_training") if self.content.get("base_training") else ("training",)
             changes += [f"{section}.seed={seed}" for section in trained]
@@ -160,6 +165,8 @@ def _dimension(name: str, given: Any) -> Dimension:
             raise ValueError(expected(wanted, shown(name), "training.learning_rate"))
         single = isinstance(given, Mapping) and len(given) == 1
         kind, values = next(iter(given.items())) if single else ("", [])
+        if name == "training.seed":
+            raise ValueError(expected("an option that seeds do not set", shown(name), "seeds: [0, 1]"))
         known = kind == "choice" or (kind in ("log", "range") and _are_bounds(values, kind == "log"))
         if not known or not isinstance(values, Sequence) or isinstance(values, str) or not values:
             raise ValueError(expected("a range of numbers or choices", shown(given), EXAMPLE))

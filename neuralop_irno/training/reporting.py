@@ -149,8 +149,10 @@ def checked(reporters: Sequence[Reporter]) -> tuple[Reporter, ...]:
     Raises:
         TypeError: one has not.
     """
+    wanted, hint = "reporters with start, log, file, end and should_stop", "reporters=[irno.CsvReporter()]"
+    if not isinstance(reporters, Sequence):
+        raise TypeError(expected(f"a list of {wanted}", type(reporters).__name__, hint))
     for reporter in reporters:
-        if not isinstance(reporter, Reporter):
-            wanted = "reporters with start, log, file, end and should_stop"
-            raise TypeError(expected(wanted, type(reporter).__name__, "reporters=[irno.CsvReporter()]"))
+        if isinstance(reporter, type) or not isinstance(reporter, Reporter):
+            raise TypeError(expected(wanted, getattr(reporter, "__name__", type(reporter).__name__), hint))
     return tuple(reporters)

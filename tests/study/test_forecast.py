@@ -101,6 +101,8 @@ def test_the_command_plans_configs_and_studies_without_their_data(
     path = tmp_path / "c.yaml"
     path.write_text(yaml.safe_dump(CONFIG))
     command = ["plan", str(path), *SIZES, "--devices", "1", "2"]
+    assert main([*command, "--json", "training.states=disk"]) == 0
+    capsys.readouterr()
     assert main([*command, "--json", "training.epochs=5"]) == 0
     base, own = json.loads(capsys.readouterr().out)
     assert (base["name"], own["name"], own["updates"]) == ("base", "refiner", 15)

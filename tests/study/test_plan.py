@@ -51,6 +51,8 @@ def test_a_variant_changes_the_words_of_its_problem_and_nothing_else() -> None:
         ({"options": {"trained": 3}}, "an option of the study kind 'main', got 'trained'"),
         ({"sedes": [0]}, "an option of the study, got 'sedes'; try 'seeds'"),
         ({"seeds": ()}, "at least one seed, got none"),
+        ({"seeds": (1, 1)}, "different seeds >= 0, got [1, 1]; try seeds"),
+        ({"seeds": (0, -1)}, "different seeds >= 0, got [0, -1]"),
         ({"variants": {"base": {}}}, "variants other than 'base', got 'base'"),
         ({"variants": {"a": {"role": "refind"}}}, "a role, got 'refind'; try 'refined'"),
         ({"variants": {"a": {"modle": {}}}}, "an option of the variant 'a', got 'modle'; try 'model'"),

@@ -177,9 +177,22 @@ def test_what_diverges_is_pruned_with_a_note_and_what_fails_is_reported_and_repl
         ({"trials": 0}, "expected trials >= 1, got 0"),
         ({"pruner": "mean"}, "expected a pruner, got 'mean'"),
         ({"seeds": []}, "expected seeds as a list"),
+        ({"seeds": [1, 1]}, "expected different seeds"),
+        ({"search": {"training.seed": {"choice": [1, 2]}}}, "expected an option that seeds do not set"),
+        ({"search": {"model.steps": {"choice": [2, "three"]}}}, "expected steps of the model as int"),
+        ({"search": {"loss.spectral": {"range": [-1.0, 1.0]}}}, "expected a weight spectral >= 0"),
         ({"trial": 3}, "trial"),
     ],
 )
 def test_wrong_searches(changes: dict[str, Any], message: str) -> None:
     with pytest.raises((ValueError, TypeError), match=message):
         search_of(plan(**changes))
+
+
+def test_a_part_of_an_option_replaces_that_of_its_whole_in_any_order() -> None:
+    part = {"model.correction.width": {"choice": [8]}}
+    whole = {"model.correction": {"choice": [{"name": "unet", "width": 4}]}}
+    for space in ({**part, **whole}, {**whole, **part}):
+        search = search_of(plan(search=space))
+        options = {name: values["choice"][0] for name, values in space.items()}
+        assert search.experiment(options).content["model"]["correction"]["width"] == 8

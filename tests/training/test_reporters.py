@@ -133,8 +133,11 @@ def test_pictures_that_cannot_be_drawn_are_logged_and_files_are_given(
 
 
 def test_what_is_no_reporter_is_refused() -> None:
-    with pytest.raises(TypeError, match="expected reporters with start, log, file, end and should_stop"):
-        fit(None, print)
+    for wrong in (print, Recorder):  # a class is not one of its objects
+        with pytest.raises(TypeError, match="expected reporters with start, log, file, end and should_stop"):
+            fit(None, wrong)
+    with pytest.raises(TypeError, match=r"expected a list of reporters .*, got Recorder"):
+        Trainer(refiner(), RECIPE, show=False, reporters=Recorder())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("show", [True, False])
