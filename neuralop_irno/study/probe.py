@@ -26,7 +26,7 @@ from neuralop_irno.devices import device_of
 from neuralop_irno.losses.loss import Loss
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.study.cost import MIB, peak_mib
-from neuralop_irno.training.batches import Sample, at_a_time
+from neuralop_irno.training.batches import Sample, numbers_in
 from neuralop_irno.training.cached_starts import CachedStarts
 from neuralop_irno.training.evaluation import scores_per_step
 from neuralop_irno.training.optimizer_state import flat_state
@@ -35,6 +35,9 @@ from neuralop_irno.training.reporting import Reporter, Values
 from neuralop_irno.training.states import States
 from neuralop_irno.training.trainable import Trainable
 from neuralop_irno.training.trainer import Trainer
+
+NUMBERS = 2**18
+"""Numbers in the samples that are measured; at least two samples are."""
 
 UPDATES = 3
 """Updates that are timed."""
@@ -54,7 +57,7 @@ class Probe:
         self.model, self.recipe, self.loss, self.splits = model, recipe, loss, splits
         self.device = device_of(model)
         self.samples = {split: len(cast(Sized, splits[split])) for split in ("train", "valid")}
-        self.few = at_a_time(splits["train"])
+        self.few = NUMBERS // max(numbers_in(splits["train"][0]), 1)
         self._peak_of_updates = cache(self._measured_peak_of_updates)
         self._peak_of_scores = cache(self._measured_peak_of_scores)
         self._peak_of_starts = cache(self._measured_peak_of_starts)
