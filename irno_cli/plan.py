@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from irno_cli.options import above_zero, add_common, count, refused, result
+from irno_cli.options import above_zero, add_common, refused, result
 
 if TYPE_CHECKING:
     from neuralop_irno.study.forecast import Phase
@@ -38,7 +38,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
         "overrides", nargs="*", metavar="section.option=value", help="in place of the file's, for a config"
     )
     command.add_argument(
-        "--devices", type=count, nargs="+", default=[1], help="numbers of devices, a column each (default: 1)"
+        "--devices", type=shape, default=(1,), help="numbers of devices, a column each: 1,8 (default: 1)"
     )
     command.add_argument(
         "--memory", type=above_zero("80"), default=80.0, help="GiB of a device (default: 80)"
@@ -63,8 +63,6 @@ def run(options: argparse.Namespace) -> None:
     if any(given) and len(options.samples) != 2:
         got = ",".join(map(str, options.samples))
         raise ValueError(expected("samples for training and for validation", got, "--samples 12000,1500"))
-    if 0 in options.devices:
-        raise ValueError(expected("at least one device", "0", "--devices 1 8"))
     splits = stand_in(*given) if any(given) else None
     before = log.level
     log.setLevel(logging.WARNING)  # the trainings of the probe are not those of the user
