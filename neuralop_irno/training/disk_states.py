@@ -1,14 +1,15 @@
-"""States in a file that is mapped into memory, of which a snapshot stores positions and checksums only.
+"""States in a file, of which a snapshot stores positions and checksums only.
 
 Each sample has several slots in the file. A state is written to a slot to which neither the last two whole
 snapshots nor one that is being written refers: a run that is killed goes on from any of them, to the bit.
+The file is not mapped into memory: there a full disk would end the process by a signal, without an error.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 import zlib
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ class DiskStates:
         self.crc = torch.zeros(len(starts), dtype=torch.long)
         self._kept: list[Tensor] = []
         self._layout = Slots(starts.lengths())
-        self._bytes: np.memmap[Any, np.dtype[np.uint8]] | None = None
+        self._made = False
 
     def __getitem__(self, index: Tensor) -> Tensor:
         places = self.starts.places(index)
@@ -67,7 +68,11 @@ class DiskStates:
         own = int(self.slot[place])
         slot = own if own not in {*used, NOWHERE} else min(set(range(SLOTS)) - used)
         content = value.contiguous().view(torch.uint8).reshape(-1).numpy()
-        self._mapped()[self._layout.of(place, slot)] = content
+        with self._open() as file:
+            file.seek(self._layout.of(place, slot).start)
+            rest = content.data
+            while len(rest):
+                rest = rest[file.write(rest) :]
         self.slot[place], self.crc[place] = slot, zlib.crc32(content.data)
 
     def keep(self) -> dict[str, Tensor]:
@@ -77,29 +82,26 @@ class DiskStates:
 
     def flush(self) -> None:
         """Write all states to the disk."""
-        if self._bytes is None:
-            return
-        if sys.platform == "linux":  # includes mapped pages there, and does not stop other threads
-            with self.path.open("rb") as file:
+        if self._made:
+            with self._open() as file:
                 os.fsync(file.fileno())
-        else:
-            self._bytes.flush()
 
     def _read(self, place: int, number: Tensor) -> Tensor:
         if self.slot[place] == NOWHERE:
             return self.starts[number[None]]
-        content = np.array(self._mapped()[self._layout.of(place, int(self.slot[place]))])
+        where = self._layout.of(place, int(self.slot[place]))
+        content = np.fromfile(self.path, np.uint8, where.stop - where.start, offset=where.start)
         check(content, int(self.crc[place]), int(number), self.path)
         return torch.from_numpy(content).view(self.starts.values.dtype).reshape(self.starts.shape(place))
 
-    def _mapped(self) -> np.memmap[Any, np.dtype[np.uint8]]:
-        if self._bytes is None:
+    def _open(self) -> FileIO:
+        if not self._made:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("wb") as file:
                 file.truncate(self._layout.total)  # holes, until slots are written
                 os.fsync(file.fileno())
-            self._bytes = np.memmap(self.path, np.uint8, "r+")
-        return self._bytes
+            self._made = True
+        return FileIO(self.path, "r+")
 
 
 class Slots:

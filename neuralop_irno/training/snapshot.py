@@ -235,13 +235,13 @@ def load(folder: Path, run: TrainingRun, own: Identity, peers: Peers, say: Calla
         if main and not peers.total(torch.tensor(float(not here), device=device_of(run.model))):
             if damage:
                 say(f"{damage}: going on from {file.name}")
+                if peers.first and main_file(folder).exists():
+                    # Rename it: saving the next snapshot would make it the previous one.
+                    main_file(folder).replace(folder / f"snapshot.damaged{SUFFIX}")
             _restore(run, _with_shared(*main, folder), main[1], stored)
             begin(folder, peers, stage_of(run.progress))
             return
         damage = f"{file.name} is damaged ({error or 'in another process'})"
-        if file == main_file(folder) and peers.first:
-            # Rename it: saving the next snapshot would make it the previous one.
-            file.replace(folder / f"snapshot.damaged{SUFFIX}")
     raise ValueError(
         expected(
             f"a whole snapshot in {folder}", damage, "a backup copy of it, or another folder for a new run"

@@ -48,6 +48,16 @@ def test_a_damaged_state_is_found_when_it_is_taken(tmp_path: Path) -> None:
         states[torch.tensor([1])]
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_full_disk_is_an_error_and_no_signal(tmp_path: Path) -> None:
+    states = DiskStates(tmp_path / "file", States(torch.zeros(2, 1, 3)))
+    states[torch.tensor([0])] = torch.ones(1, 1, 3)
+    states.path.unlink()
+    states.path.symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        states[torch.tensor([1])] = torch.ones(1, 1, 3)
+
+
 def test_states_on_disk_need_a_folder() -> None:
     trainer = Trainer(joint_runs.periodic(), Recipe(states="disk"), show=False)
     with pytest.raises(ValueError, match=r"expected a folder for states on disk, got none; try .*folder="):

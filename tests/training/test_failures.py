@@ -131,12 +131,17 @@ def test_a_damaged_snapshot_falls_back_on_the_one_before(
     assert all(map(torch.equal, resumed.state_dict().values(), whole.state_dict().values()))
 
 
-def test_two_damaged_snapshots_are_refused(tmp_path: Path) -> None:
+def test_two_damaged_snapshots_are_refused_and_left(tmp_path: Path) -> None:
     fit(tmp_path)
-    damaged(snapshot.main_file(tmp_path))
-    damaged(snapshot.previous_file(tmp_path))
+    files = [snapshot.main_file(tmp_path), snapshot.previous_file(tmp_path)]
+    whole = [file.read_bytes() for file in files]
+    for file in files:
+        damaged(file)
     with pytest.raises(ValueError, match=r"expected a whole snapshot in .*, got .*is damaged"):
         fit(tmp_path, resume=True)
+    for file, content in zip(files, whole, strict=True):
+        damaged(file)  # mends it
+        assert file.read_bytes() == content
 
 
 def test_a_snapshot_of_an_older_version_is_refused_and_left(tmp_path: Path) -> None:
