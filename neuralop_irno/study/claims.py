@@ -163,7 +163,17 @@ def _runs(pid: int) -> bool:
         return False
     except PermissionError:
         return True
-    return True
+    return not _is_zombie(pid)
+
+
+def _is_zombie(pid: int) -> bool:
+    """Whether a process has ended, and its parent has not read its exit code; False without ``/proc``.
+
+    It keeps its number as long as its parent lives: for good, if that is an init which reads no exit codes.
+    """
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2][:1] in (b"Z", b"X")
+    return False
 
 
 _clocks: dict[Path, tuple[float, float]] = {}

@@ -6,15 +6,17 @@ import os
 import queue
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from neuralop_irno.errors import check_least, expected, from_extra, in_grammar
+from neuralop_irno.training.progress import to_stderr
 
 MOST_JOBS = 256
 """Most jobs that are submitted and not finished, by default."""
@@ -28,6 +30,9 @@ OF_SUBMITIT = ("timeout_min", "mem_gb", "nodes", "cpus_per_task", "gpus_per_node
 
 A_YEAR = 365 * 24 * 60
 """The time limit of jobs on this machine, in minutes; submitit's own is five minutes."""
+
+WITHOUT_WORKERS = 15.0
+"""Seconds without any worker of Dask after which this is reported; a nanny needs some to replace one."""
 
 NO_OPTIONS: Mapping[str, Any] = {}
 
@@ -157,11 +162,15 @@ class SubmititJobs(_ByThreads):
 
 
 @contextmanager
-def dask_workers(address: str) -> Iterator[Executor]:
+def dask_workers(address: str, say: Callable[[str], None] = to_stderr) -> Iterator[Executor]:
     """The workers of a Dask cluster while the block runs; they should have one thread each.
+
+    A call whose worker is killed is done again by another one. While the cluster has no worker, calls wait.
 
     Args:
         address: that of the scheduler, ``tcp://host:8786``.
+        say: called when the cluster has had no worker for `WITHOUT_WORKERS` seconds, and when it has one
+            again.
     """
     with from_extra("distributed for a Dask cluster", "dask"):
         from distributed import Client
@@ -170,8 +179,44 @@ def dask_workers(address: str) -> Iterator[Executor]:
     except OSError as error:
         wanted = f"the scheduler of a Dask cluster at {address}"
         raise ValueError(expected(wanted, "no answer", "dask scheduler, on that host")) from error
+    ended = threading.Event()
+    watch = threading.Thread(target=_say_if_alone, args=(client, address, say, ended), daemon=True)
     with client:
-        yield client.get_executor(pure=False)
+        watch.start()
+        try:
+            yield _OfDask(client, address)
+        finally:
+            ended.set()
+            watch.join()
+
+
+class _OfDask(Executor):
+    """Calls by a client of Dask, which closes when the scheduler is gone."""
+
+    def __init__(self, client: Any, address: str) -> None:
+        self._client, self._address = client, address
+        self._calls: Executor = client.get_executor(pure=False)
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        if self._client.status in ("closing", "closed"):
+            wanted = f"the scheduler of a Dask cluster at {self._address}"
+            raise BrokenExecutor(expected(wanted, "a lost connection", "dask scheduler, on that host"))
+        return self._calls.submit(fn, *args, **kwargs)
+
+
+def _say_if_alone(client: Any, address: str, say: Callable[[str], None], ended: threading.Event) -> None:
+    """Report that a cluster has no worker, which may be for good, and that it has one again."""
+    last, alone = time.monotonic(), False
+    while not ended.wait(WITHOUT_WORKERS / 5) and client.status != "closed":
+        with suppress(OSError, RuntimeError, CancelledError, AttributeError):  # of a client that closes
+            if client.nthreads(callback_timeout=WITHOUT_WORKERS):
+                last = time.monotonic()
+                if alone:
+                    say(f"{address} has workers again")
+                    alone = False
+            elif not alone and time.monotonic() - last >= WITHOUT_WORKERS:
+                say(f"{address} has no worker; waiting for one (dask worker {address} --nthreads 1)")
+                alone = True
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from multiprocessing import current_process
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -192,6 +193,8 @@ class Worker:
         built.model.to(self.device)
         if built.recipe is None:
             return [], None, []
+        if current_process().daemon:  # a worker of Dask or of `LocalWorkers`
+            current_process().daemon = False  # a daemon may not start the processes that load batches ahead
         begun = snapshot.exists(work)
         splits = self._splits
         metric = METRICS.lookup(own_metric(splits["test"]))

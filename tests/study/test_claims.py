@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from subprocess import PIPE
 from threading import Barrier
 
 import pytest
@@ -79,6 +82,21 @@ def test_of_many_that_take_over_at_once_one_wins(tmp_path: Path, left: str) -> N
                 os.utime(folder / "7.claim", (past, past))
             assert not is_claimed(folder)
             assert sum(pool.map(take, [folder] * many)) == 1
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+def test_a_zombie_has_lost_its_claim(tmp_path: Path) -> None:
+    """A killed process whose parent has not read its exit code."""
+    with (
+        claimed(tmp_path / "run"),
+        subprocess.Popen([sys.executable, "-c", "input()"], stdin=PIPE) as process,
+    ):
+        (file,) = (tmp_path / "run").glob("*.claim")
+        file.write_text(json.dumps({**json.loads(file.read_bytes()), "pid": process.pid}) + "\n")
+        assert is_claimed(tmp_path / "run")
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        assert not is_claimed(tmp_path / "run")
 
 
 def test_a_heartbeat_keeps_a_claim_that_looks_like_one_of_another_host(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
@@ -95,8 +96,13 @@ def dask(folder: Path) -> Iterator[Executor]:
     from distributed import LocalCluster
 
     options = {"n_workers": 1, "threads_per_worker": 2, "dashboard_address": None}
+    settings = {
+        "distributed.worker.multiprocessing-method": "forkserver",
+        "distributed.scheduler.allowed-failures": 0,  # each kill is an error, not the fourth
+        "distributed.deploy.lost-worker-timeout": "1h",
+    }
     with (
-        dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"}),
+        dask.config.set(settings),
         LocalCluster(**options, local_directory=str(folder / "dask")) as cluster,
         dask_workers(cluster.scheduler_address) as workers,
     ):
@@ -121,14 +127,40 @@ def test_every_executor_gives_the_table_of_one_process(
 
 
 @pytest.mark.usefixtures("quick_start")
-def test_a_killed_worker_is_replaced_and_its_run_resumed(serial: dict[str, Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize("opened", [local, dask])
+def test_a_killed_worker_is_replaced_and_its_run_resumed(
+    opened: Callable[[Path], Any], serial: dict[str, Any], tmp_path: Path
+) -> None:
     folder = tmp_path / "study"
-    with ThreadPoolExecutor(1) as pool, local(tmp_path) as workers:
+    with ThreadPoolExecutor(1) as pool, opened(tmp_path) as workers:
         killed = pool.submit(kill_in_training, folder)
         assert table_by(workers, folder) == serial
         assert killed.result(PATIENCE)
     # The interrupted training has no time of its own: it was resumed.
     assert json.loads((folder / f"runs/{REFINED}.json").read_bytes())["seconds"] is None
+
+
+@pytest.mark.usefixtures("quick_start")
+def test_a_worker_may_have_processes_that_load_batches(serial: dict[str, Any], tmp_path: Path) -> None:
+    ahead = {"refined": {"training": {"epochs": 16, "workers": 1}}}
+    with local(tmp_path) as workers:
+        assert table_by(workers, tmp_path / "study", variants=ahead) == serial
+
+
+def test_a_cluster_without_workers_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    from distributed import LocalCluster
+
+    monkeypatch.setattr(executors, "WITHOUT_WORKERS", 0.1)
+    said: queue.SimpleQueue[str] = queue.SimpleQueue()
+    with LocalCluster(n_workers=0, processes=False, dashboard_address=None) as cluster:
+        with dask_workers(cluster.scheduler_address, said.put) as workers:
+            result = workers.submit(abs, -1)
+            assert "has no worker; waiting for one (dask worker inproc://" in said.get(timeout=PATIENCE)
+            cluster.scale(1)
+            assert result.result(PATIENCE) == 1
+            assert "has workers again" in said.get(timeout=PATIENCE)
+        with pytest.raises(BrokenExecutor, match="expected the scheduler of a Dask cluster at"):
+            workers.submit(abs, -1)
 
 
 def test_of_two_commands_started_at_once_one_may_be_killed(serial: dict[str, Any], tmp_path: Path) -> None:
