@@ -2,6 +2,7 @@
 
     python tests/reliability/kill_rollout.py 100
     python tests/reliability/kill_rollout.py 10 --command
+    python tests/reliability/kill_rollout.py 10 --command --kinds pvd --on meshes
 
 With --command the command `irno rollout` is killed, see `kill_command`. Else a child is killed again and
 again; the file is checked, and the rollout goes on, until it is finished; then the next rollout begins. The
@@ -142,10 +143,10 @@ def kill_without_waiting(kind: str, mesh: bool, kills: int, folder: Path) -> int
     return kill_often(kind, kills, folder, mesh=mesh)
 
 
-def kill_commands(kills: int) -> None:
+def kill_commands(kills: int, kinds: list[str], places: list[str]) -> None:
     """Kill the command so many times for each kind of file, on a grid and on meshes."""
-    for where in kill_command.RUNS:
-        for kind in kill_command.KINDS:
+    for where in places:
+        for kind in kinds:
             with tempfile.TemporaryDirectory() as place:
                 late, finished = kill_command.kill_often(kind, where, kills, Path(place))
             counted = f"{kills} kills of {finished} commands, {late} after the first frame"
@@ -162,18 +163,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("kills", type=int, nargs="?", default=100)
     parser.add_argument("--command", action="store_true", help="kill the command irno rollout")
+    parser.add_argument("--kinds", nargs="*", choices=KINDS, default=list(KINDS))
+    parser.add_argument("--on", nargs="*", choices=kill_command.RUNS, default=list(kill_command.RUNS))
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.command:
-        kill_commands(options.kills)
+        kill_commands(options.kills, options.kinds, options.on)
         return
     kills = options.kills
     for kind, mesh in CASES:
+        where = "meshes" if mesh else "a grid"
+        if kind not in options.kinds or where not in options.on:
+            continue
         with tempfile.TemporaryDirectory() as place:
             folder = Path(place) / "files"
             folder.mkdir()
             finished = kill_often(kind, kills, folder, mesh=mesh)
-        where = "meshes" if mesh else "a grid"
         sys.stdout.write(f"{kind}, {where}: {kills} kills of {finished} rollouts, the same bits each time\n")
 
 
