@@ -141,7 +141,7 @@ def dask(folder: Path) -> Iterator[Any]:
     import dask as of_dask
     from distributed import LocalCluster
 
-    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0"}
     with (
         # 15 s after a kill LocalCluster gives up the worker if it is absent then, also by a later kill.
         of_dask.config.set({"distributed.deploy.lost-worker-timeout": "1h"}),

@@ -95,7 +95,7 @@ def dask(folder: Path) -> Iterator[Executor]:
     import dask
     from distributed import LocalCluster
 
-    options = {"n_workers": 1, "threads_per_worker": 2, "dashboard_address": None}
+    options = {"n_workers": 1, "threads_per_worker": 2, "dashboard_address": ":0"}
     settings = {
         "distributed.worker.multiprocessing-method": "forkserver",
         "distributed.scheduler.allowed-failures": 0,  # each kill is an error, not the fourth
@@ -152,7 +152,7 @@ def test_a_cluster_without_workers_is_reported(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(executors, "WITHOUT_WORKERS", 0.1)
     said: queue.SimpleQueue[str] = queue.SimpleQueue()
-    with LocalCluster(n_workers=0, processes=False, dashboard_address=None) as cluster:
+    with LocalCluster(n_workers=0, processes=False, dashboard_address=":0") as cluster:
         with dask_workers(cluster.scheduler_address, said.put) as workers:
             result = workers.submit(abs, -1)
             assert "has no worker; waiting for one (dask worker inproc://" in said.get(timeout=PATIENCE)
