@@ -2,8 +2,9 @@
 
     python tests/reliability/kill_study.py 10
 
-For each way to do a study (workers, commands, submitit, dask, and a search by commands) so many processes are
-killed, each while it holds a run, by the number in its claim. No run is killed more than twice in one study.
+For each way to do a study (workers, commands, submitit, dask by `LocalCluster` and by `dask worker`, and a
+search by commands) so many processes are killed, each while it holds a run, by the number in its claim. No
+run is killed more than twice in one study.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import json
 import os
 import random
 import signal
+import socket
+import subprocess
 import sys
 import tempfile
 import threading
@@ -151,11 +154,41 @@ def dask(folder: Path) -> Iterator[Any]:
         yield workers
 
 
+def by_dask_command(folder: Path) -> None:
+    """The command with `dask scheduler` and two `dask worker`, whose nannies replace what is killed."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    scheduler = ["scheduler", "--host", "127.0.0.1", "--port", port, "--no-dashboard"]
+    worker = ["worker", f"tcp://127.0.0.1:{port}", "--nthreads", "1", "--local-directory"]
+    file = folder.with_suffix(".yaml")
+    file.write_text(yaml.safe_dump({name: part for name, part in STUDY.items() if name != "name"}))
+    with contextlib.ExitStack() as ends:
+        for words in (scheduler, *([*worker, f"{folder}.{place}"] for place in (0, 1))):
+            process = subprocess.Popen([sys.executable, "-m", "dask", *words], stderr=subprocess.DEVNULL)
+            ends.callback(process.wait)
+            ends.callback(process.terminate)
+        words = [
+            "study",
+            str(file),
+            "--folder",
+            str(folder),
+            "--json",
+            "--executor",
+            f"dask://127.0.0.1:{port}",
+        ]
+        running = get_context("fork").Process(target=quiet, args=(words,))
+        running.start()
+        running.join()
+        assert running.exitcode == 0
+
+
 WAYS: dict[str, Callable[[Path], None]] = {
     "workers": by(local),
     "commands": commands,
     "submitit": by(submitted),
     "dask": by(dask),
+    "dask-command": by_dask_command,
     "search": lambda folder: commands(folder, search=True),
 }
 
