@@ -3,33 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from neuralop_irno.data.readers.meshio_like import Block, MeshioLike
 from neuralop_irno.errors import expected
-
-
-@dataclass(frozen=True)
-class Block:
-    """Cells of one type."""
-
-    type: str
-    data: Any
-
-
-@dataclass(frozen=True)
-class Joined:
-    """A mesh as in ``meshio.Mesh``."""
-
-    points: Any
-    cells: list[Block]
-    point_data: dict[str, Any]
-    cell_data: dict[str, list[Any]]
-    point_sets: dict[str, Any] = field(default_factory=dict)
-    cell_sets: dict[str, Any] = field(default_factory=dict)
-    field_data: dict[str, Any] = field(default_factory=dict)
 
 
 def joined(parts: Sequence[Any], name: str) -> Any:
@@ -61,7 +40,7 @@ def joined(parts: Sequence[Any], name: str) -> Any:
         [key for key in getattr(parts[0], kind) if all(key in getattr(part, kind) for part in parts)]
         for kind in ("point_data", "cell_data")
     )
-    return Joined(
+    return MeshioLike(
         points[order],
         blocks,
         {key: np.concatenate([part.point_data[key] for part in parts])[order] for key in at_nodes},

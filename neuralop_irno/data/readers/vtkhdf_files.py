@@ -5,9 +5,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import h5py
 import numpy as np
@@ -15,32 +14,13 @@ from numpy.typing import NDArray
 
 from neuralop_irno.data.cells import CUT, MESHIO_NAMES, OTHER_WAY, POLYHEDRON, WEDGE
 from neuralop_irno.data.readers.hdf5 import array, member, named_damage
+from neuralop_irno.data.readers.meshio_like import Block, MeshioLike
 from neuralop_irno.errors import expected
 
 SUFFIX = ".vtkhdf"
 
 NAMES = {**MESHIO_NAMES, 3: "line"}
 """meshio's names of the types of cells that are read."""
-
-
-class Block(NamedTuple):
-    """Cells of one type."""
-
-    type: str
-    data: Any
-
-
-@dataclass(frozen=True)
-class Found:
-    """A mesh as in ``meshio.Mesh``."""
-
-    points: Any
-    cells: list[Block]
-    point_data: dict[str, Any]
-    cell_data: dict[str, list[Any]]
-    point_sets: dict[str, Any] = field(default_factory=dict)
-    cell_sets: dict[str, Any] = field(default_factory=dict)
-    field_data: dict[str, Any] = field(default_factory=dict)
 
 
 class VTKHDFFile:
@@ -68,7 +48,7 @@ class VTKHDFFile:
     def __len__(self) -> int:
         return 1 if self.times is None else len(self.times)
 
-    def frame(self, place: int) -> Found:
+    def frame(self, place: int) -> MeshioLike:
         """The mesh and the fields of a frame."""
         with self._opened() as root:
             return _Frames(root, self.path.name, self.times is not None).frame(place)
@@ -92,7 +72,7 @@ class _Frames:
     def __init__(self, root: Any, name: str, timed: bool) -> None:
         self._root, self._name, self._timed = root, name, timed
 
-    def frame(self, place: int) -> Found:
+    def frame(self, place: int) -> MeshioLike:
         """The mesh and the fields of a frame."""
         first, parts = self._step("PartOffsets", place), self._step("NumberOfParts", place, 1)
         if not self._timed:
@@ -113,7 +93,7 @@ class _Frames:
         corners, counts = _corners(sizes, ends, connectivity, self._name)
         blocks, splits = _blocks(corners, counts, types, self._name)
         on_cells = self._data("Cell", place, start["Cells"], total["Cells"])
-        return Found(
+        return MeshioLike(
             points, blocks, self._data("Point", place, start["Points"], total["Points"]),
             {name: np.split(values, splits) for name, values in on_cells.items()},
         )  # fmt: skip
