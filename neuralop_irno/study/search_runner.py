@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Executor, Future, as_completed
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,13 +93,18 @@ class SearchRunner:
         losses = 0
         while (count := self._missing(last)) is not None:
             taken = 0
-            for future in in_order(submit() for _ in range(count)):
-                if (error := future.exception()) is None:
+            futures, broken = _started(submit, count)
+            for future in in_order(futures):
+                error = CancelledError() if future.cancelled() else future.exception()
+                if error is None:
                     taken += future.result().state == TAKEN
                     self._write_table()
                 elif (losses := losses + 1) > LOSSES * self.search.trials:
                     why = f"{losses} were lost, at last by {type(error).__name__}: {one_line(error)}"
                     raise FailedRunsError({"workers": why}, last)
+            if broken is not None:
+                why = f"{type(broken).__name__}: {one_line(broken)}"
+                raise FailedRunsError({"workers": why}, last) from broken
             if taken == count:  # other processes do the rest
                 time.sleep(POLL)
         table = self._write_table()
@@ -174,6 +179,19 @@ class SearchRunner:
                 content = self.search.experiment(options, self.search.seeds[0]).content
                 write_bytes(self.folder / BEST, written(content))
         return table
+
+
+def _started(
+    submit: Callable[[], Future[Outcome]], count: int
+) -> tuple[list[Future[Outcome]], BrokenExecutor | None]:
+    """The futures of several trials; fewer with the error of an executor that has lost its workers."""
+    futures: list[Future[Outcome]] = []
+    for _ in range(count):
+        try:
+            futures.append(submit())
+        except BrokenExecutor as error:
+            return futures, error
+    return futures, None
 
 
 def _of_a_trial(search: Mapping[str, Any]) -> dict[str, Any]:

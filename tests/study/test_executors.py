@@ -175,6 +175,22 @@ def test_of_two_commands_started_at_once_one_may_be_killed(serial: dict[str, Any
     assert timeless(json.loads((folder / "table.json").read_text())) == serial
 
 
+def test_after_a_kill_of_the_command_its_workers_end_their_runs(tmp_path: Path) -> None:
+    file, folder = written(tmp_path, PLAN), tmp_path / "study"
+    deadline = time.monotonic() + PATIENCE
+    with children() as start:
+        command = start(main, ["study", str(file), "--folder", str(folder), "--workers", "1"])
+        while not list(folder.glob(f"trained/{REFINED}.*/snapshot.safetensors")):
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+        command.process.kill()
+        assert command.code() == -signal.SIGKILL
+    assert not (folder / f"runs/{REFINED}.json").exists()
+    while not (folder / f"runs/{REFINED}.json").exists() or list(folder.glob("claims/*")):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 @pytest.mark.usefixtures("quick_start")
 def test_an_error_or_ctrl_c_stops_the_calls_of_workers() -> None:
     begun = time.monotonic()

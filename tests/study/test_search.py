@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import time
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ from tiny import words
 
 from irno_cli.main import main
 from neuralop_irno.study.executors import LocalWorkers, closing
+from neuralop_irno.study.schedule import FailedRunsError
 from neuralop_irno.study.search_runner import SearchRunner, TrialTable
 from neuralop_irno.study.space import search_of
 from neuralop_irno.study.worker import Worker
@@ -73,6 +77,44 @@ def test_two_workers_find_the_same(serial: Path, tmp_path: Path, monkeypatch: py
         SearchRunner(search, tmp_path, "cpu", lambda text: None, False).run(workers)
     for name in ("table.json", "table.txt", "best.yaml"):
         assert (tmp_path / name).read_bytes() == (serial / name).read_bytes()
+
+
+@pytest.mark.parametrize("kind", [LocalWorkers, ProcessPoolExecutor])
+def test_the_trial_of_a_killed_worker_is_taken_up_again(
+    kind: Any, serial: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once by workers that are replaced, and by the next call if the executor is broken by the kill."""
+    monkeypatch.setattr("neuralop_irno.study.executors.START", "forkserver")
+    options = {"mp_context": get_context("forkserver")} if kind is ProcessPoolExecutor else {}
+    runner = SearchRunner(search_of(plan()), tmp_path, "cpu", lambda text: None, False)
+    with ThreadPoolExecutor(1) as pool:
+        killed = pool.submit(kill_in_training, tmp_path)
+        with kind(2, **options) as executor:
+            if options:
+                with pytest.raises(
+                    FailedRunsError, match=r"workers: BrokenProcessPool: .* try the same command"
+                ):
+                    runner.run(executor)
+                runner.run()
+            else:
+                runner.run(executor)
+        assert killed.result(PATIENCE)
+    assert (tmp_path / "table.json").read_bytes() == (serial / "table.json").read_bytes()
+    assert not list((tmp_path / "claims").glob("trial*"))
+
+
+def kill_in_training(folder: Path) -> int:
+    """Kill the process that trains the first trial, after a snapshot, by the number in its claim."""
+    deadline = time.monotonic() + PATIENCE
+    while not (found := list(folder.glob("trained/*.refined.*/snapshot.safetensors"))):
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    claims = [json.loads(file.read_bytes()) for file in folder.glob("claims/trial*/1.claim")]
+    pid: int = claims[0]["pid"]
+    assert found
+    assert pid != os.getpid()
+    os.kill(pid, signal.SIGKILL)
+    return pid
 
 
 def test_a_killed_search_goes_on_with_its_trial_and_may_grow(serial: Path, tmp_path: Path) -> None:
