@@ -122,10 +122,15 @@ class Reports:
             return
         stopped = kind is not None and issubclass(kind, (Stopped, KeyboardInterrupt))
         status = "finished" if kind is None else "stopped" if stopped else "failed"
-        self._each(lambda reporter: reporter.end(status))
+        self._each(lambda reporter: reporter.end(status), ends=True)
 
-    def _each(self, act: Callable[[Reporter], object]) -> dict[int, object]:
-        """The answers of all reporters, by their places; those that fail are switched off."""
+    def _each(self, act: Callable[[Reporter], object], ends: bool = False) -> dict[int, object]:
+        """The answers of all reporters, by their places; those that fail are switched off, and ended.
+
+        Args:
+            act: calls one of them.
+            ends: whether this call is their `Reporter.end`, which is not repeated.
+        """
         answers: dict[int, object] = {}
         for place, reporter in list(self._on.items()):
             try:
@@ -133,8 +138,9 @@ class Reports:
             except Exception as error:
                 del self._on[place]
                 log.warning("reporter %s is switched off: %s", name_of(reporter), one_line(error))
-                with suppress(Exception):  # it may hold open files
-                    reporter.end("failed")
+                if not ends:
+                    with suppress(Exception):  # it may hold open files
+                        reporter.end("failed")
         return answers
 
 
