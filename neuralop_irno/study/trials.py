@@ -198,6 +198,7 @@ class _Pruning:
     def __init__(self, trial: Any, scores: Sequence[float]) -> None:
         self._trial, self._scores = trial, tuple(scores)
         self._known = set(trial.storage.get_trial(trial._trial_id).intermediate_values)
+        self._scored = False
 
     def start(self, config: Mapping[str, Any], folder: Path | None, update: int) -> None:
         pass
@@ -209,6 +210,7 @@ class _Pruning:
         step = len(self._scores) * MOST_EPOCHS + int(values["epoch"])
         if step not in self._known:
             self._trial.report(fmean([*self._scores, scores[-1]]), step)
+        self._scored = True
 
     def file(self, path: Path) -> None:
         pass
@@ -217,7 +219,8 @@ class _Pruning:
         pass
 
     def should_stop(self) -> bool:
-        pruned: bool = self._trial.should_prune()
+        pruned: bool = self._scored and self._trial.should_prune()  # not between two epochs
+        self._scored = False
         return pruned
 
 

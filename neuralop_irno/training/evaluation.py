@@ -239,6 +239,8 @@ def scores_of_solutions(
     metric: Metric = vrmse,
     batch_size: int | None = None,
     device: torch.device | str = "cpu",
+    numbers: Tensor | None = None,
+    seed: Sequence[int] | None = None,
     **options: Any,
 ) -> Solved:
     """A metric of the values of `IterativeRefiner.solve`, with steps and outcomes.
@@ -249,17 +251,20 @@ def scores_of_solutions(
         metric: prediction and target to ``(B, ...)``; averaged over the axes after the batch.
         batch_size: samples per batch; by default that of `at_a_time`.
         device: where the model is.
+        numbers: of the samples to solve, ``(n,)``; all by default.
+        seed: as for `scores_per_step`.
         options: of `IterativeRefiner.solve`.
     """
     scores, steps, outcomes = [], [], Counter[Outcome]()
     scaled = in_units(metric, model.units)
     with evaluating(model):
-        for _, batch in load_all(dataset, batch_size or at_once(model)):
+        for index, batch in load_all(dataset, batch_size or at_once(model), numbers):
             sample = for_weights(to_device(batch, torch.device(device)), model)
             sample = model.base.from_batch(sample)
             by_field = of_each_field(scaled, model.base, sample["y"])
             y = model.base.as_field(sample.pop("y"))
-            solution = model.solve(**model.arguments(sample), **options)
+            with nullcontext() if seed is None else drawn_for(index, *seed):
+                solution = model.solve(**model.arguments(sample), **options)
             found = model.base.as_field(solution.value)
             scores.append(_scores(model, sample, by_field, [found], y)[0].cpu())
             steps.append(solution.steps.cpu())

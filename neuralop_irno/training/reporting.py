@@ -69,7 +69,11 @@ class Reporter(Protocol):
         return
 
     def should_stop(self) -> bool:
-        """Whether the training is to end, as a finished one; it is called after every epoch."""
+        """Whether the training is to end, as a finished one.
+
+        It is called after every epoch, and within one before each snapshot (``save_every``): the epoch then
+        ends with the updates that it has, and is scored and logged.
+        """
         return False
 
 

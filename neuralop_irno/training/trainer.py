@@ -42,7 +42,7 @@ from neuralop_irno.training.shards import Shards
 from neuralop_irno.training.states import States
 from neuralop_irno.training.stopping import Stopped, StopRequest, stop_request
 from neuralop_irno.training.trainable import Trainable
-from neuralop_irno.training.training_log import TrainingLog, solves_of
+from neuralop_irno.training.training_log import TrainingLog
 from neuralop_irno.training.training_run import Progress, TrainingRun
 from neuralop_irno.training.updates import Updater, parts
 from neuralop_irno.training.validation import Validation
@@ -166,13 +166,13 @@ class Trainer:
         with closing(display(updates, begun, self.show and self.peers.first)) as bar:
             while run.progress.epoch < recipe.epochs and not self._is_over(run.progress):
                 order = shards.order(recipe.batch_size, recipe.seed, run.progress.epoch)
-                self._train_epoch(run, update, load, order, updates, bar, stop)
+                ending = self._train_epoch(run, update, load, order, updates, bar, stop)
                 self._trainable.join_resolution(self.peers)
                 with run.averaged():
                     record = self._score(run.progress, validation, updates)
-                    solves = solves_of(self.model, valid, self.metric) if self.reporters else {}
+                    solves = validation.solves(run.progress.update) if validation and self.reporters else {}
                 self._log.epoch(record, solves)
-                record |= self._ending(run.progress)
+                record |= ending or self._ending(f"epoch {run.progress.epoch + 1}")
                 run.progress.finish_epoch(record)
                 self._files.write_history(run.progress.history)
                 self._files.snapshot(run)
@@ -233,10 +233,11 @@ class Trainer:
         updates: int,
         bar: Display,
         stop: StopRequest,
-    ) -> None:
+    ) -> dict[str, str]:
+        """Make the updates of an epoch; returns that of `_ending`, if a reporter ends it at a snapshot."""
         self.model.train()
         self.loss.train()
-        progress = run.progress
+        progress, ending = run.progress, dict[str, str]()
         self._log.begin_epoch()
         rest = order[progress.batch :]
         divided = [parts(whole, self.recipe.accumulate) for whole in rest]
@@ -250,6 +251,9 @@ class Trainer:
             self._log.update(done.loss / len(whole), rate, done.skipped, len(whole), progress.update)
             bar.update(progress.loss)
             save_now = bool(self.recipe.save_every) and progress.update % self.recipe.save_every == 0
+            within = save_now and not done.stop and progress.batch < len(order)
+            if within and (ending := self._ending(f"update {progress.update}")):
+                break
             if save_now or done.stop:
                 self._trainable.join_resolution(self.peers)
                 self._files.snapshot(run)
@@ -257,6 +261,7 @@ class Trainer:
                 self._files.wait()
                 self._stop(progress, stop)
         self._log.end_updates()
+        return ending
 
     def _score(self, progress: Progress, validation: Validation | None, updates: int) -> dict[str, Any]:
         """The record of an epoch; the model is stored if its score is the best so far."""
@@ -309,13 +314,13 @@ class Trainer:
         stopped = bool(progress.history) and "stopped" in progress.history[-1]
         return stopped or (self.recipe.patience is not None and progress.waited >= self.recipe.patience)
 
-    def _ending(self, progress: Progress) -> dict[str, str]:
+    def _ending(self, when: str) -> dict[str, str]:
         """The entry ``stopped`` of an epoch's record, if a reporter of the first process asks for the end."""
         place = self._log.reports.should_stop()
         shared = self.peers.total(torch.tensor(0 if place is None else place + 1, device=self.device)).item()
         if not shared:
             return {}
-        reason = f"{name_of(self.reporters[int(shared) - 1])} after epoch {progress.epoch + 1}"
+        reason = f"{name_of(self.reporters[int(shared) - 1])} after {when}"
         self._tell(logging.INFO, f"training: stopped by {reason}")
         return {"stopped": reason}
 

@@ -12,16 +12,12 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
-from neuralop_irno.devices import device_of
 from neuralop_irno.errors import one_line
 from neuralop_irno.messages import log
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.refiner import IterativeRefiner
-from neuralop_irno.solution import Outcome
-from neuralop_irno.solver.implicit import Implicit
 from neuralop_irno.training import pictures
 from neuralop_irno.training.batches import Sample
-from neuralop_irno.training.evaluation import Metric, scores_of_solutions
 from neuralop_irno.training.folder import files_of
 from neuralop_irno.training.reporting import Reports
 from neuralop_irno.training.training_run import TrainingRun
@@ -41,27 +37,6 @@ def values_of(record: Mapping[str, Any]) -> dict[str, float]:
         elif isinstance(entry, (int, float)) and name != "update":
             values[name] = float(entry)
     return values
-
-
-def solves_of(model: nn.Module, valid: Dataset[Sample] | None, metric: Metric) -> dict[str, float]:
-    """How the solves of the validation samples end, if the model is trained at a tolerance; else nothing.
-
-    That is with the gradient rules of the fixed point, ``implicit``, ``neumann`` and ``one_step``: to their
-    ``rtol`` in K steps at most. The random numbers of the training are not used.
-
-    Returns:
-        the samples of each outcome, the mean of their steps and their score.
-    """
-    if valid is None or not isinstance(model, IterativeRefiner) or not isinstance(model.gradient, Implicit):
-        return {}
-    device = device_of(model)
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        solved = scores_of_solutions(
-            model, valid, metric, device=device, rtol=model.gradient.rtol, max_steps=model.steps
-        )
-    counts = {outcome.name.lower(): float(solved.outcomes[outcome]) for outcome in Outcome}
-    counts |= {"steps": solved.steps.double().mean().item(), "score": solved.scores.mean().item()}
-    return {f"solve/{name}": value for name, value in counts.items()}
 
 
 class TrainingLog:
@@ -151,7 +126,7 @@ class TrainingLog:
         self._epoch.stop()
 
     def epoch(self, record: Mapping[str, Any], solves: Mapping[str, float]) -> None:
-        """Log the record of an epoch, as it is in the history, with `solves_of` and the speed of updates."""
+        """Log the record of an epoch, as in the history, with the ends of solves and the speed of updates."""
         speed = {"samples_per_second": self._epoch.value(), **self._memory()}
         self.reports.log({**values_of(record), **solves, **speed}, record["update"])
 

@@ -9,10 +9,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from neuralop_irno.parallel import is_sharded
+from neuralop_irno.refiner import IterativeRefiner
+from neuralop_irno.solution import Outcome
+from neuralop_irno.solver.implicit import Implicit
 from neuralop_irno.training.batches import Sample
 from neuralop_irno.training.cached_starts import CachedStarts
 from neuralop_irno.training.distributed import Peers
-from neuralop_irno.training.evaluation import scores_per_step
+from neuralop_irno.training.evaluation import Solved, scores_of_solutions, scores_per_step
 from neuralop_irno.training.updates import seed_generators
 
 
@@ -65,3 +69,46 @@ class Validation:
         )
         each: list[Tensor] = self.peers.gather(scores)
         return torch.stack(each, -1).flatten(-2)[..., : len(cast(Sized, self.data))]
+
+    def solves(self, update: int) -> dict[str, float]:
+        """How the solves of all samples end, if the model is trained at a tolerance; else nothing.
+
+        That is with the gradient rules of the fixed point, ``implicit``, ``neumann`` and ``one_step``: to
+        their ``rtol`` in K steps at most. The random numbers of the training are not used.
+
+        Args:
+            update: the number of updates made.
+
+        Returns:
+            the samples of each outcome, the mean of their steps and their score.
+        """
+        model, samples = self.model, len(cast(Sized, self.data))
+        if not isinstance(model, IterativeRefiner) or not isinstance(model.gradient, Implicit):
+            return {}
+        own = torch.arange(self.peers.rank, samples, self.peers.world)
+        if is_sharded(model):  # its processes make the same calls, and the steps of a solve differ
+            own = torch.arange(samples)
+        part = (own, self._solved(model, model.gradient.rtol, own, update)) if len(own) else None
+        each = [part] if is_sharded(model) else self.peers.gather(part)
+        found = [part for part in each if part is not None]
+        order = torch.cat([numbers for numbers, _ in found]).argsort()  # the same sums in any number of them
+        scores, steps = (
+            torch.cat([getattr(solved, name) for _, solved in found])[order] for name in ("scores", "steps")
+        )
+        counts = {outcome: sum(solved.outcomes[outcome] for _, solved in found) for outcome in Outcome}
+        values = {outcome.name.lower(): float(count) for outcome, count in counts.items()}
+        values |= {"steps": steps.double().mean().item(), "score": scores.mean().item()}
+        return {f"solve/{name}": value for name, value in values.items()}
+
+    def _solved(self, model: IterativeRefiner, rtol: float, numbers: Tensor, update: int) -> Solved:
+        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
+            return scores_of_solutions(
+                model,
+                self.data,
+                self.metric,
+                device=self.device,
+                numbers=numbers,
+                seed=(self.recipe.seed, update),
+                rtol=rtol,
+                max_steps=model.steps,
+            )

@@ -215,8 +215,41 @@ class Counter(Reporter):
         return True
 
 
-def reported() -> dict[str, Any]:
+def reported(save_every: int = 0) -> dict[str, Any]:
     """A training that a reporter of the first process stops."""
-    own = Counter()
-    history = Trainer(refiner(), Recipe(**SMALL), show=False, reporters=[own]).fit(problem(6), problem(2))
+    own, recipe = Counter(), Recipe(**SMALL, save_every=save_every)
+    history = Trainer(refiner(), recipe, show=False, reporters=[own]).fit(problem(6), problem(2))
     return {"logs": own.logs, "history": history}
+
+
+class Counted(IterativeRefiner):
+    """Counts the samples that it solves."""
+
+    solved = 0
+
+    def solve(self, x: Tensor, **options: Any) -> Any:
+        self.solved += len(x)
+        return super().solve(x, **options)
+
+
+class Kept(Reporter):
+    """Keeps how solves end."""
+
+    def __init__(self) -> None:
+        self.solves: list[dict[str, float]] = []
+
+    def log(self, values: Any, update: int) -> None:
+        self.solves.append({name: value for name, value in values.items() if name.startswith("solve/")})
+
+
+def solved(samples: int) -> dict[str, Any]:
+    """How the solves of validation samples end, and how many of them this process does."""
+    torch.manual_seed(0)
+    phi, own = nn.Conv1d(2, 1, 3, padding=1), Kept()
+    gradient = {"name": "one_step", "rtol": 0.05}
+    model = Counted(nn.Conv1d(1, 1, 1), phi, in_channels=1, out_channels=1, gradient=gradient, alpha=0.5)
+    recipe = Recipe(**{**SMALL, "epochs": 1})
+    Trainer(model.double(), recipe, show=False, reporters=[own]).fit(
+        in_double(problem(6)), in_double(problem(samples))
+    )
+    return {"solves": own.solves, "samples": model.solved}

@@ -12,6 +12,7 @@ import pytest
 import torch
 from processes import PATIENCE, together
 
+from neuralop_irno.solution import Outcome
 from neuralop_irno.training.distributed import local_device
 
 BATCH = 4
@@ -45,11 +46,22 @@ def test_a_run_that_ended_within_an_epoch_goes_on_as_if_it_had_not(tmp_path: Pat
             assert run["restored"]
 
 
-def test_a_reporter_of_the_first_process_stops_all() -> None:
-    first, second = together(joint_runs.reported, 2)
+@pytest.mark.parametrize(("save_every", "when"), [(0, "epoch 1"), (1, "update 1")])
+def test_a_reporter_of_the_first_process_stops_all(save_every: int, when: str) -> None:
+    first, second = together(joint_runs.reported, 2, save_every)
     assert (first["logs"], second["logs"]) == (1, 0)
     assert first["history"] == second["history"]
-    assert [record["stopped"] for record in first["history"]] == ["Counter after epoch 1"]
+    assert [record["stopped"] for record in first["history"]] == [f"Counter after {when}"]
+
+
+@pytest.mark.parametrize(("samples", "shares"), [(5, [3, 2]), (1, [1, 0])])
+def test_processes_share_the_solves_of_validation_samples(samples: int, shares: list[int]) -> None:
+    alone, (first, *others) = joint_runs.solved(samples), together(joint_runs.solved, 2, samples)
+    assert [own["samples"] for own in (first, *others)] == shares
+    assert alone["samples"] == samples
+    (wanted,), (found,) = alone["solves"], first["solves"]
+    assert found == pytest.approx(wanted, rel=1e-9)
+    assert sum(wanted[f"solve/{outcome.name.lower()}"] for outcome in Outcome) == samples
 
 
 def test_torchrun_starts_what_trains_as_one(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,31 @@ def test_one_that_stops_ends_a_finished_run_with_the_reason(tmp_path: Path) -> N
         names = [path.name for method, path in (c for c in own.calls if c[0] == "file")]
         assert names[:2] == ["model.safetensors", "history.json"]
         assert {"error_by_band.png", "error_per_sample.png"} <= {*names}
+
+
+@pytest.mark.parametrize(("calls", "when", "updates"), [(3, "update 6", [4, 6]), (4, "epoch 2", [4, 8])])
+def test_one_may_end_an_epoch_at_a_snapshot(
+    calls: int, when: str, updates: list[int], tmp_path: Path
+) -> None:
+    """It is called at update 2, after epoch 1 of 4 updates, at update 6, and after epoch 2."""
+
+    class AtSnapshot(Recorder):
+        def should_stop(self) -> bool:
+            self._record("should_stop")
+            return [call[0] for call in self.calls].count("should_stop") == calls
+
+    def train(own: Recorder, resume: bool) -> list[dict[str, Any]]:
+        recipe = replace(RECIPE, save_every=2)
+        trainer = Trainer(refiner(), recipe, folder=tmp_path, show=False, reporters=[own])
+        return trainer.fit(problem(), problem(6), resume)
+
+    own = AtSnapshot()
+    history = train(own, resume=False)
+    assert [record.get("stopped") for record in history] == [None, f"AtSnapshot after {when}"]
+    assert [record["update"] for record in history] == updates
+    assert values_of(history[-1]).items() <= own.epochs[-1].items()
+    assert own.calls[-1] == ("end", "finished")
+    assert train(Recorder(), resume=True) == history  # it is over
 
 
 def test_pictures_that_cannot_be_drawn_are_logged_and_files_are_given(
