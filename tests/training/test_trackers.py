@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import subprocess
 import sys
+import threading
 from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trackers
 from processes import PATIENCE
 
+from neuralop_irno.training.reporters.mlflow_run import MlflowReporter
 from neuralop_irno.training.training_log import values_of
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # those of the trackers
@@ -74,3 +79,35 @@ def test_pictures_and_files_reach_those_that_keep_them(killed_and_resumed: Path)
     assert any(name.startswith("fields") for name in kept)
     ids = {record.run.run_id for record in trackers.records(killed_and_resumed) if record.HasField("run")}
     assert ids == {json.loads((run / "wandb.json").read_text())["id"]}
+
+
+@pytest.mark.parametrize(("stated", "requests"), [(None, 4), ("1", 2)])
+def test_a_server_of_mlflow_that_fails_is_called_few_times(
+    stated: str | None, requests: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the defaults of MLflow eight times, with pauses of 4 minutes in all; the user's variables apply."""
+    from mlflow.exceptions import MlflowException
+
+    variables: list[str | None] = []
+
+    class Failing(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            variables.append(os.environ.get("MLFLOW_HTTP_REQUEST_TIMEOUT"))
+            self.send_error(503)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("localhost", 0), Failing) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://localhost:{server.server_port}")
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_JITTER", "0")
+        if stated is not None:
+            monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", stated)
+        before, own = dict(os.environ), MlflowReporter()
+        with pytest.raises(MlflowException, match="503"):
+            own.start({}, tmp_path, 0)
+        server.shutdown()
+    assert variables == ["10"] * requests
+    assert dict(os.environ) == before

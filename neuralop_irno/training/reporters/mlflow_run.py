@@ -6,6 +6,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,34 @@ STATE = "mlflow.json"
 
 STATUS = {"finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
 
+RETRIES = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3", "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1"}
+"""For all calls: a training waits 7 seconds for a server that is gone; by MLflow's defaults 4 minutes."""
+
+TIMEOUT = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+"""Seconds to wait for an answer; not for the upload of a file, which may take longer."""
+
 LONGEST = 500
 """Characters of a parameter that every store of MLflow accepts."""
+
+
+@contextmanager
+def _with(defaults: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables that are not set, while a block or a decorated function runs."""
+    own = {name: value for name, value in defaults.items() if name not in os.environ}
+    os.environ.update(own)
+    try:
+        yield
+    finally:
+        for name in own:
+            os.environ.pop(name, None)
 
 
 class MlflowReporter(Reporter):
     """Logs to a run of MLflow: metrics by update, options as parameters, files as artifacts.
 
-    Its variables apply: ``MLFLOW_TRACKING_URI`` and ``MLFLOW_EXPERIMENT_NAME`` (default: irno). A resumed
-    training continues the run. Needs ``pip install neuralop_irno[mlflow]``.
+    Its variables apply: ``MLFLOW_TRACKING_URI`` and ``MLFLOW_EXPERIMENT_NAME`` (default: irno), and those of
+    its retries, for which this class has shorter defaults: `RETRIES` and `TIMEOUT`. A resumed training
+    continues the run. Needs ``pip install neuralop_irno[mlflow]``.
     """
 
     def __init__(self) -> None:
@@ -36,6 +56,7 @@ class MlflowReporter(Reporter):
         self._client: Any = mlflow.MlflowClient()
         self._run, self._logged = "", Logged()
 
+    @_with(RETRIES | TIMEOUT)
     def start(self, config: Mapping[str, Any], folder: Path | None, update: int) -> None:
         place = folder_of(folder, "the id of a run of MLflow")
         state = place / STATE
@@ -50,6 +71,7 @@ class MlflowReporter(Reporter):
         for name, value in _flat(config):
             self._client.log_param(self._run, name, str(value)[:LONGEST])
 
+    @_with(RETRIES | TIMEOUT)
     def log(self, values: Values, update: int) -> None:
         from mlflow.entities import Metric
 
@@ -57,9 +79,11 @@ class MlflowReporter(Reporter):
         new = self._logged.new(values, update)
         self._client.log_batch(self._run, [Metric(name, value, now, update) for name, value in new.items()])
 
+    @_with(RETRIES)
     def file(self, path: Path) -> None:
         self._client.log_artifact(self._run, str(path), "pictures" if path.suffix == ".png" else None)
 
+    @_with(RETRIES | TIMEOUT)
     def end(self, status: str) -> None:
         if self._run:
             self._client.set_terminated(self._run, STATUS[status])
