@@ -67,8 +67,10 @@ class Diagnosis:
         contraction, convergence, bands = self.contraction, self.convergence, self._observed_bands()
         return {
             "contraction": {f.name: as_json(getattr(contraction, f.name)) for f in fields(contraction)},
+            "share_monotone": {name: _share(holds) for name, holds in contraction.monotone.items()},
             "admissible_alpha": as_json(contraction.admissible),
             "best_alpha": as_json(contraction.best_alpha),
+            "invariant_radius": as_json(contraction.radius),
             "predicted_floor": as_json(contraction.floor),
             "observed_floor": as_json(convergence.floor),
             "assumptions": {name: as_json(holds) for name, holds in contraction.assumptions().items()},
@@ -108,8 +110,10 @@ class Diagnosis:
         count = len(found.factor)
         observed = self.convergence.floor[:count]
         level = 1.1 * observed
+        errors = f"the errors e_0 .. e_{found.along_errors.shape[1] - 1}"
         rows = {
-            "m, monotonicity of A": found.monotonicity,
+            "m over all directions": found.monotonicity,
+            f"m along {errors}": found.least_along_errors,
             "M, norm of A": found.norm,
             "alpha in use": found.alpha,
             "admissible alpha, below 2m/M^2 (0: no)": found.admissible,
@@ -118,6 +122,9 @@ class Diagnosis:
             "|b| = |Phi(x, y)|": found.offset,
             "|e_0|, the base's error": found.distance,
             "c = alpha |R(e_0)| / |e_0|^2": found.curvature,
+            "L, of the second-order remainder": found.second_order,
+            "mu = |(A(h_0) - A) e_0| / |e_0|^2": found.jacobian_change,
+            "smallest invariant ball around h_0": found.radius,
             "predicted floor": found.floor,
             "observed floor": observed,
             "predicted steps to 1.1 x that": found.steps_to(level),
@@ -130,9 +137,13 @@ class Diagnosis:
             low, middle, high = values.min(), values.median(), values.max()
             lines.append(f"{name:38} {low:10.4g} {middle:10.4g} {high:10.4g}")
         lines += ["", "share of samples where"]
-        assumptions = {**found.assumptions(), "all of them hold where they were measured": found.holds}
+        assumptions = {
+            f"m > 0 along {errors}": found.monotone["along_errors"],
+            **found.assumptions(),
+            "all of them hold where they were measured": found.holds,
+        }
         for name, holds in assumptions.items():
-            lines.append(f"  {name:48} {holds.double().mean():6.0%}")
+            lines.append(f"  {name:48} {_share(holds):6.0%}")
         return lines
 
     def _steps(self) -> list[str]:
@@ -216,17 +227,18 @@ def diagnose(
             y = truth_of(sample)
             problem = model.at_resolution(model.problem((), sample))
             truth, domain = problem.as_field(y).to(problem.start.dtype), problem.domain
+            answers = [
+                problem.as_field(answer) for answer in model.iterates(**model.arguments(sample), steps=last)
+            ]
             missing = samples - sum(len(part.alpha) for part in measured)
             if missing > 0:
                 keep = torch.arange(min(missing, domain.samples), device=device)
                 bound = model.phi(problem).select(keep)
                 # With alpha of the first step: a decayed step size would hide the correction.
                 phi, alpha = plain_step(bound, model.solver, torch.zeros_like(keep))
-                starts, truths = domain.take(problem.start, keep), domain.take(truth, keep)
-                measured.append(measure(phi, starts, truths, alpha.detach().to(truth.dtype), iterations))
-            answers = [
-                problem.as_field(answer) for answer in model.iterates(**model.arguments(sample), steps=last)
-            ]
+                truths = domain.take(truth, keep)
+                met = [domain.take(h, keep) for h in answers[: model.steps + 1]]
+                measured.append(measure(phi, met, truths, alpha.detach().to(truth.dtype), iterations))
             errors.append(torch.stack([domain.norm(h - truth) for h in answers]).cpu())
             changes.append(torch.stack([domain.norm(b - a) for a, b in pairwise(answers)]).cpu())
             spectrum = spectrum_of(domain, device)
@@ -242,6 +254,10 @@ def diagnose(
         model.calibration,
         model.bands,
     )
+
+
+def _share(holds: Tensor) -> float:
+    return holds.double().mean().item()
 
 
 def _joined(parts: list[Contraction]) -> Contraction:
