@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Self
 
 import torch
 from torch import Tensor
 
+from neuralop_irno.errors import expected
 from neuralop_irno.solution import Solution
 
 
@@ -67,6 +69,36 @@ def at_any_point(factor: Tensor, coming: Tensor) -> Tensor:
         tensor([0.2000,    inf])
     """
     return torch.where(factor < 1, coming / (1 - factor), torch.inf)
+
+
+def steps_to(error: float, factor: float, first: float) -> int:
+    r"""The smallest number of steps n with :math:`k^n d < \varepsilon`.
+
+    Args:
+        error: epsilon, above 0.
+        factor: k, the contraction factor of a step, at least 0 and below 1.
+        first: d, a bound on the residual before the first step.
+
+    Example:
+        >>> steps_to(0.1, factor=0.5, first=1.0)
+        4
+        >>> steps_to(0.125, factor=0.5, first=1.0)  # 0.5^3 is not below it
+        4
+    """
+    if not 0 <= factor < 1:
+        raise ValueError(expected("a contraction factor at least 0 and below 1", factor, "a smaller weight"))
+    if not (0 < error < math.inf and 0 <= first < math.inf):
+        got = f"{error} and {first}"
+        raise ValueError(expected("an error above 0, and a first residual >= 0, both finite", got, "1e-3"))
+    if first < error:
+        return 0
+    if factor == 0:
+        return 1
+    # The logarithms are off by rounding where the power equals the error.
+    steps = max(math.ceil(math.log(error / first) / math.log(factor)) - 1, 1)
+    while factor**steps * first >= error:
+        steps += 1
+    return steps
 
 
 @dataclass(frozen=True, repr=False)

@@ -109,7 +109,8 @@ class Pign(IteratedGraphNetwork):
         inject: whether f = h_0; otherwise f = 0, and the fixed point does not depend on x.
         norm: norm of T: ``graph``, ``layer`` or None.
         dropout: dropout rate in training: of x, of T and before the decoder.
-        tol: relative tolerance in evaluation: a graph stops when its step is below ``tol |h|``.
+        tol: relative tolerance in evaluation: a graph stops when its step is below ``atol + tol |h|``.
+        atol: absolute tolerance in evaluation.
         solver: solver of the iteration.
         gradient: gradient rule of the iteration; see `PicardNetwork`.
 
@@ -135,13 +136,21 @@ class Pign(IteratedGraphNetwork):
         norm: str | None = "graph",
         dropout: float = 0.0,
         tol: float | None = None,
+        atol: float = 0.0,
         solver: SolverLike = "picard",
         gradient: GradientLike = "unrolled",
     ) -> None:
         super().__init__(in_channels, out_channels, width, dropout)
         block = GraphBlock(conv, width, norm, dropout)
         self.network = PicardNetwork(
-            block, smoothing=smoothing, steps=steps, tol=tol, inject=inject, solver=solver, gradient=gradient
+            block,
+            smoothing=smoothing,
+            steps=steps,
+            tol=tol,
+            atol=atol,
+            inject=inject,
+            solver=solver,
+            gradient=gradient,
         )
 
     @torch.no_grad()

@@ -13,7 +13,7 @@ from neuralop_irno.base.checks import check_finite
 from neuralop_irno.build import build_solver, other_solver
 from neuralop_irno.correction.correction import BoundCorrection
 from neuralop_irno.errors import expected
-from neuralop_irno.networks.bounds import PicardSolution
+from neuralop_irno.networks.bounds import PicardSolution, steps_to
 from neuralop_irno.networks.call import FixedPointMap, arguments, block_call
 from neuralop_irno.precision import at_least_float32
 from neuralop_irno.solution import Trajectory, unchanged
@@ -41,8 +41,10 @@ class PicardNetwork(nn.Module):
         smoothing: a, at least 0 and below 1. With k the Lipschitz constant of :math:`\lambda T`, the
             Lipschitz constant of a step is at most :math:`a + (1 - a) k`.
         steps: number of steps; with a tolerance, the maximum.
-        tol: relative tolerance in evaluation: a sample stops when its step is below ``tol |u|``; None takes
-            all steps. In training the gradient rule decides the number of steps.
+        tol: relative tolerance in evaluation: a sample stops when its step is below ``atol + tol |u|``;
+            without a tolerance all steps are taken. In training the gradient rule decides their number.
+        atol: absolute tolerance in evaluation, in the norm of the domain. The paper's algorithms have only
+            this one; a fixed point near zero needs it.
         inject: the free function f: True for x, a module for module(x), False for none.
         weight: lambda.
         solver: a name or a config; its step size is 1 - a.
@@ -68,6 +70,7 @@ class PicardNetwork(nn.Module):
         smoothing: float = 0.5,
         steps: int = 8,
         tol: float | None = None,
+        atol: float = 0.0,
         inject: bool | nn.Module = False,
         weight: float = 1.0,
         solver: SolverLike = "picard",
@@ -84,8 +87,12 @@ class PicardNetwork(nn.Module):
             raise TypeError(expected("inject as a bool or a module", repr(inject), "inject=True"))
         if steps is None:
             raise ValueError(expected("steps >= 0", None, "steps=8"))
-        self._usual = Limits(steps) if tol is None else Limits(rtol=tol, max_steps=steps)
-        self.steps, self.tol, self.smoothing, self.weight = steps, tol, smoothing, weight
+        exact = tol is None and not atol
+        self._usual = (
+            Limits(steps, atol=atol) if exact else Limits(max_steps=steps, atol=atol, rtol=tol or 0.0)
+        )
+        self.steps, self.tol, self.atol = steps, tol, atol
+        self.smoothing, self.weight = smoothing, weight
         self.block = block
         self.inject = inject
         self.solver = build_solver(solver, 1 - smoothing)
@@ -180,7 +187,27 @@ class PicardNetwork(nn.Module):
 
     def factor(self, lipschitz: float) -> float:
         """The contraction factor of a step if T has this Lipschitz constant."""
-        return float(self._factor(torch.tensor(lipschitz), torch.tensor(1 - self.smoothing)))
+        known = torch.tensor([lipschitz, 1 - self.smoothing], dtype=torch.float64)
+        return float(self._factor(*known))
+
+    def steps_to(self, error: float, *, lipschitz: float, largest: float) -> int:
+        r"""Steps from f after which the equation's residual is below an error, whatever f is.
+
+        .. math:: |\lambda T(u_n) + f - u_n| \le q^n |\lambda| M, \qquad q = a + (1 - a) |\lambda| k
+
+        This is corollary 2 of the paper, with the factor :math:`|\lambda|` that its proof leaves out.
+
+        Args:
+            error: the level, in any norm in which k and M hold.
+            lipschitz: k, a bound on the Lipschitz constant of T.
+            largest: M, a bound on \|T(u)\| for all u.
+
+        Example:
+            >>> network = PicardNetwork(nn.Tanh(), smoothing=0.0, weight=0.5, inject=True)
+            >>> network.steps_to(1e-3, lipschitz=1.0, largest=1.0)  # 0.5^10 < 1e-3 < 0.5^9
+            9
+        """
+        return steps_to(error, self.factor(lipschitz), abs(self.weight) * largest)
 
     def _factor(self, lipschitz: Tensor, alpha: Tensor) -> Tensor:
         return (1 - alpha).abs() + alpha.abs() * abs(self.weight) * lipschitz

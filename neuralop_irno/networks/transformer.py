@@ -89,7 +89,8 @@ class PicardViT(IteratedTokens):
         steps: K; with a tolerance, the maximum number of steps.
         smoothing: a, at least 0 and below 1.
         inject: whether f is added in every step; if not, T keeps its skip connections.
-        tol: relative tolerance in evaluation: a sample stops when its step is below ``tol |u|``.
+        tol: relative tolerance in evaluation: a sample stops when its step is below ``atol + tol |u|``.
+        atol: absolute tolerance in evaluation.
         gradient: gradient rule of the iteration in training.
         periodic: whether the grid is periodic, a bool or one for each axis.
         homogeneous: whether the problem is the same everywhere. Then tokens carry no position encoding:
@@ -119,13 +120,16 @@ class PicardViT(IteratedTokens):
         smoothing: float = 0.5,
         inject: bool = True,
         tol: float | None = None,
+        atol: float = 0.0,
         gradient: GradientLike = "unrolled",
         periodic: bool | Sequence[bool] = True,
         homogeneous: bool = False,
     ) -> None:
         block = IntegralOperator(width, heads, layers, skip=not inject)
         super().__init__(
-            PicardNetwork(block, smoothing=smoothing, steps=steps, tol=tol, inject=inject, gradient=gradient)
+            PicardNetwork(
+                block, smoothing=smoothing, steps=steps, tol=tol, atol=atol, inject=inject, gradient=gradient
+            )
         )
         self.in_channels, self.out_channels, self.dim = in_channels, out_channels, dim
         self.patch, self.periodic = patch_sides(patch, dim), per_axis("periodic", periodic, dim)
@@ -170,7 +174,8 @@ class ANIE(IteratedTokens):
         steps: number of steps; with a tolerance, the maximum.
         smoothing: weight of the previous iterate in a step, at least 0 and below 1.
         inject: whether f is added in every step; if not, T keeps its skip connections.
-        tol: relative tolerance in evaluation: a sample stops when its step is below ``tol |u|``.
+        tol: relative tolerance in evaluation: a sample stops when its step is below ``atol + tol |u|``.
+        atol: absolute tolerance in evaluation.
         gradient: gradient rule of the iteration in training.
         periodic: whether space is periodic, a bool or one for each axis.
         homogeneous: whether the problem is the same everywhere in space; see `PicardViT`.
@@ -199,13 +204,16 @@ class ANIE(IteratedTokens):
         smoothing: float = 0.5,
         inject: bool = True,
         tol: float | None = None,
+        atol: float = 0.0,
         gradient: GradientLike = "unrolled",
         periodic: bool | Sequence[bool] = True,
         homogeneous: bool = False,
     ) -> None:
         block = IntegralOperator(width, heads, layers, skip=not inject)
         super().__init__(
-            PicardNetwork(block, smoothing=smoothing, steps=steps, tol=tol, inject=inject, gradient=gradient)
+            PicardNetwork(
+                block, smoothing=smoothing, steps=steps, tol=tol, atol=atol, inject=inject, gradient=gradient
+            )
         )
         if frames < 1 or out_channels % frames:
             got = f"{out_channels} in {frames} frames"
