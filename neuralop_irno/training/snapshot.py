@@ -33,6 +33,7 @@ from neuralop_irno.training.identity import Identity
 from neuralop_irno.training.optimizer_state import flat_state, restore
 from neuralop_irno.training.process_files import Content, Stage, StoredStates
 from neuralop_irno.training.training_run import Progress, TrainingRun
+from neuralop_irno.training.writer import Until
 
 MODEL_PART, AVERAGE_PART = "model", "average"
 """The names of the weights, and of their average with ``ema``, start with these."""
@@ -116,14 +117,14 @@ def capture(run: TrainingRun, own: Identity, peers: Peers, token: str) -> Captur
     return Capture(stage, main, of_process, states)
 
 
-def write(folder: Path, taken: Capture, peers: Peers, others: Callable[[Callable[[], bool]], None]) -> None:
+def write(folder: Path, taken: Capture, peers: Peers, others: Until) -> None:
     """Write a snapshot; the first process's file, written last, makes it valid.
 
     Args:
         folder: of the run.
         taken: what to write.
         peers: the processes of the run; this function calls none of them.
-        others: waits until its argument, whether the files of all processes are there, returns True.
+        others: waits until the files of all processes are there.
     """
     if taken.states is not None:
         taken.states.flush()
@@ -132,8 +133,7 @@ def write(folder: Path, taken: Capture, peers: Peers, others: Callable[[Callable
     if taken.main is None:
         return
     if taken.own is not None:
-        files = [process_files.path_of(folder, rank, taken.stage) for rank in range(peers.world)]
-        others(lambda: all(file.is_file() for file in files))
+        others([process_files.path_of(folder, rank, taken.stage) for rank in range(peers.world)])
     if main_file(folder).exists():
         main_file(folder).replace(previous_file(folder))
     checkpoint.write(main_file(folder), *taken.main)

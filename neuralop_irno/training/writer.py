@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from neuralop_irno.errors import expected
 
 GRACE = 5.0
 """Seconds in which a training that has failed waits for the files of the other processes."""
@@ -11,12 +15,18 @@ GRACE = 5.0
 EVERY = 0.01
 """Seconds between two looks for the files of other processes."""
 
-Until = Callable[[Callable[[], bool]], None]
-"""Waits until a function returns True."""
+PATIENCE = 1800.0
+"""Seconds to wait for the files of processes that may have ended: those of torch's collective calls."""
+
+Until = Callable[[Sequence[Path]], None]
+"""Waits until all of some files are there."""
 
 
 class Writer:
     """Calls one function at a time in a thread. It makes no collective calls: these are for the main thread.
+
+    Args:
+        patience: seconds to wait for files of other processes.
 
     Example:
         >>> writer, written = Writer(), []
@@ -26,7 +36,8 @@ class Writer:
         ['a file']
     """
 
-    def __init__(self) -> None:
+    def __init__(self, patience: float = PATIENCE) -> None:
+        self._patience = patience
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
         self._given_up = threading.Event()
@@ -69,7 +80,10 @@ class Writer:
             self._thread.join()
             self._thread = None
 
-    def _until(self, there: Callable[[], bool]) -> None:
-        while not there():
-            if self._given_up.wait(EVERY):
-                raise RuntimeError("the files of other processes are missing")
+    def _until(self, files: Sequence[Path]) -> None:
+        end = time.monotonic() + self._patience
+        while missing := [file.name for file in files if not file.is_file()]:
+            if self._given_up.wait(EVERY) or time.monotonic() > end:
+                wanted = f"the files of all processes within {self._patience:g} s"
+                hint = "resume=True: a process has ended, or cannot write to the folder"
+                raise TimeoutError(expected(wanted, f"no {', '.join(missing)}", hint))
