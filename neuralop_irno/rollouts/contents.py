@@ -169,6 +169,10 @@ class Contents:
         """
         for index in range(self.complete):
             yield self.arrays(index)
+        yield from self.later_arrays()
+
+    def later_arrays(self) -> Iterator[dict[str, Array]]:
+        """The arrays of the frames after ``complete``, up to the first incomplete one."""
         for index in range(self.complete, self.steps if self.format > 1 else self.complete):
             try:
                 arrays = self.arrays(index)

@@ -13,12 +13,13 @@ from neuralop_irno.errors import expected
 from neuralop_irno.rollouts.contents import Contents
 from neuralop_irno.rollouts.frame_file import FrameFile
 from neuralop_irno.rollouts.hdf5_storage import HDF5Storage
-from neuralop_irno.rollouts.joined_parts import is_joined, joined
+from neuralop_irno.rollouts.joined_parts import is_joined, joined, saved_in_tiles
 from neuralop_irno.rollouts.of_process import RolloutPart
 from neuralop_irno.rollouts.part_storage import PARTS, PartStorage
 from neuralop_irno.rollouts.pvd_storage import MARK, PVDStorage
-from neuralop_irno.rollouts.sink import Callback, Memory, Plan, Saved, Several, Sink
+from neuralop_irno.rollouts.sink import Callback, Memory, Plan, Saved, Several, Sink, Step
 from neuralop_irno.rollouts.storage import Storage
+from neuralop_irno.rollouts.tiles import Tile
 from neuralop_irno.rollouts.vtkhdf_storage import VTKHDFStorage
 from neuralop_irno.rollouts.zarr_storage import ZarrStorage
 
@@ -48,7 +49,9 @@ class Zarr(FrameFile):
         shards: the shape of the parts of space that have a file of their own, multiples of ``chunks``; by
             default a file has the whole frame of a field. Chunks are read without their neighbours in either.
         part: the samples of this process, if several write one folder, see `RolloutPart`: of each sample and
-            frame a file of its own. A path without ``part`` reads the samples of all.
+            frame a file of its own. With more processes than samples, its tile of a sample: a block of the
+            first axis of space, or of nodes, which ``chunks`` and ``shards`` have to divide into as many
+            files. A path without ``part`` reads what all have written.
 
     Example:
         >>> Zarr("run.zarr", fields=["u", "v"], units={"u": "m s-1"}, chunks=(64, 64))
@@ -71,12 +74,14 @@ class Zarr(FrameFile):
         shards: Sequence[int] | None = None,
         part: RolloutPart | None = None,
     ) -> None:
-        self._part = part
+        self._part, self._there = part, 0
+        self._tile: Tile | None = None
+        self._shared: PartStorage | None = None
         if part is not None:
             if existing == "overwrite":
                 hint = "removing the folder before the processes start"
                 raise ValueError(expected("existing='refuse' or 'continue' beside part", "overwrite", hint))
-            self.storage = PartStorage(Path(path), part)
+            self.storage = self._shared = PartStorage(Path(path), part)
         super().__init__(
             path,
             existing,
@@ -87,10 +92,38 @@ class Zarr(FrameFile):
             chunks=chunks,
             vectors=vectors,
         )
-        self._labels = replace(self._labels, shards=shards)
+        self._labels = self._of_all = replace(self._labels, shards=shards)
 
     def _kept_in(self, path: Path) -> Path:
         return path if self._part is None else path / PARTS / self._part.name
+
+    def begin(self, plan: Plan) -> Saved | None:
+        if self._shared is None or self._part is None:
+            return super().begin(plan)
+        shape = (*plan.start.shape[:1], *plan.start.shape[2:])
+        place = self._of_all.on(plan.place, shape)
+        tile = self._tile = self._shared.share(place, shape, self._of_all)
+        self._labels, self._there = tile.labels(self._of_all), 0
+        saved = super().begin(tile.plan(plan, place))
+        if saved is None or saved.first == plan.steps or self._part.tile[1] == 1:
+            return saved
+        self._there = saved.first  # other tiles may have fewer frames: these are computed again
+        try:
+            return saved_in_tiles(self.path.parent.parent, self._part, plan)
+        except BaseException:
+            self.finish()
+            raise
+
+    def write(self, step: Step) -> None:
+        if self._tile is None:
+            super().write(step)
+            return
+        if step.moved:
+            wanted = f"a mesh that does not move in {self.path.parent.parent.name}"
+            raise ValueError(expected(wanted, "move= beside part=", "a path without part="))
+        if step.index >= self._there:
+            frame = self._tile.cut(step.frame, self._plan.place.dims)
+            super().write(replace(step, frame=frame))
 
     @contextmanager
     def contents(self) -> Iterator[Contents]:

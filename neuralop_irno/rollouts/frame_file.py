@@ -221,7 +221,7 @@ class FrameFile:
 
     def _continued(self) -> Saved | None:
         """The state of the file, checked to be of the same rollout."""
-        plan, seen = self._plan, self._plan.start.shape[1]
+        plan = self._plan
         with self.contents() as contents:
             self._check(contents)
             count = sum(1 for _ in contents.frames())
@@ -238,21 +238,12 @@ class FrameFile:
                 return self._continued()
             covered = contents.format == 1 or first == count // contents.block * contents.block
             first = count if count == plan.steps and covered else first
-            frames = [tensor(contents.frame(index)) for index in range(max(0, first - seen), first)]
+            saved = saved_at(first, plan, contents, carry)
         if contents.format == FORMAT:
             group = self.storage.open(self._path, "r+")
             sound = count if covered else first
             self._recording = Recording.on(self.storage, group, self._path, contents, slot, sound)
-        device = plan.start.device
-        history = [plan.start, *(frame.unsqueeze(1).to(device) for frame in frames)]
-        left = contents.lasted < first
-        return Saved(
-            first,
-            torch.cat(history, 1)[:, -seen:],
-            tensor(np.where(left, contents.lasted, plan.steps)),
-            tuple(ENDINGS[code] for code in np.where(left, contents.codes, 0).tolist()),
-            {name: tensor(values).to(device) for name, values in carry.items()},
-        )
+        return saved
 
     def _extend(self, contents: Contents, after: int, carry: Mapping[str, Array]) -> None:
         """Replace the file by a copy with space for more frames."""
@@ -302,3 +293,25 @@ class FrameFile:
         if foreign:
             got = f"{self._path} with {foreign} in it"
             raise ValueError(expected("a rollout and nothing else, to overwrite", got, "another path"))
+
+
+def saved_at(first: int, plan: Plan, contents: Contents, carry: Mapping[str, Array]) -> Saved:
+    """The state of a rollout before a frame.
+
+    Args:
+        first: the number of the frame.
+        plan: of the rollout.
+        contents: the frames before.
+        carry: the refinement's state.
+    """
+    device, seen = plan.start.device, plan.start.shape[1]
+    frames = (tensor(contents.frame(index)) for index in range(max(0, first - seen), first))
+    history = [plan.start, *(frame.unsqueeze(1).to(device) for frame in frames)]
+    left = contents.lasted < first
+    return Saved(
+        first,
+        torch.cat(history, 1)[:, -seen:],
+        tensor(np.where(left, contents.lasted, plan.steps)),
+        tuple(ENDINGS[code] for code in np.where(left, contents.codes, 0).tolist()),
+        {name: tensor(values).to(device) for name, values in carry.items()},
+    )

@@ -1,8 +1,9 @@
-"""A Zarr folder that several processes write, each the frames of its own samples.
+"""A Zarr folder that several processes write, each the frames of its own samples, or its tile of a sample.
 
     u, v, ..    the fields of all samples, a chunk (or more) for each sample and frame
-    time, x, .. the coordinates that samples share
-    parts/RANK  for each process a rollout file of its samples, whose fields are the rows of those above
+    time, x, .. the coordinates that samples share, and the mesh of a sample in tiles
+    parts/RANK  for each process a rollout file of its samples, whose fields are the rows of those above, or
+                of its tile, with the coordinates of the tile
 
 No two processes write one chunk or one file, so that they need not wait for each other. Each process has its
 own digests, and its own number of complete frames. The first one creates the fields and the coordinates; the
@@ -16,6 +17,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import cached_property
 from itertools import product
 from pathlib import Path
@@ -26,9 +28,12 @@ import numpy as np
 from neuralop_irno.checkpoint import sync_folder
 from neuralop_irno.errors import expected
 from neuralop_irno.rollouts.hold import remove
+from neuralop_irno.rollouts.labels import Labels
 from neuralop_irno.rollouts.of_process import RolloutPart
 from neuralop_irno.rollouts.place import Array, Place
+from neuralop_irno.rollouts.recording import dims_of, parts_of, shards_of
 from neuralop_irno.rollouts.storage import STATE, Mode, NewArray, Rows, readable, sync_file
+from neuralop_irno.rollouts.tiles import Tile, axis_of_tiles, rows_of
 from neuralop_irno.rollouts.zarr_storage import ZarrStorage
 
 PARTS = "parts"
@@ -42,23 +47,49 @@ class PartStorage(ZarrStorage):
 
     Args:
         root: the folder of all.
-        part: the samples.
+        part: the samples, or the tile.
     """
 
     def __init__(self, root: Path, part: RolloutPart) -> None:
         self._root, self._part = root, part
 
-    def check(self, place: Place, shape: tuple[int, ...]) -> None:
-        if place.dims[0] != "sample":
-            wanted = "grids beside part=, whose samples have an axis of their own"
-            raise ValueError(expected(wanted, "a graph", "a path of its own for each process"))
+    def share(self, place: Place, shape: tuple[int, ...], labels: Labels) -> Tile:
+        """Take what all processes share, and return what this one writes of its samples.
+
+        Args:
+            place: of the frames of these samples, whole, with the names of a file.
+            shape: of these frames.
+            labels: the options of the file.
+
+        Raises:
+            ValueError: they cannot be written in parts, or the folder has other parts.
+        """
         count = self._part.rows.stop - self._part.rows.start
-        if shape[0] != count:
+        if place.on_mesh and (self._part.samples > 1 or "batch" in place.constants):
+            wanted = "grids, or one graph that processes write in tiles, beside part="
+            got = f"{self._part.samples} samples on graphs" if self._part.samples > 1 else "several graphs"
+            raise ValueError(expected(wanted, got, "a path of its own for each graph"))
+        if not place.on_mesh and shape[0] != count:
             wanted = f"the {count} samples of process {self._part.rank} of {self._part.world}"
             raise ValueError(expected(wanted, shape[0], "start[part.rows]"))
-        begun = (self._root / PARTS).is_dir() and not (self._root / "zarr.json").exists()
+        parts = parts_of(place, labels, shape, {})
+        dims, shards = dims_of(place.dims, parts.named), shards_of(place, labels, parts)
+        sizes, chunks = (
+            dict(zip(dims, each, strict=True))
+            for each in (parts.array_shape, parts.chunks or parts.array_shape)
+        )
+        files = chunks if shards is None else dict(zip(dims, shards, strict=True))
+        if not place.on_mesh:
+            sizes["sample"], chunks["sample"], files["sample"] = self._part.samples, 1, 1
+        self._sizes, self._chunk, self._file = (tuple(each.values()) for each in (sizes, chunks, files))
+        self._constants = place.constants
+        dim = axis_of_tiles(dims)
+        tile = Tile(dim, rows_of(self._part, dim, sizes[dim], files[dim]))
+        held = {each.name for each in self._root.iterdir()} if self._root.is_dir() else {"a file"}
+        begun = "zarr.json" not in held and (not held or PARTS in held)  # by a process that is about to write
         if os.path.lexists(self._root) and not begun:
             check_root(self._root, self._part.samples, self._part.world)
+        return tile
 
     def open(self, path: Path, mode: Mode) -> Any:
         return _Own(super().open(path, mode), self._root)
@@ -82,7 +113,7 @@ class PartStorage(ZarrStorage):
 
     def array(self, group: Any, name: str) -> Any:
         if name in group.fields:
-            return _Rows(super().array(group.root, name), self._part.rows)
+            return _Box.of(super().array(group.root, name), self._part)
         return super().array(group, name)
 
     def sync(self, group: Any, path: Path, rows: Rows | None) -> None:
@@ -102,14 +133,16 @@ class PartStorage(ZarrStorage):
         return super().fault(group.root if name in group.fields else group, name, rows)
 
     def _chunks(self, array: Any, row: int | None) -> Iterator[Path]:
-        if not isinstance(array, _Rows):
+        if not isinstance(array, _Box):
             yield from super()._chunks(array, row)
             return
         whole = array.whole
-        sizes = whole.shards or whole.chunks
-        counts = [range(-(-size // each)) for size, each in zip(whole.shape, sizes, strict=True)]
-        samples = range(array.rows.start, array.rows.stop)
-        for place in product(counts[0] if row is None else [row], samples, *counts[2:]):
+        sizes = (whole.shards or whole.chunks)[1:]
+        inside = [
+            range(side.start // each, -(-side.stop // each))
+            for side, each in zip(array.box, sizes, strict=True)
+        ]
+        for place in product(range(whole.shape[0]) if row is None else [row], *inside):
             yield Path(whole.store.root, whole.path, whole.metadata.encode_chunk_key(place))
 
     def _create(self, path: Path, arrays: Mapping[str, NewArray]) -> None:
@@ -119,13 +152,22 @@ class PartStorage(ZarrStorage):
         shared = {dim for new in frames.values() for dim in new.dims}
         for name, new in arrays.items():
             if name in frames:
-                self.create(group, name, _of_all(new, part.samples))
+                self.create(group, name, self._of_all(new))
+            elif name in self._constants:
+                known = self._constants[name]
+                super().add(group, name, NewArray(known.values, known.dims, attributes=known.attributes))
             elif name in shared:
                 super().add(group, name, new)
         steps = next(iter(frames.values())).shape[0]
         group.attrs.update({"kind": KIND, "samples": part.samples, "world": part.world, "steps": steps})
         super().settle(group)
         self.close(group)
+
+    def _of_all(self, new: NewArray) -> NewArray:
+        """The field of all samples, in chunks and files of one sample."""
+        values = np.broadcast_to(np.zeros((), new.values.dtype), self._sizes)
+        shards = None if new.shards is None else self._file
+        return replace(new, values=values, chunks=self._chunk, shards=shards)
 
 
 def check_root(root: Path, samples: int, world: int) -> None:
@@ -167,36 +209,45 @@ class _Own:
         return (self.root if name in self.fields else self._own)[name]
 
 
-class _Rows:
-    """The rows of some samples of an array."""
+class _Box:
+    """Part of each frame of an array.
 
-    def __init__(self, whole: Any, rows: slice) -> None:
-        self.whole, self.rows = whole, rows
-        self.shape = (whole.shape[0], rows.stop - rows.start, *whole.shape[2:])
+    Args:
+        whole: the array.
+        box: the part, of all axes but the first.
+    """
+
+    def __init__(self, whole: Any, box: tuple[slice, ...]) -> None:
+        self.whole, self.box = whole, box
+        self.shape = (whole.shape[0], *(side.stop - side.start for side in box))
         self.dtype = whole.dtype
 
+    @classmethod
+    def of(cls, whole: Any, part: RolloutPart) -> _Box:
+        """What a process writes of a field."""
+        dims, sizes = whole.metadata.dimension_names[1:], whole.shards or whole.chunks
+        box = {dim: slice(0, size) for dim, size in zip(dims, whole.shape[1:], strict=True)}
+        if "sample" in box:
+            box["sample"] = part.rows
+        dim = axis_of_tiles(dims)
+        box[dim] = rows_of(part, dim, box[dim].stop, sizes[1 + dims.index(dim)])
+        return cls(whole, tuple(box.values()))
+
     def __getitem__(self, key: Any) -> Array:
-        index, *inside = key if isinstance(key, tuple) else (key, slice(0, self.shape[1]))
-        first, *rest = inside
-        own = slice(first.start + self.rows.start, first.stop + self.rows.start)
-        return np.asarray(self.whole[(index, own, *rest)])
+        if not isinstance(key, tuple):
+            return np.asarray(self.whole[(key, *self.box)])
+        index, *inside = key
+        pairs = zip(self.box, inside, strict=True)
+        own = (slice(side.start + each.start, side.start + each.stop) for side, each in pairs)
+        return np.asarray(self.whole[(index, *own)])
 
     def __setitem__(self, index: int, values: Array) -> None:
-        self.whole[index, self.rows] = values
+        self.whole[(index, *self.box)] = values
 
 
 def _of_frames(name: str, by_row: bool) -> bool:
     """Whether an array is one of the fields."""
     return by_row and not name.startswith(f"{STATE}/")
-
-
-def _of_all(new: NewArray, samples: int) -> NewArray:
-    """The field of all samples, in chunks and shards of one sample."""
-    row = (samples, *new.values.shape[1:])
-    chunks = (1, *(new.values.shape if new.chunks is None else new.chunks)[1:])
-    shards = None if new.shards is None else (1, *new.shards[1:])
-    values = np.broadcast_to(np.zeros((), new.values.dtype), row)
-    return NewArray(values, new.dims, new.rows, new.attributes, chunks, shards)
 
 
 def _merge(new: Path, root: Path) -> None:

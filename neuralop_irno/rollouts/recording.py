@@ -20,6 +20,7 @@ from neuralop_irno.rollouts.parts import Parts, head_digest, seal_of
 from neuralop_irno.rollouts.place import CHANNEL, Array, Place, as_array
 from neuralop_irno.rollouts.sink import Plan, Step
 from neuralop_irno.rollouts.storage import STATE, NewArray, Rows, Storage
+from neuralop_irno.rollouts.tiles import start_dims
 
 SLOTS = 3
 """Slots for the refinement's state: the last synchronised one, the newest, and one to write."""
@@ -90,10 +91,9 @@ class Recording:
             dims = (time_axis,) if plan.times.dim() == 1 else ("sample", time_axis)
             said = {"standard_name": "time", "axis": "T"} if len(dims) == 1 else {"long_name": "time"}
             arrays["time"] = NewArray(as_array(plan.times), dims, attributes={**said, **labels.said("time")})
-        start_dims = (place.dims[0], "start_step", *place.dims[1:])
         arrays["start"] = NewArray(
             as_array(plan.start),
-            start_dims,
+            start_dims(place.dims),
             attributes={"long_name": "the frames before the first predicted one"},
         )
         constants = {name: each.values for name, each in arrays.items()}
@@ -255,15 +255,28 @@ def parts_of(
     if labels.chunks is None:
         return whole
     sizes = dict(zip(place.space, labels.chunks, strict=True)) | {"sample": 1, CHANNEL: shape[place.channel]}
-    dims = _dims(place, bool(labels.fields))
+    dims = dims_of(place.dims, bool(labels.fields))
     largest = dict(zip(dims, whole.array_shape, strict=True))
     chunks = tuple(min(sizes[dim], largest[dim]) for dim in dims)
     return Parts(shape, place.channel, labels.names, bool(labels.fields), chunks, moving)
 
 
-def _dims(place: Place, named: bool) -> tuple[str, ...]:
-    """The axes of one frame of a field's array."""
-    return tuple(dim for dim in place.dims if not (named and dim == CHANNEL))
+def shards_of(place: Place, labels: Labels, parts: Parts) -> tuple[int, ...] | None:
+    """The shape of a file of chunks; None if frames are not divided."""
+    if parts.chunks is None:
+        return None
+    sizes = dict(zip(place.space, labels.shards or (), strict=False))
+    return tuple(
+        chunk * ceil(sizes.get(dim, whole) / chunk)
+        for dim, chunk, whole in zip(
+            dims_of(place.dims, parts.named), parts.chunks, parts.array_shape, strict=True
+        )
+    )
+
+
+def dims_of(dims: Sequence[str], named: bool) -> tuple[str, ...]:
+    """The axes of one frame of a field's array, from those of a frame."""
+    return tuple(dim for dim in dims if not (named and dim == CHANNEL))
 
 
 def _frames(
@@ -277,18 +290,11 @@ def _frames(
     beside: Sequence[str],
 ) -> dict[str, NewArray]:
     """The arrays with a row for each frame; ``beside`` are the names of coordinates of several axes."""
-    dims = (time_axis, *_dims(place, parts.named))
+    dims = (time_axis, *dims_of(place.dims, parts.named))
     said: dict[str, Any] = {"coordinates": " ".join(beside)} if beside else {}
     if "mesh" in place.constants:
         said |= {"mesh": "mesh", "location": place.location}
-    shards = None
-    if parts.chunks is not None:
-        inside = _dims(place, parts.named)
-        sizes = dict(zip(place.space, labels.shards or (), strict=False))
-        shards = tuple(
-            chunk * ceil(sizes.get(dim, whole) / chunk)
-            for dim, chunk, whole in zip(inside, parts.chunks, parts.array_shape, strict=True)
-        )
+    shards = shards_of(place, labels, parts)
     made = {
         name: NewArray(values, dims, steps, {**said, **labels.said(name)}, parts.chunks, shards)
         for name, values in parts.split(frame).items()

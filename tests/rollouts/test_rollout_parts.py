@@ -115,7 +115,7 @@ PART = RolloutPart(SAMPLES, 0, 2)
         lambda path: rollout(Growing(), START, STEPS, to=Zarr(path, part=PART)),
         lambda path: rollout(lambda data: data.x, graphs(1), 2, to=Zarr(path, part=PART)),
         lambda path: Zarr(path, existing="overwrite", part=PART),
-        lambda path: RolloutPart(2, 0, 3),
+        lambda path: RolloutPart(0, 0, 1),
         lambda path: RolloutPart(4, 2, 2),
     ],
 )
