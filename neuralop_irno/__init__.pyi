@@ -66,6 +66,7 @@ from .losses.contraction import ContractionLoss as ContractionLoss
 from .losses.contraction import FrechetLoss as FrechetLoss
 from .losses.contraction import JacobianLoss as JacobianLoss
 from .losses.loss import Loss as Loss
+from .losses.monotone import MonotoneLoss as MonotoneLoss
 from .losses.pointwise import FixedPointLoss as FixedPointLoss
 from .losses.pointwise import SpatialLoss as SpatialLoss
 from .losses.refinement import RefinementLoss as RefinementLoss

@@ -55,7 +55,7 @@ class Denoiser(Correction):
 
     def forward(self, x: NoisyInput, h: Tensor, taken: Tensor | None = None) -> Tensor:
         if taken is None:
-            hint = "fixed_point=0 and contraction=0: a denoiser has no fixed point"
+            hint = "fixed_point=0, contraction=0 and monotone=0: a denoiser has no fixed point"
             raise ValueError(expected("the noise level of a denoiser", "none", hint))
         level = torch.nn.functional.one_hot(taken.clamp(max=self.levels - 1), self.levels).to(x.x.dtype)
         shape = (len(x.x), 1, *x.x.shape[2:])

@@ -106,7 +106,7 @@ class Untied(Stepwise):
 
     def choice(self, taken: Tensor | None, samples: int) -> Tensor:
         if taken is None:
-            hint = "fixed_point=0 and contraction=0: it has no fixed point"
+            hint = "fixed_point=0, contraction=0 and monotone=0: it has no fixed point"
             raise ValueError(expected("the step of an untied stack", "none", hint))
         return taken.clamp(max=len(self.parts) - 1)
 

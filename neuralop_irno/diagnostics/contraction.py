@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from neuralop_irno.domain.domain import Domain
-from neuralop_irno.linearisation import Linearisation, extreme_eigenvalues
+from neuralop_irno.linearisation import Linearisation, extreme_eigenvalues, symmetric_part
 from neuralop_irno.solver.solver import Phi
 
 
@@ -148,18 +148,19 @@ def measure(
     def a(v: Tensor) -> Tensor:
         return -linear.push(v)
 
-    def a_transposed(u: Tensor) -> Tensor:
-        return -linear.pull(u)
+    def a_adjoint(u: Tensor) -> Tensor:
+        return -linear.adjoint(u, domain)
 
     def step(v: Tensor) -> Tensor:
         return v - domain.spread(alpha, v) * a(v)
 
-    def step_transposed(u: Tensor) -> Tensor:
-        return u - domain.spread(alpha, u) * a_transposed(u)
+    def step_adjoint(u: Tensor) -> Tensor:
+        return u - domain.spread(alpha, u) * a_adjoint(u)
 
-    low, _ = extreme_eigenvalues(lambda v: (a(v) + a_transposed(v)) / 2, domain, probe, iterations)
-    _, high = extreme_eigenvalues(lambda v: a_transposed(a(v)), domain, probe, iterations)
-    _, slow = extreme_eigenvalues(lambda v: step_transposed(step(v)), domain, probe, iterations)
+    symmetric = symmetric_part(linear, domain)
+    low, _ = extreme_eigenvalues(lambda v: -symmetric(v), domain, probe, iterations)
+    _, high = extreme_eigenvalues(lambda v: a_adjoint(a(v)), domain, probe, iterations)
+    _, slow = extreme_eigenvalues(lambda v: step_adjoint(step(v)), domain, probe, iterations)
     errors = [truth - h for h in iterates]
     error, distance = errors[0], domain.norm(errors[0])
     square = distance.square().clamp(min=torch.finfo(distance.dtype).tiny)

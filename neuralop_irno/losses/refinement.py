@@ -11,12 +11,13 @@ from torch import Tensor
 from neuralop_irno.errors import check_least, expected
 from neuralop_irno.losses.contraction import ContractionLoss
 from neuralop_irno.losses.loss import Loss
+from neuralop_irno.losses.monotone import MonotoneLoss
 from neuralop_irno.losses.pointwise import CrossEntropyLoss, DenoisingLoss, FixedPointLoss, SpatialLoss
 from neuralop_irno.losses.sobolev import SobolevLoss
 from neuralop_irno.losses.spectral import SpectralLoss
 from neuralop_irno.solution import Trajectory
 
-NEED_PHI = ("fixed_point", "contraction")
+NEED_PHI = ("fixed_point", "contraction", "monotone")
 """The parts that a plain prediction does not have."""
 
 
@@ -26,10 +27,11 @@ class RefinementLoss(Loss):
     .. math:: L = w \frac1K \sum_k \|h_k - y\|^2
               + \beta_s \frac1K \sum_k L_{spec}(h_k, y; \lambda_k)
               + \beta_f \|\Phi(x, y)\|^2 + \beta_c L_{contraction}
+              + \beta_m L_{monotone}
               + \beta_h \frac1K \sum_k \|h_k - y\|_{H^s}^2
 
-    Parts with weight zero are not computed. On a plain prediction (evaluation) the fixed-point and
-    contraction parts are left out.
+    Parts with weight zero are not computed. On a plain prediction (evaluation) the fixed-point,
+    contraction and monotone parts are left out.
 
     Args:
         spatial: w.
@@ -44,6 +46,9 @@ class RefinementLoss(Loss):
         contraction: beta_c; see `ContractionLoss`.
         contraction_target: the factor by which a step should shrink distances.
         contraction_direction: ``power``, ``random`` or ``error``.
+        monotone: beta_m; see `MonotoneLoss`.
+        monotone_margin: the monotonicity m that the correction should have at the truth.
+        monotone_iterations: Lanczos iterations for m.
         sobolev: beta_h; see `SobolevLoss`.
         sobolev_order: s.
         denoising: weight of `DenoisingLoss`.
@@ -81,6 +86,9 @@ class RefinementLoss(Loss):
         contraction: float = 0.0,
         contraction_target: float = 0.9,
         contraction_direction: str = "power",
+        monotone: float = 0.0,
+        monotone_margin: float = 0.1,
+        monotone_iterations: int = 4,
         sobolev: float = 0.0,
         sobolev_order: float = -1.0,
         denoising: float = 0.0,
@@ -94,6 +102,7 @@ class RefinementLoss(Loss):
             "spectral": spectral,
             "fixed_point": fixed_point,
             "contraction": contraction,
+            "monotone": monotone,
             "sobolev": sobolev,
             "denoising": denoising,
             "cross_entropy": cross_entropy,
@@ -111,6 +120,7 @@ class RefinementLoss(Loss):
             "spectral": self._spectral,
             "fixed_point": FixedPointLoss(),
             "contraction": ContractionLoss(contraction_target, contraction_direction),
+            "monotone": MonotoneLoss(monotone_margin, monotone_iterations),
             "sobolev": SobolevLoss(sobolev_order, spectrum=spectrum, axes=axes),
             "denoising": DenoisingLoss(),
             "cross_entropy": CrossEntropyLoss(),

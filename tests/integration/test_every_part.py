@@ -90,6 +90,7 @@ LOSSES: dict[str, dict[str, Any]] = {
     "contraction": {"contraction": 0.1},
     "random": {"contraction": 0.1, "contraction_direction": "random", "contraction_target": 0.5},
     "error": {"contraction": 0.1, "contraction_direction": "error"},
+    "monotone": {"monotone": 0.1, "monotone_margin": 0.3, "monotone_iterations": 2},
     "sobolev": {"sobolev": 0.1, "sobolev_order": -0.5},
     "warmup": {"spectral": 1.0, "warmup": 3, "reduction": "mean"},
 }

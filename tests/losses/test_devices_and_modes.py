@@ -18,6 +18,7 @@ from neuralop_irno.domain.graph import Edges, GraphDomain
 from neuralop_irno.domain.grid import GridDomain
 from neuralop_irno.losses.contraction import ContractionLoss, FrechetLoss, JacobianLoss
 from neuralop_irno.losses.loss import Loss
+from neuralop_irno.losses.monotone import MonotoneLoss
 from neuralop_irno.losses.pointwise import CrossEntropyLoss, DenoisingLoss, FixedPointLoss, SpatialLoss
 from neuralop_irno.losses.refinement import RefinementLoss
 from neuralop_irno.losses.sobolev import SobolevLoss
@@ -34,11 +35,12 @@ LOSSES: dict[str, Callable[[], Loss]] = {
     "contraction, power": ContractionLoss,
     "contraction, error": lambda: ContractionLoss(direction="error"),
     "jacobian": JacobianLoss,
+    "monotone": MonotoneLoss,
     "frechet": FrechetLoss,
     "sobolev": SobolevLoss,
     "denoising": DenoisingLoss,
     "cross entropy": CrossEntropyLoss,
-    "all": lambda: RefinementLoss(1.0, 1.0, 1.0, contraction=1.0, sobolev=1.0, warmup=3),
+    "all": lambda: RefinementLoss(1.0, 1.0, 1.0, contraction=1.0, monotone=1.0, sobolev=1.0, warmup=3),
 }
 
 
@@ -50,7 +52,7 @@ def trajectory(where: Domain, h: Tensor, scale: Tensor) -> Trajectory:
     return Trajectory((h, h + 0.5 * phi(h)), progress, where, phi, alpha)
 
 
-DERIVATIVES = ("contraction, power", "contraction, error", "jacobian", "frechet", "all")
+DERIVATIVES = ("contraction, power", "contraction, error", "jacobian", "frechet", "monotone", "all")
 
 
 @pytest.mark.parametrize("name", LOSSES)
