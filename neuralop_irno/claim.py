@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from neuralop_irno.errors import expected
+from neuralop_irno.errors import check_folder, expected
 
 LOCK = ".lock"
 """The lock file of a folder; the system releases the lock when the process ends."""
@@ -33,6 +33,7 @@ def claim(folder: str | os.PathLike[str], wait: bool = False) -> Iterator[Path]:
 
     Raises:
         InUseError: another process has locked the folder.
+        ValueError: it is a file.
 
     Example:
         >>> import tempfile
@@ -44,7 +45,7 @@ def claim(folder: str | os.PathLike[str], wait: bool = False) -> Iterator[Path]:
         ...         print("in use" in str(error))
         True
     """
-    target = Path(folder)
+    target = check_folder(folder)
     target.mkdir(parents=True, exist_ok=True)
     lock = FileLock(target / LOCK, timeout=-1 if wait else 0)
     try:

@@ -24,6 +24,7 @@ from neuralop_irno.data.fields import Splits
 from neuralop_irno.data.solvers.generated_flows import turbulence
 from neuralop_irno.diagnostics import plots
 from neuralop_irno.diagnostics.spectral_error import band_errors
+from neuralop_irno.errors import check_folder
 from neuralop_irno.metrics import summarise
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.refiner import IterativeRefiner
@@ -164,7 +165,7 @@ class Demo:
     """
 
     def __init__(self, scale: Scale, folder: Path, device: str, seed: int, say: Say, show: bool) -> None:
-        self.scale, self.folder, self.device, self.seed = scale, folder, device, seed
+        self.scale, self.folder, self.device, self.seed = scale, check_folder(folder), device, seed
         self.say, self.show = say, show
 
     def run(self) -> Report:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 KEY = "in the config at "
 """The start of a note on an error that contains the path of a config key."""
@@ -77,6 +79,24 @@ def check_least(least: float, example: object, **values: float) -> None:
     for name, value in values.items():
         if value < least:
             raise ValueError(expected(f"{name} >= {least}", value, f"{name}={example}"))
+
+
+def check_folder(path: str | os.PathLike[str]) -> Path:
+    """The path of a folder that exists or can be created.
+
+    Raises:
+        ValueError: it, or a folder above it, is a file.
+
+    Example:
+        >>> check_folder(__file__)
+        Traceback (most recent call last):
+        ValueError: expected a folder, got the file ...; try another path
+    """
+    folder = Path(path)
+    for part in (folder, *folder.parents):
+        if part.exists() and not part.is_dir():
+            raise ValueError(expected("a folder", f"the file {part}", "another path"))
+    return folder
 
 
 def shown(value: object, most: int = 80) -> str:

@@ -1,6 +1,10 @@
 """The options of the commands: their help, and those that do not exist."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
+import yaml
 
 from irno_cli.main import main
 from neuralop_irno.version import VERSION
@@ -58,3 +62,30 @@ def test_options_that_do_not_exist_end_with_2(line: str, problem: str, capsys: C
         main(line.split())
     assert end.value.code == 2
     assert problem in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "study main --folder FILE",
+        "study main --folder FILE/inner",
+        "study main --folder NEW --trained FILE",
+        "study --search SEARCH --folder FILE",
+        "train CONFIG --folder FILE",
+        "demo --quick --folder FILE",
+    ],
+)
+def test_a_file_in_place_of_a_folder_to_write_is_refused(line: str, tmp_path: Path, capsys: Capsys) -> None:
+    config: dict[str, Any] = {
+        "data": {"name": "burgers", "size": 8, "trajectories": [2, 1, 1]},
+        "model": {"base": {"model_arch": "fno", "n_modes": [2], "hidden_channels": 2}, "correction": "unet"},
+    }
+    (tmp_path / "CONFIG").write_text(yaml.safe_dump(config))
+    space = {"model.steps": {"range": [1, 3]}}
+    (tmp_path / "SEARCH").write_text(yaml.safe_dump({**config, "search": space}))
+    (tmp_path / "FILE").touch()
+    paths = [str(tmp_path / word) if word.partition("/")[0].isupper() else word for word in line.split()]
+    assert main(paths) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        f"irno: expected a folder, got the file {tmp_path / 'FILE'}; try another path"
+    )

@@ -10,7 +10,7 @@ from typing import Any
 
 from neuralop_irno.checkpoint import write_bytes, write_json
 from neuralop_irno.claim import claim
-from neuralop_irno.errors import expected
+from neuralop_irno.errors import check_folder, expected
 from neuralop_irno.formats import current_study
 from neuralop_irno.sealed import format_of, is_sealed, seal
 from neuralop_irno.study import record as records
@@ -105,6 +105,7 @@ class StudyRunner:
     def _begin(self) -> None:
         """Write the study to its folder, or compare it with the one that is there."""
         file, own = self.folder / STUDY, plain_of(self.study)
+        check_folder(self.trained)
         with claim(self.folder, wait=True):
             refuse_tables_of(self.folder / SEARCH)
             if file.exists():

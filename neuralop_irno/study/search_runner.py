@@ -12,7 +12,7 @@ from typing import Any
 
 from neuralop_irno.checkpoint import write_bytes, write_json
 from neuralop_irno.claim import claim
-from neuralop_irno.errors import one_line
+from neuralop_irno.errors import check_folder, one_line
 from neuralop_irno.sealed import is_sealed, seal
 from neuralop_irno.study.claims import is_claimed
 from neuralop_irno.study.runner import SEARCH, STUDY, refuse_tables_of
@@ -143,6 +143,7 @@ class SearchRunner:
     def _begin(self) -> None:
         """Write the search to its folder, or compare it with the one that is there."""
         file, own = self.folder / SEARCH, self.search.to_plain()
+        check_folder(self.trained)
         with claim(self.folder, wait=True):
             refuse_tables_of(self.folder / STUDY)
             if file.exists():
