@@ -81,6 +81,7 @@ from .metrics import ssim as ssim
 from .metrics import summarise as summarise
 from .metrics import vrmse as vrmse
 from .models.rigno import RIGNO as RIGNO
+from .networks.linear_attention import LinearAttention as LinearAttention
 from .networks.network import PicardNetwork as PicardNetwork
 from .prediction import predict as predict
 from .recipe import Recipe as Recipe

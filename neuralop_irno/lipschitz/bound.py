@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import sys
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from neuralop_irno.errors import expected
+from neuralop_irno.lipschitz.ball import constant_on_ball
 from neuralop_irno.lipschitz.constants import constant_of
 from neuralop_irno.lipschitz.graph import Graph
 
@@ -17,6 +21,9 @@ def lipschitz_bound(
     edge_index: Tensor | None = None,
     edge_weight: Tensor | None = None,
     nodes: int | None = None,
+    *,
+    radius: float | None = None,
+    norm: Literal["euclidean", "sum"] = "euclidean",
 ) -> float:
     r"""An upper bound L on a module's Lipschitz constant:
 
@@ -32,6 +39,10 @@ def lipschitz_bound(
         edge_index: the graph, for graph convolutions; for a batch, the bound holds for each graph.
         edge_weight: weights of its edges.
         nodes: number of nodes, needed if the last ones have no edges.
+        radius: r; the bound holds for \|u\|, \|v\| <= r in the Euclidean norm of a sample. Needed for modules
+            without a bound on the whole space, such as `LinearAttention`; None for the whole space.
+        norm: ``sum`` for graphs only: the sum over nodes of the Euclidean norms of their channels, in place
+            of the root of the sum of squares. Rules that you registered have to hold in it.
 
     Example:
         >>> block = nn.Sequential(nn.Linear(4, 4), nn.Tanh())
@@ -40,8 +51,14 @@ def lipschitz_bound(
         1.0
     """
     register_loaded_layers()
-    graph = None if edge_index is None else Graph(edge_index, edge_weight, nodes)
-    return constant_of(module, graph)
+    if norm not in ("euclidean", "sum"):
+        raise ValueError(expected("norm 'euclidean' or 'sum'", repr(norm), "norm='euclidean'"))
+    if norm == "sum" and edge_index is None:
+        raise ValueError(expected("a graph for the norm 'sum'", "none", "edge_index=edge_index"))
+    if radius is not None and not 0 < radius < math.inf:
+        raise ValueError(expected("a radius above 0 and finite", radius, "radius=1.0"))
+    graph = None if edge_index is None else Graph(edge_index, edge_weight, nodes, norm)
+    return constant_of(module, graph) if radius is None else constant_on_ball(module, radius, graph)
 
 
 def register_loaded_layers() -> None:

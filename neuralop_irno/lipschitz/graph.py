@@ -18,11 +18,13 @@ class Graph:
         edge_index: sources and targets, ``(2, E)``.
         edge_weight: weight of each edge, ``(E,)``; by default 1.
         nodes: number of nodes; by default the largest index in ``edge_index`` plus 1.
+        norm: ``euclidean``, or ``sum`` for the sum of the nodes' norms.
     """
 
     edge_index: Tensor
     edge_weight: Tensor | None = None
     nodes: int | None = None
+    norm: str = "euclidean"
 
     @property
     def size(self) -> int:

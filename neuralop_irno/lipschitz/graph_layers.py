@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -30,7 +31,8 @@ def aggregation_norm(conv: Any, graph: Graph | None, own: float = 0.0) -> float:
     r"""The norm of a sum, a mean or a maximum over neighbours, plus ``own`` times each node's own value.
 
     A difference between maxima is at most the largest difference between neighbours, which gives
-    :math:`\max_j \sqrt{\sum_i w_{ij}^2}` over the nodes i that read node j.
+    :math:`\max_j \sqrt{\sum_i w_{ij}^2}` over the nodes i that read node j. In the sum of the
+    nodes' norms it is :math:`\max_j \sum_i |w_{ij}|` for each of the three.
 
     Args:
         conv: the convolution.
@@ -43,6 +45,9 @@ def aggregation_norm(conv: Any, graph: Graph | None, own: float = 0.0) -> float:
     if conv.aggr == "mean":
         degree = weights.new_zeros(nodes).index_add(0, target, torch.ones_like(weights))
         weights = weights / degree[target]
+    if graph.norm == "sum" and conv.aggr in ("add", "sum", "mean", "max", "min"):
+        readers = weights.new_zeros(nodes).index_add(0, source, weights.abs())
+        return abs(own) + float(readers.amax())
     if conv.aggr in ("add", "sum", "mean"):
         loops = torch.arange(nodes, device=source.device)
         weights = torch.cat([weights, weights.new_full((nodes,), own)])
@@ -61,7 +66,7 @@ def _gcn(conv: Any, graph: Graph | None) -> float:
         given = None if graph.edge_weight is None else graph.weights  # None: smaller self-loops
         options = (graph.size, conv.improved, conv.add_self_loops, conv.flow, torch.float64)
         index, weights = gcn_norm(graph.edge_index, given, *options)
-        graph = Graph(index, weights, graph.size)
+        graph = replace(graph, edge_index=index, edge_weight=weights, nodes=graph.size)
     return aggregation_norm(conv, graph) * constant_of(conv.lin, None)
 
 
@@ -74,14 +79,14 @@ def _sage(conv: Any, graph: Graph | None) -> float:
     if conv.normalize:
         raise ValueError(expected("a SAGEConv without normalisation", "normalize=True", "normalize=False"))
     # SAGEConv ignores edge weights.
-    unweighted = Graph(_known(conv, graph).edge_index, None, _known(conv, graph).size)
+    unweighted = replace(_known(conv, graph), edge_weight=None)
     around = aggregation_norm(conv, unweighted) * constant_of(conv.lin_l, None)
     projected = constant_of(conv.lin, None) if conv.project else 1.0
     return around * projected + (constant_of(conv.lin_r, None) if conv.root_weight else 0.0)
 
 
 def _gin(conv: Any, graph: Graph | None) -> float:
-    unweighted = Graph(_known(conv, graph).edge_index, None, _known(conv, graph).size)
+    unweighted = replace(_known(conv, graph), edge_weight=None)
     return aggregation_norm(conv, unweighted, own=1 + float(conv.eps)) * constant_of(conv.nn, graph)
 
 

@@ -106,7 +106,8 @@ class Pign(IteratedGraphNetwork):
         width: channels of the nodes.
         steps: K; with a tolerance, the maximum number of steps.
         smoothing: a.
-        inject: whether f = h_0; otherwise f = 0, and the fixed point does not depend on x.
+        inject: whether f = h_0, which is recommended; otherwise f = 0 as in the paper's algorithm 1, and the
+            fixed point of a contraction does not depend on x.
         norm: norm of T: ``graph``, ``layer`` or None.
         dropout: dropout rate in training: of x, of T and before the decoder.
         tol: relative tolerance in evaluation: a graph stops when its step is below ``atol + tol |h|``.
@@ -115,7 +116,7 @@ class Pign(IteratedGraphNetwork):
         gradient: gradient rule of the iteration; see `PicardNetwork`.
 
     Example:
-        >>> network = Pign(3, 2, conv="sage", width=8, steps=4)
+        >>> network = Pign(3, 2, conv="sage", width=8, steps=4, inject=True)
         >>> x, edge_index = torch.randn(5, 3), torch.tensor([[0, 1, 2, 3], [1, 2, 3, 4]])
         >>> network(x, edge_index).shape
         torch.Size([5, 2])

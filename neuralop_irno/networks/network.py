@@ -144,6 +144,7 @@ class PicardNetwork(nn.Module):
         atol: float = 0.0,
         rtol: float | Tensor = 0.0,
         lipschitz: float | Tensor | None = None,
+        radius: float | None = None,
         throw: bool = False,
         **kwargs: Any,
     ) -> PicardSolution:
@@ -161,6 +162,9 @@ class PicardNetwork(nn.Module):
             rtol: see atol.
             lipschitz: a known bound on the Lipschitz constant of T, one number or one per sample: then the
                 error bounds hold. Otherwise they are estimates from the observed contraction.
+            radius: r, if ``lipschitz`` holds on the ball |u| <= r only, in the Euclidean norm of a sample:
+                samples that may leave it (see `keeps_ball`) have no error bound. Takes one more evaluation
+                of the block.
             throw: raise if a sample failed, instead of marking it.
             kwargs: keyword arguments of the block.
         """
@@ -182,6 +186,16 @@ class PicardNetwork(nn.Module):
             coming = alpha.abs() * phi.domain.norm(step(solution.value))
             solution = replace(solution, evaluations=solution.evaluations + phi.domain.samples)
         factor = None if known is None else self._factor(known.to(alpha.device), alpha.double())
+        if radius is not None:
+            if known is None or factor is None:
+                raise ValueError(
+                    expected("lipschitz beside radius", None, "lipschitz_bound(block, radius=r)")
+                )
+            kept = self._keeps_ball(phi, start, known.to(alpha.device), radius)
+            # Over-relaxed steps and other solvers may leave a ball that the plain step maps into itself.
+            kept &= (_euclidean(phi, solution.value) <= radius) & ((alpha <= 1) | (coming is not None))
+            factor = torch.where(kept, factor, torch.inf)
+            solution = replace(solution, evaluations=solution.evaluations + phi.domain.samples)
         bounded = PicardSolution.of(solution, factor, coming)
         return bounded.or_raise() if throw else bounded
 
@@ -209,6 +223,43 @@ class PicardNetwork(nn.Module):
         """
         return steps_to(error, self.factor(lipschitz), abs(self.weight) * largest)
 
+    @torch.no_grad()
+    def keeps_ball(
+        self, x: Tensor, *args: Any, radius: float, lipschitz: float | Tensor, **kwargs: Any
+    ) -> Tensor:
+        r"""Whether the iteration is proved to stay in the ball |u| <= r and to converge, ``(samples,)``.
+
+        .. math:: |x| \le r, \qquad |\lambda T(0) + f| \le r \, (1 - |\lambda| M), \qquad |\lambda| M < 1
+
+        with M the Lipschitz constant of T on the ball, in the Euclidean norm of a sample: then the ball is
+        mapped into itself, and theorem 3 of the paper holds, which without this condition is false.
+
+        Args:
+            x: the initial state.
+            args: further positional arguments of the block.
+            radius: r.
+            lipschitz: M, ``lipschitz_bound(block, radius=r)``, one number or one per sample.
+            kwargs: keyword arguments of the block.
+
+        Example:
+            >>> class Cube(nn.Module):
+            ...     def forward(self, y):
+            ...         return 0.33 * y**3
+            >>> network, f = PicardNetwork(Cube(), inject=True), torch.tensor([[0.009], [0.9]])
+            >>> network.keeps_ball(f, radius=1.0, lipschitz=0.99)  # from 0.9 the iteration diverges
+            tensor([ True, False])
+        """
+        phi, start = self._problem(x, args, kwargs)
+        known = torch.as_tensor(lipschitz, dtype=torch.float64, device=start.device)
+        return self._keeps_ball(phi, start, known, radius)
+
+    def _keeps_ball(self, phi: BoundCorrection, start: Tensor, lipschitz: Tensor, radius: float) -> Tensor:
+        if not 0 < radius < math.inf:
+            raise ValueError(expected("a radius above 0 and finite", radius, "radius=1.0"))
+        gap = 1 - abs(self.weight) * lipschitz
+        at_zero = _euclidean(phi, phi(torch.zeros_like(start)))
+        return (gap > 0) & (_euclidean(phi, start) <= radius) & (at_zero <= radius * gap)
+
     def _factor(self, lipschitz: Tensor, alpha: Tensor) -> Tensor:
         return (1 - alpha).abs() + alpha.abs() * abs(self.weight) * lipschitz
 
@@ -226,3 +277,10 @@ class PicardNetwork(nn.Module):
 def _takes_plain_steps(solver: Solver) -> bool:
     """Whether Banach's bounds apply to the solver's steps: Picard steps with a constant step size."""
     return type(solver) is Picard and isinstance(solver.alpha, Constant)
+
+
+def _euclidean(phi: BoundCorrection, field: Tensor) -> Tensor:
+    """The root of the sum of squares of each sample, ``(samples,)``."""
+    samples = torch.arange(phi.domain.samples, device=field.device)
+    owner = phi.domain.spread(samples, field).expand_as(field).flatten()
+    return field.new_zeros(len(samples)).index_add(0, owner, field.square().flatten()).sqrt()
