@@ -111,6 +111,7 @@ OPEN: dict[str, Callable[..., Any]] = {
     "PicardNetwork.forward": lambda **words: NETWORK(FIELD, **words),
     "PicardNetwork.trajectory": lambda **words: NETWORK.trajectory(FIELD, **words),
     "PicardNetwork.solve": lambda **words: NETWORK.solve(FIELD, **words),
+    "PicardNetwork.keeps_ball": lambda **words: NETWORK.keeps_ball(FIELD, radius=1.0, lipschitz=1.0, **words),
     "Correction": irno.Correction,
     "Solver": irno.Solver,
     "RolloutModel.forward": lambda **words: RolloutModel(refiner())(X, **words),
