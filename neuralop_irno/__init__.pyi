@@ -81,6 +81,10 @@ from .metrics import ssim as ssim
 from .metrics import summarise as summarise
 from .metrics import vrmse as vrmse
 from .models.rigno import RIGNO as RIGNO
+from .networks.integral_equations import NIDE as NIDE
+from .networks.integral_equations import NIE as NIE
+from .networks.integral_equations import KernelNetwork as KernelNetwork
+from .networks.integral_equations import Quadrature as Quadrature
 from .networks.linear_attention import LinearAttention as LinearAttention
 from .networks.network import PicardNetwork as PicardNetwork
 from .prediction import predict as predict
