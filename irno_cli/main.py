@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -63,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, TypeError, FileNotFoundError, ImportError) as error:
         return _end(error, BAD_INPUT, options.flags)
     except (RuntimeError, OSError, AssertionError) as error:  # neuraloperator's checks are assertions
-        return _end(error, FAILED, options.flags)
+        return _end_of_other() if _is_of_other(error) else _end(error, FAILED, options.flags)
     except KeyboardInterrupt:
         return _end("interrupted", INTERRUPTED, {})
     return 0
@@ -86,6 +87,24 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     if rest:
         options.overrides = [*options.overrides, *rest]
     return options
+
+
+def _is_of_other(error: Exception) -> bool:
+    """Whether an error is that of a connection to another process of torchrun, which has ended."""
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+        return False
+    from torch.distributed import DistError
+
+    return isinstance(error, DistError) or "/gloo/" in str(error)
+
+
+def _end_of_other() -> int:
+    """Refer to the message of the process that ended first, once; returns the exit code."""
+    if os.environ.get("RANK") == "0":
+        _end(
+            "another process has ended; its message is the cause, or torchrun's if it was killed", FAILED, {}
+        )
+    return FAILED
 
 
 def _end(reason: BaseException | str, code: int, flags: Mapping[str, str]) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import redirect_stderr
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from torch.utils.data import ConcatDataset, Subset
 from torch_geometric.data import Data
 from torch_geometric.nn import GraphSAGE
 
+from irno_cli.main import main
 from neuralop_irno import IterativeRefiner, RefinementLoss, Reporter
 from neuralop_irno.data.fields import FieldDataset
 from neuralop_irno.recipe import Recipe
@@ -253,3 +256,28 @@ def solved(samples: int) -> dict[str, Any]:
         in_double(problem(6)), in_double(problem(samples))
     )
     return {"solves": own.solves, "samples": model.solved}
+
+
+class Breaking(nn.Conv1d):
+    """A base that fails in one process, in its third update."""
+
+    calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        if self.calls == 3 and os.environ["RANK"] == os.environ["BREAKS"]:
+            raise ValueError("expected a base that works, got one that does not; try another")
+        return super().forward(x)
+
+
+def breaking_base() -> nn.Module:
+    """The base of `broken`."""
+    return Breaking(1, 1, 1)
+
+
+def broken(file: str, rank: int) -> tuple[int, str]:
+    """The exit code and the messages of a command that fails in the process of a rank."""
+    os.environ["BREAKS"] = str(rank)
+    with redirect_stderr(StringIO()) as output:
+        code = main(["train", file, "--base", "joint_runs:breaking_base", "--json"])
+    return code, output.getvalue()

@@ -10,6 +10,7 @@ from pathlib import Path
 import joint_runs
 import pytest
 import torch
+import yaml
 from processes import PATIENCE, together
 
 from neuralop_irno.solution import Outcome
@@ -62,6 +63,26 @@ def test_processes_share_the_solves_of_validation_samples(samples: int, shares: 
     (wanted,), (found,) = alone["solves"], first["solves"]
     assert found == pytest.approx(wanted, rel=1e-9)
     assert sum(wanted[f"solve/{outcome.name.lower()}"] for outcome in Outcome) == samples
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_the_cause_of_an_end_is_printed_once(rank: int, tmp_path: Path) -> None:
+    """The process that fails prints it; of the others the first one refers to it."""
+    correction = {"name": "unet", "width": 2, "depth": 0, "dim": 1}
+    config = {
+        "data": {"name": "burgers", "dim": 1, "size": 8, "trajectories": [8, 2, 2]},
+        "model": {"correction": correction, "steps": 1, "in_channels": 1, "out_channels": 1},
+        "training": {"batch_size": 4, "cache_base": False},
+        "folder": str(tmp_path / "run"),
+    }
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump(config))
+    ended = together(joint_runs.broken, 2, str(file), rank)
+    assert [code for code, _ in ended] == [2 if place == rank else 1 for place in range(2)]
+    own = "irno: expected a base that works, got one that does not; try another"
+    other = "irno: another process has ended; its message is the cause, or torchrun's if it was killed"
+    lines = [[line for line in text.splitlines() if line.startswith("irno: ")] for _, text in ended]
+    assert lines == ([[own], []] if rank == 0 else [[other], [own]])
 
 
 def test_torchrun_starts_what_trains_as_one(tmp_path: Path) -> None:
