@@ -56,6 +56,8 @@ from .diagnostics.rollout import evaluate_rollout as evaluate_rollout
 from .diagnostics.rollout_comparison import compare_rollouts as compare_rollouts
 from .domain.resolution import Resolution as Resolution
 from .domain.sphere import SphereDomain as SphereDomain
+from .equations.equation import Equation as Equation
+from .equations.equation import LinearEquation as LinearEquation
 from .lipschitz import Residual as Residual
 from .lipschitz import lipschitz_bound as lipschitz_bound
 from .lipschitz import orthogonal as orthogonal

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
 from neuralop_irno.at_resolution import bound_to_call, brought_to, in_box
 from neuralop_irno.base.call import BaseCall
+from neuralop_irno.base.checks import refuse_unread
 from neuralop_irno.base.conditions import Conditions
 from neuralop_irno.base.inputs import check_channels
 from neuralop_irno.base.operator import BaseOperator
@@ -43,6 +44,38 @@ class Called(nn.Module):
         """The entries of a data set's sample that a call reads, without y."""
         unknown = {"y", *self.unknown((), sample)}
         return {name: value for name, value in sample.items() if name not in unknown}
+
+    def checked_problem(
+        self,
+        method: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        start: Tensor | None,
+        sample: bool = False,
+    ) -> BaseCall:
+        """The `problem` of a call of ``method``; raises TypeError for arguments that are not read."""
+        self.refuse_unread(method, args, kwargs, sample)
+        return self.problem(args, kwargs, start)
+
+    def refuse_unread(
+        self,
+        method: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        sample: bool = False,
+    ) -> None:
+        """Raise TypeError for arguments of a call of ``method`` that are not read.
+
+        Args:
+            method: of the refiner.
+            args: positional arguments of the call.
+            kwargs: keyword arguments of the call.
+            sample: whether they are the entries of a sample, some of which are ignored.
+        """
+        unread = [key for key in self.unknown(args, kwargs) if key not in self.ignore]
+        names = self.base.names() | self.conditions.kinds.keys()
+        solve: Callable[..., Any] = type(self).solve  # type: ignore[attr-defined]
+        refuse_unread(unread, kwargs, method, names, solve, sample)
 
     def problem(
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any], start: Tensor | None = None

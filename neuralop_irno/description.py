@@ -20,12 +20,14 @@ from neuralop_irno.correction.from_module import Joined
 from neuralop_irno.correction.graph import JoinedOnGraph
 from neuralop_irno.correction.tuples import TupleCorrection
 from neuralop_irno.domain.resolution import Resolution
+from neuralop_irno.equations.equation import Equation
 from neuralop_irno.printed import plain_numbers
-from neuralop_irno.registry import GRADIENTS, SOLVERS, STEP_SIZES, Registry, parameters_of
+from neuralop_irno.registry import GRADIENTS, PRECONDITIONERS, SOLVERS, STEP_SIZES, Registry, parameters_of
 from neuralop_irno.solver.aitken import Aitken
 from neuralop_irno.solver.anderson import Anderson
 from neuralop_irno.solver.broyden import Broyden
 from neuralop_irno.solver.gradient import GradientRule
+from neuralop_irno.solver.preconditioner import Preconditioner
 from neuralop_irno.solver.safeguarded import Safeguarded
 from neuralop_irno.solver.solver import Solver
 from neuralop_irno.solver.step_size import StepSize
@@ -34,6 +36,7 @@ FAMILIES: tuple[tuple[type, Registry], ...] = (
     (Solver, SOLVERS),
     (StepSize, STEP_SIZES),
     (GradientRule, GRADIENTS),
+    (Preconditioner, PRECONDITIONERS),
 )
 
 GUARDED = {Aitken: "aitken", Anderson: "anderson", Broyden: "broyden"}
@@ -88,6 +91,8 @@ class Described(nn.Module):
     gradient: GradientRule
     resolution: Resolution
     units: Units | None
+    equation: Equation | None
+    sees_residual: bool
     train_output: str
     ignore: tuple[str, ...]
     _steps: tuple[int, int]
@@ -116,7 +121,14 @@ class Described(nn.Module):
             # Left out where there are none: older versions do not have these options.
             **conditions,
             **({} if self.units is None else {"units": self.units.plain()}),
+            **self._of_equation(),
         }
+
+    def _of_equation(self) -> dict[str, Any]:
+        """The options ``equation`` and ``sees_residual``; none without an equation."""
+        if self.equation is None:
+            return {}
+        return {"equation": described(self.equation), "sees_residual": self.sees_residual}
 
     @property
     def _init_kwargs(self) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from neuralop_irno._neuralop import BaseModel
 from neuralop_irno.at_resolution import resolution_of, with_domain
 from neuralop_irno.base.answers import Outputs
 from neuralop_irno.base.call import BaseCall
-from neuralop_irno.base.checks import refuse_unread
 from neuralop_irno.base.conditions import Conditions
 from neuralop_irno.base.neuraloperator import wrap_operator
 from neuralop_irno.base.operator import BaseOperator
@@ -33,10 +32,8 @@ from neuralop_irno.build import (
     given_sizes,
     one_number,
     other_solver,
-    physics_of,
     step_range,
 )
-from neuralop_irno.calls import Called
 from neuralop_irno.correction.correction import Correction
 from neuralop_irno.correction.from_module import as_correction
 from neuralop_irno.correction.in_patches import InPatches
@@ -44,6 +41,8 @@ from neuralop_irno.description import Described
 from neuralop_irno.devices import as_tensor, as_tensors
 from neuralop_irno.domain.resolution import Resolution
 from neuralop_irno.draws import integer
+from neuralop_irno.equation_calls import CallsEquations, physics_of_equation, sizes_with_residual
+from neuralop_irno.equations.equation import Equation, equation_from
 from neuralop_irno.errors import check_choice, expected
 from neuralop_irno.estimates import with_estimates
 from neuralop_irno.hub import OnHub
@@ -52,12 +51,14 @@ from neuralop_irno.sharded import needs_whole_weights, reads_weights
 from neuralop_irno.solution import Solution, Trajectory
 from neuralop_irno.solver.drive import no_steps, run_steps, run_to_tolerance, run_training
 from neuralop_irno.solver.gradient import GradientLike, gradient_rule
+from neuralop_irno.solver.krylov import EquationSolver
 from neuralop_irno.solver.solver import Solver, SolverLike, SolverState
 from neuralop_irno.solver.step_size import StepSizeLike
 from neuralop_irno.solver.stopping import Limits
+from neuralop_irno.solver.to_equation import solve_equation
 
 
-class IterativeRefiner(Called, Described, OnHub, BaseModel, name="irno"):
+class IterativeRefiner(CallsEquations, Described, OnHub, BaseModel, name="irno"):
     r"""A base operator refined by an iterated correction.
 
     .. math:: h_0 = \text{base}(x) \qquad h_{k+1} = h_k + \alpha \, \Phi(x, h_k)
@@ -100,6 +101,9 @@ class IterativeRefiner(Called, Described, OnHub, BaseModel, name="irno"):
         units: the mean and deviation of each channel of x and of the answer, `Units` or their plain data. The
             correction then works on scaled fields, and with ``base: True`` the base does too; the model takes
             and returns those of the data. Tolerances, norms and error estimates are in scaled units.
+        equation: the equation that the answer solves, of fields in the units of the data: an `Equation`, a
+            name or a config. Phi is then given its residual as further channels of x.
+        sees_residual: whether Phi is given the residual.
 
     Shapes:
         - on grids x is ``(B, in_channels, *S)`` and the answer ``(B, out_channels, *S)``
@@ -133,6 +137,8 @@ class IterativeRefiner(Called, Described, OnHub, BaseModel, name="irno"):
         ignore: Sequence[str] = (),
         condition: Sequence[str] | Mapping[str, str | int] | None = None,
         units: Units | Mapping[str, Any] | None = None,
+        equation: Equation | Mapping[str, Any] | str | None = None,
+        sees_residual: bool = True,
         _config_name: str | None = None,
     ) -> None:
         super().__init__()
@@ -149,7 +155,11 @@ class IterativeRefiner(Called, Described, OnHub, BaseModel, name="irno"):
         self.sizes = agreed_sizes(given_sizes(in_channels, out_channels, self.base), self.base.sizes())
         self.resolution = resolution_of(resolution, self.base)
         padding = self.resolution.padding
-        self.correction: Correction = build_correction(correction, self.sizes, self.conditions, padding)
+        self.equation = None if equation is None else equation_from(equation)
+        self.sees_residual = sees_residual
+        sizes = sizes_with_residual(self.sizes, self.equation, sees_residual)
+        built = build_correction(correction, sizes, self.conditions, padding)
+        self.correction: Correction = self.given_residual(built)
         self.sizes = completed(self.sizes, self.correction, self.conditions)
         self.solver: Solver = build_solver(solver, alpha)
         check_gradient(self.gradient, gradient, freeze_base, self.solver)
@@ -193,7 +203,9 @@ class IterativeRefiner(Called, Described, OnHub, BaseModel, name="irno"):
         sample = self.training and y is not None
         if taken is not None and not sample:
             raise ValueError(expected("taken in training, beside y", "taken", "model.train()(x, y=y, ..)"))
-        problem = self._problem(IterativeRefiner.forward, args, kwargs, start, sample)
+        if isinstance(self.solver, EquationSolver) and not sample:
+            return self.solve(*args, start=start, **kwargs).value
+        problem = self.checked_problem(IterativeRefiner.forward, args, kwargs, start, sample)
         if self.training and y is not None and self.train_output == "trajectory":
             return self._trajectory(problem, y, taken)
         if sample:  # with train_output="field"
@@ -248,14 +260,19 @@ class IterativeRefiner(Called, Described, OnHub, BaseModel, name="irno"):
             kwargs: keyword arguments of the base; an argument that is not read is a TypeError.
         """
         limits = Limits(steps, max_steps, max_evaluations, atol, rtol, residual_tol)
-        call = self._problem(IterativeRefiner.solve, args, kwargs, start)
+        chosen = other_solver(solver, self.solver)
+        if isinstance(chosen, EquationSolver):
+            self.refuse_unread(IterativeRefiner.solve, args, kwargs)
+            system, whole = self.system(args, kwargs, start)
+            solution = solve_equation(system, chosen, whole.start, self.steps, limits, whole.as_answer)
+            return solution.or_raise() if throw else solution
+        call = self.checked_problem(IterativeRefiner.solve, args, kwargs, start)
         problem = self.at_resolution(call)
         if problem.start.is_meta:
             raise ValueError(
                 expected("fields with values in solve", "meta tensors", "model(x) for shapes only")
             )
-        phi = self.phi(problem, physics_of(residual_fn, residual_tol, problem, self.units))
-        chosen = other_solver(solver, self.solver)
+        phi = self.phi(problem, self.physics(problem, residual_fn, residual_tol))
         solution = run_to_tolerance(phi, chosen, problem.start, self.steps, limits, problem.as_answer)
         solution = with_estimates(solution, call, self.base.field_of, self.calibration, self.bands)
         return solution.or_raise() if throw else solution
@@ -266,7 +283,10 @@ class IterativeRefiner(Called, Described, OnHub, BaseModel, name="irno"):
         self, *args: Any, steps: int | None = None, start: Tensor | None = None, **kwargs: Any
     ) -> list[Any]:
         """The answers after 0, 1, .. K steps, equal to those of `forward` for every K."""
-        problem = self.at_resolution(self._problem(IterativeRefiner.iterates, args, kwargs, start))
+        problem = self.at_resolution(self.checked_problem(IterativeRefiner.iterates, args, kwargs, start))
+        if isinstance(self.solver, EquationSolver):
+            counts = range(Limits(steps).budget(self.steps) + 1)
+            return [self.solve(*args, steps=k, start=start, **kwargs).value for k in counts]
         found = [problem.start]
 
         def keep(h: Tensor, state: SolverState) -> None:
@@ -275,20 +295,6 @@ class IterativeRefiner(Called, Described, OnHub, BaseModel, name="irno"):
         count = Limits(steps).budget(self.steps)
         run_steps(self.phi(problem), self.solver, problem.start, count, watch=keep)
         return [problem.as_answer(h) for h in found]
-
-    def _problem(
-        self,
-        method: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
-        start: Tensor | None,
-        sample: bool = False,
-    ) -> BaseCall:
-        """The `BaseCall` of a call of ``method``; raises TypeError for arguments that are not read."""
-        unread = [key for key in self.unknown(args, kwargs) if key not in self.ignore]
-        names = self.base.names() | self.conditions.kinds.keys()
-        refuse_unread(unread, kwargs, method, names, IterativeRefiner.solve, sample)
-        return self.problem(args, kwargs, start)
 
     @needs_whole_weights
     def with_base(self, base: BaseLike) -> Self:
@@ -330,7 +336,7 @@ class IterativeRefiner(Called, Described, OnHub, BaseModel, name="irno"):
             start = truth.to(start.dtype)
         return run_training(
             self.phi(problem), self.solver, self.gradient, start, steps, problem.as_field,
-            problem.as_answer, taken,
+            problem.as_answer, taken, physics_of_equation(self.equation, problem, self.units),
         )  # fmt: skip
 
     def _draw_steps(self) -> int:

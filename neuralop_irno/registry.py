@@ -344,5 +344,7 @@ CORRECTIONS = Registry("correction", "correction", (*_MODELS, "neuralop_irno.cor
 SOLVERS = Registry("solver", "solver", (*_SOLVER, "neuralop_irno.networks"))
 STEP_SIZES = Registry("step size", "alpha", _SOLVER)
 GRADIENTS = Registry("gradient rule", "gradient", _SOLVER)
+EQUATIONS = Registry("equation", "equation", ("neuralop_irno.equations",))
+PRECONDITIONERS = Registry("preconditioner", "preconditioner", _SOLVER)
 METRICS = Registry("metric", modules=("neuralop_irno.metrics",))
 DATASETS = Registry("dataset", modules=("neuralop_irno.data",))

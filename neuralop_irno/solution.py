@@ -28,6 +28,7 @@ class Outcome(Enum):
     FALSE_FIXED_POINT = (
         "the iteration converged to a point where the equation is not solved; try another base or start"
     )
+    INDEFINITE = "the equation is not positive definite along a direction of the search; try solver='fgmres'"
     NOT_FINITE = "the iterate is not finite; look at the input, or try a smaller alpha"
 
     @property
@@ -65,6 +66,11 @@ class Solution:
             is on a stated share of the region with a stated probability: see `Bands`. Laid out like the field
             in the value, in its units; nan where the answer is not refined (outside of a mask). None for a
             model without bands.
+        equation_residual: for each sample |r(x, h)| / |r(x, 0)| of the equation at the answer, computed from
+            it, ``(samples,)``; None where a solver of equations was not used. The answer is then in double
+            precision, ``residuals`` are norms of r, and ``contraction`` and ``error_bound`` are not known.
+        replaced: for each sample the number of steps in which the preconditioner's proposal was zero, not
+            finite or pointed away from r, so that r itself was taken, ``(samples,)``; None as before.
     """
 
     value: Any
@@ -79,6 +85,8 @@ class Solution:
     predictors: dict[str, Tensor]
     evaluations: int
     error_band: Tensor | None = field(default=None, kw_only=True)
+    equation_residual: Tensor | None = field(default=None, kw_only=True)
+    replaced: Tensor | None = field(default=None, kw_only=True)
 
     def __repr__(self) -> str:
         """The numbers of samples by outcome, and their median steps, without fields."""
@@ -103,6 +111,11 @@ class Solution:
     def __str__(self) -> str:
         counts = Counter(self.outcomes)
         lines = [f"{n} of {len(self.outcomes)} samples: {o.value}" for o, n in counts.items()]
+        if self.replaced is not None and self.replaced.any():
+            share = f"{int(self.replaced.sum())} of {int(self.steps.sum())} steps"
+            lines.append(f"{share} without the preconditioner, whose proposal was not usable")
+        if self.equation_residual is not None:
+            lines.append("double precision, by the residual of the equation")
         return "\n".join(lines)
 
 
@@ -134,6 +147,7 @@ class Trajectory:
         as_field: converts a target to the layout of the iterates.
         as_answer: the inverse of ``as_field``.
         residual: h -> alpha * Phi(x, h) as the solver computes it, if alpha is None.
+        physics: h -> the residual of the equation; None for a model without one.
     """
 
     iterates: tuple[Tensor, ...]
@@ -144,6 +158,7 @@ class Trajectory:
     as_field: Callable[[Tensor], Tensor] = unchanged
     as_answer: Callable[[Tensor], Any] = unchanged
     residual: Callable[[Tensor], Tensor] | None = None
+    physics: Callable[[Tensor], Tensor] | None = None
 
     def __getattr__(self, name: str) -> Any:
         """Raise an error with a hint, for losses on fields that get a trajectory from a Trainer."""

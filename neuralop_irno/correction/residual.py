@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from neuralop_irno.correction.correction import Correction, step_argument
+from neuralop_irno.correction.correction import Correction, PerSample, step_argument
 from neuralop_irno.correction.equivariant import ShiftEquivariant
 from neuralop_irno.correction.receptive_field import ReceptiveField, summed
 from neuralop_irno.correction.stepwise import from_function
@@ -23,11 +23,13 @@ class KnownResidual(NamedTuple):
         x: the input itself.
         known: the result of the residual's ``prepare`` for x.
         domain: the domain of x.
+        scalars: those of `Correction.conditioned`, if there are any.
     """
 
     x: Tensor
     known: Any
     domain: Domain
+    scalars: PerSample | None = None
 
 
 class WithResidual(Correction):
@@ -64,7 +66,7 @@ class WithResidual(Correction):
         self.residual = from_function(residual)
         self.periodic, self.out_channels = correction.periodic, correction.out_channels
         self.resolution_free, self.alignment = correction.resolution_free, correction.alignment
-        self.stepwise = correction.stepwise
+        self.stepwise, self.scalars = correction.stepwise, correction.scalars
 
     @property
     def receptive_field(self) -> ReceptiveField:
@@ -73,8 +75,13 @@ class WithResidual(Correction):
     def prepare(self, x: Tensor, domain: Domain) -> KnownResidual:
         return KnownResidual(x, self.residual.prepare(x, domain), domain)
 
+    def conditioned(self, prepared: KnownResidual, scalars: Tensor) -> KnownResidual:
+        return prepared._replace(scalars=PerSample(scalars))
+
     def forward(self, x: KnownResidual, h: Tensor, taken: Tensor | None = None) -> Tensor:
         joined = torch.cat([x.x, self.residual(x.known, h).to(x.x.dtype)], 1)
-        when = step_argument(self.correction, taken)
-        update: Tensor = self.correction(self.correction.prepare(joined, x.domain), h, *when)
+        prepared = self.correction.prepare(joined, x.domain)
+        if x.scalars is not None:
+            prepared = self.correction.conditioned(prepared, x.scalars.value)
+        update: Tensor = self.correction(prepared, h, *step_argument(self.correction, taken))
         return update

@@ -67,6 +67,10 @@ class Domain(ABC):
     def masked(self, mask: Tensor) -> Domain:
         """The domain with measure 0 outside of a mask, laid out like a field with one channel."""
 
+    @abstractmethod
+    def unweighted(self) -> Domain:
+        """The same domain with the same measure for all values, as solvers of matrices have it."""
+
     def quantile(self, field: Tensor, share: float) -> Tensor:
         """The smallest value not exceeded on this share of the measure, over all channels, ``(samples,)``.
 

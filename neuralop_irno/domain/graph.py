@@ -204,6 +204,11 @@ class GraphDomain(Domain):
     def put(self, field: Tensor, keep: Tensor, values: Tensor) -> Tensor:
         return field.index_copy(0, self._rows(keep), values)
 
+    def unweighted(self) -> GraphDomain:
+        other = copy.copy(self)
+        other.measure = other._given_measure = self.batch.new_ones(len(self.batch), dtype=torch.float64)
+        return other
+
     def masked(self, mask: Tensor) -> GraphDomain:
         measure = torch.ones(len(mask), device=mask.device) if self.measure is None else self.measure
         other = copy.copy(self)

@@ -145,6 +145,9 @@ class GridDomain(Domain):
     def put(self, field: Tensor, keep: Tensor, values: Tensor) -> Tensor:
         return field.index_copy(0, keep, values)
 
+    def unweighted(self) -> GridDomain:
+        return self._like(measure=None)
+
     def masked(self, mask: Tensor) -> GridDomain:
         measure = mask.to(torch.get_default_dtype()) if self.measure is None else self.measure * mask
         return self._like(measure=with_mean_1(measure))

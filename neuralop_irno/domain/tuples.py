@@ -106,6 +106,9 @@ class TupleDomain(Domain):
         other.samples, other._spaces = len(keep), self._spaces
         return other
 
+    def unweighted(self) -> TupleDomain:
+        raise NotImplementedError("a tuple of fields has no plain inner product")
+
     def masked(self, mask: Tensor) -> TupleDomain:
         raise ValueError(expected("a tuple of fields without a mask", "a mask", "fields that are 0 outside"))
 

@@ -9,6 +9,8 @@ from neuralop_irno.solver import backtracking as backtracking
 from neuralop_irno.solver import best_so_far as best_so_far
 from neuralop_irno.solver import broyden as broyden
 from neuralop_irno.solver import denoising as denoising
+from neuralop_irno.solver import fcg as fcg
+from neuralop_irno.solver import fgmres as fgmres
 from neuralop_irno.solver import gradient as gradient
 from neuralop_irno.solver import implicit as implicit
 from neuralop_irno.solver import picard as picard

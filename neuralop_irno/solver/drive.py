@@ -14,7 +14,7 @@ from neuralop_irno.solution import Solution, Trajectory
 from neuralop_irno.solver.accuracy import Accuracy
 from neuralop_irno.solver.iterate import StepWrapper, Watch, iterate
 from neuralop_irno.solver.plain_step import plain_step
-from neuralop_irno.solver.solver import Phi, Solver, SolverState
+from neuralop_irno.solver.solver import Phi, Physics, Solver, SolverState
 from neuralop_irno.solver.stopping import Limits, SolveRecorder
 
 
@@ -146,6 +146,7 @@ def run_training(
     as_field: Callable[[Tensor], Tensor],
     as_answer: Callable[[Tensor], Any],
     taken: Tensor | None = None,
+    physics: Physics | None = None,
 ) -> Trajectory:
     """The supervised iterates of one training pass, for the losses.
 
@@ -159,6 +160,7 @@ def run_training(
         as_answer: the inverse of ``as_field``.
         taken: steps already taken by each sample's start, ``(samples,)``. If given, only the next step is
             supervised, and the rule is not used.
+        physics: the residual of the equation, for the losses.
 
     Raises:
         ValueError: ``taken`` is not a number for each sample.
@@ -179,7 +181,7 @@ def run_training(
     alpha = solver.step_size(before)
     residual = plain_step(phi, solver, before)[0] if alpha is None else None
     return Trajectory(
-        found.h or (found.value,), progress, phi.domain, phi, alpha, as_field, as_answer, residual
+        found.h or (found.value,), progress, phi.domain, phi, alpha, as_field, as_answer, residual, physics
     )
 
 

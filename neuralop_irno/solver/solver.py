@@ -16,13 +16,23 @@ from neuralop_irno.printed import PrintedAsCall
 from neuralop_irno.registry import SOLVERS, given_by_name
 
 
+class Physics(Protocol):
+    """h -> the residual of an equation, for one x."""
+
+    def __call__(self, h: Tensor) -> Tensor:
+        """The residual, laid out like h."""
+
+    def select(self, keep: Tensor) -> Physics:
+        """The residual of the samples ``keep`` only."""
+
+
 class Phi(Protocol):
     """A correction bound to one x, as a solver calls it."""
 
     domain: Domain
 
     @property
-    def physics(self) -> Phi | None:
+    def physics(self) -> Physics | None:
         """h -> the residual of the equation that h should solve; None if there is none."""
 
     def __call__(self, h: Tensor, taken: Tensor | None = None) -> Tensor:
@@ -61,6 +71,10 @@ class SolverState:
             return value[keep] if name in self.PER_SAMPLE else domain.take(value, keep)
 
         return replace(self, **{f.name: part(f.name, getattr(self, f.name)) for f in fields(self)})
+
+    def evaluated(self, samples: int) -> int:
+        """Evaluations of Phi in the last step of this many samples."""
+        return samples
 
     def forget(self, domain: Domain, whose: Tensor, at: Tensor, residual: Tensor) -> Self:
         """The state with some samples restarted at another point, without memory of earlier steps.

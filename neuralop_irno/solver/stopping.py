@@ -166,6 +166,12 @@ class SolveRecorder:
         """The largest budget of the batch."""
         return int(self._budget.max()) if len(self._budget) else 0
 
+    def skip(self, samples: Tensor, outcome: Outcome) -> None:
+        """End the samples of a mask ``(samples,)`` before the first step; call it before `starters`."""
+        self._budget = torch.where(samples, 0, self._budget)
+        for i in samples.nonzero()[:, 0].tolist():
+            self.outcomes[i] = outcome
+
     def starters(self) -> Tensor:
         """The samples with a budget of at least one step."""
         wanting = self._budget.nonzero()[:, 0]
@@ -179,10 +185,10 @@ class SolveRecorder:
         size = self._here.norm(state.residual)
         self._sizes.append((active, size))
         self.taken[active] += 1
-        self.evaluations += len(active)
+        self.evaluations += state.evaluated(len(active))
         if self.accuracy is not None:
             self.accuracy.see(self._here, active, h, state, size)
-        ends = self._ends(active, h, size)
+        ends = self._ends(active, h, size, state)
         done = torch.stack(list(ends.values())).any(0)
         if not done.any():
             return None
@@ -220,14 +226,18 @@ class SolveRecorder:
         limit = self._limits.max_evaluations
         return limit is None or self.evaluations + samples <= limit
 
-    def _ends(self, active: Tensor, h: Tensor, size: Tensor) -> dict[Outcome, Tensor]:
-        """For each outcome the samples that end with it, as a mask; the first that applies is recorded."""
+    def _progress(self, active: Tensor, size: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The smallest residuals so far, whose budget is used up, and who may take no further step."""
         progress = size < PROGRESS * self._smallest[active]
         smallest = torch.minimum(self._smallest[active], size)
         self._smallest[active] = torch.where(progress, size, self._smallest[active])
         self._waited[active] = torch.where(progress, 0, self._waited[active] + 1)
         enough = self.taken[active] >= self._budget[active]
-        spent = enough | (not self._room(len(active)))
+        return smallest, enough, enough | (not self._room(len(active)))
+
+    def _ends(self, active: Tensor, h: Tensor, size: Tensor, state: SolverState) -> dict[Outcome, Tensor]:
+        """For each outcome the samples that end with it, as a mask; the first that applies is recorded."""
+        smallest, enough, spent = self._progress(active, size)
         reached = self._here.norm(h)
         ends = {Outcome.NOT_FINITE: ~(size.isfinite() & reached.isfinite())}
         if not self._limits.tolerance:

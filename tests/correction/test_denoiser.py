@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from conftest import identity, zero
+from solver_names import OF_CORRECTIONS
 from torch import Tensor
 
 from neuralop_irno import IterativeRefiner
@@ -16,7 +17,6 @@ from neuralop_irno.domain.grid import GridDomain
 from neuralop_irno.losses.pointwise import DenoisingLoss
 from neuralop_irno.models import DeepONet
 from neuralop_irno.recipe import Recipe
-from neuralop_irno.registry import SOLVERS
 from neuralop_irno.solver.denoising import Denoising
 from neuralop_irno.training.trainer import Trainer
 
@@ -169,7 +169,7 @@ def test_a_config_says_it_all() -> None:
     assert loss.item() == DenoisingLoss()(model(y, y=y), y).item()
 
 
-@pytest.mark.parametrize("solver", sorted({*SOLVERS.names()} - {"denoising", "confidence"}))
+@pytest.mark.parametrize("solver", sorted({*OF_CORRECTIONS} - {"denoising", "confidence"}))
 def test_the_rule_wants_a_solver_that_adds_noise(solver: str) -> None:
     with pytest.raises(ValueError, match=r"^expected a solver that adds noise, got .*; try solver='den"):
         IterativeRefiner(zero, solver=solver, gradient="from_truth", in_channels=1, out_channels=1)

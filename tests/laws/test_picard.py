@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 import torch
+from solver_names import OF_CORRECTIONS
 from torch import Tensor, nn
 from torch_geometric.nn import GraphConv
 
 from neuralop_irno import PicardNetwork
-from neuralop_irno.registry import SOLVERS
 
-SOLVER_NAMES = sorted(set(SOLVERS.names()) - {"denoising", "confidence"})
+SOLVER_NAMES = sorted(set(OF_CORRECTIONS) - {"denoising", "confidence"})
 """All but those that seek no fixed point: one adds noise, and one averages over its steps."""
 
 

@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 import torch
 from conftest import zero
+from solver_names import OF_CORRECTIONS
 from torch import Tensor, nn
 from torch_geometric.data import Batch, Data
 from torch_geometric.nn import GCNConv
 
 from neuralop_irno import IterativeRefiner, Picard, RefinementLoss
 from neuralop_irno.correction.correction import FunctionCorrection
-from neuralop_irno.registry import GRADIENTS, SOLVERS
+from neuralop_irno.registry import GRADIENTS
 from neuralop_irno.solver.solver import Solver, SolverState
 
 SAMPLES, STEPS = 2, 3
@@ -57,7 +58,7 @@ def graph() -> tuple[nn.Module, dict[str, Any], dict[str, Any]]:
 
 DOMAINS = {"line": lambda: grid(1), "plane": lambda: grid(2), "graph": graph}
 OPTIONS = {"last": {"n": 2}, "confidence": {"channels": 1}, "implicit": {"backward_steps": 8}}
-EVERY_SOLVER = [*SOLVERS.names(), "own"]
+EVERY_SOLVER = [*OF_CORRECTIONS, "own"]
 GRAPHS_ONLY = {"confidence"}
 PAIRS = [
     (solver, domain)

@@ -1,0 +1,118 @@
+"""The driver of solvers of equations: iterate until the equation's residual meets a tolerance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from neuralop_irno.solution import Outcome, Solution
+from neuralop_irno.solver.drive import no_steps
+from neuralop_irno.solver.iterate import iterate
+from neuralop_irno.solver.krylov import EquationSolver, KrylovState
+from neuralop_irno.solver.solver import SolverState
+from neuralop_irno.solver.stopping import GROWTH, Limits, SolveRecorder
+from neuralop_irno.solver.system import System
+
+
+class EquationRecorder(SolveRecorder):
+    """A watch that ends each sample by the residual of its equation.
+
+    A sample has converged when the norm of the residual is below ``atol + rtol * scale``, with the scale of
+    `System.scale`. The residual that the solver carries along is then computed from h again, so that
+    rounding cannot make an answer look converged.
+
+    Args:
+        system: of the whole batch.
+        start: the state before the first step.
+        budget: largest number of steps of each sample, ``(samples,)``.
+        solver: its `patience` ends samples as stalled.
+        limits: the tolerances.
+    """
+
+    def __init__(
+        self, system: System, start: Tensor, budget: Tensor, solver: EquationSolver, limits: Limits
+    ) -> None:
+        super().__init__(system, start, budget, solver.answer, limits)
+        self._patience = solver.patience
+        self.scale = system.scale(start)
+        self.target = limits.atol + limits.rtol * self.scale + (limits.residual_tol or 0.0)
+        self.replaced = torch.zeros_like(budget)
+
+    def _ends(self, active: Tensor, h: Tensor, size: Tensor, state: SolverState) -> dict[Outcome, Tensor]:
+        assert isinstance(state, KrylovState)
+        assert self._physics is not None
+        self.replaced[active] = state.replaced
+        smallest, enough, spent = self._progress(active, size)
+        ends = {Outcome.NOT_FINITE: ~(size.isfinite() & self._here.norm(h).isfinite())}
+        if not self._limits.tolerance:
+            return {**ends, Outcome.COMPLETED: enough, Outcome.OUT_OF_STEPS: spent}
+        target = self.target[active]
+        solved = size < target
+        if solved.any():
+            solved = solved & (self._here.norm(self._physics(h)) < target)
+        return {
+            **ends,
+            Outcome.CONVERGED: solved,
+            **state.ends,
+            Outcome.GROWING: size > GROWTH * smallest,
+            Outcome.STALLED: self._waited[active] >= self._patience,
+            Outcome.OUT_OF_STEPS: spent,
+        }
+
+
+def solve_equation(
+    system: System,
+    solver: EquationSolver,
+    start: Tensor,
+    usual: int,
+    limits: Limits,
+    as_answer: Callable[[Tensor], Any],
+) -> Solution:
+    """Solve an equation from a start; every sample ends on its own.
+
+    A sample whose start meets the tolerance takes no step.
+
+    Args:
+        system: the equation and its preconditioner.
+        solver: takes the steps.
+        start: in double precision.
+        usual: the number of steps if the limits give none.
+        limits: when to stop.
+        as_answer: converts a state to the layout of the base's answer.
+    """
+    start = system.physics.lift(start)
+    solver.check(system, start)
+    taken = no_steps(system, start)
+    budget = limits.budgets(usual, taken)
+    before = system.domain.norm(system.physics(start))
+    stopping = EquationRecorder(system, start, budget, solver, limits)
+    solved = (before < stopping.target) if limits.tolerance else torch.zeros_like(taken).bool()
+    stopping.skip(solved, Outcome.CONVERGED)
+    starters = stopping.starters()
+    if len(starters):
+        here, phi = start, system
+        state = solver.init(start, taken)
+        if len(starters) < system.domain.samples:
+            here, state = system.domain.take(start, starters), state.select(system.domain, starters)
+            phi = system.select(starters)
+        iterate(phi, here, state, solver, stopping.longest, stopping)
+    value = stopping.value
+    nothing = torch.full_like(before, torch.nan)
+    return Solution(
+        value=as_answer(value),
+        outcomes=tuple(stopping.outcomes),
+        steps=stopping.taken,
+        residuals=stopping.residuals(),
+        contraction=nothing,
+        error_bound=torch.full_like(before, torch.inf),
+        bound_holds=torch.zeros_like(taken).bool(),
+        error_estimate=None,
+        best=as_answer(value),
+        predictors={},
+        evaluations=stopping.evaluations,
+        equation_residual=system.domain.norm(system.physics(value)) / stopping.scale,
+        replaced=stopping.replaced,
+    )
