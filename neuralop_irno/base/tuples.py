@@ -25,7 +25,7 @@ from neuralop_irno.base.points import PointOperator
 from neuralop_irno.base.pyg import GraphOperator
 from neuralop_irno.base.sizes import ModelSpec
 from neuralop_irno.domain.condition import Condition
-from neuralop_irno.domain.tuples import TupleDomain
+from neuralop_irno.domain.tuples import TupleDomain, check_carried
 from neuralop_irno.errors import expected, shown
 
 Fields = Callable[[Any], list[Tensor]]
@@ -57,6 +57,7 @@ class TupleCall(BaseCall):
     ) -> TupleCall:
         """The call of several fields from those of each; see above for the arguments."""
         starts = [call.start for call in calls]
+        check_carried([call.domain for call in calls])
         domain = TupleDomain(
             [call.domain for call in calls],
             [start.shape[1] for start in starts],

@@ -28,7 +28,8 @@ class TupleDomain(Domain):
     A field of larger numbers therefore dominates a norm: give fields in units in which they are about one.
 
     Args:
-        parts: the domain of each field: all on grids of equally many axes, or all on sets of points.
+        parts: the domain of each field, on grids or on sets of points; fields are `carried` only between
+            grids with equally many axes, or between sets of points, see `check_carried`.
         channels: the channels of each field.
         inputs: the channels of the input on the domain of each field.
 
@@ -136,8 +137,12 @@ class TupleDomain(Domain):
         return [[points for points in point_sets(part) if points is not None] for part in graphs]
 
 
-def _spaces(parts: Sequence[Domain]) -> tuple[tuple[int, ...], ...]:
-    """The axes of space of one sample of each domain; ValueError if fields cannot be carried between them."""
+def check_carried(parts: Sequence[Domain]) -> None:
+    """Raise ValueError if fields cannot be carried between the domains of a tuple.
+
+    Args:
+        parts: the domain of each field.
+    """
     grids = {len(part.shape) for part in parts if isinstance(part, GridDomain)}
     points = [part for part in parts if isinstance(part, PointDomain)]
     if len(grids) + bool(points) != 1 or (points and len(points) < len(parts)):
@@ -150,6 +155,10 @@ def _spaces(parts: Sequence[Domain]) -> tuple[tuple[int, ...], ...]:
     if len(dims) > 1:
         wanted, got = "points of a tuple in the same coordinates", " and ".join(map(str, sorted(dims)))
         raise ValueError(expected(wanted, f"{got} dimensions", "coordinates of all fields in one space"))
+
+
+def _spaces(parts: Sequence[Domain]) -> tuple[tuple[int, ...], ...]:
+    """The axes of space of one sample of each domain."""
     return tuple(
         tuple(part.shape) if isinstance(part, GridDomain) else (_points_of_each(part),) for part in parts
     )

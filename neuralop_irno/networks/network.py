@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from neuralop_irno.base.checks import check_finite
 from neuralop_irno.build import build_solver, other_solver
 from neuralop_irno.correction.correction import BoundCorrection
+from neuralop_irno.domain.tuples import TupleDomain
 from neuralop_irno.errors import expected
 from neuralop_irno.networks.bounds import PicardSolution, steps_to
-from neuralop_irno.networks.call import FixedPointMap, arguments, block_call
-from neuralop_irno.precision import at_least_float32
+from neuralop_irno.networks.call import (
+    Fields,
+    FixedPointMap,
+    arguments,
+    as_fields,
+    as_state,
+    block_call,
+    free_function,
+)
 from neuralop_irno.solution import Trajectory, unchanged
 from neuralop_irno.solver.drive import no_steps, run_steps, run_to_tolerance, run_training, run_until
 from neuralop_irno.solver.gradient import GradientLike, gradient_rule
@@ -51,7 +60,9 @@ class PicardNetwork(nn.Module):
         gradient: gradient rule of the loop in training; see `neuralop_irno.solver.gradient`.
 
     Shapes:
-        - x and the result: ``(B, *S)`` for any S, or ``(N, C)`` on graphs
+        - x and the result: ``(B, *S)`` for any S, or ``(N, C)`` on graphs; or a tuple of fields
+          ``(B, C_i, *S_i)``, for a block that maps tuples to tuples. Its norm is the root mean square of
+          the norms of its fields
         - other tensor arguments of the block: a row for each sample, on graphs for each node
 
     Example:
@@ -98,7 +109,7 @@ class PicardNetwork(nn.Module):
         self.solver = build_solver(solver, 1 - smoothing)
         self.gradient = gradient_rule(gradient)
 
-    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    def forward(self, x: Fields, *args: Any, **kwargs: Any) -> Fields:
         """The last iterate.
 
         Args:
@@ -106,19 +117,20 @@ class PicardNetwork(nn.Module):
             args: further positional arguments of the block.
             kwargs: keyword arguments of the block.
         """
-        phi, start = self._problem(x, args, kwargs)
+        phi, start, domain = self._problem(x, args, kwargs)
         if self.training and self.steps:
             rule = self.gradient.for_answers()
-            return rule(phi, self.solver, start, no_steps(phi, start), self.steps).value
+            found = rule(phi, self.solver, start, no_steps(phi, start), self.steps)
+            return as_fields(found.value, domain)
         if not self._usual.tolerance:
-            return run_steps(phi, self.solver, start, self.steps).value
+            return as_fields(run_steps(phi, self.solver, start, self.steps).value, domain)
         taken = no_steps(phi, start)
         budgets = self._usual.budgets(self.steps, taken)
         stopping = SolveRecorder(phi, start, budgets, self.solver.answer, self._usual)
         run_until(phi, self.solver, start, stopping, taken)
-        return stopping.value
+        return as_fields(stopping.value, domain)
 
-    def trajectory(self, x: Tensor, *args: Any, **kwargs: Any) -> Trajectory:
+    def trajectory(self, x: Fields, *args: Any, **kwargs: Any) -> Trajectory:
         """The iterates that carry a gradient, for losses on the iteration.
 
         Use it as ``ContractionLoss()(network.trajectory(x), x)``; ``trajectory.last`` is the last iterate.
@@ -128,14 +140,18 @@ class PicardNetwork(nn.Module):
             args: further positional arguments of the block.
             kwargs: keyword arguments of the block.
         """
-        phi, start = self._problem(x, args, kwargs)
+        phi, start, domain = self._problem(x, args, kwargs)
         rule = self.gradient.for_answers()
-        return run_training(phi, self.solver, rule, start, self.steps, unchanged, unchanged)
+        if domain is None:
+            return run_training(phi, self.solver, rule, start, self.steps, unchanged, unchanged)
+        packed: Callable[[Any], Tensor] = domain.packed
+        unpacked = partial(as_fields, domain=domain)
+        return run_training(phi, self.solver, rule, start, self.steps, packed, unpacked)
 
     @torch.no_grad()
     def solve(
         self,
-        x: Tensor,
+        x: Fields,
         *args: Any,
         solver: SolverLike | None = None,
         steps: int | None = None,
@@ -174,7 +190,7 @@ class PicardNetwork(nn.Module):
         limits = Limits(steps, max_steps, max_evaluations, atol, rtol)
         if steps is None and not limits.tolerance:
             limits = self._usual
-        phi, start = self._problem(x, args, kwargs)
+        phi, start, domain = self._problem(x, args, kwargs)
         if known is not None and known.dim() and known.shape != (phi.domain.samples,):
             wanted = f"lipschitz once, or for each of {phi.domain.samples} samples"
             raise ValueError(expected(wanted, tuple(known.shape), "lipschitz_bound(block)"))
@@ -197,6 +213,8 @@ class PicardNetwork(nn.Module):
             factor = torch.where(kept, factor, torch.inf)
             solution = replace(solution, evaluations=solution.evaluations + phi.domain.samples)
         bounded = PicardSolution.of(solution, factor, coming)
+        value, best = as_fields(solution.value, domain), as_fields(solution.best, domain)
+        bounded = replace(bounded, value=value, best=best)
         return bounded.or_raise() if throw else bounded
 
     def factor(self, lipschitz: float) -> float:
@@ -225,7 +243,7 @@ class PicardNetwork(nn.Module):
 
     @torch.no_grad()
     def keeps_ball(
-        self, x: Tensor, *args: Any, radius: float, lipschitz: float | Tensor, **kwargs: Any
+        self, x: Fields, *args: Any, radius: float, lipschitz: float | Tensor, **kwargs: Any
     ) -> Tensor:
         r"""Whether the iteration is proved to stay in the ball |u| <= r and to converge, ``(samples,)``.
 
@@ -249,7 +267,7 @@ class PicardNetwork(nn.Module):
             >>> network.keeps_ball(f, radius=1.0, lipschitz=0.99)  # from 0.9 the iteration diverges
             tensor([ True, False])
         """
-        phi, start = self._problem(x, args, kwargs)
+        phi, start, _ = self._problem(x, args, kwargs)
         known = torch.as_tensor(lipschitz, dtype=torch.float64, device=start.device)
         return self._keeps_ball(phi, start, known, radius)
 
@@ -264,14 +282,13 @@ class PicardNetwork(nn.Module):
         return (1 - alpha).abs() + alpha.abs() * abs(self.weight) * lipschitz
 
     def _problem(
-        self, x: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[BoundCorrection, Tensor]:
-        """The map u -> lambda T(u) + f - u of one call, and the initial state."""
-        check_finite(x, "x")
-        start = at_least_float32(x)
-        free = self.inject(start) if isinstance(self.inject, nn.Module) else start if self.inject else None
-        call = block_call(self.block, start, free, arguments(self.block, args, kwargs))
-        return BoundCorrection(FixedPointMap(self.block, self.weight), call, call.domain), start
+        self, x: Fields, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[BoundCorrection, Tensor, TupleDomain | None]:
+        """The map u -> lambda T(u) + f - u of one call, the initial state, and the domain of a tuple."""
+        start, domain = as_state(x)
+        free = free_function(self.inject, start, domain)
+        call = block_call(self.block, start, free, arguments(self.block, args, kwargs), domain)
+        return BoundCorrection(FixedPointMap(self.block, self.weight), call, call.domain), start, domain
 
 
 def _takes_plain_steps(solver: Solver) -> bool:
