@@ -20,7 +20,7 @@ DESCRIPTION = (
     "on this machine. With --x, --y and --samples the data need not be at hand."
 )
 
-GIB, MIB = 2**30, 2**20
+UNITS = {"GiB": 2**30, "MiB": 2**20, "KiB": 2**10}
 
 
 def shape(word: str) -> tuple[int, ...]:
@@ -63,6 +63,10 @@ def run(options: argparse.Namespace) -> None:
     if any(given) and len(options.samples) != 2:
         got = ",".join(map(str, options.samples))
         raise ValueError(expected("samples for training and for validation", got, "--samples 12000,1500"))
+    for name, sizes in (("x", options.x), ("y", options.y)):
+        if sizes is not None and len(sizes) < 2:
+            hint = f"--{name} 11,256,256"
+            raise ValueError(expected(f"{name} of channels and points", sizes[0], hint))
     splits = stand_in(*given) if any(given) else None
     before = log.level
     log.setLevel(logging.WARNING)  # the trainings of the probe are not those of the user
@@ -81,7 +85,7 @@ def _phases(options: argparse.Namespace, splits: Any) -> list[Phase]:
     from neuralop_irno.study.forecast import Devices, phases_of, phases_of_study
     from neuralop_irno.yaml_files import read_yaml
 
-    devices = Devices(options.devices, options.memory * GIB, options.device)
+    devices = Devices(options.devices, options.memory * UNITS["GiB"], options.device)
     if "problems" not in read_yaml(options.config):
         experiment = read_experiment(options.config, options.overrides)
         data = experiment.splits() if splits is None else splits
@@ -107,17 +111,27 @@ def _plain(phase: Phase, devices: Sequence[int]) -> dict[str, Any]:
 
 
 def _table(phase: Phase, devices: Sequence[int], memory: float) -> str:
+    fits = memory * UNITS["GiB"]
     parameters, costs = ", ".join(f"{part} {n:,}" for part, n in phase.parameters.items()), phase.costs
-    rows = [(part, [f"{cost.memory[part] / GIB:.3f}" for cost in costs]) for part in costs[0].memory]
+    rows = [(part, [_size(cost.memory[part]) for cost in costs]) for part in costs[0].memory]
     rows += [
-        ("together, at the peak", [f"{cost.together / GIB:.3f}" for cost in costs]),
-        (f"fits in {memory:g} GiB", ["yes" if cost.together <= memory * GIB else "no" for cost in costs]),
-        ("GiB of its host", [f"{sum(cost.host.values()) / GIB:.3f}" for cost in costs]),
-        ("GiB of its states on disk", [f"{cost.disk / GIB:.3f}" for cost in costs]),
-        ("MiB written in an epoch", [f"{cost.written / MIB:.1f}" for cost in costs]),
-        ("MiB sent in an update", [f"{cost.sent / MIB:.1f}" for cost in costs]),
+        ("together, at the peak", [_size(cost.together) for cost in costs]),
+        (
+            f"fits in {memory:g} GiB",
+            ["yes" if cost.together <= fits else "no" for cost in costs],
+        ),
+        ("memory of its host", [_size(sum(cost.host.values())) for cost in costs]),
+        ("its states on disk", [_size(cost.disk) for cost in costs]),
+        ("written in an epoch", [_size(cost.written) for cost in costs]),
+        ("sent in an update", [_size(cost.sent) for cost in costs]),
         ("seconds of an update here", [f"{cost.update:.3g}" for cost in costs]),
     ]
-    head = ("GiB of a device", [f"{n} device{'s' * (n > 1)}" for n in devices])
+    head = ("memory of a device", [f"{n} device{'s' * (n > 1)}" for n in devices])
     lines = [f"{title:28}" + "".join(f"{cell:>12}" for cell in cells) for title, cells in (head, *rows)]
     return "\n".join([f"{phase.name}: {parameters} parameters; {phase.updates:,} updates", *lines])
+
+
+def _size(size: float) -> str:
+    """A number of bytes in the largest unit of which there is at least one, or in KiB; 0 as it is."""
+    unit = next((unit for unit, one in UNITS.items() if size >= one), "KiB")
+    return f"{size / UNITS[unit]:.4g} {unit}" if size else "0"

@@ -11,6 +11,7 @@ each number N of processes are printed, of the process that needs most:
 - traffic: bytes that a process sends in an update (ring), over those of the correction's gradients
 - written: bytes that all processes write in an epoch, over those of the correction's weights; states in
   files by themselves
+- foretold: the memory by `irno plan`
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from neuralop_irno import IterativeRefiner, Recipe, Trainer, checkpoint
+from neuralop_irno.losses.refinement import RefinementLoss
 from neuralop_irno.study.cost import peak_mib
+from neuralop_irno.study.forecast import Cost, Devices, phase
 from neuralop_irno.training.disk_states import DiskStates
 
 MIB, SIZE, BATCH, EPOCHS = 2**20, 96, 16, 2
@@ -173,6 +176,13 @@ def together(samples: int, states: str, world: int) -> list[dict[str, float]]:
     return found
 
 
+def foretold(samples: int, states: str, processes: list[int]) -> tuple[Cost, ...]:
+    """What is planned for each number of processes."""
+    splits: Any = {"train": Drawn(samples), "valid": Drawn(1)}
+    recipe = Recipe(epochs=EPOCHS, batch_size=BATCH, replay=4.0, precision="float32", states=states)
+    return phase("refiner", refiner(), recipe, RefinementLoss(), splits, Devices(processes)).costs
+
+
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     arguments.add_argument("--samples", type=int, default=128)
@@ -181,9 +191,10 @@ def main() -> None:
     # Large blocks go back to the system when they are freed, so that they do not hide later ones.
     os.environ["MALLOC_MMAP_THRESHOLD_"] = str(2**16)
     os.environ["OMP_NUM_THREADS"] = "1"
-    print("states   N  memory MiB  of the sum  traffic  written  states written MiB  seconds")
+    print("states   N  memory MiB  foretold  of the sum  traffic  written  states written MiB  seconds")
     for states in ("device", "disk"):
-        for world in options.processes:
+        costs = foretold(options.samples, states, options.processes)
+        for world, cost in zip(options.processes, costs, strict=True):
             begun = time.monotonic()
             found = together(options.samples, states, world)
             one = found[0]
@@ -194,7 +205,7 @@ def main() -> None:
             stored = sum(each["stored"] for each in found)
             sent = one["sent"] / one["correction"]
             print(
-                f"{states:7s} {world:2d} {peak:11.1f} {peak / whole:11.2f} {sent:8.2f} {written:8.2f}"
+                f"{states:7s} {world:2d} {peak:11.1f} {cost.together / MIB:9.1f} {peak / whole:11.2f} {sent:8.2f} {written:8.2f}"
                 f" {stored:19.1f} {time.monotonic() - begun:8.0f}"
             )
             sys.stdout.flush()

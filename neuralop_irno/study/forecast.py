@@ -16,10 +16,12 @@ from torch.utils.data import Dataset
 
 from neuralop_irno.config import Experiment
 from neuralop_irno.data.fields import Splits
+from neuralop_irno.data.graphs import coordinates_of
 from neuralop_irno.losses.loss import Loss
 from neuralop_irno.losses.refinement import loss_for
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.refiner import IterativeRefiner
+from neuralop_irno.rollouts.training import RolloutModel
 from neuralop_irno.study.contenders import Setting, contender
 from neuralop_irno.study.plan import Study
 from neuralop_irno.study.probe import Probe, bytes_of
@@ -149,7 +151,8 @@ def phases_of(
     """
     base, train = experiment.build_base(splits), splits["train"]
     units = units_of_run(experiment, base, train)
-    refiner = experiment.build_refiner(base, getattr(train, "padding", None), units).to(devices.probe)
+    padding, dim = getattr(train, "padding", None), coordinates_of(train)
+    refiner = experiment.build_refiner(base, padding, units, dim).to(devices.probe)
     own = phase("refiner", refiner, experiment.training, experiment.build_loss(), splits, devices)
     if experiment.base_training is None:
         return [own]
@@ -268,6 +271,7 @@ def _numbers(weight: nn.Parameter) -> int:
 
 def _parts(model: nn.Module) -> dict[str, nn.Module]:
     """The parts of a model whose weights are listed."""
-    if isinstance(model, IterativeRefiner):
-        return {"base": model.base, "correction": model.correction}
-    return {"base": model}
+    called = model.model if isinstance(model, RolloutModel) else model
+    if isinstance(called, IterativeRefiner):
+        return {"base": called.base, "correction": called.correction}
+    return {"base": called}

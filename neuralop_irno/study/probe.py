@@ -24,7 +24,8 @@ from torch.utils.data import Dataset, Subset
 from neuralop_irno.data.fields import Splits
 from neuralop_irno.devices import device_of
 from neuralop_irno.losses.loss import Loss
-from neuralop_irno.recipe import Recipe
+from neuralop_irno.recipe import MANY, Recipe
+from neuralop_irno.rollouts.training import RolloutModel
 from neuralop_irno.study.cost import MIB, peak_mib
 from neuralop_irno.training.batches import Sample, numbers_in
 from neuralop_irno.training.cached_starts import CachedStarts
@@ -140,6 +141,8 @@ class Probe:
             states="device",
         )  # fmt: skip
         model, loss = copy.deepcopy(self.model), copy.deepcopy(self.loss)
+        if isinstance(model, RolloutModel):
+            model.updates.fill_(MANY)  # a curriculum needs most memory and time at its end
         trainer = Trainer(model, recipe, loss, device=self.device, show=False, reporters=reporters)
         return lambda: trainer.fit(self._few("train", samples))
 

@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import yaml
+from torch import nn
+from torch_geometric.nn import GraphSAGE
 
 from irno_cli.main import main
-from neuralop_irno import IterativeRefiner, Recipe, Trainer, checkpoint
+from neuralop_irno import (
+    Curriculum,
+    IterativeRefiner,
+    Recipe,
+    RolloutModel,
+    RolloutTraining,
+    Trainer,
+    TrajectorySegments,
+    checkpoint,
+)
 from neuralop_irno._neuralop import FNO
+from neuralop_irno.data.splits import load_splits
 from neuralop_irno.losses.refinement import RefinementLoss
+from neuralop_irno.registry import DATASETS
 from neuralop_irno.study.cost import MIB, peak_mib
 from neuralop_irno.study.forecast import Devices, phase, stand_in
 
@@ -46,7 +60,59 @@ def test_memory_and_bytes_are_those_of_the_training(
     model: dict[str, Any], training: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = Recipe(epochs=3, batch_size=8, precision="float32", **training)
-    (cost,) = phase("refiner", refiner(**model), recipe, RefinementLoss(**LOSS), SPLITS).costs
+    check(lambda: refiner(**model), recipe, LOSS, SPLITS, tmp_path, monkeypatch)
+
+
+MESHES: Any = load_splits(DATASETS.part({"name": "waves", "samples": [8, 3, 1], "spacing": 0.3}))
+SERIES: Any = {
+    split: TrajectorySegments(torch.zeros(samples, 7, 1, 64), inputs=1, frames=4, every=2)
+    for split, samples in (("train", 8), ("valid", 2))
+}
+
+
+@pytest.mark.parametrize("training", [{}, {"replay": 4.0, "optimizer": "adamw"}], ids=str)
+def test_a_training_on_meshes_is_foretold(
+    training: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def on_meshes() -> IterativeRefiner:
+        torch.manual_seed(0)
+        correction = {"name": "meshgraph", "width": 48, "steps": 1}
+        return IterativeRefiner(GraphSAGE(2, 4, 1, 1), correction, steps=2, in_channels=2, out_channels=1)
+
+    recipe = Recipe(epochs=3, batch_size=4, precision="float32", **training)
+    check(on_meshes, recipe, {}, MESHES, tmp_path, monkeypatch)
+
+
+PLANS = {
+    "calls by themselves": RolloutTraining(4, truncate=1),
+    "checkpointed": RolloutTraining(4, gradient="checkpointed"),
+    "curriculum": RolloutTraining(Curriculum(1, 4, updates=4)),
+}
+
+
+@pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
+def test_a_training_on_rollouts_is_foretold(
+    plan: RolloutTraining, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def in_time() -> RolloutModel:
+        torch.manual_seed(0)
+        base = nn.Conv1d(1, 1, 3, padding=1, padding_mode="circular")
+        return RolloutModel(IterativeRefiner(base, {"name": "unet", "width": 24, "depth": 1}, steps=2), plan)
+
+    recipe = Recipe(epochs=3, batch_size=8, precision="float32")
+    check(in_time, recipe, {}, SERIES, tmp_path, monkeypatch)
+
+
+def check(
+    build: Callable[[], nn.Module],
+    recipe: Recipe,
+    loss: Mapping[str, Any],
+    splits: Any,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Compare the cost that is foretold with that of a training."""
+    (cost,) = phase("refiner", build(), recipe, RefinementLoss(**loss), splits).costs
     weights = cost.memory["base"] + cost.memory["correction"]
     written: list[tuple[str, int]] = []
     write = checkpoint.write_bytes
@@ -56,15 +122,15 @@ def test_memory_and_bytes_are_those_of_the_training(
         return write(path, content)
 
     def fit(folder: Path | None = None) -> None:
-        own = RefinementLoss(**LOSS)
-        Trainer(refiner(**model), recipe, own, folder, show=False).fit(SPLITS["train"], SPLITS["valid"])
+        own = RefinementLoss(**loss)
+        Trainer(build(), recipe, own, folder, show=False).fit(splits["train"], splits["valid"])
 
-    own = sum(p.numel() * p.element_size() for p in refiner(**model).parameters())
+    own = sum(p.numel() * p.element_size() for p in build().parameters())
     assert weights == own
     peak = MIB * peak_mib(fit) - own  # the model is built within
     assert cost.together - weights == pytest.approx(peak, rel=0.15)
     monkeypatch.setattr(checkpoint, "write_bytes", counted)
-    fit(tmp_path)
+    fit(folder)
     ends = [place for place, (name, _) in enumerate(written) if name == "snapshot.safetensors"]
     first = written[: ends[0] + 1]  # which improves the score
     an_epoch = [entry for entry in first if "base-" not in entry[0] and entry[0].endswith(checkpoint.SUFFIX)]
@@ -125,6 +191,7 @@ def test_the_command_plans_configs_and_studies_without_their_data(
         "waves, fno, base", "waves, fno, refined", "waves, fno, once"
     ]  # fmt: skip
     assert text.count("fits in 80 GiB") == 3
+    assert "0.000" not in text  # small sizes are in KiB
 
 
 @pytest.mark.parametrize(
@@ -133,6 +200,9 @@ def test_the_command_plans_configs_and_studies_without_their_data(
         (["--x", "1,16"], "expected --x, --y and --samples together"),
         ([*SIZES[:-1], "10"], "--samples 12000,1500"),
         ([*SIZES, "--devices", "1,3"], "that divides the 16 shards"),
+        ([*SIZES, "--y", "1,8"], "expected y like the base's answer (4, 1, 16), got (4, 1, 8)"),
+        ([*SIZES, "--y", "16"], "expected y of channels and points, got 16; try --y 11,256,256"),
+        ([*SIZES, "--x", "16"], "expected x of channels and points, got 16; try --x 11,256,256"),
     ],
 )
 def test_wrong_options_are_refused(
