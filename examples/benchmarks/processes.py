@@ -205,8 +205,8 @@ def main() -> None:
             stored = sum(each["stored"] for each in found)
             sent = one["sent"] / one["correction"]
             print(
-                f"{states:7s} {world:2d} {peak:11.1f} {cost.together / MIB:9.1f} {peak / whole:11.2f} {sent:8.2f} {written:8.2f}"
-                f" {stored:19.1f} {time.monotonic() - begun:8.0f}"
+                f"{states:7s} {world:2d} {peak:11.1f} {cost.together / MIB:9.1f} {peak / whole:11.2f}"
+                f" {sent:8.2f} {written:8.2f} {stored:19.1f} {time.monotonic() - begun:8.0f}"
             )
             sys.stdout.flush()
 
