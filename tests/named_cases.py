@@ -122,6 +122,7 @@ CORRECTED: dict[str, Case] = {
     "mgno": Case({"width": 4, "layers": 1, "levels": 1}, GRID),
     "bounded": Case({"correction": {**UNET, "norm": "none"}}, GRID),
     "local_no": Case({"width": 4, "layers": 1, "radius": 0.4, "rings": 1}, GRID),
+    "proximal": Case({"width": 4}, GRID),
     "untied": Case({"correction": UNET, "stages": 2}, GRID),
     "denoiser": Case({"correction": UNET, "levels": 2}, GRID, model={"gradient": "unrolled"}),
     "rigno": Case(RIGNO, MESHES),

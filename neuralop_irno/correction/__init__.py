@@ -9,6 +9,7 @@ from neuralop_irno.correction import from_neuralop as from_neuralop
 from neuralop_irno.correction import graph as graph
 from neuralop_irno.correction import local as local
 from neuralop_irno.correction import mgno as mgno
+from neuralop_irno.correction import proximal as proximal
 from neuralop_irno.correction import pyg as pyg
 from neuralop_irno.correction import rigno as rigno
 from neuralop_irno.correction import stepwise as stepwise

@@ -100,6 +100,24 @@ def pad(field: Tensor, modes: Sequence[str], widths: Widths | None = None) -> Te
     return padded
 
 
+def fold(padded: Tensor, modes: Sequence[str], widths: Widths | None = None) -> Tensor:
+    """The transpose of `pad`: each added cell is summed into the cell that it copies.
+
+    Shapes:
+        - padded: ``(B, C, n_1 + 2, .., n_d + 2)``
+        - returns: ``(B, C, n_1, .., n_d)``
+
+    Example:
+        >>> fold(torch.tensor([[[1.0, 0.0, 0.0, 0.0, 5.0]]]), ["circular"])
+        tensor([[[5., 0., 1.]]])
+    """
+    each = tuple(widths) if widths is not None else ((1, 1),) * len(modes)
+    if torch.compiler.is_compiling():
+        return _folded(padded, tuple(modes), each, torch.contiguous_format)
+    folded: Tensor = _Pad.apply(padded, tuple(modes), each, _memory_format(padded), True)
+    return folded
+
+
 def _pad_by_joining(field: Tensor, modes: Sequence[str], widths: Widths) -> Tensor:
     for axis, (mode, width) in enumerate(zip(modes, widths, strict=True), start=2):
         n = field.shape[axis]

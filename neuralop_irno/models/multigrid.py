@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from neuralop_irno.domain.convolutions import CONVOLVE
+from neuralop_irno.domain.convolutions import CONVOLVE, CONVOLVE_TRANSPOSED
 from neuralop_irno.domain.padding import pad
 from neuralop_irno.errors import did_you_mean, expected
 
-SPREAD = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
 CYCLES = {"V": 1, "W": 2}
 """Visits to the next coarser grid per cycle."""
 
@@ -128,7 +126,7 @@ class Prolongation(nn.Module):
     def forward(self, field: Tensor, shape: Sequence[int]) -> Tensor:
         """The field on the finer grid of that shape."""
         # After padding, cell j of the coarse grid is spread around cell 2 j + 3.
-        spread = SPREAD[len(self.modes)](pad(field, self.modes), self.weight, stride=2)
+        spread = CONVOLVE_TRANSPOSED[len(self.modes)](pad(field, self.modes), self.weight, stride=2)
         for axis, (size, mode) in enumerate(zip(shape, self.modes, strict=True), start=2):
             spread = spread.narrow(axis, 3 - _first_kept(mode, size), size)
         return spread
