@@ -259,15 +259,21 @@ def physics_of(
     return masked(FunctionCorrection(equation).bind(call.x, call.domain), call.condition.mask)
 
 
-def build_solver(solver: SolverLike, alpha: StepSizeLike | None) -> Solver:
-    """A solver from a name, a config or an object, with the step size ``alpha`` if it is given."""
+def build_solver(solver: SolverLike, alpha: StepSizeLike | None, key: str | None = "solver") -> Solver:
+    """A solver from a name, a config or an object, with the step size ``alpha`` if it is given.
+
+    Args:
+        solver: the name, the config or the object.
+        alpha: the step size.
+        key: that of a config, for errors; None for an argument of a call.
+    """
     if alpha is not None:
         if not given_by_name(solver) or has_alpha(solver):
             raise ValueError(
                 expected("one step size", "alpha beside a solver that has its own", "alpha=None")
             )
         solver = with_alpha(solver, alpha)
-    return solver_from(solver)
+    return solver_from(solver, key)
 
 
 def other_solver(solver: SolverLike | None, own: Solver) -> Solver:
@@ -279,7 +285,7 @@ def other_solver(solver: SolverLike | None, own: Solver) -> Solver:
         damped = [part for part in own.modules() if isinstance(part, Damped)]
         alphas = [part.alpha for part in damped if not isinstance(part, Denoising)]
         solver = with_alpha(solver, alphas[0]) if alphas and takes_alpha(solver) else solver
-    return build_solver(solver, None)
+    return build_solver(solver, None, key=None)
 
 
 def takes_alpha(words: Any) -> bool:

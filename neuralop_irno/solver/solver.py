@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Protocol, Self
 
@@ -125,14 +126,14 @@ SolverLike = str | Mapping[str, Any] | Solver
 """A solver: its name, its config, or itself."""
 
 
-def solver_from(spec: SolverLike, key: str = "solver") -> Solver:
+def solver_from(spec: SolverLike, key: str | None = "solver") -> Solver:
     """A solver from its name or config; an object is returned unchanged.
 
     Args:
         spec: the name, the config or the object.
-        key: the key of the config that has it, for errors.
+        key: the key of the config that has it, for errors; None for an argument of a call.
     """
-    with at_key(key):
+    with at_key(key) if key else nullcontext():
         built = SOLVERS.part(spec).build() if given_by_name(spec) else spec
         if not isinstance(built, Solver):
             hint = f"one of {', '.join(SOLVERS.names())}"

@@ -45,14 +45,12 @@ def units_of_run(experiment: Experiment, base: Any, data: Dataset[Sample]) -> Un
     stated, wanted = experiment.content["model"].get("units"), getattr(data, "normalise", False)
     if stated is not None or not wanted:
         return Units.of(stated)
-    with at_key("data.normalise"):
-        if experiment.loss.options.get("cross_entropy"):
+    if experiment.loss.options.get("cross_entropy"):
+        with at_key("data.normalise"):
             hint = "normalise: false"
             raise ValueError(expected("fields to normalise", "classes, by loss.cross_entropy", hint))
-        learns = wanted == "all" or experiment.trains_base
-        return measured_units(
-            alone(base, experiment), data, learns, experiment.model.options.get("condition")
-        )
+    learns = wanted == "all" or experiment.trains_base
+    return measured_units(alone(base, experiment), data, learns, experiment.model.options.get("condition"))
 
 
 def alone(base: Any, experiment: Experiment, units: Units | None = None) -> nn.Module:
