@@ -27,6 +27,6 @@ def test_what_is_no_truth_no_residual_and_no_count_of_steps_is_refused() -> None
 
 
 def test_an_argument_of_a_call_is_not_said_to_be_in_a_config() -> None:
-    model = IterativeRefiner(nn.Conv2d(1, 1, 1), "unet", in_channels=1, out_channels=1)
+    model = IterativeRefiner(torch.nn.Conv2d(1, 1, 1), "unet", in_channels=1, out_channels=1)
     with pytest.raises(ValueError, match=r"got 'picrd'; try 'picard' \([^()]*\)$"):
         model.solve(torch.zeros(1, 1, 8, 8), solver="picrd")
