@@ -72,9 +72,8 @@ class Registry:
         if entry is None:
             return lambda decorated: self.register(name, decorated)
         if self._entries.get(name, entry) is not entry:
-            raise ValueError(
-                expected(f"a new {self.family} name", f"'{name}', which is taken", f"'my_{name}'")
-            )
+            wanted, got = f"a new {self.family} name", f"'{name}', which is taken"
+            raise ValueError(expected(wanted, got, f"'my_{name}'"))
         self._entries[name] = entry
         return entry
 
@@ -103,7 +102,8 @@ class Registry:
         if name in self._broken:
             message, cause = self._broken[name]
             raise ValueError(message) from cause
-        raise ValueError(expected(f"the name of a {self.family}", shown(name), did_you_mean(name, known)))
+        wanted = f"the name of a{'n' * (self.family[0] in 'aeiou')} {self.family}"
+        raise ValueError(expected(wanted, shown(name), did_you_mean(name, known)))
 
     def build(self, spec: Any, **context: Any) -> Any:
         """Build an object from a name or a mapping; an object is returned unchanged.

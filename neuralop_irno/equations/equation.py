@@ -92,10 +92,10 @@ class Equation(PrintedAsCall):
 
     def functions(self, x: Tensor, domain: Domain) -> Functions:
         """The functions of the equation for one x."""
-        project, lift = self.boundary(x)
+        project, lift = self.constraints(x)
         return Functions(lambda h: self.residual(x, h), project=project, lift=lift)
 
-    def boundary(self, x: Tensor) -> tuple[Map | None, Map | None]:
+    def constraints(self, x: Tensor) -> tuple[Map | None, Map | None]:
         """``project`` and ``lift`` of `Functions`, by ``fixed`` and ``values``; None without them."""
         if self.fixed is None:
             return None, None
@@ -164,7 +164,7 @@ class LinearEquation(Equation):
     def functions(self, x: Tensor, domain: Domain) -> Functions:
         b = self.rhs(x)
         diagonal = None if self.diagonal is None else self.diagonal(x)
-        project, lift = self.boundary(x)
+        project, lift = self.constraints(x)
         return Functions(
             residual=lambda h: b - self.apply(x, h),
             apply=lambda v: self.apply(x, v),
