@@ -6,6 +6,7 @@ stencils of textbook multigrid a cycle here is the textbook's cycle.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -17,7 +18,8 @@ from neuralop_irno.correction.film import Filmed, film_of, modulated, refuse_mis
 from neuralop_irno.correction.grid import GridCorrection
 from neuralop_irno.correction.receptive_field import ReceptiveField
 from neuralop_irno.errors import expected
-from neuralop_irno.models.multigrid import MultigridCycle
+from neuralop_irno.lipschitz.norms import OperatorNorm, copies_in_padding, operator_norm_of
+from neuralop_irno.models.multigrid import MultigridCycle, Prolongation, Stencil
 from neuralop_irno.registry import CORRECTIONS
 
 
@@ -104,6 +106,18 @@ class MgNO(GridCorrection):
             field = F.gelu(modulated(cycle(field) + linear(field), values))
         update: Tensor = self.last(field)
         return update
+
+
+@operator_norm_of.register
+def _(layer: Stencil) -> OperatorNorm:
+    modes = ["zeros" if mode == "zero" else mode for mode in layer.modes]
+    return OperatorNorm(copies=math.prod(copies_in_padding(mode, added=2, reach=2) for mode in modes))
+
+
+@operator_norm_of.register
+def _(layer: Prolongation) -> OperatorNorm:
+    # A cell of the coarse grid is spread from its place, and from the two places beside the ends.
+    return OperatorNorm(copies=math.prod(1 if mode == "zero" else 3 for mode in layer.modes))
 
 
 CORRECTIONS.register("mgno", with_frame_option(MgNO))

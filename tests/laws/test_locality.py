@@ -32,6 +32,7 @@ ON_GRIDS: dict[str, dict[str, Any]] = {
     "mgno": MGNO,
     "W cycle": {**MGNO, "cycle": "W"},
     "bounded": {"name": "bounded", "correction": UNET, "bound": 0.9},
+    "bounded as a whole": {"name": "bounded", "correction": {**UNET, "norm": "none"}, "whole": True},
     "proximal": {"name": "proximal", "width": 4},
     "denoiser": {"name": "denoiser", "correction": UNET, "levels": 2},
     "untied": {"name": "untied", "correction": UNET, "stages": 2},

@@ -174,7 +174,6 @@ def test_a_correction_is_bounded_by_one_word_or_one_call() -> None:
 
 
 FREE = {
-    "mgno": ({"name": "mgno", "width": 4, "layers": 1, "levels": 1}, "Prolongation, Stencil"),
     "fno": ({"name": "fno", "n_modes": [4, 4], "hidden_channels": 4, "n_layers": 1}, "SpectralConv"),
     "attention": ({"name": "pyg:GAT", "hidden_channels": 4}, "GATConv"),
 }
@@ -188,7 +187,7 @@ def test_corrections_with_layers_that_stay_free_are_not_called_bounded(name: str
         CORRECTIONS.build(words, in_channels=1, out_channels=1, dim=2)
 
 
-@pytest.mark.parametrize("name", ["unet", "meshgraph", "rigno", "pyg:GraphSAGE", "picard_vit"])
+@pytest.mark.parametrize("name", ["unet", "mgno", "meshgraph", "rigno", "pyg:GraphSAGE", "picard_vit"])
 def test_corrections_of_matrices_and_convolutions_are_bounded(name: str) -> None:
     phi = CORRECTIONS.build({"name": "bounded", "correction": name}, in_channels=1, out_channels=1, dim=2)
     held = [part for part in phi.modules() if hasattr(part, "parametrizations")]
