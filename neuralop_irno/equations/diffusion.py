@@ -149,9 +149,9 @@ class DiffusionEquation(LinearEquation):
         check_boundary(boundary)
         self.boundary = boundary
 
-    def terms(self, x: Tensor) -> tuple[Tensor, float, Tensor]:
+    def terms(self, x: Tensor, domain: Domain) -> tuple[Tensor, float, Tensor]:
         """a, ``(B or 1, 1, *S or 1)``; c; and f, which broadcasts with h."""
-        raise NotImplementedError(f"{type(self).__name__} does not define terms(x)")
+        raise NotImplementedError(f"{type(self).__name__} does not define terms(x, domain)")
 
     def singular(self, boundaries: Sequence[str]) -> bool:
         """Whether constants solve the equation with f = 0."""
@@ -164,7 +164,7 @@ class DiffusionEquation(LinearEquation):
         return Diffusion(a, spacings, boundaries_of(self.boundary, len(domain.shape)), domain.shape)
 
     def functions(self, x: Tensor, domain: Domain) -> Functions:
-        a, c, f = self.terms(x)
+        a, c, f = self.terms(x, domain)
         diffusion = self.diffusion(a, domain)
 
         def apply(v: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from neuralop_irno.domain.domain import Domain
 from neuralop_irno.equations.diffusion import DiffusionEquation, channel, positive
 from neuralop_irno.errors import check_least
 from neuralop_irno.registry import EQUATIONS
@@ -41,7 +42,7 @@ class Poisson(DiffusionEquation):
         super().__init__(boundary)
         self.screen = screen
 
-    def terms(self, x: Tensor) -> tuple[Tensor, float, Tensor]:
+    def terms(self, x: Tensor, domain: Domain) -> tuple[Tensor, float, Tensor]:
         return x.new_ones([1] * x.dim()), self.screen, channel(x, 0, "f")
 
     def singular(self, boundaries: Sequence[str]) -> bool:
@@ -84,7 +85,7 @@ class Darcy(Poisson):
         super().__init__(screen, boundary)
         self.source = source
 
-    def terms(self, x: Tensor) -> tuple[Tensor, float, Tensor]:
+    def terms(self, x: Tensor, domain: Domain) -> tuple[Tensor, float, Tensor]:
         a = positive(channel(x, 0, "the permeability a"), "the permeability a, channel 0 of x,")
         f = channel(x, 1, "f") if self.source is None else x.new_full((), self.source)
         return a, self.screen, f
@@ -120,5 +121,5 @@ class Helmholtz(DiffusionEquation):
         super().__init__(boundary)
         self.wavenumber = wavenumber
 
-    def terms(self, x: Tensor) -> tuple[Tensor, float, Tensor]:
+    def terms(self, x: Tensor, domain: Domain) -> tuple[Tensor, float, Tensor]:
         return x.new_ones([1] * x.dim()), -(self.wavenumber**2), channel(x, 0, "f")

@@ -19,6 +19,7 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
     "poisson": [{}, {"screen": 2.0}],
     "darcy": [{}, {"screen": 2.0}, {"source": 1.5}],
     "helmholtz": [{"wavenumber": 5.3}],
+    "heat_step": [{"dt": 0.3, "diffusivity": 0.2}, {"dt": 0.3, "diffusivity": 0.2, "theta": 0.5}],
 }
 
 
