@@ -15,6 +15,7 @@ from .base.points import PointOperator as PointOperator
 from .base.pyg import GraphOperator as GraphOperator
 from .base.tuples import TupleOperator as TupleOperator
 from .base.units import Units as Units
+from .base.widened import widen_last_spectral_layer as widen_last_spectral_layer
 from .conformal import Calibration as Calibration
 from .correction.correction import Correction as Correction
 from .correction.correction import FunctionCorrection as FunctionCorrection

@@ -157,10 +157,9 @@ def described(part: Any) -> Any:
         return [described(value) for value in part]
     if part is None or isinstance(part, (str, int, float)):
         return part
-    config = recorded_config(part) or described_function(part)
-    if config is None and hasattr(part, BUILT_FROM):
-        config = described(getattr(part, BUILT_FROM))
-    return config or {"object": type(part).__name__}
+    if hasattr(part, BUILT_FROM):  # also of a model that was changed after its constructor
+        return described(getattr(part, BUILT_FROM))
+    return recorded_config(part) or described_function(part) or {"object": type(part).__name__}
 
 
 def model_of(name: str, module: str | None = None) -> Any:

@@ -114,6 +114,7 @@ BASES: dict[str, Case] = {
     "gino": Case(GINO, MESHES, refused="a call with input_geom, latent_queries, output_queries"),
     "fnogno": Case(FNOGNO, MESHES, refused="a call with in_p, out_p, f"),
     "uqno": Case({"base_model": {"model_arch": "fno", **FNO}}, GRID),
+    "widened": Case({"net": {"model_arch": "fno", **FNO}, "shape": [6, 6]}, GRID),
 }
 CORRECTED: dict[str, Case] = {
     **{name: Case(options, GRID) for name, options in ON_GRIDS.items()},
