@@ -59,6 +59,7 @@ from .domain.resolution import Resolution as Resolution
 from .domain.sphere import SphereDomain as SphereDomain
 from .equations.equation import Equation as Equation
 from .equations.equation import LinearEquation as LinearEquation
+from .equations.residual_norm import residual_norm as residual_norm
 from .lipschitz import Residual as Residual
 from .lipschitz import lipschitz_bound as lipschitz_bound
 from .lipschitz import orthogonal as orthogonal
@@ -73,6 +74,7 @@ from .losses.monotone import MonotoneLoss as MonotoneLoss
 from .losses.pointwise import FixedPointLoss as FixedPointLoss
 from .losses.pointwise import SpatialLoss as SpatialLoss
 from .losses.refinement import RefinementLoss as RefinementLoss
+from .losses.residual import ResidualLoss as ResidualLoss
 from .losses.sobolev import SobolevLoss as SobolevLoss
 from .losses.spectral import SpectralLoss as SpectralLoss
 from .metrics import acc as acc
