@@ -104,8 +104,8 @@ def test_the_loss_is_the_relative_norm_alone_and_on_a_trajectory(order: int) -> 
 
 def test_a_refiner_learns_by_it_and_the_truth_is_not_read() -> None:
     model = IterativeRefiner(
-        torch.nn.Identity(), {"name": "unet", "width": 4, "depth": 0, "dim": 1}, in_channels=1, out_channels=1,
-        equation=Poisson(2.0, "periodic"),
+        torch.nn.Identity(), {"name": "unet", "width": 4, "depth": 0, "dim": 1},
+        in_channels=1, out_channels=1, equation=Poisson(2.0, "periodic"),
     ).train()  # fmt: skip
     f, loss = fields(1).float(), ResidualLoss(screen=2.0)
     first = loss(model(f, y=f), f)
