@@ -8,8 +8,8 @@ with exact gradients through all K steps:
     last step    |h_K - y|^2
 
 For test samples it prints the mean error, m over all directions (exact: as many Lanczos steps as points),
-the least m along the errors e_0 .. e_K, and q, each in the median, and the shares of samples. Float32, one
-thread, 13 seconds of one core for each training.
+the least m along the errors e_0 .. e_K, and q, each in the median, and the shares of samples. One thread,
+13 seconds of one core for each training.
 """
 
 from __future__ import annotations
@@ -75,6 +75,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=4, help="K")
     parser.add_argument("--alpha", type=float, default=1.0)
     parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
     options = parser.parse_args()
     torch.set_num_threads(1)
     train, valid, test = samples(TRAIN, 0), samples(TEST, 1), samples(TEST, 2)
@@ -87,7 +88,10 @@ def main() -> None:
             model = IterativeRefiner(
                 lambda x: slope * x, Network(), steps=options.steps, alpha=options.alpha, gradient="unrolled"
             )
-            recipe = Recipe(optimizer="adamw", epochs=options.epochs, batch_size=32, replay=0.0, seed=seed)
+            recipe = Recipe(
+                optimizer="adamw", epochs=options.epochs, batch_size=32, replay=0.0,
+                precision=options.precision, seed=seed,
+            )  # fmt: skip
             Trainer(model, recipe, loss, show=False).fit(train, valid)
             report = diagnose(
                 model.eval(), DataLoader(test, TEST), TEST, 3 * options.steps, iterations=POINTS, show=False
