@@ -30,7 +30,7 @@ from neuralop_irno.solver.gradient import GradientRule
 from neuralop_irno.solver.preconditioner import Preconditioner
 from neuralop_irno.solver.safeguarded import Safeguarded
 from neuralop_irno.solver.solver import Solver
-from neuralop_irno.solver.step_size import StepSize
+from neuralop_irno.solver.step_size import Given, StepSize
 
 FAMILIES: tuple[tuple[type, Registry], ...] = (
     (Solver, SOLVERS),
@@ -61,10 +61,16 @@ def config_of(part: Any) -> Any:
         return described(part)
     name, part = _named(part, family)
     parameters = parameters_of(type(part))
-    options = {key: config_of(getattr(part, key)) for key in parameters if hasattr(part, key)}
+    options = {key: config_of(_option(part, key)) for key in parameters if hasattr(part, key)}
     if name is None or len(options) < len(parameters):
         return {"object": type(part).__name__}
     return {"name": name, **options}
+
+
+def _option(part: Any, key: str) -> Any:
+    """An attribute; of a step size its numbers as given, in place of the buffer that rounds them."""
+    value = getattr(part, key)
+    return part.given if isinstance(part, Given) and value is part.rounded else value
 
 
 def _named(part: Any, family: Registry) -> tuple[str | None, Any]:

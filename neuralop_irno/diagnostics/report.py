@@ -235,7 +235,7 @@ def diagnose(
                 keep = torch.arange(min(missing, domain.samples), device=device)
                 bound = model.phi(problem).select(keep)
                 # With alpha of the first step: a decayed step size would hide the correction.
-                phi, alpha = plain_step(bound, model.solver, torch.zeros_like(keep))
+                phi, alpha = plain_step(bound, model.solver, torch.zeros_like(keep), truth)
                 truths = domain.take(truth, keep)
                 met = [domain.take(h, keep) for h in answers[: model.steps + 1]]
                 measured.append(measure(phi, met, truths, alpha.detach().to(truth.dtype), iterations))

@@ -196,7 +196,7 @@ class PicardNetwork(nn.Module):
             raise ValueError(expected(wanted, tuple(known.shape), "lipschitz_bound(block)"))
         chosen = other_solver(solver, self.solver)
         solution = run_to_tolerance(phi, chosen, start, self.steps, limits, unchanged)
-        step, alpha = plain_step(phi, chosen, solution.steps)
+        step, alpha = plain_step(phi, chosen, solution.steps, solution.value)
         coming = None
         if not _takes_plain_steps(chosen):
             coming = alpha.abs() * phi.domain.norm(step(solution.value))

@@ -68,7 +68,7 @@ class Denoising(Damped):
         return DenoisingState(taken, h, torch.zeros_like(h), seeds(len(taken), h.device))
 
     def step(self, phi: Phi, h: Tensor, state: DenoisingState) -> tuple[Tensor, DenoisingState]:
-        sigma = phi.domain.spread(self.alpha(state.taken).to(h.dtype), h)
+        sigma = phi.domain.spread(self.alpha.for_field(h, state.taken).to(h.dtype), h)
         noisy = h + sigma * normal(phi.domain, h, state.seed, state.taken)
         if self.from_nothing:
             begun = phi.domain.spread((state.taken > 0).to(h.dtype), h).bool()

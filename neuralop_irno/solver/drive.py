@@ -178,8 +178,8 @@ def run_training(
     behind = found.taken or (found.state.taken,)
     progress = tuple(((k - 1) / max(steps - 1, 1)).clamp(0, 1) for k in behind)
     before = (behind[-1] - 1).clamp(min=0)
-    alpha = solver.step_size(before)
-    residual = plain_step(phi, solver, before)[0] if alpha is None else None
+    alpha = solver.step_size_for(start, before)
+    residual = plain_step(phi, solver, before, start)[0] if alpha is None else None
     return Trajectory(
         found.h or (found.value,), progress, phi.domain, phi, alpha, as_field, as_answer, residual, physics
     )

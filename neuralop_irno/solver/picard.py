@@ -23,7 +23,7 @@ class Damped(Solver):
 
     def residual(self, phi: Phi, h: Tensor, state: SolverState) -> Tensor:
         """alpha * Phi(x, h)."""
-        alpha = self.alpha(state.taken)
+        alpha = self.alpha.for_field(h, state.taken)
         if alpha.dim() and alpha.numel() > 1:
             alpha = phi.domain.spread(alpha, h)
         return alpha * phi(h, state.taken)
@@ -31,6 +31,9 @@ class Damped(Solver):
     def step_size(self, taken: Tensor) -> Tensor | None:
         alpha: Tensor = self.alpha(taken.clamp(min=0))
         return alpha.expand(taken.shape)
+
+    def step_size_for(self, h: Tensor, taken: Tensor) -> Tensor | None:
+        return self.alpha.for_field(h, taken.clamp(min=0)).expand(taken.shape)
 
 
 @SOLVERS.register("picard")

@@ -8,7 +8,7 @@ from torch import Tensor
 from neuralop_irno.solver.solver import Phi, Solver
 
 
-def plain_step(phi: Phi, solver: Solver, taken: Tensor) -> tuple[Phi, Tensor]:
+def plain_step(phi: Phi, solver: Solver, taken: Tensor, h: Tensor) -> tuple[Phi, Tensor]:
     """Phi and alpha after ``taken`` steps, such that their product is the solver's residual.
 
     For a solver without a step size (`Solver.step_size` is None), the returned Phi is the residual itself,
@@ -18,11 +18,12 @@ def plain_step(phi: Phi, solver: Solver, taken: Tensor) -> tuple[Phi, Tensor]:
         phi: the correction, bound to x.
         solver: the solver.
         taken: steps already taken by each sample, ``(samples,)``.
+        h: a field of the precision in which alpha is used.
 
     Shapes:
         - alpha: ``(samples,)``
     """
-    alpha = solver.step_size(taken)
+    alpha = solver.step_size_for(h, taken)
     if alpha is None:
         return _AfterSteps(phi, taken, solver), torch.ones(taken.shape, device=taken.device)
     return _AfterSteps(phi, taken), alpha

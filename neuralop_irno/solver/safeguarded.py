@@ -75,3 +75,6 @@ class Safeguarded(Solver):
 
     def step_size(self, taken: Tensor) -> Tensor | None:
         return self.solver.step_size(taken)
+
+    def step_size_for(self, h: Tensor, taken: Tensor) -> Tensor | None:
+        return self.solver.step_size_for(h, taken)

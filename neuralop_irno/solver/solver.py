@@ -121,6 +121,10 @@ class Solver(PrintedAsCall, nn.Module):
         """
         return None
 
+    def step_size_for(self, h: Tensor, taken: Tensor) -> Tensor | None:
+        """alpha of each sample for a field of the precision of h; by default that of `step_size`."""
+        return self.step_size(taken)
+
 
 SolverLike = str | Mapping[str, Any] | Solver
 """A solver: its name, its config, or itself."""

@@ -27,26 +27,77 @@ class StepSize(PrintedAsCall, nn.Module):
             - returns: a scalar, or ``(samples,)``
         """
 
+    def for_field(self, h: Tensor, taken: Tensor) -> Tensor:
+        """The step size of each sample for a field of the precision of h; by default that of `forward`."""
+        return self(taken)
+
+
+class Given(StepSize):
+    """Base class of step sizes that are not trained: given numbers, double for fields in double precision.
+
+    The numbers are also in a buffer, which is rounded, and which counts where it was changed.
+
+    Attributes:
+        exact: the numbers as they were given.
+    """
+
+    exact: float | list[float] | None = None  # of objects that were pickled without them
+
+    @property
+    @abstractmethod
+    def rounded(self) -> Tensor:
+        """The buffer."""
+
+    @abstractmethod
+    def at(self, alpha: Tensor, taken: Tensor) -> Tensor:
+        """`forward` from the numbers ``alpha``."""
+
+    @property
+    def given(self) -> float | list[float] | Tensor:
+        """The numbers as they were given; the buffer if it was changed, or has no values."""
+        return self.rounded if self.exact is None or not self._unchanged() else self.exact
+
+    def forward(self, taken: Tensor) -> Tensor:
+        return self.at(self.rounded, taken)
+
+    def for_field(self, h: Tensor, taken: Tensor) -> Tensor:
+        if h.dtype not in (torch.float64, torch.complex128):
+            return self(taken)
+        rounded = self.rounded.double()
+        if self.exact is None:
+            return self.at(rounded, taken)
+        exact = rounded.new_tensor(self.exact)
+        return self.at(torch.where(exact.float() == rounded.float(), exact, rounded), taken)
+
+    def _unchanged(self) -> bool:
+        rounded = self.rounded.float()
+        return not rounded.is_meta and torch.equal(rounded.new_tensor(self.exact), rounded)
+
 
 @STEP_SIZES.register("constant")
-class Constant(StepSize):
+class Constant(Given):
     """The same alpha at every step."""
 
     value: Tensor
 
     def __init__(self, value: float) -> None:
         super().__init__()
-        self.register_buffer("value", torch.tensor(_finite(value)), persistent=False)
+        self.exact = _finite(value)
+        self.register_buffer("value", torch.tensor(self.exact), persistent=False)
 
-    def forward(self, taken: Tensor) -> Tensor:
+    @property
+    def rounded(self) -> Tensor:
         return self.value
 
+    def at(self, alpha: Tensor, taken: Tensor) -> Tensor:
+        return alpha
+
     def __repr__(self) -> str:
-        return printed(self.value)
+        return printed(self.given)
 
 
 @STEP_SIZES.register("scheduled")
-class Scheduled(StepSize):
+class Scheduled(Given):
     """alpha_k from a list; the last entry holds for all later steps.
 
     Example:
@@ -60,17 +111,22 @@ class Scheduled(StepSize):
         super().__init__()
         if not values:
             raise ValueError(expected("at least one step size", "an empty list", "alpha=[1.0, 0.5]"))
-        self.register_buffer("values", torch.tensor([_finite(v) for v in values]), persistent=False)
+        self.exact = [_finite(v) for v in values]
+        self.register_buffer("values", torch.tensor(self.exact), persistent=False)
 
-    def forward(self, taken: Tensor) -> Tensor:
-        return self.values[taken.clamp(max=len(self.values) - 1)]
+    @property
+    def rounded(self) -> Tensor:
+        return self.values
+
+    def at(self, alpha: Tensor, taken: Tensor) -> Tensor:
+        return alpha[taken.clamp(max=len(alpha) - 1)]
 
     def __repr__(self) -> str:
-        return printed(self.values)
+        return printed(self.given)
 
 
 @STEP_SIZES.register("decaying")
-class Decaying(StepSize):
+class Decaying(Given):
     r"""A constant alpha for n steps, then geometric decay:
 
     .. math:: \alpha_k = \alpha \, r^{\max(0, \, k - n)}
@@ -96,10 +152,16 @@ class Decaying(StepSize):
             wanted = "after >= 0 and 0 <= ratio < 1"
             raise ValueError(expected(wanted, f"{after} and {ratio}", "after=4, ratio=0.8"))
         self.after, self.ratio = after, ratio
-        self.register_buffer("value", torch.tensor(_finite(value)), persistent=False)
+        self.exact = _finite(value)
+        self.register_buffer("value", torch.tensor(self.exact), persistent=False)
 
-    def forward(self, taken: Tensor) -> Tensor:
-        return self.value * self.ratio ** (taken - self.after).clamp(min=0)
+    @property
+    def rounded(self) -> Tensor:
+        return self.value
+
+    def at(self, alpha: Tensor, taken: Tensor) -> Tensor:
+        later = (taken - self.after).clamp(min=0)
+        return alpha * self.ratio ** (later.double() if alpha.dtype == torch.float64 else later)
 
 
 @STEP_SIZES.register("learned")
