@@ -31,6 +31,25 @@ def finite(values: Any, where: str) -> Any:
     return values
 
 
+def unrounded(values: Any, where: str) -> Any:
+    """Numbers in single precision where it holds all numbers of their type, otherwise in double precision.
+
+    Args:
+        values: a numpy array.
+        where: array, index and file, for the error message.
+
+    Raises:
+        ValueError: some are not finite in single precision.
+
+    Example:
+        >>> unrounded(np.array([1e9 + 1]), "u").tolist(), unrounded(np.array([1], np.int16), "u").dtype
+        ([1000000001.0], dtype('float32'))
+    """
+    with np.errstate(over="ignore"):
+        single = finite(np.asarray(values, dtype=np.float32), where)
+    return single if np.can_cast(values.dtype, np.float32) else np.asarray(values, dtype=np.float64)
+
+
 def spelled(place: Any) -> str:
     """An index or slice of an array, as written in Python.
 

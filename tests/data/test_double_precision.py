@@ -12,11 +12,18 @@ import numpy as np
 import pytest
 import torch
 import xarray
+import yaml
+from layouts import numbers, write_superbench, write_well, write_zarr
 
 from irno_cli.main import main
 from neuralop_irno import GraphOperator, IterativeRefiner
 from neuralop_irno.config import experiment
 from neuralop_irno.data.flow_sources import flows_of
+from neuralop_irno.data.frames import FrameWindows
+from neuralop_irno.data.readers.superbench import ERA5, SuperBench
+from neuralop_irno.data.readers.well import Well
+from neuralop_irno.data.readers.zarr_fields import ZarrFields
+from neuralop_irno.data.scaling import Scaling
 from neuralop_irno.data.splits import load_splits
 from neuralop_irno.prediction import predict
 from neuralop_irno.rollouts import rollout
@@ -69,6 +76,55 @@ def meshes(folder: Path, suffix: str, moved: Moved) -> dict[str, Any]:
         (folder / "all").mkdir(exist_ok=True)
         mesh.write(folder / f"all/m{number}{suffix}")
     return {"name": "mesh_files", "train": str(folder / "all"), "x": "x", "y": "y", "split": [4, 1, 1]}
+
+
+def well(folder: Path, moved: Moved) -> Any:
+    path = write_well(folder)
+    for file in path.rglob("*.hdf5"):
+        with h5py.File(file, "r+") as held:
+            for name in ("t0_fields/density", "t1_fields/velocity"):
+                values, attributes = held[name][()].astype(float), dict(held[name].attrs)
+                del held[name]
+                held[name] = moved(values)
+                held[name].attrs.update(attributes)
+    known = yaml.safe_load((path / "stats.yaml").read_text())
+    for name in ("density", "velocity"):
+        known["mean"][name] = moved(np.asarray(known["mean"][name], float)).tolist()
+    (path / "stats.yaml").write_text(yaml.safe_dump(known))
+    return FrameWindows(Well(path), inputs=2)
+
+
+def zarr_store(folder: Path, moved: Moved) -> Any:
+    path = write_zarr(folder, moved(numbers(2, 4, 2, 6, 4).astype(float)))
+    return FrameWindows(ZarrFields(path, scaling=Scaling((moved(1.0), moved(-2.0)), (2.0, 3.0))))
+
+
+def superbench(folder: Path, moved: Moved) -> Any:
+    path = write_superbench(folder)
+    for file in path.rglob("*.h5"):
+        with h5py.File(file, "r+") as held:
+            values = held["fields"][()].astype(float)
+            del held["fields"]
+            held["fields"] = moved(values)
+    return SuperBench(path, scaling=Scaling(tuple(map(moved, ERA5.mean)), ERA5.std))
+
+
+SCALED = {"well": well, "zarr": zarr_store, "superbench": superbench}
+
+
+@pytest.mark.parametrize("written", SCALED.values(), ids=SCALED)
+def test_files_that_are_scaled_as_they_are_read_keep_their_digits(
+    written: Callable[[Path, Moved], Any], tmp_path: Path
+) -> None:
+    (tmp_path / "plain").mkdir()
+    (tmp_path / "moved").mkdir()
+    plain = written(tmp_path / "plain", lambda field: field)
+    moved = written(tmp_path / "moved", lambda field: field + FAR)
+    assert len(plain) == len(moved)
+    for one, other in zip((plain[0], plain[-1]), (moved[0], moved[-1]), strict=True):
+        for name in ("x", "y"):
+            assert other[name].dtype == torch.float32
+            torch.testing.assert_close(other[name], one[name], rtol=1e-5, atol=1e-6)
 
 
 def read(path: Path) -> Any:

@@ -13,7 +13,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from neuralop_irno.data.finite import finite, spelled
+from neuralop_irno.data.finite import spelled, unrounded
 from neuralop_irno.data.readers.file_names import in_natural_order
 from neuralop_irno.errors import did_you_mean, expected
 
@@ -132,10 +132,19 @@ def numbers(dataset: h5py.Dataset, place: Any = ()) -> Any:
     Raises:
         ValueError: it is damaged, or not finite.
     """
+    return numbers_as_stored(dataset, place).astype(np.float32, copy=False)
+
+
+def numbers_as_stored(dataset: h5py.Dataset, place: Any = ()) -> Any:
+    """A part of an array, in double precision if single precision would round it.
+
+    Raises:
+        ValueError: it is damaged, or not finite.
+    """
     file = Path(dataset.file.filename)
-    with named_damage(file), np.errstate(over="ignore"):
-        values = np.asarray(dataset[place], dtype=np.float32)
-    return finite(values, f"{dataset.name.strip('/')}{spelled(place)} in {file.name}")
+    with named_damage(file):
+        values = np.asarray(dataset[place])
+    return unrounded(values, f"{dataset.name.strip('/')}{spelled(place)} in {file.name}")
 
 
 def stored_part(path: str, name: str, place: Any = ()) -> Any:

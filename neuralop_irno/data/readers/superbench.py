@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from neuralop_irno.data.frames import GridPairs
 from neuralop_irno.data.patches import Crops, Tiles, View, Whole
-from neuralop_irno.data.readers.hdf5 import array, files_in, numbers, opened
+from neuralop_irno.data.readers.hdf5 import array, files_in, numbers_as_stored, opened
 from neuralop_irno.data.scaling import Scaling
 from neuralop_irno.data.sizes import real, seed_of, whole
 from neuralop_irno.domain.grid import latitude_weights
@@ -134,7 +134,7 @@ class SuperBench(GridPairs):
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         index = range(len(self))[index]
         field, place = divmod(index, self.view.count(self.grid))
-        y = self.scaling.apply(self._read(field, place)[None])[0]
+        y = self.scaling.apply(self._read(field, place)[None])[0].float()
         x = coarse(y, self.factor, self.low)
         if self.noise:
             generator = torch.Generator().manual_seed(self.seed * 1_000_003 + index)
@@ -151,7 +151,9 @@ class SuperBench(GridPairs):
         height, width = self.view.shape(self.grid)
         square = (slice(row, row + height), slice(column, column + width))
         stored = opened(self.files[number])["fields"]
-        return torch.from_numpy(numbers(stored, (field - self._first[number], slice(None), *square)))
+        return torch.from_numpy(
+            numbers_as_stored(stored, (field - self._first[number], slice(None), *square))
+        )
 
     def _shape(self, path: Path) -> tuple[int, tuple[int, int]]:
         shape = array(opened(path), "fields").shape

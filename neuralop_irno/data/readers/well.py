@@ -79,11 +79,11 @@ class Well(Frames):
 
     def read(self, trajectory: int, places: range) -> Tensor:
         file, own = self._where(trajectory)
-        return self.scaling.apply(file.frames_at(own, places))
+        return self.scaling.apply(file.frames_at(own, places)).float()
 
     def known(self, trajectory: int, places: range) -> Tensor | None:
         file, own = self._where(trajectory)
-        channels = self._constant_scaling.apply(file.constants_of(own)[None])[0]
+        channels = self._constant_scaling.apply(file.constants_of(own)[None])[0].float()
         if self.scalars:
             values = torch.cat([file.parameters_of(own), file.signals_at(own, places).flatten()])
             channels = torch.cat([channels, values.reshape(-1, *[1] * len(file.grid)).expand(-1, *file.grid)])

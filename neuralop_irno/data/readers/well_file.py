@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neuralop_irno.data.readers.hdf5 import array, member, numbers, opened
+from neuralop_irno.data.readers.hdf5 import array, member, numbers, numbers_as_stored, opened
 from neuralop_irno.errors import check_choice, expected
 
 ORDERS = ("t0_fields", "t1_fields", "t2_fields")
@@ -91,11 +91,11 @@ class WellFile:
         return tuple(name for variable in self.varying for name in variable.components)
 
     def frames_at(self, trajectory: int, places: range) -> Tensor:
-        """Some frames of a trajectory, ``(T, C, *S)``."""
+        """Some frames of a trajectory, ``(T, C, *S)``; double if single precision would round them."""
         return torch.cat([self._field(v, trajectory, places) for v in self.varying], 1)
 
     def constants_of(self, trajectory: int) -> Tensor:
-        """The constant fields of a trajectory, ``(C, *S)``."""
+        """The constant fields of a trajectory, ``(C, *S)``; double if single precision would round them."""
         none = torch.zeros(0, *self.grid)
         return torch.cat([none, *(self._field(v, trajectory, range(1))[0] for v in self.constant)])
 
@@ -107,7 +107,7 @@ class WellFile:
         """The scalars that vary in time, ``(T, P)``."""
         none = torch.zeros(len(places), 0)
         columns = [torch.from_numpy(self._values(v, trajectory, places))[:, None] for v in self.signals]
-        return torch.cat([none, *columns], 1)
+        return torch.cat([none, *columns], 1).float()
 
     def _describe(self, file: Any) -> None:
         self.name = str(file.attrs["dataset_name"])
@@ -135,7 +135,7 @@ class WellFile:
 
     def _times(self, times: Any) -> Tensor:
         """The time of each frame, ``(T,)``; checks that they ascend."""
-        values = numbers(times)
+        values = numbers_as_stored(times)
         if values.ndim != 1 or (np.diff(values) <= 0).any():
             got = f"unsorted ones, shape {values.shape}"
             raise ValueError(expected(f"ascending times in {self.path.name}", got, "downloading it again"))
@@ -200,7 +200,7 @@ class WellFile:
         index: tuple[int | slice, ...] = (trajectory,) if variable.of_sample else ()
         if variable.in_time:
             index += (slice(places.start, places.stop, places.step),)
-        return numbers(opened(self.path)[variable.path], index)
+        return numbers_as_stored(opened(self.path)[variable.path], index)
 
     def _field(self, variable: Variable, trajectory: int, places: range) -> Tensor:
         values = torch.from_numpy(self._values(variable, trajectory, places))
@@ -218,7 +218,9 @@ def _side(places: Any) -> float | None:
     count = places.shape[-1]
     if places.ndim != 1 or count < 2:
         return None
-    (first, second), (last,) = numbers(places, slice(0, 2)), numbers(places, slice(count - 1, count))
+    (first, second), (last,) = (
+        numbers_as_stored(places, place) for place in (slice(0, 2), slice(count - 1, count))
+    )
     spacing = float(last - first) / (count - 1)
     if not (spacing > 0 and abs(float(second - first) / spacing - 1) < 0.01):
         return None

@@ -72,7 +72,7 @@ class ZarrFields(Frames):
     def read(self, trajectory: int, places: range) -> Tensor:
         when = slice(places.start, places.stop, places.step)
         frames = read_part(self.path, self.array, (self.places[trajectory], when))
-        return self.scaling.apply(torch.from_numpy(frames))
+        return self.scaling.apply(torch.from_numpy(frames)).float()
 
 
 def _names(name: str, given: Sequence[str] | None, stored: Any, default: Sequence[str]) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from neuralop_irno.data.finite import finite, spelled
+from neuralop_irno.data.finite import spelled, unrounded
 from neuralop_irno.data.readers.hdf5 import LARGEST_CHUNK
 from neuralop_irno.errors import check_choice, expected, from_extra, one_line
 
@@ -33,14 +33,12 @@ def opened_array(path: str, name: str) -> Any:
 
 
 def read_part(path: str, name: str, place: Any) -> Any:
-    """A part of an array in single precision.
+    """A part of an array, in double precision if single precision would round it.
 
     Raises:
         ValueError: it is damaged, or not finite.
     """
-    with np.errstate(over="ignore"):
-        values = stored_part(path, name, place).astype(np.float32)
-    return finite(values, f"{name}{spelled(place)} in {Path(path).name}")
+    return unrounded(stored_part(path, name, place), f"{name}{spelled(place)} in {Path(path).name}")
 
 
 def stored_part(path: str, name: str, place: Any = ()) -> Any:
