@@ -173,6 +173,47 @@ class LinearEquation(Equation):
             lift=lift,
         )
 
+    @staticmethod
+    def of_matrix(
+        matrix: Any,
+        b: Any = None,
+        *,
+        fixed: Any = None,
+        values: Any = None,
+        symmetric: bool | None = None,
+        definite: bool | None = None,
+    ) -> LinearEquation:
+        r"""The equation A h = b with an assembled sparse matrix, as of scipy or scikit-fem.
+
+        Rows are numbered like the nodes of a sample, or like the points of a grid, the last axis fastest. The
+        matrix is that of every sample; for samples of different sizes or with their own matrices give a
+        function, which is called again with the samples that are not solved yet.
+
+        Args:
+            matrix: A, ``(N, N)``, of scipy.sparse, numpy or torch (dense, COO, CSR), or (x, domain) -> the
+                matrix of all values of a batch, block-diagonal.
+            b: N numbers, or x -> b; None: channel 0 of x.
+            fixed: where h is given: a mask ``(N,)``, or numbers of rows, as from ``basis.get_dofs()``; or a
+                function as in `Equation`.
+            values: h there: N numbers, or x -> h; zero by default.
+            symmetric: as in `LinearEquation`.
+            definite: as in `LinearEquation`.
+
+        Shapes:
+            - x: ``(B, C, *S)`` on grids, ``(N, C)`` on points; h: the same with one channel
+
+        Example:
+            >>> import scipy.sparse as sp
+            >>> from neuralop_irno.domain.graph import GraphDomain
+            >>> chain = sp.diags_array([[-1.0] * 2, [2.0] * 3, [-1.0] * 2], offsets=[-1, 0, 1])
+            >>> x = torch.ones(3, 1)
+            >>> LinearEquation.of_matrix(chain).bind(x, GraphDomain.of(x, {}))(x).flatten()
+            tensor([0., 1., 0.])
+        """
+        from neuralop_irno.equations.matrices import MatrixEquation  # a subclass of this class
+
+        return MatrixEquation(matrix, b, fixed=fixed, values=values, symmetric=symmetric, definite=definite)
+
 
 class BoundEquation:
     """An equation for one x: h -> r(x, h), with the products A v.
