@@ -58,8 +58,12 @@ class SparseMatrix:
 
     def __matmul__(self, v: Tensor) -> Tensor:
         """The product with columns, ``(N, n)``, in their precision."""
-        rows, columns = self.rows.to(v.device), self.columns.to(v.device)
-        return torch.zeros_like(v).index_add(0, rows, self.values.to(v)[:, None] * v[columns])
+        return torch.zeros_like(v).index_add(0, self.rows, self.values.to(v)[:, None] * v[self.columns])
+
+    def to(self, device: torch.device) -> SparseMatrix:
+        """The matrix on a device."""
+        rows, columns, values = (part.to(device) for part in (self.rows, self.columns, self.values))
+        return SparseMatrix(rows, columns, values, self.size)
 
     @property
     def diagonal(self) -> Tensor:
@@ -99,6 +103,7 @@ class MatrixEquation(LinearEquation):
         else:
             matrix, whole = self._assembled, False
             places = domain.places(like)
+        matrix = matrix.to(x.device)
         check_size(matrix, domain, like, whole)
         sample = domain.spread(torch.arange(domain.samples, device=x.device), like).expand_as(like)
         column = torch.zeros_like(sample) if whole else sample
@@ -124,7 +129,7 @@ class MatrixEquation(LinearEquation):
             return numbers.reshape(-1)[places]
 
         b = like if self.b is None else laid_out(self.b)
-        diagonal = matrix.diagonal.to(x.device)[places]
+        diagonal = matrix.diagonal[places]
         functions = Functions(lambda h: b.to(h) - apply(h), apply, diagonal)
         if self.fixed is None:
             return functions

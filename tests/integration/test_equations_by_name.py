@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 import torch
+from torch_geometric.data import Batch, Data
 
 from irno_cli.main import main
-from neuralop_irno import IterativeRefiner
+from neuralop_irno import Hole, IterativeRefiner, as_graph, square_with_holes
 from neuralop_irno.config import experiment
 from neuralop_irno.registry import EQUATIONS
+from neuralop_irno.solution import Outcome
 from neuralop_irno.yaml_files import written
 
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -46,6 +48,26 @@ def test_an_equation_is_saved_with_its_model(name: str, tmp_path: Path) -> None:
         physics = [one.system((x,), {})[0].physics for one in (model, again)]
         h = torch.rand(2, 1, *[8] * dim, dtype=torch.float64)
         assert torch.equal(physics[0](h), physics[1](h))
+
+
+def test_two_meshes_of_different_sizes_are_solved_together() -> None:
+    meshes = [square_with_holes(0.3, [Hole(0.5, 0.5, 0.2)]), square_with_holes(0.25, [])]
+    drawn = [torch.rand(len(mesh.pos), 2) + 0.5 for mesh in meshes]
+    graphs = [as_graph(mesh, x=x, y=x[:, :1]) for mesh, x in zip(meshes, drawn, strict=True)]
+    sizes = {"in_channels": 2, "out_channels": 1}
+    words = {"name": "meshgraph", "width": 4, "steps": 1}
+    model = IterativeRefiner(lambda x: 0 * x[:, :1], words, equation="mesh_darcy", **sizes).eval()
+
+    def solved(*parts: Data) -> torch.Tensor:
+        batch = Batch.from_data_list(list(parts)).to_dict()
+        known = {name: batch[name] for name in ("x", "pos", "edge_index", "face", "batch")}
+        solution = model.solve(**known, solver="fcg", rtol=1e-10, max_steps=300)
+        assert set(solution.outcomes) == {Outcome.CONVERGED}
+        value: torch.Tensor = solution.value
+        return value
+
+    alone = torch.cat([solved(graph) for graph in graphs])
+    assert torch.allclose(solved(*graphs), alone, rtol=0, atol=1e-9)
 
 
 DATA = {"name": "burgers", "trajectories": [2, 1, 1], "frames": 2, "size": 8}
