@@ -106,6 +106,7 @@ class FCG(EquationSolver):
             replaced=state.replaced + ~good,
             indefinite=energy < -(eps**0.75) * before,
             spent=torch.ones_like(state.taken),
+            target=state.target,
             age=state.age + 1,
             stored=((p, image), *state.stored[: self.memory - 1]),
         )

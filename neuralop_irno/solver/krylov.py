@@ -31,13 +31,15 @@ class KrylovState(SolverState):
             ``(samples,)``.
         indefinite: the samples with <p, A p> <= 0 for a search direction p, ``(samples,)``.
         spent: evaluations of the preconditioner by each sample in the last step, ``(samples,)``.
+        target: the norm of the residual to reach; zero without a tolerance, ``(samples,)``.
     """
 
-    PER_SAMPLE: ClassVar[frozenset[str]] = frozenset({"taken", "replaced", "indefinite", "spent"})
+    PER_SAMPLE: ClassVar[frozenset[str]] = frozenset({"taken", "replaced", "indefinite", "spent", "target"})
 
     replaced: Tensor
     indefinite: Tensor
     spent: Tensor
+    target: Tensor
 
     @classmethod
     def nothing(cls, h: Tensor, taken: Tensor) -> dict[str, Any]:
@@ -46,6 +48,7 @@ class KrylovState(SolverState):
         return {
             "taken": taken, "at": h, "residual": torch.zeros_like(h),
             "replaced": zeros, "indefinite": zeros.bool(), "spent": zeros,
+            "target": h.new_zeros(taken.shape),
         }  # fmt: skip
 
     def evaluated(self, samples: int) -> int:

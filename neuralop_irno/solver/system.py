@@ -56,7 +56,7 @@ class System:
     def scale(self, h: Tensor) -> Tensor:
         """The norm to which tolerances are relative, ``(samples,)``: that of the residual at h = 0.
 
-        For a linear equation it is the norm of the right-hand side. Where it is zero it is 1.
+        For a linear equation it is the norm of the right-hand side. Where it is zero or not finite it is 1.
         """
         size = self.domain.norm(self.physics(self.physics.lift(torch.zeros_like(h))))
-        return torch.where(size > 0, size, 1.0)
+        return torch.where((size > 0) & size.isfinite(), size, 1.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -93,8 +94,9 @@ def solve_equation(
     stopping.skip(solved, Outcome.CONVERGED)
     starters = stopping.starters()
     if len(starters):
-        here, phi = start, system
-        state = solver.init(start, taken)
+        here, phi, state = start, system, solver.init(start, taken)
+        assert isinstance(state, KrylovState)
+        state = replace(state, target=stopping.target)
         if len(starters) < system.domain.samples:
             here, state = system.domain.take(start, starters), state.select(system.domain, starters)
             phi = system.select(starters)

@@ -1,0 +1,57 @@
+"""The linear system of one Newton step, as an equation for the step."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from neuralop_irno.equations.equation import BoundEquation, Map
+
+
+class LinearisedEquation(BoundEquation):
+    r"""A(h) d = r(h) for the step d, with A = -dr/dh of another equation at h.
+
+    Its residual is :math:`r(h) - A(h) d`. Products with A are those of `BoundEquation.linearised`: backward
+    passes through one evaluation of r, which cost less than forward derivatives on small fields.
+
+    Args:
+        equation: whose root is sought, bound to x.
+        h: the point.
+        residual: r(h), which is known.
+
+    Example:
+        >>> import torch
+        >>> from neuralop_irno.domain.grid import GridDomain
+        >>> from neuralop_irno.equations.equation import Equation
+        >>> x, h = torch.full((1, 1, 2), 9.0), torch.full((1, 1, 2), 2.0)
+        >>> root = Equation(lambda x, h: x - h**2).bind(x, GridDomain.of(x))
+        >>> LinearisedEquation(root, h, root(h)).apply(torch.ones_like(h))  # the derivative of h^2
+        tensor([[[4., 4.]]])
+    """
+
+    def __init__(self, equation: BoundEquation, h: Tensor, residual: Tensor) -> None:
+        self.equation, self.x, self.domain, self.mask = (
+            equation.equation, equation.x, equation.domain, equation.mask
+        )  # fmt: skip
+        self.linear, self.diagonal = True, equation.diagonal
+        self.nonlinear, self.at, self.right = equation, h, residual
+        self._apply = equation.linearised(h)
+
+    def __call__(self, h: Tensor) -> Tensor:
+        return self.right - self._apply(h)
+
+    def apply(self, v: Tensor) -> Tensor:
+        return self._apply(v)
+
+    def linearised(self, h: Tensor) -> Map:
+        return self._apply
+
+    def project(self, v: Tensor) -> Tensor:
+        return self.nonlinear.project(v)
+
+    def lift(self, h: Tensor) -> Tensor:
+        """h itself: where values are given a step is zero, which `project` sees to."""
+        return h
+
+    def select(self, keep: Tensor) -> LinearisedEquation:
+        h, right = (self.domain.take(field, keep) for field in (self.at, self.right))
+        return LinearisedEquation(self.nonlinear.select(keep), h, right)
