@@ -54,11 +54,20 @@ class Solution:
             the distance if the measured q is that of the slowest mode. It is too small if a slow mode that is
             small in the start has not shown before the solve ends. It does not include the distance from the
             fixed point to the truth. ``(samples,)``, inf if q >= 1.
+            After a solver of an equation it is a proved bound on the distance to the *solution of the
+            equation*: |r| / c, with the constant c that the equation states (`LinearEquation.stability`);
+            inf if it states none.
         bound_holds: for each sample, whether q < 1 and steady: a sign, but no proof, that the condition is
             met. ``(samples,)``
+        bound_proved: for each sample, whether ``error_bound`` is proved, up to rounding: by a stated
+            constant of the equation, or by a contraction factor known from the weights (`PicardNetwork.solve`
+            with ``lipschitz``). Where it is False, all numbers about errors are estimates. ``(samples,)``
         error_estimate: for each sample, an estimate of the distance to the *truth* with the coverage of the
             model's calibration, in the units of the iteration, as ``error_bound``; None for a model without
-            calibration. ``(samples,)``
+            calibration. After a solver of an equation it is an estimate of the distance to the solution of
+            the equation, in the units of the data: the proved bound where there is one; otherwise |r| / s for
+            a linear equation, with s the smallest |A v| / |v| that the steps have shown. It can be too small,
+            and is nan where no step was taken. ``(samples,)``
         best: the iterates with the smallest residuals, laid out like the value.
         predictors: the predictors of the error estimate, by name, each ``(samples,)``.
         evaluations: number of evaluations of Phi, counted in samples.
@@ -87,6 +96,11 @@ class Solution:
     error_band: Tensor | None = field(default=None, kw_only=True)
     equation_residual: Tensor | None = field(default=None, kw_only=True)
     replaced: Tensor | None = field(default=None, kw_only=True)
+    bound_proved: Tensor = field(default_factory=lambda: torch.zeros(()).bool(), kw_only=True)
+
+    def __post_init__(self) -> None:
+        if not self.bound_proved.dim():
+            object.__setattr__(self, "bound_proved", self.bound_proved.expand(self.steps.shape))
 
     def __repr__(self) -> str:
         """The numbers of samples by outcome, and their median steps, without fields."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -82,7 +83,7 @@ class Diffusion:
     def __init__(
         self, a: Tensor, spacings: Sequence[float], boundaries: Sequence[str], shape: Sequence[int]
     ) -> None:
-        self.boundaries = boundaries
+        self.boundaries, self.spacings, self.shape = boundaries, spacings, shape
         self.faces = [
             _faces(a, axis, size, boundary) / spacing**2
             for axis, (size, spacing, boundary) in enumerate(
@@ -96,6 +97,21 @@ class Diffusion:
             flux = faces * _beyond(v, axis, boundary).diff(dim=axis)
             out = out - flux.diff(dim=axis)
         return out
+
+    def lowest(self, without_mean: bool) -> float:
+        r"""The smallest eigenvalue for a = 1, on fields without their mean or on all.
+
+        Between walls that of an axis is :math:`(2 / \delta)^2 \sin^2(\pi / 2 n)`; around a periodic axis
+        0, and without the mean :math:`(2 / \delta)^2 \sin^2(\pi / n)`.
+        """
+        each = [
+            (2 / spacing * math.sin(math.pi / (2 * n if boundary == "dirichlet" else n))) ** 2
+            for n, spacing, boundary in zip(self.shape, self.spacings, self.boundaries, strict=True)
+        ]
+        if without_mean:
+            return min(each)
+        walls = zip(each, self.boundaries, strict=True)
+        return sum(value for value, boundary in walls if boundary == "dirichlet")
 
     @property
     def diagonal(self) -> Tensor:
@@ -175,6 +191,7 @@ class DiffusionEquation(LinearEquation):
             apply=apply,
             diagonal=diffusion.diagonal + c,
             project=_without_mean if self.singular(diffusion.boundaries) else None,
+            stability=_stability(a, c, diffusion, self.singular(diffusion.boundaries)),
         )
 
     def bind(self, x: Tensor, domain: Domain, mask: Tensor | None = None) -> BoundEquation:
@@ -182,6 +199,15 @@ class DiffusionEquation(LinearEquation):
             wanted = f"an equation with a unique solution beside a mask, {type(self).__name__}(screen > 0)"
             raise ValueError(expected(wanted, "screen=0 in a periodic box", "screen=1e-6, or no mask"))
         return super().bind(x, domain, mask)
+
+
+def _stability(a: Tensor, c: float, diffusion: Diffusion, without_mean: bool) -> Tensor | None:
+    """min a times the smallest eigenvalue of the Laplacian, plus c; exact where a is constant.
+
+    None where that is not positive. Fluxes through faces have harmonic means of a, which are at least min a.
+    """
+    lowest = (a.flatten(1).amin(1) * diffusion.lowest(without_mean) + c).double()
+    return lowest if bool((lowest > 0).all()) else None
 
 
 def _without_mean(v: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,9 @@ class Functions:
         diagonal: the diagonal of A, laid out like h or broadcast to it; None if it is not known.
         project: the orthogonal projector on the fields that h may change by; None if h may change by any.
         lift: sets the values of h that are given, as on a boundary; None if there are none.
+        stability: c > 0 with <A v, v> >= c |v|^2 for all v that h may change by, proved, a scalar or
+            ``(samples,)``; for a symmetric positive definite A at most its smallest eigenvalue. None if none
+            is known.
     """
 
     residual: Map
@@ -36,6 +40,7 @@ class Functions:
     diagonal: Tensor | None = None
     project: Map | None = None
     lift: Map | None = None
+    stability: Tensor | None = None
 
 
 class Equation(PrintedAsCall):
@@ -128,6 +133,9 @@ class LinearEquation(Equation):
             None: probed where a solver needs to know.
         definite: whether <v, A v> > 0 for all v that h may change by; None: probed likewise.
         diagonal: x -> the diagonal of A; None if it is not known.
+        stability: c > 0 with <A v, v> >= c |v|^2 for all v and x, such as the smallest eigenvalue of a
+            symmetric positive definite A. The error is then at most |r| / c, which is the
+            `Solution.error_bound`. None if it is not known.
         fixed: as in `Equation`.
         values: as in `Equation`.
 
@@ -149,9 +157,12 @@ class LinearEquation(Equation):
         symmetric: bool | None = None,
         definite: bool | None = None,
         diagonal: Map | None = None,
+        stability: float | None = None,
         fixed: Map | None = None,
         values: Map | None = None,
     ) -> None:
+        if stability is not None and not 0 < stability < math.inf:
+            raise ValueError(expected("a stability constant above 0 and finite", stability, "stability=None"))
         for name, function in (("apply", apply), ("rhs", rhs), ("diagonal", diagonal)):
             if function is not None and not callable(function):
                 raise TypeError(
@@ -159,7 +170,7 @@ class LinearEquation(Equation):
                 )
         super().__init__(lambda x, h: rhs(x) - apply(x, h), fixed=fixed, values=values)
         self.apply, self.rhs, self.diagonal = apply, rhs, diagonal
-        self.symmetric, self.definite = symmetric, definite
+        self.symmetric, self.definite, self.stability = symmetric, definite, stability
 
     def functions(self, x: Tensor, domain: Domain) -> Functions:
         b = self.rhs(x)
@@ -171,6 +182,7 @@ class LinearEquation(Equation):
             diagonal=diagonal,
             project=project,
             lift=lift,
+            stability=None if self.stability is None else torch.tensor(self.stability, dtype=torch.float64),
         )
 
     @staticmethod
@@ -228,13 +240,14 @@ class BoundEquation:
         domain: of x and h.
         linear: whether A does not depend on h.
         diagonal: the diagonal of A, or None.
+        stability: of `Functions`; it also holds for the part of A that a mask leaves.
     """
 
     def __init__(self, equation: Equation, x: Tensor, domain: Domain, mask: Tensor | None = None) -> None:
         self.equation, self.x, self.domain, self.mask = equation, x, domain, mask
         self._functions = equation.functions(x, domain)
         self.linear = equation.linear
-        self.diagonal = self._functions.diagonal
+        self.diagonal, self.stability = self._functions.diagonal, self._functions.stability
 
     def __call__(self, h: Tensor) -> Tensor:
         """The residual r(x, h), zero where h may not change."""

@@ -107,7 +107,8 @@ class PicardSolution(Solution):
 
     Attributes:
         factor: k, the contraction factor of a Picard step, ``(samples,)``: from ``lipschitz`` if it was
-            given, otherwise the largest observed one, nan if none was observed.
+            given, otherwise the largest observed one, nan if none was observed. Where it is given and below
+            1, ``error_bound`` is ``a_posteriori``, and ``bound_proved`` is set.
         factor_known: whether ``lipschitz`` was given. Then the bounds hold up to rounding; otherwise they are
             estimates.
         a_priori: bound from the first step, ``(samples,)``; inf if k is not below 1 or not known, and for
@@ -138,10 +139,16 @@ class PicardSolution(Solution):
             first = torch.stack([row[0] for row in rows]) if rows else k
             last = torch.stack([row[-1] for row in rows]) if rows else k
             before, after = a_priori(k, solution.steps, first), a_posteriori(k, last)
+        after = after.nan_to_num(torch.inf, torch.inf)
+        known = {**vars(solution)}
+        if factor is not None:
+            proved = k < 1
+            known["error_bound"] = torch.where(proved, after, solution.error_bound)
+            known["bound_holds"], known["bound_proved"] = solution.bound_holds | proved, proved
         return cls(
-            **vars(solution),
+            **known,
             factor=k,
             factor_known=factor is not None,
             a_priori=before.nan_to_num(torch.inf, torch.inf),
-            a_posteriori=after.nan_to_num(torch.inf, torch.inf),
+            a_posteriori=after,
         )

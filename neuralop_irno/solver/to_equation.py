@@ -13,6 +13,7 @@ from neuralop_irno.solution import Outcome, Solution
 from neuralop_irno.solver.drive import no_steps
 from neuralop_irno.solver.iterate import iterate
 from neuralop_irno.solver.krylov import EquationSolver, KrylovState
+from neuralop_irno.solver.smallest_stretch import SmallestStretch
 from neuralop_irno.solver.solver import SolverState
 from neuralop_irno.solver.stopping import GROWTH, Limits, SolveRecorder
 from neuralop_irno.solver.system import System
@@ -41,11 +42,16 @@ class EquationRecorder(SolveRecorder):
         self.scale = system.scale(start)
         self.target = limits.atol + limits.rtol * self.scale + (limits.residual_tol or 0.0)
         self.replaced = torch.zeros_like(budget)
+        self.stretch = None
+        if system.physics.linear and system.physics.stability is None:
+            self.stretch = SmallestStretch(system.domain, start, system.physics(start))
 
     def _ends(self, active: Tensor, h: Tensor, size: Tensor, state: SolverState) -> dict[Outcome, Tensor]:
         assert isinstance(state, KrylovState)
         assert self._physics is not None
         self.replaced[active] = state.replaced
+        if self.stretch is not None:
+            self.stretch.see(self._here, active, state.at, state.residual)
         smallest, enough, spent = self._progress(active, size)
         ends = {Outcome.NOT_FINITE: ~(size.isfinite() & self._here.norm(h).isfinite())}
         if not self._limits.tolerance:
@@ -103,18 +109,26 @@ def solve_equation(
         iterate(phi, here, state, solver, stopping.longest, stopping)
     value = stopping.value
     nothing = torch.full_like(before, torch.nan)
+    size = system.domain.norm(system.physics(value))
+    bound, proved, estimate = torch.full_like(before, torch.inf), torch.zeros_like(taken).bool(), None
+    if system.physics.stability is not None:
+        estimate = bound = size / system.physics.stability.to(size)
+        proved = bound.isfinite()
+    elif stopping.stretch is not None:
+        estimate = torch.where(stopping.taken > 0, size / stopping.stretch.value, torch.nan)
     return Solution(
         value=as_answer(value),
         outcomes=tuple(stopping.outcomes),
         steps=stopping.taken,
         residuals=stopping.residuals(),
         contraction=nothing,
-        error_bound=torch.full_like(before, torch.inf),
-        bound_holds=torch.zeros_like(taken).bool(),
-        error_estimate=None,
+        error_bound=bound,
+        bound_holds=proved,
+        bound_proved=proved,
+        error_estimate=estimate,
         best=as_answer(value),
         predictors={},
         evaluations=stopping.evaluations,
-        equation_residual=system.domain.norm(system.physics(value)) / stopping.scale,
+        equation_residual=size / stopping.scale,
         replaced=stopping.replaced,
     )
