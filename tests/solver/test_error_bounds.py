@@ -138,3 +138,16 @@ def test_picard_networks_with_a_known_constant_have_proved_bounds(solver: str) -
     assert ((proved.value - fixed).square().mean(1).sqrt() <= proved.error_bound * (1 + 1e-9)).all()
     assert not network.solve(x, solver=solver, steps=3).bound_proved.any()
     assert not network.solve(x, solver=solver, steps=3, lipschitz=1.0).bound_proved.any()
+
+
+@pytest.mark.parametrize("steps", [10, 20, 40])
+@pytest.mark.parametrize("solver", ["fcg", "fgmres"])
+def test_on_poissons_equation_the_estimate_is_within_a_factor_of_ten(solver: str, steps: int) -> None:
+    f = torch.randn(20, 1, 16, 16, dtype=torch.float64)
+    poisson = Poisson().bind(f, GridDomain.of(f))
+    free = LinearEquation(lambda x, v: poisson.apply(v), lambda x: x)
+    found = solve(free.bind(f, GridDomain.of(f)), torch.zeros_like(f), solver, steps=steps)
+    exact = solve(poisson, torch.zeros_like(f), rtol=1e-12, max_steps=500)
+    error = poisson.domain.norm(found.value - exact.value)
+    assert (found.error_estimate > error / 10).all()
+    assert (found.error_estimate < error * 10).all()
