@@ -60,7 +60,7 @@ def test_memory_and_bytes_are_those_of_the_training(
     model: dict[str, Any], training: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = Recipe(epochs=3, batch_size=8, precision="float32", **training)
-    check(lambda: refiner(**model), recipe, LOSS, SPLITS, tmp_path, monkeypatch)
+    check(lambda: refiner(**model), recipe, LOSS, SPLITS, tmp_path, monkeypatch, headers=40_000)
 
 
 MESHES: Any = load_splits(DATASETS.part({"name": "waves", "samples": [8, 3, 1], "spacing": 0.3}))
@@ -76,7 +76,7 @@ def test_a_training_on_meshes_is_foretold(
 ) -> None:
     def on_meshes() -> IterativeRefiner:
         torch.manual_seed(0)
-        correction = {"name": "meshgraph", "width": 48, "steps": 1}
+        correction = {"name": "meshgraph", "width": 120, "steps": 1}
         return IterativeRefiner(GraphSAGE(2, 4, 1, 1), correction, steps=2, in_channels=2, out_channels=1)
 
     recipe = Recipe(epochs=3, batch_size=4, precision="float32", **training)
@@ -97,7 +97,7 @@ def test_a_training_on_rollouts_is_foretold(
     def in_time() -> RolloutModel:
         torch.manual_seed(0)
         base = nn.Conv1d(1, 1, 3, padding=1, padding_mode="circular")
-        return RolloutModel(IterativeRefiner(base, {"name": "unet", "width": 24, "depth": 1}, steps=2), plan)
+        return RolloutModel(IterativeRefiner(base, {"name": "unet", "width": 56, "depth": 1}, steps=2), plan)
 
     recipe = Recipe(epochs=3, batch_size=8, precision="float32")
     check(in_time, recipe, {}, SERIES, tmp_path, monkeypatch)
@@ -110,8 +110,9 @@ def check(
     splits: Any,
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
+    headers: int = 0,
 ) -> None:
-    """Compare the cost that is foretold with that of a training."""
+    """Compare the cost that is foretold with that of a training: 15 %, or the headers of small files."""
     (cost,) = phase("refiner", build(), recipe, RefinementLoss(**loss), splits).costs
     weights = cost.memory["base"] + cost.memory["correction"]
     written: list[tuple[str, int]] = []
@@ -134,9 +135,9 @@ def check(
     ends = [place for place, (name, _) in enumerate(written) if name == "snapshot.safetensors"]
     first = written[: ends[0] + 1]  # which improves the score
     an_epoch = [entry for entry in first if "base-" not in entry[0] and entry[0].endswith(checkpoint.SUFFIX)]
-    assert cost.written == pytest.approx(sum(size for _, size in an_epoch), rel=0.15, abs=40_000)
+    assert cost.written == pytest.approx(sum(size for _, size in an_epoch), rel=0.15, abs=headers)
     snapshot = sum(size for name, size in an_epoch if "snapshot" in name)
-    assert cost.host["snapshot"] == pytest.approx(snapshot, rel=0.15, abs=40_000)
+    assert cost.host["snapshot"] == pytest.approx(snapshot, rel=0.15, abs=headers)
 
 
 def test_parts_are_shared_among_processes() -> None:
