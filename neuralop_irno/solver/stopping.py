@@ -218,7 +218,8 @@ class SolveRecorder:
 
     def _keep(self, places: Tensor, samples: Tensor) -> None:
         self._here = self._here.select(places)
-        self._physics = self._physics.select(places) if self._physics else None
+        if self._physics and len(places):  # an equation need not be made for an empty batch
+            self._physics = self._physics.select(places)
         self._active = samples
 
     def _room(self, samples: int) -> bool:
