@@ -106,6 +106,18 @@ class Preconditioning:
         update = phi(state.to(self._x.dtype)).to(r.dtype)
         return self._plain.spread(size, r) * update
 
+    def on(self, equation: BoundEquation, carry: Map) -> Preconditioning:
+        """The preconditioner on another grid, where Phi is evaluated as it is.
+
+        Args:
+            equation: bound to x on that grid.
+            carry: takes fields to it.
+        """
+        return Preconditioning(
+            self._correction, equation, carry(self._x), self._to_phi, Resolution(),
+            self._condition.carried(carry),
+        )  # fmt: skip
+
     def select(self, keep: Tensor) -> Preconditioning:
         """The preconditioner of the samples ``keep`` only."""
         domain, known = self._equation.domain, self._condition

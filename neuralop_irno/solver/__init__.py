@@ -14,6 +14,7 @@ from neuralop_irno.solver import fgmres as fgmres
 from neuralop_irno.solver import gradient as gradient
 from neuralop_irno.solver import implicit as implicit
 from neuralop_irno.solver import minres as minres
+from neuralop_irno.solver import multigrid as multigrid
 from neuralop_irno.solver import newton_krylov as newton_krylov
 from neuralop_irno.solver import picard as picard
 from neuralop_irno.solver import step_size as step_size

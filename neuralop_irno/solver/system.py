@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Hashable
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.equations.equation import BoundEquation
+
+Prepared = TypeVar("Prepared")
+Map = Callable[[Tensor], Tensor]
 
 Precondition = Callable[[Tensor, Tensor], Tensor]
 """From h and a residual r to M r, an approximation of A^{-1} r."""
@@ -23,6 +26,9 @@ class LearnedPreconditioner(Protocol):
 
     def select(self, keep: Tensor) -> LearnedPreconditioner:
         """The same for the samples ``keep`` only."""
+
+    def on(self, equation: BoundEquation, carry: Map) -> LearnedPreconditioner:
+        """The same on another grid, for an equation bound there; ``carry`` takes fields to it."""
 
 
 class System:
@@ -44,9 +50,16 @@ class System:
     ) -> None:
         self.physics, self.learned = equation, learned
         self.domain = equation.domain.unweighted() if domain is None else domain
+        self._prepared: dict[Any, Any] = {}
 
     def __call__(self, h: Tensor, taken: Tensor | None = None) -> Tensor:
         return self.physics(h)
+
+    def prepared(self, key: Hashable, build: Callable[[], Prepared]) -> Prepared:
+        """What a preconditioner computes once for this system, under a key of its own."""
+        if key not in self._prepared:
+            self._prepared[key] = build()
+        return self._prepared[key]
 
     def select(self, keep: Tensor) -> System:
         """The system of the samples ``keep`` only."""
