@@ -6,6 +6,7 @@ Importing this subpackage registers its solvers, step sizes and gradient rules.
 from neuralop_irno.solver import aitken as aitken
 from neuralop_irno.solver import amg as amg
 from neuralop_irno.solver import anderson as anderson
+from neuralop_irno.solver import auxiliary_grid as auxiliary_grid
 from neuralop_irno.solver import backtracking as backtracking
 from neuralop_irno.solver import best_so_far as best_so_far
 from neuralop_irno.solver import broyden as broyden

@@ -12,10 +12,11 @@ from neuralop_irno.domain.cell_transfers import averaged, ends_of, prolonged, re
 from neuralop_irno.domain.condition import HALF
 from neuralop_irno.domain.grid import GridDomain
 from neuralop_irno.equations.equation import BoundEquation, Map
-from neuralop_irno.errors import check_least, expected
+from neuralop_irno.errors import expected
 from neuralop_irno.registry import PRECONDITIONERS
 from neuralop_irno.solution import unchanged
 from neuralop_irno.solver.preconditioner import Preconditioner
+from neuralop_irno.solver.smoothing import check_smoothing, damped_jacobi
 from neuralop_irno.solver.system import LearnedPreconditioner, System
 
 COARSEST = 8
@@ -94,9 +95,7 @@ class Multigrid(Preconditioner):
         smoothing: int = 1,
         damping: float = 0.8,
     ) -> None:
-        check_least(1, 1, smoothing=smoothing)
-        if not 0 < damping <= 1:
-            raise ValueError(expected("damping from 0 to 1", damping, "damping=0.8"))
+        check_smoothing(smoothing, damping)
         self.phi, self.boundary, self.smoothing, self.damping = phi, boundary, smoothing, damping
 
     def of(self, system: System, h: Tensor, r: Tensor) -> Tensor:
@@ -132,7 +131,8 @@ class Multigrid(Preconditioner):
         if level.inverse is not None:
             solved = torch.einsum("bij,bj->bi", level.inverse, r.flatten(1))
             return equation.project(solved.reshape(r.shape))
-        u, r = self._smoothed(level, torch.zeros_like(r), r, self.smoothing if below else SMOOTHING)
+        steps = self.smoothing if below else SMOOTHING
+        u, r = damped_jacobi(equation, level.apply, r, steps, self.damping)
         if not below:
             return u
         if level.learned is not None:
@@ -141,22 +141,8 @@ class Multigrid(Preconditioner):
         update = self._cycle(below, averaged(h), below[0].equation.project(restricted(r, level.ends)))
         update = equation.project(prolonged(update, level.ends))
         u, r = u + update, r - level.apply(update)
-        return self._smoothed(level, u, r, self.smoothing, last=True)[0]
-
-    def _smoothed(
-        self, level: Level, u: Tensor, r: Tensor, steps: int, last: bool = False
-    ) -> tuple[Tensor, Tensor]:
-        """u and its residual after damped Jacobi steps; the residual of the ``last`` one is not computed."""
-        diagonal = level.equation.diagonal
-        if diagonal is None:
-            got, hint = "one that does not state it", "LinearEquation(.., diagonal=lambda x: ...)"
-            raise ValueError(expected("an equation with the diagonal of A", got, hint))
-        for step in range(steps):
-            update = level.equation.project(self.damping * r / diagonal)
-            u = u + update
-            if not last or step < steps - 1:
-                r = r - level.apply(update)
-        return u, r
+        after, _ = damped_jacobi(equation, level.apply, r, self.smoothing, self.damping, residual=False)
+        return u + after
 
     @staticmethod
     def _proposed(level: Level, h: Tensor, r: Tensor) -> Tensor:

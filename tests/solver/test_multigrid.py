@@ -102,6 +102,9 @@ class Proposed(nn.Module):
         answer: Tensor = self.function(r)  # type: ignore[operator]
         return answer
 
+    def select(self, keep: Tensor) -> Proposed:
+        return self
+
     def on(self, equation: object, carry: object) -> Proposed:
         return self
 
