@@ -197,6 +197,10 @@ def _parsed(
         weights = Part(RefinementLoss, loss, "the loss")
     with at_key("training"):
         recipe: Recipe = call_with_options(Recipe, training, "the training")
+    if loss and recipe.train_for == "preconditioner":
+        with at_key("loss"):
+            wanted = "no options beside train_for: preconditioner, which has its own loss"
+            raise ValueError(expected(wanted, shown(dict(loss)), "leaving the section out"))
     own_recipe: Recipe | None = None
     if base_training is not None:
         with at_key("base_training"):

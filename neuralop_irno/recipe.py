@@ -29,6 +29,12 @@ DECAYS = ("all", "matrices")
 PLACES = ("auto", "device", "host", "disk")
 """Where the states of the training set are held."""
 
+PURPOSES = ("solution", "preconditioner")
+"""What a correction is trained for."""
+
+OF_STATES = ("replay", "resolutions", "shifts")
+"""Options of the states that are trained on, which a preconditioner does not have."""
+
 OF_THE_MACHINE = ("states", "workers")
 """Options that do not change the result: a run may be resumed with others."""
 
@@ -126,6 +132,8 @@ class Recipe:
             them in this one.
         save_every: updates between two snapshots to resume from; 0 saves at the end of epochs only.
         seed: seed of all random numbers.
+        train_for: ``solution``, or ``preconditioner``: the correction of a refiner with a linear equation
+            learns to shorten the solves of its solver, ``fcg`` say, from x alone; see docs/recipe.md.
     """
 
     epochs: int = 20
@@ -150,6 +158,7 @@ class Recipe:
     workers: int = 0
     save_every: int = 0
     seed: int = 0
+    train_for: str = "solution"
 
     def __post_init__(self) -> None:
         for name, (least, most) in WHOLE.items():
@@ -161,6 +170,7 @@ class Recipe:
             "precision": PRECISIONS,
             "decay": dict.fromkeys(DECAYS),
             "states": dict.fromkeys(PLACES),
+            "train_for": dict.fromkeys(PURPOSES),
         }
         for name, known in choices.items():
             word = getattr(self, name)
@@ -177,6 +187,10 @@ class Recipe:
         object.__setattr__(self, "resolutions", _ratios(self.resolutions))
         if 0 < self.replay < 1:
             raise ValueError(expected("replay 0, or at least 1 step", self.replay, "replay=4"))
+        other = [name for name in OF_STATES if getattr(self, name) != getattr(Recipe, name)]
+        if other and self.train_for == "preconditioner":
+            wanted = "no options of training states with train_for='preconditioner'"
+            raise ValueError(expected(wanted, ", ".join(other), "leaving them out"))
         share = self.peak * self.weight_decay
         if share > 1:
             wanted = "learning_rate x weight_decay <= 1, the share of a weight that an update takes off"

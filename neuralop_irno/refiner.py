@@ -214,7 +214,7 @@ class IterativeRefiner(CallsEquations, Described, OnHub, BaseModel, name="irno")
         phi, start = self.phi(problem), problem.start
         if self.training and self.steps:
             rule, taken = self.gradient.for_answers(), no_steps(phi, start)
-            found = rule(phi, self.solver, start, taken, self._draw_steps())
+            found = rule(phi, self.solver, start, taken, self.draw_steps())
         else:
             found = run_steps(phi, self.solver, start, self.steps)
         return problem.as_answer(found.value)
@@ -331,7 +331,7 @@ class IterativeRefiner(CallsEquations, Described, OnHub, BaseModel, name="irno")
         y, taken = as_tensors(y, self), as_tensor(taken, self)
         self.resolution = with_domain(self.resolution, problem.domain)
         truth = problem.target(y)
-        steps, start = self._draw_steps(), problem.start
+        steps, start = self.draw_steps(), problem.start
         if steps and taken is None and self.gradient.starts_at_truth:
             start = truth.to(start.dtype)
         return run_training(
@@ -339,6 +339,7 @@ class IterativeRefiner(CallsEquations, Described, OnHub, BaseModel, name="irno")
             problem.as_answer, taken, physics_of_equation(self.equation, problem, self.units),
         )  # fmt: skip
 
-    def _draw_steps(self) -> int:
+    def draw_steps(self) -> int:
+        """The number of steps of one batch in training: K, or drawn from the pair in ``steps``."""
         fewest, most = self._steps
         return most if fewest == most else integer(fewest, most + 1)

@@ -68,6 +68,8 @@ class FCG(EquationSolver):
         tensor([[[1.0000, 0.5000, 0.2000]]])
     """
 
+    minimises = "energy"
+
     def __init__(self, preconditioner: PreconditionerLike = "phi", memory: int = 5) -> None:
         super().__init__(preconditioner)
         self.memory = memory_of(memory)

@@ -68,9 +68,12 @@ class EquationSolver(Solver):
 
     Attributes:
         patience: steps without progress after which a sample ends as stalled.
+        minimises: what a step makes as small as it can: the ``energy`` <e, A e> of the error e, or the norm
+            of the ``residual``.
     """
 
     patience = 400
+    minimises = "residual"
 
     def __init__(self, preconditioner: PreconditionerLike = "phi") -> None:
         super().__init__()
@@ -100,7 +103,8 @@ def as_direction(domain: Domain, proposed: Tensor, r: Tensor, along: bool) -> tu
         r: the residual.
         along: whether <M r, r> has to be positive, as for a definite M.
     """
-    size, wanted = domain.norm(proposed), domain.norm(r)
+    # No solver depends on the length of M r: its derivative, which is not finite at 0, is not needed.
+    size, wanted = domain.norm(proposed.detach()), domain.norm(r.detach())
     good = size.isfinite() & (size > 0)
     unit = torch.where(domain.spread(good, r), proposed / domain.spread(torch.where(good, size, 1.0), r), 0.0)
     if along:

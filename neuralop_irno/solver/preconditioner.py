@@ -34,22 +34,32 @@ class Jacobi(Preconditioner):
     """M r = D^{-1} r, with the diagonal D of A."""
 
     def of(self, system: System, h: Tensor, r: Tensor) -> Tensor:
-        diagonal = system.physics.diagonal
-        if diagonal is None:
+        if system.physics.diagonal is None:
             got, hint = "one that does not state it", "LinearEquation(.., diagonal=lambda x: ...)"
             raise ValueError(expected("an equation with the diagonal of A", got, hint))
-        return r / diagonal
+        return by_diagonal(system, r)
 
 
 @PRECONDITIONERS.register("phi")
 class Learned(Preconditioner):
-    """M r = Phi(x, h, r), the correction of the model, in its own precision."""
+    r"""The correction of the model beside the diagonal D of A, or beside 1 if D is not known:
+
+    .. math:: M r = D^{-1} r + \Phi(x, h, r)
+
+    with Phi in its own precision. :math:`D^{-1}` reduces the rough part of an error, for which Phi need not
+    be exact; before any training Phi is zero, and M is `Jacobi`. Such sums: https://arxiv.org/abs/2208.13273.
+    """
 
     def of(self, system: System, h: Tensor, r: Tensor) -> Tensor:
         if system.learned is None:
             got, hint = "one that is not given the residual", "IterativeRefiner(.., equation=...)"
             raise ValueError(expected("a correction of x, h and r as the preconditioner", got, hint))
-        return system.learned(h, r)
+        return by_diagonal(system, r) + system.learned(h, r)
+
+
+def by_diagonal(system: System, r: Tensor) -> Tensor:
+    """D^{-1} r with the diagonal D of A; r itself where D is not known."""
+    return r if system.physics.diagonal is None else r / system.physics.diagonal
 
 
 PreconditionerLike = str | Mapping[str, Any] | Preconditioner

@@ -75,7 +75,8 @@ class CachedStarts:
                 hint = f"{option}={[1] if off else off}"
                 raise ValueError(expected(f"fields on one grid for {option}", got, hint))
         placement = Placement(self.recipe.states, self.device, self.folder, copies)
-        if not (self.trainable.has_frozen_base and (self.recipe.cache_base or self.recipe.replay)):
+        kept = self.recipe.train_for == "solution" and (self.recipe.cache_base or self.recipe.replay)
+        if not (self.trainable.has_frozen_base and kept):
             return None, placement
         with gathered(self.trainable.model):  # processes may have other numbers of batches
             answers = self.trainable.answers(dataset, self.device, self.batch_size(dataset), numbers)

@@ -24,6 +24,7 @@ from neuralop_irno.metrics.pointwise import own_metric
 from neuralop_irno.precision import for_weights
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.sealed import format_of, is_sealed, seal
+from neuralop_irno.training import preconditioner
 from neuralop_irno.training.batches import Sample, at_once, load_all, refuse_empty
 from neuralop_irno.training.distributed import Peers, local_device
 from neuralop_irno.training.folder import CONFIG as CONFIG
@@ -62,7 +63,8 @@ def train_experiment(
         reporters: of the training of the refiner, and before it of that of a base that is trained.
         report_every: updates between two of their logs; 0 logs epochs only.
     """
-    loss = experiment.build_loss()
+    recipe = experiment.training
+    loss = None if recipe.train_for == "preconditioner" else experiment.build_loss()
     peers = Peers.join(local_device(device))
     if peers.first:
         _refuse(folder, experiment, resume)
@@ -95,9 +97,7 @@ def train_experiment(
         )
     torch.manual_seed(experiment.training.seed)  # the correction does not depend on the base's random numbers
     refiner = experiment.build_refiner(base, getattr(train, "padding", None), units, coordinates_of(train))
-    trainer = Trainer(
-        refiner, experiment.training, loss, folder, metric, device, show, reporters, report_every
-    )
+    trainer = Trainer(refiner, recipe, loss, folder, metric, device, show, reporters, report_every)
     _rehearse(refiner, loss, train)
     if peers.first:
         # Check again under the lock: another process may have started a run in the folder meanwhile.
@@ -148,7 +148,7 @@ def read_model(folder: Path, device: str = "cpu", base: Any = None) -> Iterative
     return IterativeRefiner.from_checkpoint(folder / MODEL, map_location=device, **given).eval()
 
 
-def _rehearse(refiner: IterativeRefiner, loss: RefinementLoss, data: Dataset[Sample]) -> None:
+def _rehearse(refiner: IterativeRefiner, loss: RefinementLoss | None, data: Dataset[Sample]) -> None:
     """Fail before anything is trained or written, if the parts do not fit each other or the data.
 
     It is done by copies, since a pass in training mode changes running statistics and counters.
@@ -158,7 +158,10 @@ def _rehearse(refiner: IterativeRefiner, loss: RefinementLoss, data: Dataset[Sam
     sample = to_device(batch, device_of(refiner))
     with torch.no_grad(), in_grammar("data, base, correction and loss that fit each other", "other options"):
         sample = refiner.base.from_batch(for_weights(sample, refiner))
-        value = loss(refiner.train()(**sample), sample["y"])
+        if loss is None:
+            value = preconditioner.losses(refiner.train(), sample).sum()
+        else:
+            value = loss(refiner.train()(**sample), sample["y"])
     if not value.isfinite():
         raise ValueError(
             expected("a finite loss before training", value.item(), "finite data, a smaller alpha or weights")

@@ -16,7 +16,6 @@ from torch.utils.data import Dataset
 from neuralop_irno import checkpoint, digest
 from neuralop_irno.errors import expected
 from neuralop_irno.losses.loss import Loss
-from neuralop_irno.losses.refinement import RefinementLoss
 from neuralop_irno.messages import log, messages_shown
 from neuralop_irno.metrics import summarise, vrmse
 from neuralop_irno.parallel import check_processes, is_sharded
@@ -27,6 +26,7 @@ from neuralop_irno.training.average import Average
 from neuralop_irno.training.batches import Sample, grids_of, refuse_empty
 from neuralop_irno.training.best_model import held_tensors
 from neuralop_irno.training.cached_starts import CachedStarts
+from neuralop_irno.training.checks import check_options, checked_loss
 from neuralop_irno.training.distributed import Peers, local_device
 from neuralop_irno.training.divergence import DivergenceError
 from neuralop_irno.training.folder import RunFolder
@@ -57,7 +57,8 @@ class Trainer:
         model: trained in place; after `fit` it has the weights with the best validation score. It may be
             divided among the processes of torchrun by `neuralop_irno.parallel.shard`.
         recipe: the options of the training.
-        loss: of a trajectory and y; by default the mean square error of every supervised step.
+        loss: of a trajectory and y; by default the mean square error of every supervised step. None with
+            ``train_for="preconditioner"``.
         folder: for the best model, the history, digests and snapshots; used by one run at a time.
             None writes nothing.
         metric: prediction and target to ``(B, ...)``; the score is its mean at the last step.
@@ -94,24 +95,14 @@ class Trainer:
         self.recipe = recipe or Recipe()
         self.device = local_device(device)
         self.model = model.to(self.device)
-        self.loss = _checked(RefinementLoss() if loss is None else loss).to(self.device)
+        self.loss = checked_loss(loss, self.recipe).to(self.device)
         self.folder = None if folder is None else Path(folder)
         self.metric = metric
         self.show = show
         self.reporters, self.report_every = checked(reporters), report_every
         self._best: dict[str, Tensor] | None = None
         self._trainable = Trainable(self.model)
-        if self.recipe.replay and not self._trainable.has_frozen_base:
-            raise ValueError(
-                expected("a refiner with a frozen base for replay", type(self.model).__name__, "replay=0")
-            )
-        if self.recipe.resolutions != (1,) and not isinstance(self.model, IterativeRefiner):
-            wanted, got = "a refiner to train at several resolutions", type(self.model).__name__
-            raise ValueError(expected(wanted, got, "resolutions=[1]"))
-        if self.recipe.shifts and self._trainable.periodic is None:
-            raise ValueError(
-                expected("a model that states its periodic axes", "none", "shifts=False, or a unet")
-            )
+        check_options(self._trainable, self.recipe)
 
     def fit(
         self, train: Dataset[Sample], valid: Dataset[Sample] | None = None, resume: bool = False
@@ -122,7 +113,7 @@ class Trainer:
         `Stopped`, on which the process exits with 143.
 
         Args:
-            train: of dicts with x and y.
+            train: of dicts with x and y; y may be left out with ``train_for="preconditioner"``.
             valid: scored after every epoch; the weights with the best score are kept.
             resume: continue from the folder's last snapshot, if there is one. Otherwise a folder that
                 holds a run is refused, and left as it is.
@@ -179,7 +170,8 @@ class Trainer:
             self._files.wait()
         self._keep(run, begun)
         # The first process alone draws pictures: it cannot call a sharded model without the others.
-        self._log.finish(self.model, None if is_sharded(self.model) else valid, self.folder)
+        undrawn = is_sharded(self.model) or recipe.train_for == "preconditioner"  # it has no truth
+        self._log.finish(self.model, None if undrawn else valid, self.folder)
         return run.progress.history
 
     def _keep(self, run: TrainingRun, begun: int) -> None:
@@ -334,16 +326,3 @@ class Trainer:
         """Log a message, in the first process."""
         if self.peers.first:
             log.log(level, "%s", text)
-
-
-def _checked(loss: object) -> Loss:
-    """A loss that the trainer can call."""
-    if not isinstance(loss, Loss):
-        raise TypeError(
-            expected(
-                "a loss on trajectories",
-                type(loss).__name__,
-                "RefinementLoss(), or neuraloperator's own Trainer with train_output='field'",
-            )
-        )
-    return loss

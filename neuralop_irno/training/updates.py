@@ -21,6 +21,7 @@ from neuralop_irno.losses.loss import matching
 from neuralop_irno.parallel import sum_gradients
 from neuralop_irno.recipe import PRECISIONS, Recipe
 from neuralop_irno.sharded import is_part, whole_tensor
+from neuralop_irno.training import preconditioner
 from neuralop_irno.training.batches import Sample, draw_roll, roll
 from neuralop_irno.training.coarsening import Coarsening
 from neuralop_irno.training.distributed import Peers
@@ -122,6 +123,13 @@ class Updater:
     def _backward_share(self, index: Tensor, weight: float, sample: Sample, batch: int) -> Tensor:
         """The same for this process's share of the part, with a weight of 0 for padding."""
         sample = self.trainable.from_batch(to_device(sample, self.device))
+        precision = PRECISIONS[self.run.precision]
+        autocast = torch.autocast(self.device.type, dtype=precision, enabled=precision is not None)
+        if self.recipe.train_for == "preconditioner":
+            with autocast:
+                losses = weight * preconditioner.losses(self.trainable.model, sample).sum()
+            (losses / batch).backward()
+            return losses.detach()
         fields, taken, moved = self._fields(index, sample)
         maps = self.coarsening.maps(self.run.progress.update, fields["y"].shape[2:], grid_of(sample))
         before = fields
@@ -131,8 +139,7 @@ class Updater:
             fields = {name: _restricted(field, maps, inside) for name, field in fields.items()}
             if rest.get("measure") is not None:
                 rest["measure"] = measure_on(rest["measure"], fields["y"].shape[2:])
-        precision = PRECISIONS[self.run.precision]
-        with torch.autocast(self.device.type, dtype=precision, enabled=precision is not None):
+        with autocast:
             call = {**rest, **self.trainable.laid_out(fields, sample)}
             y, start = call.pop("y"), call.pop("start", None)
             trajectory = self.trainable(call, y, start, taken)

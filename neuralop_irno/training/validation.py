@@ -13,6 +13,7 @@ from neuralop_irno.parallel import is_sharded
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.solution import Outcome
 from neuralop_irno.solver.implicit import Implicit
+from neuralop_irno.training import preconditioner
 from neuralop_irno.training.batches import Sample
 from neuralop_irno.training.cached_starts import CachedStarts
 from neuralop_irno.training.distributed import Peers
@@ -39,6 +40,7 @@ class Validation:
     ) -> None:
         self.data, self.metric, self.peers = data, metric, peers
         self.recipe, self.device, self.model = starts.recipe, starts.device, starts.trainable.model
+        self._preconditions = self.recipe.train_for == "preconditioner"
         # As many samples in each process, some of them twice: all take part in collective calls of a model.
         samples = len(cast(Sized, data))
         self.part = (torch.arange(-(-samples // peers.world)) * peers.world + peers.rank) % samples
@@ -48,25 +50,32 @@ class Validation:
     def __call__(self, update: int) -> Tensor:
         """The scores of h_0 .. h_K, for all samples in their order: the same in every process.
 
+        Those of a preconditioner are its losses, for errors that are the same in every epoch.
+
         Args:
             update: the number of updates made, on which the draws of a random model depend.
 
         Shapes:
-            - returns: ``(K + 1, n)``
+            - returns: ``(K + 1, n)``, ``(1, n)`` of a preconditioner
         """
         seed = (self.recipe.seed, update)
         seed_generators(self.device, *seed, self.peers.rank)
-        scores = scores_per_step(
-            self.model,
-            self.data,
-            None,
-            self.metric,
-            self.batch_size,
-            self.device,
-            self.starts,
-            self.part,
-            seed,
-        )
+        if self._preconditions:
+            scores = preconditioner.scores(self.model, self.data, self.device, self.part, self.recipe.seed)[
+                None
+            ]
+        else:
+            scores = scores_per_step(
+                self.model,
+                self.data,
+                None,
+                self.metric,
+                self.batch_size,
+                self.device,
+                self.starts,
+                self.part,
+                seed,
+            )
         each: list[Tensor] = self.peers.gather(scores)
         return torch.stack(each, -1).flatten(-2)[..., : len(cast(Sized, self.data))]
 
@@ -84,6 +93,8 @@ class Validation:
         """
         model, samples = self.model, len(cast(Sized, self.data))
         if not isinstance(model, IterativeRefiner) or not isinstance(model.gradient, Implicit):
+            return {}
+        if self._preconditions:
             return {}
         own = torch.arange(self.peers.rank, samples, self.peers.world)
         if is_sharded(model):  # its processes make the same calls, and the steps of a solve differ
