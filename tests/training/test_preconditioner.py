@@ -93,6 +93,19 @@ def test_an_untrained_phi_is_jacobi() -> None:
     assert not found[0].replaced.any()
 
 
+def test_phi_as_a_preconditioner_is_odd_and_homogeneous() -> None:
+    model, x = refiner().eval(), inputs(2)
+    with torch.no_grad():
+        for parameter in model.correction.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+        system, call = model.system((x,), {})
+        solver: Any = model.solver
+        phi, r = solver.preconditioner, torch.randn(2, 1, POINTS).double()
+        there = phi.of(system, call.start, r)
+        torch.testing.assert_close(phi.of(system, call.start, -4 * r), -4 * there, rtol=1e-6, atol=0)
+        assert not phi.of(system, call.start, 0 * r).any()
+
+
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_a_short_training_on_inputs_alone_shortens_solves(seed: int) -> None:
     torch.manual_seed(seed)
@@ -129,7 +142,11 @@ def test_an_interrupted_training_ends_with_the_same_bits(tmp_path: Path) -> None
     )
 
 
-GRID = [{"name": "unet", "width": 4, "depth": 1, "dim": 1}, {"name": "fno", "n_modes": [4], "hidden_channels": 4, "n_layers": 1}, {"name": "mgno", "width": 4, "levels": 2, "dim": 1}]
+GRID = [
+    {"name": "unet", "width": 4, "depth": 1, "dim": 1},
+    {"name": "fno", "n_modes": [4], "hidden_channels": 4, "n_layers": 1},
+    {"name": "mgno", "width": 4, "levels": 2, "dim": 1},
+]
 
 
 @pytest.mark.parametrize("solver", ["fcg", "fgmres"])
@@ -147,7 +164,7 @@ def test_on_graphs_too() -> None:
         lambda x, v: (1 + x[:, :1].square()) * v, lambda x: x[:, :1], symmetric=True, definite=True
     )
     edges = torch.tensor([[0, 1, 2, 3, 4], [1, 2, 3, 4, 0]])
-    graphs = [Data(torch.randn(5, 1), edges, y=torch.zeros(5, 1)) for _ in range(4)]
+    graphs: Any = [Data(torch.randn(5, 1), edges, y=torch.zeros(5, 1)) for _ in range(4)]
     correction = {"name": "pyg:GraphSAGE", "hidden_channels": 4, "num_layers": 1}
     base = nn.Linear(1, 1)
     model = IterativeRefiner(base, correction, solver="fcg", equation=equation, in_channels=1, out_channels=1)
