@@ -32,7 +32,7 @@ class LinearisedEquation(BoundEquation):
         self.equation, self.x, self.domain, self.mask = (
             equation.equation, equation.x, equation.domain, equation.mask
         )  # fmt: skip
-        self.linear, self.diagonal = True, equation.diagonal
+        self.linear, self.diagonal, self.stability = True, equation.diagonal, equation.stability
         self.nonlinear, self.at, self.right = equation, h, residual
         self._apply = equation.linearised(h)
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 import torch
+from solver_names import OF_EQUATIONS
 from torch import Tensor, nn
 
 from neuralop_irno import LinearEquation, PicardNetwork
@@ -105,7 +106,7 @@ def test_a_bound_is_proved_only_where_a_constant_is_stated() -> None:
         LinearEquation(lambda x, v: 2 * v, lambda x: x, stability=0.0)
 
 
-@pytest.mark.parametrize("solver", ["fcg", "fgmres"])
+@pytest.mark.parametrize("solver", ["fcg", "fgmres", "minres"])
 def test_without_a_constant_the_estimate_is_the_smallest_stretch_of_the_steps(solver: str) -> None:
     matrices = torch.randn(4, 12, 12, dtype=torch.float64)
     matrices = matrices @ matrices.mT / 12 + 0.1 * torch.eye(12, dtype=torch.float64)
@@ -151,3 +152,13 @@ def test_on_poissons_equation_the_estimate_is_within_a_factor_of_ten(solver: str
     error = poisson.domain.norm(found.value - exact.value)
     assert (found.error_estimate > error / 10).all()
     assert (found.error_estimate < error * 10).all()
+
+
+@pytest.mark.parametrize("solver", OF_EQUATIONS)
+def test_every_solver_of_equations_states_the_proved_bound(solver: str) -> None:
+    f = torch.randn(2, 1, *SHAPE, dtype=torch.float64)
+    equation = bound_to(Poisson(3.0), f)
+    found = solve(equation, torch.zeros_like(f), solver, steps=1)
+    size = equation.domain.norm(equation(found.value))
+    torch.testing.assert_close(found.error_bound, size / equation.stability)
+    assert found.bound_proved.all()
