@@ -13,11 +13,12 @@ from neuralop_irno.losses.contraction import ContractionLoss
 from neuralop_irno.losses.loss import Loss
 from neuralop_irno.losses.monotone import MonotoneLoss
 from neuralop_irno.losses.pointwise import CrossEntropyLoss, DenoisingLoss, FixedPointLoss, SpatialLoss
+from neuralop_irno.losses.residual import ResidualLoss
 from neuralop_irno.losses.sobolev import SobolevLoss
 from neuralop_irno.losses.spectral import SpectralLoss
 from neuralop_irno.solution import Trajectory
 
-NEED_PHI = ("fixed_point", "contraction", "monotone")
+NEED_PHI = ("fixed_point", "contraction", "monotone", "residual")
 """The parts that a plain prediction does not have."""
 
 
@@ -29,9 +30,10 @@ class RefinementLoss(Loss):
               + \beta_f \|\Phi(x, y)\|^2 + \beta_c L_{contraction}
               + \beta_m L_{monotone}
               + \beta_h \frac1K \sum_k \|h_k - y\|_{H^s}^2
+              + \beta_r \frac1K \sum_k \|r(x, h_k)\|^2 / \|r(x, 0)\|^2
 
     Parts with weight zero are not computed. On a plain prediction (evaluation) the fixed-point,
-    contraction and monotone parts are left out.
+    contraction, monotone and residual parts are left out.
 
     Args:
         spatial: w.
@@ -51,6 +53,7 @@ class RefinementLoss(Loss):
         monotone_iterations: Lanczos iterations for m.
         sobolev: beta_h; see `SobolevLoss`.
         sobolev_order: s.
+        residual: beta_r, for models with an equation; see `ResidualLoss`.
         denoising: weight of `DenoisingLoss`.
         cross_entropy: weight of `CrossEntropyLoss`.
         warmup: training batches over which all weights except w rise linearly from zero.
@@ -91,6 +94,7 @@ class RefinementLoss(Loss):
         monotone_iterations: int = 4,
         sobolev: float = 0.0,
         sobolev_order: float = -1.0,
+        residual: float = 0.0,
         denoising: float = 0.0,
         cross_entropy: float = 0.0,
         warmup: int = 0,
@@ -104,6 +108,7 @@ class RefinementLoss(Loss):
             "contraction": contraction,
             "monotone": monotone,
             "sobolev": sobolev,
+            "residual": residual,
             "denoising": denoising,
             "cross_entropy": cross_entropy,
         }
@@ -122,6 +127,7 @@ class RefinementLoss(Loss):
             "contraction": ContractionLoss(contraction_target, contraction_direction),
             "monotone": MonotoneLoss(monotone_margin, monotone_iterations),
             "sobolev": SobolevLoss(sobolev_order, spectrum=spectrum, axes=axes),
+            "residual": ResidualLoss(),
             "denoising": DenoisingLoss(),
             "cross_entropy": CrossEntropyLoss(),
         }
