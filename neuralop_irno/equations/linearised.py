@@ -34,16 +34,18 @@ class LinearisedEquation(BoundEquation):
         )  # fmt: skip
         self.linear, self.diagonal, self.stability = True, equation.diagonal, equation.stability
         self.nonlinear, self.at, self.right = equation, h, residual
-        self._apply = equation.linearised(h)
+        self._products: Map | None = None
 
     def __call__(self, h: Tensor) -> Tensor:
-        return self.right - self._apply(h)
+        return self.right - self.apply(h)
 
     def apply(self, v: Tensor) -> Tensor:
-        return self._apply(v)
+        if self._products is None:  # not before: a batch without samples has none
+            self._products = self.nonlinear.linearised(self.at)
+        return self._products(v)
 
     def linearised(self, h: Tensor) -> Map:
-        return self._apply
+        return self.apply
 
     def project(self, v: Tensor) -> Tensor:
         return self.nonlinear.project(v)

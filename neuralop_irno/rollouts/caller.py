@@ -26,6 +26,7 @@ from neuralop_irno.errors import did_you_mean, expected
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.rollouts.rows import repeated_rows, some_graphs, some_rows
 from neuralop_irno.solution import Solution, Trajectory
+from neuralop_irno.solver.krylov import EquationSolver
 
 Times = Mapping[str, Tensor | float]
 
@@ -177,6 +178,11 @@ class Caller:
             got = type(self.model).__name__
             raise TypeError(expected("an IterativeRefiner to refine with", got, "refinement=None"))
         return self.refiner
+
+
+def solves_equation(model: Any) -> bool:
+    """Whether a model's calls solve an equation, which reads and returns fields in double precision."""
+    return isinstance(model, IterativeRefiner) and isinstance(model.solver, EquationSolver)
 
 
 @dataclass(frozen=True)

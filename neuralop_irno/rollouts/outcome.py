@@ -88,7 +88,8 @@ class Account:
     def record(self, call: int, active: Tensor, solution: Solution) -> None:
         """Store the solution of the active samples."""
         self.evaluations[call, active] = solution.steps.cpu()
-        self.residual[call, active] = solution.predictors["residual"].to("cpu", torch.float32)
+        last = [row[-1] if len(row) else row.new_tensor(torch.nan) for row in solution.residuals]
+        self.residual[call, active] = torch.stack(last).to("cpu", torch.float32)
         self.contraction[call, active] = solution.contraction.to("cpu", torch.float32)
         self.error_bound[call, active] = solution.error_bound.to("cpu", torch.float32)
         if solution.error_estimate is not None:

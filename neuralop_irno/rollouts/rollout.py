@@ -26,7 +26,7 @@ from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.graph import GraphDomain, domain_of
 from neuralop_irno.errors import expected
 from neuralop_irno.precision import at_least_float32, for_weights
-from neuralop_irno.rollouts.caller import Caller
+from neuralop_irno.rollouts.caller import Caller, solves_equation
 from neuralop_irno.rollouts.clock import Clock
 from neuralop_irno.rollouts.files import sink_of
 from neuralop_irno.rollouts.known import Amendment, Change, amended
@@ -123,7 +123,7 @@ def rollout(
         raise ValueError(expected("steps >= 1", repr(steps), "steps=10"))
     steps = count
     start, static, forcing = (as_tensor(value, model) for value in (start, static, forcing))
-    if isinstance(model, torch.nn.Module):
+    if isinstance(model, torch.nn.Module) and not solves_equation(model):
         fields = {"start": start, "static": static, "forcing": forcing}
         start, static, forcing = for_weights(fields, model).values()
     graph = graph_among((start,), {})
