@@ -95,7 +95,7 @@ class CallsEquations(Called):
         if isinstance(call, TupleCall):
             wanted, got = "one field for an equation", f"a tuple of {len(call.calls)}"
             raise ValueError(expected(wanted, got, "solver='picard'"))
-        exact = self.call(args, kwargs, call.as_answer(call.start))  # the base is not called again
+        exact = self.call(args, kwargs, call.as_answer(call.start.double()))  # the base is not called again
         call = replace(call, x=exact.x.double(), start=call.start.double())
         equation = self.equation.bind(call.x, call.domain, call.condition.mask)
         return System(equation, self._preconditioning(call, equation)), call
