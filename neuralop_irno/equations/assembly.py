@@ -47,7 +47,8 @@ def assembled(equation: BoundEquation, apply: Map, like: Tensor) -> Any:
     for colour in itertools.product(*(range(int(axis.max()) + 1) for axis in axes)):
         marks = [(axis == c).nonzero()[:, 0] for axis, c in zip(axes, colour, strict=True)]
         chosen = torch.zeros_like(like, dtype=torch.bool)
-        chosen[(slice(None), slice(None), *torch.meshgrid(*marks, indexing="ij"))] = True
+        place: Any = (slice(None), slice(None), *torch.meshgrid(*marks, indexing="ij"))
+        chosen[place] = True
         image = apply(equation.project(chosen.to(like.dtype)))
         near = torch.where(chosen, numbers, -1)
         for axis in range(2, like.dim()):  # the number of the marked cell next to each cell
@@ -63,8 +64,8 @@ def assembled(equation: BoundEquation, apply: Map, like: Tensor) -> Any:
     triple = torch.cat(values).numpy(), (torch.cat(rows).numpy(), torch.cat(columns).numpy())
     matrix = sp.csr_array(triple, shape=(like.numel(), like.numel()))
     probe = equation.project(torch.from_numpy(np.random.default_rng(0).standard_normal(like.shape)))
-    image, product = apply(probe).flatten().numpy(), matrix @ probe.flatten().numpy()
-    if np.abs(image - product).max() > CLOSE * np.abs(image).max():
+    answer, product = apply(probe).flatten().numpy(), matrix @ probe.flatten().numpy()
+    if np.abs(answer - product).max() > CLOSE * np.abs(answer).max():
         wanted = "an equation of which a value depends on the neighbouring cells only"
         raise ValueError(expected(wanted, "one with a wider stencil", "preconditioner='jacobi'"))
     return matrix

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -112,7 +113,7 @@ class Multigrid(Preconditioner):
             raise ValueError(
                 expected("an equation on a grid for multigrid", "one on points", "'auxiliary_grid'")
             )
-        boundary = self.boundary or getattr(equation.equation, "boundary", "periodic")
+        boundary: Any = self.boundary or getattr(equation.equation, "boundary", "periodic")
         ends = ends_of(boundary, len(equation.domain.shape))
         learned = learned.on(equation, unchanged) if self.phi and learned is not None else None
         levels = [Level(equation, equation.linearised(h), ends, learned)]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from neuralop_irno.annotations import as_whole
+from neuralop_irno.equations.equation import BoundEquation, Map
 from neuralop_irno.equations.linearised import LinearisedEquation
 from neuralop_irno.errors import expected
 from neuralop_irno.registry import SOLVERS
@@ -100,7 +101,7 @@ class NewtonKrylov(EquationSolver):
         inner_steps: int = 300,
     ) -> None:
         super().__init__(preconditioner)
-        self._inner = FGMRES("phi", restart)
+        self._inner = FGMRES(Given(), restart)
         self.restart = self._inner.restart
         self._inner.patience = 2 * self.restart  # a cycle, and one without the preconditioner
         if forcing is not None and not 0 < forcing < 1:
@@ -158,6 +159,14 @@ class NewtonKrylov(EquationSolver):
         return torch.maximum(eta, least).nan_to_num(LARGEST).clamp(max=LARGEST)
 
 
+class Given(Preconditioner):
+    """What stands in the system in place of Phi, as it is."""
+
+    def of(self, system: System, h: Tensor, r: Tensor) -> Tensor:
+        assert system.learned is not None
+        return system.learned(h, r)
+
+
 class AtState:
     """A preconditioner at one state of the equation, for the linear system there.
 
@@ -177,6 +186,10 @@ class AtState:
         """The same for the samples ``keep`` only."""
         h = self._system.domain.take(self._h, keep)
         return AtState(self._preconditioner, self._system.select(keep), h)
+
+    def on(self, equation: BoundEquation, carry: Map) -> AtState:
+        """Not defined: the preconditioner has grids of its own."""
+        raise NotImplementedError("a preconditioner at one state is not carried to another grid")
 
 
 def _decreasing(
