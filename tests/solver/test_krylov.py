@@ -10,6 +10,7 @@ from solver_names import OF_EQUATIONS
 from torch import Tensor, nn
 
 from neuralop_irno import IterativeRefiner, LinearEquation
+from neuralop_irno.correction.correction import FunctionCorrection
 from neuralop_irno.domain.grid import GridDomain
 from neuralop_irno.registry import SOLVERS
 from neuralop_irno.solution import Outcome, Solution
@@ -231,3 +232,19 @@ def test_forward_solve_and_iterates_agree() -> None:
     x = torch.randn(2, 1, 8, 8)
     assert torch.equal(model(x), model.solve(x).value)
     assert torch.equal(model(x), model.iterates(x)[3])
+
+
+def test_an_indefinite_equation_by_name_is_solved_where_the_plain_iteration_grows() -> None:
+    """Helmholtz: along the lowest waves the residual points away from the solution."""
+    torch.manual_seed(0)
+    equation = {"name": "helmholtz", "wavenumber": 20.0, "boundary": "dirichlet"}
+    model = IterativeRefiner(
+        nn.Identity(), FunctionCorrection(lambda x, h: x[:, 1:]), equation=equation, alpha=0.5,
+        in_channels=1, out_channels=1,
+    ).eval()  # fmt: skip
+    x = torch.randn(2, 1, 12, 12)
+    plain = model.solve(x, rtol=1e-8, max_steps=2000)
+    assert set(plain.outcomes) == {Outcome.GROWING}
+    whole = {"name": "fgmres", "preconditioner": "jacobi", "restart": 144}
+    solution = model.solve(x, solver=whole, rtol=1e-8, max_steps=144)
+    assert set(solution.outcomes) == {Outcome.CONVERGED}
