@@ -70,7 +70,8 @@ class Solution:
             and is nan where no step was taken. ``(samples,)``
         best: the iterates with the smallest residuals, laid out like the value.
         predictors: the predictors of the error estimate, by name, each ``(samples,)``.
-        evaluations: number of evaluations of Phi, counted in samples.
+        evaluations: number of evaluations of Phi, counted in samples; of solvers of equations, that of
+            applications of the preconditioner.
         error_band: at each point and channel, the half-width of a band around the value, in which the truth
             is on a stated share of the region with a stated probability: see `Bands`. Laid out like the field
             in the value, in its units; nan where the answer is not refined (outside of a mask). None for a
