@@ -117,6 +117,7 @@ BASES: dict[str, Case] = {
     "widened": Case({"net": {"model_arch": "fno", **FNO}, "shape": [6, 6]}, GRID),
 }
 CORRECTED: dict[str, Case] = {
+    "widened": Case({"net": {"model_arch": "fno", **FNO}, "shape": [6, 6]}, GRID),
     **{name: Case(options, GRID) for name, options in ON_GRIDS.items()},
     **{name: Case(options, MESHES) for name, options in ON_GRAPHS.items()},
     "unet": Case({"width": 4, "depth": 0}, GRID),

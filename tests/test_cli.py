@@ -21,7 +21,17 @@ from neuralop_irno.training import validation
 from neuralop_irno.training.run import read_run
 
 Capsys = pytest.CaptureFixture[str]
-FAMILIES = {"models", "corrections", "solvers", "step sizes", "gradient rules", "metrics", "datasets"}
+FAMILIES = {
+    "models",
+    "corrections",
+    "solvers",
+    "step sizes",
+    "gradient rules",
+    "metrics",
+    "datasets",
+    "equations",
+    "preconditioners",
+}
 CONFIG: dict[str, Any] = {
     "data": {"name": "burgers", "trajectories": [4, 1, 2], "frames": 3, "size": 8},
     "model": {

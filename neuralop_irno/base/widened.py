@@ -38,6 +38,7 @@ def widen_last_spectral_layer(model: Model, shape: Sequence[int]) -> Model:
     Example:
         >>> from neuralop_irno._neuralop import FNO
         >>> fno = FNO(n_modes=(4, 4), in_channels=1, out_channels=1, hidden_channels=4, n_layers=2)
+        >>> import torch
         >>> x = torch.randn(1, 1, 8, 8)
         >>> before = fno(x)
         >>> torch.allclose(widen_last_spectral_layer(fno, (8, 8))(x), before, atol=1e-5)

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from neuralop_irno.errors import check_least, expected
 from neuralop_irno.losses.contraction import ContractionLoss
+from neuralop_irno.losses.equation import EquationLoss
 from neuralop_irno.losses.loss import Loss
 from neuralop_irno.losses.monotone import MonotoneLoss
 from neuralop_irno.losses.pointwise import CrossEntropyLoss, DenoisingLoss, FixedPointLoss, SpatialLoss
-from neuralop_irno.losses.residual import ResidualLoss
 from neuralop_irno.losses.sobolev import SobolevLoss
 from neuralop_irno.losses.spectral import SpectralLoss
 from neuralop_irno.solution import Trajectory
@@ -53,7 +53,7 @@ class RefinementLoss(Loss):
         monotone_iterations: Lanczos iterations for m.
         sobolev: beta_h; see `SobolevLoss`.
         sobolev_order: s.
-        residual: beta_r, for models with an equation; see `ResidualLoss`.
+        residual: beta_r, for models with an equation; see `EquationLoss`.
         denoising: weight of `DenoisingLoss`.
         cross_entropy: weight of `CrossEntropyLoss`.
         warmup: training batches over which all weights except w rise linearly from zero.
@@ -127,7 +127,7 @@ class RefinementLoss(Loss):
             "contraction": ContractionLoss(contraction_target, contraction_direction),
             "monotone": MonotoneLoss(monotone_margin, monotone_iterations),
             "sobolev": SobolevLoss(sobolev_order, spectrum=spectrum, axes=axes),
-            "residual": ResidualLoss(),
+            "residual": EquationLoss(),
             "denoising": DenoisingLoss(),
             "cross_entropy": CrossEntropyLoss(),
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from neuralop_irno.base.operator import BaseOperator
 from neuralop_irno.errors import expected
 from neuralop_irno.losses.loss import Loss
 from neuralop_irno.losses.refinement import RefinementLoss
@@ -15,13 +16,12 @@ from neuralop_irno.training.trainable import Trainable
 def check_options(trainable: Trainable, recipe: Recipe) -> None:
     """Raise ValueError for options that do not fit the model."""
     model = trainable.model
+    name = type(model.module if isinstance(model, BaseOperator) else model).__name__
     if recipe.replay and not trainable.has_frozen_base:
-        raise ValueError(
-            expected("a refiner with a frozen base for replay", type(model).__name__, "replay=0")
-        )
+        raise ValueError(expected("a refiner with a frozen base for replay", name, "replay=0"))
     if recipe.resolutions != (1,) and not isinstance(model, IterativeRefiner):
-        wanted, got = "a refiner to train at several resolutions", type(model).__name__
-        raise ValueError(expected(wanted, got, "resolutions=[1]"))
+        wanted = "a refiner to train at several resolutions"
+        raise ValueError(expected(wanted, name, "resolutions=[1]"))
     if recipe.shifts and trainable.periodic is None:
         raise ValueError(expected("a model that states its periodic axes", "none", "shifts=False, or a unet"))
     if recipe.train_for == "preconditioner":

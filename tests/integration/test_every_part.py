@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from conftest import own_names
+from solver_names import OF_EQUATIONS
 
 from irno_cli.main import main
 from neuralop_irno.data import dataset  # noqa: F401 - fills the registers
@@ -51,7 +52,7 @@ def run(folder: Path, capsys: Capsys, data: Any = BURGERS, model: Any = MODEL, *
     return found
 
 
-@pytest.mark.parametrize("name", sorted(own_names(SOLVERS)))
+@pytest.mark.parametrize("name", sorted(own_names(SOLVERS) - {*OF_EQUATIONS}))
 def test_every_solver(name: str, tmp_path: Path, capsys: Capsys) -> None:
     if name == "confidence":  # it reads states on graphs
         solver = {"name": name, "channels": 1, "alpha": 0.5}
