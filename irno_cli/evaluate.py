@@ -89,11 +89,16 @@ def _solved(options: argparse.Namespace, model: Any, data: Any, metric: str) -> 
         "score": summary.mean,
         "samples": summary.count,
         "not_finite": summary.not_finite,
-        "evaluations": int(solved.steps.sum()),
+        "evaluations": solved.evaluations,
         "steps": {"mean": steps.mean().item(), "most": int(steps.max())},
         "outcomes": {outcome.name.lower(): n for outcome, n in solved.outcomes.items()},
     }
     lines = [f"{metric} on {summary.count} samples: {summary}"]
-    lines.append(f"  evaluations of Phi per sample: mean {steps.mean():.1f}, most {int(steps.max())}")
+    if solved.equation_residual is None:
+        lines.append(f"  evaluations of Phi per sample: mean {steps.mean():.1f}, most {int(steps.max())}")
+    else:
+        content["equation_residual"] = solved.equation_residual.max().item()
+        lines.append(f"  steps per sample: mean {steps.mean():.1f}, most {int(steps.max())}")
+        lines.append(f"  residual of the equation, most: {content['equation_residual']:.2g} of that at h = 0")
     lines += [f"  {n} samples: {outcome.value}" for outcome, n in solved.outcomes.items()]
     return content, "\n".join(lines)

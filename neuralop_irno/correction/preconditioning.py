@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -14,10 +13,8 @@ from neuralop_irno.correction.residual import WithResidual
 from neuralop_irno.domain.condition import Condition
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.resolution import Resolution
-from neuralop_irno.equations.equation import BoundEquation, Equation
+from neuralop_irno.equations.equation import BoundEquation, Equation, Map
 from neuralop_irno.solution import unchanged
-
-Map = Callable[[Tensor], Tensor]
 
 
 class OnDomain(NamedTuple):
@@ -55,12 +52,7 @@ class EquationResidual(Correction):
     def forward(self, x: OnDomain, h: Tensor) -> Tensor:
         bound = self.equation.bind(self.x_from(x.x), x.domain)
         residual = bound(self.h_from(h))
-        return in_units_of_h(residual, bound) if self.in_units_of_h else residual
-
-
-def in_units_of_h(residual: Tensor, equation: BoundEquation) -> Tensor:
-    """D^{-1} r with the diagonal D of A; r itself where D is not known."""
-    return residual if equation.diagonal is None else residual / equation.diagonal
+        return bound.by_diagonal(residual) if self.in_units_of_h else residual
 
 
 class Preconditioning:
@@ -95,7 +87,7 @@ class Preconditioning:
 
     def __call__(self, h: Tensor, r: Tensor) -> Tensor:
         """M r, in the precision of r."""
-        scaled = in_units_of_h(r, self._equation)
+        scaled = self._equation.by_diagonal(r)
         size = self._plain.norm(scaled)
         unit = scaled / self._plain.spread(torch.where(size > 0, size, 1.0), scaled)
         joined = torch.cat([self._x, unit.to(self._x.dtype)], 1)

@@ -12,11 +12,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from neuralop_irno.errors import did_you_mean, expected
-
-BOUNDARIES = ("periodic", "dirichlet", "neumann")
-"""Where an axis ends: it is periodic, the field is zero on the wall, or its normal derivative is."""
-
 POOLINGS = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 
 
@@ -90,19 +85,3 @@ def _beyond(field: Tensor, axis: int, end: str) -> tuple[Tensor, Tensor]:
     if end == "periodic":
         return last, first
     return (first, last) if end == "neumann" else (-first, -last)
-
-
-def ends_of(boundaries: str | Sequence[str], dim: int) -> tuple[str, ...]:
-    """The end of each axis; raises ValueError for others than `BOUNDARIES`, or of another number.
-
-    Example:
-        >>> ends_of("dirichlet", 2)
-        ('dirichlet', 'dirichlet')
-    """
-    each = (boundaries,) * dim if isinstance(boundaries, str) else tuple(boundaries)
-    for end in each:
-        if end not in BOUNDARIES:
-            raise ValueError(expected("a boundary", repr(end), did_you_mean(str(end), BOUNDARIES)))
-    if len(each) != dim:
-        raise ValueError(expected(f"one boundary for each of {dim} axes", list(each), "boundary='periodic'"))
-    return each

@@ -108,7 +108,9 @@ class TupleDomain(Domain):
         return other
 
     def unweighted(self) -> TupleDomain:
-        raise NotImplementedError("a tuple of fields has no plain inner product")
+        raise ValueError(
+            expected("one field for a plain inner product", "a tuple of fields", "each of them alone")
+        )
 
     def masked(self, mask: Tensor) -> TupleDomain:
         raise ValueError(expected("a tuple of fields without a mask", "a mask", "fields that are 0 outside"))

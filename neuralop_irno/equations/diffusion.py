@@ -9,12 +9,14 @@ import torch
 from torch import Tensor
 
 from neuralop_irno.domain.domain import Domain
+from neuralop_irno.domain.ends import check_ends, ends_of
 from neuralop_irno.domain.grid import GridDomain
 from neuralop_irno.domain.sphere import SphereDomain
 from neuralop_irno.equations.equation import BoundEquation, Functions, LinearEquation
-from neuralop_irno.errors import check_choice, expected, shown
+from neuralop_irno.errors import expected, shown
 
 BOUNDARIES = ("periodic", "dirichlet")
+"""Those of the stencil."""
 
 
 def spacings_of(domain: Domain) -> tuple[float, ...]:
@@ -34,26 +36,6 @@ def spacings_of(domain: Domain) -> tuple[float, ...]:
         raise ValueError(expected("two or more points along each axis", domain.shape, "fewer axes"))
     lengths = domain.lengths or (1.0,) * len(domain.shape)
     return tuple(length / n for length, n in zip(lengths, domain.shape, strict=True))
-
-
-def boundaries_of(boundary: str | Sequence[str], dim: int) -> tuple[str, ...]:
-    """One boundary per axis, from one for all axes or a list.
-
-    Example:
-        >>> boundaries_of("periodic", 2)
-        ('periodic', 'periodic')
-    """
-    each = (boundary,) * dim if isinstance(boundary, str) else tuple(boundary)
-    if len(each) != dim:
-        wanted = f"one boundary for each of {dim} axes"
-        raise ValueError(expected(wanted, list(each), f"{['periodic'] * dim}"))
-    return each
-
-
-def check_boundary(boundary: str | Sequence[str]) -> None:
-    """Raise ValueError for the name of a boundary that does not exist."""
-    for name in (boundary,) if isinstance(boundary, str) else boundary:
-        check_choice("a boundary", name, BOUNDARIES)
 
 
 def channel(x: Tensor, number: int, what: str) -> Tensor:
@@ -162,7 +144,7 @@ class DiffusionEquation(LinearEquation):
     definite = True
 
     def __init__(self, boundary: str | Sequence[str]) -> None:
-        check_boundary(boundary)
+        check_ends(boundary, BOUNDARIES)
         self.boundary = boundary
 
     def terms(self, x: Tensor, domain: Domain) -> tuple[Tensor, float, Tensor]:
@@ -177,7 +159,7 @@ class DiffusionEquation(LinearEquation):
         """-div(a grad h) on the grid."""
         spacings = spacings_of(domain)
         assert isinstance(domain, GridDomain)  # checked by spacings_of
-        return Diffusion(a, spacings, boundaries_of(self.boundary, len(domain.shape)), domain.shape)
+        return Diffusion(a, spacings, ends_of(self.boundary, len(domain.shape)), domain.shape)
 
     def functions(self, x: Tensor, domain: Domain) -> Functions:
         a, c, f = self.terms(x, domain)
@@ -195,7 +177,7 @@ class DiffusionEquation(LinearEquation):
         )
 
     def bind(self, x: Tensor, domain: Domain, mask: Tensor | None = None) -> BoundEquation:
-        if mask is not None and self.singular(boundaries_of(self.boundary, x.dim() - 2)) and not mask.all():
+        if mask is not None and self.singular(ends_of(self.boundary, x.dim() - 2)) and not mask.all():
             wanted = f"an equation with a unique solution beside a mask, {type(self).__name__}(screen > 0)"
             raise ValueError(expected(wanted, "screen=0 in a periodic box", "screen=1e-6, or no mask"))
         return super().bind(x, domain, mask)

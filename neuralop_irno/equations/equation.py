@@ -278,6 +278,10 @@ class BoundEquation:
             v = self._functions.project(v)
         return v if self.mask is None else torch.where(self.mask, v, 0)
 
+    def by_diagonal(self, r: Tensor) -> Tensor:
+        """D^{-1} r with the diagonal D of A, in units of h; r itself where D is not known."""
+        return r if self.diagonal is None else r / self.diagonal
+
     def lift(self, h: Tensor) -> Tensor:
         """h with the values that are given, as on a boundary."""
         return h if self._functions.lift is None else self._functions.lift(h)

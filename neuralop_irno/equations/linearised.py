@@ -1,4 +1,4 @@
-"""The linear system of one Newton step, as an equation for the step."""
+"""The linear system of one Newton step, as an equation for the step; a linear one with another side."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from neuralop_irno.equations.equation import BoundEquation, Map
 class LinearisedEquation(BoundEquation):
     r"""A(h) d = r(h) for the step d, with A = -dr/dh of another equation at h.
 
-    Its residual is :math:`r(h) - A(h) d`. Products with A are those of `BoundEquation.linearised`: backward
-    passes through one evaluation of r, which cost less than forward derivatives on small fields.
+    Its residual is :math:`r(h) - A(h) d`. Of a linear equation it is A d = b for any b given as ``residual``.
+    Products with A are those of `BoundEquation.linearised`: backward passes through one evaluation of r,
+    which cost less than forward derivatives on small fields.
 
     Args:
         equation: whose root is sought, bound to x.

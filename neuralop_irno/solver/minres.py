@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from neuralop_irno.domain.noise import normal
-from neuralop_irno.equations.probing import PROBES, ROUNDING, refuse_unsymmetric
+from neuralop_irno.equations.probing import failed_probes, refuse_unsymmetric
 from neuralop_irno.errors import expected
 from neuralop_irno.registry import SOLVERS
 from neuralop_irno.solver.krylov import EquationSolver, KrylovState, system_of
@@ -93,20 +93,10 @@ class MINRES(EquationSolver):
 
     def _refuse_preconditioner(self, system: System, h: Tensor) -> None:
         """Raise ValueError for an M that fails a probe of symmetry or of definiteness."""
-        domain, wanted = system.domain, "a symmetric positive definite preconditioner for minres"
-        zeros = torch.zeros(domain.samples, dtype=torch.long, device=h.device)
-        for probe in range(PROBES):
-            v, w = (
-                system.physics.project(normal(domain, h, zeros + seed, zeros))
-                for seed in (2 * probe, 2 * probe + 1)
-            )
-            of_v, of_w = (self._preconditioned(system, h, field) for field in (v, w))
-            left, right = domain.inner(of_v, w), domain.inner(v, of_w)
-            if bool(((left - right).abs() > ROUNDING * domain.norm(of_v) * domain.norm(w)).any()):
-                got = f"<M v, w> = {left.tolist()[0]:.3g} and <v, M w> = {right.tolist()[0]:.3g}"
-                raise ValueError(expected(wanted, got, HINT))
-            if bool((domain.inner(v, of_v) < 0).any()):
-                raise ValueError(expected(wanted, "<v, M v> < 0 for a random v", HINT))
+        apply = partial(self._preconditioned, system, h)
+        for _, got in failed_probes(apply, system.physics.project, system.domain, h, "M"):
+            wanted = "a symmetric positive definite preconditioner for minres"
+            raise ValueError(expected(wanted, got, HINT))
 
     def init(self, h: Tensor, taken: Tensor) -> MINRESState:
         zeros, nothing = torch.zeros_like(h), h.new_zeros(taken.shape)

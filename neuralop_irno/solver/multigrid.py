@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neuralop_irno.domain.cell_transfers import averaged, ends_of, prolonged, restricted
+from neuralop_irno.domain.cell_transfers import averaged, prolonged, restricted
 from neuralop_irno.domain.condition import HALF
+from neuralop_irno.domain.ends import check_ends, ends_of
 from neuralop_irno.domain.grid import GridDomain
 from neuralop_irno.equations.equation import BoundEquation, Map
 from neuralop_irno.errors import expected
@@ -97,6 +98,8 @@ class Multigrid(Preconditioner):
         damping: float = 0.8,
     ) -> None:
         check_smoothing(smoothing, damping)
+        if boundary is not None:
+            check_ends(boundary)
         self.phi, self.boundary, self.smoothing, self.damping = phi, boundary, smoothing, damping
 
     def of(self, system: System, h: Tensor, r: Tensor) -> Tensor:

@@ -124,7 +124,9 @@ class NewtonKrylov(EquationSolver):
         size = system.domain.norm(r)
         forcing = self._forcing(state, size, system.physics.linear)
         linear = LinearisedEquation(system.physics, h, r)
-        inner = System(linear, AtState(self.preconditioner, system, h), system.domain)
+        # A system of its own: what a preconditioner prepared at the last state does not hold at this one.
+        here = System(system.physics, system.learned, system.domain)
+        inner = System(linear, AtState(self.preconditioner, here, h), system.domain)
         limits = Limits(rtol=forcing, max_steps=self.inner_steps)
         solved = solve_equation(inner, self._inner, torch.zeros_like(h), 0, limits, unchanged)
         assert solved.equation_residual is not None

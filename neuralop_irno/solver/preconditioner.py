@@ -37,7 +37,7 @@ class Jacobi(Preconditioner):
         if system.physics.diagonal is None:
             got, hint = "one that does not state it", "LinearEquation(.., diagonal=lambda x: ...)"
             raise ValueError(expected("an equation with the diagonal of A", got, hint))
-        return by_diagonal(system, r)
+        return system.physics.by_diagonal(r)
 
 
 @PRECONDITIONERS.register("phi")
@@ -56,12 +56,7 @@ class Learned(Preconditioner):
         if system.learned is None:
             got, hint = "one that is not given the residual", "IterativeRefiner(.., equation=...)"
             raise ValueError(expected("a correction of x, h and r as the preconditioner", got, hint))
-        return by_diagonal(system, r) + (system.learned(h, r) - system.learned(h, -r)) / 2
-
-
-def by_diagonal(system: System, r: Tensor) -> Tensor:
-    """D^{-1} r with the diagonal D of A; r itself where D is not known."""
-    return r if system.physics.diagonal is None else r / system.physics.diagonal
+        return system.physics.by_diagonal(r) + (system.learned(h, r) - system.learned(h, -r)) / 2
 
 
 PreconditionerLike = str | Mapping[str, Any] | Preconditioner

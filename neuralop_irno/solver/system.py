@@ -9,13 +9,9 @@ import torch
 from torch import Tensor
 
 from neuralop_irno.domain.domain import Domain
-from neuralop_irno.equations.equation import BoundEquation
+from neuralop_irno.equations.equation import BoundEquation, Map
 
 Prepared = TypeVar("Prepared")
-Map = Callable[[Tensor], Tensor]
-
-Precondition = Callable[[Tensor, Tensor], Tensor]
-"""From h and a residual r to M r, an approximation of A^{-1} r."""
 
 
 class LearnedPreconditioner(Protocol):

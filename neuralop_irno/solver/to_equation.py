@@ -29,13 +29,20 @@ class EquationRecorder(SolveRecorder):
     Args:
         system: of the whole batch.
         start: the state before the first step.
+        residual: of the equation there.
         budget: largest number of steps of each sample, ``(samples,)``.
         solver: its `patience` ends samples as stalled.
         limits: the tolerances.
     """
 
     def __init__(
-        self, system: System, start: Tensor, budget: Tensor, solver: EquationSolver, limits: Limits
+        self,
+        system: System,
+        start: Tensor,
+        residual: Tensor,
+        budget: Tensor,
+        solver: EquationSolver,
+        limits: Limits,
     ) -> None:
         super().__init__(system, start, budget, solver.answer, limits)
         self._patience = solver.patience
@@ -44,7 +51,7 @@ class EquationRecorder(SolveRecorder):
         self.replaced = torch.zeros_like(budget)
         self.stretch = None
         if system.physics.linear and system.physics.stability is None:
-            self.stretch = SmallestStretch(system.domain, start, system.physics(start))
+            self.stretch = SmallestStretch(system.domain, start, residual)
 
     def _ends(self, active: Tensor, h: Tensor, size: Tensor, state: SolverState) -> dict[Outcome, Tensor]:
         assert isinstance(state, KrylovState)
@@ -94,8 +101,9 @@ def solve_equation(
     solver.check(system, start)
     taken = no_steps(system, start)
     budget = limits.budgets(usual, taken)
-    before = system.domain.norm(system.physics(start))
-    stopping = EquationRecorder(system, start, budget, solver, limits)
+    residual = system.physics(start)
+    before = system.domain.norm(residual)
+    stopping = EquationRecorder(system, start, residual, budget, solver, limits)
     solved = (before < stopping.target) if limits.tolerance else torch.zeros_like(taken).bool()
     stopping.skip(solved, Outcome.CONVERGED)
     starters = stopping.starters()

@@ -12,7 +12,7 @@ from torch import Tensor
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.noise import fresh
 from neuralop_irno.draws import integers, uniform
-from neuralop_irno.equations.equation import BoundEquation
+from neuralop_irno.equations.linearised import LinearisedEquation
 from neuralop_irno.solver.drive import no_steps
 from neuralop_irno.solver.fcg import FCG
 from neuralop_irno.solver.fgmres import FGMRES
@@ -22,28 +22,6 @@ from neuralop_irno.solver.system import System
 
 DEPTH = 32
 """The most steps by which the smooth part of an error is computed."""
-
-
-class GivenRight(BoundEquation):
-    """A(x) h = b for any right-hand side b, in place of that of the equation.
-
-    Args:
-        equation: bound to x.
-        right: b, zero where h may not change.
-    """
-
-    def __init__(self, equation: BoundEquation, right: Tensor) -> None:
-        super().__init__(equation.equation, equation.x, equation.domain, equation.mask)
-        self.right = right
-
-    def __call__(self, h: Tensor) -> Tensor:
-        return self.right - self.apply(h)
-
-    def lift(self, h: Tensor) -> Tensor:
-        return h
-
-    def select(self, keep: Tensor) -> GivenRight:
-        return GivenRight(super().select(keep), self.domain.take(self.right, keep))
 
 
 @torch.no_grad()
@@ -70,7 +48,7 @@ def drawn_error(system: System, like: Tensor, minimises: str) -> Tensor:
     depth = 1 + integers(DEPTH, domain.samples).to(like.device)
     diagonal = "identity" if equation.diagonal is None else "jacobi"
     solver = FCG(diagonal, memory=1) if minimises == "energy" else FGMRES(diagonal, restart=DEPTH)
-    inner = System(GivenRight(equation, source), None, domain)
+    inner = System(LinearisedEquation(equation, like, source), None, domain)
     h = smooth = torch.zeros_like(like)
     state: Any = solver.init(h, no_steps(inner, h))
     for step in range(1, DEPTH + 1):
@@ -98,7 +76,7 @@ def mean_factor(system: System, solver: EquationSolver, e: Tensor, steps: int) -
     """
     domain, equation = system.domain, system.physics
     right = equation.apply(e)
-    given = System(GivenRight(equation, right), system.learned, domain)
+    given = System(LinearisedEquation(equation, e, right), system.learned, domain)
     h = torch.zeros_like(e)
     state: Any = solver.init(h, no_steps(given, h))
     start = before = size_of(domain, solver.minimises, e, right)

@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from neuralop_irno.domain.domain import Domain
+from neuralop_irno.domain.ends import check_ends, ends_of
 from neuralop_irno.domain.grid import GridDomain
 from neuralop_irno.domain.sphere import SphereDomain
 from neuralop_irno.errors import check_choice, check_least, expected
 from neuralop_irno.printed import PrintedAsCall
 
 SYMBOLS = ("stencil", "fourier")
-WALLS = ("periodic", "dirichlet")
+BOUNDARIES = ("periodic", "dirichlet")
 
 
 class HomogeneousNorm(PrintedAsCall):
@@ -61,8 +62,7 @@ class HomogeneousNorm(PrintedAsCall):
             raise ValueError(expected("an order of differentiability", order, "order=-1"))
         check_least(0, 1.0, screen=screen)
         check_choice("a symbol", symbol, SYMBOLS)
-        for name in (boundary,) if isinstance(boundary, str) else boundary:
-            check_choice("a boundary", name, WALLS)
+        check_ends(boundary, BOUNDARIES)
         self.order, self.screen, self.symbol, self.boundary = order, screen, symbol, boundary
 
     def __call__(self, field: Tensor, domain: Domain) -> Tensor:
@@ -75,10 +75,7 @@ class HomogeneousNorm(PrintedAsCall):
             hint = "SobolevLoss, or the plain norm"
             raise ValueError(expected("a flat uniform grid for this norm", type(domain).__name__, hint))
         dim = len(domain.shape)
-        each = (self.boundary,) * dim if isinstance(self.boundary, str) else tuple(self.boundary)
-        if len(each) != dim:
-            wanted = f"one boundary for each of {dim} axes"
-            raise ValueError(expected(wanted, list(each), f"boundary={['periodic'] * dim}"))
+        each = ends_of(self.boundary, dim)
         lengths = list(domain.lengths or (1.0,) * dim)
         for axis, name in enumerate(each):
             if name == "dirichlet":

@@ -225,11 +225,15 @@ class Solved:
         scores: of each sample, ``(n,)``.
         steps: taken by each sample, ``(n,)``.
         outcomes: the number of samples for each outcome.
+        evaluations: of Phi, or applications of a preconditioner, counted in samples.
+        equation_residual: of each sample, ``(n,)``; None where a solver of equations was not used.
     """
 
     scores: Tensor
     steps: Tensor
     outcomes: Counter[Outcome]
+    evaluations: int
+    equation_residual: Tensor | None
 
 
 @torch.no_grad()
@@ -255,7 +259,8 @@ def scores_of_solutions(
         seed: as for `scores_per_step`.
         options: of `IterativeRefiner.solve`.
     """
-    scores, steps, outcomes = [], [], Counter[Outcome]()
+    scores, steps, outcomes, evaluations = [], [], Counter[Outcome](), 0
+    residuals: list[Tensor] = []
     scaled = in_units(metric, model.units)
     with evaluating(model):
         for index, batch in load_all(dataset, batch_size or at_once(model), numbers):
@@ -269,4 +274,8 @@ def scores_of_solutions(
             scores.append(_scores(model, sample, by_field, [found], y)[0].cpu())
             steps.append(solution.steps.cpu())
             outcomes.update(solution.outcomes)
-    return Solved(torch.cat(scores), torch.cat(steps), outcomes)
+            evaluations += solution.evaluations
+            if solution.equation_residual is not None:
+                residuals.append(solution.equation_residual.cpu())
+    residual = torch.cat(residuals) if residuals else None
+    return Solved(torch.cat(scores), torch.cat(steps), outcomes, evaluations, residual)

@@ -99,7 +99,7 @@ def test_samples_with_matrices_of_their_own_are_a_function_of_the_domain() -> No
     each = [definite_matrix(size, seed=size) for size in sizes]
 
     def of_batch(x: Tensor, domain: GraphDomain) -> sp.csr_array:
-        """The matrix of each sample is told by its size."""
+        """The matrix of each sample, by its size."""
         counts = domain.batch.bincount().tolist()
         return sp.csr_array(sp.block_diag([each[sizes.index(count)] for count in counts]))
 

@@ -125,8 +125,8 @@ MISTAKES: dict[str, Callable[[], Any]] = {
 }
 
 
-@pytest.mark.parametrize("told", list(MISTAKES))
-def test_mistakes_are_answered_in_one_sentence(told: str) -> None:
+@pytest.mark.parametrize("message", list(MISTAKES))
+def test_mistakes_are_answered_in_one_sentence(message: str) -> None:
     with pytest.raises(ValueError, match=ONE_SENTENCE) as caught:
-        MISTAKES[told]()
-    assert re.search(re.escape(told), str(caught.value))
+        MISTAKES[message]()
+    assert re.search(re.escape(message), str(caught.value))

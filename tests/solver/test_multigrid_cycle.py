@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from neuralop_irno import IterativeRefiner, LinearEquation, Resolution
-from neuralop_irno.domain.cell_transfers import BOUNDARIES, averaged, prolonged, restricted
+from neuralop_irno.domain.cell_transfers import averaged, prolonged, restricted
+from neuralop_irno.domain.ends import ENDS as EVERY_END
 from neuralop_irno.domain.grid import GridDomain
 from neuralop_irno.registry import EQUATIONS
 from neuralop_irno.solver.fcg import FCG
@@ -36,7 +37,7 @@ def system(n: int, boundary: str, contrast: float = 1.0, samples: int = 1, dim: 
     return System(equation.bind(x, GridDomain.of(x)))
 
 
-@pytest.mark.parametrize("ends", BOUNDARIES)
+@pytest.mark.parametrize("ends", EVERY_END)
 @pytest.mark.parametrize("dim", [1, 2, 3])
 def test_restriction_is_the_transpose_of_prolongation(ends: str, dim: int) -> None:
     fine, coarse = drawn(2, 3, *[8, 4, 6][:dim]), drawn(2, 3, *[4, 2, 3][:dim], seed=1)

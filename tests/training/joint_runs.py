@@ -96,12 +96,20 @@ def several_grids(samples: int = 11) -> ConcatDataset[Any]:
     return ConcatDataset([problem(samples - 3), FieldDataset(fine, fine.roll(1, -1))])
 
 
+HEAT = {"name": "heat_step", "dt": 0.1, "boundary": "periodic"}
+
 CASES: dict[str, tuple[Any, Any, dict[str, Any], dict[str, Any]]] = {
     "replay, shifts": (periodic, problem(11), {"replay": 2, "shifts": True}, {}),
     "detached, any K": (lambda: periodic(steps=[2, 4]), problem(11), {"accumulate": 2}, {"contraction": 0.1}),
     "noise": (lambda: periodic(solver="denoising", gradient="from_truth"), problem(9), {}, {}),
     "graphs, replay": (on_graphs, rings([5, 8, 6, 9, 7, 6, 5]), {"replay": 2}, {}),
     "several grids": (periodic, several_grids(), {"replay": 2}, {}),
+    "preconditioner": (
+        lambda: periodic(solver="fcg", equation=HEAT),
+        problem(11),
+        {"train_for": "preconditioner"},
+        {},
+    ),
 }
 """Trainings whose draws and batches do not depend on the number of processes."""
 
@@ -125,7 +133,8 @@ def trained(case: str, double: bool, folder: Path | None = None, at: int = -1, *
     if double:
         model, data = model.double(), in_double(data)
     recipe = Recipe(**{**SMALL, "optimizer": "sgd", "epochs": 7, "save_every": 1, **options, **words})
-    trainer = Trainer(model, recipe, Cut(**loss), folder, show=False)
+    reads_truth = recipe.train_for == "solution"
+    trainer = Trainer(model, recipe, Cut(**loss) if reads_truth else None, folder, show=False)
     valid = data if isinstance(data, list) else Subset(data, [0, 1, len(data) - 1])
     try:
         history = trainer.fit(data, valid, resume=folder is not None)
