@@ -19,7 +19,7 @@ from neuralop_irno.calls import Called
 from neuralop_irno.correction.correction import BoundCorrection, Correction, masked
 from neuralop_irno.correction.preconditioning import EquationResidual, Preconditioning
 from neuralop_irno.correction.residual import WithResidual
-from neuralop_irno.equations.equation import Equation
+from neuralop_irno.equations.equation import BoundEquation, Equation, EquationLike, equation_from
 from neuralop_irno.errors import expected
 from neuralop_irno.precision import in_precision_of, lowered
 from neuralop_irno.solution import unchanged
@@ -74,20 +74,37 @@ class CallsEquations(Called):
         call: BaseCall,
         residual_fn: Callable[[Tensor, Tensor], Tensor] | None,
         residual_tol: float | None,
+        equation: EquationLike | None = None,
     ) -> BoundCorrection | None:
         """The residual that decides about convergence: that of the arguments, or of the model's equation."""
-        if residual_fn is None and residual_tol is not None and self.equation is not None:
-            return physics_of_equation(self.equation, call, self.units)
+        if equation is not None and (residual_fn is not None or residual_tol is None):
+            got = "residual_fn too" if residual_fn is not None else "neither of them"
+            hint = "solver='fcg', which solves it, or residual_tol=1e-3"
+            raise ValueError(expected("a solver of equations or residual_tol beside equation", got, hint))
+        known = self.equation if equation is None else equation_from(equation)
+        if residual_fn is None and residual_tol is not None and known is not None:
+            return physics_of_equation(known, call, self.units)
         return physics_of(residual_fn, residual_tol, call, self.units)
 
     def system(
-        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], start: Tensor | None = None
+        self,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        start: Tensor | None = None,
+        equation: EquationLike | None = None,
     ) -> tuple[System, BaseCall]:
         """The equation of one call in double precision with Phi as its preconditioner, and the call.
 
         Fields are in the units of the data. The base, and Phi, work in their own precision.
+
+        Args:
+            args: positional arguments of the call.
+            kwargs: keyword arguments of the call.
+            start: an answer to start from; by default the base is called.
+            equation: by default that of the model.
         """
-        if self.equation is None:
+        known = self.equation if equation is None else equation_from(equation)
+        if known is None:
             got, hint = "none", "IterativeRefiner(..., equation=...), or solver='picard'"
             raise ValueError(expected("an equation for this solver", got, hint))
         single, named = lowered(args, dict(kwargs), self)
@@ -97,10 +114,10 @@ class CallsEquations(Called):
             raise ValueError(expected(wanted, got, "solver='picard'"))
         exact = self.call(args, kwargs, call.as_answer(call.start.double()))  # the base is not called again
         call = replace(call, x=exact.x.double(), start=call.start.double())
-        equation = self.equation.bind(call.x, call.domain, call.condition.mask)
-        return System(equation, self._preconditioning(call, equation)), call
+        bound = known.bind(call.x, call.domain, call.condition.mask)
+        return System(bound, self._preconditioning(call, bound)), call
 
-    def _preconditioning(self, call: BaseCall, equation: Any) -> Preconditioning | None:
+    def _preconditioning(self, call: BaseCall, equation: BoundEquation) -> Preconditioning | None:
         if not isinstance(self.correction, WithResidual):
             return None
         scaled = call if self.units is None else call.in_units(self.units, self.correction)

@@ -42,7 +42,7 @@ from neuralop_irno.devices import as_tensor, as_tensors
 from neuralop_irno.domain.resolution import Resolution
 from neuralop_irno.draws import integer
 from neuralop_irno.equation_calls import CallsEquations, physics_of_equation, sizes_with_residual
-from neuralop_irno.equations.equation import Equation, equation_from
+from neuralop_irno.equations.equation import EquationLike, equation_from
 from neuralop_irno.errors import check_choice, expected
 from neuralop_irno.estimates import with_estimates
 from neuralop_irno.hub import OnHub
@@ -137,7 +137,7 @@ class IterativeRefiner(CallsEquations, Described, OnHub, BaseModel, name="irno")
         ignore: Sequence[str] = (),
         condition: Sequence[str] | Mapping[str, str | int] | None = None,
         units: Units | Mapping[str, Any] | None = None,
-        equation: Equation | Mapping[str, Any] | str | None = None,
+        equation: EquationLike | None = None,
         sees_residual: bool = True,
         _config_name: str | None = None,
     ) -> None:
@@ -232,6 +232,7 @@ class IterativeRefiner(CallsEquations, Described, OnHub, BaseModel, name="irno")
         rtol: float | Tensor = 0.0,
         residual_fn: Callable[[Tensor, Tensor], Tensor] | None = None,
         residual_tol: float | None = None,
+        equation: EquationLike | None = None,
         start: Tensor | None = None,
         throw: bool = False,
         **kwargs: Any,
@@ -255,6 +256,7 @@ class IterativeRefiner(CallsEquations, Described, OnHub, BaseModel, name="irno")
                 which samples have converged, and is what Anderson's weights minimise; a fixed point at which
                 the equation is not solved has its own outcome, ``FALSE_FIXED_POINT``.
             residual_tol: the norm of that residual below which the equation counts as solved.
+            equation: the equation of this call; by default that of the model.
             start: an answer to start from; by default the base's own.
             throw: raise RuntimeError if a sample failed, instead of only recording its outcome.
             kwargs: keyword arguments of the base; an argument that is not read is a TypeError.
@@ -263,7 +265,7 @@ class IterativeRefiner(CallsEquations, Described, OnHub, BaseModel, name="irno")
         chosen = other_solver(solver, self.solver)
         if isinstance(chosen, EquationSolver):
             self.refuse_unread(IterativeRefiner.solve, args, kwargs)
-            system, whole = self.system(args, kwargs, start)
+            system, whole = self.system(args, kwargs, start, equation)
             solution = solve_equation(system, chosen, whole.start, self.steps, limits, whole.as_answer)
             return solution.or_raise() if throw else solution
         call = self.checked_problem(IterativeRefiner.solve, args, kwargs, start)
@@ -272,7 +274,7 @@ class IterativeRefiner(CallsEquations, Described, OnHub, BaseModel, name="irno")
             raise ValueError(
                 expected("fields with values in solve", "meta tensors", "model(x) for shapes only")
             )
-        phi = self.phi(problem, self.physics(problem, residual_fn, residual_tol))
+        phi = self.phi(problem, self.physics(problem, residual_fn, residual_tol, equation))
         solution = run_to_tolerance(phi, chosen, problem.start, self.steps, limits, problem.as_answer)
         solution = with_estimates(solution, call, self.base.field_of, self.calibration, self.bands)
         return solution.or_raise() if throw else solution

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -292,7 +292,11 @@ class BoundEquation:
         return self.equation.bind(self.domain.take(self.x, keep), self.domain.select(keep), mask)
 
 
-def equation_from(spec: Any) -> Equation:
+EquationLike = Equation | Mapping[str, Any] | str
+"""An equation, its config, or its name."""
+
+
+def equation_from(spec: EquationLike) -> Equation:
     """An equation from its name or config; an object is returned unchanged."""
     built = EQUATIONS.build(spec) if given_by_name(spec) else spec
     if given_by_name(spec) and isinstance(built, Equation):

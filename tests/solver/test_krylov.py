@@ -248,3 +248,17 @@ def test_an_indefinite_equation_by_name_is_solved_where_the_plain_iteration_grow
     whole = {"name": "fgmres", "preconditioner": "jacobi", "restart": 144}
     solution = model.solve(x, solver=whole, rtol=1e-8, max_steps=144)
     assert set(solution.outcomes) == {Outcome.CONVERGED}
+
+
+def test_an_equation_of_one_call_is_solved_by_a_model_without_one() -> None:
+    torch.manual_seed(0)
+    model = IterativeRefiner(nn.Conv2d(1, 1, 1), "unet", in_channels=1, out_channels=1).eval()
+    x, solver = torch.randn(2, 1, 8, 8), {"name": "fcg", "preconditioner": "jacobi"}
+    solution = model.solve(x, solver=solver, equation=screened(8), rtol=1e-10, max_steps=200)
+    assert set(solution.outcomes) == {Outcome.CONVERGED}
+    with pytest.raises(ValueError, match="expected a correction of x, h and r as the preconditioner"):
+        model.solve(x, solver="fcg", equation=screened(8), rtol=1e-10)
+    judged = model.solve(x, equation=screened(8), residual_tol=1e-3, max_steps=3)
+    assert set(judged.outcomes) == {Outcome.FALSE_FIXED_POINT}  # an untrained Phi does not move
+    with pytest.raises(ValueError, match="expected a solver of equations or residual_tol beside equation"):
+        model.solve(x, equation=screened(8), rtol=1e-3)
