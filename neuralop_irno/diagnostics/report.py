@@ -26,6 +26,7 @@ from neuralop_irno.losses.loss import truth_of
 from neuralop_irno.modes import evaluating
 from neuralop_irno.precision import for_weights
 from neuralop_irno.refiner import IterativeRefiner
+from neuralop_irno.solver.krylov import EquationSolver
 from neuralop_irno.solver.plain_step import plain_step
 from neuralop_irno.spectrum.of_domain import spectrum_of
 
@@ -211,6 +212,9 @@ def diagnose(
         tensor([1., 1., 1., 1.])
     """
     refuse_tuple(model.base, "a diagnosis, which has spectra")
+    if isinstance(model.solver, EquationSolver):
+        wanted, got = "a solver that iterates Phi for a diagnosis", type(model.solver).__name__
+        raise ValueError(expected(wanted, got, "solve(..), whose Solution has the residuals of the equation"))
     if samples < 1:
         raise ValueError(expected("at least one sample to measure", samples, "samples=16"))
     loaded = list(batches)
