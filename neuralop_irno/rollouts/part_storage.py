@@ -13,7 +13,6 @@ others compare them with theirs.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping
@@ -85,9 +84,7 @@ class PartStorage(ZarrStorage):
         self._constants = place.constants
         dim = axis_of_tiles(dims)
         tile = Tile(dim, rows_of(self._part, dim, sizes[dim], files[dim]))
-        held = {each.name for each in self._root.iterdir()} if self._root.is_dir() else {"a file"}
-        begun = "zarr.json" not in held and (not held or PARTS in held)  # by a process that is about to write
-        if os.path.lexists(self._root) and not begun:
+        if not _about_to_be_written(self._root):
             check_root(self._root, self._part.samples, self._part.world)
         return tile
 
@@ -168,6 +165,17 @@ class PartStorage(ZarrStorage):
         values = np.broadcast_to(np.zeros((), new.values.dtype), self._sizes)
         shards = None if new.shards is None else self._file
         return replace(new, values=values, chunks=self._chunk, shards=shards)
+
+
+def _about_to_be_written(root: Path) -> bool:
+    """Whether a folder is missing, or has nothing but the parts of processes; one look, as it may grow."""
+    try:
+        held = {each.name for each in root.iterdir()}
+    except FileNotFoundError:
+        return not root.is_symlink()
+    except NotADirectoryError:
+        return False
+    return "zarr.json" not in held and (not held or PARTS in held)
 
 
 def check_root(root: Path, samples: int, world: int) -> None:

@@ -152,7 +152,6 @@ class RunFolder:
         """Wait until the last snapshot is whole, in all processes, and remove what is not needed any more."""
         self._writer.wait()
         if self.path is not None:
-            self.peers.wait()
             snapshot.forget(self.path, self.peers, self._token)
 
     def write_model(self, model: nn.Module, notes: dict[str, Any]) -> None:

@@ -146,12 +146,17 @@ def begin(folder: Path, peers: Peers, stage: Stage = (-1, -1)) -> None:
 
 
 def forget(folder: Path, peers: Peers, token: str) -> None:
-    """Remove the files of processes to which neither of the two snapshots refers. None is being written."""
-    contents = list(_configs(folder))
-    needed = {stage_of(Progress(**content["progress"])) for content in contents}
+    """Remove the files of processes to which neither of the two snapshots refers, when all are written.
+
+    The first process reads the snapshots for all: no other knows that none is being written meanwhile.
+    """
+    contents = _configs(folder) if peers.first else ()
+    kept = [(stage_of(Progress(**each["progress"])), each.get("states", "")) for each in contents]
+    kept = peers.gather(kept)[0]
+    needed = {stage for stage, _ in kept}
     process_files.remove(folder, lambda stage: stage not in needed, peers.answers_for)
     if peers.first:
-        process_files.remove_states(folder, [token, *(content.get("states", "") for content in contents)])
+        process_files.remove_states(folder, [token, *(states for _, states in kept)])
 
 
 def _main_content(run: TrainingRun, own: Identity, peers: Peers, token: str) -> Content:
