@@ -21,7 +21,7 @@ from neuralop_irno.yaml_files import read_yaml
 SEARCHED = ("model", "loss", "training")
 """The sections of a config whose options can be searched; all trials share data and bases."""
 
-PRUNERS = ("median", "none")
+PRUNERS = ("median", "halving", "none")
 
 EXAMPLE = "{log: [1e-4, 1e-2]}, {range: [2, 8]} or {choice: [16, 32]}"
 
@@ -66,7 +66,9 @@ class Search:
         trials: number of trials.
         seeds: seeds of weights and batches; the score of a trial is the mean over them.
         pruner: ``median`` ends a trial whose score, after an epoch, is above the median of the others' there;
-            ``none`` ends none.
+            ``halving`` ends, after an eighth, a quarter and half of the epochs, a trial whose score is not
+            among the better half of those that came so far (https://arxiv.org/abs/1810.05934); ``none`` ends
+            none.
     """
 
     content: dict[str, Any]

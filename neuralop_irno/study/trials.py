@@ -17,6 +17,7 @@ from statistics import fmean
 from typing import Any
 
 from neuralop_irno.errors import from_extra, one_line
+from neuralop_irno.recipe import Recipe
 from neuralop_irno.study.claims import claimed, forget, is_claimed, waited_for
 from neuralop_irno.study.plan import Run
 from neuralop_irno.study.space import PROBLEM, REFINED, Dimension, Search, search_of
@@ -59,9 +60,20 @@ def open_journal(search: Search, folder: Path) -> Any:
     from optuna.storages.journal import JournalFileBackend
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    pruner = optuna.pruners.MedianPruner() if search.pruner == "median" else optuna.pruners.NopPruner()
     storage = optuna.storages.JournalStorage(JournalFileBackend(str(folder / JOURNAL)))
+    pruner = _pruner(search)
     return optuna.create_study(storage=storage, study_name="search", pruner=pruner, load_if_exists=True)
+
+
+def _pruner(search: Search) -> Any:
+    from optuna import pruners
+
+    if search.pruner == "median":
+        return pruners.MedianPruner()
+    if search.pruner == "halving":
+        epochs = search.experiment({}).content["training"].get("epochs", Recipe().epochs)
+        return pruners.SuccessiveHalvingPruner(min_resource=max(1, epochs // 8), reduction_factor=2)
+    return pruners.NopPruner()
 
 
 def options_of(search: Search, params: Mapping[str, Any]) -> dict[str, Any]:

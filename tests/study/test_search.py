@@ -166,6 +166,16 @@ def test_trials_above_the_median_are_pruned_by_the_validation_curve(
     assert stopped[0]["valid"][-1] == table.trials[-1]["score"]
 
 
+def test_halving_keeps_the_better_half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first trial has no others to compare with; a rate near zero is the worst of six after one epoch."""
+    monkeypatch.setattr("optuna.samplers.TPESampler", Downwards)
+    space = {"training.learning_rate": {"log": [1e-9, 1e-2]}}
+    table = found(tmp_path, trials=6, pruner="halving", search=space)
+    states = [row["state"] for row in table.trials]
+    assert (states[0], states[-1]) == ("complete", "pruned")
+    assert set(states) == {"complete", "pruned"}
+
+
 class Downwards(RandomSampler):
     """Stands for Optuna's sampler: the last rate is next to nothing."""
 
