@@ -107,7 +107,13 @@ def _plain(phase: Phase, devices: Sequence[int]) -> dict[str, Any]:
         }
         for count, cost in zip(devices, phase.costs, strict=True)
     }
-    return {"name": phase.name, "parameters": phase.parameters, "updates": phase.updates, "devices": each}
+    return {
+        "name": phase.name,
+        "parameters": phase.parameters,
+        "updates": phase.updates,
+        "MFLOP of an answer": phase.megaflops,
+        "devices": each,
+    }
 
 
 def _table(phase: Phase, devices: Sequence[int], memory: float) -> str:
@@ -128,7 +134,8 @@ def _table(phase: Phase, devices: Sequence[int], memory: float) -> str:
     ]
     head = ("memory of a device", [f"{n} device{'s' * (n > 1)}" for n in devices])
     lines = [f"{title:28}" + "".join(f"{cell:>12}" for cell in cells) for title, cells in (head, *rows)]
-    return "\n".join([f"{phase.name}: {parameters} parameters; {phase.updates:,} updates", *lines])
+    counts = f"{phase.updates:,} updates; {phase.megaflops:.4g} MFLOP an answer"
+    return "\n".join([f"{phase.name}: {parameters} parameters; {counts}", *lines])
 
 
 def _size(size: float) -> str:

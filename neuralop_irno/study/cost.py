@@ -42,7 +42,9 @@ def megaflops(model: nn.Module, data: Dataset[Sample]) -> float:
     """The arithmetic of one forward pass on one sample; for a refiner, without its base.
 
     Counts matrix products and convolutions by torch's counter, four times for complex numbers (each product
-    is four real ones), and 5 N log2 N for a Fourier transform of N points. Pointwise operations are free.
+    is four real ones), and Fourier transforms, which that counter leaves out: 5 N log2 N operations for N
+    complex points, half of that from or to N real ones. Pointwise operations are free. The count depends on
+    shapes alone, and not on the precision.
 
     Example:
         >>> from neuralop_irno.data.fields import FieldDataset
@@ -98,9 +100,10 @@ def _in_real_products(count: Callable[..., int]) -> Callable[..., int]:
 
 
 def _of_transform(field: Tensor, dims: Sequence[int], *_: Any, out_val: Tensor, **__: Any) -> int:
-    """5 N log2 N for each transform of N points; N is the size of the real (larger) side."""
-    whole = max(field, out_val, key=Tensor.numel)
-    return round(5 * whole.numel() * math.log2(math.prod(whole.shape[dim] for dim in dims)))
+    """The operations of the transforms along some axes; the points are those of the real side, if one is."""
+    points = next((side for side in (field, out_val) if not side.is_complex()), field)
+    each = 5.0 if points.is_complex() else 2.5
+    return round(each * points.numel() * math.log2(math.prod(points.shape[dim] for dim in dims)))
 
 
 _of_transform._get_raw = True  # type: ignore[attr-defined]

@@ -23,6 +23,7 @@ from neuralop_irno.recipe import Recipe
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.rollouts.training import RolloutModel
 from neuralop_irno.study.contenders import Setting, contender
+from neuralop_irno.study.cost import megaflops
 from neuralop_irno.study.plan import Study
 from neuralop_irno.study.probe import Probe, bytes_of
 from neuralop_irno.training.batches import Sample
@@ -115,12 +116,14 @@ class Phase:
         name: what is trained.
         parameters: numbers in the weights of each part; a complex weight has two.
         updates: of the whole training.
+        megaflops: arithmetic of one answer; see `neuralop_irno.study.cost.megaflops`.
         costs: one for each number of processes.
     """
 
     name: str
     parameters: dict[str, int]
     updates: int
+    megaflops: float
     costs: tuple[Cost, ...]
 
 
@@ -223,7 +226,8 @@ def phase(
     parts, probe = _parts(model), Probe(model, recipe, loss, splits)
     costs = tuple(_cost(probe, number, devices.memory) for number in devices.numbers)
     parameters = {part: sum(map(_numbers, module.parameters())) for part, module in parts.items()}
-    return Phase(name, parameters, recipe.epochs * -(-probe.samples["train"] // recipe.batch_size), costs)
+    updates = recipe.epochs * -(-probe.samples["train"] // recipe.batch_size)
+    return Phase(name, parameters, updates, megaflops(_called(model), splits["train"]), costs)
 
 
 def _cost(probe: Probe, processes: int, device_memory: float) -> Cost:
@@ -271,7 +275,12 @@ def _numbers(weight: nn.Parameter) -> int:
 
 def _parts(model: nn.Module) -> dict[str, nn.Module]:
     """The parts of a model whose weights are listed."""
-    called = model.model if isinstance(model, RolloutModel) else model
+    called = _called(model)
     if isinstance(called, IterativeRefiner):
         return {"base": called.base, "correction": called.correction}
     return {"base": called}
+
+
+def _called(model: nn.Module) -> nn.Module:
+    """The model of one call; of a rollout, that of its frames."""
+    return model.model if isinstance(model, RolloutModel) else model

@@ -175,6 +175,7 @@ def test_the_command_plans_configs_and_studies_without_their_data(
     assert (base["name"], own["name"], own["updates"]) == ("base", "refiner", 15)
     assert own["parameters"]["base"] == base["parameters"]["base"]
     assert own["devices"].keys() == {"1", "2"}
+    assert 0 < base["MFLOP of an answer"] < own["MFLOP of an answer"]  # without the base
     assert base["devices"]["1"]["written in an epoch"] > 0
     study = {
         "name": "tiny", "kind": "main", "about": "An example.", "seeds": [0],
@@ -191,7 +192,7 @@ def test_the_command_plans_configs_and_studies_without_their_data(
     assert [line.split(":")[0] for line in text.splitlines() if " parameters; " in line] == [
         "waves, fno, base", "waves, fno, refined", "waves, fno, once"
     ]  # fmt: skip
-    assert text.count("fits in 80 GiB") == 3
+    assert text.count("fits in 80 GiB") == text.count("MFLOP an answer") == 3
     assert "0.000" not in text  # small sizes are in KiB
 
 

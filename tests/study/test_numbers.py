@@ -2,6 +2,7 @@
 
 import copy
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from scipy import stats
 from torch import Tensor, nn
 
 from neuralop_irno import IterativeRefiner, RefinementLoss
+from neuralop_irno._neuralop import FNO
 from neuralop_irno.correction.correction import FunctionCorrection
 from neuralop_irno.data.fields import FieldDataset
 from neuralop_irno.data.solvers.mesh_fields import heat_in_wind
@@ -74,7 +76,7 @@ def test_arithmetic_is_counted_by_hand() -> None:
 
 
 def test_fourier_transforms_are_counted() -> None:
-    """5 N log2 N each: of two real ones of 8 x 6 points and one complex one of 8, in three channels."""
+    """5 N log2 N of a complex one of 8 points, half of it of two real ones of 8 x 6, in three channels."""
 
     class Transforms(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
@@ -82,8 +84,63 @@ def test_fourier_transforms_are_counted() -> None:
             return torch.fft.irfft2(waves, s=(8, 6))
 
     data = FieldDataset(torch.zeros(1, 3, 8, 6), torch.zeros(1, 3, 8, 6))
-    by_hand = 2 * 3 * 5 * 48 * math.log2(48) + 3 * 4 * 5 * 8 * math.log2(8)
+    by_hand = 2 * 3 * 2.5 * 48 * math.log2(48) + 3 * 4 * 5 * 8 * math.log2(8)
     assert megaflops(Transforms(), data) == pytest.approx(by_hand / 1e6, abs=1e-5)
+
+
+def fno_by_hand(channels: int, modes: int, points: int, layers: int) -> float:
+    """The spectral part of an FNO on a square: transforms there and back, and a complex matrix per mode."""
+    transforms = 2 * channels * 2.5 * points**2 * math.log2(points**2)
+    products = 4 * 2 * channels**2 * modes * (modes // 2 + 1)
+    return layers * (transforms + products) / 1e6
+
+
+@pytest.mark.parametrize("layers", [1, 3])
+def test_the_spectral_layers_of_an_fno_are_counted_by_hand(layers: int) -> None:
+    """What is added by a spectral layer, beside its linear skip and its two pointwise layers."""
+    data = FieldDataset(torch.zeros(1, 2, 16, 16), torch.zeros(1, 1, 16, 16))
+
+    def count(n_layers: int) -> float:
+        fno = FNO(n_modes=(6, 6), in_channels=2, out_channels=1, hidden_channels=4, n_layers=n_layers)
+        return megaflops(fno, data)
+
+    pointwise = layers * 2 * (4 * 4 + 2 * 4 * 2) * 16**2 / 1e6
+    assert count(1 + layers) - count(1) == pytest.approx(fno_by_hand(4, 6, 16, layers) + pointwise, rel=1e-4)
+
+
+SPECTRAL: dict[str, dict[str, Any]] = {
+    name: {"name": name, "n_modes": [4, 4], "hidden_channels": 4, "n_layers": 1, **options}
+    for name, options in {"fno": {}, "tfno": {"rank": 0.5}}.items()
+}
+
+
+@pytest.mark.parametrize("correction", [*SPECTRAL.values(), "unet", "mgno"], ids=str)
+def test_every_step_of_a_refiner_has_the_same_arithmetic(correction: Any) -> None:
+    x = torch.zeros(1, 2, 16, 16)
+    data, base = FieldDataset(x, x[:, :1]), nn.Conv2d(2, 1, 1)
+    one, two, three = (
+        megaflops(IterativeRefiner(base, correction, steps=steps), data) for steps in (1, 2, 3)
+    )
+    assert three - two == pytest.approx(two - one, rel=1e-6)
+    if correction in SPECTRAL.values():
+        assert two - one > 2 * 4 * 2.5 * 16**2 * math.log2(16**2) / 1e6  # its transforms alone
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_arithmetic_does_not_depend_on_the_precision(dtype: torch.dtype) -> None:
+    class Spectral(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(5, 2, 2, dtype=dtype.to_complex()))
+            self.last = nn.Conv1d(2, 1, 3, padding=1, dtype=dtype)
+
+        def forward(self, x: Tensor) -> Tensor:
+            waves = torch.einsum("bik,kio->bok", torch.fft.rfft(x), self.weight)
+            return self.last(torch.fft.irfft(waves, n=8))
+
+    x = torch.zeros(1, 2, 8, dtype=dtype)
+    by_hand = 2 * 2 * 2.5 * 8 * 3 + 4 * 2 * 2 * 2 * 5 + 2 * 2 * 3 * 8
+    assert megaflops(Spectral(), FieldDataset(x, x[:, :1])) == pytest.approx(by_hand / 1e6)
 
 
 @pytest.mark.parametrize(
