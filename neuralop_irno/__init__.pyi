@@ -19,6 +19,7 @@ from .base.widened import widen_last_spectral_layer as widen_last_spectral_layer
 from .conformal import Calibration as Calibration
 from .correction.correction import Correction as Correction
 from .correction.correction import FunctionCorrection as FunctionCorrection
+from .correction.public_unet import PublicUNet as PublicUNet
 from .correction.residual import WithResidual as WithResidual
 from .correction.stepwise import Smoothed as Smoothed
 from .correction.unet import UNet as UNet

@@ -1,4 +1,4 @@
-"""The paper's correction: a U-Net on grids of one to three dimensions and of any size."""
+"""The correction by default: a U-Net on grids of one to three dimensions and of any size."""
 
 from __future__ import annotations
 
@@ -69,8 +69,8 @@ class UNet(GridCorrection):
         spectral_norm: normalise the kernel of every convolution, as a matrix, to norm 1
             (https://arxiv.org/abs/1802.05957). This keeps weights from growing, but is no bound on the
             convolution as an operator on fields; the correction ``bounded`` has that bound.
-        blur: halve and double grids without aliasing. False averages and copies cells in pairs, as in the
-            paper: Phi then changes with odd shifts.
+        blur: halve and double grids without aliasing. False averages and copies cells in pairs: Phi then
+            changes with odd shifts. The paper's network is `public_unet`.
         scalars: scalars per sample, which scale and shift the double convolutions after their first norm; see
             `neuralop_irno.correction.film`. A refiner with ``condition`` fills it in.
 
@@ -109,7 +109,7 @@ class UNet(GridCorrection):
         self.scalars = scalars
         self.film = film_of(scalars, [width, *_widths(width, depth)])
         if spectral_norm:
-            for part in [part for part in self.modules() if isinstance(part, _Convolution)]:
+            for part in [part for part in self.modules() if isinstance(part, Convolution)]:
                 nn.utils.parametrizations.spectral_norm(part, "weight")
 
     @property
@@ -172,7 +172,7 @@ class _CoarseGrid(nn.Module):
         below = beside_poles(modes)
         self.down = _DoubleConvolution(channels, 2 * channels, below, norm)
         self.coarser = type(self)(2 * channels, depth - 1, below, norm) if depth > 1 else None
-        self.add_module(self.merging, _Convolution(2 * channels, channels, self._merged_with(modes)))
+        self.add_module(self.merging, Convolution(2 * channels, channels, self._merged_with(modes)))
         self.up = _DoubleConvolution(2 * channels, channels, modes, norm)
 
     def _merged_with(self, modes: tuple[str, ...]) -> tuple[str, ...]:
@@ -241,9 +241,9 @@ class _DoubleConvolution(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, modes: tuple[str, ...], norm: str) -> None:
         super().__init__()
-        self.first = _Convolution(inputs, outputs, modes)
+        self.first = Convolution(inputs, outputs, modes)
         self.first_norm = _norm(norm, outputs)
-        self.second = _Convolution(outputs, outputs, modes)
+        self.second = Convolution(outputs, outputs, modes)
         self.second_norm = _norm(norm, outputs)
 
     def forward(self, field: Tensor, film: Tensor | None = None) -> Tensor:
@@ -255,7 +255,7 @@ class _DoubleConvolution(nn.Module):
         return F.gelu(self.second_norm(field))
 
 
-class _Convolution(nn.Module):
+class Convolution(nn.Module):
     """A convolution of width 3 that keeps the grid's size."""
 
     def __init__(self, inputs: int, outputs: int, modes: tuple[str, ...]) -> None:
@@ -280,7 +280,7 @@ class _Convolution(nn.Module):
 
 
 @operator_norm_of.register
-def _(layer: _Convolution) -> OperatorNorm:
+def _(layer: Convolution) -> OperatorNorm:
     modes = ["zeros" if mode == "zero" else mode for mode in layer.modes]
     return OperatorNorm(copies=math.prod(copies_in_padding(mode, added=2, reach=2) for mode in modes))
 

@@ -13,9 +13,9 @@ def base(dim: int = 2) -> FNO:
 
 
 @pytest.mark.parametrize("dim", [1, 2, 3])
-@pytest.mark.parametrize("correction", ["unet", "fno", "tfno"])
+@pytest.mark.parametrize("correction", ["unet", "public_unet", "fno", "tfno"])
 def test_untrained_corrections_change_nothing(dim: int, correction: str) -> None:
-    options = {} if correction == "unet" else {"n_modes": [3] * dim, "hidden_channels": 4}
+    options = {} if "unet" in correction else {"n_modes": [3] * dim, "hidden_channels": 4}
     operator = base(dim)
     model = IterativeRefiner(operator, {"name": correction, **options}, steps=3, alpha=0.5).eval()
     x = torch.randn(2, 2, *(7, 6, 5)[:dim])
