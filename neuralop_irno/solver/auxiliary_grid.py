@@ -58,6 +58,7 @@ class AuxiliaryGrid(Preconditioner):
         smoothing: smoothing steps before and after the grid.
         damping: :math:`\omega`. For linear elements in d dimensions the eigenvalues of :math:`D^{-1} A` are
             at most d + 1, and below 2 / (d + 1) smoothing never increases the error.
+        proposals: of Phi on each grid, as in `Multigrid`.
     """
 
     def __init__(
@@ -66,11 +67,13 @@ class AuxiliaryGrid(Preconditioner):
         phi: bool = True,
         smoothing: int = 2,
         damping: float = 0.5,
+        proposals: int = 1,
     ) -> None:
         check_smoothing(smoothing, damping)
         self.equation, self.phi = equation_from(equation), phi
         self.smoothing, self.damping = smoothing, damping
-        self._cycle = Multigrid(phi)
+        self.proposals = proposals
+        self._cycle = Multigrid(phi, proposals=proposals)
 
     def of(self, system: System, h: Tensor, r: Tensor) -> Tensor:
         known = system.prepared(self, lambda: self._covered(system, h))

@@ -62,7 +62,8 @@ class Multigrid(Preconditioner):
     with the diagonal D of A, linear interpolation P between the centres of cells, :math:`R = P^T / 2^d`, and
     on each coarser grid the same equation for x averaged over blocks of cells. With ``phi``, the correction
     of the model proposes an update on each grid, of which the multiple :math:`\theta` with the smallest error
-    in the norm of A is taken (the smallest residual for an equation that is not symmetric). In
+    in the norm of A is taken (the smallest residual for an equation that is not symmetric); with two
+    ``proposals`` it does so again after the coarser grids. In
     :math:`D^{-1} r` the equation looks alike on all grids, so that Phi has the same weights on each of them,
     and is evaluated there as it is. Where Phi is zero, and without ``phi``, the cycle is the classical one:
     linear, and symmetric positive definite if A is. Trottenberg et al., Multigrid (2001).
@@ -74,6 +75,7 @@ class Multigrid(Preconditioner):
             ``periodic`` for one without it.
         smoothing: smoothing steps before and after the coarser grids.
         damping: :math:`\omega`.
+        proposals: updates that Phi proposes on each grid: 1, before the coarser grids, or 2, also after them.
 
     Example:
         >>> from neuralop_irno.equations.equation import LinearEquation
@@ -96,11 +98,15 @@ class Multigrid(Preconditioner):
         boundary: str | Sequence[str] | None = None,
         smoothing: int = 1,
         damping: float = 0.8,
+        proposals: int = 1,
     ) -> None:
         check_smoothing(smoothing, damping)
+        if proposals not in (1, 2):
+            raise ValueError(expected("proposals of 1 or 2", proposals, "proposals=1"))
         if boundary is not None:
             check_ends(boundary)
         self.phi, self.boundary, self.smoothing, self.damping = phi, boundary, smoothing, damping
+        self.proposals = proposals
 
     def of(self, system: System, h: Tensor, r: Tensor) -> Tensor:
         levels = system.prepared(self, lambda: self._levels(system, h))
@@ -145,6 +151,9 @@ class Multigrid(Preconditioner):
         update = self._cycle(below, averaged(h), below[0].equation.project(restricted(r, level.ends)))
         update = equation.project(prolonged(update, level.ends))
         u, r = u + update, r - level.apply(update)
+        if level.learned is not None and self.proposals == 2:
+            update = self._proposed(level, h, r)
+            u, r = u + update, r - level.apply(update)
         after, _ = damped_jacobi(equation, level.apply, r, self.smoothing, self.damping, residual=False)
         return u + after
 
