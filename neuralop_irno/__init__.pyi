@@ -94,6 +94,7 @@ from .networks.integral_equations import Quadrature as Quadrature
 from .networks.linear_attention import LinearAttention as LinearAttention
 from .networks.network import PicardNetwork as PicardNetwork
 from .prediction import predict as predict
+from .presets import RECIPES as RECIPES
 from .recipe import Recipe as Recipe
 from .refiner import IterativeRefiner as IterativeRefiner
 from .registry import CORRECTIONS as CORRECTIONS

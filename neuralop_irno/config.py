@@ -1,4 +1,7 @@
-"""Experiments as YAML files, with the sections data, model, base_training, loss and training."""
+"""Experiments as YAML files, with the sections data, model, base_training, loss and training.
+
+The key ``recipe`` names a recipe of `neuralop_irno.presets`, for what model, loss and training do not state.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +31,7 @@ from neuralop_irno.model_config import (
     comes_trained,
     refiner_part,
 )
+from neuralop_irno.presets import with_recipe
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.registry import CORRECTIONS, DATASETS, Part, call_with_options, named, plain
@@ -54,7 +58,7 @@ class Experiment:
     """A config file, parsed; see `experiment`.
 
     Attributes:
-        content: the config as it was written, as plain data with every section.
+        content: the config as it was written, as plain data with every section and the options of its recipe.
         data: the data set.
         base: the base: a model, or the function that reads it from neuraloperator's files.
         model: the refiner, without its base.
@@ -180,8 +184,13 @@ def _parsed(
     loss: Mapping[str, Any] = EMPTY,
     training: Mapping[str, Any] = EMPTY,
     folder: str = FOLDER,
+    recipe: str | None = None,
 ) -> Experiment:
     """An experiment from the sections of a config; their defaults are those of the file."""
+    if recipe is not None:
+        model, loss, training = with_recipe(
+            recipe, {"model": model, "loss": loss, "training": training}
+        ).values()
     if not folder.strip():
         with at_key("folder"):
             raise ValueError(expected("the folder of the run", shown(folder), f"folder: {FOLDER}"))
@@ -196,8 +205,8 @@ def _parsed(
     with at_key("loss"):
         weights = Part(RefinementLoss, loss, "the loss")
     with at_key("training"):
-        recipe: Recipe = call_with_options(Recipe, training, "the training")
-    if loss and recipe.train_for == "preconditioner":
+        refiner_recipe: Recipe = call_with_options(Recipe, training, "the training")
+    if loss and refiner_recipe.train_for == "preconditioner":
         with at_key("loss"):
             wanted = "no options beside train_for: preconditioner, which has its own loss"
             raise ValueError(expected(wanted, shown(dict(loss)), "leaving the section out"))
@@ -210,7 +219,7 @@ def _parsed(
         source.refuse_missing()
     with at_key("model"):
         base, refiner = base_part(model.get("base")), refiner_part(model)
-    return Experiment(content, source, base, refiner, weights, recipe, own_recipe, folder)
+    return Experiment(content, source, base, refiner, weights, refiner_recipe, own_recipe, folder)
 
 
 def read_experiment(

@@ -15,7 +15,7 @@ from neuralop_irno.errors import did_you_mean, expected
 PRECISIONS = {"auto": None, "float32": None, "bfloat16": torch.bfloat16}
 """The dtype of autocast, None without autocast. A run replaces ``auto`` at its start."""
 
-RATES = {"muon": 0.02, "adamw": 4e-3, "sgd": 0.01}
+RATES = {"muon": 0.02, "adamw": 4e-3, "adam": 4e-3, "sgd": 0.01}
 """Optimizers with their default learning rates."""
 
 BETAS = (0.9, 0.97)
@@ -80,6 +80,7 @@ LARGEST = 1e30
 
 NUMBERS = {
     "learning_rate": LARGEST,
+    "last_rate": LARGEST,
     "warmup": 1.0,
     "weight_decay": LARGEST,
     "clip": LARGEST,
@@ -99,10 +100,13 @@ class Recipe:
         accumulate: number of parts in which a batch is computed, one after the other, to save memory. The
             update is the same except for rounding and the statistics of batch norms.
         optimizer: ``muon`` (https://arxiv.org/abs/2502.16982), whose updates of weight matrices are
-            orthogonal, with AdamW for all other weights; ``adamw``; or ``sgd`` with Nesterov momentum.
-        learning_rate: peak rate; by default 0.02 for ``muon``, 0.004 for ``adamw``, 0.01 for ``sgd``.
+            orthogonal, with AdamW for all other weights; ``adamw``; ``adam`` with PyTorch's betas, which adds
+            the weight decay to the gradient; or ``sgd`` with Nesterov momentum.
+        learning_rate: peak rate; by default 0.02 for ``muon``, 0.004 for ``adamw`` and ``adam``, 0.01 for
+            ``sgd``.
+        last_rate: the rate at the end of the schedule.
         warmup: the share of all updates in which the rate rises linearly, 0 to 1.
-        schedule: the rate after the warmup: ``cosine`` or ``linear`` to zero, or ``constant``.
+        schedule: the rate after the warmup: ``cosine`` or ``linear`` to the last rate, or ``constant``.
         weight_decay: weight decay of the parameters that ``decay`` names.
         decay: ``all`` parameters, or ``matrices``: those with two axes or more, which leaves out biases,
             weights of norms and alpha. See docs/recipe.md for what the decay of norms is worth.
@@ -141,6 +145,7 @@ class Recipe:
     accumulate: int = 1
     optimizer: str = "muon"
     learning_rate: float | None = None
+    last_rate: float = 0.0
     warmup: float = 0.2
     schedule: str = "cosine"
     weight_decay: float = 1e-2
@@ -195,6 +200,9 @@ class Recipe:
         if share > 1:
             wanted = "learning_rate x weight_decay <= 1, the share of a weight that an update takes off"
             raise ValueError(expected(wanted, share, "weight_decay=0.01"))
+        if self.last_rate > self.peak:
+            wanted = f"last_rate <= {self.peak:g}, the learning rate"
+            raise ValueError(expected(wanted, self.last_rate, "last_rate=0.0"))
         if self.ema == 1:
             raise ValueError(expected("ema below 1", self.ema, "ema=0.99"))
         if self.accumulate > self.batch_size:
@@ -211,7 +219,8 @@ class Recipe:
         rising = max(1, round(self.warmup * updates))
         if update < rising:
             return self.peak * (update + 1) / rising
-        return self.peak * SCHEDULES[self.schedule]((update - rising) / max(1, updates - rising))
+        share = SCHEDULES[self.schedule]((update - rising) / max(1, updates - rising))
+        return self.last_rate + (self.peak - self.last_rate) * share
 
 
 def _ratios(value: object) -> tuple[float, ...]:

@@ -16,6 +16,7 @@ from neuralop_irno.base.weights import WEIGHTS
 from neuralop_irno.config import FOLDER
 from neuralop_irno.losses.refinement import RefinementLoss
 from neuralop_irno.model_config import OBJECT
+from neuralop_irno.presets import RECIPES
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.registry import (
@@ -31,6 +32,8 @@ from neuralop_irno.registry import (
 )  # fmt: skip
 
 Schema = dict[str, Any]
+
+RECIPE = "a recipe by name, for what model, loss and training do not state."
 
 NUMBERS: dict[Any, str] = {int: "integer", float: "number", str: "string", bool: "boolean", NoneType: "null"}
 
@@ -50,7 +53,7 @@ def config_schema() -> Schema:
     Example:
         >>> schema = config_schema()
         >>> sorted(schema["properties"])
-        ['base_training', 'data', 'folder', 'loss', 'model', 'training']
+        ['base_training', 'data', 'folder', 'loss', 'model', 'recipe', 'training']
         >>> schema["$defs"]["training"]["properties"]["epochs"]
         {'description': 'passes over the training set.', 'default': 20, 'type': 'integer'}
     """
@@ -65,6 +68,7 @@ def config_schema() -> Schema:
         "loss": _reference("loss"),
         "training": _reference("training"),
         "folder": {"type": "string", "default": FOLDER},
+        "recipe": {"enum": [*RECIPES, None], "description": RECIPE},
     }
     own = {"model": model, "loss": _of_options(RefinementLoss), "training": _of_options(Recipe)}
     return {

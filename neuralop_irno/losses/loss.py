@@ -56,6 +56,9 @@ class Loss(PrintedAsCall, nn.Module):
     def count(self) -> None:
         """Count one training batch, for the warmup; called by `forward`, not by `per_sample`."""
 
+    def begin_epoch(self, epoch: int) -> None:
+        """Take the number of the epoch that begins, from 1, for weights that rise by epochs."""
+
     def reduce(self, values: Tensor) -> Tensor:
         """The sum or the mean over the samples."""
         return values.sum() if self.reduction == "sum" else values.mean()

@@ -57,6 +57,8 @@ class RefinementLoss(Loss):
         denoising: weight of `DenoisingLoss`.
         cross_entropy: weight of `CrossEntropyLoss`.
         warmup: training batches over which all weights except w rise linearly from zero.
+        fixed_point_epochs: epochs n over which beta_f rises: in epoch e, from 1, it is min(1, e/n) of its
+            value. `Trainer` calls `begin_epoch`; before the first such call beta_f has its value.
         reduction: over the samples, ``sum`` (neuraloperator's convention) or ``mean``.
 
     Attributes:
@@ -98,6 +100,7 @@ class RefinementLoss(Loss):
         denoising: float = 0.0,
         cross_entropy: float = 0.0,
         warmup: int = 0,
+        fixed_point_epochs: int = 0,
         reduction: str = "sum",
     ) -> None:
         super().__init__(reduction)
@@ -117,8 +120,9 @@ class RefinementLoss(Loss):
                 raise ValueError(expected(f"a weight {name} >= 0", weight, f"{name}=1.0"))
         if not any(self.weights.values()):
             raise ValueError(expected("at least one weight above 0", self.weights, "spatial=1.0"))
-        check_least(0, 0, warmup=warmup)
-        self.warmup = warmup
+        check_least(0, 0, warmup=warmup, fixed_point_epochs=fixed_point_epochs)
+        self.warmup, self.fixed_point_epochs = warmup, fixed_point_epochs
+        self.epoch: int | None = None
         self._spectral = SpectralLoss(compare, lambda_start, lambda_end, spectrum, axes)
         self._losses: dict[str, Loss] = {
             "spatial": SpatialLoss(),
@@ -152,11 +156,16 @@ class RefinementLoss(Loss):
                 continue
             part = self._losses[name].per_sample(trajectory, y)
             self.parts[name] = part.detach().mean()
+            if name == "fixed_point" and self.epoch is not None and self.fixed_point_epochs:
+                weight *= min(1.0, self.epoch / self.fixed_point_epochs)
             total = total + weight * (part if name == "spatial" else ramp * part)
         return total
 
     def count(self) -> None:
         self.updates += 1
+
+    def begin_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
 
 
 def loss_for(data: object) -> RefinementLoss:

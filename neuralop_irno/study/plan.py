@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from neuralop_irno.config import Experiment, experiment
 from neuralop_irno.errors import check_choice, expected, shown
+from neuralop_irno.presets import merged, sections_of, with_recipe
 from neuralop_irno.registry import MODELS, call_with_options, plain
 
 BASE = "base"
@@ -48,6 +49,7 @@ class Variant:
         model: changes to the config of the refiner.
         loss: changes to the loss.
         training: changes to the recipe; for ``rebuilt``, to that of the base.
+        recipe: a recipe by name, whose options replace those of the problem; changes are made to it.
     """
 
     role: str = "refined"
@@ -55,9 +57,12 @@ class Variant:
     model: dict[str, Any] = field(default_factory=dict)
     loss: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
+    recipe: str | None = None
 
     def __post_init__(self) -> None:
         check_choice("a role", self.role, ROLES)
+        if self.recipe is not None:
+            sections_of(self.recipe)
         if (self.role in NETWORKS) is not bool(self.network):
             got = f"role {self.role} and network {self.network}"
             wanted = f"a network for the role {' or '.join(map(repr, NETWORKS))}, and for no other"
@@ -77,6 +82,7 @@ class Problem:
         model: config of the refiner around each of them.
         loss: loss of the refiner.
         training: recipe of the refiner.
+        recipe: a recipe by name, for what model, loss and training do not state.
     """
 
     data: dict[str, Any]
@@ -85,18 +91,20 @@ class Problem:
     base_training: dict[str, Any] | None = None
     loss: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
+    recipe: str | None = None
 
     def experiment(self, base: str, variant: Variant, seed: int) -> Experiment:
         """The experiment of a variant; the seed affects weights and batches, not the data."""
-        return experiment(
-            {
-                "data": self.data,
-                "model": merged({**self.model, "base": self.bases[base]}, variant.model),
-                "base_training": self.base_training and {**self.base_training, "seed": seed},
-                "loss": merged(self.loss, variant.loss),
-                "training": {**merged(self.training, variant.training), "seed": seed},
-            }
-        )
+        own: dict[str, dict[str, Any]]
+        own = {"model": self.model, "loss": self.loss, "training": self.training}
+        if self.recipe is not None:
+            own = with_recipe(self.recipe, own)
+        if variant.recipe is not None:
+            own = merged(own, sections_of(variant.recipe))
+        own = merged(own, {"model": variant.model, "loss": variant.loss, "training": variant.training})
+        base_training = self.base_training and {**self.base_training, "seed": seed}
+        seeded = {"model": {"base": self.bases[base]}, "training": {"seed": seed}}
+        return experiment({"data": self.data, "base_training": base_training, **merged(own, seeded)})
 
 
 @dataclass(frozen=True)
@@ -205,19 +213,3 @@ def study_of(content: Mapping[str, Any]) -> Study:
     """
     variants = {name: variant for name, variant in content["variants"].items() if name != BASE}
     return study_from({**content, "variants": variants})
-
-
-def merged(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge changes into a config, recursively; a mapping with a ``name`` replaces the old one.
-
-    Example:
-        >>> merged({"correction": {"name": "unet", "width": 16}, "steps": 4}, {"correction": {"width": 8}})
-        {'correction': {'name': 'unet', 'width': 8}, 'steps': 4}
-        >>> merged({"correction": {"name": "unet", "width": 16}}, {"correction": {"name": "mgno"}})
-        {'correction': {'name': 'mgno'}}
-    """
-    result = dict(config)
-    for key, value in changes.items():
-        both = isinstance(result.get(key), Mapping) and isinstance(value, Mapping)
-        result[key] = merged(result[key], value) if both and "name" not in value else value
-    return result

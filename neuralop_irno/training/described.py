@@ -18,7 +18,7 @@ PACKAGE = __name__.partition(".")[0]
 BY_SHARD = {"forward", "_is_fsdp_managed_module", "_fsdp_use_orig_params"}
 """Attributes that `parallel.shard` and FSDP2 set: a sharded model is the same model."""
 
-LEFT_OUT = {"training", "spectrum_used", "parts", "cache", "resolution", "exact", *BY_SHARD}
+LEFT_OUT = {"training", "epoch", "spectrum_used", "parts", "cache", "resolution", "exact", *BY_SHARD}
 """Attributes that calls and data set, cache folders, and alpha beside its buffer: not in a description."""
 
 DIGEST = re.compile("[0-9a-f]{64}")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import nn
-from torch.optim import SGD, AdamW, Optimizer
+from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from neuralop_irno.errors import expected
 from neuralop_irno.recipe import BETAS, MOMENTUM, Recipe
@@ -51,6 +51,10 @@ def _adamw(groups: Groups, recipe: Recipe) -> Optimizer:
     return AdamW(groups, lr=recipe.peak, weight_decay=recipe.weight_decay, betas=BETAS, fused=fused)
 
 
+def _adam(groups: Groups, recipe: Recipe) -> Optimizer:
+    return Adam(groups, lr=recipe.peak, weight_decay=recipe.weight_decay)
+
+
 def _sgd(groups: Groups, recipe: Recipe) -> Optimizer:
     return SGD(groups, lr=recipe.peak, weight_decay=recipe.weight_decay, momentum=MOMENTUM, nesterov=True)
 
@@ -58,5 +62,6 @@ def _sgd(groups: Groups, recipe: Recipe) -> Optimizer:
 _BUILDERS: dict[str, Callable[[Groups, Recipe], Optimizer]] = {
     "muon": _muon,
     "adamw": _adamw,
+    "adam": _adam,
     "sgd": _sgd,
 }

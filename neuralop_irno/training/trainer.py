@@ -229,6 +229,7 @@ class Trainer:
         """Make the updates of an epoch; returns that of `_ending`, if a reporter ends it at a snapshot."""
         self.model.train()
         self.loss.train()
+        self.loss.begin_epoch(run.progress.epoch + 1)
         progress, ending = run.progress, dict[str, str]()
         self._log.begin_epoch()
         rest = order[progress.batch :]

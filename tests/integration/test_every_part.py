@@ -94,6 +94,7 @@ LOSSES: dict[str, dict[str, Any]] = {
     "monotone": {"monotone": 0.1, "monotone_margin": 0.3, "monotone_iterations": 2},
     "sobolev": {"sobolev": 0.1, "sobolev_order": -0.5},
     "warmup": {"spectral": 1.0, "warmup": 3, "reduction": "mean"},
+    "warmup by epochs": {"fixed_point": 1.0, "fixed_point_epochs": 2},
 }
 
 
