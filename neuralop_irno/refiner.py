@@ -334,8 +334,9 @@ class IterativeRefiner(CallsEquations, Described, OnHub, BaseModel, name="irno")
         self.resolution = with_domain(self.resolution, problem.domain)
         truth = problem.target(y)
         steps, start = self.draw_steps(), problem.start
-        if steps and taken is None and self.gradient.starts_at_truth:
-            start = truth.to(start.dtype)
+        if steps and taken is None:
+            like = truth.to(start.dtype)
+            start, taken = self.gradient.begin(start, like, problem.domain, self.solver, steps)
         return run_training(
             self.phi(problem), self.solver, self.gradient, start, steps, problem.as_field,
             problem.as_answer, taken, physics_of_equation(self.equation, problem, self.units),

@@ -128,6 +128,7 @@ CORRECTED: dict[str, Case] = {
     "proximal": Case({"width": 4}, GRID),
     "untied": Case({"correction": UNET, "stages": 2}, GRID),
     "denoiser": Case({"correction": UNET, "levels": 2}, GRID, model={"gradient": "unrolled"}),
+    "velocity": Case({"correction": UNET, "levels": 2}, GRID, model={"gradient": "from_path"}),
     "rigno": Case(RIGNO, MESHES),
     "meshgraph": Case({"width": 4, "steps": 1}, MESHES),
     "gino": Case({**GINO, "latent": 3}, MESHES),

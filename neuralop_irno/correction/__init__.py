@@ -15,3 +15,4 @@ from neuralop_irno.correction import pyg as pyg
 from neuralop_irno.correction import rigno as rigno
 from neuralop_irno.correction import stepwise as stepwise
 from neuralop_irno.correction import unet as unet
+from neuralop_irno.correction import velocity as velocity

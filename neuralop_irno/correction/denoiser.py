@@ -37,6 +37,7 @@ class Denoiser(Correction):
 
     stepwise = True
     printed = ("levels",)
+    told = "noise level of a denoiser"
 
     def __init__(self, correction: Correction, levels: int) -> None:
         super().__init__()
@@ -55,14 +56,18 @@ class Denoiser(Correction):
 
     def forward(self, x: NoisyInput, h: Tensor, taken: Tensor | None = None) -> Tensor:
         if taken is None:
-            hint = "fixed_point=0, contraction=0 and monotone=0: a denoiser has no fixed point"
-            raise ValueError(expected("the noise level of a denoiser", "none", hint))
-        level = torch.nn.functional.one_hot(taken.clamp(max=self.levels - 1), self.levels).to(x.x.dtype)
+            hint = "fixed_point=0, contraction=0 and monotone=0: there is no fixed point"
+            raise ValueError(expected(f"the {self.told}", "none", hint))
         shape = (len(x.x), 1, *x.x.shape[2:])
-        channels = [x.domain.spread(part, x.x).expand(shape) for part in level.unbind(1)]
+        code = self.code(taken, x.x).unbind(1)
+        channels = [x.domain.spread(part, x.x).expand(shape) for part in code]
         joined = torch.cat([x.x, *channels], 1)
         update: Tensor = self.correction(self.correction.prepare(joined, x.domain), h)
         return update
+
+    def code(self, taken: Tensor, like: Tensor) -> Tensor:
+        """The further channels of each sample, ``(samples, channels)``, in the precision of a field."""
+        return torch.nn.functional.one_hot(taken.clamp(max=self.levels - 1), self.levels).to(like.dtype)
 
 
 @CORRECTIONS.register("denoiser")

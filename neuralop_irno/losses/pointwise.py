@@ -63,8 +63,10 @@ class DenoisingLoss(Loss):
     .. math:: L = \| h - y \|^2 / \sigma^2 = \| \epsilon - \Phi_k(x, y + \sigma_k \epsilon) \|^2
 
     For the solver `denoising` and the gradient rule `from_truth`. In these units every noise level has the
-    same weight; in a plain mean square the largest level would dominate. On a plain prediction it is the mean
-    square error. Paper: PDE-Refiner, https://arxiv.org/abs/2308.05732.
+    same weight; in a plain mean square the largest level would dominate. With the solver `flow` and the rule
+    `from_path`, where sigma is the rest of the time, it is flow matching's loss, the mean square error of
+    the velocity. On a plain prediction it is the mean square error. Papers: PDE-Refiner,
+    https://arxiv.org/abs/2308.05732; flow matching, https://arxiv.org/abs/2210.02747.
 
     Args:
         reduction: over the samples, ``sum`` or ``mean``.

@@ -13,6 +13,7 @@ from neuralop_irno.solver import broyden as broyden
 from neuralop_irno.solver import denoising as denoising
 from neuralop_irno.solver import fcg as fcg
 from neuralop_irno.solver import fgmres as fgmres
+from neuralop_irno.solver import flow as flow
 from neuralop_irno.solver import gradient as gradient
 from neuralop_irno.solver import implicit as implicit
 from neuralop_irno.solver import minres as minres

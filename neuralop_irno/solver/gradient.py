@@ -8,6 +8,7 @@ checkpointed   h_1 .. h_K, the same gradient           one step + K states    2 
 last           the last n                              n steps                K
 detached       one per sample, from a random h_k       one step               1 + (K - 1) / 2, mean
 from_truth     one per sample, from y itself           one step               1
+from_path      one per sample, between h_0 and y       one step               1
 implicit       the fixed point                         one step               to converge, for h and for u
 neumann        the fixed point, n terms of the above   one step               to converge, and n - 1 for u
 =============  ======================================  =====================  ==============================
@@ -25,6 +26,8 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from neuralop_irno.domain.domain import Domain
+from neuralop_irno.domain.noise import fresh
 from neuralop_irno.draws import integers
 from neuralop_irno.errors import expected
 from neuralop_irno.printed import PrintedAsCall
@@ -49,6 +52,20 @@ class GradientRule(PrintedAsCall, ABC):
     def for_answers(self) -> GradientRule:
         """The rule to use when the caller needs h_K itself, with a gradient."""
         return self
+
+    def begin(
+        self, start: Tensor, truth: Tensor, domain: Domain, solver: Solver, steps: int
+    ) -> tuple[Tensor, Tensor | None]:
+        """The state where training begins, and the steps taken to it, if one step from it is supervised.
+
+        Args:
+            start: the base's answer.
+            truth: y, laid out like it.
+            domain: their domain.
+            solver: takes the steps.
+            steps: number of steps of the iteration, at least 1.
+        """
+        return (truth if self.starts_at_truth else start), None
 
     @abstractmethod
     def __call__(self, phi: Phi, solver: Solver, start: Tensor, taken: Tensor, steps: int) -> Iterates:
@@ -141,6 +158,36 @@ class FromTruth(GradientRule):
     def __call__(self, phi: Phi, solver: Solver, start: Tensor, taken: Tensor, steps: int) -> Iterates:
         draws = integers(steps, len(taken)).to(taken.device)
         return run_steps(phi, solver, start, 1, taken=taken + draws)
+
+
+@GRADIENTS.register("from_path")
+class FromPath(FromTruth):
+    r"""One step per sample from a state on the line from the base's answer, plus noise, to the truth.
+
+    .. math:: z_t = (1 - t) (h_0 + \sigma \epsilon) + t y, \qquad t = k / K
+
+    It is step k of the iteration, with k drawn from 0 .. K-1. With the solver `flow` and the loss
+    ``denoising`` this is flow matching: the loss is the mean square error of the velocity
+    :math:`y - h_0 - \sigma \epsilon`. Paper: https://arxiv.org/abs/2210.02747.
+
+    Args:
+        noise: sigma, in units of the fields. Answers start at h_0 without noise.
+    """
+
+    starts_at_truth = False
+
+    def __init__(self, noise: float = 0.0) -> None:
+        if not noise >= 0:
+            raise ValueError(expected("noise >= 0", noise, "noise=0.1"))
+        self.noise = noise
+
+    def begin(
+        self, start: Tensor, truth: Tensor, domain: Domain, solver: Solver, steps: int
+    ) -> tuple[Tensor, Tensor | None]:
+        draws = integers(steps, domain.samples).to(start.device)
+        share = domain.spread(solver.progress(draws, steps).to(start.dtype), start)
+        first = start + self.noise * fresh(domain, start) if self.noise else start
+        return first + share * (truth - first), draws
 
 
 GradientLike = str | Mapping[str, Any] | GradientRule

@@ -113,6 +113,10 @@ class Solver(PrintedAsCall, nn.Module):
         """The value to return if the iteration ends here; by default h."""
         return h
 
+    def progress(self, taken: Tensor, steps: int) -> Tensor:
+        """How far each sample is after ``taken`` of so many steps, from 0 to 1, ``(samples,)``."""
+        return taken / steps
+
     def step_size(self, taken: Tensor) -> Tensor | None:
         """alpha of each sample after ``taken`` steps, ``(samples,)``.
 

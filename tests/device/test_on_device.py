@@ -101,7 +101,9 @@ def test_law_7_an_untrained_refiner_is_its_base(device: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in OF_CORRECTIONS if name != "confidence"])  # of graphs
 def test_law_13_forward_solve_and_iterates_agree(device: str, name: str) -> None:
-    model = grid_model(device, solver=name, **({"alpha": None} if name == "denoising" else {})).eval()
+    model = grid_model(
+        device, solver=name, **({"alpha": None} if name in ("denoising", "flow") else {})
+    ).eval()
     x = fields().x.to(device)
     calls = (model, lambda x: model.solve(x, steps=3).value, lambda x: model.iterates(x)[3])
     answers = []

@@ -81,10 +81,11 @@ ODD: tuple[Any, ...] = (
     [1, "x"], {"name": "unet"}, {"": None}, [None], "../..", "\0", "a" * 300,
 )  # fmt: skip
 OTHER_NAMES = (
-    "fno", "tfno", "uno", "unet", "mgno", "untied", "bounded", "denoiser", "meshgraph", "rigno", "picard",
-    "anderson", "broyden", "aitken", "backtracking", "best_so_far", "safeguarded", "denoising", "confidence",
-    "implicit", "neumann", "one_step", "unrolled", "checkpointed", "from_truth", "learned", "decaying",
-    "scheduled", "burgers", "turbulence", "kuramoto_sivashinsky", "potentials", "deeponet", "irno", "codano",
+    "fno", "tfno", "uno", "unet", "mgno", "untied", "bounded", "denoiser", "velocity", "meshgraph", "rigno",
+    "picard", "anderson", "broyden", "aitken", "backtracking", "best_so_far", "safeguarded", "denoising",
+    "flow", "confidence", "implicit", "neumann", "one_step", "unrolled", "checkpointed", "from_truth",
+    "from_path", "learned", "decaying", "scheduled", "burgers", "turbulence", "kuramoto_sivashinsky",
+    "potentials", "deeponet", "irno", "codano",
 )  # fmt: skip
 
 

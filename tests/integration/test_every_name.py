@@ -95,7 +95,9 @@ def test_a_correction_by_name_is_trained_and_read_back(name: str, tmp_path: Path
 def test_a_printed_correction_begins_with_its_channels(name: str) -> None:
     built = CORRECTIONS.build({"name": name, **CORRECTED[name].options}, in_channels=3, out_channels=2, dim=2)
     first = repr(as_correction(built)).splitlines()[1]
-    assert first.lstrip().startswith("? -> 2 channels" if name == "denoiser" else "3 -> 2 channels")
+    assert first.lstrip().startswith(
+        "? -> 2 channels" if name in ("denoiser", "velocity") else "3 -> 2 channels"
+    )
 
 
 def test_every_registered_name_has_a_case() -> None:

@@ -35,6 +35,7 @@ ON_GRIDS: dict[str, dict[str, Any]] = {
     "bounded as a whole": {"name": "bounded", "correction": {**UNET, "norm": "none"}, "whole": True},
     "proximal": {"name": "proximal", "width": 4},
     "denoiser": {"name": "denoiser", "correction": UNET, "levels": 2},
+    "velocity": {"name": "velocity", "correction": UNET, "levels": 2},
     "untied": {"name": "untied", "correction": UNET, "stages": 2},
 }
 DEEP = {

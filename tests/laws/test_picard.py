@@ -18,8 +18,8 @@ from torch_geometric.nn import GraphConv
 
 from neuralop_irno import PicardNetwork
 
-SOLVER_NAMES = sorted(set(OF_CORRECTIONS) - {"denoising", "confidence"})
-"""All but those that seek no fixed point: one adds noise, and one averages over its steps."""
+SOLVER_NAMES = sorted(set(OF_CORRECTIONS) - {"denoising", "flow", "confidence"})
+"""All but those that seek no fixed point: one adds noise, one ends at a time, one averages over its steps."""
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from neuralop_irno.training.batches import load
 from neuralop_irno.training.trainable import Trainable
 
 Sample = dict[str, Any]
-WITHOUT_FIXED_POINT = {"untied", "denoiser"}
+WITHOUT_FIXED_POINT = {"untied", "denoiser", "velocity"}
 IN_FLOAT = {"gino"}
 """Models that have layers in single precision only."""
 
