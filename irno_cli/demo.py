@@ -8,7 +8,7 @@ from pathlib import Path
 
 from irno_cli.options import add_common, count, result, say
 
-HELP = "train a small FNO on turbulence, refine it, and compare it with two controls"
+HELP = "train a small FNO on turbulence, refine it, compare with controls"
 DESCRIPTION = (
     "Generates 2-D turbulence, trains a small FNO, wraps it, trains the refiner, and prints the "
     "error on held-out flows after every step, next to two matched one-shot networks. Writes "

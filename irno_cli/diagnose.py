@@ -6,7 +6,7 @@ import argparse
 
 from irno_cli.options import add_run, base_of, count, measured_of, result, share
 
-HELP = "measure the convergence of a trained refiner, and calibrate its error estimate"
+HELP = "measure the convergence of a refiner, calibrate its error estimate"
 DESCRIPTION = (
     "Measures m, M, q and |b| at the truth, predicted and observed error floors and steps, errors by "
     "step, by frequency and by resolution, and how often the error estimate covers the true error. Writes "

@@ -8,7 +8,7 @@ from typing import Any
 
 from irno_cli.options import add_json, result
 
-HELP = "list the registered models, corrections, solvers, metrics, ..., or the parts of a run"
+HELP = "list the names that a config may use, or the parts of a run"
 DESCRIPTION = (
     "Lists every name that a config may use, by family; plugins are included, and models of packages that "
     "are not installed are listed apart, with what installs them. With a run folder: the parts of its model "

@@ -7,13 +7,15 @@ import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import version
 
 from irno_cli import (
     check,
+    completion,
     demo,
     diagnose,
+    doctor,
     evaluate,
     listing,
     plan,
@@ -26,12 +28,24 @@ from irno_cli import (
 )
 from irno_cli.wording import worded
 
+ABOUT = "iterative refinement of neural operators, h <- h + alpha * Phi(x, h)"
+
 COMMANDS = {
     "demo": demo, "train": train, "check": check, "evaluate": evaluate, "predict": predict,
     "rollout": rollout, "diagnose": diagnose, "study": study, "plan": plan, "verify": verify, "list": listing,
-    "schema": schema,
+    "schema": schema, "doctor": doctor, "completion": completion,
 }  # fmt: skip
 """The modules of the commands, each with HELP, DESCRIPTION, `add_options` and `run`."""
+
+WITHOUT_TORCH = ("doctor", "completion")
+"""Commands that work where the package or torch cannot be imported, and start in no time."""
+
+FIRST = {
+    "irno doctor": "what this machine has, and what to install for what",
+    "irno demo --quick": "a refined FNO beside controls, under a minute on 2 cores",
+    "irno study --list": "the tables of the docs, each by one command",
+}
+"""Commands to try first, which need no files."""
 
 BAD_INPUT = 2
 FAILED = 1
@@ -42,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
     """The parser of all commands and their options."""
     root = argparse.ArgumentParser(
         prog="irno",
-        description="Iterative refinement of neural operators: h <- h + alpha * Phi(x, h).",
+        description=f"{ABOUT[0].upper()}{ABOUT[1:]}.",
         epilog="Exit codes: 0 done, 1 the run failed, 2 bad input, 130 interrupted.",
     )
     root.add_argument("--version", action="version", version=f"irno {version('neuralop_irno')}")
@@ -55,8 +69,22 @@ def parser() -> argparse.ArgumentParser:
     return root
 
 
+def overview() -> str:
+    """What ``irno`` prints without a command: each command in a line, and what to try first."""
+    lines = [f"irno {version('neuralop_irno')}: {ABOUT}", "", "Commands:"]
+    lines += [f"  {name:11}{module.HELP}" for name, module in COMMANDS.items()]
+    lines += ["", "To begin with:", *(f"  {words:19}{what}" for words, what in FIRST.items())]
+    return "\n".join([*lines, "", "irno COMMAND --help prints the options of a command."])
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; an error is printed as one line on standard error, with an exit code."""
+    """Run one command; an error is printed as one line on standard error, with an exit code.
+
+    Without arguments it prints an overview of the commands.
+    """
+    if not (sys.argv[1:] if arguments is None else arguments):
+        print(overview())
+        return 0
     options = _parsed(arguments)
     try:
         with _messages(options):
@@ -72,6 +100,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _messages(options: argparse.Namespace) -> AbstractContextManager[None]:
     """Show the messages of the package on standard error; with ``--json`` only warnings."""
+    if options.command in WITHOUT_TORCH:
+        return nullcontext()
     from neuralop_irno.messages import messages_shown
 
     return messages_shown(least=logging.WARNING if getattr(options, "json", False) else logging.INFO)

@@ -13,7 +13,7 @@ from irno_cli.options import above_zero, add_common, refused, result
 if TYPE_CHECKING:
     from neuralop_irno.study.forecast import Phase
 
-HELP = "what a config or a study costs: parameters, memory by part, bytes written, time of an update"
+HELP = "foretell parameters, memory, bytes written, time of an update"
 DESCRIPTION = (
     "Builds the models of a config or of a study, makes a few updates on a few samples, and prints "
     "parameters, the memory of a device by part, the bytes that an epoch writes, and the time of an update "

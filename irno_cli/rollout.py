@@ -19,7 +19,7 @@ EXISTING = ("refuse", "continue", "overwrite")
 RULES = ("out", "res", "der")
 STEPS = 20
 
-HELP = "predict frame after frame with a trained refiner, and compare with the truth"
+HELP = "predict frame after frame in time, and compare with the truth"
 DESCRIPTION = (
     "Starts from the first frames of every trajectory of the split, on grids or meshes, and predicts the "
     "following frames, each from the model's previous ones, with the refiner and with the base alone. Prints "

@@ -42,7 +42,6 @@ def test_version(capsys: Capsys) -> None:
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        ("", "required: command"),
         ("trian c.yaml", "invalid choice: 'trian'"),
         ("train", "required: config"),
         ("train c.yaml --resmue", "unrecognized arguments: --resmue"),
