@@ -16,7 +16,7 @@ from irno_cli.options import add_common, count, names, refused, result, say
 HELP = "rerun a table: bases, refiners and controls over several seeds"
 DESCRIPTION = (
     "Trains and evaluates every model of a study, and writes one JSON file per run and a table with "
-    "95 % intervals over the seeds: table.txt, table.md, table.json. An interrupted study resumes "
+    "95 % intervals over the seeds: table.txt, table.md, table.csv, table.json. An interrupted study resumes "
     "when it is started again in the same folder, and several processes and hosts may share it. Give the "
     "name of a study of the package, or the path of your own YAML file; --search searches options instead."
 )

@@ -31,8 +31,9 @@ SEARCH = "search.yaml"
 class StudyRunner:
     """One study in one folder.
 
-    The folder gets ``study.yaml``; ``runs/``, one JSON file per run; ``table.txt``, ``table.md`` and
-    ``table.json``, updated after every run; and finally ``picture.png``, if the kind of study has a figure.
+    The folder gets ``study.yaml``; ``runs/``, one JSON file per run; ``table.txt``, ``table.md``,
+    ``table.csv`` and ``table.json``, updated after every run; and finally ``picture.png``, if the kind of
+    study has a figure.
 
     Several processes and hosts may run one study in one folder: each run is done by one of them, which claims
     it in ``claims/`` meanwhile, and all of them return the whole table.
@@ -123,6 +124,7 @@ class StudyRunner:
                 return table  # the files are those of a later command with other seeds
             write_bytes(self.folder / "table.txt", str(table).encode())
             write_bytes(self.folder / "table.md", table.markdown().encode())
+            write_bytes(self.folder / "table.csv", table.csv().encode())
             write_json(self.folder / "table.json", table.to_plain())
         return table
 

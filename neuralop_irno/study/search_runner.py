@@ -18,7 +18,7 @@ from neuralop_irno.study.claims import is_claimed
 from neuralop_irno.study.runner import SEARCH, STUDY, refuse_tables_of
 from neuralop_irno.study.schedule import LOSSES, FailedRunsError
 from neuralop_irno.study.space import Search
-from neuralop_irno.study.table import as_markdown, as_text
+from neuralop_irno.study.table import as_csv, as_frame, as_markdown, as_text
 from neuralop_irno.study.trials import NOTE, Trials, claims_of, do_trial, is_running, open_journal, options_of
 from neuralop_irno.study.worker import POLL, TAKEN, Outcome, Say
 from neuralop_irno.training.identity import refuse_other
@@ -47,6 +47,14 @@ class TrialTable:
         """The table in Markdown."""
         return as_markdown(self.trials) + "\n"
 
+    def csv(self) -> str:
+        """The trials as comma-separated values with a header, in full precision; this is ``table.csv``."""
+        return as_csv(self.trials)
+
+    def frame(self) -> Any:
+        """The trials as a data frame of pandas, which ``pip install neuralop_irno[pandas]`` installs."""
+        return as_frame(self.trials)
+
     def to_plain(self) -> dict[str, Any]:
         """Plain data."""
         return dict(vars(self))
@@ -55,8 +63,9 @@ class TrialTable:
 class SearchRunner:
     """One search in one folder, which any number of processes and hosts may share.
 
-    The folder gets ``search.yaml``; ``journal.log``, Optuna's; ``table.txt``, ``table.md`` and
-    ``table.json``, updated after every trial; and ``best.yaml``, a config for ``irno train``.
+    The folder gets ``search.yaml``; ``journal.log``, Optuna's; ``table.txt``, ``table.md``,
+    ``table.csv`` and ``table.json``, updated after every trial; and ``best.yaml``, a config for
+    ``irno train``.
 
     Args:
         search: the search.
@@ -174,6 +183,7 @@ class SearchRunner:
             table = TrialTable(rows, best)
             write_bytes(self.folder / "table.txt", str(table).encode())
             write_bytes(self.folder / "table.md", table.markdown().encode())
+            write_bytes(self.folder / "table.csv", table.csv().encode())
             write_json(self.folder / "table.json", table.to_plain())
             if best is not None:
                 options = {name: best[name] for name in self.search.space}

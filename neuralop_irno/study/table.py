@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,10 +11,14 @@ from typing import Any, NamedTuple
 
 from scipy.special import stdtrit
 
+from neuralop_irno.errors import from_extra
 from neuralop_irno.study.plan import Study
 from neuralop_irno.study.record import Record
 
 CONFIDENCE = 0.95
+
+KEY = ("problem", "base", "variant")
+"""The columns that name a trained model."""
 
 
 class Mean(NamedTuple):
@@ -79,6 +85,34 @@ class Table:
     def markdown(self) -> str:
         """The table in Markdown."""
         return self._in(as_markdown)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One flat row for each row of ``results``, beside the costs of its model.
+
+        A mean over seeds becomes three numbers: its value, ``NAME half`` (half the width of the 95 %
+        interval) and ``NAME seeds``. Where a value is missing or not finite they are None.
+
+        Example:
+            >>> key = {"problem": "burgers", "base": "fno", "variant": "refined"}
+            >>> results = [{**key, "at": "", "error": mean_of([0.25])}, {**key, "at": "2x", "error": ""}]
+            >>> table = Table("main", "", results, [{**key, "updates": 9}], [], [])
+            >>> print(table.csv(), end="")
+            problem,base,variant,at,error,error half,error seeds,updates
+            burgers,fno,refined,,0.25,,1,9
+            burgers,fno,refined,2x,,,,9
+        """
+        costs = {tuple(row[name] for name in KEY): row for row in self.costs}
+        joined = [{**row, **costs.get(tuple(row[name] for name in KEY), {})} for row in self.results]
+        means = {name for row in joined for name, value in row.items() if isinstance(value, Mean)}
+        return [_flat(row, means) for row in joined]
+
+    def csv(self) -> str:
+        """`rows` as comma-separated values with a header, in full precision; this is ``table.csv``."""
+        return as_csv(self.rows())
+
+    def frame(self) -> Any:
+        """`rows` as a data frame of pandas, which ``pip install neuralop_irno[pandas]`` installs."""
+        return as_frame(self.rows())
 
     def to_plain(self) -> dict[str, Any]:
         """Plain data; a mean is a mapping with keys mean, half and seeds."""
@@ -157,6 +191,35 @@ def _cell(value: Any) -> str:
     return (
         f"{value:,}" if isinstance(value, int) else f"{value:.4g}" if isinstance(value, float) else str(value)
     )
+
+
+def _flat(row: dict[str, Any], means: Iterable[str]) -> dict[str, Any]:
+    """A row with three numbers for each mean, and None for empty cells of costs."""
+    flat: dict[str, Any] = {}
+    for name, value in row.items():
+        if name in means:
+            numbers = value if isinstance(value, Mean) else (None, None, None)
+            flat |= dict(zip((name, f"{name} half", f"{name} seeds"), numbers, strict=True))
+        else:
+            flat[name] = None if value == "" and name not in (*KEY, "at") else value
+    return flat
+
+
+def as_csv(rows: list[dict[str, Any]]) -> str:
+    """Rows as comma-separated values; columns are those of all rows, and None is an empty cell."""
+    text = io.StringIO()
+    columns = dict.fromkeys(name for row in rows for name in row)
+    writer = csv.DictWriter(text, list(columns), restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def as_frame(rows: list[dict[str, Any]]) -> Any:
+    """Rows as a data frame of pandas; cells that are missing are NaN."""
+    with from_extra("pandas for data frames", "pandas"):
+        import pandas
+    return pandas.DataFrame(rows)
 
 
 def as_text(rows: list[dict[str, Any]]) -> str:

@@ -225,6 +225,9 @@ def test_the_command_and_that_nothing_is_done_twice(tmp_path: Path, capsys: Caps
     assert {path: path.stat().st_mtime_ns for path in (folder / "runs").iterdir()} == records
     assert (folder / "table.txt").read_text() in out
     assert "| problem | base | variant | error |" in (folder / "table.md").read_text()
+    header, *rows = (folder / "table.csv").read_text().splitlines()
+    assert header.startswith("problem,base,variant,at,error,error half,error seeds,")
+    assert len(rows) == len(table["results"])
     # One run lost, one run made, and the table is as it was.
     (folder / "runs" / "burgers.fno.refined.seed0.json").unlink()
     assert main([*command, "--json"]) == 0

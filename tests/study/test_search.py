@@ -63,6 +63,8 @@ def test_the_table_and_the_best_config(serial: Path, capsys: Capsys) -> None:
     assert best["score"] == min(row["score"] for row in table["trials"])
     assert len((serial / "table.txt").read_text().splitlines()) == 4
     assert (serial / "table.md").read_text().startswith("| trial | state | score | training.learning_rate |")
+    scores = [line.split(",")[2] for line in (serial / "table.csv").read_text().splitlines()]
+    assert scores == ["score", *(repr(row["score"]) for row in table["trials"])]
     assert main(["train", str(serial / "best.yaml"), "--folder", str(serial / "best"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["best"] == pytest.approx(best["score"])
     experiment, refiner = read_run(serial / "best")
