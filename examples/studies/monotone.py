@@ -179,6 +179,7 @@ def main() -> None:
         print(f"| {form} | {weight:.3g} | {seed} | {cells} |", flush=True)
         if options.json:
             entry = {"form": form, "weight": weight, "seed": seed, "margin": options.margin}
+            entry["penalty_iterations"] = options.penalty_iterations
             entry |= {"seconds": seconds, "cpu": torch.backends.cpu.get_cpu_capability(), **figures}
             old = json.loads(options.json.read_text()) if options.json.exists() else []
             options.json.parent.mkdir(parents=True, exist_ok=True)
