@@ -6,6 +6,7 @@ from .assimilation import Nudging as Nudging
 from .assimilation import Observations as Observations
 from .assimilation import moments as moments
 from .bands import Bands as Bands
+from .base.adapters import with_adapters as with_adapters
 from .base.files import load_base as load_base
 from .base.fine_tuning import last_spectral_layer as last_spectral_layer
 from .base.fine_tuning import train_only as train_only

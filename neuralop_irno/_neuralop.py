@@ -22,12 +22,13 @@ from neuralop_irno.registry import MODELS, Part, given_by_name, is_config, param
 with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
     from neuralop import Trainer
     from neuralop.layers.base_spectral_conv import BaseSpectralConv
+    from neuralop.layers.spectral_convolution import SpectralConv
     from neuralop.models import CODANO, FNO, FNOGNO, GINO, TFNO, UNO, UQNO
     from neuralop.models.base_model import BaseModel
 
 __all__ = [
-    "CODANO", "FNO", "FNOGNO", "GINO", "TFNO", "UNO", "UQNO", "BaseModel", "BaseSpectralConv", "Trainer",
-    "build_model", "constructor_of", "described", "model_of",
+    "CODANO", "FNO", "FNOGNO", "GINO", "TFNO", "UNO", "UQNO", "BaseModel", "BaseSpectralConv",
+    "SpectralConv", "Trainer", "build_model", "constructor_of", "described", "model_of",
 ]  # fmt: skip
 
 OUR_NAMES = {"localno": "local_no"}

@@ -114,9 +114,11 @@ BASES: dict[str, Case] = {
     "gino": Case(GINO, MESHES, refused="a call with input_geom, latent_queries, output_queries"),
     "fnogno": Case(FNOGNO, MESHES, refused="a call with in_p, out_p, f"),
     "uqno": Case({"base_model": {"model_arch": "fno", **FNO}}, GRID),
+    "adapted": Case({"net": {"model_arch": "fno", **FNO}, "kind": "frequency", "parameters": 880}, GRID),
     "widened": Case({"net": {"model_arch": "fno", **FNO}, "shape": [6, 6]}, GRID),
 }
 CORRECTED: dict[str, Case] = {
+    "adapted": Case({"net": {"model_arch": "fno", **FNO}, "kind": "frequency", "parameters": 880}, GRID),
     "widened": Case({"net": {"model_arch": "fno", **FNO}, "shape": [6, 6]}, GRID),
     **{name: Case(options, GRID) for name, options in ON_GRIDS.items()},
     **{name: Case(options, MESHES) for name, options in ON_GRAPHS.items()},

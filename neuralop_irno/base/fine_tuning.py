@@ -7,6 +7,7 @@ of the whole model. Paper: https://arxiv.org/abs/2405.17211.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TypeVar
 
 from torch import nn
@@ -54,10 +55,24 @@ def train_only(model: Model, part: nn.Module) -> Model:
         >>> [name for name, weight in fno.named_parameters() if weight.requires_grad]
         ['fno_blocks.convs.2.bias', 'fno_blocks.convs.2.weight.tensor']
     """
-    inside = set(part.modules())
     if part not in set(model.modules()):
         wanted = "a part of the model"
         raise ValueError(expected(wanted, type(part).__name__, "part=last_spectral_layer(model)"))
+    freeze_but(model, set(part.modules()))
+    part.requires_grad_(True)
+    return model
+
+
+def freeze_but(model: nn.Module, inside: Collection[nn.Module]) -> None:
+    """Freeze a model.
+
+    Args:
+        model: the model; modified in place.
+        inside: parts that are going to train; all others must not change in training.
+
+    Raises:
+        ValueError: another part has running means, which training changes.
+    """
     for name, module in model.named_modules():
         if module not in inside and isinstance(module, _BatchNorm) and module.track_running_stats:
             raise ValueError(
@@ -66,5 +81,3 @@ def train_only(model: Model, part: nn.Module) -> Model:
                 )
             )
     model.requires_grad_(False)
-    part.requires_grad_(True)
-    return model

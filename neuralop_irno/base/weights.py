@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from neuralop_irno._neuralop import build_model, constructor_of
-from neuralop_irno.base import widened  # noqa: F401 - registers the name
+from neuralop_irno.base import adapters, widened  # noqa: F401 - register their names
 from neuralop_irno.base.files import read_pickle
 from neuralop_irno.base.operator import BaseOperator
 from neuralop_irno.checkpoint import SUFFIX, tensors_only

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from neuralop_irno.base.adapters import adapters_of, with_adapters
 from neuralop_irno.base.fine_tuning import last_spectral_layer, train_only
 from neuralop_irno.base.operator import BaseOperator
 from neuralop_irno.config import Experiment
@@ -20,8 +21,11 @@ from neuralop_irno.recipe import Recipe
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.registry import MODELS, accepts, call_with_options, plain
 from neuralop_irno.study import controls
-from neuralop_irno.study.plan import Variant
+from neuralop_irno.study.plan import ADAPTERS, CONTROLS, Trial, Variant
 from neuralop_irno.training.units import alone, units_of_run
+
+PLAIN = Trial()
+"""The training of a variant as it is."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ class Setting:
         base: the trained base; None if the contender is the base itself.
         splits: the data.
         seed: seed of its weights.
+        trial: which of the variant's trainings.
     """
 
     experiment: Experiment
@@ -41,6 +46,7 @@ class Setting:
     base: nn.Module | None
     splits: Any
     seed: int
+    trial: Trial = PLAIN
 
 
 def digest(setting: Setting) -> str:
@@ -56,6 +62,8 @@ def digest(setting: Setting) -> str:
     owner = {"role": variant.role, "network": variant.network, "words": config, "seed": setting.seed}
     if variant.role == "last_layer":  # it uses the variant's loss only
         owner["loss"] = variant.loss
+    if setting.trial != PLAIN:
+        owner["trial"] = list(setting.trial)
     return of_json(owner)[:12]
 
 
@@ -78,7 +86,10 @@ class Contender(NamedTuple):
 def contender(setting: Setting) -> Contender:
     """Build the contender of the variant's role, with weights drawn from the seed."""
     torch.manual_seed(setting.seed)
-    return BUILDERS[setting.variant.role](setting)
+    built = BUILDERS[setting.variant.role](setting)
+    if built.recipe is None or setting.trial.rate == 1:
+        return built
+    return built._replace(recipe=replace(built.recipe, learning_rate=setting.trial.rate * built.recipe.peak))
 
 
 def _base(setting: Setting) -> Contender:
@@ -106,20 +117,14 @@ def _refined(setting: Setting) -> Contender:
     return Contender(model, model.correction, experiment.training, experiment.build_loss())
 
 
-def _same_parameters(setting: Setting) -> Contender:
-    recipe = controls.without_replay(setting.experiment.training)
-    return _control(setting, _refiner(setting), "parameters", recipe)
-
-
-def _same_compute(setting: Setting) -> Contender:
-    refiner = _refiner(setting)
-    recipe = controls.with_compute_shared(setting.experiment.training, refiner.gradient, refiner.steps)
-    return _control(setting, refiner, "compute", recipe)
-
-
-def _control(setting: Setting, refiner: IterativeRefiner, match: str, recipe: Recipe) -> Contender:
+def _control(setting: Setting) -> Contender:
+    """A one-shot control; that of equal compute has the refiner's arithmetic in training too."""
+    refiner, recipe = _refiner(setting), controls.without_replay(setting.experiment.training)
+    match = CONTROLS[setting.variant.role]
+    if match == "compute":
+        recipe = controls.with_compute_shared(setting.experiment.training, refiner.gradient, refiner.steps)
     torch.manual_seed(setting.seed)  # the refiner's initial weights, if the sizes agree
-    model = controls.one_shot_like(refiner, match, setting.splits["train"])
+    model = controls.one_shot_like(refiner, match, setting.splits["train"], setting.trial.deeper)
     return Contender(model, model.correction, recipe, _loss_of_the_last_step(setting.experiment))
 
 
@@ -132,6 +137,16 @@ def _last_layer(setting: Setting) -> Contender:
     options = {"spatial": 0.0, "sobolev": 1.0, **setting.variant.loss}
     loss: RefinementLoss = call_with_options(RefinementLoss, options, "the loss")
     return Contender(train_only(model, part), part, recipe, loss)
+
+
+def _adapted(setting: Setting) -> Contender:
+    model = copy.deepcopy(setting.base)
+    assert model is not None
+    budget = _size(_refiner(setting).correction)
+    torch.manual_seed(setting.seed)  # the refiner has drawn random weights
+    with_adapters(model, ADAPTERS[setting.variant.role], budget)
+    recipe = controls.without_replay(setting.experiment.training)
+    return Contender(model, adapters_of(model), recipe, _loss_of_the_last_step(setting.experiment))
 
 
 def _alone(setting: Setting) -> Contender:
@@ -197,9 +212,9 @@ def _loss_of_the_last_step(experiment: Experiment) -> RefinementLoss:
 BUILDERS = {
     "base": _base,
     "refined": _refined,
-    "same_parameters": _same_parameters,
-    "same_compute": _same_compute,
+    **dict.fromkeys(CONTROLS, _control),
     "last_layer": _last_layer,
+    **dict.fromkeys(ADAPTERS, _adapted),
     "alone": _alone,
     "rebuilt": _rebuilt,
 }

@@ -20,6 +20,11 @@ from neuralop_irno.training.batches import Sample
 WIDTHS = ("width", "hidden_channels")
 """Names of the width option of corrections."""
 
+DEPTHS = ("depth", "n_layers", "layers", "steps")
+"""Names of their depth option: levels, layers, or rounds of messages."""
+
+MATCHES = ("parameters", "compute", "both")
+
 
 def one_shot(config: Mapping[str, Any]) -> dict[str, Any]:
     """Turn a refiner's config into that of the one-shot model y = T(x) + Phi(x, T(x)).
@@ -96,16 +101,21 @@ def widened(
     return min((at(low), at(high)), key=lambda each: abs(cost(each) - target))
 
 
-def one_shot_like(refiner: IterativeRefiner, match: str, data: Dataset[Sample]) -> IterativeRefiner:
-    """Build the untrained one-shot control y = T(x) + Phi(x, T(x)) around the same base.
+def one_shot_like(
+    refiner: IterativeRefiner, match: str, data: Dataset[Sample], deeper: int = 0
+) -> IterativeRefiner:
+    """Build an untrained one-shot control y = T(x) + Phi(x, T(x)) around the same base.
 
-    Compare refinement with both controls: the same correction evaluated once, and a wider one whose single
+    Compare refinement with these controls: the same correction evaluated once, and wider ones whose single
     evaluation costs at least as much as the refiner's K.
 
     Args:
         refiner: the refiner; its correction must be given by name.
-        match: ``parameters`` or ``compute``.
+        match: ``parameters``, as nearly as a width can; ``compute``, at least the arithmetic of K steps; or
+            ``both``, at least its parameters and that arithmetic.
         data: a data set; the arithmetic is counted on its first sample.
+        deeper: layers that are added to the correction, for the depth that one evaluation needs; the width
+            then meets the same budget.
 
     Example:
         >>> import torch
@@ -115,18 +125,43 @@ def one_shot_like(refiner: IterativeRefiner, match: str, data: Dataset[Sample]) 
         >>> refiner = IterativeRefiner(torch.nn.Conv2d(1, 1, 3, padding=1), unet, steps=4)
         >>> one_shot_like(refiner, "compute", data).config["correction"]
         {'name': 'unet', 'width': 9, 'depth': 1}
+        >>> one_shot_like(refiner, "both", data, deeper=1).config["correction"]
+        {'name': 'unet', 'width': 6, 'depth': 2}
     """
-    check_choice("what to match", match, ("parameters", "compute"))
-    config = {**refiner.config, "correction": _config_of_correction(refiner)}
-    if match == "compute":
-        target = megaflops(refiner, data)
+    check_choice("what to match", match, MATCHES)
+    correction = _deeper(_config_of_correction(refiner), deeper)
+    config = {**refiner.config, "correction": correction}
+    if match != "parameters" or deeper:
+        numbers, arithmetic = _numbers(refiner), megaflops(refiner, data)
 
         def cost(correction: dict[str, Any]) -> float:
-            return megaflops(_once(refiner, {**config, "correction": correction}), data)
+            control = _once(refiner, {**config, "correction": correction})
+            shares = {
+                "parameters": lambda: _numbers(control) / numbers,
+                "compute": lambda: megaflops(control, data) / arithmetic,
+            }
+            return min(share() for name, share in shares.items() if match in (name, "both"))
 
-        option = next((name for name in WIDTHS if name in config["correction"]), WIDTHS[0])
-        config["correction"] = widened(config["correction"], option, target, cost, at_least=True)
+        option = next((name for name in WIDTHS if name in correction), WIDTHS[0])
+        narrow = {**correction, option: 1} if deeper and option in correction else correction
+        config["correction"] = widened(narrow, option, 1.0, cost, at_least=match != "parameters")
     return _once(refiner, config)
+
+
+def _numbers(refiner: IterativeRefiner) -> int:
+    """The number of parameters of a correction."""
+    return sum(weight.numel() for weight in refiner.correction.parameters())
+
+
+def _deeper(correction: dict[str, Any], layers: int) -> dict[str, Any]:
+    """The config of a correction with layers added."""
+    if not layers:
+        return correction
+    option = next((name for name in DEPTHS if isinstance(correction.get(name), int)), None)
+    if option is None:
+        wanted = f"a correction with a depth ({', '.join(DEPTHS)})"
+        raise ValueError(expected(wanted, correction, "deeper=0"))
+    return {**correction, option: correction[option] + layers}
 
 
 def _once(refiner: IterativeRefiner, config: dict[str, Any]) -> IterativeRefiner:
@@ -135,12 +170,12 @@ def _once(refiner: IterativeRefiner, config: dict[str, Any]) -> IterativeRefiner
 
 
 def _config_of_correction(refiner: IterativeRefiner) -> dict[str, Any]:
-    """The correction's config, with the default width filled in."""
+    """The correction's config, with its default width and depth filled in."""
     config: dict[str, Any] = named(refiner.config["correction"])
     if "name" not in config:
         raise ValueError(expected("a correction given by name", config, "correction='unet'"))
     defaults = parameters_of(CORRECTIONS.lookup(config["name"]))
-    for option in WIDTHS:
+    for option in (*WIDTHS, *DEPTHS):
         if option in defaults and isinstance(defaults[option].default, int):
             config.setdefault(option, defaults[option].default)
     return config

@@ -187,12 +187,14 @@ def phases_of_study(
             for variant, changes in study.variants.items():
                 experiment = problem.experiment(base, changes, seed)
                 data = experiment.splits() if splits is None else splits
-                built = contender(Setting(experiment, changes, own, data, seed))
-                own = built.model if own is None else own  # the base comes first
-                if built.recipe is not None:
-                    what = f"{name}, {base}, {variant}"
-                    model = built.model.to(devices.probe)
-                    phases.append(phase(what, model, built.recipe, built.loss, data, devices))
+                for trial in changes.trials:
+                    built = contender(Setting(experiment, changes, own, data, seed, trial))
+                    own = built.model if own is None else own  # the base comes first
+                    if built.recipe is not None:
+                        what = [name, base, variant, *[str(trial)] * (len(changes.trials) > 1)]
+                        model = built.model.to(devices.probe)
+                        own_phase = phase(", ".join(what), model, built.recipe, built.loss, data, devices)
+                        phases.append(own_phase)
     return phases
 
 

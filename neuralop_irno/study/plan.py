@@ -15,7 +15,13 @@ from neuralop_irno.registry import MODELS, call_with_options, plain
 BASE = "base"
 """The variant that every study has: the base alone, on which all refiners and controls are built."""
 
-ROLES = ("base", "refined", "same_parameters", "same_compute", "last_layer", "alone", "rebuilt")
+ADAPTERS = {"lora": "lora", "frequency_adapters": "frequency"}
+"""The kinds of adapters of `neuralop_irno.base.adapters`, by the roles that train them."""
+
+CONTROLS = {"same_parameters": "parameters", "same_compute": "compute", "capacity_matched": "both"}
+"""What the one-shot controls match of the refiner, by their roles."""
+
+ROLES = ("base", "refined", *CONTROLS, "last_layer", *ADAPTERS, "alone", "rebuilt")
 
 NETWORKS = ("alone", "rebuilt")
 """The roles that train a network other than the base."""
@@ -36,20 +42,40 @@ class Run(NamedTuple):
         return "".join(c if c.isalnum() or c in ".-_" else "_" for c in name.replace(" = ", ""))
 
 
+class Trial(NamedTuple):
+    """One of the trainings of a variant, of which the best on validation data is taken.
+
+    Attributes:
+        deeper: layers that are added to the correction of a control.
+        rate: factor of the learning rate.
+    """
+
+    deeper: int = 0
+    rate: float = 1.0
+
+    def __str__(self) -> str:
+        return f"deeper by {self.deeper}, {self.rate:g} of the rate"
+
+
 @dataclass(frozen=True)
 class Variant:
     """One way to improve on a base, as changes to the problem's config.
 
     Attributes:
-        role: what is trained: ``refined``, the refiner; ``same_parameters`` and ``same_compute``, one-shot
-            controls; ``last_layer`` of the base, in a Sobolev norm; ``alone``, a different network from x to
-            y; ``rebuilt``, a different network with the base's options and as many parameters, trained as
-            the base is.
+        role: what is trained: ``refined``, the refiner; ``same_parameters``, ``same_compute`` and
+            ``capacity_matched``, one-shot controls, the last with at least the parameters and the arithmetic
+            of all steps, trained for all epochs; ``last_layer`` of the base, in a Sobolev norm; ``lora`` and
+            ``frequency_adapters`` inside of the base, with as many parameters as the refiner's correction;
+            ``alone``, a different network from x to y; ``rebuilt``, a different network with the base's
+            options and as many parameters, trained as the base is.
         network: config of the network for the last two roles, as for ``neuralop.get_model``.
         model: changes to the config of the refiner.
         loss: changes to the loss.
         training: changes to the recipe; for ``rebuilt``, to that of the base.
         recipe: a recipe by name, whose options replace those of the problem; changes are made to it.
+        deeper: layers (levels, rounds) that are added to the correction of a control, whose width then meets
+            the budget again. Of several numbers the one with the best validation score is taken.
+        rates: factors of the learning rate, of which one is taken likewise.
     """
 
     role: str = "refined"
@@ -58,9 +84,16 @@ class Variant:
     loss: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     recipe: str | None = None
+    deeper: list[int] = field(default_factory=lambda: [0])
+    rates: list[float] = field(default_factory=lambda: [1.0])
 
     def __post_init__(self) -> None:
         check_choice("a role", self.role, ROLES)
+        _check_trials("deeper", self.deeper, all(layers >= 0 for layers in self.deeper))
+        _check_trials("rates", self.rates, all(rate > 0 for rate in self.rates))
+        if self.deeper != [0] and self.role not in CONTROLS:
+            wanted = f"deeper for the roles {', '.join(CONTROLS)} alone"
+            raise ValueError(expected(wanted, self.role, "model: {correction: {depth: 4}}"))
         if self.recipe is not None:
             sections_of(self.recipe)
         if (self.role in NETWORKS) is not bool(self.network):
@@ -69,6 +102,11 @@ class Variant:
             raise ValueError(expected(wanted, got, "network: {model_arch: fno}, or role: refined"))
         if self.network:
             MODELS.lookup(str(self.network.get("model_arch")).lower())
+
+    @property
+    def trials(self) -> list[Trial]:
+        """Its trainings."""
+        return [Trial(deeper, rate) for deeper in self.deeper for rate in self.rates]
 
 
 @dataclass(frozen=True)
@@ -152,6 +190,13 @@ class Study:
                 found += [Run(name, base, BASE, seed) for base in problem.bases]
                 found += [Run(name, base, variant, seed) for base in problem.bases for variant in others]
         return found
+
+
+def _check_trials(name: str, values: Sequence[float], fit: bool) -> None:
+    if not values or not fit or len({*values}) < len(values):
+        hint = {"deeper": "deeper: [0, 1]", "rates": "rates: [0.5, 1]"}[name]
+        bound = {"deeper": ">= 0", "rates": "> 0"}[name]
+        raise ValueError(expected(f"{name} as different numbers {bound}", shown(values), hint))
 
 
 def check_seeds(seeds: Sequence[int]) -> None:

@@ -141,12 +141,11 @@ def table_of(study: Study, records: Iterable[Record]) -> Table:
                 for column, value in record.measured.get(at, {}).items():
                     columns.setdefault(column, []).append(value)
             results.append({**key, "at": at, **{name: _mean(values) for name, values in columns.items()}})
-        first = group[0]
         seconds = _mean([record.seconds for record in group if record.seconds is not None])
         figures = {
-            "parameters": first.parameters,
-            "MFLOP": first.megaflops,
-            "updates": first.updates,
+            "parameters": max(record.parameters for record in group),
+            "MFLOP": max(record.megaflops for record in group),
+            "updates": group[0].updates,
             "seconds": seconds,
             "training MiB": _largest(record.training_mib for record in group),
             "answer MiB": _largest(record.answer_mib for record in group),

@@ -21,7 +21,7 @@ from neuralop_irno.recipe import Recipe
 from neuralop_irno.study.claims import claimed, forget, is_claimed, waited_for
 from neuralop_irno.study.plan import Run
 from neuralop_irno.study.space import PROBLEM, REFINED, Dimension, Search, search_of
-from neuralop_irno.study.worker import DONE, FAILED, ONE_AT_A_TIME, TAKEN, Outcome, Say, Worker
+from neuralop_irno.study.worker import DONE, FAILED, ONE_AT_A_TIME, TAKEN, Outcome, Say, Worker, best_score
 from neuralop_irno.training.progress import to_stderr
 
 JOURNAL = "journal.log"
@@ -187,7 +187,7 @@ class Trials:
             with waited_for(self.folder / "claims" / f"base.seed{seed}"):
                 self._worker.bases_of(run)
             history, notes = self._worker.history(run, variant, [_Pruning(trial, scores)])
-            best = min(filter(math.isfinite, (record["valid"][-1] for record in history)), default=math.nan)
+            best = best_score(history)
             if not math.isfinite(best):
                 trial.set_user_attr(NOTE, "; ".join(notes) or "no finite validation score")
                 return math.nan, True

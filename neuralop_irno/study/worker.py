@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from multiprocessing import current_process
 from pathlib import Path
@@ -26,7 +28,7 @@ from neuralop_irno.study.claims import claimed, forget
 from neuralop_irno.study.contenders import Contender, Setting, contender, digest
 from neuralop_irno.study.cost import answer_mib, machine, megaflops, training_mib
 from neuralop_irno.study.kinds import Trained, measure
-from neuralop_irno.study.plan import BASE, Run, Study, Variant, study_of
+from neuralop_irno.study.plan import BASE, Run, Study, Trial, Variant, study_of
 from neuralop_irno.study.record import Record
 from neuralop_irno.training import snapshot
 from neuralop_irno.training.batches import at_a_time, at_once, load_all
@@ -53,6 +55,24 @@ class Outcome(NamedTuple):
 
     state: str
     why: str = ""
+
+
+class _Done(NamedTuple):
+    """A model after its training, with the bases of its problem, by name, and its history."""
+
+    built: Contender
+    bases: dict[str, nn.Module]
+    history: History
+
+
+def best_score(history: History) -> float:
+    """The best validation score of a training; inf if there is no finite one.
+
+    Example:
+        >>> best_score([{"valid": [0.5, 0.2]}, {"valid": [0.5, 0.3]}]), best_score([])
+        (0.2, inf)
+    """
+    return min(filter(math.isfinite, (record["valid"][-1] for record in history)), default=math.inf)
 
 
 def file_of(folder: Path, run: Run) -> Path:
@@ -149,10 +169,7 @@ class Worker:
     def _do(self, run: Run) -> Record:
         """Train or resume one model, and measure it."""
         splits = self._data(run.problem)
-        bases = {} if run.variant == BASE else self.bases_of(run)
-        setting = self._setting(run, self.study.variants[run.variant], bases.get(run.base))
-        built = contender(setting)
-        history, seconds, notes = self._train(built, self._work(run, setting))
+        (built, bases, history), seconds, notes = self._best_of_trials(run)
         updates = history[-1]["update"] if history else 0
         of_fields = not isinstance(splits["valid"], NodeClasses)
         if run.variant == BASE and of_fields:
@@ -179,6 +196,30 @@ class Worker:
             answer_mib=answer_mib(built.model, splits["test"]),
             machine=machine(self.device),
         )
+
+    def _best_of_trials(self, run: Run) -> tuple[_Done, float | None, list[str]]:
+        """Do the trainings of a run's variant, and take the one with the best validation score.
+
+        Returns:
+            the model with its bases and history, the seconds of its training, and notes.
+        """
+        variant = self.study.variants[run.variant]
+        taken: tuple[_Done, float | None, list[str]] | None = None
+        scores: dict[Trial, float] = {}
+        for trial in variant.trials:
+            bases = {} if run.variant == BASE else self.bases_of(run)
+            setting = replace(self._setting(run, variant, bases.get(run.base)), trial=trial)
+            built = contender(setting)
+            history, seconds, notes = self._train(built, self._work(run, setting))
+            scores[trial] = score = best_score(history)
+            if taken is None or score < min(scores[other] for other in scores if other != trial):
+                taken = _Done(built, bases, history), seconds, notes
+        assert taken is not None
+        if len(scores) > 1:
+            best = min(scores, key=lambda trial: scores[trial])
+            words = "; ".join(f"{trial}: {score:.4g}" for trial, score in scores.items())
+            taken[2].append(f"{best}: the best of {len(scores)} on validation data ({words})")
+        return taken
 
     def _work(self, run: Run, setting: Setting) -> Path:
         """The training folder of a model; its name ends in the digest of everything it depends on."""

@@ -1,0 +1,147 @@
+"""Every contender is searched alike: its trials are trained, and the best on validation data is taken."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny import memory_not_measured, one_base, words  # noqa: F401 - a fixture
+
+from neuralop_irno.base.adapters import adapters_of
+from neuralop_irno.study import catalogue
+from neuralop_irno.study.contenders import Contender, Setting, contender, digest
+from neuralop_irno.study.cost import megaflops
+from neuralop_irno.study.forecast import phases_of_study
+from neuralop_irno.study.plan import Run, Study, Trial, Variant, plain_of, study_from, study_of
+from neuralop_irno.study.runner import StudyRunner
+
+
+def study(**variants: Any) -> Study:
+    content = words(seeds=(0,), problems=one_base(depth=1), variants={"refined": {}, **variants})
+    return study_from({"name": "tiny", **content})
+
+
+def setting(of: Study, variant: str, trial: Trial = Trial()) -> Setting:  # noqa: B008 - immutable
+    problem = of.problems["burgers"]
+    splits = problem.experiment("fno", Variant("base"), 0).splits()
+    base = contender(Setting(problem.experiment("fno", Variant("base"), 0), Variant("base"), None, splits, 0))
+    own = of.variants[variant]
+    return Setting(problem.experiment("fno", own, 0), own, base.model, splits, 0, trial)
+
+
+def size(built: Contender) -> int:
+    return sum(weight.numel() for weight in built.counted.parameters())
+
+
+@pytest.mark.parametrize("deeper", [0, 1])
+def test_the_capacity_matched_control_has_all_epochs_and_no_less_of_anything(deeper: int) -> None:
+    of = study(matched={"role": "capacity_matched", "deeper": [0, 1]})
+    refined, own = contender(setting(of, "refined")), setting(of, "matched", Trial(deeper))
+    matched, test = contender(own), own.splits["test"]
+    assert size(matched) >= size(refined)
+    assert megaflops(matched.model, test) >= megaflops(refined.model, test)
+    assert matched.recipe == replace(refined.recipe, replay=0)
+    assert matched.model.steps == 1
+
+
+@pytest.mark.parametrize("role", ["lora", "frequency_adapters"])
+def test_adapters_have_as_many_parameters_as_phi_and_leave_the_base(role: str) -> None:
+    of = study(adapted={"role": role})
+    refined, own = contender(setting(of, "refined")), setting(of, "adapted")
+    before = [name for name, _ in own.base.named_parameters()]
+    adapted = contender(own)
+    assert size(adapted) == pytest.approx(size(refined), rel=0.1)
+    trains = {id(weight) for weight in adapted.model.parameters() if weight.requires_grad}
+    assert trains == {id(weight) for weight in adapters_of(adapted.model).parameters()}
+    assert adapted.recipe == replace(refined.recipe, replay=0)
+    assert [name for name, _ in own.base.named_parameters()] == before  # it is a copy that has them
+    call = {"x": own.splits["test"][0]["x"][None]}
+    assert (adapted.model(**call) == own.base(**call)).all()
+
+
+def test_trials_are_of_one_recipe_and_told_apart() -> None:
+    of = study(matched={"role": "capacity_matched", "deeper": [0, 1], "rates": [1, 0.5]})
+    trials = of.variants["matched"].trials
+    assert trials == [(0, 1), (0, 0.5), (1, 1), (1, 0.5)]
+    settings = [setting(of, "matched", trial) for trial in trials]
+    assert len({*map(digest, settings)}) == 4
+    as_it_is = study(matched={"role": "capacity_matched"})
+    assert digest(settings[0]) == digest(setting(as_it_is, "matched"))
+    first, *others = (contender(own) for own in settings)
+    for trial, built in zip(trials[1:], others, strict=True):
+        assert built.recipe.peak == trial.rate * first.recipe.peak
+        assert replace(built.recipe, learning_rate=first.recipe.learning_rate) == first.recipe
+    assert study_of(plain_of(of)) == of
+
+
+@pytest.mark.usefixtures("memory_not_measured")
+def test_the_best_on_validation_data_is_taken_and_the_record_names_it(tmp_path: Path) -> None:
+    """Beside trials that cannot learn, for each seed."""
+    rates = [1e-9, 1.0, 1e-8]
+    changes: dict[str, Any] = {"seeds": (0, 1), "problems": one_base(depth=1)}
+    once = {"once": {"role": "same_parameters"}}
+    searched = {"once": {"role": "same_parameters", "deeper": [1, 0], "rates": rates}}
+    records = []
+    for place, variants in (("plain", once), ("searched", searched)):
+        of = study_from({"name": "tiny", **words(**changes, variants=variants)})
+        StudyRunner(of, tmp_path / place, "cpu", lambda text: None, False, tmp_path / "trained").run()
+        for seed in (0, 1):
+            name = f"{Run('burgers', 'fno', 'once', seed).name}.json"
+            records.append(json.loads((tmp_path / place / "runs" / name).read_text()))
+    for plain, best in zip(records[:2], records[2:], strict=True):
+        (note,) = best["notes"]
+        assert "the best of 6 on validation data (deeper by 1, 1e-09 of the rate: " in note
+        scores = [float(part.rsplit(" ", 1)[1].strip(")")) for part in note.split("(")[1].split("; ")]
+        chosen = note.split(":")[0]
+        assert note.split("(")[1].split("; ")[scores.index(min(scores))].startswith(f"{chosen}: ")
+        if chosen == "deeper by 0, 1 of the rate":
+            assert best["measured"] == plain["measured"]
+        assert chosen.endswith("1 of the rate")
+    folders = list((tmp_path / "trained").glob("burgers.fno.same_parameters.*"))
+    assert len(folders) == 2 * 6  # the plain ones among them
+
+
+def test_every_trial_is_planned() -> None:
+    of = study(matched={"role": "capacity_matched", "deeper": [0, 1]})
+    splits = setting(of, "refined").splits
+    names = [phase.name for phase in phases_of_study(of, splits)]
+    assert names == [
+        "burgers, fno, base",
+        "burgers, fno, refined",
+        "burgers, fno, matched, deeper by 0, 1 of the rate",
+        "burgers, fno, matched, deeper by 1, 1 of the rate",
+    ]
+
+
+@pytest.mark.parametrize("scale", catalogue.SCALES)
+@pytest.mark.parametrize("name", ["main", "rivals"])
+def test_in_the_tables_of_controls_all_are_searched_alike_with_one_optimiser(name: str, scale: str) -> None:
+    of = catalogue.read_study(name, scale)
+    searched = {variant: len(own.trials) for variant, own in of.variants.items() if variant != "base"}
+    assert len({*searched.values()}) == 1, searched
+    assert {"capacity_matched", "same_parameters"} <= {own.role for own in of.variants.values()}
+    for problem in of.problems.values():
+        base = next(iter(problem.bases))
+        recipes = [problem.experiment(base, own, 0).training for own in of.variants.values()]
+        same = {
+            (recipe.optimizer, recipe.schedule, recipe.batch_size, recipe.weight_decay) for recipe in recipes
+        }
+        assert len(same) == 1
+
+
+@pytest.mark.parametrize(
+    ("variant", "message"),
+    [
+        ({"deeper": [1]}, "expected deeper for the roles same_parameters, .* alone, got refined; try"),
+        ({"rates": []}, r"expected rates as different numbers > 0, got \[\]; try rates: "),
+        ({"rates": [1, 0]}, r"expected rates as different numbers > 0"),
+        ({"role": "same_compute", "deeper": [0, 0]}, "expected deeper as different numbers >= 0"),
+        ({"role": "same_compute", "deeper": [-1]}, "expected deeper as different numbers >= 0"),
+    ],
+)
+def test_what_is_no_search_teaches(variant: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        study(own=variant)
