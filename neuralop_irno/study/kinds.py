@@ -22,11 +22,12 @@ from neuralop_irno.metrics.pointwise import own_metric
 from neuralop_irno.modes import evaluating
 from neuralop_irno.precision import for_weights
 from neuralop_irno.refiner import IterativeRefiner
-from neuralop_irno.registry import check_options
+from neuralop_irno.registry import accepts, check_options
 from neuralop_irno.spectrum.of_domain import spectrum_of
 from neuralop_irno.study.cost import megaflops
 from neuralop_irno.study.noise import Noisy
 from neuralop_irno.study.plan import Problem, Run, Study
+from neuralop_irno.study.skill import anomaly_correlation
 from neuralop_irno.training.batches import Sample, at_once, load_all
 from neuralop_irno.training.evaluation import scores_per_step
 
@@ -83,21 +84,37 @@ class Trained:
             self.notes.append(f"{lost} of {scores.shape[1]} errors are not finite.")
         return [math.nan if summary.not_finite else summary.mean for summary in summaries]
 
+    def skill(self, model: nn.Module) -> dict[str, float]:
+        """The anomaly correlation after the last step."""
+        return {"ACC": anomaly_correlation(model, self.test, self.device)[-1]}
 
-def main(trained: Trained) -> Measured:
-    """The error, absolute and relative to the base's."""
+
+def main(trained: Trained, correlation: bool = False) -> Measured:
+    """The error, absolute and relative to the base's.
+
+    Args:
+        trained: the model.
+        correlation: whether to measure the anomaly correlation too, for weather.
+    """
     error, before = trained.errors()[-1], trained.errors(trained.base)[-1]
-    return {"": {"error": error, "of the base's": error / before}}
+    skill = trained.skill(trained.model) if correlation else {}
+    return {"": {"error": error, "of the base's": error / before, **skill}}
 
 
-def transfer(trained: Trained) -> Measured:
-    """The error of the refiner around every base of the problem; it was trained with one of them."""
+def transfer(trained: Trained, correlation: bool = False) -> Measured:
+    """The error of the refiner around every base of the problem; it was trained with one of them.
+
+    Args:
+        trained: the model.
+        correlation: whether to measure the anomaly correlation too, for weather.
+    """
     if trained.refiner is None:
         return {}
     found = {}
     for name, base in trained.bases.items():
-        errors = trained.errors(trained.refiner.with_base(base).to(trained.device))
-        found[f"on {name}"] = {"error": errors[-1], "of the base's": errors[-1] / errors[0]}
+        around = trained.refiner.with_base(base).to(trained.device)
+        errors, skill = trained.errors(around), trained.skill(around) if correlation else {}
+        found[f"on {name}"] = {"error": errors[-1], "of the base's": errors[-1] / errors[0], **skill}
     return found
 
 
@@ -123,13 +140,19 @@ def dynamics(trained: Trained, times: int = 3) -> Measured:
     return {_at(k): dict(zip(BANDS, left[k].tolist(), strict=True)) for k in _steps_shown(model.steps, steps)}
 
 
-def extrapolation(trained: Trained, times: int = 10) -> Measured:
-    """The error of a refiner for ``times * K`` steps, absolute and relative to that at K."""
+def extrapolation(trained: Trained, times: int = 10, also: tuple[int, ...] = ()) -> Measured:
+    """The error of a refiner for ``times * K`` steps, absolute and relative to that at K.
+
+    Args:
+        trained: the model.
+        times: the last step, in units of K.
+        also: steps that get a row beside those up to K and its multiples.
+    """
     if trained.refiner is None:
         return {}
-    trained_for, last = trained.refiner.steps, times * trained.refiner.steps
+    trained_for, last = trained.refiner.steps, max(times * trained.refiner.steps, *also, 0)
     errors = trained.errors(steps=last)
-    shown = _steps_shown(trained_for, last)
+    shown = sorted({*_steps_shown(trained_for, last), *also})
     return {_at(k): {"error": errors[k], "of that at K": errors[k] / errors[trained_for]} for k in shown}
 
 
@@ -221,10 +244,22 @@ KINDS: dict[str, Callable[..., Measured]] = {
 
 def check_kind(study: Study) -> None:
     """Raise a ValueError or TypeError for an unknown kind of study or an unknown option of it."""
-    check_choice("a kind of study", study.kind, KINDS)
-    check_options(partial(KINDS[study.kind], None), study.options, f"the study kind '{study.kind}'")
+    for kind in study.kinds:
+        check_choice("a kind of study", kind, KINDS)
+    taken = [_options_of(kind, study) for kind in study.kinds]
+    left = {name: value for name, value in study.options.items() if not any(name in each for each in taken)}
+    for kind, options in zip(study.kinds, taken, strict=True):
+        check_options(partial(KINDS[kind], None), {**options, **left}, f"the study kind '{kind}'")
 
 
 def measure(study: Study, trained: Trained) -> Measured:
-    """The measurements of the study's kind on a model."""
-    return KINDS[study.kind](trained, **study.options)
+    """The measurements of the study's kinds on a model, each with those options that it has."""
+    found: Measured = {}
+    for kind in study.kinds:
+        for place, columns in KINDS[kind](trained, **_options_of(kind, study)).items():
+            found.setdefault(place, {}).update(columns)
+    return found
+
+
+def _options_of(kind: str, study: Study) -> dict[str, Any]:
+    return {name: value for name, value in study.options.items() if accepts(KINDS[kind], name)}

@@ -151,18 +151,19 @@ class Study:
 
     Attributes:
         name: name of its files.
-        kind: what is measured on every trained model; see `neuralop_irno.study.kinds`.
+        kind: what is measured on every trained model, or a list of several measurements; see
+            `neuralop_irno.study.kinds`.
         about: a description in one sentence.
         problems: the problems by name.
         variants: the variants by name; `study_from` puts the base first.
         seeds: seeds of weights and batches.
-        options: options of the kind.
+        options: options of the kinds; each takes those that it has.
         needs: the machine for which it is intended.
         minutes: its run time there.
     """
 
     name: str
-    kind: str
+    kind: str | Sequence[str]
     about: str
     problems: dict[str, Problem]
     variants: dict[str, Variant]
@@ -180,6 +181,11 @@ class Study:
             for base in problem.bases:
                 for variant in self.variants.values():
                     problem.experiment(base, variant, seed=0).build_loss()
+
+    @property
+    def kinds(self) -> list[str]:
+        """What is measured, as a list."""
+        return [self.kind] if isinstance(self.kind, str) else list(self.kind)
 
     def runs(self) -> list[Run]:
         """Every model, in the order of training: the bases of a problem before the models built on them."""

@@ -140,8 +140,9 @@ class StudyRunner:
         from neuralop_irno.diagnostics.plots import save  # matplotlib is slow to import
         from neuralop_irno.study.pictures import PICTURES
 
-        if self.study.kind in PICTURES and table.results:
-            picture = PICTURES[self.study.kind](self.study, table)
+        kind = self.study.kind
+        if isinstance(kind, str) and kind in PICTURES and table.results:
+            picture = PICTURES[kind](self.study, table)
             with claim(self.folder, wait=True):
                 save(picture, self.folder / "picture.png")
 
