@@ -1,3 +1,3 @@
-"""The version of the package."""
+"""The version of the package (semver.org); the formats of files have numbers of their own, see `formats`."""
 
-VERSION = "0.1.0"
+VERSION = "0.2.0"
