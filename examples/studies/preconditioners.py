@@ -1,22 +1,23 @@
 """Phi by levels in a multigrid cycle: `python examples/studies/preconditioners.py --seeds 0 1 2`.
 
-Darcy's equation -div(a grad h) + c h = 1 on n x n cells with h = 0 on the walls: a jumps between 1 and the
-contrast on the level set of a random smooth field. Screened Poisson is the case a = 1. A small U-Net is
-trained on 64 x 64 cells only, on cases of all contrasts, to propose updates at all levels of a multigrid
-cycle. The loss is the logarithm of the factor by which one step of flexible conjugate gradients reduces the
-error in the norm of A; errors stay in a pool and are reduced further, so that what is left of them is what
-the cycle reduces worst.
+Darcy's equation -div(a grad h) + c h = f on n x n cells with h = 0 on the walls: a jumps between 1 and the
+contrast on the level set of a random smooth field, f is another such field, both the same functions at every
+n. Screened Poisson is the case a = 1. A small U-Net is trained on 64 x 64 cells only, on cases of all
+contrasts, to propose updates at all levels of a multigrid cycle. The loss is the logarithm of the factor by
+which one step of flexible conjugate gradients reduces the error in the norm of A; errors stay in a pool and
+are reduced further, so that what is left of them is what the cycle reduces worst.
 
 Printed, and written to docs/results/preconditioners.json: steps of `fcg` to a relative residual of 1e-8
 
     phi        multigrid with Phi at all levels
     shuffled   the same with the values of each weight tensor in random order
     classical  the same with Phi = 0
+    smoother   with Phi = 0 and two smoothing steps before and after instead of one
     jacobi     the diagonal of A
     amg        pyamg's smoothed aggregation (its cycle, called by `fcg`)
 
-on grids, and on Delaunay meshes of random points with `auxiliary_grid` (jacobi up to 20000 nodes, no amg);
 and with `--times` medians of paired seconds of a solve, relative to `classical`, for one case and for 32.
+Choices are made on the cases of `--draws validation` only. On meshes: preconditioners_on_meshes.py.
 """
 
 from __future__ import annotations
@@ -29,22 +30,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from scipy.spatial import Delaunay
 from torch import Tensor, nn
 
 from neuralop_irno import CORRECTIONS, IterativeRefiner
 from neuralop_irno.correction.correction import Correction
-from neuralop_irno.correction.preconditioning import Preconditioning
-from neuralop_irno.correction.residual import WithResidual
-from neuralop_irno.domain.condition import Condition
 from neuralop_irno.domain.domain import Domain
-from neuralop_irno.domain.graph import GraphDomain
-from neuralop_irno.domain.resolution import Resolution
-from neuralop_irno.equations.equation import equation_from
-from neuralop_irno.solution import Outcome, Solution, unchanged
-from neuralop_irno.solver.auxiliary_grid import AuxiliaryGrid
+from neuralop_irno.equations.elliptic import Darcy
+from neuralop_irno.equations.equation import Equation
+from neuralop_irno.solution import Outcome, Solution
 from neuralop_irno.solver.fcg import FCG
 from neuralop_irno.solver.multigrid import Multigrid
 from neuralop_irno.solver.stopping import Limits
@@ -54,6 +48,10 @@ from neuralop_irno.solver.to_equation import solve_equation
 RESULTS = Path(__file__).resolve().parents[2] / "docs/results"
 CASES = {"contrast 10": (10.0, 0.0), "contrast 100": (100.0, 0.0), "screened Poisson": (1.0, 100.0)}
 """Contrast and c."""
+WAYS = ["phi", "shuffled", "classical", "smoother", "jacobi", "amg"]
+DRAWS = {"validation": 1000, "test": 2000}
+COUNTS = {64: 6, 128: 6, 256: 3, 512: 2}
+"""Cases of each kind by size: those of a larger grid are the first of a smaller one."""
 TRAINED, WAVES, POOL, KEPT = 64, 16, 64, 0.9
 PHIS = {
     "unet": {"name": "unet", "width": 8, "depth": 1, "norm": "none", "padding": "zero"},
@@ -71,7 +69,10 @@ def amplitudes(draws: torch.Generator) -> Tensor:
 
 def smooth(n: int, draws: torch.Generator) -> Tensor:
     """A random sum of cosines with mean 0, the same function at every n, ``(1, 1, n, n)``."""
-    amplitude = amplitudes(draws)
+    return cosines(n, amplitudes(draws))
+
+
+def cosines(n: int, amplitude: Tensor) -> Tensor:
     k = torch.arange(len(amplitude), dtype=torch.float64)
     waves = torch.cos(torch.pi * k[:, None] * (torch.arange(n, dtype=torch.float64) + 0.5) / n)
     return (waves.mT @ amplitude @ waves / amplitude.norm() * 2)[None, None]
@@ -79,6 +80,25 @@ def smooth(n: int, draws: torch.Generator) -> Tensor:
 
 def permeability(n: int, contrast: float, draws: torch.Generator) -> Tensor:
     return torch.where(smooth(n, draws) > 0, contrast, 1.0)
+
+
+class Sourced(Darcy):
+    """Darcy's equation with a smooth right side, the same function on every grid."""
+
+    def __init__(self, amplitude: Tensor, screen: float) -> None:
+        super().__init__(1.0, screen)
+        self.amplitude = amplitude
+
+    def terms(self, x: Tensor, domain: Domain) -> tuple[Tensor, float, Tensor]:
+        a, screen, _ = super().terms(x, domain)
+        return a, screen, cosines(x.shape[2], self.amplitude).to(x)
+
+
+def cases_of(kind: str, n: int, draws: str) -> list[tuple[Tensor, Equation]]:
+    """Cases of one kind: a, and the equation with its right side."""
+    (contrast, screen), count = CASES[kind], COUNTS.get(n, 2)
+    seeds = torch.Generator().manual_seed(DRAWS[draws])
+    return [(permeability(n, contrast, seeds), Sourced(amplitudes(seeds), screen)) for _ in range(count)]
 
 
 class Zero(nn.Module):
@@ -105,37 +125,12 @@ class OfLogarithm(Correction):
 
 def model_of(phi: str) -> IterativeRefiner:
     correction = CORRECTIONS.build({**PHIS[phi], "dim": 2}, in_channels=2, out_channels=1)
-    return IterativeRefiner(Zero(), OfLogarithm(correction), equation={"name": "darcy", "source": 1.0})
+    return IterativeRefiner(Zero(), OfLogarithm(correction), equation=Darcy(1.0))
 
 
-def system_of(model: IterativeRefiner, a: Tensor, screen: float) -> System:
-    model.equation = equation_from({"name": "darcy", "source": 1.0, "screen": screen})
+def system_of(model: IterativeRefiner, a: Tensor, equation: Equation) -> System:
+    model.equation = equation
     return model.system((a,), {})[0]
-
-
-def mesh_of(nodes: int) -> tuple[Tensor, Tensor]:
-    """Delaunay triangles of random points of the unit square, with points along its sides."""
-    side = int(nodes**0.5)
-    inner = np.random.default_rng(0).random((nodes - 4 * side, 2))
-    t, zero = np.arange(side) / side, np.zeros(side)
-    walls = [np.stack(each, 1) for each in ((t, zero), (zero + 1, t), (1 - t, zero + 1), (zero, 1 - t))]
-    pos = np.concatenate([inner, *walls])
-    cells = Delaunay(pos).simplices.T.astype("int64")
-    return torch.from_numpy(pos), torch.from_numpy(cells)
-
-
-def mesh_system(model: IterativeRefiner, mesh: tuple[Tensor, Tensor], contrast: float, seed: int) -> System:
-    """Darcy's equation on a mesh, with a Phi for the grid that covers it."""
-    pos, cells = mesh
-    amplitude = amplitudes(torch.Generator().manual_seed(seed))
-    k = torch.arange(WAVES + 1, dtype=torch.float64)
-    x, y = (torch.cos(torch.pi * along[:, None] * k) for along in pos.unbind(1))
-    a = torch.where((x @ amplitude * y).sum(1, keepdim=True) > 0, contrast, 1.0).double()
-    domain = GraphDomain.of(a, {"pos": pos, "face": cells})
-    physics = equation_from({"name": "mesh_darcy", "source": 1.0}).bind(a, domain)
-    assert isinstance(model.correction, WithResidual)
-    phi = Preconditioning(model.correction, physics, a.float(), unchanged, Resolution(), Condition())
-    return System(physics, phi)
 
 
 def drawn(draws: torch.Generator) -> tuple[Tensor, float]:
@@ -146,10 +141,11 @@ def drawn(draws: torch.Generator) -> tuple[Tensor, float]:
     return permeability(TRAINED, contrast, draws), screen
 
 
-def trained(phi: str, seed: int, updates: int) -> IterativeRefiner:
+def trained(phi: str, seed: int, updates: int, proposals: int) -> IterativeRefiner:
     """A model with its Phi trained on 64 x 64 cells."""
     torch.manual_seed(seed)
-    draws, model, cycle = torch.Generator().manual_seed(seed), model_of(phi), Multigrid()
+    draws, model = torch.Generator().manual_seed(seed), model_of(phi)
+    cycle = Multigrid(proposals=proposals)
     optimiser = torch.optim.Adam(model.correction.parameters(), lr=4e-3)
     rates = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda k: min(1.0, (k + 1) / 30) * max(0.02, 1 - k / updates)
@@ -159,7 +155,7 @@ def trained(phi: str, seed: int, updates: int) -> IterativeRefiner:
         a, screen = drawn(draws)
         rough = torch.randn(a.shape, generator=draws, dtype=torch.float64)
         error = smooth(TRAINED, draws) + rough * torch.rand(1, generator=draws, dtype=torch.float64) / 2
-        return system_of(model, a, screen), error, torch.zeros_like(a), torch.zeros_like(a)
+        return system_of(model, a, Darcy(1.0, screen)), error, torch.zeros_like(a), torch.zeros_like(a)
 
     pool, mean = [fresh() for _ in range(POOL)], 0.0
     for update in range(updates):
@@ -189,6 +185,22 @@ def trained(phi: str, seed: int, updates: int) -> IterativeRefiner:
     return model.eval()
 
 
+def model_for(options: argparse.Namespace, seed: int) -> IterativeRefiner:
+    """A trained model, from the folder that keeps weights if it is there."""
+    name = f"{options.phi}-{options.proposals}-{seed}-{options.updates}.pt"
+    if options.weights and (options.weights / name).exists():
+        model = model_of(options.phi).eval()
+        model.load_state_dict(torch.load(options.weights / name))
+        return model
+    start = time.process_time()
+    model = trained(options.phi, seed, options.updates, options.proposals)
+    print(f"seed {seed}: {time.process_time() - start:.0f} seconds of training", flush=True)
+    if options.weights:
+        options.weights.mkdir(exist_ok=True)
+        torch.save(model.state_dict(), options.weights / name)
+    return model
+
+
 def shuffled(model: IterativeRefiner, phi: str, seed: int) -> IterativeRefiner:
     """A model with the values of each weight tensor of Phi in random order."""
     torch.manual_seed(seed)
@@ -208,14 +220,19 @@ def solved(system: System, solver: FCG) -> Solution:
     return solution
 
 
-def ways_of(model: IterativeRefiner, phi: str, seed: int) -> dict[str, tuple[IterativeRefiner, FCG]]:
-    return {
-        "phi": (model, FCG(Multigrid())),
-        "shuffled": (shuffled(model, phi, seed), FCG(Multigrid())),
+def ways_of(
+    model: IterativeRefiner, options: argparse.Namespace, seed: int
+) -> dict[str, tuple[IterativeRefiner, FCG]]:
+    cycle = Multigrid(proposals=options.proposals)
+    ways = {
+        "phi": (model, FCG(cycle)),
+        "shuffled": (shuffled(model, options.phi, seed), FCG(cycle)),
         "classical": (model, FCG(Multigrid(phi=False))),
+        "smoother": (model, FCG(Multigrid(phi=False, smoothing=2))),
         "jacobi": (model, FCG("jacobi")),
         "amg": (model, FCG("amg")),
     }
+    return {name: way for name, way in ways.items() if name in options.ways}
 
 
 def timed(ways: dict[str, tuple[IterativeRefiner, FCG]], a: Tensor, rounds: int) -> dict[str, float]:
@@ -224,7 +241,7 @@ def timed(ways: dict[str, tuple[IterativeRefiner, FCG]], a: Tensor, rounds: int)
     for _ in range(rounds):
         for name, (model, solver) in ways.items():
             start = time.process_time()
-            solved(system_of(model, a, 0.0), solver)
+            solved(system_of(model, a, Darcy(1.0)), solver)
             found[name].append(time.process_time() - start)
     return {
         name: statistics.median(one / base for one, base in zip(each, found["classical"], strict=True))
@@ -236,62 +253,46 @@ def write(path: Path, found: dict[str, Any]) -> None:
     path.write_text(json.dumps(found, indent=1) + "\n")
 
 
-def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+def arguments_of(description: str | None) -> argparse.ArgumentParser:
+    """The arguments of the study on grids and of that on meshes."""
+    arguments = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawTextHelpFormatter
+    )
     arguments.add_argument("--phi", choices=PHIS, default="unet")
+    arguments.add_argument("--proposals", type=int, default=2, help="of Phi on each grid")
     arguments.add_argument("--seeds", type=int, nargs="+", default=[0])
     arguments.add_argument("--updates", type=int, default=1400)
-    arguments.add_argument("--sizes", type=int, nargs="*", default=[64, 128, 256, 512])
-    arguments.add_argument("--meshes", type=int, nargs="*", default=[1000, 10000, 100000], help="nodes")
-    arguments.add_argument("--cases", type=int, default=2, help="of each kind and size, equal for all seeds")
-    arguments.add_argument("--ways", nargs="+", default=["phi", "shuffled", "classical", "jacobi", "amg"])
-    arguments.add_argument("--times", type=int, nargs="*", default=[], help="sizes, of batches of 1 and 32")
+    arguments.add_argument("--draws", choices=DRAWS, default="test", help="which cases are solved")
     arguments.add_argument("--weights", type=Path, help="a folder that keeps trained weights")
     arguments.add_argument("--out", type=Path, default=RESULTS / "preconditioners.json")
+    return arguments
+
+
+def key_of(name: str, options: argparse.Namespace, seed: int) -> str:
+    learned = name in ("phi", "shuffled")
+    return f"{name} {options.phi} {options.proposals} {seed}" if learned else name
+
+
+def main() -> None:
+    arguments = arguments_of(__doc__)
+    arguments.add_argument("--sizes", type=int, nargs="*", default=[64, 128, 256, 512])
+    arguments.add_argument("--ways", nargs="+", default=WAYS)
+    arguments.add_argument("--times", type=int, nargs="*", default=[], help="sizes, of batches of 1 and 32")
     options = arguments.parse_args()
     torch.set_num_threads(1)
     found: dict[str, Any] = json.loads(options.out.read_text()) if options.out.exists() else {}
     for seed in options.seeds:
-        kept = options.weights and options.weights / f"{options.phi}-{seed}-{options.updates}.pt"
-        if kept and kept.exists():
-            model = model_of(options.phi).eval()
-            model.load_state_dict(torch.load(kept))
-        else:
-            start = time.process_time()
-            model = trained(options.phi, seed, options.updates)
-            print(f"seed {seed}: {time.process_time() - start:.0f} seconds of training", flush=True)
-            if kept:
-                torch.save(model.state_dict(), kept)
-        ways = {name: way for name, way in ways_of(model, options.phi, seed).items() if name in options.ways}
+        ways = ways_of(model_for(options, seed), options, seed)
         for n in options.sizes:
-            for case, (contrast, screen) in CASES.items():
-                draws = torch.Generator().manual_seed(1000)
-                cases = [permeability(n, contrast, draws) for _ in range(options.cases)]
+            for case in CASES:
+                cases = cases_of(case, n, options.draws)
                 for name, (of, solver) in ways.items():
-                    learned = name in ("phi", "shuffled")
-                    key = f"{name} {options.phi} {seed}" if learned else name
-                    row = found.setdefault("steps", {}).setdefault(f"{case}, {n}", {})
-                    if learned or key not in row:
-                        row[key] = [int(solved(system_of(of, a, screen), solver).steps) for a in cases]
+                    key = key_of(name, options, seed)
+                    row = found.setdefault(options.draws, {}).setdefault(f"{case}, {n}", {})
+                    if key not in row:
+                        row[key] = [int(solved(system_of(of, *each), solver).steps) for each in cases]
                         print(f"seed {seed}, {case}, {n} x {n}: {key} {row[key]}", flush=True)
                         write(options.out, found)
-        for nodes in options.meshes:
-            mesh = mesh_of(nodes)
-            for case, (contrast, screen) in CASES.items():
-                if screen:
-                    continue
-                for name, (of, _) in ways.items():
-                    if name == "amg" or (name == "jacobi" and nodes > 20000):
-                        continue
-                    key = f"{name} {options.phi} {seed}" if name in ("phi", "shuffled") else name
-                    row = found.setdefault("meshes", {}).setdefault(f"{case}, {nodes}", {})
-                    if key in row:
-                        continue
-                    grid = AuxiliaryGrid({"name": "darcy", "source": 1.0}, phi=name != "classical")
-                    solver = FCG("jacobi" if name == "jacobi" else grid)
-                    row[key] = [int(solved(mesh_system(of, mesh, contrast, 1000), solver).steps)]
-                    print(f"seed {seed}, {case}, {nodes} nodes: {key} {row[key]}", flush=True)
-                    write(options.out, found)
         for n in options.times:
             for count in (1, 32):
                 draws = torch.Generator().manual_seed(1000)
