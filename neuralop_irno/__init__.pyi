@@ -22,6 +22,7 @@ from .correction.correction import Correction as Correction
 from .correction.correction import FunctionCorrection as FunctionCorrection
 from .correction.public_unet import PublicUNet as PublicUNet
 from .correction.residual import WithResidual as WithResidual
+from .correction.residual_unet import ResidualUNet as ResidualUNet
 from .correction.stepwise import Smoothed as Smoothed
 from .correction.unet import UNet as UNet
 from .data.fields import FieldDataset as FieldDataset

@@ -124,6 +124,7 @@ CORRECTED: dict[str, Case] = {
     **{name: Case(options, MESHES) for name, options in ON_GRAPHS.items()},
     "unet": Case({"width": 4, "depth": 0}, GRID),
     "public_unet": Case({"width": 4, "depth": 1}, GRID),
+    "residual_unet": Case({"width": 4, "depth": 1}, GRID),
     "mgno": Case({"width": 4, "layers": 1, "levels": 1}, GRID),
     "bounded": Case({"correction": {**UNET, "norm": "none"}}, GRID),
     "local_no": Case({"width": 4, "layers": 1, "radius": 0.4, "rings": 1}, GRID),

@@ -12,6 +12,7 @@ from neuralop_irno.correction import mgno as mgno
 from neuralop_irno.correction import proximal as proximal
 from neuralop_irno.correction import public_unet as public_unet
 from neuralop_irno.correction import pyg as pyg
+from neuralop_irno.correction import residual_unet as residual_unet
 from neuralop_irno.correction import rigno as rigno
 from neuralop_irno.correction import stepwise as stepwise
 from neuralop_irno.correction import unet as unet

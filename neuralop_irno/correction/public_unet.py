@@ -9,10 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from neuralop_irno.correction.grid import GridCorrection
-from neuralop_irno.correction.unet import DEEPEST, Convolution, HoistedInput
-from neuralop_irno.domain.domain import Domain
-from neuralop_irno.domain.grid import GridDomain
+from neuralop_irno.correction.convolution import Convolution
+from neuralop_irno.correction.hoisted import HoistedCorrection, HoistedInput
+from neuralop_irno.correction.unet import DEEPEST
 from neuralop_irno.errors import did_you_mean, expected
 from neuralop_irno.registry import CORRECTIONS
 
@@ -31,7 +30,7 @@ IN_A_BLOCK = {"first": "0", "first_norm": "1", "second": "3", "second_norm": "4"
 
 
 @CORRECTIONS.register("public_unet")
-class PublicUNet(GridCorrection):
+class PublicUNet(HoistedCorrection):
     """Phi(x, h) as the paper's public code has it: a U-Net with batch norm, maxima and interpolation.
 
     Grids are halved by maxima of 2 cells a side, and doubled by linear interpolation with aligned corners,
@@ -87,24 +86,15 @@ class PublicUNet(GridCorrection):
         self.down = nn.ModuleList(_Block(wide, 2 * wide, modes) for wide in widths[:-1])
         self.narrow = nn.ModuleList(Convolution(2 * wide, wide, modes) for wide in widths[:-1])
         self.up = nn.ModuleList(_Block(2 * wide, wide, modes) for wide in widths[:-1])
-        self.last = self.last_layer(width)
+        self.last, self.film = self.last_layer(width), None
 
-    def prepare(self, x: Tensor, domain: Domain) -> HoistedInput:
-        """The x-part of the first convolution, ``(B, width, *S)``."""
-        self.require_domain(domain)
-        self._check(x, self.in_channels, "x")
-        return HoistedInput(self.entry.first.part(x, slice(0, self.in_channels)))
+    @property
+    def first_layer(self) -> Convolution:
+        return self.entry.first
 
     def forward(self, x: Tensor | HoistedInput, h: Tensor) -> Tensor:
         """The update at h; x is the input itself or the result of `prepare`."""
-        self._check(h, self.out_channels, "h")
-        if not isinstance(x, HoistedInput):
-            if x.shape[2:] != h.shape[2:]:
-                wanted = f"x on the grid of h {tuple(h.shape[2:])}"
-                raise ValueError(expected(wanted, tuple(x.shape[2:]), "resample(x, h.shape[2:], periodic)"))
-            x = self.prepare(x, GridDomain.of(x))
-        h_part = self.entry.first.part(h, slice(self.in_channels, None), bias=False)
-        field, finer = self.entry.after_first(x.first + h_part), list[Tensor]()
+        field, finer = self.entry.after_first(self.entered(x, h).first), list[Tensor]()
         for down in self.down:
             finer.append(field)
             field = down(_largest(field))
@@ -165,12 +155,6 @@ class PublicUNet(GridCorrection):
             return f"decoders.{from_below}.{_in_a_block(rest)}"
         block = f"encoders.{int(level) + 1}" if from_below else "bottleneck"
         return f"{block}.{_in_a_block(rest)}"
-
-    def _check(self, field: Tensor, channels: int, name: str) -> None:
-        if field.dim() != self.dim + 2 or field.shape[1] != channels:
-            wanted = f"{name} of shape (B, {channels}, {', '.join('n' * self.dim)})"
-            hint = "in_channels, out_channels and dim of the data, or a graph correction for points"
-            raise ValueError(expected(wanted, tuple(field.shape), hint))
 
 
 class _Block(nn.Module):

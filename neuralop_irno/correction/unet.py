@@ -2,39 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neuralop_irno.correction.antialias import REACH, doubled, halved
+from neuralop_irno.correction.convolution import Convolution, GroupNorm, norm_of
 from neuralop_irno.correction.equivariant import with_frame_option
-from neuralop_irno.correction.film import film_of, modulated, refuse_missing
-from neuralop_irno.correction.grid import GridCorrection
+from neuralop_irno.correction.film import film_of, modulated
+from neuralop_irno.correction.hoisted import HoistedCorrection, HoistedInput
 from neuralop_irno.correction.receptive_field import ReceptiveField
-from neuralop_irno.domain.convolutions import CONVOLUTIONS, CONVOLVE
-from neuralop_irno.domain.domain import Domain
-from neuralop_irno.domain.grid import GridDomain
-from neuralop_irno.domain.padding import beside_poles, pad
-from neuralop_irno.errors import did_you_mean, expected
-from neuralop_irno.lipschitz.norms import OperatorNorm, copies_in_padding, operator_norm_of
+from neuralop_irno.domain.padding import beside_poles
+from neuralop_irno.errors import expected
 from neuralop_irno.registry import CORRECTIONS
 
 POOLINGS = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
-LAYOUTS = {1: torch.contiguous_format, 2: torch.channels_last, 3: torch.channels_last_3d}
-NORMS = ("layer", "group", "instance", "none")
-
-
-class HoistedInput(NamedTuple):
-    """The x-part of the first convolution, and the scales and shifts of the double convolutions."""
-
-    first: Tensor
-    film: tuple[Tensor, ...] = ()
-
-
 DOUBLE = 2
 """How many cells away two convolutions of width 3 reach."""
 
@@ -42,7 +26,7 @@ DEEPEST = 10
 """Largest depth. Each level halves the grid and doubles the width: at ten, by a factor of 1024."""
 
 
-class UNet(GridCorrection):
+class UNet(HoistedCorrection):
     r"""Phi(x, h): double convolutions at ``depth + 1`` resolutions, with skip connections.
 
     After the U-Net of https://arxiv.org/abs/1505.04597, with averages of six cells where grids are halved
@@ -114,45 +98,23 @@ class UNet(GridCorrection):
 
     @property
     def receptive_field(self) -> ReceptiveField:
-        if any(isinstance(part, _GroupNorm) for part in self.modules()) or self.across_poles:
+        if any(isinstance(part, GroupNorm) for part in self.modules()) or self.across_poles:
             return None
         return (DOUBLE + (self.coarse.reach if self.coarse is not None else 0),) * self.dim
 
-    def prepare(self, x: Tensor, domain: Domain) -> HoistedInput:
-        """The x-part of the first convolution, ``(B, width, *S)``."""
-        self.require_domain(domain)
-        self._check(x, self.in_channels, "x")
-        return HoistedInput(self.entry.first.part(self._laid_out(x), slice(0, self.in_channels)))
-
-    def conditioned(self, prepared: HoistedInput, scalars: Tensor) -> HoistedInput:
-        """The same with the scales and shifts, each ``(B, 2 channels)``."""
-        return prepared if self.film is None else prepared._replace(film=self.film(scalars))
+    @property
+    def first_layer(self) -> Convolution:
+        return self.entry.first
 
     def forward(self, x: Tensor | HoistedInput, h: Tensor) -> Tensor:
         """The update at h; x is the input itself or the result of `prepare`."""
-        self._check(h, self.out_channels, "h")
-        if not isinstance(x, HoistedInput):
-            if x.shape[2:] != h.shape[2:]:
-                wanted = f"x on the grid of h {tuple(h.shape[2:])}"
-                raise ValueError(expected(wanted, tuple(x.shape[2:]), "resample(x, h.shape[2:], periodic)"))
-            x = self.prepare(x, GridDomain.of(x))
-        refuse_missing(self.film, x.film)
-        first, *below = x.film or (None,)
-        h_part = self.entry.first.part(self._laid_out(h), slice(self.in_channels, None), bias=False)
-        field = self.entry.after_first(x.first + h_part, first)
+        entered = self.entered(x, h)
+        first, *below = entered.film or (None,)
+        field = self.entry.after_first(entered.first, first)
         if self.coarse is not None:
             field = self.coarse(field, below)
         update: Tensor = self.last(field)
         return update
-
-    def _laid_out(self, field: Tensor) -> Tensor:
-        return field.contiguous(memory_format=LAYOUTS[self.dim])
-
-    def _check(self, field: Tensor, channels: int, name: str) -> None:
-        if field.dim() != self.dim + 2 or field.shape[1] != channels:
-            wanted = f"{name} of shape (B, {channels}, {', '.join('n' * self.dim)})"
-            hint = "in_channels, out_channels and dim of the data, or a graph correction for points"
-            raise ValueError(expected(wanted, tuple(field.shape), hint))
 
 
 CORRECTIONS.register("unet", with_frame_option(UNet))
@@ -242,9 +204,9 @@ class _DoubleConvolution(nn.Module):
     def __init__(self, inputs: int, outputs: int, modes: tuple[str, ...], norm: str) -> None:
         super().__init__()
         self.first = Convolution(inputs, outputs, modes)
-        self.first_norm = _norm(norm, outputs)
+        self.first_norm = norm_of(norm, outputs)
         self.second = Convolution(outputs, outputs, modes)
-        self.second_norm = _norm(norm, outputs)
+        self.second_norm = norm_of(norm, outputs)
 
     def forward(self, field: Tensor, film: Tensor | None = None) -> Tensor:
         return self.after_first(self.first(field), film)
@@ -253,62 +215,6 @@ class _DoubleConvolution(nn.Module):
         """The layers after the first convolution."""
         field = self.second(F.gelu(modulated(self.first_norm(field), film)))
         return F.gelu(self.second_norm(field))
-
-
-class Convolution(nn.Module):
-    """A convolution of width 3 that keeps the grid's size."""
-
-    def __init__(self, inputs: int, outputs: int, modes: tuple[str, ...]) -> None:
-        super().__init__()
-        self.modes = modes
-        kernel = CONVOLUTIONS[len(modes)](inputs, outputs, kernel_size=3)
-        self.weight = nn.Parameter(kernel.weight.detach().to(memory_format=LAYOUTS[len(modes)]))
-        self.bias = nn.Parameter(torch.as_tensor(kernel.bias).detach())
-
-    def forward(self, field: Tensor) -> Tensor:
-        return self._convolve(field, self.weight, self.bias)
-
-    def part(self, field: Tensor, channels: slice, bias: bool = True) -> Tensor:
-        """The convolution of some of the input channels only."""
-        return self._convolve(field, self.weight[:, channels], self.bias if bias else None)
-
-    def _convolve(self, field: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        convolve = CONVOLVE[len(self.modes)]
-        if set(self.modes) == {"zero"}:  # built into torch's convolutions
-            return convolve(field, weight, bias, padding=1)
-        return convolve(pad(field, self.modes), weight, bias)
-
-
-@operator_norm_of.register
-def _(layer: Convolution) -> OperatorNorm:
-    modes = ["zeros" if mode == "zero" else mode for mode in layer.modes]
-    return OperatorNorm(copies=math.prod(copies_in_padding(mode, added=2, reach=2) for mode in modes))
-
-
-class _LayerNorm(nn.LayerNorm):
-    """Layer norm over the channels of each cell, without a copy in channels-last memory."""
-
-    def forward(self, field: Tensor) -> Tensor:
-        return super().forward(field.movedim(1, -1)).movedim(-1, 1)
-
-
-class _GroupNorm(nn.GroupNorm):
-    """Group norm that accepts a single cell, as on the coarse levels of small grids."""
-
-    def forward(self, field: Tensor) -> Tensor:
-        return torch.group_norm(field, self.num_groups, self.weight, self.bias, self.eps)
-
-
-def _norm(norm: str, channels: int) -> nn.Module:
-    if norm == "layer":
-        return _LayerNorm(channels)
-    if norm == "group":
-        return _GroupNorm(max(g for g in range(1, 9) if channels % g == 0), channels)
-    if norm == "instance":
-        return _GroupNorm(channels, channels)
-    if norm == "none":
-        return nn.Identity()
-    raise ValueError(expected("a norm", repr(norm), did_you_mean(str(norm), NORMS)))
 
 
 def _averaged(field: Tensor) -> Tensor:

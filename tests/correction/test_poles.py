@@ -10,6 +10,7 @@ import neuralop_irno as irno
 from neuralop_irno.correction.antialias import doubled, halved
 from neuralop_irno.correction.local import LocalNO
 from neuralop_irno.correction.mgno import MgNO
+from neuralop_irno.correction.residual_unet import ResidualUNet
 from neuralop_irno.correction.unet import UNet
 from neuralop_irno.domain.padding import _pad_by_joining, pad, padding_modes
 from neuralop_irno.domain.sphere import GRIDS, SphereDomain, colatitudes, padding_across_poles
@@ -46,7 +47,11 @@ def test_derivatives_are_what_finite_differences_say_also_of_odd_rows(shape, mod
     assert torch.autograd.gradgradcheck(lambda field: padded(field.sin()).square(), field)
 
 
-CORRECTIONS = {"unet": (UNet, {"width": 4, "depth": 2}, 4), "mgno": (MgNO, {"width": 4, "levels": 2}, 4)}
+CORRECTIONS = {
+    "unet": (UNet, {"width": 4, "depth": 2}, 4),
+    "residual_unet": (ResidualUNet, {"width": 4, "depth": 2}, 4),
+    "mgno": (MgNO, {"width": 4, "levels": 2}, 4),
+}
 
 
 @pytest.mark.parametrize("grid", GRIDS)

@@ -10,9 +10,10 @@ from neuralop.models import FNO
 from torch import Tensor, nn
 
 from neuralop_irno import IterativeRefiner, UNet
+from neuralop_irno.correction.convolution import NORMS, norm_of
 from neuralop_irno.correction.correction import Correction
 from neuralop_irno.correction.equivariant import ShiftEquivariant, origin_of, roll_each
-from neuralop_irno.correction.unet import NORMS, _averaged, _copied, _norm
+from neuralop_irno.correction.unet import _averaged, _copied
 from neuralop_irno.domain.graph import GraphDomain
 from neuralop_irno.domain.grid import GridDomain
 from neuralop_irno.domain.padding import MODES
@@ -215,7 +216,7 @@ def test_as_a_named_correction_it_takes_its_sizes_from_the_base() -> None:
 
 @pytest.mark.parametrize(("channels", "groups"), [(4, 4), (8, 8), (64, 8), (12, 6), (7, 7), (11, 1)])
 def test_the_norm_by_groups_has_up_to_eight_of_them(channels: int, groups: int) -> None:
-    norm = _norm("group", channels)
+    norm = norm_of("group", channels)
     assert isinstance(norm, nn.GroupNorm)
     assert norm.num_groups == groups
 

@@ -151,7 +151,7 @@ UNO = {
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "meshgraph": ({}, "MeshGraph"),
     "rigno": ({}, "RegionCorrection"),
-    "unet": ({}, "_LayerNorm"),
+    "unet": ({}, "LayerNorm"),
     "framed": ({"name": "unet", "frame": True, "norm": "none"}, "ShiftEquivariant"),
     "local_no": ({}, "LocalNO"),
     "picard_vit": ({}, "PicardViT"),

@@ -24,11 +24,13 @@ from neuralop_irno.registry import CORRECTIONS
 
 UNET = {"name": "unet", "width": 4, "depth": 1}
 MGNO = {"name": "mgno", "width": 4, "layers": 1, "levels": 1}
+RESIDUAL = {"name": "residual_unet", "width": 4, "depth": 1}
 ON_GRIDS: dict[str, dict[str, Any]] = {
     "unet": UNET,
     "unet of pairs": {**UNET, "blur": False},
     "unet without a norm": {**UNET, "norm": "none"},
     "shallow unet": {**UNET, "depth": 0},
+    "residual unet": RESIDUAL,
     "mgno": MGNO,
     "W cycle": {**MGNO, "cycle": "W"},
     "bounded": {"name": "bounded", "correction": UNET, "bound": 0.9},
@@ -41,6 +43,7 @@ ON_GRIDS: dict[str, dict[str, Any]] = {
 DEEP = {
     "unet": {**UNET, "depth": 2},
     "unet of pairs": {**UNET, "depth": 2, "blur": False},
+    "residual unet": {**RESIDUAL, "depth": 2},
     "mgno": {**MGNO, "layers": 2, "levels": 2},
     "W cycle": {**MGNO, "levels": 2, "cycle": "W"},
 }

@@ -108,18 +108,18 @@ def test_energies_sum_to_the_norm_and_a_degree_is_one_frequency(grid):
 
 
 def on_a_sphere(name: str, grid: str, cells: tuple[int, int]) -> IterativeRefiner:
-    size = {"width": 4, "depth": 1} if name == "unet" else {"width": 4, "levels": 1, "layers": 2}
+    size = {"width": 4, "depth": 1} if name != "mgno" else {"width": 4, "levels": 1, "layers": 2}
     model = IterativeRefiner(
         lambda x: x[:, :1], {"name": name, "dim": 2, **size}, steps=2, in_channels=2, out_channels=1,
         gradient="unrolled",
         resolution={"cells": cells, "extent": "fixed", "sphere": grid},
     )  # fmt: skip
     for weight in model.correction.parameters():
-        nn.init.normal_(weight, std=0.3 if name == "unet" else 0.05)
+        nn.init.normal_(weight, std={"unet": 0.3, "residual_unet": 0.1, "mgno": 0.05}[name])
     return model
 
 
-@pytest.mark.parametrize("name", ["unet", "mgno"])
+@pytest.mark.parametrize("name", ["unet", "residual_unet", "mgno"])
 @pytest.mark.parametrize("grid", GRIDS)
 def test_rolling_in_longitude_changes_neither_loss_nor_update(grid, name):
     model = on_a_sphere(name, grid, (8, 16)).train()
@@ -160,7 +160,7 @@ def test_waves_finer_than_the_coarse_grid_has_along_a_circle_of_latitude_vanish(
 
 
 @pytest.mark.parametrize("ratio", RATIOS)
-@pytest.mark.parametrize("name", ["unet", "mgno"])
+@pytest.mark.parametrize("name", ["unet", "residual_unet", "mgno"])
 @pytest.mark.parametrize("grid", GRIDS)
 def test_the_answer_on_a_finer_grid_restricts_to_that_of_training(grid, name, ratio):
     cells = (6, 12)
@@ -181,7 +181,7 @@ def sfno(**options) -> SFNO:
 
 
 @pytest.mark.parametrize("grid", ["equiangular", "legendre-gauss"])
-@pytest.mark.parametrize("name", ["unet", "mgno"])
+@pytest.mark.parametrize("name", ["unet", "residual_unet", "mgno"])
 def test_an_untrained_refiner_around_sfno_has_its_bits_and_its_grid(name, grid):
     base = sfno()
     for part in base.modules():

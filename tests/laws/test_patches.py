@@ -16,6 +16,7 @@ CORRECTIONS: dict[str, dict[str, Any]] = {
     "flat unet": {"name": "unet", "width": 2, "depth": 0},
     "unet": {"name": "unet", "width": 2, "depth": 1},
     "deeper unet": {"name": "unet", "width": 2, "depth": 2},
+    "residual unet": {"name": "residual_unet", "width": 2, "depth": 2},
     "mgno": {"name": "mgno", "width": 2, "levels": 2, "layers": 1},
 }
 SHAPES = {1: [96], 2: [48, 44], 3: [11, 10, 9]}
