@@ -21,6 +21,7 @@ from neuralop_irno.diagnostics.contraction import Contraction, measure
 from neuralop_irno.diagnostics.convergence import Convergence
 from neuralop_irno.diagnostics.report_files import as_json, write_report
 from neuralop_irno.diagnostics.spectral_error import band_middles, band_ratios
+from neuralop_irno.diagnostics.theory import constants, held
 from neuralop_irno.errors import expected
 from neuralop_irno.losses.loss import truth_of
 from neuralop_irno.modes import evaluating
@@ -108,42 +109,14 @@ class Diagnosis:
 
     def _theory(self) -> list[str]:
         found = self.contraction
-        count = len(found.factor)
-        observed = self.convergence.floor[:count]
-        level = 1.1 * observed
-        errors = f"the errors e_0 .. e_{found.along_errors.shape[1] - 1}"
-        rows = {
-            "m over all directions": found.monotonicity,
-            f"m along {errors}": found.least_along_errors,
-            "M, norm of A": found.norm,
-            "alpha in use": found.alpha,
-            "admissible alpha, below 2m/M^2 (0: no)": found.admissible,
-            "best alpha, m/M^2 (0: none)": found.best_alpha,
-            "q = |I - alpha A|": found.factor,
-            "|b| = |Phi(x, y)|": found.offset,
-            "|e_0|, the base's error": found.distance,
-            "c = alpha |R(e_0)| / |e_0|^2": found.curvature,
-            "L, of the second-order remainder": found.second_order,
-            "mu = |(A(h_0) - A) e_0| / |e_0|^2": found.jacobian_change,
-            "smallest invariant ball around h_0": found.radius,
-            "predicted floor": found.floor,
-            "observed floor": observed,
-            "predicted steps to 1.1 x that": found.steps_to(level),
-            "observed steps": self.convergence.steps_to(torch.cat([level, self.convergence.floor[count:]]))[
-                :count
-            ],
-        }
-        lines = [f"{f'at the truth, {count} samples':38} {'least':>10} {'median':>10} {'most':>10}"]
-        for name, values in rows.items():
+        lines = [
+            f"{f'at the truth, {len(found.factor)} samples':38} {'least':>10} {'median':>10} {'most':>10}"
+        ]
+        for name, values in constants(found, self.convergence).items():
             low, middle, high = values.min(), values.median(), values.max()
             lines.append(f"{name:38} {low:10.4g} {middle:10.4g} {high:10.4g}")
         lines += ["", "share of samples where"]
-        assumptions = {
-            f"m > 0 along {errors}": found.monotone["along_errors"],
-            **found.assumptions(),
-            "all of them hold where they were measured": found.holds,
-        }
-        for name, holds in assumptions.items():
+        for name, holds in held(found).items():
             lines.append(f"  {name:48} {_share(holds):6.0%}")
         return lines
 
