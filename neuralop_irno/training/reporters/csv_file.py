@@ -12,6 +12,8 @@ from neuralop_irno.checkpoint import write_bytes
 from neuralop_irno.training.reporters.logged import Logged, folder_of
 from neuralop_irno.training.reporting import Reporter, Values
 
+LOG = "log.csv"
+
 UPDATE = "update"
 
 
@@ -25,7 +27,7 @@ class CsvReporter(Reporter):
         self._path, self._logged, self._columns = Path(), Logged(), [UPDATE]
 
     def start(self, config: Mapping[str, Any], folder: Path | None, update: int) -> None:
-        self._path = folder_of(folder, "log.csv") / "log.csv"
+        self._path = folder_of(folder, LOG) / LOG
         rows = _whole_rows(self._path) if update and self._path.exists() else []
         self._columns = list(rows[0]) if rows else [UPDATE]
         self._logged = Logged()
