@@ -20,6 +20,7 @@ from irno_cli import (
     listing,
     plan,
     predict,
+    report,
     rollout,
     schema,
     study,
@@ -32,8 +33,8 @@ ABOUT = "iterative refinement of neural operators, h <- h + alpha * Phi(x, h)"
 
 COMMANDS = {
     "demo": demo, "train": train, "check": check, "evaluate": evaluate, "predict": predict,
-    "rollout": rollout, "diagnose": diagnose, "study": study, "plan": plan, "verify": verify, "list": listing,
-    "schema": schema, "doctor": doctor, "completion": completion,
+    "rollout": rollout, "diagnose": diagnose, "study": study, "report": report, "plan": plan,
+    "verify": verify, "list": listing, "schema": schema, "doctor": doctor, "completion": completion,
 }  # fmt: skip
 """The modules of the commands, each with HELP, DESCRIPTION, `add_options` and `run`."""
 

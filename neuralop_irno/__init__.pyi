@@ -106,6 +106,7 @@ from .registry import METRICS as METRICS
 from .registry import MODELS as MODELS
 from .registry import SOLVERS as SOLVERS
 from .registry import STEP_SIZES as STEP_SIZES
+from .reports.report import report as report
 from .rollouts import HDF5 as HDF5
 from .rollouts import PVD as PVD
 from .rollouts import VTKHDF as VTKHDF
