@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import torch
 from interpreters import fresh
 from test_cli import Capsys
 
@@ -55,12 +56,21 @@ def test_json_has_what_is_installed_and_what_installs_the_rest(capsys: Capsys) -
     assert main(["doctor", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert {"torch", "neuraloperator", "python"} <= {*found["versions"]}
-    assert names(PROJECT["dependencies"]) <= {name.lower() for name in found["versions"]} | {"packaging"}
+    assert names(PROJECT["dependencies"]) <= {name.lower() for name in found["versions"]}
     assert set(found["devices"]["cpu"]) == {"name", "bfloat16"}
     assert found["problems"] == []
     for name, extra in found["extras"].items():
         assert extra["install"] == f"pip install 'neuralop_irno[{name}]'"
         assert tuple(extra["packages"]) == EXTRAS[name].packages
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_every_gpu_has_a_line_with_its_memory(capsys: Capsys) -> None:
+    assert main(["doctor"]) == 0
+    out = capsys.readouterr().out
+    for number in range(torch.cuda.device_count()):
+        assert re.search(rf"^cuda:{number} .* \d+ GiB, (no )?bfloat16 units", out, re.M)
 
 
 @pytest.mark.parametrize(
