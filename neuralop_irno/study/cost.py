@@ -1,11 +1,9 @@
-"""Arithmetic and memory of a model, and the machine of the measurement."""
+"""Arithmetic and memory of a model."""
 
 from __future__ import annotations
 
 import copy
 import math
-import os
-import platform
 import weakref
 from collections.abc import Callable, Iterator, Sequence, Sized
 from dataclasses import replace
@@ -114,22 +112,6 @@ _COUNTS = {
         (torch.ops.aten._fft_r2c, torch.ops.aten._fft_c2r, torch.ops.aten._fft_c2c), _of_transform
     ),
 }
-
-
-def machine(device: str = "cpu") -> dict[str, str | int]:
-    """Processor, cores, threads and PyTorch version.
-
-    Example:
-        >>> sorted(machine())
-        ['cores', 'processor', 'threads', 'torch']
-    """
-    kind = torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else platform.machine()
-    return {
-        "processor": kind,
-        "cores": os.cpu_count() or 1,
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-    }
 
 
 def peak_mib(work: Callable[[], object], device: str = "cpu") -> float:

@@ -26,13 +26,14 @@ from neuralop_irno.metrics.pointwise import own_metric
 from neuralop_irno.study import record as records
 from neuralop_irno.study.claims import claimed, forget
 from neuralop_irno.study.contenders import Contender, Setting, contender, digest
-from neuralop_irno.study.cost import answer_mib, machine, megaflops, training_mib
+from neuralop_irno.study.cost import answer_mib, megaflops, training_mib
 from neuralop_irno.study.kinds import Trained, measure
 from neuralop_irno.study.plan import BASE, Run, Study, Trial, Variant, study_of
 from neuralop_irno.study.record import Record
 from neuralop_irno.training import snapshot
 from neuralop_irno.training.batches import at_a_time, at_once, load_all
 from neuralop_irno.training.divergence import DivergenceError
+from neuralop_irno.training.machines import machine
 from neuralop_irno.training.progress import to_stderr
 from neuralop_irno.training.reporting import Reporter
 from neuralop_irno.training.trainer import History, Trainer

@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from neuralop_irno import checkpoint, digest, parallel, stored_base
@@ -21,6 +22,7 @@ from neuralop_irno.training.best_model import held_tensors
 from neuralop_irno.training.distributed import Peers
 from neuralop_irno.training.divergence import refuse_not_finite
 from neuralop_irno.training.identity import Identity
+from neuralop_irno.training.machines import add_machine
 from neuralop_irno.training.training_run import Progress, TrainingRun
 from neuralop_irno.training.writer import Writer
 
@@ -134,6 +136,11 @@ class RunFolder:
             base = split_state(model)[1]
             if self.peers.first and base and (self.path / MODEL).is_file():
                 stored_base.write(self.path, base, digest.of_tensors(base))
+
+    def add_machine(self, device: torch.device) -> None:
+        """Note the machine of this training, for readers of the folder."""
+        if self.path is not None and self.peers.first:
+            add_machine(self.path, device, self.peers.world)
 
     def snapshot(self, run: TrainingRun) -> None:
         """Copy what a snapshot holds and begin to write it, when the one before is written.

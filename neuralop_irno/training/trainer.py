@@ -148,6 +148,7 @@ class Trainer:
         starts_of = CachedStarts(self._trainable, recipe, self.device, self.folder, self.peers.world)
         starts, placement = starts_of(train, shards.own, copies=2 if recipe.replay else 1)
         run = self._begin(train, valid, starts, placement, resume)
+        self._files.add_machine(self.device)
         begun = run.progress.update
         self._log.start(run, recipe, train, self.folder, self.peers.world)
         validation = None if valid is None else Validation(valid, starts_of, self.metric, self.peers)
