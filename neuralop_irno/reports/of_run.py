@@ -17,9 +17,10 @@ from neuralop_irno.reports.of_diagnosis import DIAGNOSIS
 from neuralop_irno.reports.of_rollout import LABELS, ROLLOUT
 from neuralop_irno.reports.page import Page, Section, columns, command, folded, paragraph
 from neuralop_irno.reports.plots import Line, plot, ramp, side_by_side
-from neuralop_irno.reports.tables import options, table
+from neuralop_irno.reports.tables import options, table, table_of
 from neuralop_irno.training.folder import CONFIG, HISTORY, MODEL
 from neuralop_irno.training.identity import DIGESTS
+from neuralop_irno.training.machines import read_machines
 from neuralop_irno.training.reporters.csv_file import LOG
 
 BASE_CHECK = "base_check.json"
@@ -90,6 +91,7 @@ def page_of_run(folder: Path, name: str) -> Page:
             Section("Solves and speed", [_solves(run), side_by_side([_speed(run)])]),
             Section("Model", [_model(run), _base_check(check)]),
             Section("Recipe and data", [columns(_recipe(run), _data(run))]),
+            Section("Machines", [_machines(folder)]),
             Section("Base", [_base(folder / "base")]),
             Section("Epochs", [_epochs(run)]),
             Section("Config", [_config(folder)]),
@@ -287,6 +289,14 @@ def _data(run: _Run) -> Markup | None:
     rows["loss"] = run.identity.get("loss")
     rows["digest of what does not train"] = run.identity.get("base")
     return options(rows, "Data and loss")
+
+
+def _machines(folder: Path) -> Markup:
+    """The machines on which the run was started and resumed, with versions."""
+    found = read_machines(folder)
+    if not found:
+        return paragraph("Not recorded: the run is of an earlier version.")
+    return table_of([{"start": number, **each} for number, each in enumerate(found, 1)])
 
 
 def _base(folder: Path) -> Markup | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from neuralop_irno.errors import expected
 from neuralop_irno.reports.files import read_json, read_text
+from neuralop_irno.reports.film import film
 from neuralop_irno.reports.intervals import intervals
 from neuralop_irno.reports.markup import Markup, tag
 from neuralop_irno.reports.numbers import is_mean
@@ -24,6 +25,8 @@ STUDY, SEARCH = "study.yaml", "search.yaml"
 
 AT_STEP = "k = "
 """How the place of a measurement begins that is a number of steps."""
+
+PICTURE, MEGAFLOPS = "picture.png", "MFLOP"
 
 PLACES = ("problem", "base", "variant", "at")
 
@@ -61,7 +64,7 @@ def page_of_study(folder: Path, name: str) -> Page:
         },
         alerts=_alerts(missing, content["notes"]),
         sections=[
-            Section("Pictures", [side_by_side(_pictures(results))]),
+            Section("Pictures", [side_by_side(_pictures(results)), _drawn(folder, results)]),
             Section("Results", [paragraph(MEANS), table_of(results)]),
             Section(
                 "Costs", [table_of(costs), *(paragraph(f"Machine: {each}.") for each in content["machines"])]
@@ -107,6 +110,14 @@ def _pictures(results: Sequence[Row]) -> Iterator[Markup]:
         elif columns:
             means = [(_label(row), row[columns[0]]) for row in rows if is_mean(row[columns[0]])]
             yield intervals(title, means, columns[0], at=_of_base(rows, columns[0]))
+
+
+def _drawn(folder: Path, results: Sequence[Row]) -> Markup | None:
+    """The picture that the study drew of errors against arithmetic and memory, if it is of that kind."""
+    file = folder / PICTURE
+    if not file.is_file() or not any(MEGAFLOPS in row for row in results):
+        return None
+    return film(file, "Error against cost", "Drawn by the study: arithmetic, memory, and the front of both.")
 
 
 def _by_step(title: str, rows: Sequence[Row], columns: Sequence[str]) -> Iterator[Markup]:
