@@ -28,8 +28,8 @@ class ResidualUNet(HoistedCorrection):
               B(v) = v + W_2 * g(W_1 * g(v)), \quad g = \text{gelu} \circ \text{norm}
 
     U_{l+1} is the same on half as many cells along each axis; the coarsest has one block. The channels grow
-    by ``width`` with each level, where those of `unet` double: more of the weights and of the arithmetic are
-    on the fine grids, and the sum has a straight way from the input to every block
+    by half of ``width`` with each level, where those of `unet` double: more of the weights and of the
+    arithmetic are on the fine grids, and the sum has a straight way from the input to every block
     (https://arxiv.org/abs/1603.05027). See docs/recipe.md for what that is worth.
 
     Grids are halved and doubled by averages of six cells, see `neuralop_irno.correction.antialias`, so every
@@ -41,7 +41,7 @@ class ResidualUNet(HoistedCorrection):
         in_channels: channels of x.
         out_channels: channels of h.
         dim: 1, 2 or 3.
-        width: channels at the finest level; twice, three times as many at the coarser ones.
+        width: channels at the finest level; half as many more at each coarser one.
         depth: number of coarser levels.
         padding: ``circular``, ``zero``, ``replicate`` or ``reflect``; one for all axes, or a list. On a
             sphere ``[poles, circular]`` or ``[between_poles, circular]``, see
@@ -64,8 +64,8 @@ class ResidualUNet(HoistedCorrection):
         in_channels: int,
         out_channels: int,
         dim: int = 2,
-        width: int = 24,
-        depth: int = 2,
+        width: int = 32,
+        depth: int = 3,
         padding: str | Sequence[str] = "circular",
         norm: str = "layer",
         scalars: int = 0,
@@ -74,9 +74,9 @@ class ResidualUNet(HoistedCorrection):
         if width < 1:
             raise ValueError(expected("width >= 1", width, "width=4"))
         if not 0 <= depth <= DEEPEST:
-            raise ValueError(expected(f"depth from 0 to {DEEPEST}", depth, "depth=2"))
+            raise ValueError(expected(f"depth from 0 to {DEEPEST}", depth, "depth=3"))
         self.width, self.depth, self.alignment = width, depth, 2**depth
-        widths = [width * (level + 1) for level in range(depth + 1)]
+        widths = [width * (level + 2) // 2 for level in range(depth + 1)]
         self.first = Convolution(in_channels + out_channels, width, self.padding)
         self.levels = _Level(widths, self.padding, norm)
         self.norm = norm_of(norm, width)

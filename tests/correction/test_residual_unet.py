@@ -42,7 +42,7 @@ def test_every_size_padding_and_norm_keeps_the_shape_and_starts_at_zero(shape: t
 
 def test_it_is_its_formula() -> None:
     x, h = fields((12, 8))
-    phi = awake(ResidualUNet(2, 1, width=3, depth=1))
+    phi = awake(ResidualUNet(2, 1, width=4, depth=1))
 
     def block(part: Any, v: Tensor) -> Tensor:
         update = part.first(F.gelu(part.first_norm(v)))
@@ -56,10 +56,10 @@ def test_it_is_its_formula() -> None:
     assert torch.equal(phi(phi.prepare(x, GridDomain.of(x)), h), phi(x, h))
 
 
-def test_the_channels_grow_by_the_width() -> None:
-    phi = ResidualUNet(2, 1, width=5, depth=3)
+def test_the_channels_grow_by_half_of_the_width() -> None:
+    phi = ResidualUNet(2, 1, width=6, depth=3)
     levels = [part for name, part in phi.named_modules() if name.endswith("before")]
-    assert [part.first.weight.shape[:2] for part in levels] == [(c, c) for c in (5, 10, 15, 20)]
+    assert [part.first.weight.shape[:2] for part in levels] == [(c, c) for c in (6, 9, 12, 15)]
 
 
 def test_scalars_modulate_every_block() -> None:
