@@ -173,7 +173,7 @@ class Study:
     minutes: float | None = None
 
     def __post_init__(self) -> None:
-        for given, what in ((self.problems, "problem"), (self.seeds, "seed")):
+        for given, what in ((self.problems, "problem"), (self.seeds, "seed"), (self.kinds, "kind")):
             if not given:
                 raise ValueError(expected(f"at least one {what}", "none", f"a {what}"))
         check_seeds(self.seeds)

@@ -43,6 +43,9 @@ NUMBERS = 2**18
 UPDATES = 3
 """Updates that are timed."""
 
+LONG = 5.0
+"""Seconds of timed updates after which no more are made: those of slow networks are not repeated."""
+
 
 class Probe:
     """Measurements of a model in training, by copies of it.
@@ -167,13 +170,16 @@ class Probe:
 
 
 class _Clock(Reporter):
-    """Keeps the time at the end of every epoch, which has one update."""
+    """Keeps the time at the end of every epoch, which has one update; ends a training of long ones."""
 
     def __init__(self) -> None:
         self.times = list[float]()
 
     def log(self, values: Values, update: int) -> None:
         self.times.append(time.perf_counter())
+
+    def should_stop(self) -> bool:
+        return len(self.times) > 1 and self.times[-1] - self.times[0] > LONG
 
 
 def bytes_of(tensors: Iterable[Tensor]) -> int:

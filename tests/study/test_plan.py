@@ -47,6 +47,12 @@ def test_a_variant_changes_the_words_of_its_problem_and_nothing_else() -> None:
     ("changes", "message"),
     [
         ({"kind": "mian"}, "a kind of study, got 'mian'; try 'main'"),
+        ({"kind": ["main", "trasnfer"]}, "a kind of study, got 'trasnfer'; try 'transfer'"),
+        ({"kind": []}, "at least one kind, got none"),
+        (
+            {"kind": ["main", "extrapolation"], "options": {"tims": 3}},
+            "an option of the study kind 'main', got 'tims'",
+        ),
         ({"options": {"tims": 3}, "kind": "dynamics"}, "an option of the study kind 'dynamics', got 'tims'"),
         ({"options": {"trained": 3}}, "an option of the study kind 'main', got 'trained'"),
         ({"sedes": [0]}, "an option of the study, got 'sedes'; try 'seeds'"),
