@@ -24,7 +24,7 @@ from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.rollouts.training import RolloutModel
 from neuralop_irno.study.contenders import Setting, contender
 from neuralop_irno.study.cost import megaflops
-from neuralop_irno.study.plan import Study
+from neuralop_irno.study.plan import Study, Trial
 from neuralop_irno.study.probe import Probe, bytes_of
 from neuralop_irno.training.batches import Sample
 from neuralop_irno.training.best_model import held_tensors
@@ -173,7 +173,7 @@ def phases_of_study(
     splits: Splits | None,
     devices: Devices = ONE,
 ) -> list[Phase]:
-    """The trainings of a study, each once: its seeds cost the same.
+    """The trainings of a study, each once: its seeds and learning rates cost the same.
 
     Args:
         study: the study.
@@ -187,14 +187,21 @@ def phases_of_study(
             for variant, changes in study.variants.items():
                 experiment = problem.experiment(base, changes, seed)
                 data = experiment.splits() if splits is None else splits
-                for trial in changes.trials:
+                for deeper in changes.deeper:
+                    trial = Trial(deeper, changes.rates[0])
                     built = contender(Setting(experiment, changes, own, data, seed, trial))
                     own = built.model if own is None else own  # the base comes first
                     if built.recipe is not None:
-                        what = [name, base, variant, *[str(trial)] * (len(changes.trials) > 1)]
-                        model = built.model.to(devices.probe)
-                        own_phase = phase(", ".join(what), model, built.recipe, built.loss, data, devices)
-                        phases.append(own_phase)
+                        what = [name, base, variant, *[f"deeper by {deeper}"] * (len(changes.deeper) > 1)]
+                        cost = phase(
+                            ", ".join(what),
+                            built.model.to(devices.probe),
+                            built.recipe,
+                            built.loss,
+                            data,
+                            devices,
+                        )
+                        phases.append(cost)
     return phases
 
 

@@ -104,16 +104,18 @@ def test_the_best_on_validation_data_is_taken_and_the_record_names_it(tmp_path: 
     assert len(folders) == 2 * 6  # the plain ones among them
 
 
-def test_every_trial_is_planned() -> None:
-    of = study(matched={"role": "capacity_matched", "deeper": [0, 1]})
+def test_every_depth_is_planned_and_a_rate_for_all() -> None:
+    of = study(matched={"role": "capacity_matched", "deeper": [0, 1], "rates": [1, 0.5]})
     splits = setting(of, "refined").splits
-    names = [phase.name for phase in phases_of_study(of, splits)]
-    assert names == [
+    phases = phases_of_study(of, splits)
+    assert [phase.name for phase in phases] == [
         "burgers, fno, base",
         "burgers, fno, refined",
-        "burgers, fno, matched, deeper by 0, 1 of the rate",
-        "burgers, fno, matched, deeper by 1, 1 of the rate",
+        "burgers, fno, matched, deeper by 0",
+        "burgers, fno, matched, deeper by 1",
     ]
+    refined, *matched = phases[1:]
+    assert all(phase.megaflops >= refined.megaflops for phase in matched)
 
 
 @pytest.mark.parametrize("scale", catalogue.SCALES)
