@@ -18,7 +18,7 @@ DESCRIPTION = (
 def add_options(command: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     command.add_argument(
-        "folder", type=Path, help="a folder of irno train, study, rollout or diagnose, or its rollout.json"
+        "folder", type=Path, help="a folder of irno train, study, rollout or diagnose; or frames, run.h5"
     )
     command.add_argument("--to", type=Path, help="the page (default: report.html in the folder)")
     add_json(command)

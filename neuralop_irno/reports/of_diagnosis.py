@@ -19,7 +19,7 @@ from neuralop_irno.reports.markup import Markup
 from neuralop_irno.reports.numbers import finite, mean, quantile
 from neuralop_irno.reports.page import Page, Section, columns, paragraph
 from neuralop_irno.reports.plots import Line, colour, plot, ramp, side_by_side
-from neuralop_irno.reports.tables import options, table
+from neuralop_irno.reports.tables import options, table, table_of
 
 DIAGNOSIS = "diagnosis.json"
 
@@ -93,9 +93,9 @@ def _figures(content: Mapping[str, Any], found: Contraction) -> dict[str, Any]:
 
 def _alerts(content: Mapping[str, Any], found: Contraction, convergence: Convergence) -> Iterator[str]:
     errors, trained = content["errors"], content["K"]
-    for assumption, holds in found.assumptions().items():
-        if not holds.all():
-            yield f"Not for all samples: {assumption}. It holds for {int(holds.sum())} of {len(holds)}."
+    broken = [name for name, holds in found.assumptions().items() if not holds.all()]
+    if broken:
+        yield f"Assumptions of the theory that do not hold for all samples: {'; '.join(broken)}."
     lost = sum(value is None for value in errors[-1])
     if lost:
         yield f"After {len(errors) - 1} steps {lost} of {len(errors[0])} errors are not finite."
@@ -216,9 +216,9 @@ def _calibration(content: Mapping[str, Any]) -> Markup | None:
 def _resolutions(content: Any) -> Markup | None:
     if not content:
         return None
-    rows = [(row["factor"], row["base"], row["refined"], row["refused"]) for row in content["rows"]]
-    head = ("cells along an axis, times", "error of the base", "refined", "refused")
-    return table(head, rows, f"VRMSE of {content['samples']} samples")
+    names = {"factor": "cells along an axis, times", "base": "error of the base"}
+    rows = [{names.get(name, name): value for name, value in row.items()} for row in content["rows"]]
+    return table_of(rows, f"VRMSE of {content['samples']} samples")
 
 
 def _measured_of(content: Mapping[str, Any]) -> Markup | None:

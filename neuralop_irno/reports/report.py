@@ -9,10 +9,12 @@ from pathlib import Path
 from neuralop_irno.checkpoint import write_bytes
 from neuralop_irno.errors import expected, in_grammar
 from neuralop_irno.reports.of_diagnosis import DIAGNOSIS, page_of_diagnosis
+from neuralop_irno.reports.of_frames import page_of_frames
 from neuralop_irno.reports.of_rollout import ROLLOUT, page_of_rollout
 from neuralop_irno.reports.of_run import page_of_run
 from neuralop_irno.reports.of_study import SEARCH, STUDY, TABLE, page_of_study
 from neuralop_irno.reports.page import GENERATOR, Page
+from neuralop_irno.rollouts.files import SUFFIXES
 from neuralop_irno.training.folder import CONFIG, HISTORY
 from neuralop_irno.training.identity import DIGESTS
 
@@ -26,6 +28,8 @@ KINDS: dict[str, tuple[str, ...]] = {
 }
 """The files by which a folder is recognised."""
 
+FRAMES = "rollout file"
+
 WANTED = "a run, study, rollout or diagnosis"
 
 
@@ -38,9 +42,11 @@ def report(place: str | os.PathLike[str], to: str | os.PathLike[str] | None = No
 
     Args:
         place: the folder of a run (``irno train`` or `Trainer`), of a study or search, of a rollout
-            (``RolloutReport.write``) or of a diagnosis (``Diagnosis.write``); or ``rollout.json`` or
+            (``RolloutReport.write``) or of a diagnosis (``Diagnosis.write``); the frames of a rollout,
+            ``run.h5``, ``run.zarr``, ``run.vtkhdf`` or ``run.pvd``; or ``rollout.json`` or
             ``diagnosis.json``, if a folder has both.
-        to: the page; by default ``report.html`` in the folder, and for a file the same name with ``.html``.
+        to: the page; by default ``report.html`` in the folder, and for a file or frames the same name with
+            ``.html``.
 
     Returns:
         the path of the page.
@@ -76,6 +82,7 @@ PAGES: dict[str, Callable[[Path, str], Page]] = {
     "run": page_of_run,
     "study": page_of_study,
     "rollout": page_of_rollout,
+    FRAMES: page_of_frames,
     "diagnosis": page_of_diagnosis,
 }
 
@@ -83,17 +90,20 @@ AGAIN = {
     "run": "irno train --resume",
     "study": "irno study",
     "rollout": "irno rollout RUN",
+    FRAMES: "irno rollout RUN --to FILE",
     "diagnosis": "irno diagnose RUN",
 }
 
 
 def _recognised(source: Path) -> tuple[str, Path]:
     """The kind of a folder or file, and what its page is made of: the folder, or the JSON of its report."""
+    if source.suffix in SUFFIXES:
+        return FRAMES, source
     if source.is_file():
         kind = next((kind for kind in ("rollout", "diagnosis") if source.name in KINDS[kind]), None)
         if kind is None:
-            hint = f"the folder of {WANTED}"
-            raise ValueError(expected(f"a folder, {ROLLOUT} or {DIAGNOSIS}", f"the file {source}", hint))
+            wanted, hint = f"a folder, {ROLLOUT}, {DIAGNOSIS} or frames", f"the folder of {WANTED}"
+            raise ValueError(expected(wanted, f"the file {source}", hint))
         return kind, source
     found = [kind for kind, names in KINDS.items() if any((source / name).is_file() for name in names)]
     if len(found) == 1:
@@ -113,7 +123,8 @@ def _recognised(source: Path) -> tuple[str, Path]:
 
 
 def _beside(source: Path) -> Path:
-    return source.with_suffix(".html") if source.is_file() else source / REPORT
+    one = source.is_file() or source.suffix in SUFFIXES
+    return source.with_suffix(".html") if one else source / REPORT
 
 
 def _refuse_other(target: Path) -> None:

@@ -26,6 +26,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     shutil.copytree(FIXTURES / "study/folder", found["study"])
     _rollouts(found["rollout"], found["comparison"])
     _diagnosis(found["diagnosis"])
+    found["frames"] = root / "frames.h5"
+    irno.rollout(lambda u: 0.9 * u.roll(1, -1), torch.randn(2, 2, 8, 12), steps=4, to=found["frames"])
     return found
 
 

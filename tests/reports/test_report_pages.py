@@ -10,14 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from report_pages import EVIL, Parsed
+from torch_geometric.data import Data
 
 import neuralop_irno as irno
 from irno_cli.main import main
 from neuralop_irno.reports import film
 from neuralop_irno.reports.numbers import shown
+from neuralop_irno.rollouts.files import file_of
 
-KINDS = ("run", "study", "rollout", "comparison", "diagnosis")
+KINDS = ("run", "study", "rollout", "comparison", "diagnosis", "frames")
 
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
@@ -106,6 +109,38 @@ def test_every_step_of_a_diagnosis_is_on_its_page(folders: dict[str, Path], tmp_
     assert {shown(max(row)) for row in content["errors"]} <= texts
     factors = content["contraction"]["factor"]
     assert {shown(min(factors)), shown(max(factors))} <= texts
+
+
+FILES = [((16,), "run.zarr"), ((4, 6, 8), "run.vtkhdf"), ((8, 12), "run.h5")]
+
+
+@pytest.mark.parametrize(("shape", "name"), FILES)
+def test_frames_without_a_truth_have_a_page(shape: tuple[int, ...], name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    irno.rollout(lambda u: 0.9 * u, torch.randn(2, 1, *shape), steps=3, to=path)
+    page = irno.report(path)
+    assert page == tmp_path / "run.html"
+    parsed = Parsed(page.read_text())
+    for frame in file_of(path).read().frames.unbind(1):
+        assert {shown(frame.square().mean().sqrt().item()), shown(frame.max().item())} <= {*parsed.text}
+    assert len(parsed.named("img")) == 1
+    assert "spectra" in {each["id"] for each in parsed.named("section")}
+
+
+def test_frames_on_a_mesh_have_a_page_without_a_film(tmp_path: Path) -> None:
+    ring = torch.arange(10)
+    graph = Data(x=torch.randn(10, 1), pos=torch.rand(10, 2), edge_index=torch.stack([ring, ring.roll(1)]))
+    irno.rollout(lambda x, edge_index: 0.9 * x, graph, steps=3, to=tmp_path / "run.h5")
+    parsed = Parsed(irno.report(tmp_path / "run.h5").read_text())
+    assert parsed.named("img") == []
+    assert "Meshes and spheres have no film here; ParaView opens .vtkhdf and .pvd." in parsed.text
+
+
+def test_a_sample_that_blows_up_is_in_the_alerts(tmp_path: Path) -> None:
+    irno.rollout(lambda u: u / 0, torch.randn(1, 1, 8), steps=4, to=tmp_path / "run.h5")
+    texts = Parsed(irno.report(tmp_path / "run.h5").read_text()).text
+    assert "1 of 1 samples did not take all steps; see Samples." in texts
+    assert "not finite" in texts
 
 
 def test_a_study_names_its_missing_runs(folders: dict[str, Path], tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ import neuralop_irno as irno
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright, of the extra dev")
 
-KINDS = ("run", "study", "rollout", "comparison", "diagnosis")
+KINDS = ("run", "study", "rollout", "comparison", "diagnosis", "frames")
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 WIDTHS = {"desktop": 1200, "phone": 390}
 
