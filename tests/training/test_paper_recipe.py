@@ -139,9 +139,8 @@ def by_hand(phi: nn.Module, x: Tensor, y: Tensor, start: Tensor, rates: list[flo
         optimizer.step()
 
 
-def test_a_training_with_it_is_the_loop_of_the_paper(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_training_with_it_is_the_loop_of_the_paper() -> None:
     """With as many samples as a batch has, in float64."""
-    monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)
     torch.manual_seed(0)
     x, y = torch.randn(4, 2, 12, 8).double(), 3 * torch.randn(4, 1, 12, 8).double()
     base = nn.Conv2d(2, 1, 1).double()
