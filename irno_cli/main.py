@@ -17,6 +17,7 @@ from irno_cli import (
     diagnose,
     doctor,
     evaluate,
+    export,
     listing,
     plan,
     predict,
@@ -34,7 +35,8 @@ ABOUT = "iterative refinement of neural operators, h <- h + alpha * Phi(x, h)"
 COMMANDS = {
     "demo": demo, "train": train, "check": check, "evaluate": evaluate, "predict": predict,
     "rollout": rollout, "diagnose": diagnose, "study": study, "report": report, "plan": plan,
-    "verify": verify, "list": listing, "schema": schema, "doctor": doctor, "completion": completion,
+    "verify": verify, "export": export, "list": listing, "schema": schema, "doctor": doctor,
+    "completion": completion,
 }  # fmt: skip
 """The modules of the commands, each with HELP, DESCRIPTION, `add_options` and `run`."""
 

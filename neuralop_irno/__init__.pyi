@@ -63,6 +63,8 @@ from .domain.sphere import SphereDomain as SphereDomain
 from .equations.equation import Equation as Equation
 from .equations.equation import LinearEquation as LinearEquation
 from .equations.residual_norm import residual_norm as residual_norm
+from .exporting import Exported as Exported
+from .exporting import export as export
 from .lipschitz import Residual as Residual
 from .lipschitz import lipschitz_bound as lipschitz_bound
 from .lipschitz import orthogonal as orthogonal

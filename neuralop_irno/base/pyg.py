@@ -162,7 +162,7 @@ class GraphOperator(BaseOperator):
     def _laid_out(
         self, x: Tensor, context: GraphDomain, answer: Tensor, periodic: Sequence[bool] | None
     ) -> BaseCall:
-        if answer.dim() not in (2, 3) or len(answer) != len(x):
+        if answer.dim() not in (2, 3) or answer.shape[0] != x.shape[0]:
             wanted = f"an answer of shape ({len(x)}, C), a row for each node"
             raise ValueError(expected(wanted, tuple(answer.shape), "a base that returns one row per node"))
 

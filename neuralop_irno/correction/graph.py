@@ -165,7 +165,7 @@ class MeshGraph(ConditionedGraphCorrection):
 
     def update(self, joined: Tensor, domain: GraphDomain, scalars: Tensor | None = None) -> Tensor:
         refuse_missing(self.film, scalars)
-        source, target = domain.edges.index
+        source, target = domain.edges.index.unbind()
         node: Tensor = self.nodes(joined)
         edge = self.edges(self._known(domain).to(node.dtype))
         film = [None] * self.steps if scalars is None else scalars[domain.batch].chunk(self.steps, 1)
@@ -178,7 +178,7 @@ class MeshGraph(ConditionedGraphCorrection):
 
     def _known(self, domain: GraphDomain) -> Tensor:
         """The input channels of each edge, ``(E, channels)``."""
-        source, _ = domain.edges.index
+        source = domain.edges.index[0]
         parts = []
         if self.edge_channels:
             parts.append(_attributes(domain, self.edge_channels))
@@ -188,7 +188,7 @@ class MeshGraph(ConditionedGraphCorrection):
             length = way.norm(dim=1, keepdim=True)
             unit = self._unit(length, domain)
             parts += [way / unit, length / unit]
-        return torch.cat(parts, 1) if parts else torch.ones(len(source), 1, device=source.device)
+        return torch.cat(parts, 1) if parts else torch.ones(source.shape[0], 1, device=source.device)
 
     def _unit(self, length: Tensor, domain: GraphDomain) -> Tensor | float:
         """The unit of length of each edge, from their lengths ``(E, 1)``."""
@@ -244,7 +244,7 @@ class JoinedOnGraph(GraphCorrection):
             answer = self.module(joined, **arguments)
         else:
             answer = self.module(**arguments)
-        if not isinstance(answer, Tensor) or answer.dim() != 2 or len(answer) != len(joined):
+        if not isinstance(answer, Tensor) or answer.dim() != 2 or answer.shape[:1] != joined.shape[:1]:
             wanted = f"an update for each of {len(joined)} nodes"
             hint = "a network that returns one row per node"
             raise ValueError(expected(wanted, shape_or_type(answer), hint))

@@ -35,8 +35,7 @@ def bind_on_nodes(
     condition: Condition,
 ) -> BoundCorrection:
     """h -> Phi(x, h) on graphs, with edges of the trained length or on coarse nodes of finer meshes."""
-    known = resolution.spacing is not None and resolution.extent != "grows"
-    wanted = [resolution.coarser(spacing) for spacing in spacings(domain)] if known else []
+    wanted = wanted_spacings(resolution, domain)
     if not any(wanted):
         if resolution.redrawn and correction.training:
             domain = _redrawn(resolution.redrawn, correction, domain)
@@ -54,6 +53,17 @@ def bind_on_nodes(
     x = x if x.is_floating_point() else x.to(torch.get_default_dtype())
     inner = correction.bind(maps.restrict(x), coarse, None, condition.carried(maps.restrict))
     return masked(OnCoarseNodes(inner, maps, domain, physics), condition.mask)
+
+
+def wanted_spacings(resolution: Resolution, domain: GraphDomain) -> list[float | None]:
+    """The spacing of the edges or nodes that Phi sees, for each sample; None for those that are given."""
+    known = resolution.spacing is not None and resolution.extent != "grows"
+    return [resolution.coarser(spacing) for spacing in spacings(domain)] if known else []
+
+
+def sees_other_nodes(resolution: Resolution, correction: Correction, domain: GraphDomain) -> bool:
+    """Whether Phi is evaluated with other edges or nodes than those of a mesh."""
+    return not correction.resolution_free and any(wanted_spacings(resolution, domain))
 
 
 def _redrawn(share: float, correction: Correction, domain: GraphDomain) -> GraphDomain:

@@ -35,6 +35,15 @@ def check_graphs(nodes: int, samples: int, known: Mapping[str, Any]) -> None:
         if not isinstance(part, Tensor):
             kind = type(part).__name__
             raise TypeError(expected(f"{name} as a tensor", kind, f"torch.as_tensor({name})"))
+    if torch.compiler.is_compiling():  # sizes are known, values are not
+        for name in {"batch", "pos", "measure"} & parts.keys():
+            _require(
+                parts[name].shape[0] == nodes, f"{name} with a row for each node", "others", "those of x"
+            )
+        for name in {"edge_attr", "edge_weight"} & parts.keys() if "edge_index" in parts else ():
+            fits = parts[name].shape[0] == parts["edge_index"].shape[1]
+            _require(fits, f"{name} with a row for each edge", "others", "those of edge_index")
+        return
     batch = parts["batch"]
     _require(not batch.is_meta, "graphs with values", "tensors on the device meta", "a CPU or GPU device")
     _check_batch(batch, nodes, samples)

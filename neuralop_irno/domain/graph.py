@@ -98,15 +98,17 @@ class GraphDomain(Domain):
         Args:
             field: a field with one row per node.
             known: any of ``batch``, ``pos``, ``measure``, ``edge_index``, ``edge_attr``, ``edge_weight``,
-                ``face`` and ``period``; other entries are not read.
-            samples: number of samples; by default the largest entry of ``batch`` plus one.
+                ``face`` and ``period``; other entries are not read, but for ``num_graphs``.
+            samples: number of samples; by default ``num_graphs``, or the largest entry of ``batch`` plus one.
         """
         batch, edge_index = known.get("batch"), known.get("edge_index")
         if batch is None:
-            batch, samples = field.new_zeros(len(field), dtype=torch.long), samples or 1
+            batch, samples = field.new_zeros(field.shape[0], dtype=torch.long), samples or 1
         elif samples is None:
+            samples = known.get("num_graphs")
+        if samples is None:
             samples = int(batch.max()) + 1 if len(batch) else 0
-        check_graphs(len(field), samples, {**known, "batch": batch})
+        check_graphs(field.shape[0], samples, {**known, "batch": batch})
         edges = None
         if edge_index is not None:
             edges = Edges(edge_index, known.get("edge_attr"), known.get("edge_weight"))
@@ -155,7 +157,7 @@ class GraphDomain(Domain):
         """The vector from the source to the target of each edge, the shortest on a torus, ``(E, d)``."""
         if self.pos is None:
             raise ValueError(expected("a graph with coordinates", "none", "pos=..."))
-        source, target = self.edges.index
+        source, target = self.edges.index.unbind()
         way = self.pos[target] - self.pos[source]
         if self.period is None:
             return way
@@ -176,7 +178,7 @@ class GraphDomain(Domain):
 
     def _measures(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """The measure of each node, ``(N,)``, and of each sample, ``(samples,)``."""
-        each = like.new_ones(len(like)) if self.measure is None else self.measure.to(like.dtype)
+        each = like.new_ones(like.shape[0]) if self.measure is None else self.measure.to(like.dtype)
         total = each.new_zeros(self.samples).index_add(0, self.batch, each)
         return each, total.clamp(min=torch.finfo(like.dtype).tiny)
 
@@ -210,7 +212,7 @@ class GraphDomain(Domain):
         return other
 
     def masked(self, mask: Tensor) -> GraphDomain:
-        measure = torch.ones(len(mask), device=mask.device) if self.measure is None else self.measure
+        measure = torch.ones(mask.shape[0], device=mask.device) if self.measure is None else self.measure
         other = copy.copy(self)
         other.measure = other._given_measure = torch.where(mask[:, 0], measure, 0)
         return other

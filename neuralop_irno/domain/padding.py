@@ -134,7 +134,7 @@ def _pad_by_joining(field: Tensor, modes: Sequence[str], widths: Widths) -> Tens
 
 def _borders(n: int, width: tuple[int, int]) -> list[int]:
     """The places of the added cells, counted from the first cell of the axis."""
-    return [*range(-width[0], 0), *range(n, n + width[1])]
+    return [*range(-width[0], 0), *(n + cell for cell in range(width[1]))]  # n may be a symbol
 
 
 def _source(mode: str, border: int, n: int) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any
@@ -115,6 +115,46 @@ def numbers(value: Any) -> list[Any]:
     return value.flatten().tolist() if isinstance(value, Tensor) else [value]
 
 
+def progressed(size: Tensor, smallest: Tensor, waited: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The smallest residuals so far; then the smallest ones that count as progress, and the steps since then.
+
+    Args:
+        size: the residuals of this step, ``(samples,)``.
+        smallest: the smallest ones before it that counted as progress, ``(samples,)``.
+        waited: the steps since then, ``(samples,)``.
+    """
+    progress = size < PROGRESS * smallest
+    waited = torch.where(progress, 0, waited + 1)
+    return torch.minimum(smallest, size), torch.where(progress, size, smallest), waited
+
+
+def ends(
+    size: Tensor,
+    reached: Tensor,
+    least: Tensor,
+    waited: Tensor,
+    spent: Tensor,
+    converging: Mapping[Outcome, Tensor],
+) -> dict[Outcome, Tensor]:
+    """For each outcome of a solve to a tolerance the samples that end with it; the first that applies counts.
+
+    Args:
+        size: the residuals of this step, ``(samples,)``, as the next five.
+        reached: the norms of the iterates.
+        least: the smallest residuals so far, from `progressed`.
+        waited: the steps since the last progress, from `progressed`.
+        spent: who may take no further step.
+        converging: those that end at the tolerance.
+    """
+    return {
+        Outcome.NOT_FINITE: ~(size.isfinite() & reached.isfinite()),
+        **converging,
+        Outcome.GROWING: size > GROWTH * least,
+        Outcome.STALLED: waited >= PATIENCE,
+        Outcome.OUT_OF_STEPS: spent,
+    }
+
+
 class SolveRecorder:
     """A watch for `iterate` that ends each sample on its own and records its result.
 
@@ -188,15 +228,15 @@ class SolveRecorder:
         self.evaluations += state.evaluated(len(active))
         if self.accuracy is not None:
             self.accuracy.see(self._here, active, h, state, size)
-        ends = self._ends(active, h, size, state)
-        done = torch.stack(list(ends.values())).any(0)
+        ended_as = self._ends(active, h, size, state)
+        done = torch.stack(list(ended_as.values())).any(0)
         if not done.any():
             return None
         ended, going_on = done.nonzero()[:, 0], (~done).nonzero()[:, 0]
         answers = self._here.take(self._answer(h, state), ended)
         self.value = self._whole.put(self.value, active[ended], answers)
         for i in ended.tolist():
-            self.outcomes[int(active[i])] = next(outcome for outcome, who in ends.items() if who[i])
+            self.outcomes[int(active[i])] = next(outcome for outcome, who in ended_as.items() if who[i])
         self._keep(going_on, active[going_on])
         return going_on
 
@@ -229,29 +269,21 @@ class SolveRecorder:
 
     def _progress(self, active: Tensor, size: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The smallest residuals so far, whose budget is used up, and who may take no further step."""
-        progress = size < PROGRESS * self._smallest[active]
-        smallest = torch.minimum(self._smallest[active], size)
-        self._smallest[active] = torch.where(progress, size, self._smallest[active])
-        self._waited[active] = torch.where(progress, 0, self._waited[active] + 1)
+        least, smallest, waited = progressed(size, self._smallest[active], self._waited[active])
+        self._smallest[active], self._waited[active] = smallest, waited
         enough = self.taken[active] >= self._budget[active]
-        return smallest, enough, enough | (not self._room(len(active)))
+        return least, enough, enough | (not self._room(len(active)))
 
     def _ends(self, active: Tensor, h: Tensor, size: Tensor, state: SolverState) -> dict[Outcome, Tensor]:
         """For each outcome the samples that end with it, as a mask; the first that applies is recorded."""
-        smallest, enough, spent = self._progress(active, size)
+        least, enough, spent = self._progress(active, size)
         reached = self._here.norm(h)
-        ends = {Outcome.NOT_FINITE: ~(size.isfinite() & reached.isfinite())}
         if not self._limits.tolerance:
-            return {**ends, Outcome.COMPLETED: enough, Outcome.OUT_OF_STEPS: spent}
+            broken = ~(size.isfinite() & reached.isfinite())
+            return {Outcome.NOT_FINITE: broken, Outcome.COMPLETED: enough, Outcome.OUT_OF_STEPS: spent}
         at_rest = self._limits.scaled(size, reached, active) < 1
+        converging = {Outcome.CONVERGED: at_rest}
         if self._physics is not None and self._limits.residual_tol is not None:
             solved = self._here.norm(self._physics(h)) < self._limits.residual_tol
-            ends |= {Outcome.CONVERGED: solved, Outcome.FALSE_FIXED_POINT: at_rest & ~solved}
-        else:
-            ends |= {Outcome.CONVERGED: at_rest}
-        return {
-            **ends,
-            Outcome.GROWING: size > GROWTH * smallest,
-            Outcome.STALLED: self._waited[active] >= PATIENCE,
-            Outcome.OUT_OF_STEPS: spent,
-        }
+            converging = {Outcome.CONVERGED: solved, Outcome.FALSE_FIXED_POINT: at_rest & ~solved}
+        return ends(size, reached, least, self._waited[active], spent, converging)

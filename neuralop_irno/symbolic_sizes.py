@@ -1,0 +1,72 @@
+"""Layers of neuraloperator traced with sizes that are symbols, so that an exported graph takes others.
+
+Three of their parts read sizes as numbers: the order of a contraction, the grid that is remembered from
+the last call, and `torch.linspace`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import opt_einsum
+import tensorly as tl
+import torch
+from torch import Tensor, nn
+from torch.fx.experimental.symbolic_shapes import optimization_hint
+from torch.overrides import TorchFunctionMode
+
+
+@contextmanager
+def symbolic_sizes(model: nn.Module) -> Iterator[None]:
+    """Trace a model inside of the block; its remembered grids are dropped.
+
+    Args:
+        model: it may contain layers of neuraloperator.
+    """
+    for part in model.modules():
+        if hasattr(part, "_grid") and hasattr(part, "_res"):
+            vars(part).update(_grid=None, _res=None)
+    manager, before = tl.backend.BackendManager, tl.backend.current_backend().einsum
+    manager.register_backend_method("einsum", _contracted)
+    try:
+        with _Linspace():
+            yield
+    finally:
+        manager.register_backend_method("einsum", before)
+
+
+def _contracted(equation: str, *operands: Tensor) -> Tensor:
+    """``einsum`` in the order that is best for the sizes of the example."""
+    shapes = [[optimization_hint(size) for size in each.shape] for each in operands]
+    result: Tensor = opt_einsum.contract_expression(equation, *shapes, optimize="optimal")(*operands)
+    return result
+
+
+class _Linspace(TorchFunctionMode):
+    """`torch.linspace` for a number of points that is a symbol."""
+
+    def __torch_function__(
+        self,
+        function: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        named = dict(kwargs or {})
+        if function is torch.linspace and len(args) == 3 and isinstance(args[2], torch.SymInt):
+            return linspace(*args, **named)
+        return function(*args, **named)
+
+
+def linspace(start: float, end: float, steps: Any, **options: Any) -> Tensor:
+    """`torch.linspace` by its formula, from both ends to the middle.
+
+    Example:
+        >>> torch.equal(linspace(0, 1, 33), torch.linspace(0, 1, 33))
+        True
+    """
+    place = torch.arange(steps, **{"dtype": torch.get_default_dtype(), **options})
+    step = torch.full_like(place, end - start) / (steps - 1)
+    return torch.where(place < steps // 2, start + step * place, end - step * (steps - 1 - place))
