@@ -106,7 +106,7 @@ def export(
 
     Batches may have any size, and so may graphs. The size of a grid is that of the example in packages, and
     where the grid of training is known, for the maps to it are part of the graph; else it is free as far as
-    the base allows. The result says what is free. On meshes Phi sees the nodes and edges that are given.
+    the base allows. The result lists what is free. On meshes Phi sees the nodes and edges that are given.
     Several graphs are joined, and ``counts``, their numbers of nodes, stands in place of ``batch``.
 
     Args:
@@ -265,7 +265,7 @@ def _deviation(model: IterativeRefiner, program: Program, graph: torch.export.Ex
     """The largest difference of the graph's value from the model's, relative to the largest value."""
     tensors = program.call.tensors
     args, kwargs = program.call.filled(tensors)
-    kwargs.pop(GRAPHS, None)  # ``batch`` says it
+    kwargs.pop(GRAPHS, None)  # ``batch`` determines it
     own = model.base.field_of(model.solve(*args, **program.solve, **kwargs).value)
     difference = graph.module()(*tensors)[0] - own
     return (difference.abs().max() / own.abs().max().clamp(min=torch.finfo(own.dtype).tiny)).item()
