@@ -294,13 +294,15 @@ def _inputs(graph: torch.export.ExportedProgram, call: ExampleCall) -> tuple[dic
 def _content(graph: torch.export.ExportedProgram, made: Exported) -> bytes:
     """The file."""
     text, buffer = json.dumps(made.to_plain() | {"path": made.path.name}, indent=1), io.BytesIO()
-    if not made.compiled:
-        with warnings.catch_warnings():  # weights in channels-last memory are written whole, too
-            warnings.filterwarnings("ignore", "No complete tensor found")
+    with warnings.catch_warnings():
+        # Weights in channels-last memory, which are written whole; and parts of torch that use each other's.
+        warnings.filterwarnings("ignore", "No complete tensor found")
+        warnings.filterwarnings("ignore", category=FutureWarning)
+        if not made.compiled:
             torch.export.save(graph, buffer, extra_files={CONTENT: text})
-        return buffer.getvalue()
-    with in_grammar("a program that AOTInductor compiles", "compiled=False, or a C++ compiler"):
-        torch._inductor.aoti_compile_and_package(
-            graph, package_path=buffer, inductor_configs={"aot_inductor.metadata": {CONTENT: text}}
-        )
+            return buffer.getvalue()
+        with in_grammar("a program that AOTInductor compiles", "compiled=False, or a C++ compiler"):
+            torch._inductor.aoti_compile_and_package(
+                graph, package_path=buffer, inductor_configs={"aot_inductor.metadata": {CONTENT: text}}
+            )
     return buffer.getvalue()
