@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from neuralop_irno import checkpoint, digest
+from neuralop_irno import checkpoint, digest, stored_base
 from neuralop_irno.reports.files import read_csv, read_json, read_text
 from neuralop_irno.reports.markup import Markup, tag
 from neuralop_irno.reports.numbers import finite, mean
@@ -38,7 +38,7 @@ class _Run:
         history: a record for each finished epoch.
         identity: the content of ``digests.json``.
         model: the config of the model, with its notes.
-        parameters: numbers of parameters in the model's file, by part.
+        parameters: numbers of parameters, by part; of a frozen base those in its own file.
         weights: the digest of the tensors in that file.
         log: the rows of ``log.csv``.
     """
@@ -90,7 +90,7 @@ def page_of_run(folder: Path, name: str) -> Page:
             Section("Errors by step", [_errors_by_step(run)]),
             Section("Solves and speed", [_solves(run), side_by_side([_speed(run)])]),
             Section("Model", [_model(run), _base_check(check)]),
-            Section("Recipe and data", [columns(_recipe(run), _data(run))]),
+            Section("Recipe and data", [columns(_recipe(run), _data(run)), _loss(run)]),
             Section("Machines", [_machines(folder)]),
             Section("Base", [_base(folder / "base")]),
             Section("Epochs", [_epochs(run)]),
@@ -108,6 +108,9 @@ def _read(folder: Path) -> _Run:
         for key, tensor in tensors.items():
             part = key.partition(".")[0]
             parameters[part] = parameters.get(part, 0) + tensor.numel()
+        sha256 = stored_base.reference(content, MODEL)
+        if sha256 is not None and (base := stored_base.file_of(folder, sha256)).is_file():
+            parameters["base"] = sum(tensor.numel() for tensor in stored_base.checked(base).values())
     history, identity = read_json(folder / HISTORY) or [], read_json(folder / DIGESTS) or {}
     return _Run(folder, history, identity, content, parameters, weights, read_csv(folder / LOG))
 
@@ -249,7 +252,7 @@ def _model(run: _Run) -> Markup | None:
 
 
 def _parts(rows: Sequence[tuple[str, str, Any]]) -> Markup:
-    return table(("part", "config", "parameters in the file"), rows)
+    return table(("part", "config", "parameters"), rows)
 
 
 def _of_these_weights(run: _Run, report: Any) -> Any:
@@ -286,9 +289,13 @@ def _data(run: _Run) -> Markup | None:
             rows[f"{split}, {file}"] = f"{facts['size']:,} bytes"
         rows[f"{split}, digest of the content"] = about["content"] or "none: samples differ when read again"
     rows["metric"] = run.metric
-    rows["loss"] = run.identity.get("loss")
     rows["digest of what does not train"] = run.identity.get("base")
-    return options(rows, "Data and loss")
+    return options(rows, "Data")
+
+
+def _loss(run: _Run) -> Markup | None:
+    loss = run.identity.get("loss")
+    return folded("Loss, with all options", options(loss)) if isinstance(loss, dict) else None
 
 
 def _machines(folder: Path) -> Markup:

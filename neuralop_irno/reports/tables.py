@@ -68,7 +68,7 @@ def options(content: Mapping[str, Any], caption: str | None = None) -> Markup:
     return tag(
         "div",
         tag("table", head, tag("tbody", joined(*lines)), class_="options"),
-        class_="scroll",
+        class_="whole scroll",
         tabindex=0,
     )
 

@@ -22,6 +22,8 @@ from neuralop_irno.rollouts.files import file_of
 
 KINDS = ("run", "study", "rollout", "comparison", "diagnosis", "frames")
 
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
 
@@ -150,6 +152,15 @@ def test_a_study_names_its_missing_runs(folders: dict[str, Path], tmp_path: Path
     texts = Parsed(page_of(folder, tmp_path)).text
     assert "1 of 2" in texts
     assert "missing" in texts
+
+
+@pytest.mark.parametrize("name", ["runs/finished", "runs/unfinished", "study/folder"])
+@pytest.mark.parametrize("version", sorted(path.name for path in FIXTURES.glob("format*")))
+def test_folders_of_earlier_versions_have_pages(version: str, name: str, tmp_path: Path) -> None:
+    folder = FIXTURES / version / name
+    if not folder.exists():
+        pytest.skip(f"{version} has no {name}")
+    assert len(Parsed(page_of(folder, tmp_path)).named("section")) >= 4
 
 
 def test_the_film_is_embedded_unless_it_is_too_large(
