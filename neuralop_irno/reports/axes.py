@@ -97,7 +97,7 @@ def _decades(low: float, high: float) -> tuple[float, ...]:
 
 
 def labels(ticks: Sequence[float]) -> list[str]:
-    """Ticks as text, with as many digits as tell them apart.
+    """Ticks as text, with as many digits as make them different.
 
     Example:
         >>> labels([0.0, 0.5]), labels([1e-5, 1e-4, 20000.0]), labels([1e6, 1000020.0])

@@ -27,7 +27,7 @@ MOST_SAMPLES = 100
 """Samples that have a line of their own in the plot of errors."""
 
 GROWTH = 1.1
-"""The last error in units of the smallest, from which an alert says that the error grows."""
+"""The last error in units of the smallest, from which an alert states that the error grows."""
 
 
 def page_of_diagnosis(file: Path, name: str) -> Page:

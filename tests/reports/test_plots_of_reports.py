@@ -34,7 +34,7 @@ def test_a_value_that_is_not_finite_interrupts_a_line(gap: float | None) -> None
     assert len(page.named("circle")) == 4
 
 
-def test_a_plot_without_finite_values_says_so() -> None:
+def test_a_plot_without_finite_values_states_it() -> None:
     page = Parsed(plot("p", [Line("u", [0, 1], [None, math.nan])], "k", "error"))
     assert page.named("svg") == []
     assert "No finite values to show." in page.text

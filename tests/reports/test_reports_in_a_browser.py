@@ -46,9 +46,9 @@ def pages(folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture
 def opened(browser: Any, pages: dict[str, Path]) -> Iterator[Any]:
-    """Opens the page of a kind; at the end no error was printed, and no other file was asked for."""
+    """Opens the page of a kind; at the end no error was printed, and no other file was requested."""
     faults: list[str] = []
-    asked: set[str] = set()
+    requested: set[str] = set()
     contexts = []
 
     def open_page(kind: str, scheme: str = "light", width: int = WIDTHS["desktop"]) -> Any:
@@ -57,7 +57,7 @@ def opened(browser: Any, pages: dict[str, Path]) -> Iterator[Any]:
         page = context.new_page()
         page.on("console", lambda message: faults.append(message.text))
         page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on("request", lambda request: asked.add(request.url.partition(":")[0]))
+        page.on("request", lambda request: requested.add(request.url.partition(":")[0]))
         page.goto(pages[kind].as_uri())
         return page
 
@@ -65,7 +65,7 @@ def opened(browser: Any, pages: dict[str, Path]) -> Iterator[Any]:
     for context in contexts:
         context.close()
     assert faults == []
-    assert asked <= {"file", "data"}
+    assert requested <= {"file", "data"}
 
 
 @every_kind
