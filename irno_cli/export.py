@@ -7,7 +7,7 @@ from pathlib import Path
 
 from irno_cli.options import add_run, base_of, count, number, result
 
-HELP = "write a trained refiner to a file that torch runs without this package"
+HELP = "write a trained refiner to a file that torch runs alone"
 DESCRIPTION = (
     "Writes base, correction and iteration as a graph of torch.export, or with --compiled as a package of "
     "AOTInductor for the device, for programs in Python or C++ that load torch alone. The program takes the "
