@@ -18,6 +18,7 @@ from neuralop_irno.precision import for_weights
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.sharded import GROUPS
 from neuralop_irno.solver.krylov import EquationSolver
+from neuralop_irno.solver.newton_krylov import NewtonKrylov
 from neuralop_irno.solver.to_precondition import drawn_error, mean_factor
 from neuralop_irno.training.batches import Sample, at_once, load_all
 
@@ -36,6 +37,10 @@ def check_preconditioner(model: nn.Module) -> None:
     if not isinstance(model.solver, EquationSolver):
         wanted = "a solver of equations, whose steps are in the loss of train_for='preconditioner'"
         raise ValueError(expected(wanted, type(model.solver).__name__, "solver='fcg', or 'fgmres'"))
+    if isinstance(model.solver, NewtonKrylov):
+        wanted = "a solver that calls the preconditioner once in a step for train_for='preconditioner'"
+        got = "newton_krylov, of which one step solves a linear equation"
+        raise ValueError(expected(wanted, got, "solver='fgmres' here, and newton_krylov in solve"))
     if not model.base.frozen or GROUPS in vars(model):
         got = "weights divided among processes" if model.base.frozen else "one that trains"
         wanted = "a frozen base, and whole weights, for train_for='preconditioner'"

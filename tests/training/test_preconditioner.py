@@ -239,6 +239,7 @@ def test_neither_base_nor_y_is_read() -> None:
     [
         ({"equation": None, "solver": "picard"}, {}, "expected a refiner with a linear equation"),
         ({"solver": "picard"}, {}, "expected a solver of equations, .* try solver='fcg'"),
+        ({"solver": "newton_krylov"}, {}, "expected a solver that calls the preconditioner once in a step"),
         ({"freeze_base": False}, {}, "expected a frozen base"),
         ({}, {"train_for": "solution"}, "expected a solver that iterates Phi .* train_for='preconditioner'"),
         ({}, {"loss": RefinementLoss()}, "expected no loss beside train_for='preconditioner'"),
