@@ -20,7 +20,7 @@ from neuralop_irno.correction.correction import BoundCorrection, Correction, mas
 from neuralop_irno.correction.preconditioning import EquationResidual, Preconditioning
 from neuralop_irno.correction.residual import WithResidual
 from neuralop_irno.equations.equation import BoundEquation, Equation, EquationLike, equation_from
-from neuralop_irno.errors import expected
+from neuralop_irno.errors import expected, shown
 from neuralop_irno.precision import in_precision_of, lowered
 from neuralop_irno.solution import unchanged
 from neuralop_irno.solver.system import System
@@ -85,6 +85,16 @@ class CallsEquations(Called):
         if residual_fn is None and residual_tol is not None and known is not None:
             return physics_of_equation(known, call, self.units)
         return physics_of(residual_fn, residual_tol, call, self.units)
+
+    @staticmethod
+    def refuse_residual_fn(residual_fn: object) -> None:
+        """Raise ValueError for a residual beside a solver of equations, which is judged by the equation."""
+        if residual_fn is not None:
+            wanted, hint = (
+                "no residual_fn beside a solver of equations",
+                "equation=irno.Equation(residual_fn)",
+            )
+            raise ValueError(expected(wanted, shown(residual_fn), hint))
 
     def system(
         self,

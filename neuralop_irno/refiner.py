@@ -265,6 +265,7 @@ class IterativeRefiner(CallsEquations, Described, OnHub, BaseModel, name="irno")
         chosen = other_solver(solver, self.solver)
         if isinstance(chosen, EquationSolver):
             self.refuse_unread(IterativeRefiner.solve, args, kwargs)
+            self.refuse_residual_fn(residual_fn)
             system, whole = self.system(args, kwargs, start, equation)
             solution = solve_equation(system, chosen, whole.start, self.steps, limits, whole.as_answer)
             return solution.or_raise() if throw else solution

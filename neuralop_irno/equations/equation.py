@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import torch
@@ -161,8 +162,10 @@ class LinearEquation(Equation):
         fixed: Map | None = None,
         values: Map | None = None,
     ) -> None:
-        if stability is not None and not 0 < stability < math.inf:
-            raise ValueError(expected("a stability constant above 0 and finite", stability, "stability=None"))
+        check_stated(symmetric=symmetric, definite=definite)
+        if stability is not None and not (isinstance(stability, Real) and 0 < stability < math.inf):
+            got = shown(stability)
+            raise ValueError(expected("a stability constant above 0 and finite", got, "stability=None"))
         for name, function in (("apply", apply), ("rhs", rhs), ("diagonal", diagonal)):
             if function is not None and not callable(function):
                 raise TypeError(
@@ -225,6 +228,13 @@ class LinearEquation(Equation):
         from neuralop_irno.equations.matrices import MatrixEquation  # a subclass of this class
 
         return MatrixEquation(matrix, b, fixed=fixed, values=values, symmetric=symmetric, definite=definite)
+
+
+def check_stated(**properties: bool | None) -> None:
+    """Raise TypeError for a property of A, by name, that is neither True, False nor None."""
+    for name, value in properties.items():
+        if not (value is None or isinstance(value, bool)):
+            raise TypeError(expected(f"{name} as True, False or None", shown(value), f"{name}=None"))
 
 
 class BoundEquation:

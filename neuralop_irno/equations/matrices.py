@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from neuralop_irno.domain.domain import Domain
-from neuralop_irno.equations.equation import Functions, LinearEquation
+from neuralop_irno.equations.equation import Functions, LinearEquation, check_stated
 from neuralop_irno.errors import expected
 
 
@@ -89,6 +89,7 @@ class MatrixEquation(LinearEquation):
             raise ValueError(
                 expected("fixed beside values", "values alone", "fixed=the numbers of the given values")
             )
+        check_stated(symmetric=symmetric, definite=definite)
         self.matrix, self.b, self.fixed, self.values = matrix, b, fixed, values
         self.symmetric, self.definite = symmetric, definite
         self._assembled = None if callable(matrix) else SparseMatrix.of(matrix)

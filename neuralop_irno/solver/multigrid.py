@@ -192,4 +192,6 @@ def _inverse(apply: Map, like: Tensor) -> Tensor:
         unit = torch.zeros_like(like).flatten(1)
         unit[:, place] = 1
         columns.append(apply(unit.reshape(like.shape)).flatten(1))
-    return torch.linalg.pinv(torch.stack(columns, 2), rtol=1e-12)
+    matrix = torch.stack(columns, 2)
+    # Not finite is an outcome of the solver, and pinv raises on it.
+    return torch.linalg.pinv(torch.where(matrix.isfinite(), matrix, 0.0), rtol=1e-12)

@@ -65,7 +65,8 @@ class NewtonKrylov(EquationSolver):
 
     for each sample on its own. A step of this solver is one step of Newton; evaluations are those of the
     preconditioner, M r = Phi(x, h_k, r), in the linear systems. A is never formed: products with it are
-    backward passes through one evaluation of r.
+    backward passes through one evaluation of r. The ``max_evaluations`` of a solve are looked at between two
+    steps: the last one may exceed them by ``inner_steps`` of each sample.
 
     :math:`\eta_k = 0.9 \, (\|r_k\| / \|r_{k-1}\|)^2` keeps the convergence quadratic and does not solve
     systems more exactly than their linearisation is (choice 2 of Eisenstat and Walker (1996), with its

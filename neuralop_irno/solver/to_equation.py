@@ -24,7 +24,8 @@ class EquationRecorder(SolveRecorder):
 
     A sample has converged when the norm of the residual is below ``atol + rtol * scale``, with the scale of
     `System.scale`. The residual that the solver carries along is then computed from h again, so that
-    rounding cannot make an answer look converged.
+    rounding cannot make an answer look converged. With a ``residual_tol`` it is below that number too. A
+    residual that has grown by `GROWTH` ends as stalled: rounding in it is the usual reason.
 
     Args:
         system: of the whole batch.
@@ -47,7 +48,10 @@ class EquationRecorder(SolveRecorder):
         super().__init__(system, start, budget, solver.answer, limits)
         self._patience = solver.patience
         self.scale = system.scale(start)
-        self.target = limits.atol + limits.rtol * self.scale + (limits.residual_tol or 0.0)
+        self.target = limits.atol + limits.rtol * self.scale
+        if limits.residual_tol is not None:  # both are met, if both are given
+            met = torch.where(self.target > 0, self.target, torch.inf)
+            self.target = met.clamp(max=limits.residual_tol)
         self.replaced = torch.zeros_like(budget)
         self.stretch = None
         if system.physics.linear and system.physics.stability is None:
@@ -71,8 +75,7 @@ class EquationRecorder(SolveRecorder):
             **ends,
             Outcome.CONVERGED: solved,
             **state.ends,
-            Outcome.GROWING: size > GROWTH * smallest,
-            Outcome.STALLED: self._waited[active] >= self._patience,
+            Outcome.STALLED: (self._waited[active] >= self._patience) | (size > GROWTH * smallest),
             Outcome.OUT_OF_STEPS: spent,
         }
 
@@ -123,7 +126,8 @@ def solve_equation(
         estimate = bound = size / system.physics.stability.to(size)
         proved = bound.isfinite()
     elif stopping.stretch is not None:
-        estimate = torch.where(stopping.taken > 0, size / stopping.stretch.value, torch.nan)
+        seen = stopping.stretch.value
+        estimate = torch.where(seen.isfinite(), size / seen, torch.nan)
     return Solution(
         value=as_answer(value),
         outcomes=tuple(stopping.outcomes),
