@@ -142,6 +142,7 @@ class DiffusionEquation(LinearEquation):
 
     symmetric = True
     definite = True
+    channels = 1
 
     def __init__(self, boundary: str | Sequence[str]) -> None:
         check_ends(boundary, BOUNDARIES)

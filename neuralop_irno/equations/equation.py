@@ -74,6 +74,7 @@ class Equation(PrintedAsCall):
     _built_from: Any
     symmetric: bool | None = None
     definite: bool | None = None
+    channels: int | None = None  # of h; None: any number
 
     def __init__(
         self,
@@ -261,6 +262,10 @@ class BoundEquation:
 
     def __call__(self, h: Tensor) -> Tensor:
         """The residual r(x, h), zero where h may not change."""
+        wanted_channels = self.equation.channels
+        if wanted_channels is not None and h.shape[1] != wanted_channels:
+            wanted, got = f"h with {wanted_channels} channel for {type(self.equation).__name__}", h.shape[1]
+            raise ValueError(expected(wanted, got, "out_channels=1, or LinearEquation(..) of all channels"))
         residual = self._functions.residual(h)
         if not isinstance(residual, Tensor) or residual.shape != h.shape:
             got: Any = tuple(residual.shape) if isinstance(residual, Tensor) else type(residual).__name__

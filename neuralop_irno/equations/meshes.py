@@ -72,6 +72,7 @@ class MeshPoisson(LinearEquation):
 
     symmetric = True
     definite = True
+    channels = 1
 
     def __init__(self, screen: float = 0.0, boundary_values: int | None = None) -> None:
         check_least(0, 1.0, screen=screen)

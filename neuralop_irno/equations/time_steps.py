@@ -35,6 +35,8 @@ class ImplicitStep(Equation):
         - x: ``(B, C, *S)``; h: ``(B, 1, *S)``
     """
 
+    channels = 1
+
     def __init__(self, dt: float, theta: float) -> None:
         check_step(dt, theta)
         self.dt, self.theta = dt, theta

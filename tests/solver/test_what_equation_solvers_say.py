@@ -78,3 +78,20 @@ def test_properties_that_are_no_truth_values_are_refused(name: str) -> None:
 def test_a_stability_constant_that_is_no_number_is_refused() -> None:
     with pytest.raises(ValueError, match="expected a stability constant above 0 and finite, got '1'"):
         LinearEquation(lambda x, v: v, lambda x: x, stability="1")  # type: ignore[arg-type]
+
+
+NAMED: Any = {
+    "poisson": {}, "darcy": {"source": 1.0}, "helmholtz": {"wavenumber": 2.0}, "heat_step": {"dt": 0.1},
+    "burgers_step": {"dt": 0.1, "viscosity": 0.1},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_a_base_of_two_channels_is_not_given_the_same_answer_twice(name: str) -> None:
+    words = {"name": "unet", "width": 4, "depth": 1, "dim": 1}
+    model = IterativeRefiner(
+        nn.Identity(), words, equation={"name": name, **NAMED[name]}, in_channels=2, out_channels=2
+    ).eval()
+    solver = {"name": "newton_krylov", "preconditioner": "identity"}
+    with pytest.raises(ValueError, match=r"expected h with 1 channel for .*, got 2; try out_channels=1"):
+        model.solve(X[:, [0, 0]].abs() + 1, solver=solver, rtol=1e-8)
