@@ -60,10 +60,11 @@ def losses(model: nn.Module, sample: Mapping[str, Any]) -> Tensor:
     y, solver = sample.get("y"), model.solver
     assert isinstance(solver, EquationSolver)
     with torch.no_grad():
-        start = None if y is None else torch.zeros_like(y)
-        system, call = model.system((), model.arguments(sample), start)
-    if model.training:
-        model.resolution = with_domain(model.resolution, call.domain)
+        start, arguments = None if y is None else torch.zeros_like(y), model.arguments(sample)
+        if model.training:
+            call = model.call((), arguments, start)
+            model.resolution, start = with_domain(model.resolution, call.domain), call.as_answer(call.start)
+        system, call = model.system((), arguments, start)
     solver.check(system, call.start)
     e = drawn_error(system, call.start, solver.minimises)
     found = mean_factor(system, solver, e, max(model.draw_steps(), 1))

@@ -172,6 +172,28 @@ def test_on_graphs_too() -> None:
     assert all(0 < record["valid"][-1] < 1 for record in history)
 
 
+def test_on_meshes_of_different_spacings() -> None:
+    """Of which an update sees one only: the next one is on a mesh that is finer than those before."""
+    graphs: Any = []
+    for inner in (1, 4):
+        sides = torch.linspace(0, 1, inner + 2)
+        pos = torch.cartesian_prod(sides, sides)
+        corners = torch.cartesian_prod(torch.arange(inner + 1), torch.arange(inner + 1)) @ torch.tensor(
+            [inner + 2, 1]
+        )
+        face = torch.stack([corners, corners + 1, corners + inner + 2])
+        face = torch.cat([face, torch.stack([corners + inner + 3, corners + 1, corners + inner + 2])], 1)
+        edges = torch.cat([face[[0, 1]], face[[1, 2]], face[[2, 0]]], 1)
+        edges = torch.cat([edges, edges.flip(0)], 1).unique(dim=1)
+        graphs.append(Data(torch.rand(len(pos), 1), edges, y=torch.zeros(len(pos), 1), pos=pos, face=face))
+    correction = {"name": "pyg:GraphSAGE", "hidden_channels": 4, "num_layers": 1}
+    model = IterativeRefiner(
+        nn.Linear(1, 1), correction, solver="fcg", equation="mesh_poisson", in_channels=1, out_channels=1
+    )
+    history = Trainer(model, Recipe(epochs=1, batch_size=1, **FOR_IT), show=False).fit(graphs, graphs)
+    assert 0 < history[0]["valid"][-1] < 1
+
+
 @pytest.mark.parametrize("solver", ["fcg", "fgmres"])
 def test_the_losses_of_a_batch_are_those_of_its_samples(solver: str) -> None:
     """So the numbers do not depend on how samples are shared out among processes."""
