@@ -51,6 +51,7 @@ class ResidualUNet(HoistedCorrection):
             `neuralop_irno.correction.film`. A refiner with ``condition`` fills it in.
 
     Example:
+        >>> import torch
         >>> phi = ResidualUNet(in_channels=2, out_channels=1, width=4, depth=2)
         >>> phi(torch.randn(1, 2, 13, 7), torch.randn(1, 1, 13, 7)).shape
         torch.Size([1, 1, 13, 7])

@@ -262,10 +262,10 @@ class BoundEquation:
 
     def __call__(self, h: Tensor) -> Tensor:
         """The residual r(x, h), zero where h may not change."""
-        wanted_channels = self.equation.channels
-        if wanted_channels is not None and h.shape[1] != wanted_channels:
-            wanted, got = f"h with {wanted_channels} channel for {type(self.equation).__name__}", h.shape[1]
-            raise ValueError(expected(wanted, got, "out_channels=1, or LinearEquation(..) of all channels"))
+        if (channels := self.equation.channels) is not None and h.shape[1] != channels:
+            wanted = f"h with {channels} channel for {type(self.equation).__name__}"
+            hint = "out_channels=1, or LinearEquation(..) of all channels"
+            raise ValueError(expected(wanted, h.shape[1], hint))
         residual = self._functions.residual(h)
         if not isinstance(residual, Tensor) or residual.shape != h.shape:
             got: Any = tuple(residual.shape) if isinstance(residual, Tensor) else type(residual).__name__

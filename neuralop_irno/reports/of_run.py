@@ -5,63 +5,25 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from neuralop_irno import checkpoint, digest, stored_base
-from neuralop_irno.reports.files import read_csv, read_json, read_text
+from neuralop_irno.reports.files import read_json, read_text
 from neuralop_irno.reports.markup import Markup, tag
 from neuralop_irno.reports.numbers import finite, mean
 from neuralop_irno.reports.of_diagnosis import DIAGNOSIS
-from neuralop_irno.reports.of_rollout import LABELS, ROLLOUT
+from neuralop_irno.reports.of_rollout import ROLLOUT
 from neuralop_irno.reports.page import Page, Section, columns, command, folded, paragraph
 from neuralop_irno.reports.plots import Line, plot, ramp, side_by_side
+from neuralop_irno.reports.run_folder import RunFolder
 from neuralop_irno.reports.tables import options, table, table_of
-from neuralop_irno.training.folder import CONFIG, HISTORY, MODEL
-from neuralop_irno.training.identity import DIGESTS
+from neuralop_irno.training.folder import CONFIG, HISTORY
 from neuralop_irno.training.machines import read_machines
-from neuralop_irno.training.reporters.csv_file import LOG
 
 BASE_CHECK = "base_check.json"
 
 PARTS = ("base", "correction", "solver", "gradient", "steps", "units")
 """Parts of a model's config that have a row of their own."""
-
-
-@dataclass(frozen=True)
-class _Run:
-    """The files of a run.
-
-    Attributes:
-        folder: of the run.
-        history: a record for each finished epoch.
-        identity: the content of ``digests.json``.
-        model: the config of the model, with its notes.
-        parameters: numbers of parameters, by part; of a frozen base those in its own file.
-        weights: the digest of the tensors in that file.
-        log: the rows of ``log.csv``.
-    """
-
-    folder: Path
-    history: Sequence[Mapping[str, Any]]
-    identity: Mapping[str, Any]
-    model: Mapping[str, Any]
-    parameters: Mapping[str, int]
-    weights: str
-    log: Sequence[Mapping[str, str]]
-
-    @property
-    def metric(self) -> str:
-        """The name of the validation score."""
-        name = str(self.identity.get("metric", "score")).rpartition(".")[2]
-        return LABELS.get(name, name)
-
-    @property
-    def best(self) -> Mapping[str, Any] | None:
-        """The record of the epoch from which the weights are; None without a validation."""
-        epoch = (self.model.get("notes") or {}).get("epoch")
-        return next((each for each in self.history if each["epoch"] == epoch and "valid" in each), None)
 
 
 def page_of_run(folder: Path, name: str) -> Page:
@@ -74,7 +36,7 @@ def page_of_run(folder: Path, name: str) -> Page:
     Raises:
         ValueError: a file is damaged.
     """
-    run = _read(folder)
+    run = RunFolder.read(folder)
     epochs = run.identity.get("recipe", {}).get("epochs")
     finished = f"{len(run.history)} of {epochs}" if epochs else len(run.history)
     check = _of_these_weights(run, read_json(folder / BASE_CHECK))
@@ -100,22 +62,7 @@ def page_of_run(folder: Path, name: str) -> Page:
     )
 
 
-def _read(folder: Path) -> _Run:
-    content, parameters, weights = dict[str, Any](), dict[str, int](), ""
-    if (folder / MODEL).is_file():
-        tensors, content = checkpoint.read(folder / MODEL)
-        weights = digest.of_tensors(tensors)
-        for key, tensor in tensors.items():
-            part = key.partition(".")[0]
-            parameters[part] = parameters.get(part, 0) + tensor.numel()
-        sha256 = stored_base.reference(content, MODEL)
-        if sha256 is not None and (base := stored_base.file_of(folder, sha256)).is_file():
-            parameters["base"] = sum(tensor.numel() for tensor in stored_base.checked(base).values())
-    history, identity = read_json(folder / HISTORY) or [], read_json(folder / DIGESTS) or {}
-    return _Run(folder, history, identity, content, parameters, weights, read_csv(folder / LOG))
-
-
-def _figures(run: _Run) -> Iterator[tuple[str, Any]]:
+def _figures(run: RunFolder) -> Iterator[tuple[str, Any]]:
     if run.best is not None:
         valid = run.best["valid"]
         if len(valid) > 1:
@@ -132,7 +79,7 @@ def _figures(run: _Run) -> Iterator[tuple[str, Any]]:
         yield "parameters of the correction", trained
 
 
-def _alerts(run: _Run, epochs: int | None, check: Any) -> Iterator[str]:
+def _alerts(run: RunFolder, epochs: int | None, check: Any) -> Iterator[str]:
     if not run.history:
         yield "No epoch is finished."
         return
@@ -157,7 +104,7 @@ def _alerts(run: _Run, epochs: int | None, check: Any) -> Iterator[str]:
         yield f"Base: {problem}"
 
 
-def _curves(run: _Run) -> Iterator[Markup]:
+def _curves(run: RunFolder) -> Iterator[Markup]:
     epochs = [each["epoch"] for each in run.history]
     if not epochs:
         return
@@ -192,7 +139,7 @@ def _by_step(scored: Sequence[Mapping[str, Any]]) -> Iterator[Line]:
         yield Line(name, epochs, values, colour=paint, dashed=k == 0 and last > 0)
 
 
-def _errors_by_step(run: _Run) -> Markup | None:
+def _errors_by_step(run: RunFolder) -> Markup | None:
     if run.best is None or len(run.best["valid"]) < 2:
         return None
     valid = run.best["valid"]
@@ -206,7 +153,7 @@ def _errors_by_step(run: _Run) -> Markup | None:
 SOLVE = "solve/"
 
 
-def _solves(run: _Run) -> Markup:
+def _solves(run: RunFolder) -> Markup:
     """How the solves of the validation set ended, epoch by epoch, where the log has it."""
     names = [name for name in (run.log[0] if run.log else ()) if name.startswith(SOLVE)]
     rows = [row for row in run.log if names and row[names[0]]]
@@ -223,7 +170,7 @@ def _solves(run: _Run) -> Markup:
     )
 
 
-def _speed(run: _Run) -> Markup:
+def _speed(run: RunFolder) -> Markup:
     speeds = [float(row["samples_per_second"]) for row in run.log if row.get("samples_per_second")]
     if not speeds:
         log = command("irno train --log csv")
@@ -234,7 +181,7 @@ def _speed(run: _Run) -> Markup:
     return plot("Samples per second", [line], "epoch", "samples / s", whole=True, log=False, note=note)
 
 
-def _model(run: _Run) -> Markup | None:
+def _model(run: RunFolder) -> Markup | None:
     config = run.model.get("model")
     if not config:
         return None
@@ -255,7 +202,7 @@ def _parts(rows: Sequence[tuple[str, str, Any]]) -> Markup:
     return table(("part", "config", "parameters"), rows)
 
 
-def _of_these_weights(run: _Run, report: Any) -> Any:
+def _of_these_weights(run: RunFolder, report: Any) -> Any:
     """A report on the weights in the folder; None for one on others, or of an older version."""
     return report if isinstance(report, dict) and report.get("weights") == run.weights else None
 
@@ -273,12 +220,12 @@ def _base_check(check: Any) -> Markup | None:
     return options(rows, f"Check of the base, on the split {check.get('split')}")
 
 
-def _recipe(run: _Run) -> Markup | None:
+def _recipe(run: RunFolder) -> Markup | None:
     recipe = run.identity.get("recipe")
     return options(recipe, "Recipe") if recipe else None
 
 
-def _data(run: _Run) -> Markup | None:
+def _data(run: RunFolder) -> Markup | None:
     data = run.identity.get("data")
     if not data:
         return None
@@ -293,7 +240,7 @@ def _data(run: _Run) -> Markup | None:
     return options(rows, "Data")
 
 
-def _loss(run: _Run) -> Markup | None:
+def _loss(run: RunFolder) -> Markup | None:
     loss = run.identity.get("loss")
     return folded("Loss, with all options", options(loss)) if isinstance(loss, dict) else None
 
@@ -323,7 +270,7 @@ def _base(folder: Path) -> Markup | None:
     return side_by_side(found)
 
 
-def _epochs(run: _Run) -> Markup | None:
+def _epochs(run: RunFolder) -> Markup | None:
     """The whole history."""
     if not run.history:
         return None

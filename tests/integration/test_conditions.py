@@ -113,7 +113,7 @@ def test_every_correction_by_name(name: str, tmp_path: Path) -> None:
         optimizer.step()
     films = [part for part in model.correction.modules() if isinstance(part, (FiLM, AdaptiveNorm))]
     used = [part for part in films if any(p.requires_grad for p in part.parameters())]
-    assert bool(films) is (name in ("unet", "mgno", "meshgraph", "rigno"))
+    assert bool(films) is (name in ("unet", "residual_unet", "mgno", "meshgraph", "rigno"))
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for part in used for p in part.parameters())
 
     model = awake(model).eval()

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from report_folders import folders_in
 from report_pages import EVIL, Parsed
 from torch_geometric.data import Data
 
@@ -29,6 +30,12 @@ every_kind = pytest.mark.parametrize("kind", KINDS)
 
 def page_of(folder: Path, to: Path) -> str:
     return irno.report(folder, to / "page.html").read_text()
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The folder of each kind; they may be read only."""
+    return folders_in(tmp_path_factory.mktemp("reports"))
 
 
 @every_kind

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from report_folders import folders_in
 
 import neuralop_irno as irno
 
@@ -23,6 +24,12 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 WIDTHS = {"desktop": 1200, "phone": 390}
 
 every_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The folder of each kind; they may be read only."""
+    return folders_in(tmp_path_factory.mktemp("reports"))
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ import json
 import shutil
 from pathlib import Path
 
-import pytest
 import torch
 from report_pages import EVIL
 from torch.utils.data import DataLoader
@@ -16,11 +15,9 @@ import neuralop_irno as irno
 FIXTURES = Path(__file__).parents[1] / "fixtures/format6"
 
 
-@pytest.fixture(scope="session")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The folder of each kind by its name; they may be read only."""
+def folders_in(root: Path) -> dict[str, Path]:
+    """The folder of each kind by its name."""
     torch.manual_seed(0)
-    root = tmp_path_factory.mktemp("reports")
     found = {kind: root / kind for kind in ("run", "study", "rollout", "comparison", "diagnosis")}
     _run(found["run"])
     shutil.copytree(FIXTURES / "study/folder", found["study"])
