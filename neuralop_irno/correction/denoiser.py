@@ -37,7 +37,7 @@ class Denoiser(Correction):
 
     stepwise = True
     printed = ("levels",)
-    told = "noise level of a denoiser"
+    subject = "noise level of a denoiser"
 
     def __init__(self, correction: Correction, levels: int) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class Denoiser(Correction):
     def forward(self, x: NoisyInput, h: Tensor, taken: Tensor | None = None) -> Tensor:
         if taken is None:
             hint = "fixed_point=0, contraction=0 and monotone=0: there is no fixed point"
-            raise ValueError(expected(f"the {self.told}", "none", hint))
+            raise ValueError(expected(f"the {self.subject}", "none", hint))
         shape = (len(x.x), 1, *x.x.shape[2:])
         code = self.code(taken, x.x).unbind(1)
         channels = [x.domain.spread(part, x.x).expand(shape) for part in code]

@@ -34,7 +34,7 @@ class Velocity(Denoiser):
         [0.0, 0.25, 1.0]
     """
 
-    told = "time of a velocity"
+    subject = "time of a velocity"
 
     def code(self, taken: Tensor, like: Tensor) -> Tensor:
         return (taken.to(like.dtype) / self.levels).clamp(max=1)[:, None]
