@@ -18,6 +18,7 @@ GENERATORS: dict[str, dict[str, Any]] = {
     "coarse_turbulence": {**FLOWS, "resolution": 16},
     "shallow_water": {**FLOWS, "frame": 0.5, "warmup": 0.0},
     "ce_gauss": {"samples": [1, 1, 1], "points": 9, "resolution": 4, "frames": 2, "time": 0.1},
+    "darcy": {"samples": [1, 1, 1], "size": 2, "resolution": 4},
     "advection_diffusion": {"samples": [1, 1, 1], "spacing": 0.5},
     "waves": {"samples": [1, 1, 1], "spacing": 0.5},
     "potentials": {"samples": [1, 1, 1]},

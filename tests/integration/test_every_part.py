@@ -116,6 +116,7 @@ DATA: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"trajectories": [2, 1, 1], "frames": 3, "size": 8, "warmup": 0.0},
         {**PLANE, "base": {"model_arch": "sfno", "n_modes": [8, 8], "hidden_channels": 4, "n_layers": 1}},
     ),
+    "darcy": ({"samples": [2, 1, 1], "size": 8, "resolution": 8}, PLANE),
     "advection_diffusion": ({"samples": [2, 1, 1], "spacing": 0.3, "holes": 1}, GRAPHS),
     "waves": ({"samples": [2, 1, 1], "spacing": 0.3, "holes": 1}, GRAPHS),
     "potentials": ({"samples": [2, 1, 1]}, NO_POSITIONS),

@@ -3,6 +3,7 @@
 from neuralop_irno.data.solvers import ce_gauss as ce_gauss
 from neuralop_irno.data.solvers import citations as citations
 from neuralop_irno.data.solvers import coarse_turbulence as coarse_turbulence
+from neuralop_irno.data.solvers import darcy as darcy
 from neuralop_irno.data.solvers import generated_flows as generated_flows
 from neuralop_irno.data.solvers import mesh_fields as mesh_fields
 from neuralop_irno.data.solvers import potentials as potentials
