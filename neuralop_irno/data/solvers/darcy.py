@@ -39,9 +39,9 @@ def darcy(
 
     .. math:: -\nabla \cdot (a \nabla u) = 20, \qquad u = 0 \text{ on the walls}
 
-    a has two values, :math:`1/\sqrt{c}` and :math:`\sqrt{c}`, where a Gaussian random field is below and above
-    zero. Values are means over cells; with ``resolution=size`` u solves the equation ``{"name": "darcy",
-    "source": 20}`` to rounding.
+    a has two values, :math:`1/\sqrt{c}` and :math:`\sqrt{c}`, where a Gaussian random field is below and
+    above zero. Values are means over cells; with ``resolution=size`` u solves the equation
+    ``{"name": "darcy", "source": 20}`` to rounding.
 
     Args:
         samples: numbers of samples for training, validation and test.
