@@ -34,8 +34,9 @@ class ResidualUNet(HoistedCorrection):
 
     Grids are halved and doubled by averages of six cells, see `neuralop_irno.correction.antialias`, so every
     size is accepted, and along a periodic axis it commutes with shifts by 2^depth cells if that divides the
-    size. The last layer starts at zero, so that an untrained correction changes nothing. The x-part of the
-    first convolution is computed once per solve.
+    size. Each block begins as the identity, W_2 = 0 (https://arxiv.org/abs/1901.09321), with which one
+    rate serves walls and periodic axes. The last layer starts at zero too, so that an untrained
+    correction changes nothing. The x-part of the first convolution is computed once per solve.
 
     Args:
         in_channels: channels of x.
@@ -150,6 +151,8 @@ class _Residual(nn.Module):
         super().__init__()
         self.first_norm, self.first = norm_of(norm, channels), Convolution(channels, channels, modes)
         self.second_norm, self.second = norm_of(norm, channels), Convolution(channels, channels, modes)
+        for parameter in self.second.parameters():  # a block begins as the identity
+            nn.init.zeros_(parameter)
 
     def forward(self, field: Tensor, film: Tensor | None) -> Tensor:
         update = self.first(F.gelu(modulated(self.first_norm(field), film)))

@@ -19,8 +19,10 @@ SHAPES = [(1,), (17,), (1, 6), (13, 7), (3, 5, 4)]
 
 
 def awake(phi: Any) -> Any:
-    """The same correction with a last layer that is no longer zero, in double precision."""
-    nn.init.normal_(phi.last.weight)
+    """The same correction with drawn values where it starts at zero, in double precision."""
+    for weight in phi.parameters():
+        if not weight.any():
+            nn.init.normal_(weight, std=0.3)
     return phi.double().eval()
 
 
@@ -78,10 +80,17 @@ def test_scalars_modulate_every_block() -> None:
         phi(x, h)
 
 
+def test_blocks_begin_as_the_identity() -> None:
+    x, h = fields((8, 6))
+    phi = ResidualUNet(2, 1, width=4, depth=0).double()
+    nn.init.normal_(phi.last.weight)
+    entered = phi.first(torch.cat([x, h], 1))
+    assert torch.equal(phi.levels(entered, iter(())), entered)
+
+
 def test_by_name_with_a_frame_it_commutes_with_every_shift_to_the_last_bit() -> None:
     words = {"name": "residual_unet", "width": 4, "depth": 2, "frame": True}
-    phi = CORRECTIONS.build(words, in_channels=2, out_channels=1, dim=2).double().eval()
-    nn.init.normal_(phi.correction.last.weight)
+    phi = awake(CORRECTIONS.build(words, in_channels=2, out_channels=1, dim=2))
     x, h = fields((13, 8))
     shifted = phi(x.roll((3, 5), (2, 3)), h.roll((3, 5), (2, 3)))
     assert torch.equal(shifted, phi(x, h).roll((3, 5), (2, 3)))
