@@ -192,7 +192,7 @@ def folder_of_balls(folder: Path, extra: int = 96) -> Path:
     return folder
 
 
-def planetoid_files(folder: Path, graph: Any) -> Tensor:
+def planetoid_files(folder: Path, graph: Any, name: str = "Cora") -> Tensor:
     """The files of a graph as Planetoid lays them out; returns the order of the nodes."""
     train, test = graph.train_mask.nonzero()[:, 0], graph.test_mask.nonzero()[:, 0]
     other = (~(graph.train_mask | graph.test_mask)).nonzero()[:, 0]
@@ -205,13 +205,13 @@ def planetoid_files(folder: Path, graph: Any) -> Tensor:
     for a, b in place[graph.edge_index].T.tolist():
         neighbours[a].append(b)
     parts = {"x": x[:known], "tx": x[seen:], "allx": x[:seen]}
-    content = {name: csr_matrix(part) for name, part in parts.items()}
+    content = {key: csr_matrix(part) for key, part in parts.items()}
     content |= {"y": y[:known], "ty": y[seen:], "ally": y[:seen], "graph": neighbours}
-    raw = folder / "Cora" / "raw"
+    raw, start = folder / name / "raw", f"ind.{name.lower()}"
     raw.mkdir(parents=True)
-    for name, part in content.items():
-        (raw / f"ind.cora.{name}").write_bytes(pickle.dumps(part))
-    np.savetxt(raw / "ind.cora.test.index", np.arange(seen, len(order)), fmt="%d")
+    for key, part in content.items():
+        (raw / f"{start}.{key}").write_bytes(pickle.dumps(part))
+    np.savetxt(raw / f"{start}.test.index", np.arange(seen, len(order)), fmt="%d")
     return order
 
 

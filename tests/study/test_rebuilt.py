@@ -126,7 +126,7 @@ def test_a_study_of_classes_runs(tmp_path: Path) -> None:
     assert table.notes == []  # a base of classes is no field to be probed
 
 
-@pytest.mark.parametrize("name", ["picard_noise", "picard_long_range"])
+@pytest.mark.parametrize("name", ["picard_noise", "picard_second_graph", "picard_long_range"])
 def test_rivals_on_graphs_have_as_many_parameters(name: str) -> None:
     study = catalogue.read_study(name)
     assert len(study.seeds) == 5

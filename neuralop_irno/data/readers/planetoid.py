@@ -108,17 +108,17 @@ def _check(matrices: Sequence[Tensor], test: Tensor, name: str) -> None:
 
 
 @DATASETS.register("planetoid")
-def planetoid(folder: str, name: str = "Cora", noise: float = 0.0) -> dict[str, NodeClasses]:
+def planetoid(folder: str, graph: str = "Cora", noise: float = 0.0) -> dict[str, NodeClasses]:
     """Cora, CiteSeer or PubMed from files that were downloaded before.
 
-    To download them, call ``Planetoid(folder, name)`` of PyTorch Geometric once. The files are pickles; only
-    numbers are read, and no code in them runs. ``folder/name/processed`` is not read.
+    To download them, call ``Planetoid(folder, graph)`` of PyTorch Geometric once. The files are pickles; only
+    numbers are read, and no code in them runs. ``folder/graph/processed`` is not read.
 
     Args:
-        folder: PyTorch Geometric's root: the files are in ``folder/name/raw``.
-        name: name of the graph.
+        folder: PyTorch Geometric's root: the files are in ``folder/graph/raw``.
+        graph: name of the graph: Cora, CiteSeer or PubMed.
         noise: the fraction of feature entries raised by one; see `drop_in_noise`.
     """
-    graph = read_planetoid(folder, name)
-    graph.x = drop_in_noise(row_normalised(graph.x), noise)
-    return by_mask(graph, planetoid_files(folder, name))
+    found = read_planetoid(folder, graph)
+    found.x = drop_in_noise(row_normalised(found.x), noise)
+    return by_mask(found, planetoid_files(folder, graph))
