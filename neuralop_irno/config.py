@@ -34,7 +34,15 @@ from neuralop_irno.model_config import (
 from neuralop_irno.presets import with_recipe
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.refiner import IterativeRefiner
-from neuralop_irno.registry import CORRECTIONS, DATASETS, Part, call_with_options, named, plain
+from neuralop_irno.registry import (
+    CORRECTIONS,
+    DATASETS,
+    DEFAULT_CORRECTION,
+    Part,
+    call_with_options,
+    named,
+    plain,
+)
 from neuralop_irno.sealed import format_of
 from neuralop_irno.yaml_files import parsed, read_yaml
 
@@ -140,7 +148,7 @@ class Experiment:
             dim: coordinates per node of the data, for the correction; None on grids.
         """
         with at_key("model"), within_budget():
-            correction = _of_data(self.model.options.get("correction", "unet"), padding, dim)
+            correction = _of_data(self.model.options.get("correction", DEFAULT_CORRECTION), padding, dim)
             model = self.model if units is None else self.model.with_options(units=units)
             refiner: IterativeRefiner = model.with_options(base=base, correction=correction).build()
         return refiner

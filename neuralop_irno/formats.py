@@ -6,7 +6,7 @@ to format 3 the latitudes of a refiner around SFNO were padded as a circle, whic
 model is built with its own padding, and its calls raise an error that names the right one. Up to format 4
 runs used the fields of the user's own files as they are; since format 5 with ``normalise: false`` only. Up
 to format 5 the batches of a run were in another order, which depended on the number of processes: its
-snapshots are refused.
+snapshots are refused. Up to format 6 a refiner without a correction had a ``unet``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-FORMAT = 6
+FORMAT = 7
 """Increased when older versions of the package cannot read new files. Format 1 had no digests; up to format 3
 checkpoints and snapshots held the weights of frozen bases."""
 
@@ -27,15 +27,18 @@ WITH_SPHERES = 4
 WITH_UNITS = 5
 """The format since which runs scale the fields of data sets of the user's own files."""
 
+WITH_BLOCKS = 7
+"""The format since which `neuralop_irno.registry.DEFAULT_CORRECTION` is not ``unet``."""
+
 AS_THEY_ARE = ("files",)
 """The data sets of own files before this format."""
 
 ON_SPHERES = ("sfno",)
 
 DEFAULT = "unet"
-"""The correction of a refiner, and that inside `AROUND`, if the config names none."""
+"""The correction of a refiner before `WITH_BLOCKS`, and that inside `AROUND`, if the config names none."""
 
-AROUND = ("bounded", "denoiser", "untied")
+AROUND = ("bounded", "denoiser", "untied", "velocity")
 """Corrections around another one."""
 
 IMPLIED: Mapping[str, Mapping[str, Any]] = {
@@ -61,6 +64,10 @@ def current_model(config: Mapping[str, Any], version: int) -> dict[str, Any]:
         result["correction"] = _correction(result.get("correction", DEFAULT), IMPLIED)
     if version < WITH_SPHERES and arch in ON_SPHERES:
         result["correction"] = _correction(result.get("correction", DEFAULT), FLAT)
+    if version < WITH_BLOCKS:
+        stated = result.get("correction", DEFAULT)
+        each = [_correction(one, {}) for one in stated] if isinstance(stated, list) else None
+        result["correction"] = each or _correction(stated, {})
     if isinstance(base, Mapping) and arch == "irno":
         result["base"] = current_model(base, version)
     return result

@@ -23,7 +23,7 @@ from neuralop_irno.correction.correction import FunctionCorrection
 from neuralop_irno.correction.from_neuralop import neural_correction
 from neuralop_irno.errors import at_key, expected, shown
 from neuralop_irno.refiner import IterativeRefiner
-from neuralop_irno.registry import CORRECTIONS, Part
+from neuralop_irno.registry import CORRECTIONS, DEFAULT_CORRECTION, Part
 
 EXAMPLE = "{base: {model_arch: fno, n_modes: [16, 16]}, steps: 6}"
 """A section ``model``, for hints."""
@@ -112,7 +112,7 @@ def refiner_part(config: Mapping[str, Any]) -> Part:
     options = {key: value for key, value in config.items() if key not in GIVEN_ELSEWHERE}
     part = Part(IterativeRefiner, options, "the model")
     _check_data_channels(config)
-    _check_correction(options.get("correction", "unet"))
+    _check_correction(options.get("correction", DEFAULT_CORRECTION))
     if isinstance(options.get("output"), list):
         with at_key("output"):
             hint = "irno.IterativeRefiner(base, output=(...)) in Python"

@@ -46,7 +46,7 @@ from neuralop_irno.equations.equation import EquationLike, equation_from
 from neuralop_irno.errors import check_choice, expected
 from neuralop_irno.estimates import with_estimates
 from neuralop_irno.hub import OnHub
-from neuralop_irno.registry import plain
+from neuralop_irno.registry import DEFAULT_CORRECTION, plain
 from neuralop_irno.sharded import needs_whole_weights, reads_weights
 from neuralop_irno.solution import Solution, Trajectory
 from neuralop_irno.solver.drive import no_steps, run_steps, run_to_tolerance, run_training
@@ -120,7 +120,7 @@ class IterativeRefiner(CallsEquations, Described, OnHub, BaseModel, name="irno")
     def __init__(
         self,
         base: BaseLike,
-        correction: CorrectionsLike = "unet",
+        correction: CorrectionsLike = DEFAULT_CORRECTION,
         *,
         solver: SolverLike = "picard",
         steps: int | Sequence[int] = 4,

@@ -13,7 +13,7 @@ from neuralop_irno.correction.from_module import build_inner
 from neuralop_irno.correction.receptive_field import ReceptiveField
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.errors import expected
-from neuralop_irno.registry import CORRECTIONS
+from neuralop_irno.registry import CORRECTIONS, DEFAULT_CORRECTION
 
 
 class NoisyInput(NamedTuple):
@@ -75,7 +75,7 @@ def denoiser(
     in_channels: int,
     out_channels: int,
     dim: int | None = None,
-    correction: Any = "unet",
+    correction: Any = DEFAULT_CORRECTION,
     levels: int = 3,
     padding: str | Sequence[str] | None = None,
 ) -> Denoiser:

@@ -17,7 +17,7 @@ from neuralop_irno.correction.from_module import build_inner
 from neuralop_irno.correction.receptive_field import ReceptiveField, widest
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.errors import expected
-from neuralop_irno.registry import CORRECTIONS
+from neuralop_irno.registry import CORRECTIONS, DEFAULT_CORRECTION
 
 
 class Prepared(NamedTuple):
@@ -166,7 +166,7 @@ def untied(
     in_channels: int,
     out_channels: int,
     dim: int | None = None,
-    correction: Any = "unet",
+    correction: Any = DEFAULT_CORRECTION,
     stages: int = 4,
     padding: str | Sequence[str] | None = None,
 ) -> Untied:

@@ -1,4 +1,4 @@
-"""The correction by default: a U-Net on grids of one to three dimensions and of any size."""
+"""A U-Net as a correction, on grids of one to three dimensions and of any size."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from neuralop_irno.correction.denoiser import Denoiser
 from neuralop_irno.correction.from_module import build_inner
-from neuralop_irno.registry import CORRECTIONS
+from neuralop_irno.registry import CORRECTIONS, DEFAULT_CORRECTION
 
 
 class Velocity(Denoiser):
@@ -45,7 +45,7 @@ def velocity(
     in_channels: int,
     out_channels: int,
     dim: int | None = None,
-    correction: Any = "unet",
+    correction: Any = DEFAULT_CORRECTION,
     levels: int = 4,
     padding: str | Sequence[str] | None = None,
 ) -> Velocity:

@@ -220,6 +220,15 @@ def test_corrections_of_older_formats_have_what_they_were_trained_with(stored: A
 
 def test_a_config_without_a_correction_had_a_unet() -> None:
     assert formats.current_experiment({"model": {"base": "fno"}}, 2)["model"]["correction"] == FRAMED
+    around: dict[str, Any] = {"base": "fno", "correction": {"name": "denoiser", "levels": 2}}
+    for version in range(3, 7):
+        assert formats.current_model({"base": "fno"}, version)["correction"] == "unet"
+        found = formats.current_model(around, version)["correction"]
+        assert found == {"name": "denoiser", "levels": 2, "correction": "unet"}
+        several = formats.current_model({"base": "fno", "correction": ["velocity", "mgno"]}, version)
+        assert several["correction"] == [{"name": "velocity", "correction": "unet"}, "mgno"]
+    for model in ({"base": "fno"}, around):
+        assert formats.current_model(model, formats.FORMAT) == model
 
 
 @pytest.mark.parametrize("version", FORMATS)
