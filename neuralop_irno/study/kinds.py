@@ -24,6 +24,7 @@ from neuralop_irno.precision import for_weights
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.registry import accepts, check_options
 from neuralop_irno.spectrum.of_domain import spectrum_of
+from neuralop_irno.study.classes import macro_f1
 from neuralop_irno.study.cost import megaflops
 from neuralop_irno.study.noise import Noisy
 from neuralop_irno.study.plan import Problem, Run, Study
@@ -89,16 +90,18 @@ class Trained:
         return {"ACC": anomaly_correlation(model, self.test, self.device)[-1]}
 
 
-def main(trained: Trained, correlation: bool = False) -> Measured:
+def main(trained: Trained, correlation: bool = False, f1: bool = False) -> Measured:
     """The error, absolute and relative to the base's.
 
     Args:
         trained: the model.
         correlation: whether to measure the anomaly correlation too, for weather.
+        f1: whether to measure the macro F1 score too, for classes.
     """
     error, before = trained.errors()[-1], trained.errors(trained.base)[-1]
     skill = trained.skill(trained.model) if correlation else {}
-    return {"": {"error": error, "of the base's": error / before, **skill}}
+    classes = {"F1": macro_f1(trained.model, trained.test, trained.device)} if f1 else {}
+    return {"": {"error": error, "of the base's": error / before, **skill, **classes}}
 
 
 def transfer(trained: Trained, correlation: bool = False) -> Measured:

@@ -312,10 +312,32 @@ def _papers(folder: Path) -> dict[str, Any]:
     return {"name": "planetoid", "folder": str(folder)}
 
 
+def superpixel_files(folder: Path, nodes: int = 12) -> Path:
+    """Three graphs for each split as PyTorch Geometric's LRGBDataset has them before it processes them."""
+    raw = folder / "pascalvoc-sp" / "raw"
+    raw.mkdir(parents=True)
+    draw = torch.Generator().manual_seed(0)
+    place = torch.arange(nodes)
+    edges = torch.stack([torch.cat([place, place.roll(1)]), torch.cat([place.roll(1), place])])
+    for split in ("train", "val", "test"):
+        graphs = []
+        for _ in range(3):
+            y = torch.randint(21, (nodes,), generator=draw)
+            x = torch.randn(nodes, 14, generator=draw) + 100 * torch.arange(14)
+            graphs.append((x, torch.rand(2 * nodes, 2, generator=draw), edges, y.tolist()))
+        (raw / f"{split}.pickle").write_bytes(pickle.dumps(graphs))
+    return raw
+
+
+def _superpixels(folder: Path) -> dict[str, Any]:
+    superpixel_files(folder)
+    return {"name": "pascalvoc_sp", "folder": str(folder)}
+
+
 SMALL: dict[str, Callable[[Path], dict[str, Any]]] = {
     "npz": _npz, "safetensors": _safetensors, "the_well": _well, "superbench": _superbench, "zarr": _zarr,
     "neuraloperator_file": _tensors, "rigno points": _points, "rigno grid": _grids, "car_cfd": _cars,
-    "planetoid": _papers, "torch": _torch, "pdebench": _pdebench,
+    "planetoid": _papers, "pascalvoc_sp": _superpixels, "torch": _torch, "pdebench": _pdebench,
     "mesh pairs": mesh_pairs, "mesh pvd": mesh_pvd, "mesh xdmf": mesh_xdmf, "mesh vtkhdf": mesh_vtkhdf,
     "netcdf 3": partial(_own, suffix=".nc", engine="scipy"),
     "netcdf 4": partial(_own, suffix=".nc", engine="h5netcdf"),

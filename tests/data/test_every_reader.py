@@ -174,6 +174,12 @@ def in_pickle(path: Path, value: float) -> None:
     path.write_bytes(pickle.dumps(csr_matrix(matrix)))
 
 
+def in_tuples(path: Path, value: float) -> None:
+    graphs = pickle.loads(path.read_bytes())
+    graphs[0][0][-1, -1] = value
+    path.write_bytes(pickle.dumps(graphs))
+
+
 def in_mesh(path: Path, value: float) -> None:
     mesh = meshio.read(path)
     for fields in (mesh.point_data, {name: parts[-1] for name, parts in mesh.cell_data.items()}):
@@ -208,6 +214,7 @@ HOLES: dict[str, tuple[str, Callable[[Path, float], None], str]] = {
     "rigno grid": ("Poisson-Gauss.nc", in_hdf5("solution"), r"solution\[3\] in Poisson-Gauss.nc"),
     "car_cfd": ("data/004/press.npy", in_npy, "the pressures in press.npy"),
     "planetoid": ("Cora/raw/ind.cora.tx", in_pickle, "ind.cora.tx"),
+    "pascalvoc_sp": ("pascalvoc-sp/raw/test.pickle", in_tuples, r"x of graph 0 in test.pickle"),
     "torch": ("a.pt", in_pt, "y in a.pt"),
     "pdebench": ("a.h5", in_hdf5("tensor"), r"tensor\[2, 0:2\] in a.h5"),
     "mesh pairs": ("pair_2.vtu", in_mesh, "T in pair_2.vtu"),

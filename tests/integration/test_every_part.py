@@ -123,6 +123,7 @@ DATA: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 FROM_FILES = {
     "files", "zarr", "ce_gauss", "neuraloperator_file", "rigno_file", "car_cfd", "planetoid", "citations",
+    "pascalvoc_sp",
     "the_well", "superbench", "mesh_files",
 }  # fmt: skip
 """Data sets that are read; tests/data has them."""

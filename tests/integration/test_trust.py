@@ -96,6 +96,13 @@ def planetoid(folder: Path, mark: Path) -> dict[str, Any]:
     return {"name": "planetoid", "folder": str(folder)}
 
 
+def superpixels(folder: Path, mark: Path) -> dict[str, Any]:
+    for split in ("train", "val", "test"):
+        planted(folder / f"pascalvoc-sp/raw/{split}.pickle", mark)
+        planted(folder / f"pascalvoc-sp/processed/{split}.pt", mark)
+    return {"name": "pascalvoc_sp", "folder": str(folder)}
+
+
 def zarr_of_objects(folder: Path, mark: Path) -> dict[str, Any]:
     array = {
         "zarr_format": 2, "shape": [3, 2, 1, 4], "chunks": [3, 2, 1, 4], "dtype": "<f4", "compressor": None,
@@ -117,6 +124,7 @@ DATA: dict[str, tuple[Callable[[Path, Path], dict[str, Any]], str]] = {
     "a pickle as safetensors": (pickle_as(".safetensors"), "arrays of numbers in a.safetensors"),
     "a .pt of neuraloperator": (tensors_of_neuraloperator, "arrays of numbers in darcy_train_8.pt"),
     "planetoid": (planetoid, "ind.cora."),
+    "pascalvoc_sp": (superpixels, "in train.pickle, got a pickle that names"),
     "zarr": (zarr_of_objects, "a Zarr group in a.zarr"),
     "rigno": (rigno_file, "a.nc"),
 }

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import io
 import pickle
+from collections.abc import Mapping
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ LARGEST = 2**28
 """Maximum entries of a dense matrix, about 20 times PubMed's features: a small file can claim any shape."""
 
 
-class _Stored:
+class Stored:
     """The stored data of an object: its constructor arguments and its state."""
 
     def __init__(self, *arguments: Any) -> None:
@@ -32,15 +33,15 @@ class _Stored:
         self.state = state
 
 
-class _Dtype(_Stored):
+class _Dtype(Stored):
     pass
 
 
-class _Array(_Stored):
+class _Array(Stored):
     pass
 
 
-class _Sparse(_Stored):
+class _Sparse(Stored):
     pass
 
 
@@ -58,7 +59,7 @@ ADMITTED = {
     ("collections", "defaultdict"): _default_dict,
     ("_codecs", "encode"): _latin1,
     **{(module, "bytes"): bytes for module in ("builtins", "__builtin__")},  # how Python 3 stores b""
-    **{(module, "list"): _Stored for module in ("builtins", "__builtin__")},
+    **{(module, "list"): Stored for module in ("builtins", "__builtin__")},
     **{(f"numpy.{core}.multiarray", "_reconstruct"): _Array for core in ("core", "_core")},
     **{(f"scipy.sparse.{module}", "csr_matrix"): _Sparse for module in ("csr", "_csr")},
 }
@@ -66,11 +67,19 @@ ADMITTED = {
 
 
 # The Python unpickler, not the C one, which allocates memory for any memo index in the file.
-class _Unpickler(pickle._Unpickler):
+class Unpickler(pickle._Unpickler):
+    """Unpickles content that names nothing but what is admitted.
+
+    Attributes:
+        admitted: what stands for each admitted name.
+    """
+
+    admitted: ClassVar[Mapping[tuple[str, str], Any]] = ADMITTED
+
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in ADMITTED:
+        if (module, name) not in self.admitted:
             raise pickle.UnpicklingError(f"a pickle that names {module}.{name}, which could run code")
-        return ADMITTED[module, name]
+        return self.admitted[module, name]
 
     def persistent_load(self, pid: Any) -> Any:
         raise pickle.UnpicklingError("a reference to another file")
@@ -84,9 +93,9 @@ def read_matrix(path: Path) -> NDArray[np.float32]:
     """
     try:
         content = _read(path)
-        return (_dense(content) if isinstance(content, _Sparse) else _array(content)).astype(np.float32)
-    except _DAMAGE as error:
-        raise _named(path, "a matrix of numbers", error) from error
+        return (_dense(content) if isinstance(content, _Sparse) else array_of(content)).astype(np.float32)
+    except DAMAGE as error:
+        raise damaged(path, "a matrix of numbers", error) from error
 
 
 def read_neighbours(path: Path) -> NDArray[np.int64]:
@@ -107,11 +116,11 @@ def read_neighbours(path: Path) -> NDArray[np.int64]:
         if not all(type(node) is int for node in [*rows, *columns]):
             raise DamageError("nodes that are not whole numbers")
         return np.array([rows, columns], dtype=np.int64)
-    except _DAMAGE as error:
-        raise _named(path, "lists of neighbours", error) from error
+    except DAMAGE as error:
+        raise damaged(path, "lists of neighbours", error) from error
 
 
-_DAMAGE = (
+DAMAGE = (
     pickle.UnpicklingError, EOFError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError,
     MemoryError, RecursionError, AssertionError,
 )  # fmt: skip
@@ -119,14 +128,15 @@ _DAMAGE = (
 
 
 def _read(path: Path) -> Any:
-    return _Unpickler(io.BytesIO(path.read_bytes()), encoding="latin1").load()
+    return Unpickler(io.BytesIO(path.read_bytes()), encoding="latin1").load()
 
 
-def _named(path: Path, wanted: str, error: BaseException) -> ValueError:
+def damaged(path: Path, wanted: str, error: BaseException) -> ValueError:
+    """The error of a file that does not hold what is wanted."""
     return ValueError(expected(f"{wanted} in {path.name}", one_line(error), "downloading it again"))
 
 
-def _array(stored: Any) -> NDArray[Any]:
+def array_of(stored: Any) -> NDArray[Any]:
     """The array from the state (version, shape, dtype, Fortran order, bytes)."""
     if not isinstance(stored, _Array):
         raise DamageError(f"a {type(stored).__name__.strip('_')}")
@@ -146,7 +156,7 @@ def _dense(stored: _Sparse) -> NDArray[np.float32]:
     """A dense matrix from CSR: row i has data[indptr[i] : indptr[i + 1]] at these indices."""
     state = stored.state
     rows, columns = (int(n) for n in state.get("_shape", state.get("shape")))
-    starts, places, values = (_array(state[name]) for name in ("indptr", "indices", "data"))
+    starts, places, values = (array_of(state[name]) for name in ("indptr", "indices", "data"))
     whole = starts.dtype.kind in "iu" and places.dtype.kind in "iu" and len(starts) == rows + 1
     if not whole or not 0 < rows * columns <= LARGEST or len(places) != len(values):
         raise DamageError(f"a sparse matrix {(rows, columns)} with {len(values)} entries")
