@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import torch
@@ -96,6 +97,39 @@ def to_patches(field: Tensor, patch: Sequence[int]) -> Tensor:
         raise ValueError(expected(multiple, tuple(sizes), "a patch that divides them"))
     grid, rows = _patterns(len(patch))
     return rearrange(field, f"{grid} -> {rows}", **{f"p{axis}": width for axis, width in enumerate(patch)})
+
+
+def with_shifts(field: Tensor, by: Sequence[int], closed: Sequence[bool]) -> Tensor:
+    """A field followed by copies of it, moved along all diagonals (shifted patch tokenisation).
+
+    Args:
+        field: ``(B, C, *S)``.
+        by: points of a shift along each axis.
+        closed: for each axis, whether it is periodic; into others zeros are moved.
+
+    Shapes:
+        - returns: ``(B, (1 + 2^axes) C, *S)``
+
+    Example:
+        >>> field = torch.arange(1.0, 5.0).reshape(1, 1, 4)
+        >>> with_shifts(field, [1], [False])[0].tolist()
+        [[1.0, 2.0, 3.0, 4.0], [2.0, 3.0, 4.0, 0.0], [0.0, 1.0, 2.0, 3.0]]
+    """
+    copies = [field]
+    for signs in product((-1, 1), repeat=len(by)):
+        copy = field
+        for axis, (sign, points, periodic) in enumerate(zip(signs, by, closed, strict=True), 2):
+            copy = _moved(copy, axis, sign * points, periodic)
+        copies.append(copy)
+    return torch.cat(copies, 1)
+
+
+def _moved(field: Tensor, axis: int, points: int, periodic: bool) -> Tensor:
+    if periodic or not points:
+        return field.roll(points, axis)
+    outside = torch.zeros_like(field.narrow(axis, 0, abs(points)))
+    inside = field.narrow(axis, max(-points, 0), field.shape[axis] - abs(points))
+    return torch.cat([outside, inside] if points > 0 else [inside, outside], axis)
 
 
 def from_patches(patches: Tensor, patch: Sequence[int], sizes: Sequence[int]) -> Tensor:

@@ -23,6 +23,7 @@ from neuralop_irno.networks.tokens import (
     patch_sides,
     per_axis,
     to_patches,
+    with_shifts,
 )
 from neuralop_irno.registry import MODELS
 from neuralop_irno.solver.gradient import GradientLike
@@ -78,6 +79,10 @@ class PicardViT(IteratedTokens):
     T(u) is what a stack of transformer layers adds to u: one step without smoothing is the ordinary vision
     transformer (https://arxiv.org/abs/2010.11929). More steps add no parameters.
 
+    The paper has four of them: ViT, the default; ViTsmall, with ``shifted`` and ``local``, which is
+    https://arxiv.org/abs/2112.13492; ViTparallel, with two ``branches``, https://arxiv.org/abs/2203.09795;
+    and ViT3D, with ``frames``, whose tokens are patches of space and time.
+
     Args:
         in_channels: channels of x.
         out_channels: channels of the output.
@@ -95,9 +100,15 @@ class PicardViT(IteratedTokens):
         periodic: whether the grid is periodic, a bool or one for each axis.
         homogeneous: whether the problem is the same everywhere. Then tokens carry no position encoding:
             only distances matter, and on a torus the network commutes with shifts by whole patches.
+        shifted: embed each patch together with those that lie half a patch away along all diagonals. Beyond
+            the ends of an open axis there are zeros.
+        local: attention with a learned sharpness, without the token itself; see `AttentionIntegral`.
+        branches: integrals and perceptrons side by side in each layer.
+        frames: frames of the output, which are its channels frame by frame. Time is then a further axis, open
+            and before the others, on which x is constant; a list of patch sides begins with that of time.
 
     Shapes:
-        - x: ``(B, in_channels, *S)``, S multiples of the patch
+        - x: ``(B, in_channels, *S)``, S multiples of the patch; and ``frames`` is one too
         - returns: ``(B, out_channels, *S)``
 
     Example:
@@ -124,27 +135,46 @@ class PicardViT(IteratedTokens):
         gradient: GradientLike = "unrolled",
         periodic: bool | Sequence[bool] = True,
         homogeneous: bool = False,
+        shifted: bool = False,
+        local: bool = False,
+        branches: int = 1,
+        frames: int | None = None,
     ) -> None:
-        block = IntegralOperator(width, heads, layers, skip=not inject)
+        block = IntegralOperator(width, heads, layers, skip=not inject, local=local, branches=branches)
         super().__init__(
             PicardNetwork(
                 block, smoothing=smoothing, steps=steps, tol=tol, atol=atol, inject=inject, gradient=gradient
             )
         )
-        self.in_channels, self.out_channels, self.dim = in_channels, out_channels, dim
-        self.patch, self.periodic = patch_sides(patch, dim), per_axis("periodic", periodic, dim)
+        if frames is not None:
+            _check_frames(out_channels, frames)
+        self.in_channels, self.out_channels, self.dim, self.frames = in_channels, out_channels, dim, frames
+        closed = per_axis("periodic", periodic, dim)
+        self.periodic = closed if frames is None else (False, *closed)
+        self.patch = patch_sides(patch, len(self.periodic))
         points = math.prod(self.patch)
-        self.embed = nn.Linear(in_channels * points, width)
-        self.places = None if homogeneous else PositionEncoding(dim, width)
-        self.unembed = nn.Linear(width, out_channels * points)
+        self.shifted = shifted
+        given = in_channels * (1 + 2 ** len(self.patch)) if shifted else in_channels
+        self.embed = nn.Linear(given * points, width)
+        self.places = None if homogeneous else PositionEncoding(len(self.patch), width)
+        self.unembed = nn.Linear(width, out_channels // (frames or 1) * points)
 
     def encode(self, x: Tensor) -> tuple[Tensor, Nodes]:
-        free = self.embed(to_patches(x, self.patch))
-        nodes = patch_nodes(x.shape[2:], self.patch, self.periodic, like=x)
+        sizes = self._sizes(x)
+        field = x if self.frames is None else x[:, :, None].expand(-1, -1, *sizes)
+        if self.shifted:
+            field = with_shifts(field, [side // 2 for side in self.patch], self.periodic)
+        free = self.embed(to_patches(field, self.patch))
+        nodes = patch_nodes(sizes, self.patch, self.periodic, like=x)
         return free if self.places is None else free + self.places(nodes), nodes
 
     def decode(self, tokens: Tensor, x: Tensor) -> Tensor:
-        return from_patches(self.unembed(tokens), self.patch, x.shape[2:])
+        field = from_patches(self.unembed(tokens), self.patch, self._sizes(x))
+        return field if self.frames is None else field.transpose(1, 2).flatten(1, 2)
+
+    def _sizes(self, x: Tensor) -> list[int]:
+        """The points of the tokens' grid along each axis."""
+        return [*([] if self.frames is None else [self.frames]), *x.shape[2:]]
 
 
 class ANIE(IteratedTokens):
@@ -215,9 +245,7 @@ class ANIE(IteratedTokens):
                 block, smoothing=smoothing, steps=steps, tol=tol, atol=atol, inject=inject, gradient=gradient
             )
         )
-        if frames < 1 or out_channels % frames:
-            got = f"{out_channels} in {frames} frames"
-            raise ValueError(expected("as many out_channels in every frame", got, f"frames={out_channels}"))
+        _check_frames(out_channels, frames)
         self.in_channels, self.out_channels, self.dim, self.frames = in_channels, out_channels, dim, frames
         self.patch, self.periodic = patch_sides(patch, dim), per_axis("periodic", periodic, dim)
         points = math.prod(self.patch)
@@ -239,6 +267,12 @@ class ANIE(IteratedTokens):
         later = self.unembed(tokens).unflatten(1, (self.frames + 1, -1))[:, 1:]
         frames = from_patches(later.flatten(0, 1), self.patch, x.shape[2:])
         return frames.unflatten(0, (-1, self.frames)).flatten(1, 2)
+
+
+def _check_frames(out_channels: int, frames: int) -> None:
+    if frames < 1 or out_channels % frames:
+        got = f"{out_channels} in {frames} frames"
+        raise ValueError(expected("as many out_channels in every frame", got, f"frames={out_channels}"))
 
 
 MODELS.register("picard_vit", PicardViT)

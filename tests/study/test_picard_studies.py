@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -71,3 +72,24 @@ def test_the_integral_equation_has_every_cell_of_the_paper_s_table_4() -> None:
 def test_the_integral_equation_is_trained(tmp_path: Path) -> None:
     study = cut("picard_integral_grid", FLOWS, ("1H 1B, 2 steps", "4H 4B, 2 steps"))
     assert all(0 < error < 2 for error in errors(study, tmp_path).values())
+
+
+def test_the_four_transformers_have_every_cell_of_the_paper_s_table_2() -> None:
+    study = catalogue.read_study("picard_four_transformers")
+    problem = study.problems["four_transformers"]
+    assert sorted(problem.bases) == ["vit", "vit_3d", "vit_parallel", "vit_small"]
+    assert {base["steps"] for base in problem.bases.values()} == {1}
+    assert [study.variants[f"{steps} steps"].network["steps"] for steps in (2, 3)] == [2, 3]
+    assert len(study.seeds) == 5
+
+
+@pytest.mark.usefixtures("memory_not_measured")
+def test_the_four_transformers_are_trained_with_as_many_parameters(tmp_path: Path) -> None:
+    study = cut("picard_four_transformers", FLOWS, ("3 steps",))
+    assert all(0 < error < 2 for error in errors(study, tmp_path).values())
+    sizes: dict[str, set[int]] = {}
+    for path in (tmp_path / "runs").glob("*.json"):
+        record = json.loads(path.read_text())
+        sizes.setdefault(record["base"], set()).add(record["parameters"])
+    assert len(sizes) == 4
+    assert all(len(each) == 1 for each in sizes.values())
