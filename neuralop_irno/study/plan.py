@@ -187,6 +187,19 @@ class Study:
         """What is measured, as a list."""
         return [self.kind] if isinstance(self.kind, str) else list(self.kind)
 
+    def needed(self, run: Run) -> list[Run]:
+        """The runs that have to be finished before a run, in any order.
+
+        Of a model built on bases those of its problem and seed; and that of the first seed, which decides
+        which of several trials the other seeds train.
+        """
+        if run.variant == BASE:
+            return []
+        found = [run._replace(base=base, variant=BASE) for base in self.problems[run.problem].bases]
+        if run.seed != self.seeds[0] and len(self.variants[run.variant].trials) > 1:
+            found.append(run._replace(seed=self.seeds[0]))
+        return found
+
     def runs(self) -> list[Run]:
         """Every model, in the order of training: the bases of a problem before the models built on them."""
         found = []

@@ -73,10 +73,9 @@ class StudyRunner:
             FailedRunsError: some runs failed; all others are finished, and in the table.
         """
         self._begin()
-        runs = self.study.runs()
         submit = self._here() if executor is None else self._by(executor)
         try:
-            Schedule(runs, self.folder, submit, self._write_table).run()
+            Schedule(self.study, self.folder, submit, self._write_table).run()
         except FailedRunsError:
             self._write_table()
             raise

@@ -1,4 +1,4 @@
-"""The order of a study's runs: bases first, what stands on them when they are finished."""
+"""The order of a study's runs: each when those that it needs are finished."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from neuralop_irno.errors import expected, one_line
 from neuralop_irno.study.claims import is_claimed
-from neuralop_irno.study.plan import BASE, Run
+from neuralop_irno.study.plan import Run, Study
 from neuralop_irno.study.worker import FAILED, POLL, TAKEN, Outcome, claims_of, file_of
 
 LOSSES = 3
@@ -34,7 +34,7 @@ class Schedule:
     """Submits the missing runs of a study as soon as their bases are finished.
 
     Args:
-        runs: all runs, with the bases of a problem before the models built on them.
+        study: the study whose runs are done, each after those that it needs.
         folder: the folder of the study.
         submit: starts a run; its future has an `Outcome`, or the error that ended its worker.
         collect: called after each run that has been finished, here or by another process.
@@ -42,15 +42,15 @@ class Schedule:
 
     def __init__(
         self,
-        runs: list[Run],
+        study: Study,
         folder: Path,
         submit: Callable[[Run], Future[Outcome]],
         collect: Callable[[], object],
     ) -> None:
-        self.runs, self.folder = runs, folder
+        self.study, self.runs, self.folder = study, study.runs(), folder
         self.failures: dict[Run, str] = {}
         self._submit, self._collect = submit, collect
-        self._waiting = [run for run in runs if not self._is_finished(run)]
+        self._waiting = [run for run in self.runs if not self._is_finished(run)]
         self._started: dict[Future[Outcome], Run] = {}
         self._losses: Counter[Run] = Counter()
 
@@ -73,14 +73,14 @@ class Schedule:
 
     def _advance(self, run: Run) -> bool:
         """Start a run if it can be started; returns whether this process has nothing more to wait for."""
-        bases = [] if run.variant == BASE else self._bases_of(run)
+        needed = self.study.needed(run)
         if self._is_finished(run):
             self._waiting.remove(run)
             self._collect()
-        elif lost := [base.name for base in bases if base in self.failures]:
+        elif lost := [other.name for other in needed if other in self.failures]:
             self._fail(run, f"needs {', '.join(lost)}")
             self._waiting.remove(run)
-        elif is_claimed(claims_of(self.folder, run)) or not all(map(self._is_finished, bases)):
+        elif is_claimed(claims_of(self.folder, run)) or not all(map(self._is_finished, needed)):
             return False
         else:
             self._waiting.remove(run)
@@ -122,11 +122,6 @@ class Schedule:
 
     def _fail(self, run: Run, why: str) -> None:
         self.failures[run] = why
-
-    def _bases_of(self, run: Run) -> list[Run]:
-        return [
-            base for base in self.runs if base.variant == BASE and base[::3] == run[::3]
-        ]  # of its problem and seed
 
     def _is_finished(self, run: Run) -> bool:
         return file_of(self.folder, run).exists()

@@ -201,26 +201,32 @@ class Worker:
     def _best_of_trials(self, run: Run) -> tuple[_Done, float | None, list[str]]:
         """Do the trainings of a run's variant, and take the one with the best validation score.
 
+        They are all done with the first seed of the study; the others train what is best with it.
+
         Returns:
             the model with its bases and history, the seconds of its training, and notes.
         """
+        trials = self.study.variants[run.variant].trials
+        if len(trials) == 1:
+            return self._trial(run, trials[0])
+        first = run._replace(seed=self.study.seeds[0])
+        searched = {trial: self._trial(first, trial) for trial in trials}
+        scores = {trial: best_score(done.history) for trial, (done, *_) in searched.items()}
+        best = min(scores, key=lambda trial: scores[trial])
+        done, seconds, notes = searched[best] if run == first else self._trial(run, best)
+        words = "; ".join(f"{trial}: {score:.4g}" for trial, score in scores.items())
+        whose = "" if run == first else f" with seed {first.seed}"
+        note = f"{best}: the best of {len(scores)} on validation data{whose} ({words})"
+        return done, seconds, [*notes, note]
+
+    def _trial(self, run: Run, trial: Trial) -> tuple[_Done, float | None, list[str]]:
+        """One training of a run's variant, or its result if it is finished."""
         variant = self.study.variants[run.variant]
-        taken: tuple[_Done, float | None, list[str]] | None = None
-        scores: dict[Trial, float] = {}
-        for trial in variant.trials:
-            bases = {} if run.variant == BASE else self.bases_of(run)
-            setting = replace(self._setting(run, variant, bases.get(run.base)), trial=trial)
-            built = contender(setting)
-            history, seconds, notes = self._train(built, self._work(run, setting))
-            scores[trial] = score = best_score(history)
-            if taken is None or score < min(scores[other] for other in scores if other != trial):
-                taken = _Done(built, bases, history), seconds, notes
-        assert taken is not None
-        if len(scores) > 1:
-            best = min(scores, key=lambda trial: scores[trial])
-            words = "; ".join(f"{trial}: {score:.4g}" for trial, score in scores.items())
-            taken[2].append(f"{best}: the best of {len(scores)} on validation data ({words})")
-        return taken
+        bases = {} if run.variant == BASE else self.bases_of(run)
+        setting = replace(self._setting(run, variant, bases.get(run.base)), trial=trial)
+        built = contender(setting)
+        history, seconds, notes = self._train(built, self._work(run, setting))
+        return _Done(built, bases, history), seconds, notes
 
     def _work(self, run: Run, setting: Setting) -> Path:
         """The training folder of a model; its name ends in the digest of everything it depends on."""

@@ -79,7 +79,7 @@ def test_trials_are_of_one_recipe_and_told_apart() -> None:
 
 @pytest.mark.usefixtures("memory_not_measured")
 def test_the_best_on_validation_data_is_taken_and_the_record_names_it(tmp_path: Path) -> None:
-    """Beside trials that cannot learn, for each seed."""
+    """Beside trials that cannot learn. The first seed decides for all."""
     rates = [1e-9, 1.0, 1e-8]
     changes: dict[str, Any] = {"seeds": (0, 1), "problems": one_base(depth=1)}
     once = {"once": {"role": "same_parameters"}}
@@ -91,9 +91,11 @@ def test_the_best_on_validation_data_is_taken_and_the_record_names_it(tmp_path: 
         for seed in (0, 1):
             name = f"{Run('burgers', 'fno', 'once', seed).name}.json"
             records.append(json.loads((tmp_path / place / "runs" / name).read_text()))
-    for plain, best in zip(records[:2], records[2:], strict=True):
+    assert records[2]["notes"][0].split(":")[0] == records[3]["notes"][0].split(":")[0]
+    for seed, (plain, best) in enumerate(zip(records[:2], records[2:], strict=True)):
         (note,) = best["notes"]
-        assert "the best of 6 on validation data (deeper by 1, 1e-09 of the rate: " in note
+        whose = " with seed 0" if seed else ""
+        assert f"the best of 6 on validation data{whose} (deeper by 1, 1e-09 of the rate: " in note
         scores = [float(part.rsplit(" ", 1)[1].strip(")")) for part in note.split("(")[1].split("; ")]
         chosen = note.split(":")[0]
         assert note.split("(")[1].split("; ")[scores.index(min(scores))].startswith(f"{chosen}: ")
@@ -101,7 +103,8 @@ def test_the_best_on_validation_data_is_taken_and_the_record_names_it(tmp_path: 
             assert best["measured"] == plain["measured"]
         assert chosen.endswith("1 of the rate")
     folders = list((tmp_path / "trained").glob("burgers.fno.same_parameters.*"))
-    assert len(folders) == 2 * 6  # the plain ones among them
+    taken = records[3]["notes"][0].startswith("deeper by 0, 1 of the rate")
+    assert len(folders) == 6 + 2 - taken  # all with seed 0, with seed 1 the plain one and the best
 
 
 def test_every_depth_is_planned_and_a_rate_for_all() -> None:

@@ -96,7 +96,8 @@ def test_studies_of_the_package_are_whole(name: str, scale: str) -> None:
     channels |= {"four_transformers": (2, 4)}
     channels |= {f"citations_{noise}": (9, 7) for noise in ("00", 10, 20, 30, 40, 50)}
     channels |= {f"second_graph_{noise}": (9, 7) for noise in ("00", 50)}
-    channels |= {"potentials": (2, 1), "super_resolution": (1, 1)}
+    channels |= dict.fromkeys(("super_resolution", "darcy", "kuramoto_sivashinsky"), (1, 1))
+    channels |= {"potentials": (2, 1)}
     for problem_name, problem in found.problems.items():
         assert problem.bases
         for variant in found.variants.values():
