@@ -98,6 +98,7 @@ ANSWER_FINER: dict[str, dict[str, Any]] = {
     "hinote": {"factor": 2, "features": 4, "width": 4, "heads": 2},
     "wdsr": {"factor": 2, "width": 4, "blocks": 1},
 }
+ITERATED = {"net": {"model_arch": "picard_vit", "width": 4, "heads": 1, "steps": 1}, "steps": 2}
 UNET = {"name": "unet", "width": 4, "depth": 0}
 
 BASES: dict[str, Case] = {
@@ -107,6 +108,7 @@ BASES: dict[str, Case] = {
     "mgno": Case({"width": 4, "layers": 1, "levels": 1}, GRID),
     "rigno": Case({**RIGNO, "time": False}, MESHES),
     "transolver": Case({"width": 4, "layers": 1, "heads": 2, "slices": 2}, MESHES),
+    "iterated": Case(ITERATED, GRID),
     "codano": Case(CODANO, GRID, model={"in_channels": 2, "out_channels": 2}),
     "irno": Case({"base": {"model_arch": "uno", **UNO}, "correction": UNET, "steps": 1}, GRID),
     "graphs": Case({"net": {"model_arch": "gnn_stack", "width": 4}}, MESHES),
@@ -122,6 +124,7 @@ CORRECTED: dict[str, Case] = {
     "widened": Case({"net": {"model_arch": "fno", **FNO}, "shape": [6, 6]}, GRID),
     **{name: Case(options, GRID) for name, options in ON_GRIDS.items()},
     **{name: Case(options, MESHES) for name, options in ON_GRAPHS.items()},
+    "iterated": Case(ITERATED, GRID, refused="as many channels of x as of the output"),
     "unet": Case({"width": 4, "depth": 0}, GRID),
     "public_unet": Case({"width": 4, "depth": 1}, GRID),
     "residual_unet": Case({"width": 4, "depth": 1}, GRID),

@@ -248,8 +248,21 @@ def _mean(values: Tensor, share: Tensor | None) -> Tensor:
     return values.mean(-1) if share is None else (values * share).sum(-1)
 
 
+def mse(
+    prediction: Tensor, target: Tensor, space: int | None = None, weights: Tensor | None = None
+) -> Tensor:
+    """Mean square error over space; arguments and shapes as in `vrmse`.
+
+    Example:
+        >>> mse(torch.zeros(1, 1, 4), torch.full((1, 1, 4), 2.0))
+        tensor([[4.]])
+    """
+    error, _ = over_space(prediction, target, space)
+    return _mean(error.square(), _shares(target, space, weights))
+
+
 _ERRORS: dict[str, Callable[..., Tensor]] = {
-    "vrmse": vrmse, "relative_l2": relative_l2, "relative_l1": relative_l1, "rmse": rmse,
+    "vrmse": vrmse, "relative_l2": relative_l2, "relative_l1": relative_l1, "rmse": rmse, "mse": mse,
     "rfne": relative_l2,  # SuperBench's name: relative Frobenius norm error
 }  # fmt: skip
 for _name, _metric in _ERRORS.items():

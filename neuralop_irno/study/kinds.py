@@ -26,6 +26,7 @@ from neuralop_irno.registry import accepts, check_options
 from neuralop_irno.spectrum.of_domain import spectrum_of
 from neuralop_irno.study.classes import macro_f1
 from neuralop_irno.study.cost import megaflops
+from neuralop_irno.study.images import errors_of_images
 from neuralop_irno.study.noise import Noisy
 from neuralop_irno.study.plan import Problem, Run, Study
 from neuralop_irno.study.skill import anomaly_correlation
@@ -102,6 +103,11 @@ def main(trained: Trained, correlation: bool = False, f1: bool = False) -> Measu
     skill = trained.skill(trained.model) if correlation else {}
     classes = {"F1": macro_f1(trained.model, trained.test, trained.device)} if f1 else {}
     return {"": {"error": error, "of the base's": error / before, **skill, **classes}}
+
+
+def images(trained: Trained) -> Measured:
+    """The mean square error of the answers, and their Fourier distance from the truth as sets of images."""
+    return {"": errors_of_images(trained.model, trained.test, trained.device)}
 
 
 def transfer(trained: Trained, correlation: bool = False) -> Measured:
@@ -235,6 +241,7 @@ def _at(k: int) -> str:
 
 KINDS: dict[str, Callable[..., Measured]] = {
     "main": main,
+    "images": images,
     "transfer": transfer,
     "dynamics": dynamics,
     "extrapolation": extrapolation,

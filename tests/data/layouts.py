@@ -334,10 +334,28 @@ def _superpixels(folder: Path) -> dict[str, Any]:
     return {"name": "pascalvoc_sp", "folder": str(folder)}
 
 
+def cifar_files(folder: Path, images: int = 2) -> Path:
+    """Batches as in CIFAR-10's version for Python, with a few images each."""
+    place = folder / "cifar-10-batches-py"
+    place.mkdir(parents=True)
+    draw = np.random.default_rng(0)
+    for name in (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"):
+        rows = draw.integers(0, 256, (images, 3072), dtype=np.uint8)
+        content = {"data": rows, "labels": [3] * images, "batch_label": name, "filenames": ["a.png"] * images}
+        (place / name).write_bytes(pickle.dumps(content, protocol=2))
+    return place
+
+
+def _images(folder: Path) -> dict[str, Any]:
+    cifar_files(folder)
+    return {"name": "masked_cifar10", "folder": str(folder)}
+
+
 SMALL: dict[str, Callable[[Path], dict[str, Any]]] = {
     "npz": _npz, "safetensors": _safetensors, "the_well": _well, "superbench": _superbench, "zarr": _zarr,
     "neuraloperator_file": _tensors, "rigno points": _points, "rigno grid": _grids, "car_cfd": _cars,
-    "planetoid": _papers, "pascalvoc_sp": _superpixels, "torch": _torch, "pdebench": _pdebench,
+    "planetoid": _papers, "pascalvoc_sp": _superpixels, "cifar": _images,
+    "torch": _torch, "pdebench": _pdebench,
     "mesh pairs": mesh_pairs, "mesh pvd": mesh_pvd, "mesh xdmf": mesh_xdmf, "mesh vtkhdf": mesh_vtkhdf,
     "netcdf 3": partial(_own, suffix=".nc", engine="scipy"),
     "netcdf 4": partial(_own, suffix=".nc", engine="h5netcdf"),

@@ -230,7 +230,7 @@ HOLES: dict[str, tuple[str, Callable[[Path, float], None], str]] = {
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-@pytest.mark.parametrize("kind", SMALL)
+@pytest.mark.parametrize("kind", [kind for kind in SMALL if kind != "cifar"])  # its numbers are bytes
 def test_fields_that_are_not_finite_are_refused_by_file_and_place(
     kind: str, value: float, tmp_path: Path
 ) -> None:

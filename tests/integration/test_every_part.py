@@ -120,10 +120,11 @@ DATA: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "advection_diffusion": ({"samples": [2, 1, 1], "spacing": 0.3, "holes": 1}, GRAPHS),
     "waves": ({"samples": [2, 1, 1], "spacing": 0.3, "holes": 1}, GRAPHS),
     "potentials": ({"samples": [2, 1, 1]}, NO_POSITIONS),
+    "masked_textures": ({"samples": [2, 1, 1], "size": 8}, PLANE),
 }
 FROM_FILES = {
     "files", "zarr", "ce_gauss", "neuraloperator_file", "rigno_file", "car_cfd", "planetoid", "citations",
-    "pascalvoc_sp",
+    "pascalvoc_sp", "masked_cifar10",
     "the_well", "superbench", "mesh_files",
 }  # fmt: skip
 """Data sets that are read; tests/data has them."""

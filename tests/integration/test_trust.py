@@ -103,6 +103,12 @@ def superpixels(folder: Path, mark: Path) -> dict[str, Any]:
     return {"name": "pascalvoc_sp", "folder": str(folder)}
 
 
+def cifar(folder: Path, mark: Path) -> dict[str, Any]:
+    for name in (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"):
+        planted(folder / "cifar-10-batches-py" / name, mark)
+    return {"name": "masked_cifar10", "folder": str(folder)}
+
+
 def zarr_of_objects(folder: Path, mark: Path) -> dict[str, Any]:
     array = {
         "zarr_format": 2, "shape": [3, 2, 1, 4], "chunks": [3, 2, 1, 4], "dtype": "<f4", "compressor": None,
@@ -125,6 +131,7 @@ DATA: dict[str, tuple[Callable[[Path, Path], dict[str, Any]], str]] = {
     "a .pt of neuraloperator": (tensors_of_neuraloperator, "arrays of numbers in darcy_train_8.pt"),
     "planetoid": (planetoid, "ind.cora."),
     "pascalvoc_sp": (superpixels, "in train.pickle, got a pickle that names"),
+    "cifar": (cifar, "in data_batch_1, got a pickle that names"),
     "zarr": (zarr_of_objects, "a Zarr group in a.zarr"),
     "rigno": (rigno_file, "a.nc"),
 }

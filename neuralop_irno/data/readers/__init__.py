@@ -1,6 +1,7 @@
 """Readers of data sets in files. Importing this subpackage registers them by name."""
 
 from neuralop_irno.data.readers import car_cfd as car_cfd
+from neuralop_irno.data.readers import cifar10 as cifar10
 from neuralop_irno.data.readers import files as files
 from neuralop_irno.data.readers import mesh_sets as mesh_sets
 from neuralop_irno.data.readers import neuraloperator_files as neuraloperator_files

@@ -98,6 +98,21 @@ def read_matrix(path: Path) -> NDArray[np.float32]:
         raise damaged(path, "a matrix of numbers", error) from error
 
 
+def read_entry(path: Path, name: str) -> NDArray[Any]:
+    """The array of an entry of a dict; other entries may hold anything that is admitted.
+
+    Raises:
+        ValueError: as for `read_matrix`.
+    """
+    try:
+        content = _read(path)
+        if not isinstance(content, dict) or name not in content:
+            raise DamageError(f"a {type(content).__name__.strip('_')} without it")
+        return array_of(content[name])
+    except DAMAGE as error:
+        raise damaged(path, f"an array {name!r}", error) from error
+
+
 def read_neighbours(path: Path) -> NDArray[np.int64]:
     """The pairs (node, neighbour) of a dict of lists, ``(2, pairs)``.
 

@@ -8,3 +8,4 @@ from neuralop_irno.data.solvers import generated_flows as generated_flows
 from neuralop_irno.data.solvers import mesh_fields as mesh_fields
 from neuralop_irno.data.solvers import potentials as potentials
 from neuralop_irno.data.solvers import shallow_water as shallow_water
+from neuralop_irno.data.solvers import textures as textures
