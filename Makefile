@@ -4,6 +4,8 @@
 # For a release: `make dist` builds and checks sdist and wheel; `make constraints`, `make licences` and `make sbom` write
 # constraints-hashed.txt, docs/licences.md and build/sbom.json.
 #
+# `make docs` builds the documentation as a site, in build/docs/html, and runs the examples for its gallery.
+#
 # `make test-peers` tries the real models of other packages, each in an environment of its own under .peers.
 # POSEIDON=folder and NEURALOPERATOR_MAIN=folder are checkouts of repositories that have no package.
 
@@ -15,7 +17,9 @@ PARALLEL := --numprocesses logical --maxprocesses 8 --dist loadfile
 TOOLS := build/tools
 RUNTIME := build/runtime
 
-.PHONY: demo test test-peers dist constraints licences sbom
+PAGES := sphinx-build --fail-on-warning --keep-going --nitpicky --quiet -d build/docs/doctrees docs build/docs/html
+
+.PHONY: demo test test-peers docs dist constraints licences sbom
 
 demo: $(VENV)/installed
 	$(VENV)/bin/irno demo
@@ -26,12 +30,16 @@ test: $(VENV)/installed
 test-peers: $(VENV)/installed
 	$(VENV)/bin/python tests/peers/run.py
 
+# Of an example that has not changed the gallery keeps the output.
+docs: $(VENV)/with-docs
+	OMP_NUM_THREADS=1 $(VENV)/bin/$(PAGES)
+
 dist: $(VENV)/installed
 	.ci/dist $(VENV)/bin/python
 
 # Without torch and what its CUDA builds bring: which build fits depends on the machine, and so does its hash.
 constraints: $(TOOLS)/installed
-	$(TOOLS)/bin/uv pip compile pyproject.toml --extra dev --constraint constraints.txt --python-version 3.11 --upgrade \
+	$(TOOLS)/bin/uv pip compile pyproject.toml --extra dev --extra docs --constraint constraints.txt --python-version 3.11 --upgrade \
 	    --generate-hashes --no-header --no-annotate --quiet --output-file build/compiled.txt
 	awk -f .ci/hashed.awk build/compiled.txt > constraints-hashed.txt
 
@@ -56,4 +64,8 @@ $(TOOLS)/installed:
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+$(VENV)/with-docs: $(VENV)/installed
+	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"
 	touch $@

@@ -1,4 +1,7 @@
-"""Refine a graph network on the surfaces of cars: the air pressure on them.
+"""Air pressure on cars
+====================
+
+A graph network on the surfaces of cars is refined by message passing along them.
 
 The data are the small Car-CFD set of neuraloperator: three cars to train on and one to test. They are not
 part of this package; if they are missing, this script prints where to get them, and ends.
@@ -29,12 +32,14 @@ torch.manual_seed(0)
 data = car_cfd(str(folder))
 print({split: [f"{car.num_nodes} nodes" for car in cars] for split, cars in data.items()})
 
-# %% The base: three rounds of averaging over neighbours; its inputs are position and normal of every node
+# %%
+# The base: three rounds of averaging over neighbours; its inputs are position and normal of every node
 base = GraphSAGE(in_channels=6, hidden_channels=32, num_layers=3, out_channels=1)
 recipe = Recipe(optimizer="adamw", epochs=30, batch_size=1, learning_rate=3e-3)
 Trainer(base, recipe, metric=relative_l2, show=False).fit(data["train"], data["valid"])
 
-# %% The refiner: message passing along the edges of the surface, in three dimensions
+# %%
+# The refiner: message passing along the edges of the surface, in three dimensions
 correction = {"name": "meshgraph", "dim": 3, "width": 32, "steps": 3}
 model = irno.IterativeRefiner(base, correction, steps=3, alpha=1.0, in_channels=6, out_channels=1)
 recipe = Recipe(optimizer="adamw", epochs=20, batch_size=1, learning_rate=3e-3)
@@ -44,14 +49,16 @@ for split in ("train", "test"):
     print(f"{split}: relative L2 after each step", [f"{error:.3f}" for error in errors])
 print("Two or three cars say little about other cars: this is a demonstration of the data, not of a result.")
 
-# %% A file for ParaView, with the true pressure, the base's prediction and the refined one
+# %%
+# A file for ParaView, with the true pressure, the base's prediction and the refined one
 car = data["test"][0]
 with torch.no_grad():
     answers = model.eval().iterates(car)
 fields = {"pressure": car.y, "base": answers[0], "refined": answers[-1]}
 print(write_fields("reports/car_surface.vtu", car, fields))
 
-# %% A figure
+# %%
+# A figure
 figure = Figure(figsize=(12, 4), layout="constrained")
 limit = car.y.abs().quantile(0.98).item()
 for place, (title, field) in enumerate(fields.items(), start=1):

@@ -1,6 +1,9 @@
-"""A refiner by name: neuraloperator's `get_model` builds base, correction and solver from one config.
+"""A refiner by name
+=================
 
-Importing `neuralop_irno` registers the name `irno`.
+neuraloperator's ``get_model`` builds base, correction and solver from one config.
+
+Importing ``neuralop_irno`` registers the name ``irno``.
 """
 
 import neuralop
@@ -23,7 +26,8 @@ model = neuralop.get_model(Bunch({"model": words}))
 print("irno" in available_models())
 print(model(torch.randn(2, 3, 20, 15)).shape)
 
-# %% An unknown name or option raises an error that lists the valid ones
+# %%
+# An unknown name or option raises an error that lists the valid ones
 for wrong in ({"correction": "unett"}, {"correction": {"name": "unet", "widht": 8}}, {"step": 4}):
     try:
         neuralop.get_model(Bunch({"model": {**words, **wrong}}))

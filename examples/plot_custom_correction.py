@@ -1,4 +1,5 @@
-"""A custom correction from a known equation.
+"""A custom correction from a known equation
+=========================================
 
 The task is an elliptic problem, (1 - d^2/ds^2) h = x on a periodic line. Its residual is known, so the
 correction can be a smoothing step of a classical solver with one learned number, and the base can be the zero
@@ -32,7 +33,8 @@ class Jacobi(irno.Correction):
         return self.weight * (x - operator(h)) / (1 + 2 / STEP**2)
 
 
-# %% Use the correction by its registered name
+# %%
+# Use the correction by its registered name
 model = irno.IterativeRefiner(torch.zeros_like, {"name": "jacobi", "weight": 0.5}, steps=400, alpha=1.0)
 torch.manual_seed(0)
 truth = torch.randn(3, 1, SIZE)
@@ -42,7 +44,8 @@ print(solution)
 print("steps of each sample:", solution.steps.tolist())
 print("largest error:", f"{(solution.value - truth).abs().max():.1e}")
 
-# %% The contraction rate depends on the correction, not on the base
+# %%
+# The contraction rate depends on the correction, not on the base
 model = model.with_base(lambda x: x)
 errors = torch.stack([(h - truth).norm() for h in model.iterates(x, steps=200)])
 print("observed contraction per step:", f"{(errors[200] / errors[100]).item() ** 0.01:.4f}")

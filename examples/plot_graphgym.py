@@ -1,4 +1,7 @@
-"""Train a GraphGym network, and then a refiner around it, with GraphGym's own main loop.
+"""GraphGym's main loop
+====================
+
+Train a GraphGym network, and then a refiner around it, with GraphGym's own main loop.
 
 The config is examples/configs/graphgym/heat.yaml. The second run sets the checkpoint of the base, which also
 freezes the base.
@@ -62,14 +65,17 @@ def run(name: str, *words: str) -> tuple[GraphGymModule, GraphGymDataModule]:
     return model, data
 
 
-# %% Train a GraphGym network
+# %%
+# Train a GraphGym network
 run("base", "model.type", "gnn", "model.loss_fun", "mse")
 (checkpoint,) = Path(cfg.run_dir).glob("ckpt/*.ckpt")
 
-# %% The same config with one option set: the checkpoint of the base, which is frozen and refined
+# %%
+# The same config with one option set: the checkpoint of the base, which is frozen and refined
 model, data = run("refined", "irno.base.checkpoint", str(checkpoint))
 
-# %% GraphGym's module contains an IterativeRefiner with all its methods
+# %%
+# GraphGym's module contains an IterativeRefiner with all its methods
 refiner = model.model.refiner.eval()
 columns = []
 for batch in data.test_dataloader():

@@ -1,7 +1,8 @@
-"""Solve to a tolerance, and estimate the error of the solution.
+"""Solve to a tolerance, and estimate the error
+============================================
 
-Two different questions: how far is a solution from the fixed point of the iteration (`error_bound`, from the
-observed contraction), and how far is it from the truth (`error_estimate`, calibrated on held-out flows).
+Two different questions: how far is a solution from the fixed point of the iteration (``error_bound``, from
+the observed contraction), and how far is it from the truth (``error_estimate``, calibrated on other flows).
 """
 
 from pathlib import Path
@@ -21,13 +22,15 @@ model = irno.IterativeRefiner(base, {"name": "unet", "width": 8, "depth": 2}, st
 Trainer(model, Recipe(epochs=12, replay=12.0), show=False).fit(data["train"], data["valid"])
 model.eval()
 
-# %% Each sample stops separately; Anderson's method needs fewer evaluations for the same tolerance
+# %%
+# Each sample stops separately; Anderson's method needs fewer evaluations for the same tolerance
 x, y = data["test"].x, data["test"].y
 for solver in ("picard", "anderson"):
     solution = model.solve(x, rtol=1e-4, max_steps=60, solver=solver)
     print(f"{solver:9} evaluations a sample: {solution.steps.double().mean():.1f}   {solution}")
 
-# %% The bound is on the distance to the fixed point, which a long solve approximates
+# %%
+# The bound is on the distance to the fixed point, which a long solve approximates
 solution = model.solve(x, rtol=1e-3, max_steps=60)
 limit = model.solve(x, steps=200).value
 distance = (solution.value - limit).square().mean((1, 2)).sqrt()
@@ -35,14 +38,16 @@ print(
     f"bound above the distance to the fixed point: {(distance <= solution.error_bound).double().mean():.0%}"
 )
 
-# %% For the distance to the truth, calibrate an estimate on held-out flows
+# %%
+# For the distance to the truth, calibrate an estimate on held-out flows
 calibration = irno.calibrate(model, DataLoader(data["valid"], batch_size=32), coverage=0.9)
 solution = model.solve(x)
 error = (solution.value - y).square().mean((1, 2)).sqrt()
 print(f"error_estimate = {calibration.factor:.2f} x {calibration.predictor}", end=", ")
 print(f"stated 90 %, covers {(error <= solution.error_estimate).double().mean():.0%} of the test samples")
 
-# %% The full diagnosis
+# %%
+# The full diagnosis
 report = irno.diagnose(model, DataLoader(data["test"], batch_size=32), samples=4, show=False)
 print(report)
 print(report.write(Path("reports/how_far_to_trust")))

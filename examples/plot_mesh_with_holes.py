@@ -1,4 +1,7 @@
-"""Refine a graph network on meshes with holes; every sample has its own mesh.
+"""Meshes with holes
+=================
+
+Refine a graph network on meshes with holes; every sample has its own mesh.
 
 Heat diffuses and is advected around cold holes. A GraphSAGE predicts the temperature after a time step, and a
 correction by message passing refines it. Norms, losses and stopping are per graph, with nodes weighted by
@@ -19,13 +22,15 @@ torch.manual_seed(0)
 data = heat_in_wind(samples=(96, 8, 16), spacing=0.07, time=0.08)
 print("nodes of the test meshes:", [graph.num_nodes for graph in data["test"]])
 
-# %% The base: three rounds of averaging over neighbours
+# %%
+# The base: three rounds of averaging over neighbours
 base = GraphSAGE(in_channels=4, hidden_channels=32, num_layers=3, out_channels=1)
 Trainer(
     base, Recipe(optimizer="adamw", epochs=15, batch_size=4, learning_rate=3e-3), metric=vrmse, show=False
 ).fit(data["train"], data["valid"])
 
-# %% The refiner: its correction also reads the positions of the nodes, and is applied repeatedly
+# %%
+# The refiner: its correction also reads the positions of the nodes, and is applied repeatedly
 correction = {"name": "meshgraph", "width": 32, "steps": 5}
 model = irno.IterativeRefiner(base, correction, steps=3, alpha=1.0, in_channels=4, out_channels=1)
 recipe = Recipe(optimizer="adamw", epochs=50, batch_size=8, learning_rate=3e-3, replay=4.0)
@@ -34,11 +39,13 @@ errors = scores_per_step(model, data["test"], steps=6).mean(1).tolist()
 for k, error in enumerate(errors):
     print(f"k = {k}  VRMSE {error:.4f}")
 
-# %% A batch of graphs is solved graph by graph
+# %%
+# A batch of graphs is solved graph by graph
 solution = model.eval().solve(data["test"][0], rtol=1e-2, max_steps=20, solver="anderson")
 print(solution, f"({solution.steps.item()} steps)")
 
-# %% A figure: the truth, the base, the refined field, and their errors
+# %%
+# A figure: the truth, the base, the refined field, and their errors
 graph = data["test"][0]
 with torch.no_grad():
     answers = model.iterates(graph)

@@ -1,4 +1,7 @@
-"""The same options in one and in three dimensions; only n_modes gets more entries.
+"""One and three dimensions
+========================
+
+The same options in one and in three dimensions; only n_modes gets more entries.
 
 The Burgers equation is solved on a line and in a box. Sizes need not be powers of two: these are odd.
 """

@@ -1,4 +1,7 @@
-"""Iterate a block to a fixed point, with a bound on the distance to it.
+"""Iterate a block to a fixed point
+================================
+
+`PicardNetwork` iterates a block, with a bound on the distance to its fixed point.
 
 `PicardNetwork` solves u = lambda T(u) + f. First T is a known integral, so that the bounds can be checked;
 then T is learned with a bounded norm, which gives proved error bounds; then T is a graph convolution, and
@@ -22,7 +25,8 @@ def size(field: Tensor) -> Tensor:
     return field.flatten(1).square().mean(1).sqrt()
 
 
-# %% An equation of the second kind: u(s) = 0.8 * mean_t 2 cos(s - t) u(t) + f(s).
+# %%
+# An equation of the second kind: u(s) = 0.8 * mean_t 2 cos(s - t) u(t) + f(s).
 # T projects onto the first wave, so that its norm is 1 and the solution is known.
 class Integral(nn.Module):
     """The mean over the line of 2 cos(s - t) u(t)."""
@@ -41,7 +45,8 @@ for steps in (1, 5, 10, 20):
     print(f"{steps:5d}   " + "   ".join(f"{number.item():10.6f}      " for number in numbers))
 print("The bounds are sharp here: the error has only one direction, which contracts by exactly 0.8.")
 
-# %% The same with a learned T: pairs (f, u) of a hidden equation, and a block with a norm of at most 0.9.
+# %%
+# The same with a learned T: pairs (f, u) of a hidden equation, and a block with a norm of at most 0.9.
 hidden = nn.Conv1d(1, 1, 9, padding=4, padding_mode="circular", bias=False)
 irno.spectrally_normalised(hidden, 0.85)
 source = irno.PicardNetwork(hidden, smoothing=0.0, steps=60, inject=True).eval()
@@ -74,7 +79,8 @@ print("bounded by:      ", [f"{d:.1e}" for d in solution.a_posteriori.tolist()])
 anderson = network.solve(free, solver="anderson", rtol=1e-4, max_steps=300, lipschitz=bound)
 print("Anderson needs   ", anderson.steps.tolist(), "and is within", f"{anderson.a_posteriori.max():.1e}")
 
-# %% On a graph, k = 0.7 |conv|. Noise in f moves the fixed point by at most 1 / (1 - k) times the noise.
+# %%
+# On a graph, k = 0.7 |conv|. Noise in f moves the fixed point by at most 1 / (1 - k) times the noise.
 nodes = 40
 joined = torch.triu_indices(nodes, nodes, 1)
 joined = joined[:, torch.rand(joined.shape[1]) < 0.1]
@@ -88,6 +94,7 @@ clean, noisy = (graphs.solve(free, edges, rtol=1e-6, max_steps=300).value for fr
 moved, pushed = (field.square().mean().sqrt().item() for field in (noisy - clean, noise))
 print(f"\nnoise of {pushed:.3f} moved the fixed point by {moved:.3f}; the bound is {pushed / (1 - k):.3f}")
 
-# %% For a Lipschitz bound of your own block, build it from layers with known constants.
+# %%
+# For a Lipschitz bound of your own block, build it from layers with known constants.
 own = irno.spectrally_normalised(nn.Sequential(nn.Linear(8, 8), Residual(nn.Linear(8, 8)), nn.Tanh()), 0.5)
 print(f"Linear, x + Linear, tanh, at 0.5 each: |T| <= {irno.lipschitz_bound(own):.2f} = 0.5 * (1 + 0.5) * 1")

@@ -1,4 +1,7 @@
-"""Train a refiner with neuraloperator's own Trainer, like an FNO.
+"""neuraloperator's own Trainer
+============================
+
+Train a refiner with neuraloperator's own Trainer, like an FNO.
 
 The loss has the interface of neuraloperator's losses, and sums over the batch like them. In training the
 refiner passes all supervised steps to it; in evaluation the refiner returns a field.

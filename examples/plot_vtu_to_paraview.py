@@ -1,4 +1,7 @@
-"""From a folder of VTU files to a film in ParaView: the commands of docs/vtu-to-paraview.md, run.
+"""From VTU files to a film in ParaView
+====================================
+
+The commands of docs/vtu-to-paraview.md, run from a folder of VTU files on.
 
 The folder is made here in place of the user's own: a warm spot is carried by the wind around cold holes, on
 24 meshes of different sizes, one folder of numbered files for each. Nothing after that is Python: a YAML and

@@ -60,6 +60,18 @@ class Exported:
         versions: of this package and of torch.
         deviation: the largest difference of its value from that of the model on the example, relative to the
             largest value; None for a package, which is not loaded.
+
+    Example:
+        >>> import tempfile
+        >>> import neuralop_irno as irno
+        >>> model = irno.IterativeRefiner(
+        ...     torch.zeros_like,
+        ...     irno.FunctionCorrection(lambda x, h: 0.5 * (x - h)),
+        ...     resolution={"cells": [8]},
+        ... )
+        >>> made = irno.export(model.eval(), torch.ones(2, 1, 8), f"{tempfile.mkdtemp()}/model.pt2")
+        >>> made.outputs
+        ('value', 'residual', 'outcome', 'steps')
     """
 
     path: Path

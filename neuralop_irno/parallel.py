@@ -12,6 +12,16 @@ What is divided, and when it is gathered:
   end of the backward pass
 
 The rollouts' own ``parallel``, all frames at once, is another thing: `neuralop_irno.rollouts.parallel`.
+
+Example:
+    >>> import tempfile
+    >>> from torch.distributed.device_mesh import init_device_mesh
+    >>> store = f"file://{tempfile.mkdtemp()}/store"  # under torchrun without these two
+    >>> dist.init_process_group("gloo", init_method=store, rank=0, world_size=1)
+    >>> model = shard(nn.Linear(4, 4), init_device_mesh("cpu", (1,)))
+    >>> model(torch.zeros(2, 4)).shape
+    torch.Size([2, 4])
+    >>> dist.destroy_process_group()
 """
 
 from __future__ import annotations

@@ -104,6 +104,18 @@ def predict(
 
     Raises:
         FileNotFoundError, FileExistsError, ValueError, TypeError: of the files, and of the model's call.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> import neuralop_irno as irno
+        >>> folder = tempfile.mkdtemp()
+        >>> np.savez(f"{folder}/fields.npz", x=np.ones((3, 1, 8), dtype=np.float32))
+        >>> correction = irno.FunctionCorrection(lambda x, h: 0.5 * (x - h))
+        >>> model = irno.IterativeRefiner(torch.zeros_like, correction)
+        >>> written = predict(model.eval(), f"{folder}/fields.npz", f"{folder}/answers.npz")
+        >>> np.load(f"{folder}/answers.npz")["y"].shape
+        (3, 1, 8)
     """
     check_least(1, 16, batch_size=batch_size)
     origin, target = Path(source), Path(to)

@@ -138,6 +138,14 @@ class Recipe:
         seed: seed of all random numbers.
         train_for: ``solution``, or ``preconditioner``: the correction of a refiner with a linear equation
             learns to shorten the solves of its solver, ``fcg`` say, from x alone; see docs/recipe.md.
+
+    Example:
+        >>> recipe = Recipe(epochs=50, replay=8.0)
+        >>> recipe.optimizer, recipe.batch_size
+        ('muon', 16)
+        >>> Recipe(optimizer="addam")
+        Traceback (most recent call last):
+        ValueError: ...
     """
 
     epochs: int = 20

@@ -16,7 +16,16 @@ from neuralop_irno.errors import expected
 
 
 class Outcome(Enum):
-    """How the solve of one sample ended. Its value is the text for the user."""
+    """How the solve of one sample ended. Its value is the text for the user.
+
+    Example:
+        >>> import neuralop_irno as irno
+        >>> correction = irno.FunctionCorrection(lambda x, h: h - x)
+        >>> model = irno.IterativeRefiner(torch.zeros_like, correction).eval()
+        >>> solution = model.solve(torch.ones(1, 1, 2), rtol=1e-3, max_steps=50)  # of the wrong sign
+        >>> solution.outcomes[0].name, solution.outcomes[0].good
+        ('GROWING', False)
+    """
 
     COMPLETED = "took the number of steps that was asked for, with no tolerance to meet"
     CONVERGED = "the residual met the tolerance"
@@ -81,6 +90,16 @@ class Solution:
             precision, ``residuals`` are norms of r, and ``contraction`` and ``error_bound`` are not known.
         replaced: for each sample the number of steps in which the preconditioner's proposal was zero, not
             finite or pointed away from r, so that r itself was taken, ``(samples,)``; None as before.
+
+    Example:
+        >>> import neuralop_irno as irno
+        >>> correction = irno.FunctionCorrection(lambda x, h: 0.5 * (x - h))
+        >>> model = irno.IterativeRefiner(torch.zeros_like, correction, steps=4).eval()
+        >>> solution = model.solve(torch.ones(2, 1, 4), rtol=1e-2, max_steps=50)
+        >>> solution
+        Solution(2 samples: 2 converged, median 7 steps)
+        >>> solution.value.shape, solution.contraction
+        (torch.Size([2, 1, 4]), tensor([0.5000, 0.5000]))
     """
 
     value: Any
@@ -163,6 +182,17 @@ class Trajectory:
         as_answer: the inverse of ``as_field``.
         residual: h -> alpha * Phi(x, h) as the solver computes it, if alpha is None.
         physics: h -> the residual of the equation; None for a model without one.
+
+    Example:
+        >>> import neuralop_irno as irno
+        >>> correction = irno.FunctionCorrection(lambda x, h: 0.5 * (x - h))
+        >>> model = irno.IterativeRefiner(torch.zeros_like, correction)
+        >>> x = torch.ones(1, 1, 4)
+        >>> trajectory = model.train()(x, y=x)
+        >>> len(trajectory.iterates), trajectory.last.shape  # detached: one supervised step
+        (1, torch.Size([1, 1, 4]))
+        >>> trajectory.phi(x).abs().max()  # the correction at the truth
+        tensor(0.)
     """
 
     iterates: tuple[Tensor, ...]

@@ -16,7 +16,7 @@ from irno_cli.main import main
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-NOT_FOR_USERS = {"dev"}
+NOT_FOR_USERS = {"dev", "docs"}
 LINES, COLUMNS = 45, 110
 
 DOCTOR = "import sys; from irno_cli.main import main; sys.exit(main(['doctor', '--json']))"

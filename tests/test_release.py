@@ -80,9 +80,8 @@ def test_every_development_package_is_there_with_hashes() -> None:
     text = (ROOT / "constraints-hashed.txt").read_text()
     blocks = re.findall(r"^([a-z][\w.-]*)==(\S+)((?: \\\n    --hash=sha256:[0-9a-f]{64})+)$", text, re.M)
     assert len(blocks) == len(re.findall(r"^[a-z]", text, re.M))
-    wanted = {
-        parted(line)[0] for line in [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]]
-    }
+    extras = PROJECT["optional-dependencies"]
+    wanted = {parted(line)[0] for line in [*PROJECT["dependencies"], *extras["dev"], *extras["docs"]]}
     found = {parted(name)[0] for name, *_ in blocks}
     assert wanted - found == {"torch"}
     assert [name for name in found if name.startswith(("nvidia-", "cuda-"))] == []

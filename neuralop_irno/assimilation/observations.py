@@ -95,6 +95,13 @@ class Nudging:
     Args:
         observations: values, places and frames.
         gain: g, above 0; 1 replaces the prediction by the observation.
+
+    Example:
+        >>> import neuralop_irno as irno
+        >>> mask = torch.tensor([True, False])
+        >>> seen = Observations(mask, torch.ones(1, 1, 1, 2), frames=[0])
+        >>> irno.rollout(lambda u: u, torch.zeros(1, 1, 2), steps=1, amend=Nudging(seen, gain=0.5)).frames
+        tensor([[[[0.5000, 0.0000]]]])
     """
 
     observations: Observations

@@ -8,7 +8,8 @@ LoRA (https://arxiv.org/abs/2106.09685) adds a matrix of rank r to the weight of
 A frequency adapter stands beside a spectral layer, with r learned filters s between two pointwise maps, also
 of modes that the layer cuts off:
 
-.. math:: v \mathrel{+}= F^{-1} \big[ \tfrac1r B \, s(w) \, A \, \hat u(w) \big] \qquad s = 0 \text{ at first}
+.. math:: v \leftarrow v + F^{-1} \big[ \tfrac1r B \, s(w) \, A \, \hat u(w) \big]
+          \qquad s = 0 \text{ at first}
 
 In Fourier layers adapters by frequency are reported to do better than LoRA: https://arxiv.org/abs/2509.23173.
 """

@@ -39,6 +39,16 @@ def load_base(folder: str | os.PathLike[str], name: str, trusted: bool = False) 
         folder: the folder of the files.
         name: the start of their names; neuraloperator's Trainer writes ``model`` or ``best_model``.
         trusted: unpickle all objects. Only for files from a source you trust.
+
+    Example:
+        >>> import tempfile
+        >>> from neuralop.models import FNO
+        >>> base = FNO(n_modes=(4,), in_channels=1, out_channels=1, hidden_channels=4, n_layers=1)
+        >>> folder = tempfile.mkdtemp()
+        >>> base.save_checkpoint(folder, "fno")
+        >>> again = load_base(folder, "fno", trusted=True)  # it has a pickle
+        >>> type(again).__name__
+        'FNO'
     """
     metadata = read_pickle(Path(folder) / f"{name}_metadata.pkl", trusted)
     state = read_pickle(Path(folder) / f"{name}_state_dict.pt", trusted)

@@ -45,7 +45,7 @@ from neuralop_irno.registry import MODELS
 
 
 class GraphOperator(BaseOperator):
-    """A network on graphs, called with a graph, a list of graphs, or the parts of one, as in `graph_calls`.
+    """A network on graphs, called with a graph, a list of graphs, or the parts of one, as in ``graph_calls``.
 
     A whole graph is passed as a shallow copy, since some networks write into it. If x has an axis of time,
     ``(N, F, T)``, it and the answer are folded into channels for the correction, ``(N, F T)``. Instead of

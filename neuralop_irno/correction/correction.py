@@ -224,7 +224,15 @@ def zeroed(layer: Layer) -> Layer:
 
 
 class FunctionCorrection(Correction):
-    """A plain function of (x, h) as a correction."""
+    """A plain function of (x, h) as a correction.
+
+    Example:
+        >>> import neuralop_irno as irno
+        >>> correction = FunctionCorrection(lambda x, h: x - h)
+        >>> model = irno.IterativeRefiner(torch.zeros_like, correction, alpha=0.5, steps=3)
+        >>> model.eval()(torch.ones(1, 1, 2))
+        tensor([[[0.8750, 0.8750]]])
+    """
 
     def __init__(self, function: Callable[[Tensor, Tensor], Tensor]) -> None:
         super().__init__()

@@ -50,7 +50,7 @@ class GridCorrection(Correction):
 
     @property
     def across_poles(self) -> bool:
-        """Whether its grid is a sphere: what is near in longitude at a pole is far apart in columns."""
+        """Whether its grid is a sphere, where what is near in longitude at a pole is far apart in columns."""
         return any(mode in ACROSS_POLES for mode in self.padding)
 
     def prepare(self, x: Tensor, domain: Domain) -> Any:

@@ -41,7 +41,7 @@ class PublicUNet(HoistedCorrection):
     What differs: every size is accepted, while the public network needs multiples of 2^depth; the x-part of
     the first convolution is computed once per solve; and the last layer starts at zero, as in all corrections
     here, where the public one starts at a tenth of Xavier's weights. Maxima and aligned corners commute with
-    no shift: `unet` has averages of six cells in their place, and no batch norm.
+    no shift: ``unet`` has averages of six cells in their place, and no batch norm.
 
     Args:
         in_channels: channels of x.

@@ -28,7 +28,7 @@ class ResidualUNet(HoistedCorrection):
               B(v) = v + W_2 * g(W_1 * g(v)), \quad g = \text{gelu} \circ \text{norm}
 
     U_{l+1} is the same on half as many cells along each axis; the coarsest has one block. The channels grow
-    by half of ``width`` with each level, where those of `unet` double: more of the weights and of the
+    by half of ``width`` with each level, where those of ``unet`` double: more of the weights and of the
     arithmetic are on the fine grids, and the sum has a straight way from the input to every block
     (https://arxiv.org/abs/1603.05027). See docs/recipe.md for what that is worth.
 

@@ -54,7 +54,7 @@ class UNet(HoistedCorrection):
             (https://arxiv.org/abs/1802.05957). This keeps weights from growing, but is no bound on the
             convolution as an operator on fields; the correction ``bounded`` has that bound.
         blur: halve and double grids without aliasing. False averages and copies cells in pairs: Phi then
-            changes with odd shifts. The paper's network is `public_unet`.
+            changes with odd shifts. The paper's network is ``public_unet``.
         scalars: scalars per sample, which scale and shift the double convolutions after their first norm; see
             `neuralop_irno.correction.film`. A refiner with ``condition`` fills it in.
 

@@ -35,6 +35,11 @@ class Flow:
         - start: ``(B, inputs, C, *S)`` or ``(N, inputs, C)``
         - static: ``(B, K, *S)`` or ``(N, K)``; forcing: ``(B, T, K, *S)`` or ``(N, T, K)``
         - frames: ``(B, T, C, *S)`` or ``(N, T, C)``; times: ``(B, 1 + T)``
+
+    Example:
+        >>> flow = Flow(start=torch.zeros(1, 1, 2, 8), frames=torch.zeros(1, 5, 2, 8))
+        >>> flow.start.shape, flow.frames.shape
+        (torch.Size([1, 1, 2, 8]), torch.Size([1, 5, 2, 8]))
     """
 
     start: Tensor

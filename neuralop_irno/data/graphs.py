@@ -36,6 +36,14 @@ class GraphDataset(Dataset[Any]):
         files: the files that the graphs were read from.
         resolution: what is known of their domain.
         in_time: how x and y are frames of trajectories; None if they are not.
+
+    Example:
+        >>> from neuralop_irno.data.mesh import square_with_holes
+        >>> mesh = square_with_holes(spacing=0.2, holes=[], seed=0)
+        >>> field = torch.zeros(len(mesh.pos), 1)
+        >>> data = GraphDataset([as_graph(mesh, field, field)])
+        >>> len(data), data[0].y.shape == field.shape
+        (1, True)
     """
 
     def __init__(
@@ -67,6 +75,14 @@ def as_graph(mesh: TriangleMesh, x: Tensor, y: Tensor) -> Any:
 
     Shapes:
         - x: ``(N, in_channels)``; y: ``(N, out_channels)``
+
+    Example:
+        >>> from neuralop_irno.data.mesh import square_with_holes
+        >>> mesh = square_with_holes(spacing=0.2, holes=[], seed=0)
+        >>> field = torch.zeros(len(mesh.pos), 1)
+        >>> graph = as_graph(mesh, field, field)
+        >>> graph.num_nodes == len(mesh.pos), graph.pos.shape[1]
+        (True, 2)
     """
     from torch_geometric.data import Data
 

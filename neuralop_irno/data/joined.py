@@ -19,6 +19,13 @@ class JoinedTrajectories(NamedTuple):
         static: the constant channels of x, ``(trajectories, channels, *S)``; None if there are none.
         frames: the frames that follow, ``(trajectories, T, C, *S)``.
         outputs: number of frames in one y.
+
+    Example:
+        >>> import neuralop_irno as irno
+        >>> pairs = irno.turbulence((1, 1, 1), frames=6, resolution=32, outputs=1, warmup=0.1)["test"]
+        >>> flow = join_pairs(pairs, 5)
+        >>> flow.start.shape, flow.frames.shape
+        (torch.Size([1, 1, 1, 32, 32]), torch.Size([1, 5, 1, 32, 32]))
     """
 
     start: Tensor

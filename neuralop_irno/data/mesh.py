@@ -19,7 +19,14 @@ Index = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Hole:
-    """A disc cut out of a domain."""
+    """A disc cut out of a domain.
+
+    Example:
+        >>> mesh = square_with_holes(spacing=0.1, holes=[Hole(x=0.5, y=0.5, radius=0.2)], seed=0)
+        >>> distances = np.linalg.norm(mesh.pos - [0.5, 0.5], axis=1)
+        >>> bool(distances.min() > 0.19)
+        True
+    """
 
     x: float
     y: float

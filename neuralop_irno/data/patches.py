@@ -52,6 +52,11 @@ class Crops(View):
         size: points per side.
         each: crops per field.
         seed: seed of the positions.
+
+    Example:
+        >>> crops = Crops(size=4, each=2)
+        >>> crops
+        Crops(size=4, each=2, seed=0)
     """
 
     size: int = 128

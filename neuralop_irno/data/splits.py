@@ -16,7 +16,13 @@ Data = TypeVar("Data")
 
 
 def load_splits(config: Mapping[str, Any] | str | Part) -> Splits:
-    """The training, validation and test set of a config such as ``{"name": "turbulence", "size": 32}``."""
+    """The training, validation and test set of a config such as ``{"name": "turbulence", "size": 32}``.
+
+    Example:
+        >>> splits = load_splits({"name": "burgers", "trajectories": [2, 1, 1], "frames": 3, "size": 16})
+        >>> {name: len(data) for name, data in splits.items()}
+        {'train': 4, 'valid': 2, 'test': 2}
+    """
     part = config if isinstance(config, Part) else DATASETS.part(config)
     splits: Splits = part.build()
     for split, data in splits.items():

@@ -46,6 +46,19 @@ class Diagnosis:
         bands: the error in each band in units of the base's, ``(steps + 1, samples, bands)``.
         calibration: the model's own, from other data, if it has one.
         error_bands: the same for error bands.
+
+    Example:
+        >>> import tempfile
+        >>> import neuralop_irno as irno
+        >>> from torch.utils.data import DataLoader
+        >>> correction = irno.FunctionCorrection(lambda x, h: 0.5 * (x - h))
+        >>> model = irno.IterativeRefiner(torch.zeros_like, correction)
+        >>> x = torch.randn(6, 1, 8)
+        >>> loader = DataLoader(irno.FieldDataset(x, x), batch_size=6)
+        >>> diagnosis = irno.diagnose(model.eval(), loader, samples=2, show=False)
+        >>> diagnosis.contraction.factor.mean().round(decimals=3)
+        tensor(0.5000)
+        >>> files = diagnosis.write(Path(tempfile.mkdtemp()))
     """
 
     contraction: Contraction

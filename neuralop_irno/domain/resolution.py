@@ -271,7 +271,7 @@ class Resolution:
 
     @property
     def padding(self) -> tuple[str, ...] | None:
-        """The padding of each axis where the grid implies it: across the poles of a sphere."""
+        """The padding of each axis where the grid implies it, as across the poles of a sphere."""
         return None if self.sphere is None else padding_across_poles(self.sphere)
 
     def maps(

@@ -22,6 +22,10 @@ def constant_of(module: nn.Module, graph: Graph | None) -> float:
     Args:
         module: the layer.
         graph: the graph of graph convolutions; pass it on to submodules.
+
+    Example:
+        >>> constant_of(nn.ReLU(), graph=None)
+        1.0
     """
     kind = type(module)
     constant = CONSTANTS.get(kind)

@@ -19,6 +19,12 @@ class Graph:
         edge_weight: weight of each edge, ``(E,)``; by default 1.
         nodes: number of nodes; by default the largest index in ``edge_index`` plus 1.
         norm: ``euclidean``, or ``sum`` for the sum of the nodes' norms.
+
+    Example:
+        >>> import neuralop_irno as irno
+        >>> ring = Graph(torch.tensor([[0, 1, 2], [1, 2, 0]]), nodes=3)
+        >>> irno.constant_of(torch.nn.ReLU(), ring)
+        1.0
     """
 
     edge_index: Tensor

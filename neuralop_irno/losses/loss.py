@@ -26,6 +26,13 @@ class Loss(PrintedAsCall, nn.Module):
 
     It is called as neuraloperator's ``Trainer`` calls losses, ``loss(out, **sample)``, and returns, as that
     Trainer expects, the sum over the batch; ``reduction="mean"`` gives the mean.
+
+    Example:
+        >>> class LargestError(Loss):
+        ...     def per_sample(self, trajectory, y):
+        ...         return trajectory.domain.largest(trajectory.last - y)
+        >>> LargestError()(torch.zeros(2, 1, 3), torch.tensor([1.0, -2.0, 0.0]).expand(2, 1, 3))
+        tensor(4.)
     """
 
     def __init__(self, reduction: str = "sum") -> None:

@@ -48,6 +48,15 @@ class FixedPointLoss(Loss):
 
     Raises:
         TypeError: the prediction is a plain field.
+
+    Example:
+        >>> import neuralop_irno as irno
+        >>> correction = irno.FunctionCorrection(lambda x, h: 0.5 * (x - h))
+        >>> model = irno.IterativeRefiner(torch.zeros_like, correction)
+        >>> x = torch.ones(1, 1, 4)
+        >>> trajectory = model.train()(x, y=x)
+        >>> FixedPointLoss()(trajectory, x), FixedPointLoss()(trajectory, x + 2)
+        (tensor(0.), tensor(1.))
     """
 
     def per_sample(self, trajectory: Trajectory, y: Tensor) -> Tensor:

@@ -118,7 +118,12 @@ def relative_l1(
 def rmse(
     prediction: Tensor, target: Tensor, space: int | None = None, weights: Tensor | None = None
 ) -> Tensor:
-    """Root mean square error over space; arguments and shapes as in `vrmse`."""
+    """Root mean square error over space; arguments and shapes as in `vrmse`.
+
+    Example:
+        >>> rmse(torch.zeros(1, 1, 4), torch.full((1, 1, 4), 3.0))
+        tensor([[3.]])
+    """
     error, _ = over_space(prediction, target, space)
     return _mean(error.square(), _shares(target, space, weights)).sqrt()
 

@@ -105,6 +105,12 @@ class KernelNetwork(nn.Module):
     Shapes:
         - y: ``(B, 1, N, channels)``, p: ``(N, 1, dim)``, q: ``(1, N, dim)``
         - returns: ``(B, N, N, channels)``
+
+    Example:
+        >>> network = KernelNetwork(channels=2, dim=1, width=8)
+        >>> nodes = torch.rand(5, 1)
+        >>> network(torch.zeros(3, 1, 5, 2), nodes[:, None], nodes[None]).shape
+        torch.Size([3, 5, 5, 2])
     """
 
     def __init__(self, channels: int, dim: int, width: int = 64) -> None:

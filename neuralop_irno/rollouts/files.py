@@ -151,6 +151,15 @@ class VTKHDF(FrameFile):
     The meshes, or points, of all samples are one, with the sample of each node in ``batch``: ParaView's
     filter Threshold selects one. Grids have equal steps along each axis, and a block for each sample. Frames
     that are not written yet are nan. See `FrameFile` for the arguments.
+
+    Example:
+        >>> import tempfile
+        >>> import neuralop_irno as irno
+        >>> file = VTKHDF(f"{tempfile.mkdtemp()}/run.vtkhdf", fields=["u"])
+        >>> import torch
+        >>> run = irno.rollout(lambda u: 0.5 * u, torch.ones(1, 1, 4, 4), steps=3, to=file)
+        >>> Path(file.path).exists()
+        True
     """
 
     storage = VTKHDFStorage()
@@ -163,6 +172,15 @@ class PVD(FrameFile):
     points, written by meshio (``pip install neuralop_irno[meshes]``); ``.vti`` on grids of equal steps and
     ``.vtr`` on others, one for each sample. The ``.pvd`` lists the frames of up to five seconds ago. See
     `FrameFile` for the arguments.
+
+    Example:
+        >>> import tempfile
+        >>> import neuralop_irno as irno
+        >>> file = PVD(f"{tempfile.mkdtemp()}/run.pvd", fields=["u"])
+        >>> import torch
+        >>> run = irno.rollout(lambda u: 0.5 * u, torch.ones(1, 1, 4, 4), steps=3, to=file)
+        >>> Path(file.path).exists()
+        True
     """
 
     storage = PVDStorage()

@@ -29,7 +29,16 @@ def amended(frame: Tensor, index: int, changes: Sequence[Change]) -> Tensor:
 
 
 class Amendment(Protocol):
-    """A change of predicted frames before they are stored and passed to the next call."""
+    """A change of predicted frames before they are stored and passed to the next call.
+
+    Example:
+        >>> class Clamp:  # keeps a concentration from 0 to 1
+        ...     def bind(self, last, domain, steps):
+        ...         return lambda index, frame: frame.clamp(0, 1)
+        >>> import neuralop_irno as irno
+        >>> irno.rollout(lambda u: u + 0.4, torch.zeros(1, 1, 2), steps=4, amend=Clamp()).frames[0, :, 0, 0]
+        tensor([0.4000, 0.8000, 1.0000, 1.0000])
+    """
 
     def bind(self, last: Tensor, domain: Domain, steps: int) -> Change:
         """The change in one rollout; arguments that do not fit are refused here, before any call.

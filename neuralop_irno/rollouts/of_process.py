@@ -52,7 +52,7 @@ class RolloutPart:
 
     @property
     def of_sample(self) -> tuple[RolloutPart, ...]:
-        """The parts of the processes with the same samples: more than one where they have a tile each."""
+        """The parts of the processes with the same samples, more than one where they have a tile each."""
         if self.world <= self.samples:
             return (self,)
         first, end = (-(-sample * self.world // self.samples) for sample in (self.rows.start, self.rows.stop))

@@ -14,7 +14,14 @@ from neuralop_irno.solution import Outcome, Solution
 
 
 class Ending(Enum):
-    """How the rollout of one sample ended. Its value is the sentence that is printed."""
+    """How the rollout of one sample ended. Its value is the sentence that is printed.
+
+    Example:
+        >>> import neuralop_irno as irno
+        >>> run = irno.rollout(lambda u: u / 0, torch.ones(1, 1, 2), steps=3)
+        >>> run.endings[0].name, run.lasted.tolist()
+        ('NOT_FINITE', [0])
+    """
 
     COMPLETED = "took all of its steps"
     NOT_FINITE = (
@@ -116,6 +123,14 @@ class Rollout:
         account: of the calls that this rollout made itself; None without refinement=.
         sweeps: with parallel=, of every window that this rollout predicted itself, for each sample,
             ``(windows, samples)``; else None.
+
+    Example:
+        >>> import neuralop_irno as irno
+        >>> run = irno.rollout(lambda u: 0.5 * u, torch.ones(2, 1, 4), steps=3)
+        >>> run.frames.shape, run.frames[0, :, 0, 0]
+        (torch.Size([2, 3, 1, 4]), tensor([0.5000, 0.2500, 0.1250]))
+        >>> run.lasted
+        tensor([3, 3])
     """
 
     frames: Tensor | None

@@ -21,6 +21,17 @@ class UntrustedFrames:
         estimate: the error estimates, ``(samples of the batch,)``.
         history: the input frames, of all samples.
         frames: the predicted frames, of all samples.
+
+    Example:
+        >>> import torch
+        >>> frames = UntrustedFrames(
+        ...     frame=3, samples=torch.tensor([1]), estimate=torch.tensor([0.4]),
+        ...     history=torch.zeros(1, 1, 4), frames=torch.ones(1, 1, 4),
+        ... )
+        >>> def coarse(doubtful):  # for `on_untrusted`: half of each doubtful frame
+        ...     return 0.5 * doubtful.frames
+        >>> coarse(frames).mean()
+        tensor(0.5000)
     """
 
     frame: int

@@ -96,7 +96,21 @@ class Solver(PrintedAsCall, nn.Module):
     """A fixed-point iteration, defined by `init` and `step`. All solvers share the loop, `iterate`.
 
     Attributes:
-        adds_noise: whether a step adds noise to the state, as the gradient rule `from_truth` needs.
+        adds_noise: whether a step adds noise to the state, as the gradient rule ``from_truth`` needs.
+
+    Example:
+        >>> import neuralop_irno as irno
+        >>> class Half(Solver):  # h <- h + Phi(x, h) / 2
+        ...     def init(self, h, taken):
+        ...         return SolverState(taken, h, torch.zeros_like(h))
+        ...
+        ...     def step(self, phi, h, state):
+        ...         update = 0.5 * phi(h, state.taken)
+        ...         return h + update, SolverState(state.taken + 1, h, update)
+        >>> correction = irno.FunctionCorrection(lambda x, h: x - h)
+        >>> model = irno.IterativeRefiner(torch.zeros_like, correction, solver=Half(), steps=3)
+        >>> model.eval()(torch.ones(1, 1, 2))
+        tensor([[[0.8750, 0.8750]]])
     """
 
     adds_noise = False

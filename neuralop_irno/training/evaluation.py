@@ -57,6 +57,10 @@ def score(
 
     Shapes:
         - returns: ``(samples,)``
+
+    Example:
+        >>> score(vrmse, torch.zeros(2, 1, 2), torch.tensor([[[1.0, -1.0]], [[2.0, -2.0]]]))
+        tensor([0.7071, 0.7071])
     """
     if sphere is not None and accepts(metric, "weights"):
         return _by_area(metric, prediction, y, inside, sphere)
@@ -124,6 +128,14 @@ def scores_per_step(
 
     Shapes:
         - returns: ``(steps + 1, n)``, or ``(1, n)``
+
+    Example:
+        >>> import neuralop_irno as irno
+        >>> correction = irno.FunctionCorrection(lambda x, h: 0.5 * (x - h))
+        >>> model = irno.IterativeRefiner(torch.zeros_like, correction)
+        >>> x = torch.randn(3, 1, 8)
+        >>> scores_per_step(model, irno.FieldDataset(x, x), steps=3, metric=irno.relative_l2).mean(1)
+        tensor([1.0000, 0.5000, 0.2500, 0.1250])
     """
     columns: list[Tensor] = []
     scoring = model if isinstance(model, IterativeRefiner) else wrap_operator(model, frozen=False)

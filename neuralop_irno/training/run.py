@@ -121,6 +121,11 @@ def read_run(folder: Path, device: str = "cpu", base: Any = None) -> tuple[Exper
         folder: of the run.
         device: that of the refiner.
         base: the base, if Python built it; its weights are read from the folder.
+
+    Example:
+        >>> read_run(Path("no_such_run"))
+        Traceback (most recent call last):
+        FileNotFoundError: ...
     """
     if not (folder / CONFIG).is_file():
         wanted = "a run folder, with config.yaml and model.safetensors"

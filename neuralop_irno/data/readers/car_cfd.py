@@ -96,6 +96,11 @@ def car_cfd(folder: str, valid: int = 1) -> dict[str, GraphDataset]:
     Args:
         folder: the folder with train.txt, test.txt and data.
         valid: number of training cars, the last ones, that are used for validation.
+
+    Example:
+        >>> car_cfd("no_such_folder")
+        Traceback (most recent call last):
+        FileNotFoundError: ...
     """
     known = _names(folder, "train")
     if not 1 <= valid < len(known):

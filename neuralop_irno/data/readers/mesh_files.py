@@ -49,6 +49,16 @@ def read_mesh(path: str | os.PathLike[str]) -> Mesh:
         FileNotFoundError: there is no such file.
         ValueError: meshio cannot read it, or not within a time limit; it has cells of other types, or several
             frames; it refers to a file outside its folder.
+
+    Example:
+        >>> import tempfile
+        >>> import meshio
+        >>> path = f"{tempfile.mkdtemp()}/plate.vtu"
+        >>> points = [[0.0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]]
+        >>> triangles = [("triangle", [[0, 1, 2], [0, 2, 3]])]
+        >>> meshio.Mesh(points, triangles, {"heat": [0.0, 1.0, 2.0, 3.0]}).write(path)
+        >>> tuple(read_mesh(path).pos.shape)
+        (4, 2)
     """
     return mesh_of(found_in(Path(path)), Path(path).name)
 
@@ -186,6 +196,13 @@ def write_fields(path: str | os.PathLike[str], graph: Any, fields: Mapping[str, 
         graph: a graph with nodes ``pos`` and cells, ``face`` or ``cells``, as of `Mesh.graph`. If its nodes
             are the cells of a mesh, fields are written on these.
         fields: fields by name, ``(N,)`` or ``(N, C)``. Two channels get a third, 0, to form a vector.
+
+    Example:
+        >>> import tempfile
+        >>> import neuralop_irno as irno
+        >>> graph = irno.heat_in_wind(samples=(1, 1, 1), spacing=0.2, holes=1)["test"][0]
+        >>> write_fields(f"{tempfile.mkdtemp()}/heat.vtu", graph, {"heat": graph.y}).name
+        'heat.vtu'
     """
     with from_extra("meshio for mesh files", "meshes"):
         import meshio

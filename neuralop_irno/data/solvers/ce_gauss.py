@@ -129,6 +129,12 @@ def ce_gauss(
         seed: seed of the flows.
         folder: where flows are kept between processes; by default they are not kept.
         device: device of the solver.
+
+    Example:
+        >>> splits = ce_gauss(samples=(1, 1, 1), points=32, resolution=16, frames=3, time=0.1, bumps=4)
+        >>> graph = splits["train"][0]
+        >>> graph.num_nodes
+        32
     """
     counts = three("samples", samples, (64, 8, 16))
     whole("frames", frames, 2), whole("bumps", bumps), whole("resolution", resolution, 2, 2**13)

@@ -81,6 +81,11 @@ def turbulence(
         warmup: simulated time before the first snapshot.
         seed: seed of the flows.
         device: device of the solver.
+
+    Example:
+        >>> splits = turbulence(trajectories=(1, 1, 1), frames=5, size=16, resolution=16, warmup=0.1)
+        >>> splits["train"].x.shape, splits["train"].y.shape  # the forcing is a channel of x
+        (torch.Size([1, 2, 16, 16]), torch.Size([1, 4, 16, 16]))
     """
     check_windows(frames, 1, outputs, stride)  # fail before hours of solving
     flow = Turbulence(resolution, viscosity, device=available_device(device))
@@ -126,6 +131,11 @@ def burgers(
         viscosity: the smaller, the steeper the fronts.
         seed: seed of the flows.
         device: device of the solver.
+
+    Example:
+        >>> splits = burgers(trajectories=(2, 1, 1), frames=4, size=16)
+        >>> splits["train"].x.shape  # three pairs of each trajectory
+        torch.Size([6, 1, 16])
     """
     flow = Burgers(size, dim, viscosity, device=available_device(device))
     return _next_frames(flow, outputs, Snapshots(trajectories, frames, frame, size, seed))
@@ -155,6 +165,11 @@ def kuramoto_sivashinsky(
         warmup: simulated time before the first snapshot.
         seed: seed of the flows.
         device: device of the solver.
+
+    Example:
+        >>> splits = kuramoto_sivashinsky(trajectories=(1, 1, 1), frames=4, size=32, warmup=1.0)
+        >>> splits["train"].x.shape
+        torch.Size([3, 1, 32])
     """
     flow = KuramotoSivashinsky(size, length, device=available_device(device))
     return _next_frames(flow, outputs, Snapshots(trajectories, frames, frame, size, seed, warmup))

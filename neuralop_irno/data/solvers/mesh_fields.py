@@ -45,6 +45,11 @@ def heat_in_wind(
         outputs: frames in y.
         diffusivity: the smaller, the finer the scales that remain.
         seed: seed of meshes, winds and starts.
+
+    Example:
+        >>> splits = heat_in_wind(samples=(1, 1, 1), spacing=0.2, holes=1)
+        >>> splits["train"][0].x.shape[1], splits["train"][0].y.shape[1]
+        (4, 1)
     """
     real("diffusivity", diffusivity, zero=True)
 
@@ -71,6 +76,11 @@ def waves(
 
     x holds the initial displacement and an indicator of the boundary; y holds the displacement after
     1, .., ``outputs`` times ``time``. Arguments as in `heat_in_wind`.
+
+    Example:
+        >>> splits = waves(samples=(1, 1, 1), spacing=0.2, holes=1)
+        >>> splits["train"][0].y.shape[1]
+        1
     """
 
     def solve(mesh: TriangleMesh, start: Array, times: Array, rng: Generator) -> tuple[Array, Array]:

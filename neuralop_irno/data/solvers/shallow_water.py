@@ -125,6 +125,11 @@ def shallow_water(
         mach: of the random initial states, relative to the speed of gravity waves.
         warmup: hours before the first state.
         seed: seed of the flows.
+
+    Example:
+        >>> splits = shallow_water(trajectories=(1, 1, 1), frames=3, size=8, resolution=8, warmup=0.1)
+        >>> splits["train"].x.shape[-2:]  # latitudes and longitudes
+        torch.Size([8, 16])
     """
     counts = three("trajectories", trajectories, (16, 4, 4))
     check_windows(whole("frames", frames), 1, whole("outputs", outputs), stride)  # before the solver runs

@@ -21,6 +21,19 @@ class CsvReporter(Reporter):
     """Writes ``log.csv`` in the folder of a training: a row for each log, a column for each name.
 
     Cells of names that a row does not have are empty. Numbers have all their digits.
+
+    Example:
+        >>> import tempfile
+        >>> import neuralop_irno as irno
+        >>> data = irno.burgers(trajectories=(1, 1, 1), frames=3, size=16)
+        >>> folder = tempfile.mkdtemp()
+        >>> import torch
+        >>> base = torch.nn.Conv1d(1, 1, 3, padding=1)
+        >>> options = {"folder": folder, "show": False, "reporters": [CsvReporter()]}
+        >>> trainer = irno.Trainer(base, irno.Recipe(epochs=1), **options)
+        >>> result = trainer.fit(data["train"], data["valid"])
+        >>> "log.csv" in {path.name for path in Path(folder).iterdir()}
+        True
     """
 
     def __init__(self) -> None:

@@ -20,6 +20,11 @@ class TensorBoardReporter(Reporter):
 
     ``tensorboard --logdir FOLDER`` shows the numbers, the pictures, and the options and text files as text.
     Needs ``pip install neuralop_irno[tensorboard]``.
+
+    Example:
+        >>> import neuralop_irno as irno
+        >>> import torch
+        >>> trainer = irno.Trainer(torch.nn.Conv1d(1, 1, 3), reporters=[TensorBoardReporter()])
     """
 
     def __init__(self) -> None:

@@ -28,6 +28,11 @@ class WandbReporter(Reporter):
     Its variables apply: ``WANDB_MODE=offline`` uses no network, ``WANDB_PROJECT`` (default: irno),
     ``WANDB_DIR`` (default: the folder of the training). A resumed training continues the run. Needs wandb,
     which neuraloperator installs.
+
+    Example:
+        >>> import neuralop_irno as irno
+        >>> import torch
+        >>> trainer = irno.Trainer(torch.nn.Conv1d(1, 1, 3), reporters=[WandbReporter()])
     """
 
     def __init__(self) -> None:
