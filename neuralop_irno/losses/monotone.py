@@ -20,7 +20,7 @@ class MonotoneLoss(Loss):
               A = -\frac{\partial \Phi}{\partial h}(x, y)
 
     m is the smallest eigenvalue of the symmetric part of A. If m > 0 and the norm of A is M, the iteration
-    contracts near the truth for every alpha in (0, 2 m / M^2); see ``docs/theory.md``. The quotient is taken at
+    contracts near the truth for every alpha in (0, 2 m / M^2): docs/theory.md. The quotient is taken at
     the Ritz vector v of Lanczos' iteration from a random start, which is a constant: it is at least m, and
     its gradient is that of the eigenvalue once v has converged to the eigenvector. The loss is zero for a
     plain prediction.
