@@ -31,7 +31,8 @@ BATCH, COUNTS = "batch", "counts"
 """The graph of each node, and the number of nodes of each graph. A program takes the second in place of the
 first, for the number of graphs is one of its sizes."""
 
-GRAPHS = "num_graphs"
+GRAPHS, BATCH_SIZE = "num_graphs", "batch_size"
+"""The number of graphs, as an argument of a call and as one of layers of PyTorch Geometric."""
 
 OF_THE_GRID = GridDomain.ENTRIES | {"sphere"}
 """Arguments of a call on a grid that are constants of the program."""
@@ -63,6 +64,8 @@ class ExampleCall:
         given_by_user = {name: part for name, part in batched.items() if name != GRAPHS}
         model.refuse_unread(IterativeRefiner.forward, args, given_by_user)
         domain = model.call(args, batched).domain
+        if not domain.samples:
+            raise ValueError(expected("an example with a sample", "an empty batch", "x of two samples"))
         constant = OF_THE_GRID if isinstance(domain, GridDomain) else frozenset[str]()
         given = _by_place(args, kwargs)
         places = tuple(p for p, v in given.items() if isinstance(v, Tensor) and p not in constant)
@@ -156,6 +159,10 @@ class Program(nn.Module):
             self.model.resolution = _on_given_nodes(model, call.domain)
         self.call, self.limits = call, limits
         self.steps = limits.budget(model.steps)
+        self._graphs: Any = None
+        for part in self.model.modules():
+            if {BATCH, BATCH_SIZE} <= set(signature_of(part).parameters):
+                part.register_forward_pre_hook(self._with_batch_size, with_kwargs=True)
 
     @property
     def solve(self) -> dict[str, Any]:
@@ -167,7 +174,9 @@ class Program(nn.Module):
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         """The refined field; for each sample its last residual, the number of its outcome, and its steps."""
         model = self.model
-        problem = model.at_resolution(model.problem(*self.call.filled(tensors)))
+        args, kwargs = self.call.filled(tensors)
+        self._graphs = kwargs.get(GRAPHS)
+        problem = model.at_resolution(model.problem(args, kwargs))
         phi = model.phi(problem)
         if self.limits.tolerance:
             solve = WholeBatch(phi, model.solver, self.limits, self.steps)
@@ -176,6 +185,18 @@ class Program(nn.Module):
             found = run_steps(phi, model.solver, problem.start, self.steps)
             h, numbers = found.value, _completed(phi, found.value, found.state)
         return (model.base.field_of(problem.as_answer(h)), *numbers)
+
+    def _with_batch_size(
+        self, part: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments of a layer of PyTorch Geometric with the number of graphs.
+
+        Without it the layer reads the number in the values of ``batch``, which an exported graph cannot.
+        """
+        given = bound_to(signature_of(part), args, kwargs)
+        if given.get(BATCH) is None or given.get(BATCH_SIZE) is not None:
+            return args, kwargs
+        return args, {**kwargs, BATCH_SIZE: self._graphs}
 
 
 def _completed(phi: Phi, h: Tensor, state: SolverState) -> list[Tensor]:

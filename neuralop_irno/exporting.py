@@ -20,7 +20,7 @@ from neuralop_irno.checkpoint import write_bytes
 from neuralop_irno.devices import device_of
 from neuralop_irno.domain.graph import GraphDomain
 from neuralop_irno.domain.grid import GridDomain
-from neuralop_irno.errors import expected, in_grammar
+from neuralop_irno.errors import check_folder, expected, in_grammar
 from neuralop_irno.export_program import GRAPHS, ExampleCall, Program
 from neuralop_irno.messages import log
 from neuralop_irno.modes import evaluating
@@ -36,6 +36,9 @@ CONTENT = "neuralop_irno.json"
 """The name of the description in the file: an extra file of ``torch.export.load``, metadata of a package."""
 
 OUTPUTS = ("value", "residual", "outcome", "steps")
+
+OF_GRAPHS = {"edge_index": "E", "edge_attr": "E", "edge_weight": "E", "face": "F", "counts": "B"}
+"""Letters for the numbers of edges, triangles and graphs; other sizes of meshes are N, nodes, first."""
 
 ANY = torch.export.Dim.AUTO
 """A size that is a symbol, unless the model reads it as a number."""
@@ -155,7 +158,7 @@ def export(
     with evaluating(model), torch.no_grad():
         call = ExampleCall.of(model, example)
         program = Program(model, call, limits)
-        graph = _traced(program, free=not compiled and _any_size(model, call))
+        graph = _traced(program, free=_any_size(model, call, compiled))
         deviation = None if compiled else _deviation(model, program, graph)
     made = Exported(
         path=target,
@@ -180,6 +183,9 @@ def _checked_path(path: str | os.PathLike[str]) -> Path:
         raise ValueError(expected("a path that ends in .pt2", got, target.with_suffix(".pt2").name))
     if target.suffix != ".pt2":
         raise ValueError(expected("a path that ends in .pt2", target.name, "model.pt2"))
+    if target.is_dir():
+        raise ValueError(expected("a file", f"the folder {target}", str(target / "model.pt2")))
+    check_folder(target.parent)
     return target
 
 
@@ -197,10 +203,12 @@ def _check_solver(model: IterativeRefiner, limits: Limits) -> None:
             raise TypeError(expected(f"{word} as a number", "a tensor", f"one {word} for all samples"))
 
 
-def _any_size(model: IterativeRefiner, call: ExampleCall) -> bool:
-    """Whether grids of other sizes need no other maps to the grid of training."""
+def _any_size(model: IterativeRefiner, call: ExampleCall, compiled: bool) -> bool:
+    """Whether grids of other sizes need no other maps to the grid of training, and are not compiled."""
     if not isinstance(call.domain, GridDomain):
         return True
+    if compiled:
+        return False
     known = model.resolution
     native = model.correction.resolution_free or not known.cells or known.extent == "grows"
     return native and known.sphere is None and call.domain.measure is None and not known.fields
@@ -285,7 +293,8 @@ def _deviation(model: IterativeRefiner, program: Program, graph: torch.export.Ex
 
 def _inputs(graph: torch.export.ExportedProgram, call: ExampleCall) -> tuple[dict[str, Any], ...]:
     """The inputs of a graph for its description."""
-    letters = iter("BHWDTCN" if isinstance(call.domain, GridDomain) else "NEBTCHWD")
+    own = {} if isinstance(call.domain, GridDomain) else OF_GRAPHS
+    letters = iter("BHWDTC" if isinstance(call.domain, GridDomain) else "NMTCHWD")
     known: dict[str, str] = {}
     by_name = {node.name: node.meta["val"] for node in graph.graph.nodes if node.op == "placeholder"}
     inputs = []
@@ -297,7 +306,7 @@ def _inputs(graph: torch.export.ExportedProgram, call: ExampleCall) -> tuple[dic
                 shape.append(size)
             else:
                 if str(size) not in known:
-                    known[str(size)] = next(letters, str(size))
+                    known[str(size)] = own.get(name) or next(letters, str(size))
                 shape.append(known[str(size)])
         inputs.append({"name": name, "dtype": str(value.dtype).removeprefix("torch."), "shape": shape})
     return tuple(inputs)
@@ -309,12 +318,13 @@ def _content(graph: torch.export.ExportedProgram, made: Exported) -> bytes:
     with warnings.catch_warnings():
         # Weights in channels-last memory, which are written whole; and parts of torch that use each other's.
         warnings.filterwarnings("ignore", "No complete tensor found")
-        warnings.filterwarnings("ignore", category=FutureWarning)
+        for category in (FutureWarning, DeprecationWarning):
+            warnings.filterwarnings("ignore", category=category)
         if not made.compiled:
             torch.export.save(graph, buffer, extra_files={CONTENT: text})
             return buffer.getvalue()
         with in_grammar("a program that AOTInductor compiles", "compiled=False, or a C++ compiler"):
-            torch._inductor.aoti_compile_and_package(
-                graph, package_path=buffer, inductor_configs={"aot_inductor.metadata": {CONTENT: text}}
-            )
+            # With lower bounds a check of the inputs refuses batches of one.
+            options = {"aot_inductor.metadata": {CONTENT: text}, "aot_inductor.check_lowerbound": False}
+            torch._inductor.aoti_compile_and_package(graph, package_path=buffer, inductor_configs=options)
     return buffer.getvalue()

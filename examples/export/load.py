@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections import Counter
 from typing import Any
@@ -23,6 +24,9 @@ def load(path: str) -> tuple[Any, dict[str, Any]]:
     try:
         program: Any = torch.export.load(path, extra_files=description).module()
     except (RuntimeError, KeyError, ValueError, AssertionError):
+        os.environ.setdefault(
+            "AOTI_RUNTIME_CHECK_INPUTS", "1"
+        )  # else inputs of other sizes are read out of bounds
         program = torch._inductor.aoti_load_package(path)
         description = program.get_metadata()
     return program, json.loads(description[CONTENT])

@@ -8,117 +8,96 @@ from typing import Any
 
 import pytest
 import torch
+from export_cases import (
+    AGREEMENT,
+    LIMITS,
+    MESHGRAPH,
+    MODELS,
+    MOST,
+    RTOL,
+    SIZE,
+    agrees,
+    answers_agree,
+    fields,
+    inputs,
+    on_graphs,
+    on_grid,
+    rings,
+    shaken,
+)
 from interpreters import fresh
-from torch import Tensor
-from torch_geometric.data import Batch, Data
-from torch_geometric.nn import GCN
 
 from neuralop_irno import SOLVERS, Exported, IterativeRefiner, export
-from neuralop_irno._neuralop import FNO
+from neuralop_irno.networks.graph_networks import GnnStack
 from neuralop_irno.solver.stopping import Limits
 from neuralop_irno.solver.whole_batch import OUTCOMES, WholeBatch, by_steps
 
 ROOT = Path(__file__).parents[2]
-AGREEMENT = 1e-6
-SIZE = 8
-RTOL, MOST = 0.1, 5
-"""A tolerance that some of the samples meet, each after its own number of steps."""
+
+ALONE = """
+import importlib.util, runpy, sys
+
+OTHERS = ("neuralop_irno", "irno_cli", "neuralop", "torch_geometric")
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in OTHERS:
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Absent())
+try:
+    import neuralop_irno
+except ModuleNotFoundError:
+    runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+"""A program where torch can be imported, and neither this package nor what it needs."""
 
 
-def shaken(model: IterativeRefiner) -> IterativeRefiner:
-    """The model with larger weights, so that samples take different numbers of steps."""
-    generator = torch.Generator().manual_seed(1)
-    for parameter in model.parameters():
-        parameter.data += 0.3 * torch.randn(parameter.shape, generator=generator)
-    return model.eval()
+@pytest.fixture(scope="module")
+def exported(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[[str, str], tuple[IterativeRefiner, Exported]]:
+    """Models by kind, and their files with a number of steps or a tolerance, written once."""
+    folder, files = tmp_path_factory.mktemp("exported"), dict[tuple[str, str], Any]()
 
+    def get(kind: str, limits: str) -> tuple[IterativeRefiner, Exported]:
+        if (kind, limits) not in files:
+            build, calls = MODELS[kind]
+            model = build()
+            made = export(model, calls[0], folder / f"{kind}-{limits}.pt2", **LIMITS[limits])
+            files[kind, limits] = model, made
+        return files[kind, limits]
 
-def on_grid(dim: int, known: bool = True) -> IterativeRefiner:
-    """FNO and U-Net, trained at a resolution that is known or not."""
-    torch.manual_seed(0)
-    base = FNO(n_modes=(2,) * dim, in_channels=2, out_channels=1, hidden_channels=2, n_layers=1)
-    resolution = {"cells": [SIZE] * dim} if known else None
-    correction = {"name": "unet", "width": 2, "depth": 1}
-    return shaken(IterativeRefiner(base, correction, steps=2, alpha=[0.3, 0.25], resolution=resolution))
-
-
-def on_graphs(correction: Any) -> IterativeRefiner:
-    """A network of PyTorch Geometric and a correction on graphs."""
-    torch.manual_seed(0)
-    base = GCN(2, 4, num_layers=1, out_channels=1)
-    return shaken(IterativeRefiner(base, correction, steps=2, alpha=0.3, in_channels=2, out_channels=1))
-
-
-MESHGRAPH = {"name": "meshgraph", "width": 4, "steps": 1, "edge_channels": 1}
-
-
-def fields(samples: int, dim: int, size: int = SIZE, seed: int = 0) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    sizes = torch.logspace(-1, 1, samples).reshape(-1, *[1] * (dim + 1))
-    return sizes * torch.randn(samples, 2, *[size] * dim, generator=generator)
-
-
-def rings(*nodes: int) -> Batch:
-    """Rings of nodes, each joined to its neighbours."""
-    graphs = []
-    for count in nodes:
-        generator = torch.Generator().manual_seed(count)
-        here = torch.arange(count)
-        edges = torch.stack([torch.cat([here, here.roll(1)]), torch.cat([here.roll(1), here])])
-        x, pos, attr = (
-            torch.randn(n, c, generator=generator) for n, c in ((count, 2), (count, 2), (2 * count, 1))
-        )
-        graphs.append(Data(x=count * x, pos=pos, edge_index=edges, edge_attr=attr))
-    return Batch.from_data_list(graphs)
-
-
-def inputs(made: Exported, call: Any) -> list[Tensor]:
-    """The inputs of a program for a call of the model."""
-    if isinstance(call, Tensor):
-        return [call]
-    parts = {**call.to_dict(), "counts": call.ptr.diff()}
-    return [parts[one["name"]] for one in made.inputs]
-
-
-def agrees(made: Exported, model: IterativeRefiner, calls: list[Any]) -> list[Tensor]:
-    """Compare a file with `IterativeRefiner.solve`; returns the steps of every call."""
-    program, found = torch.export.load(made.path).module(), []
-    for call in calls:
-        solution = model.solve(call, **made.solve)
-        value, residual, outcome, steps = program(*inputs(made, call))
-        limit = AGREEMENT * max(1.0, solution.value.abs().max().item())
-        torch.testing.assert_close(value, solution.value, rtol=0, atol=limit)
-        torch.testing.assert_close(residual, solution.predictors["residual"], rtol=1e-4, atol=limit)
-        assert steps.tolist() == solution.steps.tolist()
-        assert tuple(OUTCOMES[number] for number in outcome) == solution.outcomes
-        found.append(steps)
-    return found
-
-
-MODELS: dict[str, tuple[Callable[[], IterativeRefiner], list[Any]]] = {
-    **{f"{dim}-D": (lambda dim=dim: on_grid(dim), [fields(n, dim) for n in (2, 1, 5)]) for dim in (1, 2, 3)},
-    "mesh": (lambda: on_graphs(MESHGRAPH), [rings(5, 7), rings(6), rings(3, 4, 9)]),
-}
+    return get
 
 
 @pytest.mark.parametrize("kind", MODELS)
-def test_a_number_of_steps_gives_the_models_answers_for_any_batch(kind: str, tmp_path: Path) -> None:
-    build, calls = MODELS[kind]
-    model = build()
-    made = export(model, calls[0], tmp_path / "model.pt2")
+def test_a_number_of_steps_gives_the_models_answers_for_any_batch(kind: str, exported: Any) -> None:
+    model, made = exported(kind, "steps")
     assert made.solve == {"steps": 2}
     assert made.deviation is not None
     assert made.deviation < AGREEMENT
-    assert all(steps.eq(2).all() for steps in agrees(made, model, calls))
+    assert all(steps.eq(2).all() for steps in agrees(made, model, MODELS[kind][1]))
 
 
 @pytest.mark.parametrize("kind", MODELS)
-def test_a_tolerance_takes_the_models_steps_for_each_sample(kind: str, tmp_path: Path) -> None:
-    build, calls = MODELS[kind]
-    model = build()
-    made = export(model, calls[0], tmp_path / "model.pt2", rtol=RTOL, max_steps=MOST)
-    steps = agrees(made, model, calls)
+def test_a_tolerance_takes_the_models_steps_for_each_sample(kind: str, exported: Any) -> None:
+    model, made = exported(kind, "tolerance")
+    steps = agrees(made, model, MODELS[kind][1])
     assert len(steps[-1].unique()) > 1, "the samples of a batch should not all take the same steps"
+
+
+@pytest.mark.parametrize("limits", LIMITS)
+@pytest.mark.parametrize("kind", MODELS)
+def test_a_program_that_imports_torch_alone(kind: str, limits: str, exported: Any, tmp_path: Path) -> None:
+    model, made = exported(kind, limits)
+    call = MODELS[kind][1][-1]
+    torch.save(inputs(made, call), tmp_path / "inputs.pt")
+    words = [ROOT / "examples/export/load.py", made.path, tmp_path / "inputs.pt", tmp_path / "answers.pt"]
+    done = fresh(f"import sys; sys.argv = {list(map(str, words))}\n{ALONE}")
+    assert done.returncode == 0, done.stderr
+    steps = answers_agree(made, model, call, torch.load(tmp_path / "answers.pt"))
+    assert f"after {steps.tolist()} steps" in done.stdout
 
 
 def test_grids_of_other_sizes_where_no_grid_of_training_is_known(tmp_path: Path) -> None:
@@ -166,23 +145,6 @@ def test_the_model_stays_as_it_was(tmp_path: Path) -> None:
     assert all(torch.equal(model.base(call), answer) for call, answer in zip(calls, before, strict=True))
 
 
-def test_a_program_that_imports_torch_alone(tmp_path: Path) -> None:
-    model, call = on_graphs(MESHGRAPH), rings(5, 7)
-    made = export(model, call, tmp_path / "model.pt2", steps=1)
-    torch.save(inputs(made, rings(4, 3, 6)), tmp_path / "inputs.pt")
-    words = ["load.py", str(made.path), str(tmp_path / "inputs.pt"), str(tmp_path / "answers.pt")]
-    done = fresh(
-        f"import runpy, sys; sys.argv = {words}\n"
-        f"runpy.run_path({str(ROOT / 'examples/export/load.py')!r}, run_name='__main__')\n"
-        "assert not {'neuralop_irno', 'neuralop', 'torch_geometric'} & set(sys.modules)"
-    )
-    assert done.returncode == 0, done.stderr
-    assert "takes x of shape ('N', 2), float32" in done.stdout
-    assert "3 completed after [1, 1, 1] steps" in done.stdout
-    value = torch.load(tmp_path / "answers.pt")[0]
-    torch.testing.assert_close(value, model.solve(rings(4, 3, 6), steps=1).value, rtol=0, atol=AGREEMENT)
-
-
 def test_the_masked_loop_in_python_is_the_models_solve() -> None:
     model, call = on_grid(2), fields(5, 2)
     problem = model.at_resolution(model.problem((call,), {}))
@@ -225,3 +187,25 @@ def test_examples_and_solvers_that_are_refused(tmp_path: Path) -> None:
     model.solver = SOLVERS.build("fcg")
     with pytest.raises(ValueError, match="expected a solver of fixed points in a file, got 'fcg'"):
         export(model, rings(5), to)
+
+
+def test_layers_of_pyg_that_count_the_graphs(tmp_path: Path) -> None:
+    base = GnnStack(2, 1, width=4, layers=1, norm="graph")
+    model = shaken(IterativeRefiner(base, MESHGRAPH, steps=1, alpha=0.3))
+    made = export(model, rings(5, 7), tmp_path / "model.pt2")
+    agrees(made, model, [rings(6), rings(3, 4, 9)])
+
+
+def test_an_empty_batch_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="expected an example with a sample, got an empty batch"):
+        export(on_grid(1), fields(2, 1)[:0], tmp_path / "model.pt2")
+
+
+def test_paths_that_are_refused_before_the_graph_is_made(tmp_path: Path) -> None:
+    model, call = on_grid(1), fields(2, 1)
+    (tmp_path / "folder.pt2").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match=r"expected a file, got the folder .*folder\.pt2; try "):
+        export(model, call, tmp_path / "folder.pt2")
+    with pytest.raises(ValueError, match=r"expected a folder, got the file .*file; try another path"):
+        export(model, call, tmp_path / "file" / "model.pt2")
