@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from layouts import planetoid_files
+from pickled_layouts import planetoid_files
 
 from neuralop_irno.data.solvers.citations import citation_graph
 from neuralop_irno.study.catalogue import read_study

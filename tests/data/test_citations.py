@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from layouts import planetoid_files
+from pickled_layouts import planetoid_files
 from torch_geometric.data import Data
 from torch_geometric.utils import degree, is_undirected
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from layouts import cifar_files
+from pickled_layouts import cifar_files
 from torch import Tensor
 
 from neuralop_irno.data.masked import MaskedImages

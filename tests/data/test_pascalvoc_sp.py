@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from layouts import superpixel_files
+from pickled_layouts import superpixel_files
 from torch import nn
 
 from neuralop_irno._neuralop import build_model

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from layouts import planetoid_files
+from pickled_layouts import planetoid_files
 from scipy.sparse import csr_matrix
 
 from neuralop_irno.data.readers.pickled import read_matrix, read_neighbours
