@@ -6,11 +6,14 @@ correction can be a smoothing step of a classical solver with one learned number
 field.
 """
 
+from pathlib import Path
+
 import torch
 from torch import Tensor, nn
 
 import neuralop_irno as irno
 from neuralop_irno import CORRECTIONS
+from neuralop_irno.diagnostics import plots
 
 SIZE = 32
 STEP = 2 * torch.pi / SIZE
@@ -49,3 +52,7 @@ print("largest error:", f"{(solution.value - truth).abs().max():.1e}")
 model = model.with_base(lambda x: x)
 errors = torch.stack([(h - truth).norm() for h in model.iterates(x, steps=200)])
 print("observed contraction per step:", f"{(errors[200] / errors[100]).item() ** 0.01:.4f}")
+path = Path("reports/custom_correction.png")
+print(
+    plots.error_per_step(path, (errors / errors[0]).tolist(), model.steps, {}, "error / error of the start")
+)

@@ -21,6 +21,7 @@ from torch_geometric.graphgym.train import GraphGymDataModule
 
 import neuralop_irno.graphgym  # noqa: F401 - registers `irno` with GraphGym
 from neuralop_irno import heat_in_wind, score, vrmse
+from neuralop_irno.diagnostics import plots
 
 CONFIG = Path(__file__).parent / "configs/graphgym/heat.yaml"
 # Warnings between GraphGym, Lightning and torch, unrelated to this script.
@@ -81,6 +82,8 @@ columns = []
 for batch in data.test_dataloader():
     answers = refiner.iterates(batch, steps=6)
     columns.append(torch.stack([score(vrmse, answer, batch.y, batch.batch) for answer in answers]))
-for k, error in enumerate(torch.cat(columns, 1).mean(1).tolist()):
+errors = torch.cat(columns, 1).mean(1).tolist()
+for k, error in enumerate(errors):
     print(f"k = {k}  VRMSE {error:.4f}")
+print(plots.error_per_step(Path("reports/graphgym.png"), errors, refiner.steps, {}, "VRMSE"))
 print(refiner.solve(batch, solver="anderson", rtol=1e-2, max_steps=20))

@@ -6,11 +6,14 @@ The same options in one and in three dimensions; only n_modes gets more entries.
 The Burgers equation is solved on a line and in a box. Sizes need not be powers of two: these are odd.
 """
 
+from pathlib import Path
+
 import torch
 from neuralop.models import FNO
 
 import neuralop_irno as irno
 from neuralop_irno import Recipe, Trainer, burgers, scores_per_step
+from neuralop_irno.diagnostics import plots
 
 CASES = {
     1: {"data": {"size": 63, "trajectories": (24, 2, 6)}, "modes": 6, "epochs": 12},
@@ -27,3 +30,4 @@ for dim, case in CASES.items():
     errors = scores_per_step(model, data["test"], steps=6).mean(1).tolist()
     shape = tuple(data["test"].x.shape[2:])
     print(f"{dim}-D, grid {shape}: VRMSE by step " + "  ".join(f"{error:.3f}" for error in errors))
+    plots.error_per_step(Path(f"reports/in_{dim}d.png"), errors, model.steps, {}, f"VRMSE in {dim}-D")

@@ -1,11 +1,13 @@
 """The code in README and docs runs as it stands, and what they point to is there."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 
 from irno_cli.extras import EXTRAS
+from irno_cli.main import parser
 from neuralop_irno._neuralop import build_model
 from neuralop_irno.config import read_experiment
 
@@ -52,6 +54,15 @@ def test_every_page_is_in_the_menu_of_the_site() -> None:
 def test_the_extras_of_the_install_page() -> None:
     rows = re.findall(r"^\| `(\w+)` \| (.*) \| (.*) \|$", (ROOT / "docs/install.md").read_text(), re.M)
     assert rows == [(name, ", ".join(extra.packages), extra.purpose) for name, extra in EXTRAS.items()]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_have_options_that_exist(page: Path) -> None:
+    for line in re.findall(r"^(?: {4})?irno (\w[^\n]*)$", page.read_text(), re.MULTILINE):
+        command = re.split(r" {2,}|\s#", line)[0].replace("--device cuda", "--device cpu")
+        if not re.search(r"[\[|]", command):  # with choices, for people
+            _, rest = parser().parse_known_args(shlex.split(command))
+            assert [word for word in rest if word.startswith("-") or "=" not in word] == [], command
 
 
 @pytest.mark.parametrize("config", sorted((ROOT / "examples/configs").glob("*.yaml")), ids=lambda p: p.stem)

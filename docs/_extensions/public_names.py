@@ -19,6 +19,8 @@ from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.pycode import ModuleAnalyzer
+from sphinx.util.inspect import signature as sphinx_signature
+from sphinx.util.inspect import stringify_signature
 from sphinx.util.typing import ExtensionMetadata
 
 import neuralop_irno
@@ -78,6 +80,15 @@ def document(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: l
         lines[:] = ModuleAnalyzer.for_module(modules()[short]).find_attr_docs()[("", short)]
 
 
+def sign(
+    app: Sphinx, what: str, name: str, obj: Any, options: Any, signature: str, returned: str
+) -> tuple[str, str] | None:
+    """Show the options of a class's own ``__init__`` where ``__new__`` only passes them on."""
+    if what != "class" or "__init__" not in vars(obj) or obj.__new__ is object.__new__:
+        return None
+    return stringify_signature(sphinx_signature(obj.__init__, bound_method=True), False, False, True), ""
+
+
 def imported(path: str) -> Any:
     """The object at a dotted path; None if there is none."""
     parts = path.split(".")
@@ -120,5 +131,6 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     """Connect to autodoc and to references that were not found."""
     Inliner.dispatch["|"] = bar
     app.connect("autodoc-process-docstring", document)
+    app.connect("autodoc-process-signature", sign)
     app.connect("missing-reference", resolve)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
