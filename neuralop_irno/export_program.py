@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -161,8 +162,10 @@ class Program(nn.Module):
         self.steps = limits.budget(model.steps)
         self._graphs: Any = None
         for part in self.model.modules():
-            if {BATCH, BATCH_SIZE} <= set(signature_of(part).parameters):
-                part.register_forward_pre_hook(self._with_batch_size, with_kwargs=True)
+            names = list(signature_of(part).parameters)
+            if {BATCH, BATCH_SIZE} <= set(names):
+                hook = partial(self._with_batch_size, names.index(BATCH), names.index(BATCH_SIZE))
+                part.register_forward_pre_hook(hook, with_kwargs=True)
 
     @property
     def solve(self) -> dict[str, Any]:
@@ -187,14 +190,14 @@ class Program(nn.Module):
         return (model.base.field_of(problem.as_answer(h)), *numbers)
 
     def _with_batch_size(
-        self, part: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self, batch_at: int, size_at: int, part: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments of a layer of PyTorch Geometric with the number of graphs.
 
         Without it the layer reads the number in the values of ``batch``, which an exported graph cannot.
         """
-        given = bound_to(signature_of(part), args, kwargs)
-        if given.get(BATCH) is None or given.get(BATCH_SIZE) is not None:
+        batch = args[batch_at] if batch_at < len(args) else kwargs.get(BATCH)
+        if batch is None or size_at < len(args) or kwargs.get(BATCH_SIZE) is not None:
             return args, kwargs
         return args, {**kwargs, BATCH_SIZE: self._graphs}
 
