@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from neuralop_irno.compiling import eager
 from neuralop_irno.domain.domain import Domain
 
 Apply = Callable[[Tensor], Tensor]
@@ -37,7 +38,8 @@ class Linearisation:
         self.differentiable = differentiable
         with torch.enable_grad():
             self._at = at.detach().clone().requires_grad_()
-            self._value = function(self._at)
+            with eager():  # compiled graphs have no second derivatives
+                self._value = function(self._at)
             self._dual = torch.zeros_like(self._value, requires_grad=True)
             (self._pulled,) = torch.autograd.grad(
                 self._value, self._at, self._dual, create_graph=True, materialize_grads=True

@@ -124,6 +124,10 @@ class Recipe:
         shifts: roll every batch by a random amount along the periodic axes, for problems that are
             invariant to shifts.
         cache_base: compute a frozen base's answers once.
+        compile: evaluate the correction of a refiner, on grids, by ``torch.compile``: one graph, made in
+            minutes at the start of the training, which reports the gain. Part of the result, which it changes
+            by rounding. Second derivatives (the losses ``contraction`` and ``monotone``) are taken without
+            the graph; see `neuralop_irno.compiling`.
         patience: end the training after this many epochs in a row without a better validation score, at
             least 1; None never ends it early.
         shards: number of shards of the training set, each on one process for the whole training; the number
@@ -165,6 +169,7 @@ class Recipe:
     resolutions: Sequence[float] = (1,)
     shifts: bool = False
     cache_base: bool = True
+    compile: bool = False
     patience: int | None = None
     shards: int = 16
     states: str = "auto"
@@ -193,7 +198,7 @@ class Recipe:
         for name, largest in NUMBERS.items():
             if not (name == "learning_rate" and self.learning_rate is None):
                 object.__setattr__(self, name, _number(name, getattr(self, name), largest))
-        for name in ("shifts", "cache_base"):
+        for name in ("shifts", "cache_base", "compile"):
             if not isinstance(getattr(self, name), bool):
                 got, example = repr(getattr(self, name)), f"{name}={getattr(Recipe, name)}"
                 raise TypeError(expected(f"{name} true or false", got, example))

@@ -34,6 +34,7 @@ from neuralop_irno.build import (
     other_solver,
     step_range,
 )
+from neuralop_irno.compiling import compiled
 from neuralop_irno.correction.correction import Correction
 from neuralop_irno.correction.from_module import as_correction
 from neuralop_irno.correction.in_patches import InPatches
@@ -235,6 +236,7 @@ class IterativeRefiner(CallsEquations, Described, OnHub, BaseModel, name="irno")
         equation: EquationLike | None = None,
         start: Tensor | None = None,
         throw: bool = False,
+        compile: bool = False,  # noqa: A002
         **kwargs: Any,
     ) -> Solution:
         """The refined answer as a `Solution`, with an outcome per sample.
@@ -259,6 +261,7 @@ class IterativeRefiner(CallsEquations, Described, OnHub, BaseModel, name="irno")
             equation: the equation of this call; by default that of the model.
             start: an answer to start from; by default the base's own.
             throw: raise RuntimeError if a sample failed, instead of only recording its outcome.
+            compile: evaluate Phi, on grids, by ``torch.compile``; see `neuralop_irno.compiling`.
             kwargs: keyword arguments of the base; an argument that is not read is a TypeError.
         """
         limits = Limits(steps, max_steps, max_evaluations, atol, rtol, residual_tol)
@@ -267,16 +270,14 @@ class IterativeRefiner(CallsEquations, Described, OnHub, BaseModel, name="irno")
             self.refuse_unread(IterativeRefiner.solve, args, kwargs)
             self.refuse_residual_fn(residual_fn)
             system, whole = self.system(args, kwargs, start, equation)
-            solution = solve_equation(system, chosen, whole.start, self.steps, limits, whole.as_answer)
+            with compiled(self, compile):
+                solution = solve_equation(system, chosen, whole.start, self.steps, limits, whole.as_answer)
             return solution.or_raise() if throw else solution
         call = self.checked_problem(IterativeRefiner.solve, args, kwargs, start)
         problem = self.at_resolution(call)
-        if problem.start.is_meta:
-            raise ValueError(
-                expected("fields with values in solve", "meta tensors", "model(x) for shapes only")
-            )
         phi = self.phi(problem, self.physics(problem, residual_fn, residual_tol, equation))
-        solution = run_to_tolerance(phi, chosen, problem.start, self.steps, limits, problem.as_answer)
+        with compiled(self, compile):
+            solution = run_to_tolerance(phi, chosen, problem.start, self.steps, limits, problem.as_answer)
         solution = with_estimates(solution, call, self.base.field_of, self.calibration, self.bands)
         return solution.or_raise() if throw else solution
 

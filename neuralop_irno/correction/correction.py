@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
+from neuralop_irno.compiling import evaluated
 from neuralop_irno.correction.receptive_field import ReceptiveField
 from neuralop_irno.domain.condition import Condition, where_inside
 from neuralop_irno.domain.domain import Domain
@@ -42,6 +43,7 @@ class Correction(nn.Module):
             begin.
         stepwise: whether Phi changes from step to step. If so, define ``forward(x, h, taken)``: ``taken`` are
             the steps already taken by each sample, ``(samples,)``, or None outside an iteration.
+        one_graph: whether ``torch.compile`` can make one graph of it; of others, the parts are compiled.
         scalars: the number of scalars per sample that `conditioned` takes. With 0, the default, they are
             channels of x that are constant over each sample.
 
@@ -63,6 +65,7 @@ class Correction(nn.Module):
     resolution_free: bool = False
     alignment: int = 1
     stepwise: bool = False
+    one_graph: bool = True
     scalars: int = 0
     printed: ClassVar[tuple[str, ...]] = ()
     """Names of the attributes that are printed after the channels."""
@@ -161,7 +164,7 @@ class BoundCorrection:
         """
         when = step_argument(self._correction, taken)
         try:
-            update = self._correction(self._prepared, h, *when)
+            update = evaluated(self._correction, self._prepared, h, *when)
         except RuntimeError:
             explain_failure(self._correction, {"h": h}, "correction")
             raise

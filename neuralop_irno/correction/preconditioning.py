@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from neuralop_irno.compiling import evaluated
 from neuralop_irno.correction.correction import Correction
 from neuralop_irno.correction.resampled import bind_at
 from neuralop_irno.correction.residual import WithResidual
@@ -149,5 +150,4 @@ class ResidualLast(Correction):
         return self.correction.conditioned(prepared, scalars)
 
     def forward(self, x: Any, h: Tensor, *when: Any) -> Tensor:
-        update: Tensor = self.correction(x, h, *when)
-        return update
+        return evaluated(self.correction, x, h, *when)

@@ -94,7 +94,8 @@ class PublicUNet(HoistedCorrection):
 
     def forward(self, x: Tensor | HoistedInput, h: Tensor) -> Tensor:
         """The update at h; x is the input itself or the result of `prepare`."""
-        field, finer = self.entry.after_first(self.entered(x, h).first), list[Tensor]()
+        field = self.entry.after_first(self.entered(x, h).first)
+        finer: list[Tensor] = []
         for down in self.down:
             finer.append(field)
             field = down(_largest(field))

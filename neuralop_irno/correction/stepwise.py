@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from neuralop_irno.compiling import evaluated
 from neuralop_irno.correction.correction import Correction, FunctionCorrection, part_of
 from neuralop_irno.correction.from_module import build_inner
 from neuralop_irno.correction.receptive_field import ReceptiveField, widest
@@ -40,6 +41,7 @@ class Stepwise(Correction):
     """
 
     stepwise = True
+    one_graph = False  # which parts are evaluated depends on the steps taken
 
     def __init__(self, parts: Sequence[Correction]) -> None:
         super().__init__()
@@ -69,7 +71,7 @@ class Stepwise(Correction):
         for place in choice.unique().tolist():
             keep = (choice == place).nonzero()[:, 0]
             prepared = part_of(x.parts[place], domain, keep)
-            part = self._part(place)(prepared, domain.take(h, keep))
+            part = evaluated(self._part(place), prepared, domain.take(h, keep))
             update = domain.put(update, keep, part.to(h.dtype))
         return update
 

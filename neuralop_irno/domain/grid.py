@@ -140,6 +140,8 @@ class GridDomain(Domain):
         return numbers.reshape(1, *field.shape[1:]).expand(field.shape)
 
     def take(self, field: Tensor, keep: Tensor) -> Tensor:
+        if field.dim() > 2 and field.stride(1) == 1 and field.shape[1] > 1:  # keep channels last in memory
+            return field.movedim(1, -1).index_select(0, keep).movedim(-1, 1)
         return field.index_select(0, keep)
 
     def put(self, field: Tensor, keep: Tensor, values: Tensor) -> Tensor:

@@ -114,6 +114,8 @@ def run_to_tolerance(
         limits: when to stop.
         as_answer: converts a state to the layout of the base's answer.
     """
+    if start.is_meta:
+        raise ValueError(expected("fields with values in solve", "meta tensors", "model(x) for shapes only"))
     taken = no_steps(phi, start)
     accuracy = Accuracy(phi.domain, start)
     stopping = SolveRecorder(phi, start, limits.budgets(usual, taken), solver.answer, limits, accuracy)

@@ -22,6 +22,8 @@ def check_options(trainable: Trainable, recipe: Recipe) -> None:
     if recipe.resolutions != (1,) and not isinstance(model, IterativeRefiner):
         wanted = "a refiner to train at several resolutions"
         raise ValueError(expected(wanted, name, "resolutions=[1]"))
+    if recipe.compile and not any(isinstance(part, IterativeRefiner) for part in trainable.modules()):
+        raise ValueError(expected("a refiner whose correction is compiled", name, "compile=False"))
     if recipe.shifts and trainable.periodic is None:
         raise ValueError(expected("a model that states its periodic axes", "none", "shifts=False, or a unet"))
     if recipe.train_for == "preconditioner":

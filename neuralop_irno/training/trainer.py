@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from neuralop_irno import checkpoint, digest
+from neuralop_irno.compiling import compiled
 from neuralop_irno.errors import expected
 from neuralop_irno.losses.loss import Loss
 from neuralop_irno.messages import log, messages_shown
@@ -27,6 +28,7 @@ from neuralop_irno.training.batches import Sample, grids_of, refuse_empty
 from neuralop_irno.training.best_model import held_tensors
 from neuralop_irno.training.cached_starts import CachedStarts
 from neuralop_irno.training.checks import check_options, checked_loss
+from neuralop_irno.training.compilation import gain_of_compiling
 from neuralop_irno.training.distributed import Peers, local_device
 from neuralop_irno.training.divergence import DivergenceError
 from neuralop_irno.training.folder import RunFolder
@@ -135,6 +137,7 @@ class Trainer:
             self._files.claimed(resume),
             stop_request(heeded=self.folder is not None) as stop,
             Reports(self.reporters if self.peers.first else ()) as reports,
+            compiled(self.model, self.recipe.compile),
         ):
             self._log = TrainingLog(reports, self.report_every, self.device)
             return self._fit(train, valid, resume, stop)
@@ -153,6 +156,8 @@ class Trainer:
         self._log.start(run, recipe, train, self.folder, self.peers.world)
         validation = None if valid is None else Validation(valid, starts_of, self.metric, self.peers)
         update = Updater(run, self._trainable, recipe, self.peers, shards, self.device, starts)
+        if recipe.compile:
+            self._tell(logging.INFO, gain_of_compiling(run, self._trainable, train, recipe, self.device))
         load = Loader(train, recipe.workers, self.device, recipe.seed)
         updates = recipe.epochs * len(shards.order(recipe.batch_size, recipe.seed, 0))
         with closing(display(updates, begun, self.show and self.peers.first)) as bar:

@@ -49,7 +49,7 @@ def test_numbers_are_finite_and_not_negative(name: str, value: float) -> None:
         Recipe(**{name: value})
 
 
-@pytest.mark.parametrize("name", ["shifts", "cache_base"])
+@pytest.mark.parametrize("name", ["shifts", "cache_base", "compile"])
 def test_choices_are_true_or_false(name: str) -> None:
     with pytest.raises(TypeError, match=f"expected {name} true or false, got 'no'; try {name}="):
         Recipe(**{name: "no"})
