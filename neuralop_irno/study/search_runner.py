@@ -32,8 +32,8 @@ class TrialTable:
     """The trials of a search.
 
     Attributes:
-        trials: for each its number, state (complete, pruned, fail or running), score (of a pruned one: its
-            last), options, and a note.
+        trials: for each its number, state (complete, pruned, fail or running), epochs over all seeds, score
+            (of a pruned one: its last), options, and a note.
         best: the row of the lowest score; None if no trial is complete.
     """
 
@@ -168,6 +168,7 @@ class SearchRunner:
             {
                 "trial": trial.number,
                 "state": trial.state.name.lower(),
+                "epochs": len(trial.intermediate_values),
                 "score": trial.value if trial.value is not None else "",
                 **options_of(self.search, trial.params),
                 "note": trial.user_attrs.get(NOTE, ""),

@@ -62,8 +62,12 @@ def test_the_table_and_the_best_config(serial: Path, capsys: Capsys) -> None:
     best = table["best"]
     assert best["score"] == min(row["score"] for row in table["trials"])
     assert len((serial / "table.txt").read_text().splitlines()) == 4
-    assert (serial / "table.md").read_text().startswith("| trial | state | score | training.learning_rate |")
-    scores = [line.split(",")[2] for line in (serial / "table.csv").read_text().splitlines()]
+    assert (
+        (serial / "table.md")
+        .read_text()
+        .startswith("| trial | state | epochs | score | training.learning_rate |")
+    )
+    scores = [line.split(",")[3] for line in (serial / "table.csv").read_text().splitlines()]
     assert scores == ["score", *(repr(row["score"]) for row in table["trials"])]
     assert main(["train", str(serial / "best.yaml"), "--folder", str(serial / "best"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["best"] == pytest.approx(best["score"])
@@ -166,6 +170,7 @@ def test_trials_above_the_median_are_pruned_by_the_validation_curve(
     ]
     assert len(stopped) == 1
     assert stopped[0]["valid"][-1] == table.trials[-1]["score"]
+    assert table.trials[-1]["epochs"] == len(stopped) < table.trials[0]["epochs"]
 
 
 def test_halving_keeps_the_better_half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
