@@ -46,6 +46,7 @@ sphinx_gallery_conf = {
     "gallery_dirs": "gallery",
     "ignore_pattern": r"(^|/)(?!plot_)[^/]*$",
     "filename_pattern": r"/plot_(?!car_surface)",  # its data are no part of the package
+    "default_thumb_file": str(DOCS / "pictures/fields.png"),
     "image_scrapers": ("matplotlib", "saved_pictures.scrape"),
     "abort_on_example_error": True,
     "download_all_examples": False,
@@ -56,6 +57,7 @@ sphinx_gallery_conf = {
 }
 
 html_theme = "furo"
+pygments_dark_style = "github-dark"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_copy_source = False

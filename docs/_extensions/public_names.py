@@ -18,6 +18,7 @@ from docutils.parsers.rst.states import Inliner
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
+from sphinx.ext.autosummary import autosummary_table
 from sphinx.pycode import ModuleAnalyzer
 from sphinx.util.inspect import signature as sphinx_signature
 from sphinx.util.inspect import stringify_signature
@@ -89,6 +90,13 @@ def sign(
     return stringify_signature(sphinx_signature(obj.__init__, bound_method=True), False, False, True), ""
 
 
+def end_summaries(app: Sphinx, tree: nodes.document) -> None:
+    """End a summary with a full stop where the formula that it introduces is left out."""
+    for table in tree.findall(autosummary_table):
+        for text in [found for found in table.findall(nodes.Text) if found.endswith(":")]:
+            text.parent.replace(text, nodes.Text(f"{text[:-1]}."))
+
+
 def imported(path: str) -> Any:
     """The object at a dotted path; None if there is none."""
     parts = path.split(".")
@@ -132,5 +140,6 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     Inliner.dispatch["|"] = bar
     app.connect("autodoc-process-docstring", document)
     app.connect("autodoc-process-signature", sign)
+    app.connect("doctree-read", end_summaries)
     app.connect("missing-reference", resolve)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
