@@ -33,7 +33,8 @@ def masked_textures(
         seed: seed of textures and cells.
     """
     counts = three("samples", samples, (512, 64, 128))
-    seed_of(seed), fits(4.0 * sum(counts) * whole("size", size, least=4, most=4096) ** 2)
+    seed_of(seed)
+    fits(4.0 * sum(counts) * whole("size", size, least=4, most=4096) ** 2)
     grid = Resolution(cells=[size, size], layout="periodic")
 
     def made(place: int, count: int) -> MaskedImages:
