@@ -1,4 +1,6 @@
-"""The four problems of the scoreboard. They never change, so that different commits can be compared.
+"""The four problems of the scoreboard, with the correction by default on grids.
+
+Data and bases never change, so that different commits can be compared.
 
 =============  =====================================================================================
 turbulence     the demo's: vorticity of Kolmogorov flow at 32 x 32 to its next four frames
@@ -192,7 +194,7 @@ PROBLEMS = {
         turbulence,
         lambda: FNO(n_modes=(8, 8), in_channels=2, out_channels=4, hidden_channels=16, n_layers=4),
         15,
-        {"name": "unet", "width": 16, "depth": 3, "padding": "circular"},
+        {"name": "residual_unet", "padding": "circular"},
         24,
         8,
     ),
@@ -200,7 +202,7 @@ PROBLEMS = {
         line,
         lambda: FNO(n_modes=(16,), in_channels=2, out_channels=1, hidden_channels=16, n_layers=3),
         20,
-        {"name": "unet", "dim": 1, "width": 12, "depth": 3, "padding": "circular"},
+        {"name": "residual_unet", "dim": 1, "padding": "circular"},
         40,
         16,
     ),
@@ -208,7 +210,7 @@ PROBLEMS = {
         darcy,
         lambda: FNO(n_modes=(8, 8), in_channels=1, out_channels=1, hidden_channels=16, n_layers=3),
         20,
-        {"name": "unet", "width": 12, "depth": 2, "padding": "zero"},
+        {"name": "residual_unet", "padding": "zero"},
         40,
         16,
     ),

@@ -1,6 +1,6 @@
 """One line of figures per commit: `python examples/benchmarks/scoreboard.py`.
 
-Four problems that never change (`frozen_problems.py`), seed 0. For each: the VRMSE of the base, of the
+Four problems whose data and bases never change (`frozen_problems.py`), seed 0. For each: the VRMSE of the base, of the
 refiner after K and after 3 K steps, and of the same correction evaluated once, y = T(x) + Phi(x, T(x)), on
 held-out samples and at twice the resolution. The recipe is the one that the package recommends at that
 commit. Then the time of an update in units of the textbook's unrolled update, paired.

@@ -1,8 +1,8 @@
 """Two U-Nets as corrections, refined and asked once: `python examples/studies/unets.py --seeds 0 1 2`.
 
 The grids of the scoreboard (examples/benchmarks/frozen_problems.py), with its recipe and its bases of seed 0.
-Trained are, for each seed of weights and batches, the problem's own `unet` and `residual_unet` by default,
-with K steps and evaluated once. Printed, and added to a file with `--json`: parameters, VRMSE at K and 3 K on
+Trained are, for each seed of weights and batches, a `unet` and `residual_unet` as it is by default, with K
+steps and evaluated once. Printed, and added to a file with `--json`: parameters, VRMSE at K and 3 K on
 the test samples, and what is left at K of the base's error in the low, middle and high third of the
 wavenumbers, up to Nyquist's of an axis and beyond.
 """
@@ -25,15 +25,27 @@ from neuralop_irno.study import controls
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 from frozen_problems import PROBLEMS, Data, Problem
 
+KINDS = ("unet", "residual_unet")
 GRIDS = ("turbulence", "line", "darcy")
 THIRDS = ((0.0, 1 / 3), (1 / 3, 2 / 3), (2 / 3, 2.0))
 
 
-def corrections(problem: Problem) -> dict[str, dict[str, Any]]:
+UNETS = {
+    "turbulence": {"width": 16, "depth": 3},
+    "line": {"width": 12, "depth": 3},
+    "darcy": {"width": 12, "depth": 2},
+}
+"""The options of `unet` for each problem."""
+
+
+def corrections(name: str) -> dict[str, dict[str, Any]]:
     """The two networks, with the problem's padding and axes."""
-    own = problem.correction
-    fitting = {name: own[name] for name in ("dim", "padding") if name in own}
-    return {"unet": own, "residual_unet": {"name": "residual_unet", **fitting}}
+    own = PROBLEMS[name].correction
+    fitting = {option: own[option] for option in ("dim", "padding") if option in own}
+    return {
+        "unet": {"name": "unet", **UNETS[name], **fitting},
+        "residual_unet": {"name": "residual_unet", **fitting},
+    }
 
 
 def trained_base(problem: Problem, data: Data) -> Any:
@@ -63,7 +75,7 @@ def left_by_thirds(model: IterativeRefiner, samples: Any) -> list[float]:
 def figures(name: str, kind: str, once: bool, seed: int, data: Data, base: Any) -> dict[str, Any]:
     problem = PROBLEMS[name]
     options = {
-        "correction": corrections(problem)[kind],
+        "correction": corrections(name)[kind],
         "steps": problem.steps,
         "alpha": 1.0,
         "resolution": {"extent": "fixed"},
@@ -96,6 +108,7 @@ def figures(name: str, kind: str, once: bool, seed: int, data: Data, base: Any) 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--problems", nargs="+", choices=GRIDS, default=list(GRIDS))
+    parser.add_argument("--corrections", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--json", type=Path, help="add the figures to this file")
     given = parser.parse_args()
@@ -104,7 +117,7 @@ def main() -> None:
         data = PROBLEMS[name].data()
         base = trained_base(PROBLEMS[name], data)
         for seed in given.seeds:
-            for kind in corrections(PROBLEMS[name]):
+            for kind in given.corrections:
                 for once in (False, True):
                     row = figures(name, kind, once, seed, data, base)
                     print(json.dumps(row), flush=True)
