@@ -3,7 +3,8 @@
 Four problems whose data and bases never change (`frozen_problems.py`), seed 0. For each: the VRMSE of the
 base, of the refiner after K and after 3 K steps, and of the same correction evaluated once, y = T(x) +
 Phi(x, T(x)), on held-out samples and at twice the resolution. Recipe and correction are those that the
-package recommends at that commit. Then the time of an update in units of the textbook's unrolled update, paired.
+package recommends at that commit. Then the time of an update in units of the textbook's unrolled update,
+paired.
 
 Two processes of one thread each; at most 25 minutes on 2 slow cores. The line is appended to
 docs/results/scoreboard.jsonl.
