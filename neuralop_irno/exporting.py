@@ -9,6 +9,7 @@ import operator
 import os
 import warnings
 from collections.abc import Sequence
+from contextlib import redirect_stderr
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from neuralop_irno.base.tuples import TupleOperator
 from neuralop_irno.checkpoint import write_bytes
 from neuralop_irno.devices import device_of
 from neuralop_irno.domain.graph import GraphDomain
@@ -25,6 +27,7 @@ from neuralop_irno.export_program import GRAPHS, ExampleCall, Program
 from neuralop_irno.messages import log
 from neuralop_irno.modes import evaluating
 from neuralop_irno.refiner import IterativeRefiner
+from neuralop_irno.solver.denoising import Denoising
 from neuralop_irno.solver.krylov import EquationSolver
 from neuralop_irno.solver.picard import Picard
 from neuralop_irno.solver.stopping import Limits
@@ -154,7 +157,7 @@ def export(
         ([2, 2, 2], ['completed', 'completed', 'completed'], True)
     """
     target, limits = _checked_path(path), Limits(steps=steps, max_steps=max_steps, rtol=rtol)
-    _check_solver(model, limits)
+    _check_model(model, limits)
     with evaluating(model), torch.no_grad():
         call = ExampleCall.of(model, example)
         program = Program(model, call, limits)
@@ -189,15 +192,18 @@ def _checked_path(path: str | os.PathLike[str]) -> Path:
     return target
 
 
-def _check_solver(model: IterativeRefiner, limits: Limits) -> None:
+def _check_model(model: IterativeRefiner, limits: Limits) -> None:
     if not isinstance(model, IterativeRefiner):
         raise TypeError(expected("an IterativeRefiner", type(model).__name__, "IterativeRefiner(base, ...)"))
     name, hint = model.config["solver"].get("name"), "IterativeRefiner(..., solver='picard')"
-    if isinstance(model.solver, EquationSolver):
+    if isinstance(model.solver, EquationSolver | Denoising):  # the second draws random numbers
         raise ValueError(expected("a solver of fixed points in a file", repr(name), hint))
     if limits.tolerance and type(model.solver) is not Picard:
         hint = f"steps={model.steps} in place of rtol, or {hint}"
         raise ValueError(expected("solver 'picard' for a tolerance in a file", repr(name), hint))
+    if isinstance(model.base, TupleOperator):
+        names = model.base.output
+        raise ValueError(expected("one field in a file", len(names), f"output={names[0]!r}"))
     for word, value in (("rtol", limits.rtol), ("max_steps", limits.max_steps)):
         if isinstance(value, Tensor):
             raise TypeError(expected(f"{word} as a number", "a tensor", f"one {word} for all samples"))
@@ -240,7 +246,8 @@ def _exported(program: Program, free: bool) -> torch.export.ExportedProgram:
     for name, tensor in zip(program.call.names, tensors, strict=True):
         batched = range(int(tensor.dim() > 0 and len(tensor) == batch))
         shapes.append(dict.fromkeys(_places(program, name, tensor) if free else batched, ANY))
-    with symbolic_sizes(program.model):
+    # torch prints the graph up to an error, of hundreds of lines.
+    with symbolic_sizes(program.model), redirect_stderr(io.StringIO()):
         graph = torch.export.export(program, tensors, dynamic_shapes=(tuple(shapes),), strict=False)
     for part in graph.graph_module.modules():
         if isinstance(part, torch.fx.GraphModule):
@@ -293,8 +300,8 @@ def _deviation(model: IterativeRefiner, program: Program, graph: torch.export.Ex
 
 def _inputs(graph: torch.export.ExportedProgram, call: ExampleCall) -> tuple[dict[str, Any], ...]:
     """The inputs of a graph for its description."""
-    own = {} if isinstance(call.domain, GridDomain) else OF_GRAPHS
-    letters = iter("BHWDTC" if isinstance(call.domain, GridDomain) else "NMTCHWD")
+    on_graphs = isinstance(call.domain, GraphDomain)
+    own, letters = OF_GRAPHS if on_graphs else {}, iter("NMTCHWD" if on_graphs else "BHWDTC")
     known: dict[str, str] = {}
     by_name = {node.name: node.meta["val"] for node in graph.graph.nodes if node.op == "placeholder"}
     inputs = []
@@ -323,6 +330,7 @@ def _content(graph: torch.export.ExportedProgram, made: Exported) -> bytes:
         if not made.compiled:
             torch.export.save(graph, buffer, extra_files={CONTENT: text})
             return buffer.getvalue()
+        warnings.filterwarnings("ignore", "Torchinductor does not support code generation for complex")
         with in_grammar("a program that AOTInductor compiles", "compiled=False, or a C++ compiler"):
             # With lower bounds a check of the inputs refuses batches of one.
             options = {"aot_inductor.metadata": {CONTENT: text}, "aot_inductor.check_lowerbound": False}

@@ -26,6 +26,7 @@ from export_cases import (
     shaken,
 )
 from interpreters import fresh
+from torch import Tensor
 
 from neuralop_irno import SOLVERS, Exported, IterativeRefiner, export
 from neuralop_irno.networks.graph_networks import GnnStack
@@ -135,6 +136,25 @@ def test_conditions_units_and_double_precision(tmp_path: Path) -> None:
     torch.testing.assert_close(value, model(**call), rtol=1e-12, atol=1e-12)
 
 
+class TwoFields(torch.nn.Module):
+    """A base whose answer has two fields by name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.u, self.v = torch.nn.Conv1d(2, 1, 1), torch.nn.Conv1d(2, 1, 1)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        return {"u": self.u(x), "v": self.v(x)}
+
+
+def test_several_fields_of_one_answer_are_refused(tmp_path: Path) -> None:
+    model = IterativeRefiner(
+        TwoFields(), {"name": "unet", "width": 2}, output=("u", "v"), in_channels=2, out_channels=[1, 1]
+    )
+    with pytest.raises(ValueError, match="expected one field in a file, got 2; try output='u'"):
+        export(model.eval(), fields(2, 1), tmp_path / "model.pt2")
+
+
 def test_the_model_stays_as_it_was(tmp_path: Path) -> None:
     model = on_grid(1).train()
     calls = [fields(2, 1), fields(2, 1, 16)]
@@ -184,9 +204,10 @@ def test_examples_and_solvers_that_are_refused(tmp_path: Path) -> None:
         ValueError, match="expected an example on which Phi sees the given nodes, got a finer"
     ):
         export(model, rings(5), to)
-    model.solver = SOLVERS.build("fcg")
-    with pytest.raises(ValueError, match="expected a solver of fixed points in a file, got 'fcg'"):
-        export(model, rings(5), to)
+    for name in ("fcg", "denoising"):
+        model.solver = SOLVERS.build(name)
+        with pytest.raises(ValueError, match=f"expected a solver of fixed points in a file, got '{name}'"):
+            export(model, rings(5), to)
 
 
 def test_layers_of_pyg_that_count_the_graphs(tmp_path: Path) -> None:
@@ -197,8 +218,9 @@ def test_layers_of_pyg_that_count_the_graphs(tmp_path: Path) -> None:
 
 
 def test_an_empty_batch_is_refused(tmp_path: Path) -> None:
+    model = IterativeRefiner(torch.nn.Conv1d(2, 1, 1), {"name": "unet", "width": 2, "dim": 1})
     with pytest.raises(ValueError, match="expected an example with a sample, got an empty batch"):
-        export(on_grid(1), fields(2, 1)[:0], tmp_path / "model.pt2")
+        export(model, fields(2, 1)[:0], tmp_path / "model.pt2")
 
 
 def test_paths_that_are_refused_before_the_graph_is_made(tmp_path: Path) -> None:
