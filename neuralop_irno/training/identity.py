@@ -51,7 +51,7 @@ def identify(
     """
     splits = {"train": train} if valid is None else {"train": train, "valid": valid}
     return {
-        "recipe": {name: value for name, value in asdict(recipe).items() if name not in OF_THE_MACHINE},
+        "recipe": _options(recipe),
         "data": {name: of_data(data) for name, data in splits.items()},
         "base": digest.of_tensors(whole(frozen(model))),
         "model": described(model),
@@ -111,6 +111,8 @@ def check(own: Identity, stored: Mapping[str, Any] | str, folder: Path) -> None:
         if written is None or digest.of_json(written) != stored:
             raise ValueError(expected(wanted, f"other parts; {DIGESTS} does not list the stored ones", hint))
         stored = written
+    if isinstance(stored.get("recipe"), dict):  # a run from before an option was as its default is
+        stored = {**stored, "recipe": {**_options(Recipe()), **stored["recipe"]}}
     refuse_other(own, stored, wanted, hint)
 
 
@@ -139,6 +141,10 @@ def read(folder: Path) -> Identity | None:
     except (OSError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
+
+
+def _options(recipe: Recipe) -> dict[str, Any]:
+    return {name: value for name, value in asdict(recipe).items() if name not in OF_THE_MACHINE}
 
 
 def _of_samples(dataset: Dataset[Sample], places: list[int]) -> str:

@@ -187,3 +187,12 @@ def test_a_class_that_moved_within_the_package_is_the_same_class() -> None:
     assert list(differences(today, before)) == []
     assert list(differences(today, {**before, "p": 2})) == ["p (1, not 2)"]
     assert list(differences({"type": "one.A"}, {"type": "two.A"})) != []
+
+
+def test_a_run_from_before_an_option_had_its_default(begun: Path) -> None:
+    own = json.loads((begun / identity.DIGESTS).read_text())
+    older = {**own, "recipe": {name: value for name, value in own["recipe"].items() if name != "clip"}}
+    identity.check(own, older, begun)
+    changed = {**own, "recipe": {**own["recipe"], "clip": 0.5}}
+    with pytest.raises(ValueError, match=r"got other recipe\.clip"):
+        identity.check(changed, older, begun)
