@@ -87,7 +87,12 @@ def sign(
     """Show the options of a class's own ``__init__`` where ``__new__`` only passes them on."""
     if what != "class" or "__init__" not in vars(obj) or obj.__new__ is object.__new__:
         return None
-    return stringify_signature(sphinx_signature(obj.__init__, bound_method=True), False, False, True), ""
+    found = sphinx_signature(obj.__init__, bound_method=True)
+    public = [each for each in found.parameters.values() if not each.name.startswith("_")]
+    shown = stringify_signature(
+        found.replace(parameters=public), show_return_annotation=False, unqualified_typehints=True
+    )
+    return shown, ""
 
 
 def end_summaries(app: Sphinx, tree: nodes.document) -> None:
