@@ -8,6 +8,7 @@ freezes the base.
 """
 
 import logging
+import sys
 import warnings
 from argparse import Namespace
 from pathlib import Path
@@ -23,7 +24,7 @@ import neuralop_irno.graphgym  # noqa: F401 - registers `irno` with GraphGym
 from neuralop_irno import heat_in_wind, score, vrmse
 from neuralop_irno.diagnostics import plots
 
-CONFIG = Path(__file__).parent / "configs/graphgym/heat.yaml"
+CONFIG = Path(sys.argv[0]).parent / "configs/graphgym/heat.yaml"
 # Warnings between GraphGym, Lightning and torch, unrelated to this script.
 warnings.simplefilter("ignore")
 logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
