@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -27,6 +28,7 @@ from neuralop_irno.solver.drive import run_steps
 from neuralop_irno.solver.solver import Phi, SolverState
 from neuralop_irno.solver.stopping import Limits
 from neuralop_irno.solver.whole_batch import OUTCOMES, WholeBatch
+from neuralop_irno.symbolic_sizes import ContiguousVolumes
 
 BATCH, COUNTS = "batch", "counts"
 """The graph of each node, and the number of nodes of each graph. A program takes the second in place of the
@@ -151,11 +153,15 @@ class Program(nn.Module):
         model: the refiner. It is copied: layers that remember their last call would keep symbols.
         call: the arguments of the example.
         limits: the number of steps, or the tolerance.
+        compiled: whether it is for AOTInductor.
     """
 
-    def __init__(self, model: IterativeRefiner, call: ExampleCall, limits: Limits) -> None:
+    def __init__(
+        self, model: IterativeRefiner, call: ExampleCall, limits: Limits, compiled: bool = False
+    ) -> None:
         super().__init__()
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        self._compiled = compiled
         if isinstance(call.domain, GraphDomain):
             self.model.resolution = _on_given_nodes(model, call.domain)
         self.call, self.limits = call, limits
@@ -176,6 +182,10 @@ class Program(nn.Module):
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         """The refined field; for each sample its last residual, the number of its outcome, and its steps."""
+        with ContiguousVolumes() if self._compiled else nullcontext():
+            return self._answers(tensors)
+
+    def _answers(self, tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
         model = self.model
         args, kwargs = self.call.filled(tensors)
         self._graphs = kwargs.get(GRAPHS)

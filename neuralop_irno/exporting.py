@@ -160,7 +160,7 @@ def export(
     _check_model(model, limits)
     with evaluating(model), torch.no_grad():
         call = ExampleCall.of(model, example)
-        program = Program(model, call, limits)
+        program = Program(model, call, limits, compiled)
         graph = _traced(program, free=_any_size(model, call, compiled))
         deviation = None if compiled else _deviation(model, program, graph)
     made = Exported(

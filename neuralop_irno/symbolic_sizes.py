@@ -1,7 +1,7 @@
-"""Layers of neuraloperator traced with sizes that are symbols, so that an exported graph takes others.
+"""Layers traced for files: with sizes that are symbols, so that an exported graph takes others.
 
-Three of their parts read sizes as numbers: the order of a contraction, the grid that is remembered from
-the last call, and `torch.linspace`.
+Three parts of neuraloperator read sizes as numbers: the order of a contraction, the grid that is remembered
+from the last call, and `torch.linspace`.
 """
 
 from __future__ import annotations
@@ -58,6 +58,21 @@ class _Linspace(TorchFunctionMode):
         if function is torch.linspace and len(args) == 3 and isinstance(args[2], torch.SymInt):
             return linspace(*args, **named)
         return function(*args, **named)
+
+
+class ContiguousVolumes(TorchFunctionMode):
+    """Convolutions in 3-D of contiguous tensors, for AOTInductor reads others in wrong order (torch 2.13)."""
+
+    def __torch_function__(
+        self,
+        function: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        if function is torch.conv3d:
+            args = (*(part.contiguous() for part in args[:2]), *args[2:])
+        return function(*args, **dict(kwargs or {}))
 
 
 def linspace(start: float, end: float, steps: Any, **options: Any) -> Tensor:
