@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
 from neuralop_irno.errors import expected
+from neuralop_irno.modes import evaluating
 from neuralop_irno.sharded import is_part
 
 BACKEND: Any = "inductor"
@@ -84,7 +85,8 @@ def compiled(model: nn.Module, on: bool = True) -> Iterator[None]:
     for each in graphs:
         each.uses += 1
     try:
-        yield
+        with _backward_passes_repeat() if on else nullcontext():
+            yield
     finally:
         for each in graphs:
             each.uses -= 1
@@ -125,10 +127,20 @@ def evaluated(correction: nn.Module, prepared: Any, h: Tensor, *when: Tensor | N
         raise ValueError(expected(wanted, got, "compile=False: each mesh would be another graph"))
     kind = _kind(h)
     if kind not in graphs.made:
+        with evaluating(correction), torch.no_grad():  # layers may make tables here, which cannot be traced
+            correction(prepared, h, *when)
         graphs.made[kind] = _compiled_evaluation(h)
     prepared, h, when = tree_map(_at_its_start, (prepared, h.contiguous(), when))
     _mark_batch((prepared, h, when), len(h))
     return _in_our_words(graphs.made[kind], name)(correction, prepared, h, *when)
+
+
+def _backward_passes_repeat() -> AbstractContextManager[None]:
+    """Let graphs keep what they saved after a backward pass, since implicit gradients take several."""
+    from torch._functorch import config
+
+    patched: AbstractContextManager[None] = config.patch(donated_buffer=False)
+    return patched
 
 
 def _kind(h: Tensor) -> Any:
