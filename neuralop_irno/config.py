@@ -17,6 +17,7 @@ from torch import nn
 from neuralop_irno._neuralop import UQNO
 from neuralop_irno.base.units import Units
 from neuralop_irno.budget import within_budget
+from neuralop_irno.correction.correction import DEFAULT_CORRECTION
 from neuralop_irno.data.fields import Splits
 from neuralop_irno.data.splits import load_splits
 from neuralop_irno.errors import at_key, expected, shown
@@ -37,7 +38,6 @@ from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.registry import (
     CORRECTIONS,
     DATASETS,
-    DEFAULT_CORRECTION,
     Part,
     call_with_options,
     named,

@@ -28,7 +28,7 @@ WITH_UNITS = 5
 """The format since which runs scale the fields of data sets of the user's own files."""
 
 WITH_BLOCKS = 7
-"""The format since which `neuralop_irno.registry.DEFAULT_CORRECTION` is not ``unet``."""
+"""The format since which `neuralop_irno.correction.correction.DEFAULT_CORRECTION` is not ``unet``."""
 
 AS_THEY_ARE = ("files",)
 """The data sets of own files before this format."""

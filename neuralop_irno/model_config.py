@@ -19,11 +19,11 @@ from neuralop_irno.base.layout import CHANNELS, Layout
 from neuralop_irno.base.sizes import point_arguments
 from neuralop_irno.base.weights import WEIGHTS, build_base, without_weights
 from neuralop_irno.budget import within_budget
-from neuralop_irno.correction.correction import FunctionCorrection
+from neuralop_irno.correction.correction import DEFAULT_CORRECTION, FunctionCorrection
 from neuralop_irno.correction.from_neuralop import neural_correction
 from neuralop_irno.errors import at_key, expected, shown
 from neuralop_irno.refiner import IterativeRefiner
-from neuralop_irno.registry import CORRECTIONS, DEFAULT_CORRECTION, Part
+from neuralop_irno.registry import CORRECTIONS, Part
 
 EXAMPLE = "{base: {model_arch: fno, n_modes: [16, 16]}, steps: 6}"
 """A section ``model``, for hints."""

@@ -35,7 +35,7 @@ from neuralop_irno.build import (
     step_range,
 )
 from neuralop_irno.compiling import compiled
-from neuralop_irno.correction.correction import Correction
+from neuralop_irno.correction.correction import DEFAULT_CORRECTION, Correction
 from neuralop_irno.correction.from_module import as_correction
 from neuralop_irno.correction.in_patches import InPatches
 from neuralop_irno.description import Described
@@ -47,7 +47,7 @@ from neuralop_irno.equations.equation import EquationLike, equation_from
 from neuralop_irno.errors import check_choice, expected
 from neuralop_irno.estimates import with_estimates
 from neuralop_irno.hub import OnHub
-from neuralop_irno.registry import DEFAULT_CORRECTION, plain
+from neuralop_irno.registry import plain
 from neuralop_irno.sharded import needs_whole_weights, reads_weights
 from neuralop_irno.solution import Solution, Trajectory
 from neuralop_irno.solver.drive import no_steps, run_steps, run_to_tolerance, run_training

@@ -341,9 +341,6 @@ _SOLVER = ("neuralop_irno.solver",)
 
 MODELS = Registry("model", modules=_MODELS)
 CORRECTIONS = Registry("correction", "correction", (*_MODELS, "neuralop_irno.correction"))
-DEFAULT_CORRECTION = "residual_unet"
-"""Phi where a config names none; docs/recipe.md says what was tried."""
-
 SOLVERS = Registry("solver", "solver", (*_SOLVER, "neuralop_irno.networks"))
 STEP_SIZES = Registry("step size", "alpha", _SOLVER)
 GRADIENTS = Registry("gradient rule", "gradient", _SOLVER)

@@ -17,6 +17,9 @@ from neuralop_irno.domain.domain import Domain
 from neuralop_irno.errors import expected
 from neuralop_irno.precision import explain_failure
 
+DEFAULT_CORRECTION = "residual_unet"
+"""The name of Phi where none is given; docs/recipe.md says what was tried."""
+
 Layer = TypeVar("Layer", bound=nn.Module)
 
 

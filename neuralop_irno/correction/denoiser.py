@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from neuralop_irno.correction.correction import Correction
+from neuralop_irno.correction.correction import DEFAULT_CORRECTION, Correction
 from neuralop_irno.correction.from_module import build_inner
 from neuralop_irno.correction.receptive_field import ReceptiveField
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.errors import expected
-from neuralop_irno.registry import CORRECTIONS, DEFAULT_CORRECTION
+from neuralop_irno.registry import CORRECTIONS
 
 
 class NoisyInput(NamedTuple):

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from neuralop_irno.compiling import evaluated
-from neuralop_irno.correction.correction import Correction, FunctionCorrection, part_of
+from neuralop_irno.correction.correction import DEFAULT_CORRECTION, Correction, FunctionCorrection, part_of
 from neuralop_irno.correction.from_module import build_inner
 from neuralop_irno.correction.receptive_field import ReceptiveField, widest
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.errors import expected
-from neuralop_irno.registry import CORRECTIONS, DEFAULT_CORRECTION
+from neuralop_irno.registry import CORRECTIONS
 
 
 class Prepared(NamedTuple):

@@ -7,9 +7,10 @@ from typing import Any
 
 from torch import Tensor
 
+from neuralop_irno.correction.correction import DEFAULT_CORRECTION
 from neuralop_irno.correction.denoiser import Denoiser
 from neuralop_irno.correction.from_module import build_inner
-from neuralop_irno.registry import CORRECTIONS, DEFAULT_CORRECTION
+from neuralop_irno.registry import CORRECTIONS
 
 
 class Velocity(Denoiser):
