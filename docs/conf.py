@@ -48,6 +48,7 @@ sphinx_gallery_conf = {
     "filename_pattern": r"/plot_(?!car_surface)",  # its data are no part of the package
     "default_thumb_file": str(DOCS / "pictures/fields.png"),
     "image_scrapers": ("matplotlib", "saved_pictures.scrape"),
+    "capture_repr": (),  # what is printed is shown, and no value of a last line
     "abort_on_example_error": True,
     "download_all_examples": False,
     "show_memory": False,
