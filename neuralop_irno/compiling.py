@@ -69,7 +69,8 @@ def compiled(model: nn.Module, on: bool = True) -> Iterator[None]:
 
     Example:
         >>> from neuralop_irno.refiner import IterativeRefiner
-        >>> model = IterativeRefiner(nn.Conv1d(1, 1, 1), {"name": "unet", "width": 4, "depth": 0}).eval()
+        >>> phi = {"name": "unet", "width": 4, "depth": 0, "dim": 1}
+        >>> model = IterativeRefiner(nn.Conv1d(1, 1, 1), phi).eval()
         >>> x = torch.randn(2, 1, 16)
         >>> with compiled(model, on=False):
         ...     model(x).shape
