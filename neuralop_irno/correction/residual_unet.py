@@ -12,6 +12,7 @@ from neuralop_irno.correction.convolution import Convolution, GroupNorm, norm_of
 from neuralop_irno.correction.equivariant import with_frame_option
 from neuralop_irno.correction.film import film_of, modulated
 from neuralop_irno.correction.hoisted import HoistedCorrection, HoistedInput
+from neuralop_irno.correction.pairs import averaged, copied
 from neuralop_irno.correction.receptive_field import ReceptiveField
 from neuralop_irno.correction.unet import DEEPEST, DOUBLE
 from neuralop_irno.domain.convolutions import CONVOLUTIONS
@@ -32,10 +33,10 @@ class ResidualUNet(HoistedCorrection):
     arithmetic are on the fine grids, and the sum has a straight way from the input to every block
     (https://arxiv.org/abs/1603.05027). See docs/recipe.md for what that is worth.
 
-    Grids are halved and doubled by averages of six cells, see `neuralop_irno.correction.antialias`, so every
-    size is accepted, and along a periodic axis it commutes with shifts by 2^depth cells if that divides the
-    size. Each block begins as the identity, W_2 = 0 (https://arxiv.org/abs/1901.09321), with which one
-    rate serves walls and periodic axes. The last layer starts at zero too, so that an untrained
+    Grids are halved and doubled by averages of six cells, see `neuralop_irno.correction.antialias`, or of
+    pairs. Every size is accepted, and along a periodic axis it commutes with shifts by 2^depth cells if that
+    divides the size. Each block begins as the identity, W_2 = 0 (https://arxiv.org/abs/1901.09321), with
+    which one rate serves walls and periodic axes. The last layer starts at zero too, so that an untrained
     correction changes nothing. The x-part of the first convolution is computed once per solve.
 
     Args:
@@ -48,6 +49,8 @@ class ResidualUNet(HoistedCorrection):
             sphere ``[poles, circular]`` or ``[between_poles, circular]``, see
             `neuralop_irno.domain.padding`.
         norm: ``layer`` (over the channels of each cell), ``group``, ``instance`` or ``none``.
+        blur: halve and double grids without aliasing. False averages and copies cells in pairs: Phi then
+            changes with odd shifts, and represents fronts as steep as a cell better; see docs/recipe.md.
         scalars: scalars per sample, which scale and shift the blocks after their first norm; see
             `neuralop_irno.correction.film`. A refiner with ``condition`` fills it in.
 
@@ -70,6 +73,7 @@ class ResidualUNet(HoistedCorrection):
         depth: int = 3,
         padding: str | Sequence[str] = "circular",
         norm: str = "layer",
+        blur: bool = True,
         scalars: int = 0,
     ) -> None:
         super().__init__(in_channels, out_channels, dim, padding)
@@ -80,7 +84,7 @@ class ResidualUNet(HoistedCorrection):
         self.width, self.depth, self.alignment = width, depth, 2**depth
         widths = [width * (level + 2) // 2 for level in range(depth + 1)]
         self.first = Convolution(in_channels + out_channels, width, self.padding)
-        self.levels = _Level(widths, self.padding, norm)
+        self.levels = _Level(widths, self.padding, norm, blur)
         self.norm = norm_of(norm, width)
         self.last = self.last_layer(width)
         self.scalars = scalars
@@ -114,17 +118,19 @@ class _Level(nn.Module):
         widths: channels of this level and of the coarser ones.
         modes: padding of each axis.
         norm: of the blocks.
+        blur: halve and double without aliasing.
     """
 
-    def __init__(self, widths: Sequence[int], modes: tuple[str, ...], norm: str) -> None:
+    def __init__(self, widths: Sequence[int], modes: tuple[str, ...], norm: str, blur: bool) -> None:
         super().__init__()
         width, *coarser = widths
         self.before = _Residual(width, modes, norm)
         if not coarser:
             return
-        self.modes, self.below, pointwise = modes, beside_poles(modes), CONVOLUTIONS[len(modes)]
+        self.modes, self.below, self.blur = modes, beside_poles(modes), blur
+        pointwise = CONVOLUTIONS[len(modes)]
         self.wider = pointwise(width, coarser[0], kernel_size=1)
-        self.coarser = _Level(coarser, self.below, norm)
+        self.coarser = _Level(coarser, self.below, norm, blur)
         self.narrower = pointwise(coarser[0], width, kernel_size=1)
         self.after = _Residual(width, modes, norm)
 
@@ -133,13 +139,15 @@ class _Level(nn.Module):
         """How many cells away the values lie that one value depends on."""
         if not hasattr(self, "coarser"):
             return DOUBLE
-        return 2 * DOUBLE + 2 * (REACH + self.coarser.reach) + 1
+        return 2 * DOUBLE + 2 * ((REACH if self.blur else 0) + self.coarser.reach) + 1
 
     def forward(self, field: Tensor, film: Iterator[Tensor]) -> Tensor:
         field = self.before(field, next(film, None))
         if hasattr(self, "coarser"):
-            coarse = self.coarser(halved(self.wider(field), self.modes), film)
-            field = field + doubled(self.narrower(coarse), field.shape[2:], self.below)
+            coarse, size = self.wider(field), field.shape[2:]
+            coarse = self.coarser(halved(coarse, self.modes) if self.blur else averaged(coarse), film)
+            coarse = self.narrower(coarse)
+            field = field + (doubled(coarse, size, self.below) if self.blur else copied(coarse, size))
             field = self.after(field, next(film, None))
         return field
 

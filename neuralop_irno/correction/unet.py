@@ -13,12 +13,12 @@ from neuralop_irno.correction.convolution import Convolution, GroupNorm, norm_of
 from neuralop_irno.correction.equivariant import with_frame_option
 from neuralop_irno.correction.film import film_of, modulated
 from neuralop_irno.correction.hoisted import HoistedCorrection, HoistedInput
+from neuralop_irno.correction.pairs import averaged, copied
 from neuralop_irno.correction.receptive_field import ReceptiveField
 from neuralop_irno.domain.padding import beside_poles
 from neuralop_irno.errors import expected
 from neuralop_irno.registry import CORRECTIONS
 
-POOLINGS = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 DOUBLE = 2
 """How many cells away two convolutions of width 3 reach."""
 
@@ -160,11 +160,11 @@ class _CoarseGrid(nn.Module):
 
     def coarsen(self, fine: Tensor) -> Tensor:
         """The field on half as many cells along each axis."""
-        return _averaged(fine)
+        return averaged(fine)
 
     def refine(self, coarse: Tensor, shape: Sequence[int]) -> Tensor:
         """The coarse field with half of its channels, on the finer grid of that shape."""
-        return self._merged(_copied(coarse, shape))
+        return self._merged(copied(coarse, shape))
 
     def _merged(self, field: Tensor) -> Tensor:
         result: Tensor = self.get_submodule(self.merging)(field)
@@ -215,18 +215,3 @@ class _DoubleConvolution(nn.Module):
         """The layers after the first convolution."""
         field = self.second(F.gelu(modulated(self.first_norm(field), film)))
         return F.gelu(self.second_norm(field))
-
-
-def _averaged(field: Tensor) -> Tensor:
-    """Average cells in pairs; the last cell of an odd axis is copied."""
-    sizes = [min(2, n) for n in field.shape[2:]]
-    pooling = POOLINGS[len(sizes)]
-    return pooling(field, sizes, stride=2, ceil_mode=True, count_include_pad=False)
-
-
-def _copied(field: Tensor, shape: Sequence[int]) -> Tensor:
-    """Copy each cell to the cells that it was averaged from."""
-    field = F.interpolate(field, scale_factor=2, mode="nearest")
-    for axis, size in enumerate(shape, start=2):
-        field = field.narrow(axis, 0, size)
-    return field

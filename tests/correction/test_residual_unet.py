@@ -33,8 +33,9 @@ def fields(shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_size_padding_and_norm_keeps_the_shape_and_starts_at_zero(shape: tuple[int, ...]) -> None:
     x, h = fields(shape)
-    for padding, norm, depth in itertools.product(MODES, NORMS, (0, 2)):
-        phi = ResidualUNet(2, 1, len(shape), width=4, depth=depth, padding=padding, norm=norm).double()
+    for padding, norm, depth, blur in itertools.product(MODES, NORMS, (0, 2), (True, False)):
+        options = {"depth": depth, "padding": padding, "norm": norm, "blur": blur}
+        phi = ResidualUNet(2, 1, len(shape), width=4, **options).double()
         assert torch.equal(phi(x, h), torch.zeros_like(h))
         update = awake(phi)(x, h)
         assert update.shape == h.shape

@@ -13,7 +13,7 @@ from neuralop_irno import IterativeRefiner, UNet
 from neuralop_irno.correction.convolution import NORMS, norm_of
 from neuralop_irno.correction.correction import Correction
 from neuralop_irno.correction.equivariant import ShiftEquivariant, origin_of, roll_each
-from neuralop_irno.correction.unet import _averaged, _copied
+from neuralop_irno.correction.pairs import averaged, copied
 from neuralop_irno.domain.graph import GraphDomain
 from neuralop_irno.domain.grid import GridDomain
 from neuralop_irno.domain.padding import MODES
@@ -56,10 +56,10 @@ def test_every_size_padding_and_norm_keeps_the_shape_and_starts_at_zero(shape: t
 
 def test_cells_are_averaged_in_pairs_and_copied_back_and_the_last_of_an_odd_axis_stays_alone() -> None:
     row = torch.arange(5.0)
-    coarse = _averaged(row[None, None])
+    coarse = averaged(row[None, None])
     assert coarse.flatten().tolist() == [0.5, 2.5, 4.0]
-    assert _copied(coarse, [5]).flatten().tolist() == [0.5, 0.5, 2.5, 2.5, 4.0]
-    plane = _averaged((row[:3, None] + 10 * row[None, :])[None, None])
+    assert copied(coarse, [5]).flatten().tolist() == [0.5, 0.5, 2.5, 2.5, 4.0]
+    plane = averaged((row[:3, None] + 10 * row[None, :])[None, None])
     assert plane[0, 0].tolist() == [[5.5, 25.5, 40.5], [7.0, 27.0, 42.0]]
 
 

@@ -31,6 +31,7 @@ ON_GRIDS: dict[str, dict[str, Any]] = {
     "unet without a norm": {**UNET, "norm": "none"},
     "shallow unet": {**UNET, "depth": 0},
     "residual unet": RESIDUAL,
+    "residual unet of pairs": {**RESIDUAL, "blur": False},
     "mgno": MGNO,
     "W cycle": {**MGNO, "cycle": "W"},
     "bounded": {"name": "bounded", "correction": UNET, "bound": 0.9},
@@ -44,6 +45,7 @@ DEEP = {
     "unet": {**UNET, "depth": 2},
     "unet of pairs": {**UNET, "depth": 2, "blur": False},
     "residual unet": {**RESIDUAL, "depth": 2},
+    "residual unet of pairs": {**RESIDUAL, "depth": 2, "blur": False},
     "mgno": {**MGNO, "layers": 2, "levels": 2},
     "W cycle": {**MGNO, "levels": 2, "cycle": "W"},
 }
