@@ -9,6 +9,7 @@
 # `make test-peers` tries the real models of other packages, each in an environment of its own under .peers.
 # POSEIDON=folder and NEURALOPERATOR_MAIN=folder are checkouts of repositories that have no package.
 #
+# `make test-compiled` compares every correction compiled with itself as it is, in minutes.
 # `make test-packages` compiles exported models and a program in C++ that runs them, in minutes; it needs a C++ compiler and cmake.
 
 PYTHON ?= python3
@@ -21,7 +22,7 @@ RUNTIME := build/runtime
 
 PAGES := sphinx-build --fail-on-warning --keep-going --nitpicky --quiet -d build/docs/doctrees docs build/docs/html
 
-.PHONY: demo test test-peers test-packages docs dist constraints licences sbom
+.PHONY: demo test test-peers test-packages test-compiled docs dist constraints licences sbom
 
 demo: $(VENV)/installed
 	$(VENV)/bin/irno demo
@@ -34,6 +35,9 @@ test-peers: $(VENV)/installed
 
 test-packages: $(VENV)/installed
 	PACKAGES=1 $(VENV)/bin/python -m pytest -p no:xdist tests/exporting/test_packages.py
+
+test-compiled: $(VENV)/installed
+	COMPILED=1 $(VENV)/bin/python -m pytest $(PARALLEL) tests/integration/test_compiled.py
 
 # Of an example that has not changed the gallery keeps the output.
 docs: $(VENV)/with-docs

@@ -1,8 +1,12 @@
-"""``compile=True``: Phi as one graph gives the numbers and the gradients of Phi as it is."""
+"""``compile=True``: Phi as one graph gives the numbers and the gradients of Phi as it is.
+
+Tracing takes seconds a graph: ``make test-compiled`` tries every correction and loss, other runs a few.
+"""
 
 from __future__ import annotations
 
 import copy
+import os
 import pickle
 import shutil
 from collections.abc import Callable, Iterator
@@ -28,12 +32,17 @@ pytestmark = [
 
 ON_GRIDS = [name for name, case in CORRECTED.items() if case.data is GRID and case.refused is None]
 IN_SINGLE = ("unet", "residual_unet", "public_unet", "fno")
+ALL = os.environ.get("COMPILED") == "1"
+CASES = [(name, torch.float64) for name in (ON_GRIDS if ALL else IN_SINGLE)]
+CASES += [(name, torch.float32) for name in IN_SINGLE if ALL]
+LOSSES = [{"fixed_point": 0.1}, *[{name: 0.1} for name in ("contraction", "monotone") if ALL]]
 AGREEMENT = {torch.float32: 1e-5, torch.float64: 1e-10}
 
 
 @pytest.fixture
 def counter(monkeypatch: pytest.MonkeyPatch) -> CompileCounterWithBackend:
-    """Counts graphs, which are run without a C++ compiler."""
+    """Counts graphs, which are run without a C++ compiler; what earlier tests made is forgotten."""
+    torch.compiler.reset()
     counts = CompileCounterWithBackend("aot_eager")
     monkeypatch.setattr(compiling, "BACKEND", counts)
     return counts
@@ -51,7 +60,7 @@ def refiner(correction: Any, case: Case, **options: Any) -> IterativeRefiner:
 
 
 def of_unet(**options: Any) -> IterativeRefiner:
-    return refiner({"name": "unet", "width": 4, "depth": 1}, Case({}, GRID), **options).double()
+    return refiner({"name": "unet", "width": 2, "depth": 0}, Case({}, GRID), **options).double()
 
 
 def fields(samples: int, dtype: torch.dtype = torch.float64, cells: int = 8) -> list[Tensor]:
@@ -79,11 +88,7 @@ def assert_close(found: list[Tensor], wanted: list[Tensor], agreement: float) ->
         assert (one - other).norm() <= agreement * largest
 
 
-@pytest.mark.parametrize(
-    ("name", "dtype"),
-    [*((name, torch.float64) for name in ON_GRIDS), *((name, torch.float32) for name in IN_SINGLE)],
-    ids=str,
-)
+@pytest.mark.parametrize(("name", "dtype"), CASES, ids=str)
 def test_graphs_have_the_values_and_gradients_of_every_correction(
     name: str, dtype: torch.dtype, counter: CompileCounterWithBackend
 ) -> None:
@@ -113,7 +118,7 @@ AROUND: dict[str, tuple[dict[str, Any], dict[str, Any], Callable[[IterativeRefin
 @pytest.mark.parametrize("way", AROUND)
 def test_graphs_serve_what_is_around_a_correction(way: str, counter: CompileCounterWithBackend) -> None:
     words, options, call = AROUND[way]
-    correction = {"name": "unet", "width": 4, "depth": 1, **words}
+    correction = {"name": "unet", "width": 2, "depth": 0, **words}
     model = refiner(correction, Case({}, GRID), **options).double().eval()
     x = fields(2)[0]
     with torch.no_grad():
@@ -125,7 +130,7 @@ def test_graphs_serve_what_is_around_a_correction(way: str, counter: CompileCoun
 
 
 @pytest.mark.filterwarnings("ignore:implicit gradient:UserWarning")
-@pytest.mark.parametrize("loss", [{"fixed_point": 0.1}, {"contraction": 0.1}, {"monotone": 0.1}], ids=str)
+@pytest.mark.parametrize("loss", LOSSES, ids=str)
 @pytest.mark.parametrize("gradient", ["detached", "unrolled", "checkpointed", "implicit"])
 def test_every_rule_has_the_gradient_of_eager_steps(
     gradient: str, loss: dict[str, float], counter: CompileCounterWithBackend
@@ -136,7 +141,7 @@ def test_every_rule_has_the_gradient_of_eager_steps(
     assert counter.frame_count >= 1
 
 
-@pytest.mark.parametrize("name", ["unet", "fno"])
+@pytest.mark.parametrize("name", ["unet", "fno"] if ALL else ["unet"])
 def test_few_graphs_serve_all_numbers_of_steps_and_samples(
     name: str, counter: CompileCounterWithBackend
 ) -> None:
