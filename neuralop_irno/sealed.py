@@ -59,7 +59,7 @@ def seal(text: bytes) -> bytes:
     Example:
         >>> sealed = seal(b"steps: 4")
         >>> sealed.splitlines()[:2]
-        [b'# irno format 6', b'steps: 4']
+        [b'# irno format 7', b'steps: 4']
         >>> is_sealed(sealed)
         True
     """

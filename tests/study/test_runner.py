@@ -175,7 +175,7 @@ def test_every_kind_runs_on_graphs(tmp_path: Path, request: pytest.FixtureReques
         "training": {"epochs": 1, "batch_size": 2, "replay": 4},
     }
     controls = {"refined": {}, "same compute": {"role": "same_compute"}}
-    for kind in KINDS:
+    for kind in sorted({*KINDS} - {"images"}):  # fields on grids are the images that it compares
         variants = controls if kind == "main" else {"refined": {}}
         options: dict[str, Any] = {"seeds": (0,), "problems": {"heat": problem}, "variants": variants}
         table = ran(tmp_path / kind, tmp_path / "trained", kind=kind, **options)
