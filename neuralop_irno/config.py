@@ -35,14 +35,7 @@ from neuralop_irno.model_config import (
 from neuralop_irno.presets import with_recipe
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.refiner import IterativeRefiner
-from neuralop_irno.registry import (
-    CORRECTIONS,
-    DATASETS,
-    Part,
-    call_with_options,
-    named,
-    plain,
-)
+from neuralop_irno.registry import CORRECTIONS, DATASETS, Part, call_with_options, named, plain
 from neuralop_irno.sealed import format_of
 from neuralop_irno.yaml_files import parsed, read_yaml
 
