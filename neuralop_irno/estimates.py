@@ -13,6 +13,7 @@ from torch import Tensor
 from neuralop_irno.bands import Bands
 from neuralop_irno.base.call import BaseCall
 from neuralop_irno.conformal import Calibration
+from neuralop_irno.precision import most_precise
 from neuralop_irno.solution import Solution
 
 FieldOf = Callable[[Any], Tensor]
@@ -49,7 +50,7 @@ def _laid_out(width: Tensor, call: BaseCall, field_of: FieldOf) -> Tensor:
     ``call.as_answer`` is affine: units and what is outside of a mask are left over from its value at 0. In
     double precision where the device has it, because fields may be far from zero and the width small.
     """
-    exact = width.dtype if width.device.type == "mps" else torch.float64
+    exact = most_precise(width.device)
     finite = torch.where(width.isfinite(), width, 0).to(exact)
     zero, unit, answer = (
         field_of(call.as_answer(field))

@@ -17,6 +17,11 @@ def at_least_float32(field: Tensor) -> Tensor:
     return field.to(torch.promote_types(field.dtype, torch.float32))
 
 
+def most_precise(device: torch.device) -> torch.dtype:
+    """The real numbers of the highest precision that a device has."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
 GEOMETRY = frozenset({"pos", "measure", "lengths", "period", "edge_attr", "edge_weight"})
 """Arguments that describe a domain, which is built in their own precision."""
 

@@ -3,7 +3,8 @@
     python examples/benchmarks/solvers.py [--run runs/turbulence]
 
 A linear problem with spectral radius 0.95 at three scales of the data; the refiner of a run folder, if one is
-given (`irno train examples/configs/turbulence.yaml` writes it); and a batch of 64 in which half of the
+given (`irno train examples/configs/turbulence.yaml` writes it); a step of Anderson's method over one of
+Picard's; and a batch of 64 in which half of the
 samples converge quickly: its solve against the same number of steps for all samples, timed alternately.
 """
 
@@ -64,6 +65,22 @@ def mixed_batch() -> None:
     print(f"mixed batch of 64, leaving / staying: {ratio}")
 
 
+def overhead(channels: int) -> None:
+    """What solvers cost themselves: a step of Anderson's over one of Picard's, four samples of 64 x 64."""
+    torch.manual_seed(0)
+    base = torch.nn.Conv2d(channels, channels, 3, padding=1, padding_mode="circular")
+    model, x = IterativeRefiner(base, alpha=0.3).eval(), torch.randn(4, channels, 64, 64)
+    model(x)  # makes the weights, some of which begin at zero
+    for weights in model.correction.parameters():
+        torch.nn.init.normal_(weights, std=0.05)
+
+    def solve(solver: str) -> None:
+        model.solve(x, solver=solver, steps=12)
+
+    ratio = paired(lambda: solve("anderson"), lambda: solve("picard"), pairs=15)
+    print(f"{channels} channels, a step of Anderson's / Picard's: {ratio}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--run", type=Path, help="a run folder")
@@ -85,6 +102,8 @@ def main() -> None:
             row = counts(model, x, rtol)
             print(f"{f'{options.run.name}, rtol {rtol:g}':34} " + " ".join(f"{v:>16}" for v in row.values()))
     mixed_batch()
+    for channels in (1, 4, 11):
+        overhead(channels)
 
 
 if __name__ == "__main__":

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+
+from neuralop_irno.precision import most_precise
 
 ROUNDING = 1e-6
 """Tolerance of a share of the measure: weights in float32 sum to 1 up to rounding."""
@@ -90,6 +93,16 @@ class Domain(ABC):
     def inner(self, a: Tensor, b: Tensor) -> Tensor:
         """The measure-weighted mean of a times b, ``(samples,)``."""
         return self.mean(a * b)
+
+    def gram(self, fields: Sequence[Tensor]) -> Tensor:
+        """The `inner` product of every two of some fields, ``(samples, fields, fields)``.
+
+        In double precision where the device has it: the products of float32 fields neither overflow nor
+        lose the small differences of fields that are almost parallel.
+        """
+        rows = torch.stack([field.flatten(1) for field in fields], 1).to(most_precise(fields[0].device))
+        rows *= self.weights(fields[0]).flatten(1).sqrt()[:, None]  # in place: another copy takes longer
+        return rows @ rows.mT
 
     def norm(self, field: Tensor) -> Tensor:
         """The measure-weighted root mean square, ``(samples,)``.

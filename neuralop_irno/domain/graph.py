@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -184,6 +184,10 @@ class GraphDomain(Domain):
 
     def spread(self, values: Tensor, field: Tensor) -> Tensor:
         return values[self.batch].reshape(-1, *[1] * (field.dim() - 1))
+
+    def gram(self, fields: Sequence[Tensor]) -> Tensor:
+        of_nodes = super().gram(fields)
+        return of_nodes.new_zeros(self.samples, *of_nodes.shape[1:]).index_add(0, self.batch, of_nodes)
 
     def largest(self, field: Tensor) -> Tensor:
         values = field.abs().flatten(1).amax(1)

@@ -20,7 +20,7 @@ from neuralop_irno.solver.step_size import StepSizeLike
 
 @dataclass(frozen=True)
 class AndersonState(MemoryState):
-    """The state of `Anderson`. An entry of ``stored`` holds the changes of h, of r and of ``minimised``.
+    """The state of `Anderson`. An entry of ``stored`` holds the changes of h + r and of ``minimised``.
 
     Attributes:
         minimised: the residual that the weights minimise, at the last point: r, or that of the equation.
@@ -74,13 +74,17 @@ class Anderson(Damped):
     def step(self, phi: Phi, h: Tensor, state: AndersonState) -> tuple[Tensor, AndersonState]:
         residual = self.residual(phi, h, state)
         minimised = residual if phi.physics is None else phi.physics(h)
-        step = h - state.at, residual - state.residual, minimised - torch.as_tensor(state.minimised)
+        answered = residual - state.residual
+        changed = answered if minimised is residual else minimised - torch.as_tensor(state.minimised)
+        step = h - state.at + answered, changed
         state = state.store(h, residual, step, state.known, self.memory)
         state = replace(state, minimised=minimised)
-        weights = fit(phi.domain, [entry[2] for entry in state.stored], minimised, state.valid(state.known))
+        weights = fit(
+            phi.domain, [changed for _, changed in state.stored], minimised, state.valid(state.known)
+        )
         proposal = h + residual
-        for weight, (moved, answered, _) in zip(weights.unbind(1), state.stored, strict=True):
-            proposal = proposal - phi.domain.spread(weight, h) * (moved + answered)
+        for weight, (moved, _) in zip(weights.unbind(1), state.stored, strict=True):
+            proposal = torch.addcmul(proposal, phi.domain.spread(weight, h), moved, value=-1)
         return proposal, state
 
 
@@ -93,13 +97,14 @@ def anderson(alpha: StepSizeLike = 1.0, memory: int = 5) -> Safeguarded:
 def fit(domain: Domain, columns: Sequence[Tensor], target: Tensor, valid: Tensor) -> Tensor:
     r"""For each sample the weights :math:`\gamma` that minimise :math:`\|t - \sum_j \gamma_j c_j\|`.
 
-    Solved by a QR factorisation of the columns in the given order. A column whose part orthogonal to those
-    before it is smaller than the square root of the machine precision times the column is left out. The
-    rule is relative, so that the weights do not change when all fields are multiplied by one number.
+    From the inner products of all fields, which one pass over them gives in double precision: the normal
+    equations, eliminated in the given order of the columns. A column whose part orthogonal to those before
+    it is smaller than the square root of the machine precision times the column is left out. The rule is
+    relative, so that the weights do not change when all fields are multiplied by one number.
 
     Args:
         domain: the domain of the fields.
-        columns: c_j, in the order of the factorisation.
+        columns: c_j, in the order of the elimination.
         target: t.
         valid: the columns that each sample uses, as a mask ``(samples, len(columns))``.
 
@@ -114,26 +119,22 @@ def fit(domain: Domain, columns: Sequence[Tensor], target: Tensor, valid: Tensor
         >>> torch.allclose(weights, torch.tensor([2.0, -1.0], dtype=torch.float64))
         True
     """
-    negligible = torch.finfo(target.dtype).eps
-    zero = target.new_zeros(domain.samples)
-    basis: list[Tensor] = []
-    kept: list[Tensor] = []
-    upper: list[list[Tensor]] = []  # by column; not written in place, which would break autograd
-    for j, column in enumerate(columns):
-        rest, along = column, []
-        for direction in basis:
-            along.append(domain.inner(direction, rest))
-            rest = rest - domain.spread(along[-1], rest) * direction
-        left = domain.inner(rest, rest)
-        keep = valid[:, j] & (left > negligible * domain.inner(column, column)) & left.isfinite()
-        # The gradient of the root is infinite at zero: skip columns that are left out.
-        length = torch.where(keep, left, 1.0).sqrt()
-        basis.append(torch.where(domain.spread(keep, rest), rest / domain.spread(length, rest), 0.0))
-        kept.append(keep)
-        # A column that is left out gets the weight zero and must not change the other weights.
-        along = [torch.where(keep, entry, 0.0) for entry in along]
-        upper.append([*along, length, *[zero] * (len(columns) - j - 1)])
-    matrix = torch.stack([torch.stack(column, 1) for column in upper], 2)
-    projected = torch.stack([domain.inner(direction, target) for direction in basis], 1)
-    weights = torch.linalg.solve_triangular(matrix, projected[..., None], upper=True)[..., 0]
-    return torch.where(torch.stack(kept, 1), weights, 0.0)
+    products = domain.gram([*columns, target])
+    squares = products.diagonal(dim1=1, dim2=2)[:, :-1]
+    used = valid & squares.isfinite()
+    # Rows of the equations G gamma = b. A column that is not used must not change the weights of others.
+    alone = torch.cat([used, torch.ones_like(used[:, :1])], 1)
+    system = torch.where(used[:, :, None] & alone[:, None], products[:, :-1], 0.0)
+    negligible = max(torch.finfo(target.dtype).eps, ROUNDING * torch.finfo(products.dtype).eps)
+    for j in range(len(columns)):
+        pivot = system[:, j, j]
+        keep = used[:, j] & (pivot > negligible * squares[:, j])
+        row = system[:, j] / torch.where(keep, pivot, 1.0)[:, None]
+        row = torch.where(keep[:, None], row, 0.0)
+        rest = system - system[:, :, j, None] * row[:, None]
+        system = torch.cat([rest[:, :j], row[:, None], rest[:, j + 1 :]], 1)
+    return system[:, :, -1].to(target.dtype)
+
+
+ROUNDING = 64
+"""Rounding errors of an inner product and of its elimination, in units of their machine precision."""

@@ -63,12 +63,10 @@ class Safeguarded(Solver):
         size = domain.norm(inner.residual if phi.physics is None else phi.physics(h))
         back = ~(size <= self.growth * state.size) & ~state.plain
         mask = domain.spread(back, h)
-        at = torch.where(mask, state.at, h)
-        residual = torch.where(mask, state.residual, inner.residual)
         inner = inner.forget(domain, back, state.at, state.residual)
         following = torch.where(mask, state.at + state.residual, proposal)
         size = torch.where(back, state.size, size)
-        return following, SafeguardedState(state.taken + 1, at, residual, size, back, inner)
+        return following, SafeguardedState(state.taken + 1, inner.at, inner.residual, size, back, inner)
 
     def answer(self, h: Tensor, state: SafeguardedState) -> Tensor:
         return self.solver.answer(h, state.inner)
