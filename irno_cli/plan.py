@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,15 +70,19 @@ def run(options: argparse.Namespace) -> None:
     splits = stand_in(*given) if any(given) else None
     before = log.level
     log.setLevel(logging.WARNING)  # the trainings of the probe are not those of the user
+    content = []
     try:
-        phases = _phases(options, splits)
+        for phase in _phases(options, splits):
+            content.append(_plain(phase, options.devices))
+            if not options.json:  # each when it is measured: large networks take minutes
+                print(_table(phase, options.devices, options.memory), end="\n\n", flush=True)
     finally:
         log.setLevel(before)
-    content = [_plain(phase, options.devices) for phase in phases]
-    result(options, content, "\n\n".join(_table(phase, options.devices, options.memory) for phase in phases))
+    if options.json:
+        result(options, content, "")
 
 
-def _phases(options: argparse.Namespace, splits: Any) -> list[Phase]:
+def _phases(options: argparse.Namespace, splits: Any) -> Iterable[Phase]:
     from neuralop_irno.config import read_experiment
     from neuralop_irno.errors import expected
     from neuralop_irno.study.catalogue import read_study

@@ -6,7 +6,7 @@ Weights, states and files are counted; activations and time are measured, see `n
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -172,15 +172,17 @@ def phases_of_study(
     study: Study,
     splits: Splits | None,
     devices: Devices = ONE,
-) -> list[Phase]:
+) -> Iterator[Phase]:
     """The trainings of a study, each once: its seeds and learning rates cost the same.
+
+    Each is measured when it is asked for, which takes minutes for large networks on a CPU.
 
     Args:
         study: the study.
         splits: data sets in place of those of all problems; None reads these.
         devices: planned for.
     """
-    phases, seed = [], study.seeds[0]
+    seed = study.seeds[0]
     for name, problem in study.problems.items():
         for base in problem.bases:
             own: nn.Module | None = None
@@ -193,16 +195,8 @@ def phases_of_study(
                     own = built.model if own is None else own  # the base comes first
                     if built.recipe is not None:
                         what = [name, base, variant, *[f"deeper by {deeper}"] * (len(changes.deeper) > 1)]
-                        cost = phase(
-                            ", ".join(what),
-                            built.model.to(devices.probe),
-                            built.recipe,
-                            built.loss,
-                            data,
-                            devices,
-                        )
-                        phases.append(cost)
-    return phases
+                        model = built.model.to(devices.probe)
+                        yield phase(", ".join(what), model, built.recipe, built.loss, data, devices)
 
 
 def phase(

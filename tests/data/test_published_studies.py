@@ -55,7 +55,7 @@ def test_it_is_planned_without_its_data(name: str) -> None:
     study = small(name)
     y = (3, 32, 32) if name.startswith("era5") else (2, 16, 16)
     x = {"era5": (3, 2, 2), "era5_interpolated": y}.get(name, (8, 16, 16))
-    phases = phases_of_study(study, stand_in(x, y, samples=(4, 2)))
+    phases = list(phases_of_study(study, stand_in(x, y, samples=(4, 2))))
     trained = [f"{problem}, {base}, {variant}" for problem, base, variant, _ in study.runs()]
     assert sorted(phase.name for phase in phases) == sorted(trained)
     assert all(cost.update > 0 for phase in phases for cost in phase.costs)

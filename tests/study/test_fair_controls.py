@@ -110,7 +110,7 @@ def test_the_best_on_validation_data_is_taken_and_the_record_names_it(tmp_path: 
 def test_every_depth_is_planned_and_a_rate_for_all() -> None:
     of = study(matched={"role": "capacity_matched", "deeper": [0, 1], "rates": [1, 0.5]})
     splits = setting(of, "refined").splits
-    phases = phases_of_study(of, splits)
+    phases = list(phases_of_study(of, splits))
     assert [phase.name for phase in phases] == [
         "burgers, fno, base",
         "burgers, fno, refined",
