@@ -20,6 +20,7 @@ from torch import nn
 
 from neuralop_irno._neuralop import FNO
 from neuralop_irno.checkpoint import write_json
+from neuralop_irno.correction.correction import DEFAULT_CORRECTION
 from neuralop_irno.data.fields import Splits
 from neuralop_irno.data.solvers.generated_flows import turbulence
 from neuralop_irno.diagnostics import plots
@@ -59,7 +60,7 @@ class Scale:
     base_epochs: int = 15
     epochs: int = 24
     steps: int = 4
-    width: int = 12
+    width: int = 16
     modes: int = 8
     batch_size: int = 8
 
@@ -216,8 +217,7 @@ class Demo:
         return self._one_shot("one-shot, same compute", wide, recipe)
 
     def _correction(self) -> dict[str, Any]:
-        # Without `blur` a network learns faster, which counts in a training of a minute: see docs/theory.md.
-        return {"name": "unet", "width": self.scale.width, "depth": 3, "blur": False}
+        return {"name": DEFAULT_CORRECTION, "width": self.scale.width, "depth": 3}
 
     def _one_shot(self, name: str, correction: dict[str, Any], recipe: Recipe) -> Row:
         torch.manual_seed(self.seed)

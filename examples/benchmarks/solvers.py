@@ -3,7 +3,7 @@
     python examples/benchmarks/solvers.py [--run runs/turbulence]
 
 A linear problem with spectral radius 0.95 at three scales of the data; the refiner of a run folder, if one is
-given (`irno train examples/configs/turbulence.yaml` writes it); a step of Anderson's method over one of
+given (`irno train examples/configs/turbulence.yaml` writes one); a step of Anderson's method over one of
 Picard's; and a batch of 64 in which half of the
 samples converge quickly: its solve against the same number of steps for all samples, timed alternately.
 """
