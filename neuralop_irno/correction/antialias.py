@@ -76,6 +76,8 @@ class _Resized(torch.autograd.Function):
     @staticmethod
     @with_signature
     def forward(field: Tensor, finer: bool) -> Tensor:
+        if field.dim() == 4 and field.dtype != torch.float64:
+            return _doubled_plane(field) if finer else _halved_plane(field)
         return _doubled(field) if finer else _halved(field)
 
     @staticmethod
@@ -131,6 +133,25 @@ def _doubled(padded: Tensor) -> Tensor:
             pair.append(_weighted((last.narrow(axis, place, count) for place in seen), weights))
         last = torch.stack(pair, axis + 1).flatten(axis, axis + 1)
     return last.movedim(-1, 1)
+
+
+def _halved_plane(padded: Tensor) -> Tensor:
+    """`_halved` as one convolution of each channel: faster, but not in double precision."""
+    return F.conv2d(padded, _kernel(padded), stride=2, groups=padded.shape[1])
+
+
+def _doubled_plane(padded: Tensor) -> Tensor:
+    """`_doubled`, likewise, in single precision: CPUs have no fast transposed convolution in bfloat16."""
+    single = padded.float()
+    fine = F.conv_transpose2d(single, 4 * _kernel(single), stride=2, groups=padded.shape[1])
+    around = 2 * COARSE_REACH + REACH
+    return fine[..., around:-around, around:-around].to(padded.dtype)
+
+
+def _kernel(field: Tensor) -> Tensor:
+    """The weights of a square of six cells a side, for each channel."""
+    line = field.new_tensor([*reversed(WEIGHTS), *WEIGHTS])
+    return (line[:, None] * line).expand(field.shape[1], 1, -1, -1)
 
 
 def _weighted(parts: Iterable[Tensor], weights: Iterable[float]) -> Tensor:
