@@ -28,6 +28,7 @@ from irno_cli import (
     train,
     verify,
 )
+from irno_cli.arguments import BAD_INPUT, Arguments
 from irno_cli.wording import worded
 
 ABOUT = "iterative refinement of neural operators, h <- h + alpha * Phi(x, h)"
@@ -50,14 +51,13 @@ FIRST = {
 }
 """Commands to try first, which need no files."""
 
-BAD_INPUT = 2
 FAILED = 1
 INTERRUPTED = 130
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Arguments:
     """The parser of all commands and their options."""
-    root = argparse.ArgumentParser(
+    root = Arguments(
         prog="irno",
         description=f"{ABOUT[0].upper()}{ABOUT[1:]}.",
         epilog="Exit codes: 0 done, 1 the run failed, 2 bad input, 130 interrupted.",
@@ -68,7 +68,7 @@ def parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=module.HELP, description=module.DESCRIPTION)
         module.add_options(command)
         flags = {each.dest: each.option_strings[-1] for each in command._actions if each.option_strings}
-        command.set_defaults(run=module.run, flags=flags)
+        command.set_defaults(run=module.run, flags=flags, refuse=command.refuse)
     return root
 
 
@@ -116,7 +116,7 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     options, rest = root.parse_known_args(arguments)
     overrides = [word for word in rest if "=" in word and not word.startswith("-")]
     if rest and not (overrides == rest and hasattr(options, "overrides")):
-        root.error(f"unrecognized arguments: {' '.join(rest)}")
+        options.refuse(word for word in rest if word not in overrides or not hasattr(options, "overrides"))
     if rest:
         options.overrides = [*options.overrides, *rest]
     return options

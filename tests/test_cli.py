@@ -111,7 +111,7 @@ def test_evaluate_on_another_grid(run_folder: Path, capsys: pytest.CaptureFixtur
     assert scores["1"] != scores["2"]
     with pytest.raises(SystemExit, match="2"):
         main(["evaluate", str(run_folder), "--resolution", "0"])
-    assert "expected a number above 0, got '0'; try 2" in capsys.readouterr().err
+    assert "expected a number above 0, got '0'; try --resolution 2" in capsys.readouterr().err
 
 
 def test_list_of_an_unknown_family_names_the_families(capsys: Capsys) -> None:

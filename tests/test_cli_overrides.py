@@ -50,4 +50,4 @@ def test_overrides_are_as_strict_as_the_file(
 def test_overrides_belong_to_train_alone(tmp_path: Path, capsys: Capsys) -> None:
     with pytest.raises(SystemExit):
         main(["evaluate", str(tmp_path), "training.epochs=4"])
-    assert "unrecognized arguments: training.epochs=4" in capsys.readouterr().err
+    assert "expected no further words for irno evaluate, got training.epochs=4" in capsys.readouterr().err

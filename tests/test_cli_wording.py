@@ -94,12 +94,12 @@ def test_every_command_has_its_flags_by_name() -> None:
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        ("rollout r --rtol 0", "expected a number above 0, got '0'; try 1e-3"),
-        ("rollout r --step -1", "expected a number above 0, got '-1'; try 0.1"),
-        ("rollout r --noise 0", "expected a number above 0, got '0'; try 0.01"),
-        ("rollout r --budget none", "expected a number above 0, got 'none'; try 2.4"),
+        ("rollout r --rtol 0", "expected a number above 0, got '0'; try --rtol 1e-3"),
+        ("rollout r --step -1", "expected a number above 0, got '-1'; try --step 0.1"),
+        ("rollout r --noise 0", "expected a number above 0, got '0'; try --noise 0.01"),
+        ("rollout r --budget none", "expected a number above 0, got 'none'; try --budget 2.4"),
         ("rollout r --clock 0,0.3", "a whole number or one over it, got '0,0.3'; try 0,4 or 0,0.5"),
-        ("evaluate r --resolution 0", "expected a number above 0, got '0'; try 2"),
+        ("evaluate r --resolution 0", "expected a number above 0, got '0'; try --resolution 2"),
     ],
 )
 def test_numbers_that_no_option_takes_have_an_example_of_their_kind(
