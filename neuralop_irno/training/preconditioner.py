@@ -69,7 +69,7 @@ def losses(model: nn.Module, sample: Mapping[str, Any]) -> Tensor:
     e = drawn_error(system, call.start, solver.minimises)
     found = mean_factor(system, solver, e, max(model.draw_steps(), 1))
     if torch.is_grad_enabled() and not found.requires_grad:
-        got, hint = f"{solver.preconditioner}, which does not", "preconditioner: phi"
+        got, hint = f"{solver.preconditioner}, which does not", "solver='fgmres', whose default calls it"
         raise ValueError(expected("a preconditioner that calls Phi", got, hint))
     return found
 
