@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 from weakref import WeakKeyDictionary
 
 import torch
@@ -124,8 +124,7 @@ def evaluated(correction: nn.Module, prepared: Any, h: Tensor, *when: Tensor | N
         return correction(prepared, h, *when)
     name = type(correction).__name__
     if h.dim() < 3:
-        wanted, got = "a correction on a grid to compile", f"{name} on points"
-        raise ValueError(expected(wanted, got, "compile=False: each mesh would be another graph"))
+        refuse_points(correction)
     kind = _kind(h)
     if kind not in graphs.made:
         with evaluating(correction), torch.no_grad():  # layers may make tables here, which cannot be traced
@@ -134,6 +133,12 @@ def evaluated(correction: nn.Module, prepared: Any, h: Tensor, *when: Tensor | N
     prepared, h, when = tree_map(_at_its_start, (prepared, h.contiguous(), when))
     _mark_batch((prepared, h, when), len(h))
     return _in_our_words(graphs.made[kind], name)(correction, prepared, h, *when)
+
+
+def refuse_points(correction: nn.Module) -> NoReturn:
+    """Raise the error about a correction that is evaluated on graphs or sets of points."""
+    wanted, got = "a correction on a grid to compile", f"{type(correction).__name__} on graphs or points"
+    raise ValueError(expected(wanted, got, "compile=False: each mesh would be another graph"))
 
 
 def _backward_passes_repeat() -> AbstractContextManager[None]:

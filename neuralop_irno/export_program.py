@@ -34,6 +34,9 @@ BATCH, COUNTS = "batch", "counts"
 """The graph of each node, and the number of nodes of each graph. A program takes the second in place of the
 first, for the number of graphs is one of its sizes."""
 
+TARGET = "y"
+"""The entry of a sample that a call does not read."""
+
 GRAPHS, BATCH_SIZE = "num_graphs", "batch_size"
 """The number of graphs, as an argument of a call and as one of layers of PyTorch Geometric."""
 
@@ -108,6 +111,9 @@ def _arguments(model: IterativeRefiner, example: Any) -> tuple[tuple[Any, ...], 
     if isinstance(example, Tensor):
         return (example,), {}
     if isinstance(example, Mapping):
+        read = {*model.arguments(example), BATCH, TARGET}
+        others = {name: part for name, part in example.items() if name not in read}
+        model.refuse_unread(IterativeRefiner.forward, (), others)
         return (), _parts(model, example)
     args = collated((example,))
     graph = graph_among(args, {})
@@ -118,7 +124,7 @@ def _arguments(model: IterativeRefiner, example: Any) -> tuple[tuple[Any, ...], 
         return (), _parts(model, graph.to_dict())
     if graph is not None or not isinstance(example, (tuple, list)):
         wanted = "an example of a call: x, a tuple of arguments, a mapping by name, or a graph"
-        hint = "the parts of the graph by name" if graph is not None else "x"
+        hint = "the parts of the graph by name" if graph is not None else "x as a tensor"
         raise TypeError(expected(wanted, type(example).__name__, hint))
     return args, {}
 

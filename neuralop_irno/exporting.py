@@ -22,7 +22,7 @@ from neuralop_irno.checkpoint import write_bytes
 from neuralop_irno.devices import device_of
 from neuralop_irno.domain.graph import GraphDomain
 from neuralop_irno.domain.grid import GridDomain
-from neuralop_irno.errors import check_folder, expected, in_grammar
+from neuralop_irno.errors import check_folder, expected, in_grammar, shown
 from neuralop_irno.export_program import GRAPHS, ExampleCall, Program
 from neuralop_irno.messages import log
 from neuralop_irno.modes import evaluating
@@ -156,6 +156,10 @@ def export(
         >>> steps.tolist(), [made.outcomes[number] for number in outcome], torch.allclose(value, model(x))
         ([2, 2, 2], ['completed', 'completed', 'completed'], True)
     """
+    if not isinstance(compiled, bool):
+        raise TypeError(expected("compiled as True or False", shown(compiled), "compiled=True"))
+    if isinstance(rtol, bool) or not isinstance(rtol, (int, float, Tensor)):
+        raise TypeError(expected("rtol as a number", shown(rtol), "rtol=1e-3, or none for K steps"))
     target, limits = _checked_path(path), Limits(steps=steps, max_steps=max_steps, rtol=rtol)
     _check_model(model, limits)
     with evaluating(model), torch.no_grad():
@@ -180,8 +184,10 @@ def export(
 
 
 def _checked_path(path: str | os.PathLike[str]) -> Path:
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(expected("a path that ends in .pt2", shown(path), "'model.pt2'"))
     target = Path(path)
-    if target.suffix == ".onnx":
+    if target.suffix.lower() == ".onnx":
         got = "'.onnx', which has no Fourier transform of complex numbers"
         raise ValueError(expected("a path that ends in .pt2", got, target.with_suffix(".pt2").name))
     if target.suffix != ".pt2":
@@ -232,6 +238,8 @@ def _traced(program: Program, free: bool) -> torch.export.ExportedProgram:
     except Exception as error:
         if not free or isinstance(program.call.domain, GraphDomain):
             hint = "a smaller base or correction, to find the part"
+            if program.limits.tolerance:
+                hint = f"steps={program.model.steps} in place of rtol, or {hint}"
             with in_grammar("a model that torch.export can follow", hint):
                 raise
         log.info("export: sizes of grids are fixed, for torch does not follow others: %s", _first_line(error))
@@ -328,7 +336,8 @@ def _content(graph: torch.export.ExportedProgram, made: Exported) -> bytes:
         for category in (FutureWarning, DeprecationWarning):
             warnings.filterwarnings("ignore", category=category)
         if not made.compiled:
-            torch.export.save(graph, buffer, extra_files={CONTENT: text})
+            with in_grammar("a program that torch.export writes", "torch 2.13, or another correction"):
+                torch.export.save(graph, buffer, extra_files={CONTENT: text})
             return buffer.getvalue()
         warnings.filterwarnings("ignore", "Torchinductor does not support code generation for complex")
         with in_grammar("a program that AOTInductor compiles", "compiled=False, or a C++ compiler"):

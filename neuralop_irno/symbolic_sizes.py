@@ -1,18 +1,21 @@
 """Layers traced for files: with sizes that are symbols, so that an exported graph takes others.
 
 Three parts of neuraloperator read sizes as numbers: the order of a contraction, the grid that is remembered
-from the last call, and `torch.linspace`.
+from the last call, and `torch.linspace`. In a loop that is part of a graph, the grid may not be remembered
+and a part of the weights may not become a module.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import opt_einsum
 import tensorly as tl
 import torch
+from tltorch.factorized_tensors.factorized_tensors import DenseTensor
 from torch import Tensor, nn
 from torch.fx.experimental.symbolic_shapes import optimization_hint
 from torch.overrides import TorchFunctionMode
@@ -20,14 +23,16 @@ from torch.overrides import TorchFunctionMode
 
 @contextmanager
 def symbolic_sizes(model: nn.Module) -> Iterator[None]:
-    """Trace a model inside of the block; its remembered grids are dropped.
+    """Trace a model inside of the block, in which embeddings of grids remember none.
 
     Args:
         model: it may contain layers of neuraloperator.
     """
-    for part in model.modules():
-        if hasattr(part, "_grid") and hasattr(part, "_res"):
-            vars(part).update(_grid=None, _res=None)
+    embeddings = [part for part in model.modules() if hasattr(part, "_grid") and hasattr(part, "_res")]
+    for part in embeddings:
+        vars(part)["grid"] = partial(_grid_of, part)
+    part_of_weights = DenseTensor.__getitem__
+    DenseTensor.__getitem__ = _tensor_at  # in place of a new module, which a loop in a graph may not make
     manager, before = tl.backend.BackendManager, tl.backend.current_backend().einsum
     manager.register_backend_method("einsum", _contracted)
     try:
@@ -35,10 +40,32 @@ def symbolic_sizes(model: nn.Module) -> Iterator[None]:
             yield
     finally:
         manager.register_backend_method("einsum", before)
+        DenseTensor.__getitem__ = part_of_weights
+        for part in embeddings:
+            del vars(part)["grid"]
+
+
+def _tensor_at(weights: Any, places: Any) -> Tensor:
+    part: Tensor = weights.to_tensor()[places]
+    return part
+
+
+class _Unremembered:
+    """What the method ``grid`` of an embedding reads and writes."""
+
+    def __init__(self, grid_boundaries: Any) -> None:
+        self.grid_boundaries, self._grid, self._res = grid_boundaries, None, None
+
+
+def _grid_of(embedding: Any, *args: Any, **kwargs: Any) -> Any:
+    """The grid of an embedding, which stays as it was: a loop in a graph changes nothing outside of it."""
+    return type(embedding).grid(_Unremembered(embedding.grid_boundaries), *args, **kwargs)
 
 
 def _contracted(equation: str, *operands: Tensor) -> Tensor:
     """``einsum`` in the order that is best for the sizes of the example."""
+    if len(operands) == 2:
+        return torch.einsum(equation, *operands)  # there is one order
     shapes = [[optimization_hint(size) for size in each.shape] for each in operands]
     result: Tensor = opt_einsum.contract_expression(equation, *shapes, optimize="optimal")(*operands)
     return result

@@ -66,7 +66,9 @@ class Given(StepSize):
         rounded = self.rounded.double()
         if self.exact is None:
             return self.at(rounded, taken)
-        exact = rounded.new_tensor(self.exact)
+        # Filled, not copied from Python: in a loop of a graph no tensor is a constant that a file could hold.
+        numbers = self.exact if isinstance(self.exact, list) else [self.exact]
+        exact = torch.stack([rounded.new_full((), number) for number in numbers]).reshape(rounded.shape)
         return self.at(torch.where(exact.float() == rounded.float(), exact, rounded), taken)
 
     def _unchanged(self) -> bool:

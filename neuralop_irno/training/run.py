@@ -12,9 +12,11 @@ from torch.utils.data import Dataset
 
 from neuralop_irno.checkpoint import write_bytes
 from neuralop_irno.claim import claim
+from neuralop_irno.compiling import refuse_points
 from neuralop_irno.config import Experiment, read_experiment
 from neuralop_irno.data.graphs import coordinates_of
 from neuralop_irno.devices import device_of, to_device
+from neuralop_irno.domain.graph import GraphDomain
 from neuralop_irno.errors import expected, in_grammar
 from neuralop_irno.formats import FORMAT, current_experiment
 from neuralop_irno.losses.refinement import RefinementLoss, loss_for
@@ -22,6 +24,7 @@ from neuralop_irno.messages import log
 from neuralop_irno.metrics import METRICS
 from neuralop_irno.metrics.pointwise import own_metric
 from neuralop_irno.precision import for_weights
+from neuralop_irno.recipe import Recipe
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.sealed import format_of, is_sealed, seal
 from neuralop_irno.training import preconditioner
@@ -98,7 +101,7 @@ def train_experiment(
     torch.manual_seed(experiment.training.seed)  # the correction does not depend on the base's random numbers
     refiner = experiment.build_refiner(base, getattr(train, "padding", None), units, coordinates_of(train))
     trainer = Trainer(refiner, recipe, loss, folder, metric, device, show, reporters, report_every)
-    _rehearse(refiner, loss, train)
+    _rehearse(refiner, recipe, loss, train)
     if peers.first:
         # Check again under the lock: another process may have started a run in the folder meanwhile.
         with claim(folder):
@@ -153,7 +156,9 @@ def read_model(folder: Path, device: str = "cpu", base: Any = None) -> Iterative
     return IterativeRefiner.from_checkpoint(folder / MODEL, map_location=device, **given).eval()
 
 
-def _rehearse(refiner: IterativeRefiner, loss: RefinementLoss | None, data: Dataset[Sample]) -> None:
+def _rehearse(
+    refiner: IterativeRefiner, recipe: Recipe, loss: RefinementLoss | None, data: Dataset[Sample]
+) -> None:
     """Fail before anything is trained or written, if the parts do not fit each other or the data.
 
     It is done by copies, since a pass in training mode changes running statistics and counters.
@@ -163,6 +168,8 @@ def _rehearse(refiner: IterativeRefiner, loss: RefinementLoss | None, data: Data
     sample = to_device(batch, device_of(refiner))
     with torch.no_grad(), in_grammar("data, base, correction and loss that fit each other", "other options"):
         sample = refiner.base.from_batch(for_weights(sample, refiner))
+        if recipe.compile and isinstance(refiner.call((), refiner.arguments(sample)).domain, GraphDomain):
+            refuse_points(refiner.correction)
         if loss is None:
             value = preconditioner.losses(refiner.train(), sample).sum()
         else:

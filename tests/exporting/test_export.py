@@ -136,6 +136,54 @@ def test_conditions_units_and_double_precision(tmp_path: Path) -> None:
     torch.testing.assert_close(value, model(**call), rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("dim", [1, 2])
+@pytest.mark.parametrize("limits", LIMITS)
+def test_a_neural_operator_as_the_correction(limits: str, dim: int, tmp_path: Path) -> None:
+    """Its embedding remembers a grid, and its weights make modules: neither can be done inside of a loop."""
+    torch.manual_seed(0)
+    base = getattr(torch.nn, f"Conv{dim}d")(2, 1, 1)
+    words = {"name": "fno", "n_modes": [2] * dim, "hidden_channels": 2, "n_layers": 1}
+    model = shaken(IterativeRefiner(base, words, steps=2, alpha=[0.3, 0.25]))
+    made = export(model, fields(3, dim), tmp_path / "model.pt2", **LIMITS[limits])
+    agrees(made, model, [fields(samples, dim) for samples in (3, 1)])
+
+
+@pytest.mark.parametrize("alpha", [0.3, [0.3, 0.25]])
+def test_double_precision_to_a_tolerance(alpha: Any, tmp_path: Path) -> None:
+    words = {"name": "unet", "width": 2, "depth": 0, "dim": 1}
+    model = shaken(IterativeRefiner(torch.nn.Conv1d(2, 1, 1), words, steps=2, alpha=alpha)).double()
+    made = export(model, fields(3, 1).double(), tmp_path / "model.pt2", **LIMITS["tolerance"])
+    agrees(made, model, [fields(samples, 1).double() for samples in (3, 1)])
+
+
+def test_factorised_weights_are_refused_in_a_loop(tmp_path: Path) -> None:
+    words = {"name": "tfno", "n_modes": [2], "hidden_channels": 2, "n_layers": 1}
+    model = IterativeRefiner(torch.nn.Conv1d(2, 1, 1), words, steps=2).eval()
+    with pytest.raises(
+        ValueError, match=r"expected a model that torch.export can follow, .*; try steps=2 in "
+    ):
+        export(model, fields(3, 1), tmp_path / "model.pt2", rtol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ({"path": None}, "expected a path that ends in .pt2, got None; try 'model.pt2'"),
+        ({"path": "model.ONNX"}, "expected a path that ends in .pt2, got '.onnx', which has no Fourier"),
+        ({"rtol": None}, "expected rtol as a number, got None; try rtol=1e-3"),
+        ({"compiled": "no"}, "expected compiled as True or False, got 'no'; try compiled=True"),
+        ({"example": {"x": fields(2, 1), "lenghts": [2.0]}}, "lenghts"),
+        ({"example": fields(2, 1).numpy()}, "got ndarray; try x as a tensor"),
+    ],
+)
+def test_words_of_another_kind_are_refused(words: dict[str, Any], said: str, tmp_path: Path) -> None:
+    model = IterativeRefiner(torch.nn.Conv1d(2, 1, 1), {"name": "unet", "width": 2, "depth": 0, "dim": 1})
+    call: dict[str, Any] = {"example": fields(2, 1), "path": tmp_path / "model.pt2", **words}
+    with pytest.raises((TypeError, ValueError), match=re.escape(said)):
+        export(model.eval(), **call)
+    assert not list(tmp_path.iterdir())
+
+
 class TwoFields(torch.nn.Module):
     """A base whose answer has two fields by name."""
 
