@@ -28,7 +28,7 @@ def run(options: argparse.Namespace) -> None:
     except ImportError as error:
         from neuralop_irno.errors import expected
 
-        hint = "pip install neuralop_irno[completion]"
+        hint = "pip install 'neuralop_irno[completion]'"
         raise ImportError(expected("shtab for completions", "none", hint)) from error
     from irno_cli.main import parser
 

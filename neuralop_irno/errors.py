@@ -177,12 +177,12 @@ def from_extra(package: str, extra: str) -> Iterator[None]:
         >>> with from_extra("zarr for Zarr files", "zarr"):
         ...     import a_package_that_is_not_installed
         Traceback (most recent call last):
-        ImportError: expected zarr for Zarr files, got none; try pip install neuralop_irno[zarr]
+        ImportError: expected zarr for Zarr files, got none; try pip install 'neuralop_irno[zarr]'
     """
     try:
         yield
     except ImportError as error:
-        raise ImportError(expected(package, "none", f"pip install neuralop_irno[{extra}]")) from error
+        raise ImportError(expected(package, "none", f"pip install 'neuralop_irno[{extra}]'")) from error
 
 
 class UnreadableError(Exception):

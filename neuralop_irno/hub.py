@@ -72,7 +72,7 @@ class OnHub(Persistent):
 
         Args:
             source: a folder of `save_pretrained` or of a run; or the id of a repository, ``owner/name``,
-                which needs ``pip install neuralop_irno[hub]``.
+                which needs ``pip install 'neuralop_irno[hub]'``.
             map_location: the device of the model.
             revision: a branch, tag or commit of the repository.
             token: for private repositories; by default that of ``hf auth login``.
@@ -115,7 +115,7 @@ class OnHub(Persistent):
     ) -> str:
         """Upload what `save_pretrained` writes to a repository, which is made if it does not exist.
 
-        Needs ``pip install neuralop_irno[hub]``.
+        Needs ``pip install 'neuralop_irno[hub]'``.
 
         Args:
             repo_id: ``owner/name``.

@@ -39,9 +39,9 @@ def test_base_and_refiner_have_a_log_each_beside_their_history(tmp_path: Path) -
         ),
         (
             "tensorboard",
-            "expected tensorboard for logs, got none; try pip install neuralop_irno[tensorboard]",
+            "expected tensorboard for logs, got none; try pip install 'neuralop_irno[tensorboard]'",
         ),
-        ("mlflow", "expected mlflow for logs, got none; try pip install neuralop_irno[mlflow]"),
+        ("mlflow", "expected mlflow for logs, got none; try pip install 'neuralop_irno[mlflow]'"),
         ("csv,wandb", "expected wandb for logs, got none; try pip install wandb"),
     ],
 )

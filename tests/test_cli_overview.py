@@ -83,5 +83,5 @@ def test_without_shtab_the_extra_is_named(tmp_path: Path) -> None:
     code = "import sys; from irno_cli.main import main; sys.exit(main(['completion', 'bash']))"
     done = fresh(code, path=[str(tmp_path)])
     assert done.returncode == 2
-    said = "irno: expected shtab for completions, got none; try pip install neuralop_irno[completion]\n"
+    said = "irno: expected shtab for completions, got none; try pip install 'neuralop_irno[completion]'\n"
     assert done.stderr == said

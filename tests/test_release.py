@@ -66,6 +66,12 @@ def test_both_papers_are_cited_as_in_the_readme() -> None:
         assert paper["identifiers"][0]["value"] == "arXiv:" + paper["url"].rpartition("/")[2]
 
 
+@pytest.mark.parametrize("name", ["SECURITY.md", "CONTRIBUTING.md", "conda/recipe.yaml"])
+def test_no_file_names_a_home_of_the_project_that_its_metadata_do_not_have(name: str) -> None:
+    linked = set(re.findall(r"https?://[^\s)>\"'`]+", (ROOT / name).read_text()))
+    assert linked <= {*PROJECT["urls"].values(), "https://semver.org"}
+
+
 def test_the_licences_of_all_dependencies_are_listed() -> None:
     """``make licences`` writes them."""
     rows = re.findall(r"^\| ([\w-]+) \| (.+?) \| (.+?) \|$", (ROOT / "docs/licences.md").read_text(), re.M)

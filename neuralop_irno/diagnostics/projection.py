@@ -50,7 +50,7 @@ def writer_for(path: Path) -> Any:
     if path.suffix != ".mp4":
         raise ValueError(expected("a film that ends in .gif or .mp4", path.name, "rollout.gif"))
     if not MP4Writer.isAvailable():
-        hint = "a GIF, or pip install neuralop_irno[film]"
+        hint = "a GIF, or pip install 'neuralop_irno[film]'"
         raise ValueError(expected("ffmpeg for an MP4", "no such program", hint))
     return MP4Writer(fps=PER_SECOND)
 

@@ -169,7 +169,7 @@ class PVD(FrameFile):
     """A rollout as ``run.pvd``, which ParaView opens with a time slider, and a file for each frame.
 
     The files are in the folder ``run.vtus``, from which the rollout is continued: ``.vtu`` on meshes and
-    points, written by meshio (``pip install neuralop_irno[meshes]``); ``.vti`` on grids of equal steps and
+    points, written by meshio (``pip install 'neuralop_irno[meshes]'``); ``.vti`` on grids of equal steps and
     ``.vtr`` on others, one for each sample. The ``.pvd`` lists the frames of up to five seconds ago. See
     `FrameFile` for the arguments.
 

@@ -29,7 +29,7 @@ PYAMG = Elsewhere(
 class AMG(Preconditioner):
     """M r is one V-cycle of algebraic multigrid (smoothed aggregation of pyamg, on the CPU).
 
-    It needs the optional package pyamg (``pip install neuralop_irno[amg]``), and the matrix of the equation,
+    It needs the package pyamg (``pip install 'neuralop_irno[amg]'``), and the matrix of the equation,
     see `neuralop_irno.equations.assembly`, which is assembled once per solve, for the samples of a batch
     together. https://doi.org/10.1007/BF02238511.
 

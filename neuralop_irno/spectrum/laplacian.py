@@ -220,7 +220,7 @@ def robust_laplacian(pos: Tensor, faces: Tensor | None = None) -> Laplacian:
         import robust_laplacian as tufted
     except ImportError as error:
         wanted = "the package robust_laplacian for this Laplacian"
-        hint = "pip install neuralop_irno[robust], or knn_laplacian(pos)"
+        hint = "pip install 'neuralop_irno[robust]', or knn_laplacian(pos)"
         raise ImportError(expected(wanted, "none installed", hint)) from error
     points = _numbers(pos)
     points = np.pad(points, ((0, 0), (0, 3 - points.shape[1])))  # the package takes three coordinates

@@ -52,7 +52,7 @@ class TrialTable:
         return as_csv(self.trials)
 
     def frame(self) -> Any:
-        """The trials as a data frame of pandas, which ``pip install neuralop_irno[pandas]`` installs."""
+        """The trials as a data frame of pandas, which ``pip install 'neuralop_irno[pandas]'`` installs."""
         return as_frame(self.trials)
 
     def to_plain(self) -> dict[str, Any]:

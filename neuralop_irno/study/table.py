@@ -111,7 +111,7 @@ class Table:
         return as_csv(self.rows())
 
     def frame(self) -> Any:
-        """`rows` as a data frame of pandas, which ``pip install neuralop_irno[pandas]`` installs."""
+        """`rows` as a data frame of pandas, which ``pip install 'neuralop_irno[pandas]'`` installs."""
         return as_frame(self.rows())
 
     def to_plain(self) -> dict[str, Any]:

@@ -185,6 +185,6 @@ def test_without_meshio_it_says_what_to_install(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setitem(sys.modules, "meshio", None)
     for use in (lambda: read_mesh(path), lambda: write_fields(path, None, {})):
         with pytest.raises(
-            ImportError, match=r"^expected meshio for .*; try pip install neuralop_irno\[meshes\]"
+            ImportError, match=r"^expected meshio for .*; try pip install 'neuralop_irno\[meshes\]'"
         ):
             use()

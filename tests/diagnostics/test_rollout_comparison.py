@@ -103,7 +103,7 @@ def test_without_pyvista_three_dimensions_have_no_film(
     graph = Data(pos=POS, edge_index=torch.zeros(2, 0, dtype=torch.long))
     report = evaluate_rollout(*torch.randn(2, 5, 2, 1), graph=graph)
     with pytest.raises(
-        ImportError, match=r"^expected PyVista for films .*; try pip install neuralop_irno\[pyvista\]"
+        ImportError, match=r"^expected PyVista for films .*; try pip install 'neuralop_irno\[pyvista\]'"
     ):
         report.write(tmp_path / "report")
     assert not list(tmp_path.iterdir())

@@ -67,7 +67,7 @@ def test_without_the_extra_the_error_names_it(tmp_path: Path, monkeypatch: pytes
         lambda: model.push_to_hub("me/waves"),
     ):
         with pytest.raises(
-            ImportError, match=r"expected .*huggingface_hub .*try pip install neuralop_irno\[hub\]"
+            ImportError, match=r"expected .*huggingface_hub .*try pip install 'neuralop_irno\[hub\]'"
         ):
             attempt()
 

@@ -104,5 +104,6 @@ for call in (
 def test_without_the_package_the_error_names_the_extra_and_all_else_works() -> None:
     done = fresh(ABSENT)
     assert done.returncode == 0, done.stderr
-    said = "expected torch-harmonics for spherical harmonics, got none; try pip install neuralop_irno[sphere]"
+    hint = "pip install 'neuralop_irno[sphere]'"
+    said = f"expected torch-harmonics for spherical harmonics, got none; try {hint}"
     assert done.stdout.splitlines()[-2:] == [said, said]

@@ -281,6 +281,6 @@ def test_a_missing_meshio_is_named_before_the_first_call(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "meshio", None)
-    with pytest.raises(ImportError, match=r"pip install neuralop_irno\[meshes\]"):
+    with pytest.raises(ImportError, match=r"pip install 'neuralop_irno\[meshes\]'"):
         run("triangles", PVD(tmp_path / "run.pvd"))
     assert not list(tmp_path.iterdir())

@@ -82,7 +82,7 @@ def test_wrong_names_and_a_missing_package_are_refused(
     with pytest.raises(ValueError, match=r"expected a name for each of 2 channels, got \['u'\]"):
         open_rollout(path, fields=["u"])
     monkeypatch.setitem(sys.modules, "xarray", None)
-    with pytest.raises(ImportError, match=r"pip install neuralop_irno\[xarray\]"):
+    with pytest.raises(ImportError, match=r"pip install 'neuralop_irno\[xarray\]'"):
         open_rollout(path)
 
 

@@ -138,7 +138,7 @@ def test_mistakes_are_answered(words: str) -> None:
 
 def test_robust_laplacian_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "robust_laplacian", None)
-    with pytest.raises(ImportError, match=r"pip install neuralop_irno\[robust\]"):
+    with pytest.raises(ImportError, match=r"pip install 'neuralop_irno\[robust\]'"):
         robust_laplacian(torch.rand(9, 2))
 
 

@@ -306,7 +306,7 @@ def test_a_missing_package_is_named_with_its_extra(
         content = {**problem, "model": model, "search": {"model.steps": {"range": [1, 2]}}}
     command = ["study", *options, str(written(tmp_path, content)), "--folder", str(tmp_path / "out")]
     assert main(command) == 2
-    assert f"try pip install neuralop_irno[{extra}]" in capsys.readouterr().err
+    assert f"try pip install 'neuralop_irno[{extra}]'" in capsys.readouterr().err
 
 
 def test_workers_take_the_gpus_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,5 +78,5 @@ except ImportError as error:
 """
     done = fresh(code, path=[str(tmp_path)])
     assert done.returncode == 0, done.stderr
-    said = "expected pandas for data frames, got none; try pip install neuralop_irno[pandas]"
+    said = "expected pandas for data frames, got none; try pip install 'neuralop_irno[pandas]'"
     assert done.stdout.splitlines() == ["p,b,v,", said]
