@@ -13,6 +13,7 @@ from torch import Tensor
 from neuralop_irno.conformal import conformal_factor
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.errors import check_choice, expected
+from neuralop_irno.quantiles import quantile
 
 PREDICTORS = ("local", "channel")
 """Predictors of the error at a point, from the change m of the answer from the base's: half of |m| there plus
@@ -158,7 +159,9 @@ class Bands:
         if evidence.share != self.share:
             raise ValueError(expected(f"evidence for the share {self.share}", evidence.share, "gathering it"))
         held = evidence.scores[self.predictor] <= self.factor
-        return held.double().mean().item(), self.factor * evidence.widths[self.predictor].median().item()
+        return held.double().mean().item(), self.factor * quantile(
+            evidence.widths[self.predictor], 0.5
+        ).item()
 
     def width(self, moved: Tensor, domain: Domain) -> Tensor:
         """The half-width at each point and channel, laid out like the change ``moved`` of the answer.

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.errors import expected
+from neuralop_irno.quantiles import quantile
 
 
 class Outcome(Enum):
@@ -127,7 +128,7 @@ class Solution:
         counts = Counter(outcome.name.lower().replace("_", " ") for outcome in self.outcomes)
         ended = ", ".join(f"{count} {name}" for name, count in counts.items())
         samples = f"{len(self.outcomes)} sample{'s' if len(self.outcomes) != 1 else ''}"
-        middle = f", median {self.steps.float().quantile(0.5).item():g} steps" if len(self.steps) else ""
+        middle = f", median {quantile(self.steps, 0.5).item():g} steps" if len(self.steps) else ""
         return f"Solution({samples}: {ended or 'none'}{middle})"
 
     @property

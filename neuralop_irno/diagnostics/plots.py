@@ -12,6 +12,7 @@ from torch import Tensor
 
 from neuralop_irno.diagnostics.convergence import Convergence
 from neuralop_irno.diagnostics.spectral_error import BandErrors
+from neuralop_irno.quantiles import quantile
 
 COLOURS = matplotlib.colormaps["viridis"]
 
@@ -87,7 +88,7 @@ def trajectories(path: Path, convergence: Convergence) -> Path:
     axes = figure.add_subplot()
     errors = convergence.errors
     axes.semilogy(errors, color="tab:blue", linewidth=0.5, alpha=0.3)
-    axes.semilogy(errors.median(1).values, color="black", linewidth=1.5, label="median")
+    axes.semilogy(quantile(errors, 0.5, dim=1), color="black", linewidth=1.5, label="median")
     axes.axvline(convergence.trained, color="grey", linewidth=1, linestyle=":", label="K")
     axes.set(xlabel="steps k", ylabel="|h - y|", title=f"The error of each of {errors.shape[1]} samples")
     axes.legend(fontsize=8)
@@ -102,11 +103,11 @@ def band_ratios(path: Path, frequency: Tensor, ratios: Tensor) -> Path:
     """
     figure = Figure(figsize=(9, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
-    median = ratios.nanmedian(1).values
+    median = quantile(ratios, 0.5, dim=1)
     steps = range(len(median))
     for place, name in enumerate(("low", "middle", "high")):
         third = (frequency / frequency.max() * 3).long().clamp(max=2) == place
-        left.plot(steps, median[:, third].nanmedian(1).values, color=COLOURS(place / 2), label=name)
+        left.plot(steps, quantile(median[:, third], 0.5, dim=1), color=COLOURS(place / 2), label=name)
     left.set(xlabel="steps k", ylabel="error / the base's", ylim=(0, None), title="By third of the spectrum")
     left.legend(fontsize=8)
     shown = sorted({1, 2, 4, len(median) // 3, len(median) - 1} & set(steps))
@@ -145,7 +146,7 @@ def rollout_errors(
     for axes, (title, (models, limit)) in zip(panels, scores.items(), strict=True):
         for place, (name, values) in enumerate(models.items()):
             axes.plot(times, values.T, color=f"C{place}", linewidth=0.5, alpha=0.4)
-            middle = values.nanmedian(0).values
+            middle = quantile(values, 0.5)
             axes.plot(times, middle, color=f"C{place}", linewidth=2, label=f"median, {name}")
         axes.axhline(limit, color="grey", linewidth=1, linestyle=":")
         # Scores far above 2 would compress the rest of the axis.

@@ -26,6 +26,7 @@ from neuralop_irno.errors import expected
 from neuralop_irno.losses.loss import truth_of
 from neuralop_irno.modes import evaluating
 from neuralop_irno.precision import for_weights
+from neuralop_irno.quantiles import quantile
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.solver.krylov import EquationSolver
 from neuralop_irno.solver.plain_step import plain_step
@@ -94,7 +95,7 @@ class Diagnosis:
             "changes": as_json(convergence.changes),
             "K": convergence.trained,
             "frequency": as_json(self.frequency),
-            "median_band_ratio": as_json(self.bands.nanmedian(1).values),
+            "median_band_ratio": as_json(quantile(self.bands, 0.5, dim=1)),
             "reliability": self.evidence.reliability(),
             "calibration": self.calibration and self.calibration.to_plain(),
             "observed_coverage": self.calibration and self.evidence.coverage(self.calibration),
@@ -126,7 +127,7 @@ class Diagnosis:
             f"{f'at the truth, {len(found.factor)} samples':38} {'least':>10} {'median':>10} {'most':>10}"
         ]
         for name, values in constants(found, self.convergence).items():
-            low, middle, high = values.min(), values.median(), values.max()
+            low, middle, high = values.min(), quantile(values, 0.5), values.max()
             lines.append(f"{name:38} {low:10.4g} {middle:10.4g} {high:10.4g}")
         lines += ["", "share of samples where"]
         for name, holds in held(found).items():
@@ -137,7 +138,8 @@ class Diagnosis:
         errors = self.convergence.errors
         last, trained = len(errors) - 1, self.convergence.trained
         shown = sorted({0, 1, 2, trained, 2 * trained, 3 * trained, last} & set(range(last + 1)))
-        lines = [f"errors of {errors.shape[1]} samples after k steps"]
+        some = "" if len(shown) == len(errors) else f", some of {last}"
+        lines = [f"errors of {errors.shape[1]} samples after k steps{some}"]
         for k in shown:
             lines.append(f"  k = {k:3}  mean {errors[k].mean():.4f}  worst {errors[k].max():.4f}")
         growth = self.convergence.growth

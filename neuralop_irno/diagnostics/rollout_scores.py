@@ -11,6 +11,7 @@ from torch import Tensor
 
 from neuralop_irno.diagnostics.film import Film, median_of
 from neuralop_irno.diagnostics.report_files import as_json
+from neuralop_irno.quantiles import quantile
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ class RolloutScores:
 
     def __repr__(self) -> str:
         sizes = f"{self.samples} samples, {self.steps} frames of {', '.join(self.fields)}"
-        return f"{type(self).__name__}({sizes}, median valid time {self.valid_time.median():.4g})"
+        return f"{type(self).__name__}({sizes}, median valid time {quantile(self.valid_time, 0.5):.4g})"
 
     @property
     def durations(self) -> dict[str, Tensor]:

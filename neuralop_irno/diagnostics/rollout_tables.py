@@ -5,15 +5,19 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from torch import Tensor
 
 from neuralop_irno.diagnostics.rollout_scores import RolloutScores
 from neuralop_irno.metrics import summarise
+from neuralop_irno.quantiles import quantile
 
 SHOWN = (1, 2, 3, 5, 7, 10, 20, 30, 50, 70, 100, 200, 300, 500, 700, 1000)
-"""The frames in the table, if the rollout has them; the last frame is always included."""
+"""The frames with a row of their own in the tables of long rollouts."""
+
+FEW = 12
+"""The most frames of which tables have all."""
 
 COLUMNS = ("frame", "time", "field", "model", "metric", "mean", "median", "samples")
 """Of a CSV file; ``samples`` is the number of those with a finite score, over which the means are."""
@@ -26,6 +30,23 @@ def as_text(reports: Mapping[str, RolloutScores]) -> str:
         reports: by the name of the model; of the same flows.
     """
     return "\n".join([*_errors(reports), "", *_times(reports), "", *_drifts(reports)])
+
+
+def frames_shown(steps: int, blown_up: Iterable[Sequence[int]]) -> list[int]:
+    """The frames with a row in a table: all of a few, or some, the last, and where samples first blow up.
+
+    Args:
+        steps: the number of frames.
+        blown_up: of each model, how many samples have blown up by each frame.
+
+    Example:
+        >>> frames_shown(3, []), frames_shown(16, [[0] * 12 + [1] * 4])
+        ([1, 2, 3], [1, 2, 3, 5, 7, 10, 13, 16])
+    """
+    if steps <= FEW:
+        return list(range(1, steps + 1))
+    first = {next((frame for frame, lost in enumerate(model, 1) if lost), steps) for model in blown_up}
+    return sorted({frame for frame in SHOWN if frame <= steps} | first | {steps})
 
 
 def as_csv(reports: Mapping[str, RolloutScores]) -> str:
@@ -49,7 +70,7 @@ def _rows(reports: Mapping[str, RolloutScores]) -> Iterator[tuple[object, ...]]:
                     column = scores[:, frame, place]
                     finite = column[column.isfinite()]
                     mean, median = (
-                        (finite.mean().item(), finite.median().item())
+                        (finite.mean().item(), quantile(finite, 0.5).item())
                         if len(finite)
                         else (math.nan, math.nan)
                     )
@@ -60,8 +81,9 @@ def _rows(reports: Mapping[str, RolloutScores]) -> Iterator[tuple[object, ...]]:
 def _errors(reports: Mapping[str, RolloutScores]) -> Iterator[str]:
     one = next(iter(reports.values()))
     width = max(13, 10 * len(reports))
-    yield f"{one.samples} samples, {one.steps} frames, means over the samples with finite scores"
-    shown = sorted({number for number in SHOWN if number <= one.steps} | {one.steps})
+    shown = frames_shown(one.steps, (each.blown_up.tolist() for each in reports.values()))
+    frames = f"{one.steps} frames" if len(shown) == one.steps else f"some of {one.steps} frames"
+    yield f"{one.samples} samples, {frames}, means over the samples with finite scores"
     for place, field in enumerate(one.fields):
         yield ""
         titles = (*one.scores, "blown up")
@@ -85,7 +107,7 @@ def _times(reports: Mapping[str, RolloutScores]) -> Iterator[str]:
         for model, report in reports.items():
             times, end = report.durations[title], report.steps * report.step
             through = f"{int((times >= end).sum())} of {report.samples}"
-            low, middle, high = times.min(), times.median(), times.max()
+            low, middle, high = times.min(), quantile(times, 0.5), times.max()
             yield f"  {_of(title, model, reports):46} {low:9.4g} {middle:9.4g} {high:9.4g}  {through}"
 
 
@@ -95,7 +117,8 @@ def _drifts(reports: Mapping[str, RolloutScores]) -> Iterator[str]:
         for model, report in reports.items():
             last = (report.sound - 1).clamp(min=0)[:, None]
             size: Tensor = report.drift[name].gather(1, last)[report.sound > 0, 0].abs()
-            middle = size.median().item() if len(size) else math.nan
+            size = size[size.isfinite()]
+            middle = quantile(size, 0.5).item()
             largest = max(size.tolist(), default=math.nan)
             yield f"  {_of(name, model, reports):46} {middle:9.2e} {largest:9.2e}"
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from neuralop_irno.errors import expected
+from neuralop_irno.quantiles import quantile
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,5 @@ def summarise_medians(scores: Tensor) -> Summary:
     if scores.dim() != 2 or not scores.numel():
         wanted = "scores (samples, quantities)"
         raise ValueError(expected(wanted, tuple(scores.shape), "errors_of_quantities(p, t)"))
-    ranked = scores.nan_to_num(torch.inf, torch.inf).sort(0).values
-    last = len(scores) - 1
-    median = (ranked[last // 2] + ranked[-(-last // 2)]) / 2
+    median = quantile(scores.nan_to_num(torch.inf, torch.inf), 0.5)
     return Summary(100 * median.mean().item(), scores.numel(), int((~scores.isfinite()).sum()))

@@ -6,6 +6,9 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import torch
+
+from neuralop_irno import quantiles
 from neuralop_irno.study.table import Mean
 
 NOT_FINITE = "not finite"
@@ -61,15 +64,10 @@ def mean(values: Iterable[float | None]) -> float:
 
 
 def quantile(values: Iterable[float | None], share: float) -> float:
-    """A quantile of the finite values, between neighbours by a straight line; nan without any.
+    """A quantile of the finite values; nan without any. See `neuralop_irno.quantiles.quantile`.
 
     Example:
         >>> quantile([3.0, 1.0, None, 2.0], 0.5), quantile([0.0, 1.0], 0.25)
         (2.0, 0.25)
     """
-    known = sorted(finite(values))
-    if not known:
-        return math.nan
-    place = share * (len(known) - 1)
-    low, part = int(place), place % 1
-    return known[low] if not part else known[low] * (1 - part) + known[low + 1] * part
+    return quantiles.quantile(torch.tensor(finite(values), dtype=torch.float64), share).item()

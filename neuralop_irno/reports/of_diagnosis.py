@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from neuralop_irno import quantiles
 from neuralop_irno.diagnostics.contraction import Contraction
 from neuralop_irno.diagnostics.convergence import Convergence
 from neuralop_irno.diagnostics.theory import constants, held
@@ -85,8 +86,8 @@ def _figures(content: Mapping[str, Any], found: Contraction) -> dict[str, Any]:
     return {
         "mean error of the base": base,
         f"mean error after K = {trained}": refined,
-        "median q = |I - alpha A|": found.factor.median().item(),
-        "median m": found.monotonicity.median().item(),
+        "median q = |I - alpha A|": quantiles.quantile(found.factor, 0.5).item(),
+        "median m": quantiles.quantile(found.monotonicity, 0.5).item(),
         "assumptions hold for": f"{int(found.holds.sum())} of {len(found.holds)} samples",
     }
 
@@ -113,7 +114,7 @@ def _alerts(content: Mapping[str, Any], found: Contraction, convergence: Converg
 
 def _constants(found: Contraction, convergence: Convergence) -> Markup:
     rows = [
-        (name, values.min().item(), values.median().item(), values.max().item())
+        (name, values.min().item(), quantiles.quantile(values, 0.5).item(), values.max().item())
         for name, values in constants(found, convergence).items()
     ]
     return table(("at the truth", "least", "median", "most"), rows)

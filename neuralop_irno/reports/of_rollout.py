@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from neuralop_irno.diagnostics.rollout_tables import SHOWN
+from neuralop_irno.diagnostics.rollout_tables import frames_shown
 from neuralop_irno.reports.files import read_json
 from neuralop_irno.reports.film import MIME, film
 from neuralop_irno.reports.markup import Markup
@@ -116,7 +116,8 @@ def _error_plots(reports: Reports) -> Iterator[Markup]:
 def _error_tables(reports: Reports) -> Iterator[Markup]:
     """Means over the trajectories with finite scores, a table for each field."""
     one = next(iter(reports.values()))
-    frames = sorted({number for number in SHOWN if number <= one["steps"]} | {one["steps"]})
+    frames = frames_shown(one["steps"], (report["blown_up"] for report in reports.values()))
+    some = "" if len(frames) == one["steps"] else f"; some of {one['steps']} frames"
     of = (lambda score, model: f"{score}, {model}") if len(reports) > 1 else (lambda score, model: score)
     head = ["frame", "time"]
     head += [of(LABELS.get(score, score), model) for score in one["scores"] for model in reports]
@@ -135,7 +136,7 @@ def _error_tables(reports: Reports) -> Iterator[Markup]:
             ]
             for number in frames
         ]
-        yield table(head, rows, f"{field}: means over the trajectories with finite scores")
+        yield table(head, rows, f"{field}: means over the trajectories with finite scores{some}")
 
 
 def _durations(reports: Reports) -> Markup:
@@ -189,6 +190,8 @@ def _drift_table(reports: Reports) -> Markup:
     for name in next(iter(reports.values()))["drift"]:
         for model, report in reports.items():
             ends = zip(report["drift"][name], report["sound_frames"], strict=True)
-            sizes = [abs(values[frames - 1] or 0.0) for values, frames in ends if frames]
-            rows.append((name, model, quantile(sizes, 0.5), max(finite(sizes), default=math.nan)))
+            sizes = finite(
+                abs(size) for values, frames in ends if frames and (size := values[frames - 1]) is not None
+            )
+            rows.append((name, model, quantile(sizes, 0.5), max(sizes, default=math.nan)))
     return table(("drift at the last sound frame", "model", "median", "largest"), rows)

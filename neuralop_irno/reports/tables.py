@@ -11,6 +11,9 @@ from neuralop_irno.reports.numbers import key_of, shown
 LONG = 48
 """The letters of a cell above which its text takes several lines."""
 
+IN_VIEW = 15
+"""The rows of a table that are in view at once, by ``max-height`` in page.css."""
+
 
 def table(head: Sequence[str], rows: Iterable[Sequence[Any]], caption: str | None = None) -> Markup:
     """A table.
@@ -18,9 +21,12 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]], caption: str | Non
     Args:
         head: the names of the columns.
         rows: a value for each column; numbers are sorted as numbers, means by their mean.
-        caption: what it shows.
+        caption: what it shows. The number of rows is added if not all are in view at once.
     """
     body = [tuple(row) for row in rows]
+    if len(body) > IN_VIEW:
+        count = f"{len(body)} rows, the table scrolls"
+        caption = count if caption is None else f"{caption}; {count}"
     numeric = [any(key_of(row[place]) is not None for row in body) for place in range(len(head))]
     classes = ["number" if each else None for each in numeric]
     titles = [

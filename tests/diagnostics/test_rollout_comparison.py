@@ -38,7 +38,7 @@ def test_every_number_is_that_of_the_report_of_one_model(tmp_path: Path) -> None
         place = ["u", "v"].index(row["field"])
         scores = alone[row["model"]].scores[row["metric"]][:, int(row["frame"]) - 1, place]
         assert math.isclose(float(row["mean"]), scores.mean().item(), rel_tol=1e-9)
-        assert math.isclose(float(row["median"]), scores.median().item(), rel_tol=1e-9)
+        assert math.isclose(float(row["median"]), scores.quantile(0.5).item(), rel_tol=1e-9)
         assert (float(row["time"]), row["samples"]) == (int(row["frame"]) * 0.5, "3")
     text = str(both)
     for report in alone.values():

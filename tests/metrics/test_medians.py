@@ -1,9 +1,10 @@
-"""RIGNO's errors: of quantities that may be vectors, and their medians over samples."""
+"""RIGNO's errors: of quantities that may be vectors, and their medians over samples. Quantiles."""
 
 import pytest
 import torch
 
 from neuralop_irno.metrics import errors_of_quantities, summarise_medians
+from neuralop_irno.quantiles import quantile
 
 
 @pytest.mark.parametrize("order", [1, 2])
@@ -49,6 +50,18 @@ def test_medians_are_over_samples_and_means_over_quantities(samples: int) -> Non
     wild[scores.argmax(0), [0, 1]] = 1e9  # which no median notices, unless it is one of two in the middle
     if samples > 2:
         assert summarise_medians(wild).mean == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 0.5, 0.9, 1.0])
+@pytest.mark.parametrize("dim", [0, 1, -1])
+def test_a_quantile_is_that_of_the_numbers_that_are_there(share: float, dim: int) -> None:
+    values = torch.randn(4, 6, 5, dtype=torch.float64)
+    values[values.argmax(0), 0, 0], values[:, :, 3] = torch.nan, torch.nan
+    found = quantile(values, share, dim)
+    torch.testing.assert_close(found, values.nanquantile(share, dim), equal_nan=True)
+    infinite = quantile(values.nan_to_num(torch.inf), share, dim)  # of which no two give nan
+    assert not infinite.isnan().any()
+    assert quantile(values[:0], share).isnan().all()
 
 
 def test_samples_that_blew_up_are_counted_and_worse_than_any() -> None:

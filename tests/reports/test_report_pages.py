@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import math
 import re
 import shutil
-from collections.abc import Iterator
+import statistics
+from collections.abc import Iterator, Sequence
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +17,8 @@ import pytest
 import torch
 from report_folders import folders_in
 from report_pages import EVIL, Parsed
+from torch import Tensor
+from torch.utils.data import DataLoader
 from torch_geometric.data import Data
 
 import neuralop_irno as irno
@@ -118,6 +124,91 @@ def test_every_step_of_a_diagnosis_is_on_its_page(folders: dict[str, Path], tmp_
     assert {shown(max(row)) for row in content["errors"]} <= texts
     factors = content["contraction"]["factor"]
     assert {shown(min(factors)), shown(max(factors))} <= texts
+
+
+def rows_of(page: Path) -> list[list[str]]:
+    """The texts of the cells of every row of a page."""
+    rows = re.findall(r"<tr>(.*?)</tr>", page.read_text(), re.DOTALL)
+    return [[unescape(cell) for cell in re.findall(r"<td[^>]*>(.*?)</td>", row)] for row in rows]
+
+
+def median_of(values: list[float | None]) -> float:
+    return statistics.median(value for value in values if value is not None)
+
+
+def failing(frames: int, first: list[int]) -> tuple[Tensor, Tensor]:
+    """Frames and truth: each trajectory is wrong from one frame on, and the last is not finite there."""
+    truth = torch.sin(torch.arange(16.0)).expand(len(first), frames, 1, 16)
+    late = torch.arange(frames) >= torch.tensor(first)[:, None]
+    wrong = torch.rand(late.shape) + late * torch.linspace(1, 2, len(first))[:, None]
+    wrong[-1, late[-1]] = torch.inf
+    return truth + 0.1 * wrong[..., None, None] * torch.randn(truth.shape), truth
+
+
+def test_text_csv_json_and_page_of_a_rollout_have_the_same_medians(tmp_path: Path) -> None:
+    """Of four trajectories: the mean of the two in the middle."""
+    irno.evaluate_rollout(*failing(6, [1, 2, 4, 5]), threshold=0.12, step=0.5).write(tmp_path, video=None)
+    content = json.loads((tmp_path / "rollout.json").read_bytes())
+    for row in csv.DictReader((tmp_path / "rollout.csv").read_text().splitlines()):
+        scores = [sample[int(row["frame"]) - 1][0] for sample in content["scores"][row["metric"]]]
+        assert float(row["median"]) == pytest.approx(median_of(scores), rel=1e-12)
+    sound = content["sound_frames"]
+    middles = {
+        "valid": f"{median_of(content['valid_time']):.4g}",
+        "correlat": f"{median_of(content['correlation_time']):.4g}",
+        "sound": f"{median_of([0.5 * frames for frames in sound]):.4g}",
+    }
+    for name, drift in content["drift"].items():
+        last = [row[frames - 1] for row, frames in zip(drift, sound, strict=True)]
+        middles[name] = f"{median_of([abs(value) for value in last]):.2e}"
+    text, page = (tmp_path / "rollout.txt").read_text(), rows_of(irno.report(tmp_path))
+    for name, middle in middles.items():
+        (line,) = (line for line in text.splitlines() if line.startswith(f"  {name}"))
+        (cells,) = (cells for cells in page if cells and cells[0].startswith(name))
+        assert middle in line.split()
+        assert float(cells[2 if name in content["drift"] else 3]) == pytest.approx(float(middle), rel=5e-3)
+
+
+def test_text_json_and_page_of_a_diagnosis_have_the_same_medians(tmp_path: Path) -> None:
+    model = irno.IterativeRefiner(torch.nn.Conv1d(1, 1, 3, padding=1), "unet", steps=2)
+    for weight in model.correction.parameters():
+        torch.nn.init.normal_(weight, std=0.1)
+    loader = DataLoader(irno.FieldDataset(torch.randn(4, 1, 16), torch.randn(4, 1, 16)), batch_size=4)
+    found = irno.diagnose(model, loader, samples=4, steps=20, iterations=3, show=False)
+    found.write(tmp_path)
+    content = json.loads((tmp_path / "diagnosis.json").read_bytes())
+    text, page = (tmp_path / "diagnosis.txt").read_text(), rows_of(irno.report(tmp_path))
+    lines = [
+        line for line in text.split("\n\n")[0].splitlines() if re.match(r"\S.{37} +\S+ +\S+ +\S+$", line)
+    ]
+    assert len(lines) == 18
+    for line in lines[1:]:
+        assert [line[:38].strip(), *line[38:].split()] in page
+    for name, row in (("q = |I", "factor"), ("M, norm", "norm"), ("|b| =", "offset")):
+        (line,) = (line for line in lines if line.startswith(name))
+        assert line.split()[-2] == f"{median_of(content['contraction'][row]):.4g}"
+    for k, row in enumerate(content["errors"]):
+        assert [str(k), f"{median_of(row):.4g}"] in [cells[::2] for cells in page if len(cells) == 4]
+    for ratios, middles in zip(found.bands, content["median_band_ratio"], strict=True):
+        for column, middle in zip(ratios.T.tolist(), middles, strict=True):
+            known = [ratio for ratio in column if not math.isnan(ratio)]
+            assert middle == (pytest.approx(statistics.median(known)) if known else None)
+    assert "errors of 4 samples after k steps, some of 20" in text
+    assert "21 rows, the table scrolls" in Parsed((tmp_path / "report.html").read_text()).text
+
+
+@pytest.mark.parametrize(("frames", "shown"), [(6, range(1, 7)), (16, [1, 2, 3, 5, 7, 9, 10, 16])])
+def test_tables_of_a_rollout_state_that_they_have_some_of_the_frames(
+    frames: int, shown: Sequence[int], tmp_path: Path
+) -> None:
+    """Of a dozen all; of more also the one that the alert names, the first in which a trajectory blows up."""
+    irno.evaluate_rollout(*failing(frames, [2, 2, 3, min(8, frames)])).write(tmp_path, video=None)
+    text, page = (tmp_path / "rollout.txt").read_text(), irno.report(tmp_path)
+    assert [int(number) for number in re.findall(r"^  frame (\d+)", text, re.MULTILINE)] == [*shown]
+    assert [int(cells[0]) for cells in rows_of(page) if len(cells) == 7] == [*shown]
+    caption = "means over the trajectories with finite scores; some of"
+    some = len(shown) < frames
+    assert (f"some of {frames} frames, means" in text) == (caption in page.read_text()) == some
 
 
 FILES = [((16,), "run.zarr"), ((4, 6, 8), "run.vtkhdf"), ((8, 12), "run.h5")]
