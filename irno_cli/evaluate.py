@@ -6,7 +6,7 @@ import argparse
 from dataclasses import replace
 from typing import Any
 
-from irno_cli.options import above_zero, add_run, base_of, count, number, result
+from irno_cli.options import above_zero, add_run, base_of, count, result
 
 HELP = "print the error of a trained refiner, step by step"
 DESCRIPTION = (
@@ -22,7 +22,9 @@ def add_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--steps", type=count, help="number of steps (default: the model's K)")
     command.add_argument("--metric", help="see `irno list metrics` (default: that of the data set)")
     command.add_argument("--solver", help="see `irno list solvers` (default: the model's own)")
-    command.add_argument("--rtol", type=number, default=0.0, help="stop each sample at this tolerance")
+    command.add_argument(
+        "--rtol", type=above_zero("1e-3"), default=0.0, help="stop each sample at this tolerance"
+    )
     command.add_argument(
         "--resolution",
         type=above_zero("2"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from irno_cli.options import add_run, base_of, count, number, result
+from irno_cli.options import above_zero, add_run, base_of, count, result
 
 HELP = "write a trained refiner to a file that torch runs alone"
 DESCRIPTION = (
@@ -21,7 +21,9 @@ def add_options(command: argparse.ArgumentParser) -> None:
     add_run(command)
     command.add_argument("--to", type=Path, required=True, help="the file to write, model.pt2")
     command.add_argument("--steps", type=count, help="number of steps (default: the model's K)")
-    command.add_argument("--rtol", type=number, default=0.0, help="stop each sample at this tolerance")
+    command.add_argument(
+        "--rtol", type=above_zero("1e-3"), default=0.0, help="stop each sample at this tolerance"
+    )
     command.add_argument(
         "--max-steps", type=count, help="with --rtol: maximum number of steps (default: 100)"
     )

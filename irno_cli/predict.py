@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from irno_cli.options import add_base, add_common, base_of, count, names, number, result
+from irno_cli.options import above_zero, add_base, add_common, base_of, count, names, result
 
 HELP = "write the refined answers to the fields of a file"
 DESCRIPTION = (
@@ -41,7 +41,9 @@ def add_options(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--batch-size", type=count, default=16, help="samples per call (default: 16)")
     command.add_argument("--steps", type=count, help="number of steps (default: the model's K)")
-    command.add_argument("--rtol", type=number, default=0.0, help="stop each sample at this tolerance")
+    command.add_argument(
+        "--rtol", type=above_zero("1e-3"), default=0.0, help="stop each sample at this tolerance"
+    )
     command.add_argument(
         "--max-steps", type=count, help="with --rtol: maximum number of steps (default: 100)"
     )

@@ -15,6 +15,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 LARGEST = 2**63 - 1
 """The largest integer of a tensor; larger ones fit no option, since torch overflows."""
 
+YES, NO = {"yes", "on", "true", "y", "1"}, {"no", "off", "false", "n", "0"}
+"""Words and numbers that stand for true and false elsewhere."""
+
 SEQUENCES = (list, tuple, set, frozenset, Sequence, Collection, Iterable)
 
 
@@ -100,6 +103,39 @@ def as_whole(value: Any) -> int | None:
         return operator.index(value)
     except TypeError:
         return None
+
+
+def hint_of_choice(name: str, value: Any, otherwise: str | None = None) -> str:
+    """The hint for a value of an option that is true or false: what a word means, or else both.
+
+    Args:
+        name: of the option.
+        value: what was given.
+        otherwise: the hint in place of both, of an option that takes other values too.
+
+    Example:
+        >>> hint_of_choice("compile", "yes"), hint_of_choice("compile", "Off"), hint_of_choice("compile", 2)
+        ('compile=True', 'compile=False', 'compile=True or compile=False')
+    """
+    word = str(value).strip().lower()
+    if word in YES or word in NO:
+        return f"{name}={word in YES}"
+    return f"{name}=True or {name}=False" if otherwise is None else otherwise
+
+
+def hint_of_option(parameter: inspect.Parameter, value: Any, hint: Any) -> str:
+    """The hint for a value that does not fit an annotation: the parameter's default, or the kind of value.
+
+    Args:
+        parameter: of a signature.
+        value: what was given.
+        hint: the annotation, see `hint_of`.
+    """
+    name, default = parameter.name, parameter.default
+    usual = f"{name}=<{described(hint)}>" if default is parameter.empty else f"{name}={default!r}"
+    if hint is bool:
+        return hint_of_choice(name, value)
+    return hint_of_choice(name, value, usual) if bool in get_args(hint) else usual
 
 
 def described(hint: Any) -> str:

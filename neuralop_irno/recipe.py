@@ -9,7 +9,7 @@ from numbers import Real
 
 import torch
 
-from neuralop_irno.annotations import as_whole
+from neuralop_irno.annotations import as_whole, hint_of_choice
 from neuralop_irno.errors import did_you_mean, expected
 
 PRECISIONS = {"auto": None, "float32": None, "bfloat16": torch.bfloat16}
@@ -200,8 +200,8 @@ class Recipe:
                 object.__setattr__(self, name, _number(name, getattr(self, name), largest))
         for name in ("shifts", "cache_base", "compile"):
             if not isinstance(getattr(self, name), bool):
-                got, example = repr(getattr(self, name)), f"{name}={getattr(Recipe, name)}"
-                raise TypeError(expected(f"{name} true or false", got, example))
+                got = getattr(self, name)
+                raise TypeError(expected(f"{name} true or false", repr(got), hint_of_choice(name, got)))
         object.__setattr__(self, "resolutions", _ratios(self.resolutions))
         if 0 < self.replay < 1:
             raise ValueError(expected("replay 0, or at least 1 step", self.replay, "replay=4"))

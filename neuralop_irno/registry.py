@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from neuralop_irno.annotations import described, fits, hint_of
+from neuralop_irno.annotations import described, fits, hint_of, hint_of_option
 from neuralop_irno.elsewhere import Elsewhere
 from neuralop_irno.errors import at_key, did_you_mean, expected, in_grammar, shown
 from neuralop_irno.functions import with_functions
@@ -279,10 +279,10 @@ def check_options(constructor: Callable[..., Any], options: Mapping[str, Any], w
             continue
         hint_at = hint_of(owner, parameters[key])
         if not fits(value, hint_at):
-            wanted, default = f"{key} of {what} as {described(hint_at)}", parameters[key].default
+            wanted = f"{key} of {what} as {described(hint_at)}"
+            hint = hint_of_option(parameters[key], value, hint_at)
             with at_key(key):
-                text = f"<{described(hint_at)}>" if default is parameters[key].empty else repr(default)
-                raise TypeError(expected(wanted, shown(value), f"{key}={text}"))
+                raise TypeError(expected(wanted, shown(value), hint))
 
 
 def call_with_options(constructor: Callable[..., Any], options: Mapping[str, Any], what: str) -> Any:

@@ -84,6 +84,10 @@ def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
         ValueError: the file is not YAML, not a mapping, too large, or repeats a key.
     """
     source = Path(path)
+    if source.is_dir():
+        inside = source / "config.yaml"
+        hint = str(inside) if inside.is_file() else EXAMPLE
+        raise FileNotFoundError(expected("a config file", f"the folder {source}", hint))
     if not source.is_file():
         raise FileNotFoundError(expected("a config file", f"no file at {source}", EXAMPLE))
     size = source.stat().st_size

@@ -25,6 +25,16 @@ def test_overrides_stand_anywhere_and_are_kept_in_the_run(tmp_path: Path, capsys
     assert main([*words, "--resume"]) == 0
     assert main([*words, "--resume", "training.seed=3"]) == 2
     assert "other training.seed" in capsys.readouterr().err
+    others = {
+        "training.compile=true": "other training.compile (True, not False)",
+        "training.last_rate=1e-4": "other training.last_rate (0.0001, not 0.0)",
+        "loss.spectral=2.0": "other loss.spectral (2.0, not 0.0)",
+        "model.solver=anderson": "other model.solver (anderson, not picard)",
+    }
+    for override, message in others.items():
+        assert main([*words, "--resume", override]) == 2
+        assert message in capsys.readouterr().err
+    assert main([*words, "--resume", "training.compile=false"]) == 0
 
 
 @pytest.mark.parametrize(
@@ -36,6 +46,9 @@ def test_overrides_stand_anywhere_and_are_kept_in_the_run(tmp_path: Path, capsys
         ("training.=4", "expected section.option=value"),
         ("model.steps.first=4", "options below steps"),
         ("training.epochs=four", "epochs of the training as int"),
+        ("training.compile=yes", "compile of the training as bool, got 'yes'; try compile: true (in the"),
+        ("training.compile=off", "compile of the training as bool, got 'off'; try compile: false (in the"),
+        ("training.compile=7", "as bool, got 7; try compile: true or compile: false (in the"),
     ],
 )
 def test_overrides_are_as_strict_as_the_file(

@@ -94,7 +94,10 @@ def test_every_command_has_its_flags_by_name() -> None:
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        ("rollout r --rtol 0", "expected a number above 0, got '0'; try --rtol 1e-3"),
+        *(
+            (f"{command} --rtol 0", "expected a number above 0, got '0'; try --rtol 1e-3")
+            for command in ("rollout r", "evaluate r", "predict r x.npz --to y.npz", "export r --to m.pt2")
+        ),
         ("rollout r --step -1", "expected a number above 0, got '-1'; try --step 0.1"),
         ("rollout r --noise 0", "expected a number above 0, got '0'; try --noise 0.01"),
         ("rollout r --budget none", "expected a number above 0, got 'none'; try --budget 2.4"),

@@ -285,9 +285,16 @@ def test_config_files_that_are_empty_or_no_yaml(content: bytes, words: str, tmp_
 
 
 def test_a_config_file_that_is_missing(tmp_path: Path) -> None:
-    for path in (tmp_path / "none.yaml", tmp_path):
-        words = f"a config file, got no file at {path}; try examples/configs/*.yaml"
-        check({words: lambda path=path: read_experiment(path)}, FileNotFoundError)
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.yaml").touch()
+    found = {
+        f"no file at {tmp_path / 'none.yaml'}; try examples/configs/*.yaml": tmp_path / "none.yaml",
+        f"the folder {tmp_path}; try examples/configs/*.yaml": tmp_path,
+        f"the folder {run}; try {run / 'config.yaml'}": run,
+    }
+    for words, path in found.items():
+        check({f"a config file, got {words}": lambda path=path: read_experiment(path)}, FileNotFoundError)
 
 
 def raises(tree: ast.AST) -> list[tuple[int, list[ast.expr]]]:

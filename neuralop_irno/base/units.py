@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from neuralop_irno.annotations import hint_of_choice
 from neuralop_irno.data.scaling import Scaling
 from neuralop_irno.errors import expected, shown
 
@@ -51,7 +52,11 @@ class Units:
             got = f"{type(self.x).__name__} and {type(self.y).__name__}"
             raise TypeError(expected("a Scaling for x and one for y", got, "Scaling((0.0,), (1.0,))"))
         if not isinstance(self.base, bool):
-            raise TypeError(expected("base of units as True or False", shown(self.base), "base=False"))
+            raise TypeError(
+                expected(
+                    "base of units as True or False", shown(self.base), hint_of_choice("base", self.base)
+                )
+            )
 
     @classmethod
     def of(cls, given: Units | Mapping[str, Any] | None) -> Units | None:

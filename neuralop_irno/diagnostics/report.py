@@ -22,7 +22,7 @@ from neuralop_irno.diagnostics.convergence import Convergence
 from neuralop_irno.diagnostics.report_files import as_json, write_report
 from neuralop_irno.diagnostics.spectral_error import band_middles, band_ratios
 from neuralop_irno.diagnostics.theory import constants, held
-from neuralop_irno.errors import expected
+from neuralop_irno.errors import check_least, expected
 from neuralop_irno.losses.loss import truth_of
 from neuralop_irno.modes import evaluating
 from neuralop_irno.precision import for_weights
@@ -203,12 +203,11 @@ def diagnose(
     if isinstance(model.solver, EquationSolver):
         wanted, got = "a solver that iterates Phi for a diagnosis", type(model.solver).__name__
         raise ValueError(expected(wanted, got, "solve(..), whose Solution has the residuals of the equation"))
-    if samples < 1:
-        raise ValueError(expected("at least one sample to measure", samples, "samples=16"))
+    last = 10 * model.steps if steps is None else steps
+    check_least(1, 16, samples=samples, steps=last, iterations=iterations)
     loaded = list(batches)
     if not loaded:
         raise ValueError(expected("at least one batch", "none", "a loader with samples"))
-    last = 10 * model.steps if steps is None else steps
     device = device_of(model)
     measured: list[Contraction] = []
     errors, changes, ratios = [], [], []

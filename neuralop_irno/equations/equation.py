@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from neuralop_irno.annotations import hint_of_choice
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.errors import expected, shown
 from neuralop_irno.linearisation import Linearisation
@@ -235,7 +236,8 @@ def check_stated(**properties: bool | None) -> None:
     """Raise TypeError for a property of A, by name, that is neither True, False nor None."""
     for name, value in properties.items():
         if not (value is None or isinstance(value, bool)):
-            raise TypeError(expected(f"{name} as True, False or None", shown(value), f"{name}=None"))
+            hint = hint_of_choice(name, value, f"{name}=None")
+            raise TypeError(expected(f"{name} as True, False or None", shown(value), hint))
 
 
 class BoundEquation:

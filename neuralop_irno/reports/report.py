@@ -20,6 +20,9 @@ from neuralop_irno.training.identity import DIGESTS
 
 REPORT = "report.html"
 
+PAGE = (".html", ".htm")
+"""The ends of the path of a page."""
+
 KINDS: dict[str, tuple[str, ...]] = {
     "run": (HISTORY, CONFIG, DIGESTS),
     "study": (STUDY, SEARCH, TABLE),
@@ -53,7 +56,8 @@ def report(place: str | os.PathLike[str], to: str | os.PathLike[str] | None = No
 
     Raises:
         FileNotFoundError: the path does not exist.
-        ValueError: it is neither, or a file is damaged, or ``to`` is a file that is no report.
+        ValueError: it is neither, or a file is damaged, or ``to`` does not end in ``.html`` or ``.htm``, or
+            is a file that is no report.
 
     Example:
         >>> import tempfile
@@ -71,7 +75,7 @@ def report(place: str | os.PathLike[str], to: str | os.PathLike[str] | None = No
         raise FileNotFoundError(expected(f"the folder of {WANTED}", f"none at {source}", "runs/a"))
     kind, file = _recognised(source)
     target = Path(to) if to is not None else _beside(source)
-    _refuse_other(target)
+    _check_page(target)
     name = "/".join(source.resolve().parts[-1 if kind in ("run", "study") else -2 :])
     with in_grammar(f"the files of a {kind} in {source}", f"the command that wrote it again: {AGAIN[kind]}"):
         page = PAGES[kind](file, name).html()
@@ -127,10 +131,13 @@ def _beside(source: Path) -> Path:
     return source.with_suffix(".html") if one else source / REPORT
 
 
-def _refuse_other(target: Path) -> None:
-    """Refuse to replace a file that is no report."""
+def _check_page(target: Path) -> None:
+    """Refuse a path that is none of a page, and to replace a file that is no report."""
     if target.is_dir():
         raise ValueError(expected("the path of a page", f"the folder {target}", str(target / REPORT)))
+    if target.suffix not in PAGE:
+        hint = str(target.with_suffix(PAGE[0]))
+        raise ValueError(expected(f"a path that ends in {' or '.join(PAGE)}", target, hint))
     if target.is_file() and f'content="{GENERATOR}"'.encode() not in target.read_bytes()[:1000]:
         raise ValueError(
             expected("a new path or an earlier report", f"{target}, another file", "--to other.html")

@@ -20,8 +20,10 @@ from torch.utils.data import Dataset
 from neuralop_irno import checkpoint, digest
 from neuralop_irno.data.fields import FieldDataset
 from neuralop_irno.errors import expected
+from neuralop_irno.losses.refinement import RefinementLoss
 from neuralop_irno.recipe import OF_THE_MACHINE, Recipe
 from neuralop_irno.refiner import IterativeRefiner
+from neuralop_irno.registry import parameters_of
 from neuralop_irno.sharded import whole
 from neuralop_irno.training.batches import Sample
 from neuralop_irno.training.described import described, differences
@@ -31,6 +33,9 @@ DIGESTS = "digests.json"
 
 NAMED = 5
 """How many differences an error names."""
+
+SECTIONS = {"training": Recipe, "base_training": Recipe, "loss": RefinementLoss, "model": IterativeRefiner}
+"""What the options of a section of a config are those of."""
 
 Identity = dict[str, Any]
 
@@ -122,11 +127,29 @@ def refuse_other(own: Mapping[str, Any], stored: Mapping[str, Any], wanted: str,
     Raises:
         ValueError: something differs; the error names it.
     """
-    # Through JSON like the stored one, which turns tuples into lists.
-    different = list(dict.fromkeys(differences(json.loads(json.dumps(own)), stored)))
+    one, other = _completed(own, stored), _completed(stored, own)
+    different = list(dict.fromkeys(differences(one, other)))
     if different:
         more = f" and {len(different) - NAMED} more" if len(different) > NAMED else ""
         raise ValueError(expected(wanted, f"other {', '.join(islice(different, NAMED))}{more}", hint))
+
+
+def _completed(config: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """A config with the defaults of the options that another one states and it does not.
+
+    Through JSON, which turns tuples into lists. Identities, whose parts have types, are complete.
+    """
+    found = dict(config)
+    for section, owner in SECTIONS.items():
+        stated, beside = config.get(section), other.get(section)
+        if isinstance(stated, Mapping) and isinstance(beside, Mapping) and "type" not in stated:
+            known = parameters_of(owner)
+            missing = [
+                name for name in beside if name in known and known[name].default is not known[name].empty
+            ]
+            found[section] = {**{name: known[name].default for name in missing}, **stated}
+    whole: dict[str, Any] = json.loads(json.dumps(found))
+    return whole
 
 
 def write(own: Identity, folder: Path) -> None:

@@ -245,3 +245,10 @@ class PullTowardsX(Linear):
 
     def forward(self, x: Tensor, h: Tensor) -> Tensor:
         return (x - h) @ self.matrix.T
+
+
+@pytest.mark.parametrize("name", ["samples", "steps", "iterations"])
+def test_a_diagnosis_of_nothing_is_refused(name: str) -> None:
+    model = IterativeRefiner(torch.nn.Conv1d(1, 1, 3, padding=1), "unet", steps=2)
+    with pytest.raises(ValueError, match=f"^expected {name} >= 1, got 0; try {name}=16"):
+        diagnose(model, [], show=False, **{name: 0})

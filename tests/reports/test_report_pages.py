@@ -289,6 +289,17 @@ def test_the_command_finds_out_what_a_folder_holds(
     assert "; try " + str(folders["comparison"]) in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["page.pdf", "page", "page.html.gz"])
+def test_a_path_that_is_none_of_a_page_is_refused(
+    folders: dict[str, Path], name: str, tmp_path: Path
+) -> None:
+    with pytest.raises(
+        ValueError, match=r"expected a path that ends in .html or .htm, got .*; try .*\.html$"
+    ):
+        irno.report(folders["study"], tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_file_that_is_no_report_is_not_replaced(folders: dict[str, Path], tmp_path: Path) -> None:
     other = tmp_path / "other.html"
     other.write_text("<p>mine</p>")

@@ -70,7 +70,7 @@ def test_properties_that_are_no_truth_values_are_refused(name: str) -> None:
         lambda **words: LinearEquation.of_matrix(torch.eye(8), **words),
     ):
         with pytest.raises(
-            TypeError, match=f"expected {name} as True, False or None, got 'no'; try {name}=None"
+            TypeError, match=f"expected {name} as True, False or None, got 'no'; try {name}=False"
         ):
             build(**{name: "no"})
 

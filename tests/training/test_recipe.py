@@ -50,9 +50,16 @@ def test_numbers_are_finite_and_not_negative(name: str, value: float) -> None:
 
 
 @pytest.mark.parametrize("name", ["shifts", "cache_base", "compile"])
-def test_choices_are_true_or_false(name: str) -> None:
-    with pytest.raises(TypeError, match=f"expected {name} true or false, got 'no'; try {name}="):
-        Recipe(**{name: "no"})
+@pytest.mark.parametrize(
+    ("word", "choice"), [("yes", "True"), ("ON", "True"), ("true", "True"), ("no", "False"), ("off", "False")]
+)
+def test_choices_are_true_or_false_and_the_hint_is_what_a_word_means(
+    name: str, word: str, choice: str
+) -> None:
+    with pytest.raises(TypeError, match=f"expected {name} true or false, got '{word}'; try {name}={choice}$"):
+        Recipe(**{name: word})
+    with pytest.raises(TypeError, match=f"got 'x'; try {name}=True or {name}=False$"):
+        Recipe(**{name: "x"})
 
 
 def test_a_share_is_at_most_1_and_patience_at_least_1() -> None:
