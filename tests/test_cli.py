@@ -119,16 +119,6 @@ def test_list_of_an_unknown_family_names_the_families(capsys: Capsys) -> None:
     assert "expected a family of names, got 'correction'; try 'corrections' (the choices are " in message
 
 
-ON_RINGS: dict[str, Any] = {
-    "data": {"name": "potentials", "samples": [4, 2, 2], "nodes": [8, 9]},
-    "model": {
-        "base": {"model_arch": "gnn_stack", "width": 4, "layers": 1},
-        "correction": {"name": "meshgraph", "width": 4, "dim": 0},
-    },
-    "base_training": {"epochs": 1},
-}
-
-
 @pytest.mark.parametrize(
     ("config", "problem"),
     [
@@ -145,10 +135,6 @@ ON_RINGS: dict[str, Any] = {
         (
             {**CONFIG, "training": {"epohcs": 1}},
             "expected an option of the training, got 'epohcs'; try 'epochs'",
-        ),
-        (
-            {**ON_RINGS, "training": {"epochs": 1, "compile": True}},
-            "expected a correction on a grid to compile, got MeshGraph on graphs or points; try ",
         ),
     ],
 )

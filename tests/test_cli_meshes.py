@@ -206,3 +206,20 @@ def test_points_without_edges_are_refused_with_the_option_that_makes_them(
         "; try Data(edge_index=...), or neighbours: 8 of the data set mesh_files" in capsys.readouterr().err
     )
     assert main(["train", "config.yaml", "data.neighbours=3"]) == 0
+
+
+def test_compiling_on_graphs_is_refused_before_the_base_is_trained(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = {
+        "data": {"name": "potentials", "samples": [4, 2, 2], "nodes": [8, 9]},
+        "model": {"base": BASE, "correction": {**PHI, "dim": 0}},
+        "base_training": {"epochs": 1},
+        "training": {**TRAINING, "compile": True},
+    }
+    path = tmp_path / "c.yaml"
+    path.write_text(yaml.safe_dump(config))
+    assert main(["train", str(path), "--folder", str(tmp_path / "run")]) == 2
+    said = "expected a correction on a grid to compile, got MeshGraph on graphs or points; try compile: false"
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

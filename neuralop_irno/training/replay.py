@@ -6,7 +6,9 @@ again from the base's output. An update costs one evaluation of Phi, forward and
 whatever K is (an unrolled one costs K), and every batch mixes early and late states.
 
 States are one epoch older than the weights. Late states of an older correction are further from the
-truth, which gives a larger training signal.
+truth, which gives a larger training signal. A state further from it than the base's output is lost: such
+states would teach a young correction about places that a better one never comes to, and its sample starts
+again. What that is worth is in docs/recipe.md.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import torch
 from torch import Tensor
 
 from neuralop_irno.draws import uniform
+from neuralop_irno.precision import most_precise
 from neuralop_irno.training.disk_states import DiskStates
 from neuralop_irno.training.states import States
 
@@ -45,18 +48,26 @@ class Replay:
         """The states of some samples, and the number of steps taken to them."""
         return self.states[index], self.taken[self.starts.places(index)]
 
-    def put(self, index: Tensor, states: Tensor) -> None:
+    def put(self, index: Tensor, states: Tensor, truth: Tensor) -> None:
         """Store the states after one more step; each sample starts again with probability 1 / life.
 
-        A sample whose state is not finite always starts again.
+        A sample whose state is further from the truth than the base's output, or not finite, always does.
+
+        Args:
+            index: the numbers of the samples.
+            states: in the units of the data.
+            truth: y, laid out likewise; where it is not finite, as outside of a mask, it is not compared.
         """
-        ended = uniform(len(index)) < 1 / self.life
-        owner = self.states.owners(index)
-        lost = owner[~states.flatten(1).isfinite().all(1).cpu()]
-        ended[lost] = True
+        ended, starts, owner = (
+            uniform(len(index)) < 1 / self.life,
+            self.starts[index],
+            self.states.owners(index),
+        )
+        errors = [_errors(field, truth, owner, len(index)) for field in (states, starts)]
+        ended |= ~(errors[0] <= errors[1]).cpu() | ~errors[0].isfinite().cpu()
         if ended.any():
             shaped = ended[owner].reshape(-1, *[1] * (states.dim() - 1)).to(states.device)
-            states = torch.where(shaped, self.starts[index], states)
+            states = torch.where(shaped, starts, states)
         self.states[index] = states
         places = self.starts.places(index)
         self.taken[places] = torch.where(ended.to(self.taken.device), 0, self.taken[places] + 1)
@@ -93,3 +104,15 @@ class Replay:
                 contents[place] = start.view(torch.uint8).flatten()
         values = self.states.values
         values.copy_(torch.cat(contents).view(values.dtype).reshape(values.shape))
+
+
+def _errors(field: Tensor, truth: Tensor, owner: Tensor, samples: int) -> Tensor:
+    """The sum of squared differences of each sample, ``(samples,)``."""
+    squares = (
+        torch.where(truth.isfinite(), field - truth, 0.0)
+        .to(most_precise(field.device))
+        .square()
+        .flatten(1)
+        .sum(1)
+    )
+    return squares.new_zeros(samples).index_add(0, owner.to(squares.device), squares)

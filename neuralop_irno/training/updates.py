@@ -150,7 +150,9 @@ class Updater:
             reached = self.trainable.in_units_of_data(reached, fields["start"])
             if maps is not None:  # one step of P Phi(R x, R h)
                 reached = before["start"] + maps.prolong(reached - fields["start"])
-            self.run.replay.put(index, roll(reached, [-amount for amount in moved]))
+            back = [-amount for amount in moved]
+            truth = before["y"].to(reached).reshape(reached.shape)
+            self.run.replay.put(index, roll(reached, back), roll(truth, back))
         return losses.detach()
 
     def _fields(

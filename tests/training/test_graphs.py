@@ -71,14 +71,14 @@ def test_replayed_states_are_the_iterates_of_their_graphs() -> None:
         batch = Batch.from_data_list([graphs[i] for i in index.tolist()])
         with torch.no_grad():
             trajectory = model.train()(batch, y=batch.y, start=start, taken=taken)
-        replay.put(index, trajectory.last)
+        replay.put(index, trajectory.last, trajectory.last)  # no state is lost
         seen |= set(taken.tolist())
     assert len(seen) > 2
     lost = starts[torch.tensor([2, 0])].clone()
     lost[0] = torch.nan  # a node of the first of the two
     before = replay.take(torch.tensor([0]))[1]
     replay.life = 1e9
-    replay.put(torch.tensor([2, 0]), lost)
+    replay.put(torch.tensor([2, 0]), lost, starts[torch.tensor([2, 0])])
     assert torch.equal(replay.take(torch.tensor([2]))[0], starts[torch.tensor([2])])
     assert replay.taken[[2, 0]].tolist() == [0, before.item() + 1]
 

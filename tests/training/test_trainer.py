@@ -147,11 +147,23 @@ def test_replayed_states_are_the_iterates_of_their_samples() -> None:
         torch.testing.assert_close(start, iterates[taken, index])
         with torch.no_grad():
             trajectory = model.train()(data.x[index], y=data.y[index], start=start, taken=taken)
-        replay.put(index, trajectory.last)
+        replay.put(index, trajectory.last, trajectory.last)  # no state is lost
         seen |= set(taken.tolist())
     assert len(seen) > 2
-    replay.put(torch.tensor([0]), torch.full_like(starts[:1], torch.nan))
+    replay.put(torch.tensor([0]), torch.full_like(starts[:1], torch.nan), starts[:1])
     assert torch.equal(replay.states[torch.tensor([0])], starts[:1])
+
+
+def test_states_further_from_the_truth_than_the_base_start_again() -> None:
+    starts, truth = torch.ones(4, 1, 3), torch.zeros(4, 1, 3)
+    truth[3, 0, 0] = torch.nan  # outside of a mask: not compared
+    replay, everyone = Replay(States(starts), life=1e9), torch.arange(4)
+    states = torch.tensor([0.5, -1.5, 1.0, 0.5])[:, None, None].repeat(1, 1, 3)
+    states[3, 0, 0] = 9.0
+    replay.put(everyone, states, truth)
+    wanted = torch.where(torch.tensor([True, False, True, True])[:, None, None], states, starts)
+    assert torch.equal(replay.states[everyone], wanted)
+    assert replay.taken.tolist() == [1, 0, 1, 1]
 
 
 def test_replayed_steps_are_counted_on_the_device_of_the_states() -> None:
