@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
+from neuralop_irno.annotations import hint_of_choice
 from neuralop_irno.errors import expected
 from neuralop_irno.modes import evaluating
 from neuralop_irno.sharded import is_part
@@ -77,7 +78,7 @@ def compiled(model: nn.Module, on: bool = True) -> Iterator[None]:
         torch.Size([2, 1, 16])
     """
     if not isinstance(on, bool):
-        raise TypeError(expected("compile true or false", repr(on), "compile=True"))
+        raise TypeError(expected("compile true or false", repr(on), hint_of_choice("compile", on)))
     parts = list(model.modules()) if on else []
     if any(is_part(weight) for part in parts for weight in part.parameters(recurse=False)):
         wanted = "whole weights to compile a correction"

@@ -47,7 +47,7 @@ class MlflowReporter(Reporter):
 
     Its variables apply: ``MLFLOW_TRACKING_URI`` and ``MLFLOW_EXPERIMENT_NAME`` (default: irno), and those of
     its retries, for which this class has shorter defaults: `RETRIES` and `TIMEOUT`. A resumed training
-    continues the run. Needs ``pip install neuralop_irno[mlflow]``.
+    continues the run. Needs ``pip install 'neuralop_irno[mlflow]'``.
 
     Example:
         >>> issubclass(MlflowReporter, Reporter)  # as in Trainer(model, reporters=[MlflowReporter()])

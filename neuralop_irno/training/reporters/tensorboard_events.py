@@ -19,7 +19,7 @@ class TensorBoardReporter(Reporter):
     """Writes event files to ``tensorboard`` in the folder of a training; numbers are in float32.
 
     ``tensorboard --logdir FOLDER`` shows the numbers, the pictures, and the options and text files as text.
-    Needs ``pip install neuralop_irno[tensorboard]``.
+    Needs ``pip install 'neuralop_irno[tensorboard]'``.
 
     Example:
         >>> import neuralop_irno as irno
