@@ -120,20 +120,32 @@ def fit(domain: Domain, columns: Sequence[Tensor], target: Tensor, valid: Tensor
         True
     """
     products = domain.gram([*columns, target])
-    squares = products.diagonal(dim1=1, dim2=2)[:, :-1]
-    used = valid & squares.isfinite()
-    # Rows of the equations G gamma = b. A column that is not used must not change the weights of others.
-    alone = torch.cat([used, torch.ones_like(used[:, :1])], 1)
-    system = torch.where(used[:, :, None] & alone[:, None], products[:, :-1], 0.0)
+    used = valid & products.diagonal(dim1=1, dim2=2)[:, :-1].isfinite()
     negligible = max(torch.finfo(target.dtype).eps, ROUNDING * torch.finfo(products.dtype).eps)
-    for j in range(len(columns)):
+    # A column that is not used must not change the weights of others.
+    matrix = torch.where(used[:, :, None] & used[:, None], products[:, :-1, :-1], 0.0)
+    weights = _solved(matrix, torch.where(used, products[:, :-1, -1], 0.0), negligible)
+    if target.dtype == products.dtype:
+        # Nothing is more precise than the fields: what is left of them corrects the squared condition.
+        columns = [torch.where(domain.spread(u, c), c, 0.0) for u, c in zip(used.T, columns, strict=True)]
+        pairs = zip(weights.T, columns, strict=True)
+        rest = target - sum(domain.spread(weight, target) * column for weight, column in pairs)
+        left = torch.stack([domain.inner(column, rest) for column in columns], 1)
+        weights = weights + _solved(matrix, left, negligible)
+    return weights.to(target.dtype)
+
+
+def _solved(matrix: Tensor, right: Tensor, negligible: float) -> Tensor:
+    """The solution of each sample's equations by elimination, 0 for an unknown whose pivot is negligible."""
+    system = torch.cat([matrix, right[..., None]], 2)
+    for j, square in enumerate(matrix.diagonal(dim1=1, dim2=2).T):
         pivot = system[:, j, j]
-        keep = used[:, j] & (pivot > negligible * squares[:, j])
+        keep = pivot > negligible * square
         row = system[:, j] / torch.where(keep, pivot, 1.0)[:, None]
         row = torch.where(keep[:, None], row, 0.0)
         rest = system - system[:, :, j, None] * row[:, None]
         system = torch.cat([rest[:, :j], row[:, None], rest[:, j + 1 :]], 1)
-    return system[:, :, -1].to(target.dtype)
+    return system[:, :, -1]
 
 
 ROUNDING = 64

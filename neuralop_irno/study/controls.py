@@ -126,7 +126,7 @@ def one_shot_like(
         >>> one_shot_like(refiner, "compute", data).config["correction"]
         {'name': 'unet', 'width': 9, 'depth': 1}
         >>> one_shot_like(refiner, "both", data, deeper=1).config["correction"]
-        {'name': 'unet', 'width': 6, 'depth': 2}
+        {'name': 'unet', 'width': 7, 'depth': 2}
     """
     check_choice("what to match", match, MATCHES)
     correction = _deeper(_config_of_correction(refiner), deeper)
