@@ -188,7 +188,7 @@ def test_a_used_folder_is_refused_and_left_as_it_is(run_folder: Path, capsys: Ca
     other = written(run_folder.parent / "other.yaml", {**CONFIG, "loss": {"spectral": 1.0}})
     message = refused(capsys, "train", other, "--folder", run_folder, "--resume")
     wanted = f"expected the config that {run_folder} was started with, got "
-    assert f"{wanted}other loss.spectral (1.0, not None); try another --folder" in message
+    assert f"{wanted}other loss.spectral (1.0, not 0.0); try another --folder" in message
     assert contents(run_folder) == before
 
 
