@@ -159,9 +159,8 @@ class Bands:
         if evidence.share != self.share:
             raise ValueError(expected(f"evidence for the share {self.share}", evidence.share, "gathering it"))
         held = evidence.scores[self.predictor] <= self.factor
-        return held.double().mean().item(), self.factor * quantile(
-            evidence.widths[self.predictor], 0.5
-        ).item()
+        middle = quantile(evidence.widths[self.predictor], 0.5).item()
+        return held.double().mean().item(), self.factor * middle
 
     def width(self, moved: Tensor, domain: Domain) -> Tensor:
         """The half-width at each point and channel, laid out like the change ``moved`` of the answer.

@@ -20,6 +20,9 @@ from torch import Tensor, nn
 from torch.fx.experimental.symbolic_shapes import optimization_hint
 from torch.overrides import TorchFunctionMode
 
+OF_EMBEDDINGS = ("grid", "grid_boundaries", "_grid", "_res")
+"""What the embeddings of grids have, and no other layer."""
+
 
 @contextmanager
 def symbolic_sizes(model: nn.Module) -> Iterator[None]:
@@ -28,7 +31,7 @@ def symbolic_sizes(model: nn.Module) -> Iterator[None]:
     Args:
         model: it may contain layers of neuraloperator.
     """
-    embeddings = [part for part in model.modules() if hasattr(part, "_grid") and hasattr(part, "_res")]
+    embeddings = [part for part in model.modules() if all(hasattr(part, name) for name in OF_EMBEDDINGS)]
     for part in embeddings:
         vars(part)["grid"] = partial(_grid_of, part)
     part_of_weights = DenseTensor.__getitem__

@@ -77,7 +77,8 @@ class _Resized(torch.autograd.Function):
     @with_signature
     def forward(field: Tensor, finer: bool) -> Tensor:
         if field.dim() == 4 and field.dtype != torch.float64:
-            return _doubled_plane(field) if finer else _halved_plane(field)
+            with torch.autocast(field.device.type, enabled=False):  # which would lower the precision again
+                return _doubled_plane(field) if finer else _halved_plane(field)
         return _doubled(field) if finer else _halved(field)
 
     @staticmethod

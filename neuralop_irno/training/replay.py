@@ -58,13 +58,11 @@ class Replay:
             states: in the units of the data.
             truth: y, laid out likewise; where it is not finite, as outside of a mask, it is not compared.
         """
-        ended, starts, owner = (
-            uniform(len(index)) < 1 / self.life,
-            self.starts[index],
-            self.states.owners(index),
-        )
-        errors = [_errors(field, truth, owner, len(index)) for field in (states, starts)]
-        ended |= ~(errors[0] <= errors[1]).cpu() | ~errors[0].isfinite().cpu()
+        ended = uniform(len(index)) < 1 / self.life
+        starts, owner = self.starts[index], self.states.owners(index)
+        reached, begun = (_errors(field, truth, owner, len(index)) for field in (states, starts))
+        ended |= ~(reached <= begun).cpu()
+        ended[owner[~states.flatten(1).isfinite().all(1).cpu()]] = True
         if ended.any():
             shaped = ended[owner].reshape(-1, *[1] * (states.dim() - 1)).to(states.device)
             states = torch.where(shaped, starts, states)
@@ -108,11 +106,6 @@ class Replay:
 
 def _errors(field: Tensor, truth: Tensor, owner: Tensor, samples: int) -> Tensor:
     """The sum of squared differences of each sample, ``(samples,)``."""
-    squares = (
-        torch.where(truth.isfinite(), field - truth, 0.0)
-        .to(most_precise(field.device))
-        .square()
-        .flatten(1)
-        .sum(1)
-    )
+    away = torch.where(truth.isfinite(), field - truth, 0.0).to(most_precise(field.device))
+    squares = away.square().flatten(1).sum(1)
     return squares.new_zeros(samples).index_add(0, owner.to(squares.device), squares)

@@ -78,6 +78,17 @@ def test_a_compiler_and_vmap_see_the_same() -> None:
             torch.testing.assert_close(mapped, alone, rtol=rtol, atol=rtol)
 
 
+@pytest.mark.parametrize("shape", [(6,), (6, 4), (4, 2, 6)])
+def test_autocast_does_not_lower_their_precision(shape: tuple[int, ...]) -> None:
+    field, modes = torch.randn(2, 3, *shape), ["circular"] * len(shape)
+    finer = [2 * n for n in shape]
+    alone = halved(field, modes), doubled(field, finer, modes)
+    with torch.autocast("cpu", torch.bfloat16):
+        within = halved(field, modes), doubled(field, finer, modes)
+    for one, other in zip(within, alone, strict=True):
+        assert torch.equal(one, other)
+
+
 @pytest.mark.parametrize("dim", [2, 3])
 def test_channels_last_memory_stays_channels_last(dim: int) -> None:
     layout = {2: torch.channels_last, 3: torch.channels_last_3d}[dim]

@@ -164,6 +164,9 @@ def test_states_further_from_the_truth_than_the_base_start_again() -> None:
     wanted = torch.where(torch.tensor([True, False, True, True])[:, None, None], states, starts)
     assert torch.equal(replay.states[everyone], wanted)
     assert replay.taken.tolist() == [1, 0, 1, 1]
+    states[3, 0, 0] = torch.inf  # outside of the mask too: a network would spread it
+    replay.put(everyone, states, truth)
+    assert torch.equal(replay.states[everyone[3:]], starts[3:])
 
 
 def test_replayed_steps_are_counted_on_the_device_of_the_states() -> None:
