@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -20,6 +21,18 @@ def at_least_float32(field: Tensor) -> Tensor:
 def most_precise(device: torch.device) -> torch.dtype:
     """The real numbers of the highest precision that a device has."""
     return torch.float32 if device.type == "mps" else torch.float64
+
+
+def without_autocast(device: torch.device) -> AbstractContextManager[Any]:
+    """Inside of it nothing is lowered; devices without autocast, such as ``meta``, are left as they are.
+
+    Example:
+        >>> with torch.autocast("cpu", torch.bfloat16), without_autocast(torch.device("cpu")):
+        ...     (torch.ones(1, 1) @ torch.ones(1, 1)).dtype
+        torch.float32
+    """
+    available = torch.amp.is_autocast_available(device.type)
+    return torch.autocast(device.type, enabled=False) if available else nullcontext()
 
 
 GEOMETRY = frozenset({"pos", "measure", "lengths", "period", "edge_attr", "edge_weight"})

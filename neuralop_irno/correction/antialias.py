@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from neuralop_irno.domain.padding import ACROSS_POLES, pad, with_signature
+from neuralop_irno.precision import without_autocast
 
 WEIGHTS = tuple(weight / 128 for weight in (35, 22, 7))
 """Of the cells at increasing distance from the middle of a pair."""
@@ -77,7 +78,7 @@ class _Resized(torch.autograd.Function):
     @with_signature
     def forward(field: Tensor, finer: bool) -> Tensor:
         if field.dim() == 4 and field.dtype != torch.float64:
-            with torch.autocast(field.device.type, enabled=False):  # which would lower the precision again
+            with without_autocast(field.device):  # which would lower the precision again
                 return _doubled_plane(field) if finer else _halved_plane(field)
         return _doubled(field) if finer else _halved(field)
 

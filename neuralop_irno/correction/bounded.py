@@ -20,6 +20,7 @@ from neuralop_irno.domain.graph import Edges, GraphDomain
 from neuralop_irno.errors import expected
 from neuralop_irno.lipschitz.bound import register_loaded_layers
 from neuralop_irno.lipschitz.normalisation import free_layers, spectrally_normalised
+from neuralop_irno.precision import without_autocast
 from neuralop_irno.registry import CORRECTIONS
 
 
@@ -84,7 +85,7 @@ class Bounded(Correction):
 
     def prepare(self, x: Tensor, domain: Domain) -> ScaledInput:
         inner = self.inner.prepare(x, domain)
-        with torch.autocast(x.device.type, enabled=False):
+        with without_autocast(x.device):
             constant = constant_in_h(self.inner, Where.of(x, domain))
         factor = (self.limit / constant.clamp(min=self.limit)).to(x.dtype).expand(domain.samples)
         return ScaledInput(inner, PerSample(factor), domain)

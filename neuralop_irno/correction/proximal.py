@@ -19,6 +19,7 @@ from neuralop_irno.domain.grid import GridDomain
 from neuralop_irno.domain.padding import fold, pad
 from neuralop_irno.errors import check_least, expected
 from neuralop_irno.lipschitz.norms import kernel_norm, matrix_norm
+from neuralop_irno.precision import without_autocast
 from neuralop_irno.registry import CORRECTIONS
 
 STEEPEST = 0.25
@@ -173,7 +174,7 @@ class Proximal(GridCorrection):
         for mode in self.padding:  # of one cell, in the padded axis
             copies *= 1 if mode in ("circular", "zero") else self.kernel
         each = self.kernels.to(torch.promote_types(self.kernels.dtype, torch.float32)).chunk(self.layers)
-        with torch.autocast(self.kernels.device.type, enabled=False):
+        with without_autocast(self.kernels.device):
             norms = [kernel_norm(kernel) * copies**0.5 for kernel in each]
             size = norms[0]
             total = size.square()

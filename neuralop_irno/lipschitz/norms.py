@@ -9,6 +9,8 @@ from functools import singledispatch
 import torch
 from torch import Tensor, nn
 
+from neuralop_irno.precision import without_autocast
+
 SQUARINGS = 8
 
 SAMPLES = 8
@@ -109,7 +111,7 @@ class OperatorNorm:
 
     def __call__(self, weight: Tensor) -> Tensor:
         """The norm, a scalar in float32 or better, also under autocast."""
-        with torch.autocast(weight.device.type, enabled=False):
+        with without_autocast(weight.device):
             weight = weight.to(torch.promote_types(weight.dtype, torch.float32))
             groups = weight.unflatten(0, (self.groups, -1)).unbind()
             return torch.stack([kernel_norm(group) for group in groups]).amax() * math.sqrt(self.copies)

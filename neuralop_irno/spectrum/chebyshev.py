@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from neuralop_irno.errors import check_least, expected
+from neuralop_irno.precision import without_autocast
 from neuralop_irno.spectrum.bands import band_centres, band_windows, check_nodes, members
 from neuralop_irno.spectrum.eigenpairs import Eigenpairs, highest
 from neuralop_irno.spectrum.laplacian import Laplacian
@@ -106,7 +107,7 @@ class ChebyshevBands(Spectrum):
         """The mean square of a field in each band, ``(samples, C, bands)``."""
         check_nodes(field, len(self.sample))
         values = field.to(torch.promote_types(field.dtype, torch.float32))
-        with torch.autocast(field.device.type, enabled=False):
+        with without_autocast(field.device):
             values = values * self.weight.to(values.dtype)[:, None]
             exact, values = self._take_low_end(values)
             moments = self._moments(values)

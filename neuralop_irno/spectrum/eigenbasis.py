@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from neuralop_irno.precision import without_autocast
 from neuralop_irno.spectrum.bands import check_nodes, members
 from neuralop_irno.spectrum.eigenpairs import Eigenpairs
 from neuralop_irno.spectrum.spectrum import HIGHEST, Spectrum, mean_power
@@ -71,7 +72,7 @@ class LaplacianEigenbasis(Spectrum):
         values = field.to(torch.promote_types(field.dtype, torch.float32))
         if not self.rows:
             return values.new_zeros(0, field.shape[1], 0)
-        with torch.autocast(field.device.type, enabled=False):
+        with without_autocast(field.device):
             parts = zip(self.rows, self._in(values.dtype), strict=True)
             found = [self._coefficients(values.index_select(0, rows), *part) for rows, part in parts]
         return torch.stack(found)

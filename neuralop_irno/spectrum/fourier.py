@@ -8,6 +8,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from neuralop_irno.precision import without_autocast
 from neuralop_irno.spectrum.axes import Axes, cosine_transform, kinds_of, window
 from neuralop_irno.spectrum.spectrum import Spectrum, mean_power
 
@@ -95,7 +96,7 @@ class FourierSpectrum(Spectrum):
     def analyse(self, field: Tensor) -> Tensor:
         """The coefficients of a field; the mean of their squares over all modes is its mean square."""
         precise = field.to(torch.promote_types(field.dtype, torch.float32))
-        with torch.autocast(field.device.type, enabled=False):
+        with without_autocast(field.device):
             if not len(precise):  # MKL raises on an empty batch
                 return precise.new_zeros(
                     *precise.shape[:2], len(self.multiplicity), dtype=precise.dtype.to_complex()

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from neuralop_irno._torch_harmonics import torch_harmonics
 from neuralop_irno.domain.sphere import exact_degree, nyquist_degree, row_weights
+from neuralop_irno.precision import without_autocast
 from neuralop_irno.spectrum.spectrum import Spectrum, mean_power
 
 
@@ -57,7 +58,7 @@ class HarmonicSpectrum(Spectrum):
 
     def energies(self, field: Tensor) -> Tensor:
         precise = field.to(torch.promote_types(field.dtype, torch.float32))
-        with torch.autocast(field.device.type, enabled=False):
+        with without_autocast(field.device):
             analyse, synthesise = self._of(precise)
             coefficients = analyse(precise)
             rest = precise - synthesise(coefficients)
