@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from neuralop_irno.domain.padding import ACROSS_POLES, pad, with_signature
+from neuralop_irno.eager import only_evaluated
 from neuralop_irno.precision import without_autocast
 
 WEIGHTS = tuple(weight / 128 for weight in (35, 22, 7))
@@ -49,7 +50,7 @@ def halved(field: Tensor, modes: Sequence[str]) -> Tensor:
     """
     widths = [(REACH, REACH + size % 2) for size in field.shape[2:]]
     padded = pad(field, _around(modes), widths)
-    return _halved(padded) if torch.compiler.is_compiling() else _Resized.apply(padded, False)
+    return _resized(padded, False)
 
 
 def doubled(field: Tensor, shape: Sequence[int], modes: Sequence[str]) -> Tensor:
@@ -60,7 +61,7 @@ def doubled(field: Tensor, shape: Sequence[int], modes: Sequence[str]) -> Tensor
         tensor([[[3., 3., 3., 3., 3.]]])
     """
     padded = pad(field, _around(modes), [(COARSE_REACH, COARSE_REACH)] * len(modes))
-    field = _doubled(padded) if torch.compiler.is_compiling() else _Resized.apply(padded, True)
+    field = _resized(padded, True)
     for axis, size in enumerate(shape, start=2):
         field = field.narrow(axis, 0, size)
     return field
@@ -69,6 +70,14 @@ def doubled(field: Tensor, shape: Sequence[int], modes: Sequence[str]) -> Tensor
 def _around(modes: Sequence[str]) -> list[str]:
     """The padding that keeps constants: zeros or reflections would not, or not at every size."""
     return [mode if mode in ("circular", *ACROSS_POLES) else "replicate" for mode in modes]
+
+
+def _resized(padded: Tensor, finer: bool) -> Tensor:
+    if torch.compiler.is_compiling():
+        return _doubled(padded) if finer else _halved(padded)
+    resize = _Resized.forward if only_evaluated(padded) else _Resized.apply
+    resized: Tensor = resize(padded, finer)
+    return resized
 
 
 class _Resized(torch.autograd.Function):

@@ -144,9 +144,10 @@ class _Level(nn.Module):
     def forward(self, field: Tensor, film: Iterator[Tensor]) -> Tensor:
         field = self.before(field, next(film, None))
         if hasattr(self, "coarser"):
-            coarse, size = self.wider(field), field.shape[2:]
-            coarse = self.coarser(halved(coarse, self.modes) if self.blur else averaged(coarse), film)
-            coarse = self.narrower(coarse)
+            size = field.shape[2:]
+            coarse = halved(field, self.modes) if self.blur else averaged(field)
+            # Pointwise layers commute with both: on the coarser grid they are a quarter of the arithmetic.
+            coarse = self.narrower(self.coarser(self.wider(coarse), film))
             field = field + (doubled(coarse, size, self.below) if self.blur else copied(coarse, size))
             field = self.after(field, next(film, None))
         return field

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from neuralop_irno.eager import eager_on_cpu
 from neuralop_irno.precision import most_precise
 
 ROUNDING = 1e-6
@@ -94,25 +95,41 @@ class Domain(ABC):
         """The measure-weighted mean of a times b, ``(samples,)``."""
         return self.mean(a * b)
 
+    def mean_square(self, field: Tensor) -> Tensor:
+        """The measure-weighted mean of the squares, ``(samples,)``."""
+        return self.inner(field, field)
+
     def gram(self, fields: Sequence[Tensor]) -> Tensor:
         """The `inner` product of every two of some fields, ``(samples, fields, fields)``.
 
         In double precision where the device has it: the products of float32 fields neither overflow nor
         lose the small differences of fields that are almost parallel.
         """
-        rows = torch.stack([field.flatten(1) for field in fields], 1).to(most_precise(fields[0].device))
-        rows *= self.weights(fields[0]).flatten(1).sqrt()[:, None]  # in place: another copy takes longer
-        return rows @ rows.mT
+        rows = in_rows(fields)
+        return (rows * self.weights(fields[0]).flatten(1)[:, None]) @ rows.mT
 
     def norm(self, field: Tensor) -> Tensor:
         """The measure-weighted root mean square, ``(samples,)``.
 
         Squares of numbers beyond 1e19 overflow in float32. The field is divided by a power of two first,
-        which is exact.
+        which is exact; on a CPU only where a sample needs it, since the division takes as long as the rest.
         """
-        limit = math.frexp(torch.finfo(field.dtype).max)[1] - 8
+        finfo = torch.finfo(field.dtype)
         with torch.no_grad():
             largest = self.largest(field.detach())
-            scale = torch.ldexp(torch.ones_like(largest), torch.frexp(largest).exponent.clamp(-limit, limit))
-        scaled = field / self.spread(scale, field)
-        return scale * self.inner(scaled, scaled).sqrt()
+        if eager_on_cpu(field):
+            safe = (largest > finfo.tiny**0.25) & (largest < finfo.max**0.25) | (largest == 0)
+            if safe.all():
+                return self.mean_square(field).sqrt()
+        limit = math.frexp(finfo.max)[1] - 8
+        scale = torch.ldexp(torch.ones_like(largest), torch.frexp(largest).exponent.clamp(-limit, limit))
+        return scale * self.mean_square(field / self.spread(scale, field)).sqrt()
+
+
+def in_rows(fields: Sequence[Tensor]) -> Tensor:
+    """All values of each field, in the highest precision of the device, ``(B, fields, values)``."""
+    first = fields[0]
+    rows = first.new_empty(len(fields), *first.shape, dtype=most_precise(first.device))
+    for place, field in enumerate(fields):  # stacked and converted, they would be copied twice
+        rows[place] = field
+    return rows.flatten(2).transpose(0, 1)

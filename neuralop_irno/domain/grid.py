@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor
 
-from neuralop_irno.domain.domain import Domain
+from neuralop_irno.domain.domain import Domain, in_rows
 from neuralop_irno.errors import expected, shown
 
 
@@ -123,7 +123,19 @@ class GridDomain(Domain):
     def mean(self, field: Tensor) -> Tensor:
         if self.measure is not None:
             field = field * self.measure.to(field)
-        return field.flatten(1).mean(1)
+        return field.mean(_behind_samples(field))
+
+    def mean_square(self, field: Tensor) -> Tensor:
+        if self.measure is not None:
+            return super().mean_square(field)
+        axes = _behind_samples(field)  # without a field of squares
+        return torch.linalg.vector_norm(field, dim=axes).square() / math.prod(field.shape[1:])
+
+    def gram(self, fields: Sequence[Tensor]) -> Tensor:
+        if self.measure is not None:
+            return super().gram(fields)
+        rows = in_rows([field.movedim(1, -1) for field in fields])  # so they often lie in memory
+        return rows @ rows.mT / rows.shape[2]
 
     def weights(self, field: Tensor) -> Tensor:
         measure = field.new_ones(()) if self.measure is None else self.measure.to(field)
@@ -133,7 +145,8 @@ class GridDomain(Domain):
         return values.reshape(-1, *[1] * (field.dim() - 1))
 
     def largest(self, field: Tensor) -> Tensor:
-        return field.abs().flatten(1).amax(1)
+        axes = _behind_samples(field)
+        return torch.maximum(field.amax(axes), -field.amin(axes))  # without a field of absolute values
 
     def places(self, field: Tensor) -> Tensor:
         numbers = torch.arange(math.prod(field.shape[1:]), device=field.device)
@@ -159,6 +172,11 @@ class GridDomain(Domain):
         if measure is not None and len(measure) > 1:
             measure = measure.index_select(0, keep)
         return self._like(samples=len(keep), measure=measure)
+
+
+def _behind_samples(field: Tensor) -> list[int]:
+    """All axes but the first; flattened to one, fields with channels last would be copied."""
+    return list(range(1, field.dim()))
 
 
 def measure_on(measure: Tensor, shape: Sequence[int]) -> Tensor:

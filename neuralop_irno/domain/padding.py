@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from neuralop_irno.eager import only_evaluated
 from neuralop_irno.errors import did_you_mean, expected
 
 LAYOUTS = {4: torch.channels_last, 5: torch.channels_last_3d}
@@ -96,7 +97,10 @@ def pad(field: Tensor, modes: Sequence[str], widths: Widths | None = None) -> Te
     each = tuple(widths) if widths is not None else ((1, 1),) * len(modes)
     if torch.compiler.is_compiling():
         return _pad_by_joining(field, modes, each)  # torch.compile fuses this, and cannot trace _Pad
-    padded: Tensor = _Pad.apply(field, tuple(modes), each, _memory_format(field), False)
+    layout = _memory_format(field)
+    if only_evaluated(field):
+        return _padded(field, tuple(modes), each, layout)
+    padded: Tensor = _Pad.apply(field, tuple(modes), each, layout, False)
     return padded
 
 

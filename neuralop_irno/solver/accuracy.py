@@ -72,8 +72,13 @@ class Accuracy:
         spread = recent.amax(1) - recent.amin(1)
         return recent.isfinite().all(1) & (spread <= STEADY * (1 - self.contraction))
 
-    def see(self, domain: Domain, active: Tensor, h: Tensor, state: SolverState, size: Tensor) -> None:
-        """Update the estimates with one step of the samples ``active``, which are still in the batch."""
+    def see(
+        self, domain: Domain, active: Tensor, h: Tensor, state: SolverState, size: Tensor, reached: Tensor
+    ) -> None:
+        """Update the estimates with one step of the samples ``active``, which are still in the batch.
+
+        ``size`` is the norm of the residual and ``reached`` that of h.
+        """
         at, image = state.at, state.at + state.residual
         if self._before is not None:
             last_active, last_at, last_image = self._before
@@ -88,14 +93,15 @@ class Accuracy:
         better = size < self.smallest[active]
         self.smallest[active] = torch.where(better, size, self.smallest[active])
         who = better.nonzero()[:, 0]
-        if len(who):
+        if len(who) == self._whole.samples:
+            self.best = at
+        elif len(who):
             self.best = self._whole.put(self.best, active[who], domain.take(at, who))
-        self._bound(domain, active, h, image, size)
-
-    def _bound(self, domain: Domain, active: Tensor, h: Tensor, image: Tensor, size: Tensor) -> None:
+        # Picard's iteration goes to G(a) itself.
+        apart = torch.zeros_like(size) if torch.equal(h, image) else domain.norm(h - image)
         ratios = self._ratios[active]
         largest = ratios.nan_to_num(nan=-torch.inf).amax(1)
         q = largest + MARGIN * (1 - largest)
-        rounding = ROUNDING * torch.finfo(h.dtype).eps * domain.norm(h)
-        bound = domain.norm(h - image) + (q * size + rounding) / (1 - q)
+        rounding = ROUNDING * torch.finfo(h.dtype).eps * reached
+        bound = apart + (q * size + rounding) / (1 - q)
         self.bound[active] = torch.where((q < 1) & ratios.isfinite().any(1), bound, torch.inf)

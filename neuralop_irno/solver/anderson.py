@@ -84,7 +84,7 @@ class Anderson(Damped):
         )
         proposal = h + residual
         for weight, (moved, _) in zip(weights.unbind(1), state.stored, strict=True):
-            proposal = torch.addcmul(proposal, phi.domain.spread(weight, h), moved, value=-1)
+            proposal.addcmul_(phi.domain.spread(weight, h), moved, value=-1)
         return proposal, state
 
 

@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from neuralop_irno.eager import eager_on_cpu
 from neuralop_irno.errors import expected
 from neuralop_irno.registry import SOLVERS
 from neuralop_irno.solver.solver import Phi, Solver, SolverLike, SolverState, solver_from
@@ -62,11 +63,11 @@ class Safeguarded(Solver):
         proposal, inner = self.solver.step(phi, h, state.inner)
         size = domain.norm(inner.residual if phi.physics is None else phi.physics(h))
         back = ~(size <= self.growth * state.size) & ~state.plain
-        mask = domain.spread(back, h)
-        inner = inner.forget(domain, back, state.at, state.residual)
-        following = torch.where(mask, state.at + state.residual, proposal)
-        size = torch.where(back, state.size, size)
-        return following, SafeguardedState(state.taken + 1, inner.at, inner.residual, size, back, inner)
+        if not eager_on_cpu(back) or back.any():
+            inner = inner.forget(domain, back, state.at, state.residual)
+            proposal = torch.where(domain.spread(back, h), state.at + state.residual, proposal)
+            size = torch.where(back, state.size, size)
+        return proposal, SafeguardedState(state.taken + 1, inner.at, inner.residual, size, back, inner)
 
     def answer(self, h: Tensor, state: SafeguardedState) -> Tensor:
         return self.solver.answer(h, state.inner)

@@ -222,13 +222,13 @@ class SolveRecorder:
 
     def __call__(self, h: Tensor, state: SolverState) -> Tensor | None:
         active = self._active
-        size = self._here.norm(state.residual)
+        size, reached = self._here.norm(state.residual), self._here.norm(h)
         self._sizes.append((active, size))
         self.taken[active] += 1
         self.evaluations += state.evaluated(len(active))
         if self.accuracy is not None:
-            self.accuracy.see(self._here, active, h, state, size)
-        ended_as = self._ends(active, h, size, state)
+            self.accuracy.see(self._here, active, h, state, size, reached)
+        ended_as = self._ends(active, h, size, reached, state)
         done = torch.stack(list(ended_as.values())).any(0)
         if not done.any():
             return None
@@ -274,10 +274,11 @@ class SolveRecorder:
         enough = self.taken[active] >= self._budget[active]
         return least, enough, enough | (not self._room(len(active)))
 
-    def _ends(self, active: Tensor, h: Tensor, size: Tensor, state: SolverState) -> dict[Outcome, Tensor]:
+    def _ends(
+        self, active: Tensor, h: Tensor, size: Tensor, reached: Tensor, state: SolverState
+    ) -> dict[Outcome, Tensor]:
         """For each outcome the samples that end with it, as a mask; the first that applies is recorded."""
         least, enough, spent = self._progress(active, size)
-        reached = self._here.norm(h)
         if not self._limits.tolerance:
             broken = ~(size.isfinite() & reached.isfinite())
             return {Outcome.NOT_FINITE: broken, Outcome.COMPLETED: enough, Outcome.OUT_OF_STEPS: spent}

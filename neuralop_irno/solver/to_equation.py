@@ -57,14 +57,16 @@ class EquationRecorder(SolveRecorder):
         if system.physics.linear and system.physics.stability is None:
             self.stretch = SmallestStretch(system.domain, start, residual)
 
-    def _ends(self, active: Tensor, h: Tensor, size: Tensor, state: SolverState) -> dict[Outcome, Tensor]:
+    def _ends(
+        self, active: Tensor, h: Tensor, size: Tensor, reached: Tensor, state: SolverState
+    ) -> dict[Outcome, Tensor]:
         assert isinstance(state, KrylovState)
         assert self._physics is not None
         self.replaced[active] = state.replaced
         if self.stretch is not None:
             self.stretch.see(self._here, active, state.at, state.residual)
         smallest, enough, spent = self._progress(active, size)
-        ends = {Outcome.NOT_FINITE: ~(size.isfinite() & self._here.norm(h).isfinite())}
+        ends = {Outcome.NOT_FINITE: ~(size.isfinite() & reached.isfinite())}
         if not self._limits.tolerance:
             return {**ends, Outcome.COMPLETED: enough, Outcome.OUT_OF_STEPS: spent}
         target = self.target[active]
