@@ -113,6 +113,9 @@ def _messages(options: argparse.Namespace) -> AbstractContextManager[None]:
 def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The options of a command; overrides of a config may appear anywhere between them."""
     root = parser()
+    first = str((sys.argv[1:] if arguments is None else arguments)[0])
+    if first.startswith("--") and not any(flag.startswith(first) for flag in root.flags()):
+        root.refuse([first])  # argparse would miss the command
     options, rest = root.parse_known_args(arguments)
     overrides = [word for word in rest if "=" in word and not word.startswith("-")]
     if rest and not (overrides == rest and hasattr(options, "overrides")):

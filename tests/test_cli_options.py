@@ -43,6 +43,7 @@ def test_version(capsys: Capsys) -> None:
     ("line", "problem"),
     [
         ("trian c.yaml", "expected a command of irno, got 'trian'; try 'train' (the choices are check, "),
+        ("--verison", "expected an option of irno, got --verison; try '--version' (the choices are --help,"),
         ("train", "irno: expected config, got none; try irno train --help"),
         ("export run", "irno: expected --to, got none; try irno export --help"),
         ("train c.yaml --resmue", "expected an option of irno train, got --resmue; try '--resume' (the ch"),
