@@ -98,7 +98,9 @@ class Ours:
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     arguments.add_argument("folder", type=Path)
-    arguments.add_argument("--correction", default="residual_unet", choices=["residual_unet", "unet", "public_unet"])
+    arguments.add_argument(
+        "--correction", default="residual_unet", choices=["residual_unet", "unet", "public_unet"]
+    )
     arguments.add_argument("--compile", action="store_true")
     arguments.add_argument("--pairs", type=int, default=15)
     arguments.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])

@@ -150,6 +150,28 @@ def test_a_measure_weighs_means_and_norms(measure: Tensor) -> None:
     torch.testing.assert_close(finer.norm(constant), torch.full((4,), 0.7, dtype=torch.float64))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("measure", [None, latitudes(6)])
+def test_norms_scale_with_the_field_alone_in_a_batch_and_under_vmap(
+    dtype: torch.dtype, measure: Tensor | None
+) -> None:
+    """At every size that the precision has: beside samples of other sizes, zeros and infinities too."""
+    field = torch.randn(1, 2, 6, 5, dtype=dtype)
+    finfo = torch.finfo(dtype)
+    steps = [0.0, *(float(finfo.tiny) ** (k / 4) for k in (3.5, 2, 1, 0)), float(finfo.max) ** 0.9]
+    sizes = torch.tensor(steps, dtype=dtype)
+    batch = sizes[:, None, None, None] * field
+    domain = GridDomain.of(batch, measure=measure)
+    found, unit = domain.norm(batch), GridDomain.of(field, measure=measure).norm(field)
+    torch.testing.assert_close(found, sizes * unit)
+    alone = GridDomain.of(field, measure=measure)
+    for size, norm in zip(sizes, found, strict=True):
+        torch.testing.assert_close(alone.norm(size * field)[0], norm)
+    torch.testing.assert_close(torch.vmap(alone.norm)(batch[:, None])[:, 0], found)
+    batch[1] = torch.inf
+    assert domain.norm(batch).isfinite().tolist() == [True, False, True, True, True, True]
+
+
 def test_equal_cells_have_the_numbers_of_no_measure() -> None:
     field = torch.randn(2, 3, 6, 5)
     for value in (1.0, 4.0):

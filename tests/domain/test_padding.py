@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 import torch
+import torch.autograd.forward_ad as forward_ad
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -72,6 +73,26 @@ def test_forward_mode_pads_the_tangent() -> None:
     value, slope = torch.func.jvp(lambda f: pad(f, modes), (field,), (tangent,))
     assert torch.equal(value, pad(field, modes))
     assert torch.equal(slope, pad(tangent, modes))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("shape", SIZES)
+def test_without_gradients_padding_and_both_transforms_are_the_same(shape: tuple[int, ...]) -> None:
+    field, tangent = torch.randn(2, 2, 3, *shape)
+    with torch.enable_grad():
+        wanted = [
+            pad(f, modes) for modes in itertools.product(MODES, repeat=len(shape)) for f in (field, tangent)
+        ]
+    for modes, value, slope in zip(
+        itertools.product(MODES, repeat=len(shape)), wanted[::2], wanted[1::2], strict=True
+    ):
+        assert torch.equal(pad(field, modes), value)
+        with forward_ad.dual_level():
+            found = forward_ad.unpack_dual(pad(forward_ad.make_dual(field, tangent), modes))
+            assert torch.equal(found.primal, value)
+            assert torch.equal(torch.as_tensor(found.tangent), slope)
+        both = torch.vmap(lambda f, modes=modes: pad(f, modes))(torch.stack([field, tangent]))
+        assert torch.equal(both, torch.stack([value, slope]))
 
 
 @pytest.mark.parametrize("dim", [0, 1, 4])
