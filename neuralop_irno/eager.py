@@ -5,16 +5,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+PLAIN = Tensor.__torch_dispatch__
+"""That of tensors and parameters, not of fake tensors and other subclasses with a life of their own."""
+
 
 def eager_on_cpu(values: Tensor) -> bool:
-    """Whether values can be looked at for free: on a CPU, outside of `torch.compile` and `torch.func`.
+    """Whether values can be looked at for free: on a CPU, and neither compiled, traced nor transformed.
 
     Example:
         >>> eager_on_cpu(torch.ones(1)), torch.func.vmap(lambda x: x + eager_on_cpu(x))(torch.zeros(1)).item()
         (True, 0.0)
     """
-    transformed = torch._C._are_functorch_transforms_active()
-    return values.is_cpu and not (torch.compiler.is_compiling() or transformed)
+    followed = torch._C._are_functorch_transforms_active() or torch._C._get_tracing_state() is not None
+    watched = torch._C._len_torch_dispatch_stack() > 0 or type(values).__torch_dispatch__ is not PLAIN
+    return values.is_cpu and not (torch.compiler.is_compiling() or followed or watched)
 
 
 def only_evaluated(values: Tensor) -> bool:

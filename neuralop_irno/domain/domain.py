@@ -95,10 +95,6 @@ class Domain(ABC):
         """The measure-weighted mean of a times b, ``(samples,)``."""
         return self.mean(a * b)
 
-    def mean_square(self, field: Tensor) -> Tensor:
-        """The measure-weighted mean of the squares, ``(samples,)``."""
-        return self.inner(field, field)
-
     def gram(self, fields: Sequence[Tensor]) -> Tensor:
         """The `inner` product of every two of some fields, ``(samples, fields, fields)``.
 
@@ -120,15 +116,18 @@ class Domain(ABC):
         if eager_on_cpu(field):
             safe = (largest > finfo.tiny**0.25) & (largest < finfo.max**0.25) | (largest == 0)
             if safe.all():
-                return self.mean_square(field).sqrt()
+                return self.inner(field, field).sqrt()
         limit = math.frexp(finfo.max)[1] - 8
         scale = torch.ldexp(torch.ones_like(largest), torch.frexp(largest).exponent.clamp(-limit, limit))
-        return scale * self.mean_square(field / self.spread(scale, field)).sqrt()
+        scaled = field / self.spread(scale, field)
+        return scale * self.inner(scaled, scaled).sqrt()
 
 
 def in_rows(fields: Sequence[Tensor]) -> Tensor:
     """All values of each field, in the highest precision of the device, ``(B, fields, values)``."""
     first = fields[0]
+    if not eager_on_cpu(first):
+        return torch.stack([field.flatten(1) for field in fields], 1).to(most_precise(first.device))
     rows = first.new_empty(len(fields), *first.shape, dtype=most_precise(first.device))
     for place, field in enumerate(fields):  # stacked and converted, they would be copied twice
         rows[place] = field

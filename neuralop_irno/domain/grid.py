@@ -125,12 +125,6 @@ class GridDomain(Domain):
             field = field * self.measure.to(field)
         return field.mean(_behind_samples(field))
 
-    def mean_square(self, field: Tensor) -> Tensor:
-        if self.measure is not None:
-            return super().mean_square(field)
-        axes = _behind_samples(field)  # without a field of squares
-        return torch.linalg.vector_norm(field, dim=axes).square() / math.prod(field.shape[1:])
-
     def gram(self, fields: Sequence[Tensor]) -> Tensor:
         if self.measure is not None:
             return super().gram(fields)

@@ -89,12 +89,12 @@ class Accuracy:
             rolled = torch.cat([self._ratios[active][:, 1:], ratio[:, None]], 1)
             # A rejected step evaluates Phi at the same point again: its ratio is 0 / 0.
             self._ratios[active] = torch.where(ratio.isfinite()[:, None], rolled, self._ratios[active])
-        self._before, self._here = (active, at, image), domain
+        first, self._before, self._here = self._before is None, (active, at, image), domain
         better = size < self.smallest[active]
         self.smallest[active] = torch.where(better, size, self.smallest[active])
         who = better.nonzero()[:, 0]
         if len(who) == self._whole.samples:
-            self.best = at
+            self.best = at.clone() if first else at  # the start may be the caller's
         elif len(who):
             self.best = self._whole.put(self.best, active[who], domain.take(at, who))
         # Picard's iteration goes to G(a) itself.

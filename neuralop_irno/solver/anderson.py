@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from neuralop_irno.domain.domain import Domain
+from neuralop_irno.eager import eager_on_cpu
 from neuralop_irno.registry import SOLVERS
 from neuralop_irno.solver.memory import FRESH, MemoryState, memory_of
 from neuralop_irno.solver.picard import Damped
@@ -84,7 +85,8 @@ class Anderson(Damped):
         )
         proposal = h + residual
         for weight, (moved, _) in zip(weights.unbind(1), state.stored, strict=True):
-            proposal.addcmul_(phi.domain.spread(weight, h), moved, value=-1)
+            add = proposal.addcmul_ if eager_on_cpu(h) else proposal.addcmul
+            proposal = add(phi.domain.spread(weight, h), moved, value=-1)
         return proposal, state
 
 
