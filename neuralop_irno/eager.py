@@ -16,9 +16,11 @@ def eager_on_cpu(values: Tensor) -> bool:
         >>> eager_on_cpu(torch.ones(1)), torch.func.vmap(lambda x: x + eager_on_cpu(x))(torch.zeros(1)).item()
         (True, 0.0)
     """
+    if torch.compiler.is_compiling() or not values.is_cpu:
+        return False  # first: a compiler does not understand the rest
     followed = torch._C._are_functorch_transforms_active() or torch._C._get_tracing_state() is not None
     watched = torch._C._len_torch_dispatch_stack() > 0 or type(values).__torch_dispatch__ is not PLAIN
-    return values.is_cpu and not (torch.compiler.is_compiling() or followed or watched)
+    return not (followed or watched)
 
 
 def only_evaluated(values: Tensor) -> bool:
