@@ -115,7 +115,7 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     root = parser()
     first = str((sys.argv[1:] if arguments is None else arguments)[0])
     if first.startswith("--") and not any(flag.startswith(first) for flag in root.flags()):
-        root.refuse([first])  # argparse would miss the command
+        root.refuse([first])  # argparse would report a missing command
     options, rest = root.parse_known_args(arguments)
     overrides = [word for word in rest if "=" in word and not word.startswith("-")]
     if rest and not (overrides == rest and hasattr(options, "overrides")):

@@ -6,18 +6,18 @@ import torch
 from torch import Tensor
 
 PLAIN = Tensor.__torch_dispatch__
-"""That of tensors and parameters, not of fake tensors and other subclasses with a life of their own."""
+"""That of tensors and parameters; fake tensors and other subclasses override it."""
 
 
 def eager_on_cpu(values: Tensor) -> bool:
-    """Whether values can be looked at for free: on a CPU, and neither compiled, traced nor transformed.
+    """Whether values can be read without a cost: on a CPU, and neither compiled, traced nor transformed.
 
     Example:
         >>> eager_on_cpu(torch.ones(1)), torch.func.vmap(lambda x: x + eager_on_cpu(x))(torch.zeros(1)).item()
         (True, 0.0)
     """
     if torch.compiler.is_compiling() or not values.is_cpu:
-        return False  # first: a compiler does not understand the rest
+        return False  # first: torch.compile cannot trace the rest
     followed = torch._C._are_functorch_transforms_active() or torch._C._get_tracing_state() is not None
     watched = torch._C._len_torch_dispatch_stack() > 0 or type(values).__torch_dispatch__ is not PLAIN
     return not (followed or watched)

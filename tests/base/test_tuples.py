@@ -115,7 +115,7 @@ def test_a_tuple_of_one_field_is_the_plain_field(case: Case) -> None:
         truth = y if output == name else [y]
         losses.append(loss(model.train()(**call, y=truth), truth))
     assert torch.allclose(*losses, rtol=1e-6)
-    # Far away Phi is constant: which of two residuals is larger, as Anderson's method asks, is rounding.
+    # Few plain steps: far away Phi is constant, and which of two equal residuals is larger is rounding.
     one, other = (model.eval().solve(**call, rtol=1e-2, max_steps=4) for model in models)
     torch.testing.assert_close(one.value[name], other.value[name])
     assert torch.equal(one.steps, other.steps)

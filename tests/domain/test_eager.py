@@ -1,4 +1,4 @@
-"""Shortcuts on CPUs are taken by plain tensors only: whoever follows the operations sees all of them."""
+"""Shortcuts on a CPU apply to plain tensors only, not under transforms, tracers and fake tensors."""
 
 import pytest
 import torch
@@ -14,14 +14,14 @@ FIELD = torch.randn(2, 1, 8)
 DOMAIN = GridDomain.of(FIELD)
 
 
-def test_plain_tensors_and_parameters_take_them() -> None:
+def test_they_apply_to_plain_tensors_and_parameters() -> None:
     with torch.no_grad():
         assert only_evaluated(FIELD)
         assert only_evaluated(torch.nn.Parameter(FIELD))
     assert not only_evaluated(FIELD)
 
 
-def test_meta_fake_mapped_and_traced_tensors_do_not() -> None:
+def test_they_do_not_apply_to_meta_fake_mapped_and_traced_tensors() -> None:
     seen: list[bool] = []
 
     def norm(field: Tensor) -> Tensor:
@@ -51,7 +51,7 @@ def test_norms_of_many_values_are_those_of_double_precision(shape: tuple[int, ..
 @pytest.mark.parametrize("solver", ["picard", "anderson", "broyden", "aitken", "best_so_far"])
 @pytest.mark.parametrize("slope", [3.0, 0.0])
 def test_the_best_iterate_is_not_the_memory_of_the_start(solver: str, slope: float) -> None:
-    """The start has the smallest residual of a solve that grows, and of one at rest."""
+    """The start has the smallest residual of a solve that grows, and of one whose update is zero."""
     model = IterativeRefiner(torch.zeros_like, FunctionCorrection(lambda x, h: slope * h), solver=solver)
     start = torch.ones(1, 1, 5)
     model.eval().solve(torch.ones(1, 1, 5), start=start, rtol=1e-3, max_steps=3).best.zero_()
