@@ -26,7 +26,7 @@ from neuralop_irno.domain.padding import beside_poles
 from neuralop_irno.errors import expected
 from neuralop_irno.lipschitz.constants import CONSTANTS
 from neuralop_irno.lipschitz.norms import operator_norm_of
-from neuralop_irno.models.multigrid import MultigridCycle
+from neuralop_irno.models.multigrid import MultigridCycle, SeparableProlongation
 
 GELU = CONSTANTS[nn.GELU]
 
@@ -171,6 +171,11 @@ def _(part: MultigridCycle, where: Where) -> Tensor:
         error = error + once * (below + constant_in_h(part.coarse.operator, where) * error)
     u = smooth + constant_in_h(part.prolong, where) * error
     return u + constant_in_h(part.smooth_again, where) * (1 + operator * u)
+
+
+@constant_in_h.register
+def _(part: SeparableProlongation, where: Where) -> Tensor:
+    return constant_in_h(part.mix, where) * constant_in_h(part.alone, where)
 
 
 FUNCTIONS: dict[Any, float] = {

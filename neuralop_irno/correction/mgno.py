@@ -37,7 +37,7 @@ class MgNO(GridCorrection):
         in_channels: channels of x.
         out_channels: channels of h.
         dim: 1, 2 or 3.
-        width: channels of the layers, at every level.
+        width: channels of the layers.
         layers: number of layers.
         levels: number of coarser grids.
         cycle: ``V``, or ``W``, which visits each coarser grid twice.
@@ -47,6 +47,9 @@ class MgNO(GridCorrection):
             the poles as the finest grid has them.
         scalars: scalars per sample, which scale and shift the layers before their gelu; see
             `neuralop_irno.correction.film`. A refiner with ``condition`` fills it in.
+        growth: each coarser grid has so many times the channels of the finer one, rounded.
+        separable: whether every stencil acts on each channel by itself, and a matrix mixes the channels at
+            each point.
 
     Example:
         >>> phi = MgNO(in_channels=2, out_channels=1, width=4, layers=1)
@@ -70,6 +73,8 @@ class MgNO(GridCorrection):
         cycle: str = "V",
         padding: str | Sequence[str] = "circular",
         scalars: int = 0,
+        growth: float = 1.0,
+        separable: bool = False,
     ) -> None:
         super().__init__(in_channels, out_channels, dim, padding)
         for name, value in (("width", width), ("layers", layers)):
@@ -77,7 +82,9 @@ class MgNO(GridCorrection):
                 raise ValueError(expected(f"{name} >= 1", value, f"{name}=4"))
         self.width, self.levels, self.alignment = width, levels, 2**levels
         self.lift = self.pointwise(in_channels + out_channels, width)
-        self.cycles = nn.ModuleList(MultigridCycle(width, self.padding, levels, cycle) for _ in range(layers))
+        self.cycles = nn.ModuleList(
+            MultigridCycle(width, self.padding, levels, cycle, growth, separable) for _ in range(layers)
+        )
         self.maps = nn.ModuleList(self.pointwise(width, width) for _ in range(layers))
         self.last = self.last_layer(width)
         self.scalars = scalars
@@ -111,13 +118,14 @@ class MgNO(GridCorrection):
 @operator_norm_of.register
 def _(layer: Stencil) -> OperatorNorm:
     modes = ["zeros" if mode == "zero" else mode for mode in layer.modes]
-    return OperatorNorm(copies=math.prod(copies_in_padding(mode, added=2, reach=2) for mode in modes))
+    copies = math.prod(copies_in_padding(mode, added=2, reach=2) for mode in modes)
+    return OperatorNorm(layer.groups, copies)
 
 
 @operator_norm_of.register
 def _(layer: Prolongation) -> OperatorNorm:
     # A cell of the coarse grid is spread from its place, and from the two places beside the ends.
-    return OperatorNorm(copies=math.prod(1 if mode == "zero" else 3 for mode in layer.modes))
+    return OperatorNorm(layer.groups, math.prod(1 if mode == "zero" else 3 for mode in layer.modes))
 
 
 CORRECTIONS.register("mgno", with_frame_option(MgNO))

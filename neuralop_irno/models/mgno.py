@@ -20,19 +20,23 @@ class MgNO(nn.Module):
 
     The last layer has no activation: with one layer, one channel, P = Q = 1, W = 0 and the textbook's
     stencils, y is one textbook cycle for A y = x from zero. The published network has several channels in
-    each cycle and no P and Q; here all levels have ``width`` channels. The correction ``mgno`` consists of
+    each cycle and no P and Q; here all levels have ``width`` channels, unless ``growth`` says
+    otherwise. The correction ``mgno`` consists of
     the same cycles.
 
     Args:
         in_channels: channels of x.
         out_channels: channels of y.
         dim: 1, 2 or 3.
-        width: channels of the layers, at every level.
+        width: channels of the layers.
         layers: number of layers.
         levels: number of coarser grids.
         cycle: ``V``, or ``W``, which visits each coarser grid twice.
         padding: ``circular``, ``zero``, ``replicate`` or ``reflect``; one for all axes, or a list. On a
             sphere ``[poles, circular]`` or ``[between_poles, circular]``.
+        growth: each coarser grid has so many times the channels of the finer one, rounded.
+        separable: whether every stencil acts on each channel by itself, and a matrix mixes the channels at
+            each point.
 
     Shapes:
         - x: ``(B, in_channels, *S)``, of any size
@@ -54,6 +58,8 @@ class MgNO(nn.Module):
         levels: int = 3,
         cycle: str = "V",
         padding: str | Sequence[str] = "circular",
+        growth: float = 1.0,
+        separable: bool = False,
     ) -> None:
         super().__init__()
         if dim not in CONVOLUTIONS:
@@ -62,7 +68,9 @@ class MgNO(nn.Module):
         self.in_channels, self.out_channels, self.dim = in_channels, out_channels, dim
         pointwise, modes = CONVOLUTIONS[dim], padding_modes(padding, dim)
         self.lift = pointwise(in_channels, width, kernel_size=1)
-        self.cycles = nn.ModuleList(MultigridCycle(width, modes, levels, cycle) for _ in range(layers))
+        self.cycles = nn.ModuleList(
+            MultigridCycle(width, modes, levels, cycle, growth, separable) for _ in range(layers)
+        )
         self.maps = nn.ModuleList(pointwise(width, width, kernel_size=1) for _ in range(layers))
         self.project = pointwise(width, out_channels, kernel_size=1)
 

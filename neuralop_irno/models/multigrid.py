@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from neuralop_irno.domain.convolutions import CONVOLVE, CONVOLVE_TRANSPOSED
+from neuralop_irno.domain.convolutions import CONVOLUTIONS, CONVOLVE, CONVOLVE_TRANSPOSED
 from neuralop_irno.domain.padding import pad
 from neuralop_irno.errors import did_you_mean, expected
 
@@ -27,10 +29,13 @@ class MultigridCycle(nn.Module):
     grids. The coarsest level only smooths.
 
     Args:
-        channels: channels of u and f, at every level.
+        channels: channels of u and f.
         modes: the padding of each axis.
         levels: number of coarser grids.
         cycle: ``V`` or ``W``.
+        growth: each coarser grid has so many times the channels of the finer one, rounded.
+        separable: whether every stencil acts on each channel by itself, and a matrix mixes the channels at
+            each point: for c channels and d axes ``3^d c + c^2`` products a point in place of ``3^d c^2``.
 
     Shapes:
         - f and u: ``(B, channels, *S)``
@@ -42,28 +47,42 @@ class MultigridCycle(nn.Module):
         True
     """
 
-    def __init__(self, channels: int, modes: Sequence[str], levels: int, cycle: str = "V") -> None:
+    def __init__(
+        self,
+        channels: int,
+        modes: Sequence[str],
+        levels: int,
+        cycle: str = "V",
+        growth: float = 1.0,
+        separable: bool = False,
+    ) -> None:
         super().__init__()
         if levels < 0:
             raise ValueError(expected("levels >= 0", levels, "levels=3"))
         if cycle not in CYCLES:
             raise ValueError(expected("a cycle", repr(cycle), did_you_mean(cycle, CYCLES)))
+        if not 0 < growth < math.inf:
+            raise ValueError(expected("growth > 0", growth, "growth=1.5"))
         # The coarsest grid only smooths: a second visit would only smooth once more.
         self.visits = CYCLES[cycle] if levels > 1 else 1
-        self.smooth = Stencil(channels, modes)
-        self.coarse = MultigridCycle(channels, modes, levels - 1, cycle) if levels else None
-        if self.coarse is not None:
-            self.operator = Stencil(channels, modes)
-            self.restrict = Stencil(channels, modes, stride=2)
-            self.prolong = Prolongation(channels, modes)
-            self.smooth_again = Stencil(channels, modes)
+        self.modes = tuple(modes)
+        stencil = partial(separable_stencil if separable else Stencil, modes=modes)
+        self.smooth = stencil(channels)
+        self.coarse = None
+        if levels:
+            below = max(1, round(channels * growth))
+            self.coarse = MultigridCycle(below, modes, levels - 1, cycle, growth, separable)
+            self.operator = stencil(channels)
+            self.restrict = stencil(channels, to=below, stride=2)
+            self.prolong = (SeparableProlongation if separable else Prolongation)(below, modes, to=channels)
+            self.smooth_again = stencil(channels)
 
     @property
     def reach(self) -> tuple[int, ...]:
         """How many cells away the values of f lie that one value of u depends on, for each axis."""
         if self.coarse is None:
-            return tuple(1 for _ in self.smooth.modes)
-        return tuple(map(self._reach, self.smooth.modes, self.coarse.reach))
+            return tuple(1 for _ in self.modes)
+        return tuple(map(self._reach, self.modes, self.coarse.reach))
 
     def _reach(self, mode: str, coarse: int) -> int:
         error = coarse
@@ -93,13 +112,17 @@ class Stencil(nn.Module):
     Args:
         channels: channels of the field.
         modes: the padding of each axis.
+        to: channels of the result; by default as many.
         stride: 1, or 2 for every second cell.
+        groups: into how many parts the channels are divided, each of which sees itself alone.
     """
 
-    def __init__(self, channels: int, modes: Sequence[str], stride: int = 1) -> None:
+    def __init__(
+        self, channels: int, modes: Sequence[str], to: int | None = None, stride: int = 1, groups: int = 1
+    ) -> None:
         super().__init__()
-        self.modes, self.stride = tuple(modes), stride
-        self.weight = _kernel(channels, len(self.modes))
+        self.modes, self.stride, self.groups = tuple(modes), stride, groups
+        self.weight = _kernel((to or channels, channels // groups), len(self.modes), channels // groups)
 
     def forward(self, field: Tensor) -> Tensor:
         padded = pad(field, self.modes)
@@ -107,7 +130,15 @@ class Stencil(nn.Module):
             for axis, mode in enumerate(self.modes, start=2):
                 first = _first_kept(mode, field.shape[axis])
                 padded = padded.narrow(axis, first, padded.shape[axis] - first)
-        return CONVOLVE[len(self.modes)](padded, self.weight, stride=self.stride)
+        return CONVOLVE[len(self.modes)](padded, self.weight, stride=self.stride, groups=self.groups)
+
+
+def separable_stencil(
+    channels: int, modes: Sequence[str], to: int | None = None, stride: int = 1
+) -> nn.Sequential:
+    """`Stencil` as a stencil for each channel, and then a matrix that mixes the channels at each cell."""
+    mix = CONVOLUTIONS[len(modes)](channels, to or channels, kernel_size=1, bias=False)
+    return nn.Sequential(Stencil(channels, modes, stride=stride, groups=channels), mix)
 
 
 class Prolongation(nn.Module):
@@ -116,19 +147,43 @@ class Prolongation(nn.Module):
     Args:
         channels: channels of the field.
         modes: the padding of each axis.
+        to: channels of the result; by default as many.
+        groups: into how many parts the channels are divided, each of which sees itself alone.
     """
 
-    def __init__(self, channels: int, modes: Sequence[str]) -> None:
+    def __init__(self, channels: int, modes: Sequence[str], to: int | None = None, groups: int = 1) -> None:
         super().__init__()
-        self.modes = tuple(modes)
-        self.weight = _kernel(channels, len(self.modes))
+        self.modes, self.groups = tuple(modes), groups
+        self.weight = _kernel((channels, (to or channels) // groups), len(self.modes), channels // groups)
 
     def forward(self, field: Tensor, shape: Sequence[int]) -> Tensor:
         """The field on the finer grid of that shape."""
         # After padding, cell j of the coarse grid is spread around cell 2 j + 3.
-        spread = CONVOLVE_TRANSPOSED[len(self.modes)](pad(field, self.modes), self.weight, stride=2)
+        spread = CONVOLVE_TRANSPOSED[len(self.modes)](
+            pad(field, self.modes), self.weight, stride=2, groups=self.groups
+        )
         for axis, (size, mode) in enumerate(zip(shape, self.modes, strict=True), start=2):
             spread = spread.narrow(axis, 3 - _first_kept(mode, size), size)
+        return spread
+
+
+class SeparableProlongation(nn.Module):
+    """`Prolongation` as a matrix that mixes the channels, on the coarse grid, and a stencil for each channel.
+
+    Args:
+        channels: channels of the field.
+        modes: the padding of each axis.
+        to: channels of the result.
+    """
+
+    def __init__(self, channels: int, modes: Sequence[str], to: int) -> None:
+        super().__init__()
+        self.mix = CONVOLUTIONS[len(modes)](channels, to, kernel_size=1, bias=False)
+        self.alone = Prolongation(to, modes, groups=to)
+
+    def forward(self, field: Tensor, shape: Sequence[int]) -> Tensor:
+        """The field on the finer grid of that shape."""
+        spread: Tensor = self.alone(self.mix(field), shape)
         return spread
 
 
@@ -137,7 +192,7 @@ def _first_kept(mode: str, size: int) -> int:
     return 1 if mode == "zero" and size > 1 else 0
 
 
-def _kernel(channels: int, dim: int) -> nn.Parameter:
-    """A stencil of three cells along each axis, initialised like torch's convolutions."""
-    bound = (channels * 3**dim) ** -0.5
-    return nn.Parameter(torch.empty(channels, channels, *[3] * dim).uniform_(-bound, bound))
+def _kernel(channels: tuple[int, int], dim: int, seen: int) -> nn.Parameter:
+    """A stencil of three cells along each axis, initialised like a convolution of ``seen`` channels."""
+    bound = (seen * 3**dim) ** -0.5
+    return nn.Parameter(torch.empty(*channels, *[3] * dim).uniform_(-bound, bound))

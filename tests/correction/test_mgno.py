@@ -13,7 +13,13 @@ from neuralop_irno.correction.equivariant import ShiftEquivariant
 from neuralop_irno.correction.mgno import MgNO
 from neuralop_irno.domain.graph import GraphDomain
 from neuralop_irno.domain.padding import MODES
-from neuralop_irno.models.multigrid import MultigridCycle, Prolongation, Stencil
+from neuralop_irno.models.multigrid import (
+    MultigridCycle,
+    Prolongation,
+    SeparableProlongation,
+    Stencil,
+    separable_stencil,
+)
 from neuralop_irno.registry import CORRECTIONS
 
 SHAPES = [(1,), (2,), (17,), (1, 6), (13, 7), (16, 16), (3, 5, 4)]
@@ -75,11 +81,17 @@ def test_as_a_refiners_step_the_textbooks_cycle_solves_the_equation() -> None:
     torch.testing.assert_close(solve.operator(solution.value), f, rtol=0, atol=1e-6)
 
 
+CHEAPER = {"plain": (1.0, False), "wider below": (1.5, False), "narrower below, separable": (0.3, True)}
+
+
+@pytest.mark.parametrize("cheaper", CHEAPER)
 @pytest.mark.parametrize("cycle", ["V", "W"])
 @pytest.mark.parametrize("padding", MODES)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_a_cycle_is_linear_and_keeps_the_grid(shape: tuple[int, ...], padding: str, cycle: str) -> None:
-    solve = MultigridCycle(3, [padding] * len(shape), levels=3, cycle=cycle).double()
+def test_a_cycle_is_linear_and_keeps_the_grid(
+    shape: tuple[int, ...], padding: str, cycle: str, cheaper: str
+) -> None:
+    solve = MultigridCycle(3, [padding] * len(shape), 3, cycle, *CHEAPER[cheaper]).double()
     f, g = torch.randn(2, 2, 3, *shape, dtype=torch.float64)
     assert solve(f).shape == f.shape
     torch.testing.assert_close(solve(2 * f - 3 * g), 2 * solve(f) - 3 * solve(g))
@@ -131,6 +143,35 @@ def test_every_size_and_padding_keeps_the_shape_and_starts_at_zero(
     assert all(p.grad is not None and p.grad.abs().max() > 0 for p in phi.parameters())
 
 
+@pytest.mark.parametrize("dim", [1, 2, 3])
+def test_a_separable_stencil_is_a_stencil_of_products(dim: int) -> None:
+    """One weight for each channel and place, times one for each pair of channels."""
+    modes, shape = ["circular"] * dim, (6, 4, 4)[:dim]
+    f = torch.randn(2, 3, *shape, dtype=torch.float64)
+    for stride in (1, 2):
+        alone, mix = separable = separable_stencil(3, modes, to=5, stride=stride).double()
+        whole = Stencil(3, modes, to=5, stride=stride).double()
+        whole.weight.data = mix.weight * alone.weight.transpose(0, 1)
+        torch.testing.assert_close(separable(f), whole(f))
+    spread, whole = SeparableProlongation(3, modes, to=5).double(), Prolongation(3, modes, to=5).double()
+    whole.weight.data = spread.mix.weight.transpose(0, 1) * spread.alone.weight.transpose(0, 1)
+    fine = tuple(2 * size for size in shape)
+    torch.testing.assert_close(spread(f, fine), whole(f, fine))
+
+
+def test_channels_grow_with_each_level_and_separable_stencils_have_few_weights() -> None:
+    grid, channels = MultigridCycle(8, ["zero"] * 2, 3, growth=1.5), []
+    while grid is not None:
+        channels.append(grid.smooth.weight.shape[0])
+        grid = grid.coarse
+    assert channels == [8, 12, 18, 27]
+    sizes = [
+        sum(weight.numel() for weight in MultigridCycle(16, ["zero"] * 2, 3, separable=each).parameters())
+        for each in (False, True)
+    ]
+    assert sizes[0] / sizes[1] == (9 * 16 * 16) / (9 * 16 + 16 * 16)
+
+
 @pytest.mark.parametrize("shape", [(9,), (7, 6), (3, 4, 2)])
 def test_in_the_frame_of_x_it_commutes_with_every_shift_to_the_last_bit(shape: tuple[int, ...]) -> None:
     words = {"name": "mgno", "width": 4, "layers": 1, "levels": 2, "frame": True}
@@ -158,6 +199,7 @@ def test_options_and_fields_that_do_not_fit_teach() -> None:
         r"^expected layers >= 1, got 0; try layers=4": lambda: MgNO(1, 1, layers=0),
         r"^expected levels >= 0, got -1; try levels=3": lambda: MgNO(1, 1, levels=-1),
         r"^expected a cycle, got 'F'; try .*V, W": lambda: MgNO(1, 1, cycle="F"),
+        r"^expected growth > 0, got 0; try growth=1.5": lambda: MgNO(1, 1, growth=0),
         r"^expected x of shape \(B, 2, n, n\), on the grid of h, got \(2, 4, 4\); try": lambda: phi(x[0], x),
         r"^expected a field on a grid for MgNO, got one on points": lambda: phi.bind(
             x, GraphDomain(torch.zeros(4, dtype=torch.long), 1)

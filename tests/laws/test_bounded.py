@@ -28,6 +28,7 @@ ON_GRIDS: dict[str, dict[str, Any]] = {
     "unet of pairs": {**UNET, "blur": False},
     "mgno": {"name": "mgno", "width": 4, "layers": 2, "levels": 2},
     "W cycle": {"name": "mgno", "width": 4, "layers": 1, "levels": 2, "cycle": "W"},
+    "separable": {"name": "mgno", "width": 4, "layers": 1, "levels": 2, "growth": 0.7, "separable": True},
     "fno": FNO,
     "fno, linear skips": {**FNO, "channel_mlp_skip": "linear", "fno_skip": "soft-gating"},
     "tfno": {**FNO, "name": "tfno", "rank": 0.5},
@@ -108,6 +109,7 @@ def test_the_norm_of_a_stencil_is_at_most_what_is_computed(mode: str, dim: int) 
         for layer, size in (
             (Stencil(2, [mode] * dim).double(), shape),
             (Stencil(2, [mode] * dim, stride=2).double(), shape),
+            (Stencil(2, [mode] * dim, groups=2).double(), shape),
             (spread, coarse),
         ):
             field = torch.zeros(1, 2, *size, dtype=torch.float64)

@@ -47,6 +47,7 @@ DEEP = {
     "residual unet": {**RESIDUAL, "depth": 2},
     "residual unet of pairs": {**RESIDUAL, "depth": 2, "blur": False},
     "mgno": {**MGNO, "layers": 2, "levels": 2},
+    "separable mgno": {**MGNO, "levels": 2, "separable": True},
     "W cycle": {**MGNO, "levels": 2, "cycle": "W"},
 }
 
