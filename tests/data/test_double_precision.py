@@ -159,7 +159,7 @@ def run(folder: Path, suffix: str, moved: Moved, normalise: Any, base: bool) -> 
 
 @pytest.mark.parametrize("suffix", [".npz", ".h5", ".nc", ".vtu"])
 @pytest.mark.parametrize("base", [True, False], ids=["both", "all"])
-@pytest.mark.parametrize(("factor", "offset"), [(1.0, FAR), (SMALL, 0.0), (1e-3, 1e5)])
+@pytest.mark.parametrize(("factor", "offset"), [(1.0, 1e7), (SMALL, 0.0), (1e-3, 1e4)])
 def test_training_scores_and_answers_do_not_depend_on_offset_and_units(
     suffix: str, base: bool, factor: float, offset: float, tmp_path: Path
 ) -> None:
@@ -167,7 +167,7 @@ def test_training_scores_and_answers_do_not_depend_on_offset_and_units(
     normalise = True if base else "all"
     plain = run(tmp_path / "plain", suffix, lambda field: field, normalise, base)
     moved = run(tmp_path / "moved", suffix, lambda field: factor * field + offset, normalise, base)
-    # What the offset rounds in double precision, in units of the deviation.
+    # The offset rounds to 2e-9 of the deviation in double precision, to all of it in single; training adds to that.
     rounded = {"rtol": 1e-4, "atol": 1e-4}
     for one, other in zip(plain[:2], moved[:2], strict=True):
         torch.testing.assert_close(other, one, check_dtype=False, **rounded)
