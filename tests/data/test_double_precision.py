@@ -167,7 +167,7 @@ def test_training_scores_and_answers_do_not_depend_on_offset_and_units(
     normalise = True if base else "all"
     plain = run(tmp_path / "plain", suffix, lambda field: field, normalise, base)
     moved = run(tmp_path / "moved", suffix, lambda field: factor * field + offset, normalise, base)
-    # The offset rounds to 2e-9 of the deviation in double precision, to all of it in single; training adds to that.
+    # The offset rounds to 2e-9 of the deviation in double precision, to all of it in single.
     rounded = {"rtol": 1e-4, "atol": 1e-4}
     for one, other in zip(plain[:2], moved[:2], strict=True):
         torch.testing.assert_close(other, one, check_dtype=False, **rounded)
