@@ -65,7 +65,6 @@ class MultigridCycle(nn.Module):
             raise ValueError(expected("growth > 0", growth, "growth=1.5"))
         # The coarsest grid only smooths: a second visit would only smooth once more.
         self.visits = CYCLES[cycle] if levels > 1 else 1
-        self.modes = tuple(modes)
         stencil = partial(separable_stencil if separable else Stencil, modes=modes)
         self.smooth = stencil(channels)
         self.coarse = None
@@ -76,6 +75,11 @@ class MultigridCycle(nn.Module):
             self.restrict = stencil(channels, to=below, stride=2)
             self.prolong = (SeparableProlongation if separable else Prolongation)(below, modes, to=channels)
             self.smooth_again = stencil(channels)
+
+    @property
+    def modes(self) -> tuple[str, ...]:
+        """The padding of each axis."""
+        return next(part.modes for part in self.modules() if isinstance(part, Stencil))
 
     @property
     def reach(self) -> tuple[int, ...]:
@@ -117,11 +121,15 @@ class Stencil(nn.Module):
         groups: into how many parts the channels are divided, each of which sees itself alone.
     """
 
+    groups = 1  # of the class: runs of before, whose files do not state it, go on
+
     def __init__(
         self, channels: int, modes: Sequence[str], to: int | None = None, stride: int = 1, groups: int = 1
     ) -> None:
         super().__init__()
-        self.modes, self.stride, self.groups = tuple(modes), stride, groups
+        self.modes, self.stride = tuple(modes), stride
+        if groups > 1:
+            self.groups = groups
         self.weight = _kernel((to or channels, channels // groups), len(self.modes), channels // groups)
 
     def forward(self, field: Tensor) -> Tensor:
@@ -151,9 +159,13 @@ class Prolongation(nn.Module):
         groups: into how many parts the channels are divided, each of which sees itself alone.
     """
 
+    groups = 1  # likewise
+
     def __init__(self, channels: int, modes: Sequence[str], to: int | None = None, groups: int = 1) -> None:
         super().__init__()
-        self.modes, self.groups = tuple(modes), groups
+        self.modes = tuple(modes)
+        if groups > 1:
+            self.groups = groups
         self.weight = _kernel((channels, (to or channels) // groups), len(self.modes), channels // groups)
 
     def forward(self, field: Tensor, shape: Sequence[int]) -> Tensor:

@@ -21,6 +21,7 @@ from neuralop_irno.models.multigrid import (
     separable_stencil,
 )
 from neuralop_irno.registry import CORRECTIONS
+from neuralop_irno.training.described import described
 
 SHAPES = [(1,), (2,), (17,), (1, 6), (13, 7), (16, 16), (3, 5, 4)]
 
@@ -170,6 +171,12 @@ def test_channels_grow_with_each_level_and_separable_stencils_have_few_weights()
         for each in (False, True)
     ]
     assert sizes[0] / sizes[1] == (9 * 16 * 16) / (9 * 16 + 16 * 16)
+
+
+def test_by_default_a_description_has_what_it_had_so_that_runs_of_before_go_on() -> None:
+    whole, separable = described(MgNO(1, 1, width=4)), described(MgNO(1, 1, width=4, separable=True))
+    assert "groups" not in str(whole)
+    assert "groups" in str(separable)
 
 
 @pytest.mark.parametrize("shape", [(9,), (7, 6), (3, 4, 2)])
