@@ -41,6 +41,9 @@ from neuralop_irno.training.trainer import History, Trainer
 POLL = 0.5
 """Seconds between two checks whether another process has finished."""
 
+SEARCHED = "on validation data"
+"""In the note of a record whose training is the best of several."""
+
 DONE, TAKEN, FAILED = "done", "taken", "failed"
 
 Say = Callable[[str], None]
@@ -210,14 +213,28 @@ class Worker:
         if len(trials) == 1:
             return self._trial(run, trials[0])
         first = run._replace(seed=self.study.seeds[0])
-        searched = {trial: self._trial(first, trial) for trial in trials}
-        scores = {trial: best_score(done.history) for trial, (done, *_) in searched.items()}
-        best = min(scores, key=lambda trial: scores[trial])
-        done, seconds, notes = searched[best] if run == first else self._trial(run, best)
-        words = "; ".join(f"{trial}: {score:.4g}" for trial, score in scores.items())
-        whose = "" if run == first else f" with seed {first.seed}"
-        note = f"{best}: the best of {len(scores)} on validation data{whose} ({words})"
+        searched: dict[Trial, tuple[_Done, float | None, list[str]]] = {}
+        found = self._found_by(first, trials)
+        if found is None:
+            searched = {trial: self._trial(first, trial) for trial in trials}
+            scores = {trial: best_score(done.history) for trial, (done, *_) in searched.items()}
+            best = min(scores, key=lambda trial: scores[trial])
+            words = "; ".join(f"{trial}: {score:.4g}" for trial, score in scores.items())
+            found = best, f"{best}: the best of {len(scores)} {SEARCHED} ({words})"
+        best, note = found
+        if run == first:
+            done, seconds, notes = searched[best]
+        else:
+            done, seconds, notes = self._trial(run, best)
+            note = note.replace(SEARCHED, f"{SEARCHED} with seed {first.seed}")
         return done, seconds, [*notes, note]
+
+    def _found_by(self, first: Run, trials: Sequence[Trial]) -> tuple[Trial, str] | None:
+        """The best trial and the note in the record of the first seed; None if it is not finished."""
+        file = file_of(self.folder, first)
+        notes = records.read(file).notes if file.exists() else []
+        found = [(trial, note) for trial in trials for note in notes if note.startswith(f"{trial}: the best")]
+        return found[0] if found else None
 
     def _trial(self, run: Run, trial: Trial) -> tuple[_Done, float | None, list[str]]:
         """One training of a run's variant, or its result if it is finished."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,27 @@ def test_the_best_on_validation_data_is_taken_and_the_record_names_it(tmp_path: 
     folders = list((tmp_path / "trained").glob("burgers.fno.same_parameters.*"))
     taken = records[3]["notes"][0].startswith("deeper by 0, 1 of the rate")
     assert len(folders) == 6 + 2 - taken  # all with seed 0, with seed 1 the plain one and the best
+
+
+@pytest.mark.usefixtures("memory_not_measured")
+def test_a_later_seed_reads_the_choice_in_the_record_of_the_first(tmp_path: Path) -> None:
+    """So records alone continue a study, whose models may be gone."""
+    content = words(problems=one_base(), variants={"refined": {"rates": [1e-9, 1.0, 1e-8]}})
+    found = []
+    for seeds in ((0,), (0, 1)):
+        of = study_from({"name": "tiny", **content, "seeds": seeds})
+        StudyRunner(of, tmp_path / "study", "cpu", lambda text: None, False).run()
+        records = (
+            tmp_path / "study/runs" / f"{Run('burgers', 'fno', 'refined', seed).name}.json" for seed in seeds
+        )
+        found = [json.loads(record.read_text())["notes"] for record in records]
+        if len(seeds) == 1:
+            shutil.rmtree(tmp_path / "study/trained")
+    assert found[1] == [
+        note.replace("on validation data", "on validation data with seed 0") for note in found[0]
+    ]
+    trained = [folder.name.split(".")[2:4] for folder in (tmp_path / "study/trained").iterdir()]
+    assert sorted(trained) == [["base", "seed1"], ["refined", "seed1"]]
 
 
 def test_every_depth_is_planned_and_a_rate_for_all() -> None:
