@@ -2,12 +2,12 @@
 
     python examples/studies/seen_base.py --seeds 0 1 2 --json docs/results/seen_base.json
 
-Phi(x, h) does not see h_0 after the first step, so that a fixed point hardly depends on the base: it is the
-answer of Phi. The same correction evaluated once does see h_0. Here three models are trained around each base
-of some problems of `irno study`, on periodic grids, with the recipe of the problem: refined; refined with the
-base's answer as further channels of x; and asked once. Each has the better of two learning rates on validation
-data. Beside them stands the base's error on training and on test samples: a base that is better on the samples
-of its own training misleads what relies on it.
+Phi(x, h) does not see h_0 after the first step, so that a fixed point hardly depends on the base: it is
+the answer of Phi. The same correction evaluated once does see h_0. Here three models are trained around
+each base of some problems of `irno study`, on periodic grids, with the recipe of the problem: refined;
+refined with the base's answer as further channels of x; and asked once. Each has the better of two
+learning rates on validation data. Beside them stands the base's error on training and on test samples: a
+base that is better on the samples of its own training misleads what relies on it.
 """
 
 from __future__ import annotations
