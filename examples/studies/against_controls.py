@@ -5,38 +5,45 @@ seeds. What the tables need of its runs goes to FILE, one line of JSON for each 
 FILE has already: so a study may be done in parts, on several days. Printed are tables over the seeds that
 all models of a row have: means and 95 % intervals; ratios are means of the ratios of single seeds. If the
 kinds of the study include `dynamics`, `extrapolation` and `robustness`, as in main_measured.yaml, there are
-tables of bands, of steps beyond K, and of noise.
+tables of bands, of steps beyond K = 4, and of noise. Runs of one model with different options are refused.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from neuralop_irno.digest import of_json
 from neuralop_irno.study.table import mean_of
+from neuralop_irno.yaml_files import read_yaml
 
 BASE, REFINED = "base", "refined"
 CONTROLS = ("same parameters", "same compute", "capacity matched")
 KEPT = ("error", "low", "middle", "high")
 KEY = ("problem", "base", "variant", "seed")
+K, LATER = 4, (12, 40)
+"""The number of steps of scale small, and those beyond it in the tables."""
 
 Measured = dict[str, dict[str, float | None]]
 Group = dict[str, dict[int, Measured]]
 """By variant and seed: what was measured."""
 
 
-def of_a_run(record: dict[str, Any]) -> dict[str, Any]:
-    """What the tables need of the record of a run, rounded to five digits."""
+def of_a_run(record: dict[str, Any], study: Mapping[str, Any]) -> dict[str, Any]:
+    """What the tables need of the record of a run, rounded to five digits, and a digest of its options."""
+    problem = study["problems"][record["problem"]]
+    own = {**problem, "bases": problem["bases"][record["base"]]}
+    options = of_json([own, study["variants"].get(record["variant"])])[:12]
     measured = {
         place: {column: rounded(value) for column, value in row.items() if column in KEPT}
         for place, row in record["measured"].items()
-        if not place.startswith("k = ") or int(place[4:]) in (4, 12, 40)
+        if not place.startswith("k = ") or int(place[4:]) in (K, *LATER)
     }
     costs = {name: record[name] for name in ("parameters", "megaflops", "updates", "notes")}
-    return {**{name: record[name] for name in KEY}, "measured": measured, **costs}
+    return {**{name: record[name] for name in KEY}, "options": options, "measured": measured, **costs}
 
 
 def rounded(value: float | None) -> float | None:
@@ -51,7 +58,15 @@ def collected(file: Path, folders: Iterable[Path]) -> list[dict[str, Any]]:
         found = sorted((folder / "runs").glob("*.json"))
         if not found:
             raise SystemExit(f"expected runs in {folder}, got none; try the folder of a study")
-        runs += [of_a_run(json.loads(path.read_text())) for path in found]
+        study = read_yaml(folder / "study.yaml")
+        runs += [of_a_run(json.loads(path.read_text()), study) for path in found]
+    options: dict[tuple[str, ...], str] = {}
+    for run in runs:
+        model = tuple(run[name] for name in KEY[:3])
+        if options.setdefault(model, run["options"]) != run["options"]:
+            raise SystemExit(
+                f"expected runs of {', '.join(model)} with equal options, got others; try a new FILE"
+            )
     by_key = {tuple(run[name] for name in KEY): run for run in runs}
     return [by_key[key] for key in sorted(by_key)]
 
@@ -101,19 +116,19 @@ def errors(runs: list[dict[str, Any]]) -> Iterator[list[str]]:
 def bands(runs: list[dict[str, Any]]) -> Iterator[list[str]]:
     """What a refiner leaves of its base's error in thirds of the spectrum, at K."""
     for problem, base, group in groups(runs):
-        left = [row for row in group.get(REFINED, {}).values() if "low" in row.get("k = 4", {})]
+        left = [row for row in group.get(REFINED, {}).values() if "low" in row.get(f"k = {K}", {})]
         if left:
-            thirds = [mean_of([number(row, "k = 4", band) for row in left]) for band in KEPT[1:]]
+            thirds = [mean_of([number(row, f"k = {K}", band) for row in left]) for band in KEPT[1:]]
             yield [problem, base, str(len(left)), *map(str, thirds)]
 
 
 def beyond(runs: list[dict[str, Any]]) -> Iterator[list[str]]:
     """The error of a refiner after 3 K and 10 K steps, in units of that at K."""
     for problem, base, group in groups(runs):
-        found = [row for row in group.get(REFINED, {}).values() if "error" in row.get("k = 40", {})]
+        found = [row for row in group.get(REFINED, {}).values() if "error" in row.get(f"k = {LATER[-1]}", {})]
         if found:
             at = [
-                mean_of([number(row, f"k = {k}") / number(row, "k = 4") for row in found]) for k in (12, 40)
+                mean_of([number(row, f"k = {k}") / number(row, f"k = {K}") for row in found]) for k in LATER
             ]
             yield [problem, base, str(len(found)), *map(str, at)]
 

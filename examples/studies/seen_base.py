@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from neuralop_irno import FieldDataset, IterativeRefiner, RefinementLoss, Trainer
+from neuralop_irno.registry import CORRECTIONS
 from neuralop_irno.study.catalogue import read_study
 from neuralop_irno.study.contenders import Setting, contender
 from neuralop_irno.study.plan import BASE, Problem
@@ -79,7 +80,7 @@ def built(kind: str, problem: Problem, sizes: tuple[int, int], dim: int) -> Iter
         options["steps"] = 1
     if kind == "refined, sees the base":
         return IterativeRefiner(Answer(of_h), phi, in_channels=of_x + of_h, out_channels=of_h, **options)
-    own = IterativeRefiner(nn.Identity(), phi, in_channels=of_x, out_channels=of_h).correction
+    own = CORRECTIONS.build(phi, in_channels=of_x, out_channels=of_h)
     return IterativeRefiner(Answer(of_h), WithoutAnswer(own, of_h), **options)
 
 

@@ -20,9 +20,8 @@ class MgNO(nn.Module):
 
     The last layer has no activation: with one layer, one channel, P = Q = 1, W = 0 and the textbook's
     stencils, y is one textbook cycle for A y = x from zero. The published network has several channels in
-    each cycle and no P and Q; here all levels have ``width`` channels, unless ``growth`` says
-    otherwise. The correction ``mgno`` consists of
-    the same cycles.
+    each cycle and no P and Q; here all levels have ``width`` channels, with ``growth`` coarser ones more. The
+    correction ``mgno`` consists of the same cycles.
 
     Args:
         in_channels: channels of x.

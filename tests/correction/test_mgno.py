@@ -176,6 +176,7 @@ def test_channels_grow_with_each_level_and_separable_stencils_have_few_weights()
 def test_by_default_a_description_has_what_it_had_so_that_runs_of_before_go_on() -> None:
     whole, separable = (described(MultigridCycle(4, ["zero"], 2, separable=each)) for each in (False, True))
     assert "groups" not in str(whole)
+    assert "modes" not in whole  # of the cycle, beside those of its stencils
     assert "groups" in str(separable)
 
 

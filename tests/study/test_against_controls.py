@@ -17,8 +17,11 @@ ERRORS = {
 }
 
 
-def write_runs(folder: Path, seed: int) -> None:
+def write_runs(folder: Path, seed: int, rate: float = 0.01) -> None:
     (folder / "runs").mkdir(parents=True)
+    problem = {"bases": {"fno": {}}, "training": {"learning_rate": rate}}
+    study = {"problems": {"flow": problem}, "variants": {name: {} for name in ERRORS}}
+    (folder / "study.yaml").write_text(json.dumps(study))
     for variant, errors in ERRORS.items():
         steps = {f"k = {k}": {"error": errors[seed] * k / 4, "of that at K": k / 4} for k in (4, 12, 40)}
         bands = {"low": 0.1, "middle": 0.2, "high": 0.3}
@@ -50,6 +53,17 @@ def test_parts_are_joined_and_ratios_are_of_single_seeds(tmp_path: Path) -> None
     for means, wanted in zip(found, expected, strict=True):
         assert means == pytest.approx(wanted)
     assert len(file.read_text().splitlines()) == 2 * len(ERRORS)
+
+
+def test_runs_of_another_recipe_are_not_joined(tmp_path: Path) -> None:
+    file = tmp_path / "runs.jsonl"
+    for seed, rate in ((0, 0.01), (1, 0.02)):
+        write_runs(tmp_path / str(seed), seed, rate)
+    assert called(file, tmp_path / "0").returncode == 0
+    before = file.read_text()
+    refused = called(file, tmp_path / "1")
+    assert refused.stderr.startswith("expected runs of flow, fno, base with equal options, got others; try")
+    assert file.read_text() == before
 
 
 def test_a_folder_without_runs_is_refused(tmp_path: Path) -> None:
