@@ -4,7 +4,7 @@ The arguments are the folders of two studies: when_by_problem.yaml, by the quali
 samples and the grid; when_by_correction.yaml, by the depth of Phi and by K. For each point of an axis, and
 each seed, the gain is the error of the refiner over that of a control, which is the same correction asked
 once: as large, or as dear. Below 1 the refiner is better. Printed is a table, means and 95 % intervals over
-the seeds; `--pictures FOLDER` draws an axis each.
+the seeds; `--pictures FOLDER` draws an axis each, `--json FILE` keeps the numbers.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -123,17 +124,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("folders", type=Path, nargs=2, metavar="FOLDER")
     parser.add_argument("--pictures", type=Path, help="draw the axes in this folder")
+    parser.add_argument("--json", type=Path, help="write the tables to this file")
     options = parser.parse_args()
     errors = errors_in(options.folders)
     columns = ("base", REFINED, *CONTROLS, *(f"/ {control}" for control in CONTROLS), "/ the better")
+    tables: dict[str, dict[str, dict[str, Any]]] = {}
     for file, (axis, points) in zip(FILES, AXES.items(), strict=True):
         found = dict(rows(errors, points))
+        tables[axis] = {
+            label: {of: mean._asdict() for of, mean in means.items()} for label, means in found.items()
+        }
         print(f"\n| {axis} | {' | '.join(columns)} |\n|{'---|' * (len(columns) + 1)}")
         for label, means in found.items():
             print(f"| {label} | {' | '.join(str(means[column]) for column in columns)} |")
         if options.pictures and found:
             options.pictures.mkdir(parents=True, exist_ok=True)
             draw(axis, found).savefig(options.pictures / f"when_{file}.png", dpi=90)
+    if options.json:
+        options.json.write_text(json.dumps(tables, indent=1) + "\n")
 
 
 if __name__ == "__main__":
