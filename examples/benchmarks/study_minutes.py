@@ -7,7 +7,8 @@ its updates and of a validation, by the clock of the processor, is taken as ofte
 
 where a variant with several trials has all of them with the first seed and one with each other seed. Printed
 are what each study trains by itself, and what all together train if they share models (`--trained FOLDER`).
-Measurements on test data are not in it. With `--write` the minutes become those of the studies' files, which
+Measurements on test data are not in it. `irno plan` prints the time of an update too, by a clock that goes on
+while other processes have the core. With `--write` the minutes become those of the studies' files, which
 `irno study --list` prints.
 """
 
