@@ -33,7 +33,7 @@ def shape(word: str) -> tuple[int, ...]:
 
 def add_options(command: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    command.add_argument("config", type=Path, help="a YAML file of irno train, or of irno study")
+    command.add_argument("config", help="a YAML file of irno train or of irno study, or the name of a study")
     command.add_argument(
         "overrides", nargs="*", metavar="section.option=value", help="in place of the file's, for a config"
     )
@@ -48,6 +48,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--y", type=shape, help="the shape of y")
     command.add_argument("--samples", type=shape, help="samples for training and for validation: 12000,1500")
+    command.add_argument("--scale", help="of a study: small or medium (default: small)")
     add_common(command)
 
 
@@ -90,13 +91,17 @@ def _phases(options: argparse.Namespace, splits: Any) -> Iterable[Phase]:
     from neuralop_irno.yaml_files import read_yaml
 
     devices = Devices(options.devices, options.memory * UNITS["GiB"], options.device)
-    if "problems" not in read_yaml(options.config):
-        experiment = read_experiment(options.config, options.overrides)
+    path = Path(options.config)
+    named = not path.suffix and not path.exists()  # a study of the package
+    if not named and "problems" not in read_yaml(path):
+        if options.scale is not None:
+            raise ValueError(expected("no --scale for a config", options.scale, "the name of a study"))
+        experiment = read_experiment(path, options.overrides)
         data = experiment.splits() if splits is None else splits
         return phases_of(experiment, data, devices)
     if options.overrides:
         raise ValueError(expected("no overrides for a study", " ".join(options.overrides), "a changed file"))
-    return phases_of_study(read_study(str(options.config)), splits, devices)
+    return phases_of_study(read_study(options.config, options.scale or "small"), splits, devices)
 
 
 def _plain(phase: Phase, devices: Sequence[int]) -> dict[str, Any]:

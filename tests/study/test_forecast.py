@@ -159,6 +159,7 @@ CONFIG = {
     "base_training": {"epochs": 2, "batch_size": 4},
     "training": {"epochs": 3, "batch_size": 4},
 }
+MASKED = ("base", "2 steps", "3 steps")
 SIZES = ["--x", "1,16", "--y", "1,16", "--samples", "10,4"]
 
 
@@ -196,9 +197,21 @@ def test_the_command_plans_configs_and_studies_without_their_data(
     assert "0.000" not in text  # small sizes are in KiB
 
 
+def test_the_command_plans_a_study_by_its_name(capsys: pytest.CaptureFixture[str]) -> None:
+    sizes = ["--x", "1,8,8", "--y", "1,8,8", "--samples", "10,4"]
+    assert main(["plan", "picard_masked", *sizes, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [phase["name"] for phase in found] == [f"masked_textures, vit, {name}" for name in MASKED]
+    assert main(["plan", "picard_maskd", *sizes]) == 2
+    assert "got 'picard_maskd'; try 'picard_masked'" in capsys.readouterr().err
+    assert main(["plan", "picard_masked", *sizes, "--scale", "smll"]) == 2
+    assert "a scale, got 'smll'; try 'small'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (["--scale", "small"], "expected no --scale for a config, got small; try the name of a study"),
         (["--x", "1,16"], "expected --x, --y and --samples together"),
         ([*SIZES[:-1], "10"], "--samples 12000,1500"),
         ([*SIZES, "--devices", "1,3"], "that divides the 16 shards"),
