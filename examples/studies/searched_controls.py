@@ -1,10 +1,11 @@
 """A refiner against a control with a search of its own: `searched_controls.py FILE SEARCH..`.
 
-A SEARCH is the folder of a search of examples/studies/search/once_PROBLEM.yaml, whose best trial
-`finalists.py SEARCH --count 1` has trained with three seeds. Its options and test errors go to FILE, beside
-those that are there. Printed are, of seeds that both have, the refiner of the main table
-(docs/results/main_runs.jsonl), its control of equal parameters, the control that was searched, and ratios of
-single seeds: to the latter, and to the better of both in each seed. Means and 95 % intervals.
+A SEARCH is the folder of a search of examples/studies/search/once_PROBLEM.yaml, for the control of equal
+parameters, or dearer_PROBLEM.yaml, for the larger and dearer one, whose best trial `finalists.py SEARCH
+--count 1` has trained with three seeds. Its options and test errors go to FILE, beside those that are there.
+Printed are, of seeds that both have, the refiner of the main table (docs/results/main_runs.jsonl), the
+control there, the one that was searched, and ratios of single seeds: to the latter, and to the better of
+both in each seed. Means and 95 % intervals.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from neuralop_irno.study.plan import BASE
 from neuralop_irno.study.table import mean_of
 
 RUNS = Path(__file__).parents[2] / "docs/results/main_runs.jsonl"
-PREFIX = "once_"
+CONTROLS = {"once": "same parameters", "dearer": "capacity matched"}
+"""The controls of the main table, by the first word of a search."""
 FNO, BASES = "fno", {"waves": "rigno", "heat": "rigno"}
 """The bases of the searches, by problem."""
 
@@ -40,7 +42,7 @@ def main() -> None:
     parser.add_argument("searches", type=Path, nargs="*", metavar="SEARCH")
     given = parser.parse_args()
     known = json.loads(given.file.read_text()) if given.file.exists() else {}
-    known |= {folder.name.removeprefix(PREFIX): of_a_search(folder) for folder in given.searches}
+    known |= {folder.name: of_a_search(folder) for folder in given.searches}
     given.file.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
     errors: dict[tuple[str, str], dict[str, float]] = {}
     for line in RUNS.read_text().splitlines():
@@ -48,18 +50,18 @@ def main() -> None:
         if run["base"] == BASES.get(run["problem"], FNO):
             of = errors.setdefault((run["problem"], run["variant"]), {})
             of[str(run["seed"])] = run["measured"][""]["error"]
-    print(
-        "| problem | refined | same parameters | searched | its options | refined / searched | / the better |"
-    )
-    print("|---|---|---|---|---|---|---|")
-    for problem, search in known.items():
-        refined, same = errors[problem, "refined"], errors[problem, "same parameters"]
-        once = search["errors"]
-        seeds = sorted(set(refined) & set(same) & set(once))
-        means = [mean_of([each[seed] for seed in seeds]) for each in (refined, same, once)]
-        ratio = mean_of([refined[seed] / once[seed] for seed in seeds])
-        better = mean_of([refined[seed] / min(once[seed], same[seed]) for seed in seeds])
-        print(f"| {problem} | {' | '.join(map(str, means))} | {search['options']} | {ratio} | {better} |")
+    print("| problem | control | refined | of the table | searched | options | ratio | to the better |")
+    print("|---|---|---|---|---|---|---|---|")
+    for name, search in known.items():
+        kind, problem = name.split("_", 1)
+        refined, control = errors[problem, "refined"], errors[problem, CONTROLS[kind]]
+        found = search["errors"]
+        seeds = sorted(set(refined) & set(control) & set(found))
+        means = [mean_of([each[seed] for seed in seeds]) for each in (refined, control, found)]
+        ratio = mean_of([refined[seed] / found[seed] for seed in seeds])
+        better = mean_of([refined[seed] / min(found[seed], control[seed]) for seed in seeds])
+        cells = [problem, CONTROLS[kind], *means, search["options"], ratio, better]
+        print(f"| {' | '.join(map(str, cells))} |")
 
 
 if __name__ == "__main__":

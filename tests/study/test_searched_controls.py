@@ -28,12 +28,15 @@ def called(*arguments: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_ratio_is_the_mean_of_those_of_seeds(tmp_path: Path) -> None:
-    search = tmp_path / "once_burgers"
-    write_finalist(search, "width 8", (0.4, 0.5, 0.9))
-    row = called(tmp_path / "found.json", search).stdout.splitlines()[-1].split("|")
-    assert row[1].strip() == "burgers"
-    assert row[5].strip() == "width 8"
-    assert float(row[6].split()[0]) == pytest.approx(0.6, rel=1e-3)
+    searches = {"same parameters": tmp_path / "once_burgers", "capacity matched": tmp_path / "dearer_burgers"}
+    for search in searches.values():
+        write_finalist(search, "width 8", (0.4, 0.5, 0.9))
+    lines = called(tmp_path / "found.json", *searches.values()).stdout.splitlines()[2:]
+    rows = [[cell.strip() for cell in line.split("|")] for line in lines]
+    assert sorted(row[2] for row in rows) == sorted(searches)
+    for row in rows:
+        assert (row[1], row[6]) == ("burgers", "width 8")
+        assert float(row[7].split()[0]) == pytest.approx(0.6, rel=1e-3)
 
 
 def test_two_finalists_are_refused(tmp_path: Path) -> None:
