@@ -58,9 +58,9 @@ class Scale:
     size: int = 16
     width: int = 12
     depth: int = 2
-    updates: int = 600
+    updates: int = 2400
     batch_size: int = 64
-    rate: float = 2e-3
+    rate: float = 5e-3
 
 
 SCALES = {
