@@ -86,13 +86,13 @@ def run(options: argparse.Namespace) -> None:
 def _phases(options: argparse.Namespace, splits: Any) -> Iterable[Phase]:
     from neuralop_irno.config import read_experiment
     from neuralop_irno.errors import expected
-    from neuralop_irno.study.catalogue import read_study
+    from neuralop_irno.study.catalogue import names, read_study
     from neuralop_irno.study.forecast import Devices, phases_of, phases_of_study
     from neuralop_irno.yaml_files import read_yaml
 
     devices = Devices(options.devices, options.memory * UNITS["GiB"], options.device)
     path = Path(options.config)
-    named = not path.suffix and not path.exists()  # a study of the package
+    named = options.config in names() or not (path.suffix or path.exists())  # a study of the package
     if not named and "problems" not in read_yaml(path):
         if options.scale is not None:
             raise ValueError(expected("no --scale for a config", options.scale, "the name of a study"))

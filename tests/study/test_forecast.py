@@ -197,7 +197,11 @@ def test_the_command_plans_configs_and_studies_without_their_data(
     assert "0.000" not in text  # small sizes are in KiB
 
 
-def test_the_command_plans_a_study_by_its_name(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_plans_a_study_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "picard_masked").mkdir()  # such as the output of that study
     sizes = ["--x", "1,8,8", "--y", "1,8,8", "--samples", "10,4"]
     assert main(["plan", "picard_masked", *sizes, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)

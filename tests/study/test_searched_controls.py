@@ -10,17 +10,22 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "examples/studies/searched_controls.py"
 LINES = (ROOT / "docs/results/main_runs.jsonl").read_text().splitlines()
-BURGERS = [
-    run for run in map(json.loads, LINES) if (run["problem"], run["variant"]) == ("burgers", "refined")
-]
+
+
+def errors_of(variant: str) -> dict[int, float]:
+    """The errors of Burgers' equation in the main table, by seed."""
+    runs = [run for run in map(json.loads, LINES) if (run["problem"], run["variant"]) == ("burgers", variant)]
+    return {run["seed"]: run["measured"][""]["error"] for run in runs}
+
+
+REFINED = errors_of("refined")
 
 
 def write_finalist(folder: Path, variant: str, factors: tuple[float, ...]) -> None:
     (folder / "finalists/runs").mkdir(parents=True, exist_ok=True)
-    for run, factor in zip(BURGERS, factors, strict=True):
-        error = run["measured"][""]["error"] / factor
-        record = {"variant": variant, "seed": run["seed"], "measured": {"": {"error": error}}}
-        (folder / f"finalists/runs/{variant}.{run['seed']}.json").write_text(json.dumps(record))
+    for (seed, error), factor in zip(REFINED.items(), factors, strict=True):
+        record = {"variant": variant, "seed": seed, "measured": {"": {"error": error / factor}}}
+        (folder / f"finalists/runs/{variant}.{seed}.json").write_text(json.dumps(record))
 
 
 def called(*arguments: Path) -> subprocess.CompletedProcess[str]:
@@ -28,15 +33,23 @@ def called(*arguments: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_ratio_is_the_mean_of_those_of_seeds(tmp_path: Path) -> None:
-    searches = {"same parameters": tmp_path / "once_burgers", "capacity matched": tmp_path / "dearer_burgers"}
-    for search in searches.values():
-        write_finalist(search, "width 8", (0.4, 0.5, 0.9))
-    lines = called(tmp_path / "found.json", *searches.values()).stdout.splitlines()[2:]
+    searches = {"once_burgers": "same parameters", "dearer_burgers": "capacity matched"}
+    for name in searches:
+        write_finalist(tmp_path / name, f"width of {name}", (0.4, 0.5, 0.9))
+    lines = called(tmp_path / "found.json", *(tmp_path / name for name in searches)).stdout.splitlines()[2:]
     rows = [[cell.strip() for cell in line.split("|")] for line in lines]
-    assert sorted(row[2] for row in rows) == sorted(searches)
+    assert {row[6]: row[2] for row in rows} == {f"width of {name}": kind for name, kind in searches.items()}
     for row in rows:
-        assert (row[1], row[6]) == ("burgers", "width 8")
+        control = errors_of(row[2])
+        assert row[1] == "burgers"
+        assert float(row[4].split()[0]) == pytest.approx(sum(control.values()) / 3, rel=1e-3)
         assert float(row[7].split()[0]) == pytest.approx(0.6, rel=1e-3)
+        found = {
+            seed: error / factor
+            for (seed, error), factor in zip(REFINED.items(), (0.4, 0.5, 0.9), strict=True)
+        }
+        better = [error / min(found[seed], control[seed]) for seed, error in REFINED.items()]
+        assert float(row[8].split()[0]) == pytest.approx(sum(better) / 3, rel=1e-3)
 
 
 def test_two_finalists_are_refused(tmp_path: Path) -> None:
