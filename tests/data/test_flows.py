@@ -211,6 +211,16 @@ def test_the_seed_is_the_flow() -> None:
     assert (torch.corrcoef(everyone) - torch.eye(6)).abs().max() < 0.99
 
 
+def test_burgers_of_every_size_are_the_same_flows_if_the_solver_is_the_same() -> None:
+    options = {"name": "burgers", "trajectories": [1, 1, 2], "frames": 3, "resolution": 64}
+    coarse, fine = (load_splits({**options, "size": size})["test"] for size in (16, 64))
+    grid = PeriodicGrid(64, 1)
+    for ours, whole in ((coarse.x, fine.x), (coarse.y, fine.y)):
+        torch.testing.assert_close(ours, grid.coarsen(grid.transform(whole), 16), rtol=0, atol=1e-6)
+    with pytest.raises(ValueError, match=r"^expected at most 64 points .*, got size=65; try resolution=65"):
+        load_splits({**options, "size": 65})
+
+
 def test_the_splits_are_different_flows_and_so_are_those_of_the_next_seed() -> None:
     words = {"name": "turbulence", "trajectories": [1, 1, 1], "frames": 2, "warmup": 0.2, "outputs": 1}
     seeds = [load_splits({**words, "size": 8, "resolution": 16, "seed": seed}) for seed in (0, 1)]
@@ -219,10 +229,11 @@ def test_the_splits_are_different_flows_and_so_are_those_of_the_next_seed() -> N
     assert alike.abs().max() < 0.9
 
 
-def test_from_64_points_on_the_finest_wave_moves_as_far_in_a_step_on_every_grid() -> None:
+def test_the_finest_wave_moves_as_far_in_a_step_on_every_fine_grid() -> None:
     moved = [flow.dt * flow.grid.size for flow in map(Turbulence, (64, 96, 128, 256))]
     assert moved == pytest.approx([1.28] * 4)
     assert Turbulence(32).dt == 0.02
+    assert [Burgers(size).dt for size in (64, 256, 512)] == [0.01, 0.01, 0.005]
     assert Turbulence(128, dt=0.03).dt == 0.03
 
 

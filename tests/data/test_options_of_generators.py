@@ -25,7 +25,7 @@ GENERATORS: dict[str, dict[str, Any]] = {
     "citations": {"scale": 0.1, "labels": 5},
     "masked_textures": {"samples": [1, 1, 1], "size": 8},
 }
-BAD = {"int": (-1, 10**15), "float": (-1.0, 1e30, math.nan, math.inf)}
+BAD = {"int": (-1, 10**15), "int | None": (-1, 10**15), "float": (-1.0, 1e30, math.nan, math.inf)}
 NO_BOUND = {("stride", 10**15)}
 """A stride beyond the end leaves one window."""
 

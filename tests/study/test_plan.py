@@ -91,12 +91,13 @@ def test_studies_of_the_package_are_whole(name: str, scale: str) -> None:
     check_kind(found)
     assert found.about.endswith(".")
     assert len(found.seeds) >= 3
-    channels = {"turbulence": (2, 4), "burgers": (1, 1), "heat": (4, 1), "waves": (2, 1)}
+    channels = {"turbulence": (2, 4), "heat": (4, 1), "waves": (2, 1)}
     channels |= {"patches": (2, 4), "space_time": (2, 4), "heads_and_blocks": (2, 4)}
     channels |= {"four_transformers": (2, 4), "masked_textures": (1, 1)}
     channels |= {f"citations_{noise}": (9, 7) for noise in ("00", 10, 20, 30, 40, 50)}
     channels |= {f"second_graph_{noise}": (9, 7) for noise in ("00", 50)}
-    channels |= dict.fromkeys(("super_resolution", "darcy", "kuramoto_sivashinsky"), (1, 1))
+    fields = ("burgers", "resolved_burgers", "super_resolution", "darcy", "kuramoto_sivashinsky")
+    channels |= dict.fromkeys(fields, (1, 1))
     channels |= {"potentials": (2, 1)}
     for problem_name, problem in found.problems.items():
         assert problem.bases

@@ -19,7 +19,7 @@ class Burgers(PeriodicFlow):
         resolution: points per side.
         dim: 1, 2 or 3.
         viscosity: nu.
-        dt: the time step.
+        dt: the time step; by default min(0.01, 2.56 / resolution).
         device: torch device.
 
     Example:
@@ -32,12 +32,12 @@ class Burgers(PeriodicFlow):
         resolution: int = 128,
         dim: int = 1,
         viscosity: float = 0.02,
-        dt: float = 0.01,
+        dt: float | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
         self.grid = PeriodicGrid(resolution, dim, device=device)
         real("viscosity", viscosity, zero=True)
-        self.dt = dt
+        self.dt = min(0.01, 2.56 / resolution) if dt is None else dt
         self.linear = -viscosity * self.grid.squared
         self._slope = 1j * torch.stack(self.grid.wavenumbers).sum(0)
 

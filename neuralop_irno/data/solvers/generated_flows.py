@@ -14,6 +14,7 @@ from neuralop_irno.data.solvers.flow import PeriodicFlow
 from neuralop_irno.data.solvers.kuramoto_sivashinsky import KuramotoSivashinsky
 from neuralop_irno.data.solvers.turbulence import Turbulence
 from neuralop_irno.data.splits import by_split
+from neuralop_irno.errors import expected
 from neuralop_irno.registry import DATASETS
 
 
@@ -42,6 +43,10 @@ class Snapshots:
         counts = three("trajectories", self.trajectories, (64, 8, 16))
         seed_of(self.seed)
         fits(sum(counts) * whole("frames", self.frames) * float(whole("size", self.size)) ** flow.grid.dim)
+
+        if self.size > flow.grid.size:  # before hours of solving
+            wanted = f"at most {flow.grid.size} points per side, those of the solver"
+            raise ValueError(expected(wanted, f"size={self.size}", f"resolution={self.size}"))
 
         def run(place: int, count: int) -> Tensor:
             seed = 3 * self.seed + place
@@ -118,8 +123,13 @@ def burgers(
     viscosity: float = 0.02,
     seed: int = 0,
     device: str = "cpu",
+    resolution: int | None = None,
 ) -> Splits:
     """The Burgers equation in one, two or three dimensions: x holds one frame, y the next ``outputs``.
+
+    Where the points of the solver do not resolve the fronts, x and y are those of its scheme on these
+    points. With the same ``resolution`` data of every size are the same flows, without the waves that the
+    size cannot show.
 
     Args:
         trajectories: numbers of flows for training, validation and test.
@@ -131,13 +141,16 @@ def burgers(
         viscosity: the smaller, the steeper the fronts.
         seed: seed of the flows.
         device: device of the solver.
+        resolution: points per side of the solver, at least ``size``; by default as many.
 
     Example:
         >>> splits = burgers(trajectories=(2, 1, 1), frames=4, size=16)
         >>> splits["train"].x.shape  # three pairs of each trajectory
         torch.Size([6, 1, 16])
     """
-    flow = Burgers(size, dim, viscosity, device=available_device(device))
+    flow = Burgers(
+        size if resolution is None else resolution, dim, viscosity, device=available_device(device)
+    )
     return _next_frames(flow, outputs, Snapshots(trajectories, frames, frame, size, seed))
 
 
