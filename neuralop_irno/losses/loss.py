@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from neuralop_irno.domain.condition import inside_of, mask_in
+from neuralop_irno.domain.domain import Domain
 from neuralop_irno.domain.graph import domain_of
 from neuralop_irno.domain.tuples import TupleDomain
 from neuralop_irno.errors import expected
@@ -62,6 +63,14 @@ class Loss(PrintedAsCall, nn.Module):
 
     def count(self) -> None:
         """Count one training batch, for the warmup; called by `forward`, not by `per_sample`."""
+
+    @property
+    def measures(self) -> bool:
+        """Whether the loss has to see errors of the base, by `measure`, before the first update."""
+        return False
+
+    def measure(self, errors: Iterable[tuple[Tensor, Domain]]) -> None:
+        """Take the base's errors h_0 - y on some training samples, batches with their domains."""
 
     def begin_epoch(self, epoch: int) -> None:
         """Take the number of the epoch that begins, from 1, for weights that rise by epochs."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from neuralop_irno.domain.domain import Domain
 from neuralop_irno.errors import check_least, expected
+from neuralop_irno.losses.balance import balancing, covariance, turned, turned_all
 from neuralop_irno.losses.contraction import ContractionLoss
 from neuralop_irno.losses.equation import EquationLoss
 from neuralop_irno.losses.loss import Loss
@@ -60,6 +63,11 @@ class RefinementLoss(Loss):
         fixed_point_epochs: epochs n over which beta_f rises: in epoch e, from 1, it is min(1, e/n) of its
             value. `Trainer` calls `begin_epoch`; before the first such call beta_f has its value.
         reduction: over the samples, ``sum`` (neuraloperator's convention) or ``mean``.
+        balance: p, from 0 to 1. The squares of the spatial part are :math:`c\, e^T \Sigma^{-p} e`, with the
+            covariance :math:`\Sigma` of the channels of the base's errors; see
+            `neuralop_irno.losses.balance`. With p = 0 a correction learns the directions of the space of
+            channels in which the base errs most, and others late or never; with 0.5 each counts by the root
+            mean square that the base leaves of it. `Trainer` calls `measure` before the first update.
 
     Attributes:
         parts: the parts of the last call, as unweighted means over the samples. They are tensors: converting
@@ -77,6 +85,8 @@ class RefinementLoss(Loss):
     """
 
     updates: Tensor
+    balance: float = 0.0
+    root: Tensor
 
     def __init__(
         self,
@@ -102,6 +112,7 @@ class RefinementLoss(Loss):
         warmup: int = 0,
         fixed_point_epochs: int = 0,
         reduction: str = "sum",
+        balance: float = 0.0,
     ) -> None:
         super().__init__(reduction)
         self.weights = {
@@ -120,6 +131,10 @@ class RefinementLoss(Loss):
                 raise ValueError(expected(f"a weight {name} >= 0", weight, f"{name}=1.0"))
         if not any(self.weights.values()):
             raise ValueError(expected("at least one weight above 0", self.weights, "spatial=1.0"))
+        if not 0 <= balance <= 1:
+            raise ValueError(expected("a balance from 0 to 1", balance, "balance=0.5"))
+        if balance:
+            self.balance = balance
         check_least(0, 0, warmup=warmup, fixed_point_epochs=fixed_point_epochs)
         self.warmup, self.fixed_point_epochs = warmup, fixed_point_epochs
         self.epoch: int | None = None
@@ -154,12 +169,29 @@ class RefinementLoss(Loss):
         for name, weight in self.weights.items():
             if not weight or (name in NEED_PHI and trajectory.phi is None):
                 continue
-            part = self._losses[name].per_sample(trajectory, y)
+            part = self._losses[name].per_sample(*self._weighted(name, trajectory, y))
             self.parts[name] = part.detach().mean()
             if name == "fixed_point" and self.epoch is not None and self.fixed_point_epochs:
                 weight *= min(1.0, self.epoch / self.fixed_point_epochs)
             total = total + weight * (part if name == "spatial" else ramp * part)
         return total
+
+    @property
+    def measures(self) -> bool:
+        return bool(self.balance)
+
+    def measure(self, errors: Iterable[tuple[Tensor, Domain]]) -> None:
+        if self.balance:
+            self.register_buffer("root", balancing(covariance(errors), self.balance).float())
+
+    def _weighted(self, name: str, trajectory: Trajectory, y: Tensor) -> tuple[Trajectory, Tensor]:
+        """Iterates and truth as a part sees them: the spatial one with the channels turned and weighted."""
+        if name != "spatial" or not self.balance:
+            return trajectory, y
+        if not hasattr(self, "root"):
+            hint = "Trainer, or loss.measure([(base(x) - y, domain)])"
+            raise ValueError(expected("a loss that has measured the base's errors for balance", "none", hint))
+        return replace(trajectory, iterates=turned_all(self.root, trajectory.iterates)), turned(self.root, y)
 
     def count(self) -> None:
         self.updates += 1

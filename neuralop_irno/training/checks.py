@@ -13,12 +13,14 @@ from neuralop_irno.training.preconditioner import check_preconditioner
 from neuralop_irno.training.trainable import Trainable
 
 
-def check_options(trainable: Trainable, recipe: Recipe) -> None:
+def check_options(trainable: Trainable, recipe: Recipe, loss: Loss) -> None:
     """Raise ValueError for options that do not fit the model."""
     model = trainable.model
     name = type(model.module if isinstance(model, BaseOperator) else model).__name__
     if recipe.replay and not trainable.has_frozen_base:
         raise ValueError(expected("a refiner with a frozen base for replay", name, "replay=0"))
+    if loss.measures and not isinstance(model, IterativeRefiner):
+        raise ValueError(expected("a refiner, whose base leaves errors, for balance", name, "balance=0"))
     if recipe.resolutions != (1,) and not isinstance(model, IterativeRefiner):
         wanted = "a refiner to train at several resolutions"
         raise ValueError(expected(wanted, name, "resolutions=[1]"))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Subset
 
 from neuralop_irno.checkpoint import write_bytes
 from neuralop_irno.claim import claim
@@ -27,13 +27,14 @@ from neuralop_irno.precision import for_weights
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.sealed import format_of, is_sealed, seal
-from neuralop_irno.training import preconditioner
+from neuralop_irno.training import base_errors, preconditioner
 from neuralop_irno.training.batches import Sample, at_once, load_all, refuse_empty
 from neuralop_irno.training.distributed import Peers, local_device
 from neuralop_irno.training.folder import CONFIG as CONFIG
 from neuralop_irno.training.folder import MODEL
 from neuralop_irno.training.identity import refuse_other
 from neuralop_irno.training.reporting import Reporter
+from neuralop_irno.training.trainable import Trainable
 from neuralop_irno.training.trainer import History, Trainer
 from neuralop_irno.training.units import alone, units_of_run
 from neuralop_irno.yaml_files import read_yaml, written
@@ -173,6 +174,7 @@ def _rehearse(
         if loss is None:
             value = preconditioner.losses(refiner.train(), sample).sum()
         else:
+            base_errors.measure(loss, Trainable(refiner), Subset(data, [0]), device_of(refiner))
             value = loss(refiner.train()(**sample), sample["y"])
     if not value.isfinite():
         raise ValueError(

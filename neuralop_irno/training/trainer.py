@@ -23,6 +23,7 @@ from neuralop_irno.parallel import check_processes, is_sharded
 from neuralop_irno.recipe import Recipe
 from neuralop_irno.refiner import IterativeRefiner
 from neuralop_irno.sharded import divided_like
+from neuralop_irno.training import base_errors
 from neuralop_irno.training.average import Average
 from neuralop_irno.training.batches import Sample, grids_of, refuse_empty
 from neuralop_irno.training.best_model import held_tensors
@@ -104,7 +105,7 @@ class Trainer:
         self.reporters, self.report_every = checked(reporters), report_every
         self._best: dict[str, Tensor] | None = None
         self._trainable = Trainable(self.model)
-        check_options(self._trainable, self.recipe)
+        check_options(self._trainable, self.recipe, self.loss)
 
     def fit(
         self, train: Dataset[Sample], valid: Dataset[Sample] | None = None, resume: bool = False
@@ -150,6 +151,7 @@ class Trainer:
         torch.manual_seed(recipe.seed)
         starts_of = CachedStarts(self._trainable, recipe, self.device, self.folder, self.peers.world)
         starts, placement = starts_of(train, shards.own, copies=2 if recipe.replay else 1)
+        base_errors.measure(self.loss, self._trainable, train, self.device)
         run = self._begin(train, valid, starts, placement, resume)
         self._files.add_machine(self.device)
         begun = run.progress.update
