@@ -45,8 +45,8 @@ def balancing(covariance: Tensor, power: float) -> Tensor:
                 [0.0000, 1.6670]])
     """
     energies, directions = torch.linalg.eigh(covariance)
-    energies = energies.clamp(min=0) + LEAST * energies.sum()
-    weights = energies**-power
+    energies = energies.clamp(min=0)
+    weights = (energies + LEAST * energies.sum()) ** -power
     weights = weights * (energies.sum() / (weights * energies).sum())
     return (directions * weights.sqrt()) @ directions.mT
 

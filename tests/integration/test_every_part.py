@@ -95,6 +95,7 @@ LOSSES: dict[str, dict[str, Any]] = {
     "sobolev": {"sobolev": 0.1, "sobolev_order": -0.5},
     "warmup": {"spectral": 1.0, "warmup": 3, "reduction": "mean"},
     "warmup by epochs": {"fixed_point": 1.0, "fixed_point_epochs": 2},
+    "balance": {"balance": 0.5},
 }
 
 
