@@ -4,10 +4,10 @@
 
 Phi(x, h) does not see h_0 after the first step, so that a fixed point hardly depends on the base: it is
 the answer of Phi. The same correction evaluated once does see h_0. Here three models are trained around
-each base of some problems of `irno study`, on periodic grids, with the recipe of the problem: refined;
-refined with the base's answer as further channels of x; and asked once. Each has the better of two
-learning rates on validation data. Beside them stands the base's error on training and on test samples: a
-base that is better on the samples of its own training misleads what relies on it.
+each base of some problems of `irno study`, on periodic grids, with the recipe of the problem, but without
+balance in its loss: refined; refined with the base's answer as further channels of x; and asked once. Each
+has the better of two learning rates on validation data. Beside them stands the base's error on training and
+on test samples: a base that is better on the samples of its own training misleads what relies on it.
 """
 
 from __future__ import annotations
@@ -105,7 +105,9 @@ def rows_of(name: str, seed: int) -> list[dict[str, Any]]:
             model = built(kind, problem, sizes, dim)
             own = replace(recipe, learning_rate=rate * recipe.peak)
             own = replace(own, replay=0) if kind == "asked once" else own
-            Trainer(model, own, RefinementLoss(**problem.loss), show=False).fit(data["train"], data["valid"])
+            Trainer(model, own, RefinementLoss(**{**problem.loss, "balance": 0}), show=False).fit(
+                data["train"], data["valid"]
+            )
             scores = {split: scores_per_step(model, data[split]).mean(1).tolist() for split in data}
             found.append({"rate": rate, "valid": scores["valid"][-1], **scores_at(scores)})
         best = min(found, key=lambda row: row["valid"])
