@@ -40,9 +40,9 @@ def balancing(covariance: Tensor, power: float) -> Tensor:
 
     Example:
         >>> root = balancing(torch.diag(torch.tensor([4.0, 1.0])), 0.5)
-        >>> (root @ root).round(decimals=3)  # the error of the first channel is twice as large
-        tensor([[0.8330, 0.0000],
-                [0.0000, 1.6670]])
+        >>> (root @ root).round(decimals=2)  # the error of the first channel is twice as large
+        tensor([[0.8300, 0.0000],
+                [0.0000, 1.6700]])
     """
     energies, directions = torch.linalg.eigh(covariance)
     energies = energies.clamp(min=0)
