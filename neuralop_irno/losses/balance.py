@@ -25,9 +25,12 @@ def covariance(errors: Iterable[tuple[Tensor, Domain]]) -> Tensor:
     for error, domain in errors:
         if isinstance(domain, TupleDomain):
             raise ValueError(expected("one field for a loss with balance", "a tuple of fields", "balance=0"))
-        channels = [error[:, place : place + 1].expand_as(error) for place in range(error.shape[1])]
-        grams.extend(domain.gram(channels))
-    return torch.stack(grams).mean(0)
+        grams.extend(domain.gram(error.split(1, 1)))
+    found = torch.stack(grams).mean(0)
+    if not found.isfinite().all():
+        hint = "irno check of the base, and finite y"
+        raise ValueError(expected("finite errors of the base for a loss with balance", "others", hint))
+    return found
 
 
 def balancing(covariance: Tensor, power: float) -> Tensor:
@@ -46,6 +49,8 @@ def balancing(covariance: Tensor, power: float) -> Tensor:
     """
     energies, directions = torch.linalg.eigh(covariance)
     energies = energies.clamp(min=0)
+    if not energies.sum():  # a base without errors
+        return torch.eye(len(energies), dtype=energies.dtype, device=energies.device)
     weights = (energies + LEAST * energies.sum()) ** -power
     weights = weights * (energies.sum() / (weights * energies).sum())
     return (directions * weights.sqrt()) @ directions.mT

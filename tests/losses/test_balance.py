@@ -125,6 +125,24 @@ def test_a_resumed_training_has_the_balance_that_it_began_with(
     assert torch.equal(fit("stopped", resume=True), whole)
 
 
+def test_a_mask_leaves_out_what_it_leaves_out() -> None:
+    error, mask = torch.randn(2, 3, 5), torch.rand(2, 1, 5) > 0.4
+    inside = mask.expand_as(error)
+    wanted = torch.stack(
+        [each[:, own[0]] @ each[:, own[0]].mT / own[0].sum() for each, own in zip(error, mask, strict=True)]
+    )
+    changed = torch.where(inside, error, 1e3)
+    found = covariance([(torch.where(inside, changed, 0), domain_of(error, {}).masked(mask))])
+    torch.testing.assert_close(found.float(), wanted.mean(0))
+
+
+def test_a_base_without_errors_leaves_the_channels_as_they_are_and_one_that_is_not_finite_is_named() -> None:
+    torch.testing.assert_close(balancing(torch.zeros(3, 3), 0.5), torch.eye(3))
+    error = torch.full((1, 2, 4), torch.nan)
+    with pytest.raises(ValueError, match=r"^expected finite errors of the base .*; try irno check"):
+        covariance([(error, domain_of(error, {}))])
+
+
 @pytest.mark.parametrize("balance", [-0.1, 1.5])
 def test_a_balance_that_is_none_is_named(balance: float) -> None:
     with pytest.raises(ValueError, match=r"^expected a balance from 0 to 1, got .*; try balance=0.5"):
