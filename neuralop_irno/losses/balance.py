@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -59,8 +59,3 @@ def balancing(covariance: Tensor, power: float) -> Tensor:
 def turned(root: Tensor, field: Tensor) -> Tensor:
     """R applied to the channels of a field, ``(B, C, *S)`` or ``(N, C)``."""
     return torch.einsum("ij,bj...->bi...", root.to(field.dtype), field)
-
-
-def turned_all(root: Tensor, fields: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """`turned`, of each."""
-    return tuple(turned(root, field) for field in fields)

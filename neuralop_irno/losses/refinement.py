@@ -11,7 +11,7 @@ from torch import Tensor
 
 from neuralop_irno.domain.domain import Domain
 from neuralop_irno.errors import check_least, expected
-from neuralop_irno.losses.balance import balancing, covariance, turned, turned_all
+from neuralop_irno.losses.balance import balancing, covariance, turned
 from neuralop_irno.losses.contraction import ContractionLoss
 from neuralop_irno.losses.equation import EquationLoss
 from neuralop_irno.losses.loss import Loss
@@ -154,7 +154,8 @@ class RefinementLoss(Loss):
         self.register_buffer("updates", torch.zeros((), dtype=torch.long))
 
     def __repr__(self) -> str:
-        given = ", ".join(f"{name}={weight}" for name, weight in self.weights.items() if weight)
+        options = {**self.weights, "balance": self.balance}
+        given = ", ".join(f"{name}={value}" for name, value in options.items() if value)
         return f"{type(self).__name__}({given})"
 
     @property
@@ -178,20 +179,32 @@ class RefinementLoss(Loss):
 
     @property
     def measures(self) -> bool:
-        return bool(self.balance)
+        return bool(self.balance and self.weights["spatial"])
 
     def measure(self, errors: Iterable[tuple[Tensor, Domain]]) -> None:
-        if self.balance:
+        """Take the base's errors, for `balance`.
+
+        Example:
+            >>> import neuralop_irno as irno
+            >>> correction = irno.FunctionCorrection(lambda x, h: 0.5 * (x - h))
+            >>> model, x = irno.IterativeRefiner(torch.zeros_like, correction), torch.randn(4, 2, 8)
+            >>> loss, trajectory = RefinementLoss(balance=0.5), model.train()(x, y=x)
+            >>> loss.measure([(model.base(x) - x, trajectory.domain)])
+            >>> loss(trajectory, x).isfinite()
+            tensor(True)
+        """
+        if self.measures:
             self.register_buffer("root", balancing(covariance(errors), self.balance).float())
 
     def _weighted(self, name: str, trajectory: Trajectory, y: Tensor) -> tuple[Trajectory, Tensor]:
         """Iterates and truth as a part sees them: the spatial one with the channels turned and weighted."""
-        if name != "spatial" or not self.balance:
+        if name != "spatial" or not self.measures:
             return trajectory, y
         if not hasattr(self, "root"):
-            hint = "Trainer, or loss.measure([(base(x) - y, domain)])"
+            hint = "Trainer, or loss.measure([(base(x) - y, trajectory.domain)])"
             raise ValueError(expected("a loss that has measured the base's errors for balance", "none", hint))
-        return replace(trajectory, iterates=turned_all(self.root, trajectory.iterates)), turned(self.root, y)
+        iterates = tuple(turned(self.root, h) for h in trajectory.iterates)
+        return replace(trajectory, iterates=iterates), turned(self.root, y)
 
     def count(self) -> None:
         self.updates += 1

@@ -146,16 +146,15 @@ def _adapted(setting: Setting) -> Contender:
     torch.manual_seed(setting.seed)  # the refiner has drawn random weights
     with_adapters(model, ADAPTERS[setting.variant.role], budget)
     recipe = controls.without_replay(setting.experiment.training)
-    return Contender(
-        model, adapters_of(model), recipe, _loss_of_the_last_step(setting.experiment, balance=0.0)
-    )
+    loss = _loss_of_the_last_step(setting.experiment, around_a_base=False)
+    return Contender(model, adapters_of(model), recipe, loss)
 
 
 def _alone(setting: Setting) -> Contender:
     experiment = setting.experiment.changed(model={"base": setting.variant.network})
     model = _scaled(setting, experiment.build_base(setting.splits))
     recipe = controls.without_replay(experiment.training)
-    return Contender(model, model, recipe, _loss_of_the_last_step(experiment, balance=0.0))
+    return Contender(model, model, recipe, _loss_of_the_last_step(experiment, around_a_base=False))
 
 
 def _rebuilt(setting: Setting) -> Contender:
@@ -204,11 +203,15 @@ def _refiner(setting: Setting) -> IterativeRefiner:
     return refiner.to(device_of(setting.base))
 
 
-def _loss_of_the_last_step(experiment: Experiment, **others: Any) -> RefinementLoss:
-    """The loss of a network evaluated once: the spectral weights of the refiner's last step."""
+def _loss_of_the_last_step(experiment: Experiment, around_a_base: bool = True) -> RefinementLoss:
+    """The loss of a network evaluated once: the spectral weights of the refiner's last step.
+
+    Without a base, whose errors the balance of a loss is about, there is none.
+    """
     options = experiment.loss.options
     start = {"lambda_start": options["lambda_end"]} if "lambda_end" in options else {}
-    return experiment.loss.with_options(**start, **others).build()
+    even = {} if around_a_base else {"balance": 0.0}
+    return experiment.loss.with_options(**start, **even).build()
 
 
 BUILDERS = {
