@@ -2,9 +2,9 @@
 
 The refiner of `irno study` on turbulence, around some of its bases; y holds the next four frames. The
 principal axes of the covariance of the base's errors are the directions in which it errs most and least.
-Printed for each width, balance of the loss and seed: the root mean squares of the base's errors along its axes, those of
-the refiner's errors along the same axes, the singular values of the last layer of the correction, which are
-small for directions that it leaves alone, and the error at K.
+Printed for each base, width, balance of the loss and seed: the root mean squares of the base's errors along
+its axes, those of the refiner's errors along the same axes, the singular values of the last layer of the
+correction, which are small for directions that it leaves alone, and the error at K.
 """
 
 from __future__ import annotations
