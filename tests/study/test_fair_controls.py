@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from tiny import memory_not_measured, one_base, words  # noqa: F401 - a fixture
 
+from neuralop_irno import IterativeRefiner
 from neuralop_irno.base.adapters import adapters_of
 from neuralop_irno.study import catalogue
 from neuralop_irno.study.contenders import Contender, Setting, contender, digest
@@ -46,6 +47,17 @@ def test_the_capacity_matched_control_has_all_epochs_and_no_less_of_anything(dee
     assert megaflops(matched.model, test) >= megaflops(refined.model, test)
     assert matched.recipe == replace(refined.recipe, replay=0)
     assert matched.model.steps == 1
+
+
+@pytest.mark.parametrize(
+    "role", ["refined", "same_parameters", "same_compute", "capacity_matched", "lora", "last_layer", "alone"]
+)
+def test_a_loss_is_balanced_where_there_is_a_base_whose_errors_it_measures(role: str) -> None:
+    balanced: dict[str, Any] = {"role": role, "loss": {"balance": 0.5}}
+    if role == "alone":
+        balanced["network"] = {"model_arch": "fno", "n_modes": [2], "hidden_channels": 4, "n_layers": 1}
+    built = contender(setting(study(balanced=balanced), "balanced"))
+    assert built.loss.measures == isinstance(built.model, IterativeRefiner)
 
 
 @pytest.mark.parametrize("role", ["lora", "frequency_adapters"])
